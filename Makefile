@@ -1,0 +1,116 @@
+# One-word chores. Each makes the environment it needs under .venv/, and makes it anew when its pins change.
+# Another Python: make test PYTHON=python3.12. Some tests: make test ARGS="-k stream".
+
+PYTHON ?= python3
+VERSIONS ?= 3.10 3.11 3.12 3.13
+FLOOR ?= 3.10
+ARGS ?=
+
+# pyenv puts a python3.12 on PATH that starts only while that version is the chosen one; the script finds the real one.
+ifneq ($(filter python3.%,$(PYTHON)),)
+override PYTHON := $(or $(shell scripts/find-python $(PYTHON:python%=%) 2>/dev/null),$(PYTHON))
+endif
+
+# The X.Y of $(PYTHON), looked up once and only when a rule needs it; "none" gets its message from scripts/make-venv.
+VERSION = $(eval VERSION := $$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || echo none))$(VERSION)
+# Folders are in it as well: their time changes when a file is deleted.
+SOURCES := setup.cfg setup.py MANIFEST.in $(wildcard README.md) $(shell find gigaclient certs -not -path '*__pycache__*' -not -name '.*')
+PINS := requirements/pins.txt requirements/newest.txt
+
+BUILD := .venv/build
+TOOLS := .venv/tools
+TEST = .venv/test-$(VERSION)
+OLDEST = .venv/floor-$(VERSION)
+DEMO = .venv/demo-$(VERSION)
+
+# The "pytest" script of the environment, not "python -m pytest", which would put the checkout on sys.path.
+PYTEST = env -u PYTHONPATH $(1)/bin/pytest --no-skips $(ARGS)
+INSTALL = $(1)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --force-reinstall dist/gigaclient-*.whl && touch $(1)/.installed
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.SECONDARY:
+.SECONDEXPANSION:
+.PHONY: help demo test lint format wheel test-all test-floor audit check clean run-floor
+
+help: ## list the chores
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $$(DEMO)/.installed ## see both providers answer and stream; needs no key
+	@env -u PYTHONPATH $(DEMO)/bin/gigaclient demo $(ARGS)
+
+test: $$(TEST)/.installed ## install as a wheel would, run all tests
+	@echo "Testing the installed package on Python $(VERSION), newest dependencies."
+	@$(call PYTEST,$(TEST))
+
+lint: $(TOOLS)/.ready ## style (ruff) and types (mypy --strict)
+	@status=0; \
+	$(TOOLS)/bin/ruff check --quiet --output-format concise . || status=1; \
+	$(TOOLS)/bin/ruff format --check --quiet --output-format concise . || { status=1; echo "make format does that."; }; \
+	$(TOOLS)/bin/mypy gigaclient scripts/typed_user.py || status=1; \
+	exit $$status
+
+format: $(TOOLS)/.ready ## let ruff format the code and mend what it can
+	@$(TOOLS)/bin/ruff check --quiet --fix . ; $(TOOLS)/bin/ruff format .
+
+wheel: dist/.built $(TOOLS)/.ready ## build; install wheel, sdist and checkout cleanly; find the certificate
+	@scripts/check-installs $(PYTHON)
+
+test-all: ## the tests on every Python we support
+	@ran=; for version in $(VERSIONS); do \
+		if python=$$(scripts/find-python $$version); then \
+			$(MAKE) --no-print-directory test PYTHON=$$python || exit 1; ran="$$ran $$version"; \
+		elif [ -n "$${CI:-}" ]; then exit 1; \
+		else missing="$${missing:-} $$version"; fi; \
+	done; echo "Passed on Python:$$ran.$${missing:+ NOT RUN, as not found:$$missing.}"
+
+test-floor: ## the tests on the oldest dependencies we allow
+	@if python=$$(scripts/find-python $(FLOOR)); then $(MAKE) --no-print-directory run-floor PYTHON=$$python; \
+	elif [ -n "$${CI:-}" ]; then exit 1; \
+	else echo "NOT RUN: the tests on the oldest dependencies need Python $(FLOOR)."; fi
+
+run-floor: $$(OLDEST)/.installed
+	@echo "Testing the installed package on Python $(VERSION), oldest dependencies."
+	@$(call PYTEST,$(OLDEST))
+
+audit: $(TOOLS)/.ready ## look for known vulnerabilities in the dependencies
+	@$(TOOLS)/bin/python scripts/audit.py
+
+check: lint test ## all of it: what has to pass before a change goes in
+	@$(MAKE) --no-print-directory test-all VERSIONS="$(filter-out $(VERSION),$(VERSIONS))"
+	@$(MAKE) --no-print-directory test-floor wheel demo audit
+
+clean: ## remove everything these chores have made
+	rm -rf .venv dist build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# -- environments ---------------------------------------------------------------------------------------------------------
+
+$(BUILD)/.ready: requirements/build.txt requirements/pins.txt
+	@scripts/make-venv $(@D) $(PYTHON) "building" -r requirements/build.txt
+
+$(TOOLS)/.ready: requirements/tools.txt requirements/test.txt $(PINS)
+	@scripts/make-venv $(@D) $(PYTHON) "style, types and audit" -r requirements/tools.txt -r requirements/test.txt -r requirements/newest.txt
+
+.venv/test-%/.ready: requirements/test.txt $(PINS)
+	@scripts/make-venv $(@D) $(PYTHON) "the tests" -r requirements/test.txt -r requirements/newest.txt
+
+.venv/floor-%/.ready: requirements/test.txt requirements/floor.txt requirements/pins.txt
+	@scripts/make-venv $(@D) $(PYTHON) "the tests on the oldest dependencies" -r requirements/test.txt -r requirements/floor.txt
+
+# The extra and nothing else, so that the demo shows what a user of gigaclient[testing] has.
+.venv/demo-%/.ready: requirements/test.txt setup.cfg $(PINS) | dist/.built
+	@scripts/make-venv $(@D) $(PYTHON) "the demo" -c requirements/test.txt -c requirements/newest.txt "$$(echo dist/gigaclient-*.whl)[testing]"
+
+.venv/demo-%/.installed: .venv/demo-%/.ready dist/.built
+	@$(call INSTALL,$(@D))
+
+.venv/test-%/.installed: .venv/test-%/.ready dist/.built
+	@$(call INSTALL,$(@D))
+
+.venv/floor-%/.installed: .venv/floor-%/.ready dist/.built
+	@$(call INSTALL,$(@D))
+
+dist/.built: $(BUILD)/.ready $(SOURCES)
+	@scripts/build-dist $(BUILD)/bin/python dist

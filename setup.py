@@ -1,0 +1,5 @@
+"""Everything about the package is declared in setup.cfg."""
+
+from setuptools import setup
+
+setup()
