@@ -1,0 +1,166 @@
+"""A whole answer from the chunks of a stream: chunks in, the answer so far out. Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import msgspec
+
+from gigaclient.types import (
+    IN_PROGRESS,
+    ChatCompletion,
+    ChatCompletionChunk,
+    Choice,
+    ChunkChoice,
+    Message,
+)
+
+__all__ = ["Assembler"]
+
+_KEPT = ("created", "model", "object", "thread_id", "message_id", "usage", "additional_data", "error_details")
+_KEPT_FIRST = frozenset({"created", "model", "object"})
+
+# Beyond so many chunks, their raw form is folded together as they come, so that memory stays small.
+_MOST_UNREAD = 1024
+
+
+class _Part:
+    """What has arrived of one alternative."""
+
+    __slots__ = ("content", "fields", "finish_reason", "logprobs", "reasoning")
+
+    def __init__(self) -> None:
+        self.content: list[str] = []
+        self.reasoning: list[str] = []
+        self.fields: dict[str, Any] = {}  # what comes whole: the last one counts
+        self.finish_reason: str | None = None
+        self.logprobs: Any = None
+
+    def add(self, choice: ChunkChoice) -> None:
+        delta = choice.delta
+        if choice.finish_reason is not None:
+            self.finish_reason = choice.finish_reason
+        if choice.logprobs is not None:
+            self.logprobs = _appended(self.logprobs, choice.logprobs)
+        if delta.functions_state_id is not None:
+            self.fields["functions_state_id"] = delta.functions_state_id
+        if delta.role == IN_PROGRESS:
+            return  # the text of a progress report is not part of the answer
+        if delta.content:
+            self.content.append(delta.content)
+        if delta.reasoning_content:
+            self.reasoning.append(delta.reasoning_content)
+        if delta.logprobs is not None:
+            self.fields["logprobs"] = _appended(self.fields.get("logprobs"), delta.logprobs)
+        for name in ("role", "function_call", "inline_data"):
+            value = getattr(delta, name)
+            if value is not None:
+                self.fields[name] = value
+
+    def choice(self, index: int) -> Choice:
+        return Choice(
+            message=Message(
+                **{"role": "assistant", **self.fields},
+                content="".join(self.content),
+                reasoning_content="".join(self.reasoning) or None,
+            ),
+            index=index,
+            finish_reason=self.finish_reason,
+            logprobs=self.logprobs,
+        )
+
+
+class Assembler:
+    """Adds chunk to chunk; :meth:`completion` may be asked for at any time.
+
+    Attributes:
+        finish_reason: why the first alternative ended; None until it has.
+        finished: every alternative that began has ended.
+    """
+
+    def __init__(self) -> None:
+        self._parts: dict[int, _Part] = {}
+        self._fields: dict[str, Any] = {}
+        self._request_id: str | None = None
+        # Chunks whose raw form was not looked at yet: decoding it twice is for those who ask.
+        self._unread: deque[ChatCompletionChunk] = deque()
+        self._raw: dict[str, Any] = {}
+        self._raw_choices: dict[int, dict[str, Any]] = {}
+
+    @property
+    def finish_reason(self) -> str | None:
+        part = self._parts.get(0)
+        return part.finish_reason if part is not None else None
+
+    @property
+    def finished(self) -> bool:
+        parts = list(self._parts.values())
+        return bool(parts) and all(part.finish_reason is not None for part in parts)
+
+    @property
+    def text(self) -> str:
+        """The text of the first alternative so far."""
+        part = self._parts.get(0)
+        return "".join(part.content) if part is not None else ""
+
+    def add(self, chunk: ChatCompletionChunk) -> None:
+        """Take the next chunk in."""
+        self._unread.append(chunk)
+        if len(self._unread) > _MOST_UNREAD:
+            self._read_raw()
+        if self._request_id is None:
+            self._request_id = chunk.request_id
+        for name in _KEPT:
+            value = getattr(chunk, name)
+            if value is not None and (name not in _KEPT_FIRST or name not in self._fields):
+                self._fields[name] = value
+        for choice in chunk.choices:
+            part = self._parts.get(choice.index)
+            if part is None:
+                part = self._parts[choice.index] = _Part()
+            part.add(choice)
+
+    def completion(self) -> ChatCompletion:
+        """The answer so far, as if it had come in one piece.
+
+        Its ``raw`` has the fields of all chunks, those that this version does not know among them; of one that came
+        more than once, the last.
+        """
+        choices = [part.choice(index) for index, part in sorted(self._parts.items())]
+        completion = ChatCompletion(choices=choices, **self._fields)
+        return completion.attach(raw=self._whole_raw(choices), request_id=self._request_id)
+
+    def _whole_raw(self, choices: list[Choice]) -> dict[str, Any]:
+        self._read_raw()
+        whole = []
+        for choice in choices:
+            known = msgspec.to_builtins(choice)
+            unknown = self._raw_choices.get(choice.index, {})
+            whole.append({**unknown, **known, "message": {**unknown.get("message", {}), **known["message"]}})
+        return {**self._raw, "choices": whole}
+
+    def _read_raw(self) -> None:
+        while True:
+            try:
+                chunk = self._unread.popleft()
+            except IndexError:  # not "while self._unread": another thread may be asking as well
+                return
+            self._take_raw(chunk)
+
+    def _take_raw(self, chunk: ChatCompletionChunk) -> None:
+        raw = chunk.raw
+        self._raw.update((name, value) for name, value in raw.items() if value is not None or name not in self._raw)
+        sent = raw.get("choices")
+        for choice, typed in zip(sent if isinstance(sent, list) else [], chunk.choices, strict=False):
+            if not isinstance(choice, dict):
+                continue
+            kept = self._raw_choices.setdefault(typed.index, {"message": {}})
+            kept.update((name, value) for name, value in choice.items() if name not in ("delta", "message"))
+            delta = choice.get("delta")
+            if isinstance(delta, dict) and typed.delta.role != IN_PROGRESS:
+                kept["message"].update(delta)
+
+
+def _appended(before: Any, more: Any) -> Any:
+    return [*before, *more] if isinstance(before, list) and isinstance(more, list) else more

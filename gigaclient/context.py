@@ -1,0 +1,38 @@
+"""Context variables that add headers to every call made in their context, named as in the official SDK.
+
+Set one for the length of a request in a web view, a task or a ``with`` block and every call below it carries the
+header; a per-call argument of the same name wins. ``authorization_cvar`` holds a whole header value, scheme included
+(``"Bearer …"``), and switches token renewal off for those calls.
+
+Source: the request headers of https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/gigachat-api and the
+module ``gigachat.context`` of the official SDK (names only).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+
+__all__ = [
+    "agent_id_cvar",
+    "authorization_cvar",
+    "chat_url_cvar",
+    "client_id_cvar",
+    "custom_headers_cvar",
+    "operation_id_cvar",
+    "request_id_cvar",
+    "service_id_cvar",
+    "session_id_cvar",
+    "trace_id_cvar",
+]
+
+authorization_cvar: ContextVar[str | None] = ContextVar("authorization_cvar", default=None)
+client_id_cvar: ContextVar[str | None] = ContextVar("client_id_cvar", default=None)
+session_id_cvar: ContextVar[str | None] = ContextVar("session_id_cvar", default=None)
+request_id_cvar: ContextVar[str | None] = ContextVar("request_id_cvar", default=None)
+service_id_cvar: ContextVar[str | None] = ContextVar("service_id_cvar", default=None)
+operation_id_cvar: ContextVar[str | None] = ContextVar("operation_id_cvar", default=None)
+trace_id_cvar: ContextVar[str | None] = ContextVar("trace_id_cvar", default=None)
+agent_id_cvar: ContextVar[str | None] = ContextVar("agent_id_cvar", default=None)
+custom_headers_cvar: ContextVar[Mapping[str, str] | None] = ContextVar("custom_headers_cvar", default=None)
+chat_url_cvar: ContextVar[str] = ContextVar("chat_url_cvar", default="/chat/completions")

@@ -1,0 +1,496 @@
+"""Every request and response type.
+
+They are :class:`msgspec.Struct` classes: typed, cheap to decode, compared by value. What the API may add later never
+breaks them: unknown fields are ignored in the typed view and kept in :attr:`Answer.raw`, and names that form an open
+set (roles, finish reasons, model types) are plain strings. Absent fields are ``None``.
+
+Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-chat and recorded answers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+import msgspec.structs
+
+__all__ = [
+    "AccessToken",
+    "Answer",
+    "Chat",
+    "ChatCompletion",
+    "ChatCompletionChunk",
+    "Choice",
+    "ChunkChoice",
+    "Delta",
+    "Function",
+    "FunctionCall",
+    "FunctionFewShot",
+    "FunctionRanker",
+    "Message",
+    "NamedFunctionCall",
+    "ResponseFormat",
+    "Storage",
+    "Usage",
+]
+
+_AnswerT = TypeVar("_AnswerT", bound="Answer")
+
+# What an answer may hold where the API describes something narrower: null for a number or a name, 17.0 for 17. An
+# answer that somebody waited and paid for is not refused for that; __post_init__ makes of it what the types say.
+if TYPE_CHECKING:
+    _Int = int
+    _IntOrNone = int | None
+    _Str = str
+    _Strings = list[str]
+    _List = list[Any]
+else:
+    _Int = _IntOrNone = int | float | str | None
+    _Str = str | None
+    _Strings = _List = Any
+
+
+def _whole(value: object, otherwise: Any = None) -> Any:
+    if value.__class__ is int:
+        return value
+    try:
+        return int(value)  # type: ignore[call-overload]
+    except (TypeError, ValueError, OverflowError):
+        return otherwise
+
+
+def _untyped(body: bytes) -> Any:
+    """JSON whose known fields have been decoded already; None for what nothing can be made of."""
+    # The typed decoder passes over unknown fields without looking into them: their text may not be UTF-8, their
+    # numbers beyond any float, their depth beyond any stack.
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        try:
+            return json.loads(body.decode("utf-8", "replace"))
+        except (ValueError, RecursionError):
+            return None
+
+
+def _rebuild(cls: type[Any], fields: dict[str, Any], attributes: dict[str, Any]) -> Any:
+    instance = cls(**fields)
+    instance.__dict__.update(attributes)
+    return instance
+
+
+class Answer(msgspec.Struct, dict=True, omit_defaults=True, kw_only=True):
+    """What every answer of the API has beside its own fields."""
+
+    @property
+    def raw(self) -> dict[str, Any]:
+        """The answer as the server sent it, unknown fields included.
+
+        For an answer put together from a stream: the top-level fields of its chunks, with the choices as assembled.
+        """
+        raw = self.__dict__.get("_raw")
+        if isinstance(raw, bytes):
+            raw = self.__dict__["_raw"] = _untyped(raw)
+        if raw is None:
+            raw = self.__dict__["_raw"] = msgspec.to_builtins(self)
+        return raw if isinstance(raw, dict) else {"data": raw}
+
+    @property
+    def request_id(self) -> str | None:
+        """The ``X-Request-Id`` of the call, to quote to the service's support."""
+        request_id: str | None = self.__dict__.get("_request_id")
+        return request_id
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers the answer came with (names in lower case), without cookies; empty for one not from the wire."""
+        headers: Mapping[str, str] = self.__dict__.get("_headers") or {}
+        return headers
+
+    def attach(
+        self: _AnswerT, *, raw: Any = None, request_id: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> _AnswerT:
+        """Note where this answer came from; ``raw`` is the body as bytes, decoded when first asked for."""
+        self.__dict__.update(_raw=raw, _request_id=request_id, _headers=headers)
+        return self
+
+    # msgspec copies and pickles the fields alone; what attach() noted must travel with them.
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        fields = {name: getattr(self, name) for name in self.__struct_fields__}
+        return _rebuild, (type(self), fields, dict(self.__dict__))
+
+    def __copy__(self: _AnswerT) -> _AnswerT:
+        copied: _AnswerT = _rebuild(*self.__reduce__()[1])
+        return copied
+
+
+class FunctionCall(msgspec.Struct, omit_defaults=True):
+    """The model's wish to have a function called.
+
+    Attributes:
+        name: the function's name.
+        arguments: the arguments as an object, as GigaChat sends them; a string where a server sends one.
+        id: identifies the call where the server gives ids.
+    """
+
+    name: _Str = ""
+    arguments: Any = None
+    id: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.name is None:
+            self.name = ""
+
+
+class Message(msgspec.Struct, omit_defaults=True):
+    """One message of a dialogue.
+
+    Attributes:
+        role: ``system``, ``user``, ``assistant`` or ``function``; ``function_in_progress`` in answers; others may come.
+        content: the text. For role ``function``: the function's result, a JSON object as a string.
+        name: the function's name, for role ``function``.
+        function_call: set by the model when it wants a function called; send it back unchanged.
+        functions_state_id: links the turns of one function call; send it back unchanged.
+        attachments: ids of uploaded files.
+        reasoning_content: what a reasoning model thought before it answered.
+        inline_data: sources and widgets that came with the answer.
+    """
+
+    # By factory: a plain default would be left out of what is sent, and the API wants a role.
+    role: _Str = msgspec.field(default_factory=lambda: "user")
+    content: str | None = None
+    name: str | None = None
+    function_call: FunctionCall | None = None
+    functions_state_id: str | None = None
+    attachments: _Strings | None = None
+    reasoning_content: str | None = None
+    inline_data: Any = None
+    data_for_context: _List | None = None
+    logprobs: Any = None
+    created: _IntOrNone = None
+    id: Any = None
+
+    def __post_init__(self) -> None:
+        if self.created is not None:
+            self.created = _whole(self.created)
+
+
+class Usage(msgspec.Struct, omit_defaults=True):
+    """What a call cost, in tokens, as the server counted; never recomputed here.
+
+    Attributes:
+        prompt_tokens: tokens of the prompt.
+        completion_tokens: tokens of the answer.
+        total_tokens: what the server reports as the total.
+        precached_prompt_tokens: prompt tokens served from the cache of a session.
+    """
+
+    prompt_tokens: _Int = 0
+    completion_tokens: _Int = 0
+    total_tokens: _Int = 0
+    precached_prompt_tokens: _IntOrNone = None
+    system_tokens: _IntOrNone = None
+
+    def __post_init__(self) -> None:
+        self.prompt_tokens = _whole(self.prompt_tokens, 0)
+        self.completion_tokens = _whole(self.completion_tokens, 0)
+        self.total_tokens = _whole(self.total_tokens, 0)
+        self.precached_prompt_tokens = _whole(self.precached_prompt_tokens)
+        self.system_tokens = _whole(self.system_tokens)
+
+
+if TYPE_CHECKING:
+    _Message = Message
+else:
+    _Message = Message | None
+
+
+class Choice(msgspec.Struct, omit_defaults=True):
+    """One alternative of an answer.
+
+    Attributes:
+        message: the assistant's message.
+        index: its place among the alternatives, from 0.
+        finish_reason: ``stop``, ``length``, ``function_call``, ``blacklist``, ``error``; others may come. None in a
+            stream that has not ended.
+    """
+
+    message: _Message = msgspec.field(default_factory=lambda: Message(role="assistant"))
+    index: _Int = msgspec.field(default_factory=lambda: 0)
+    finish_reason: str | None = None
+    logprobs: Any = None
+
+    def __post_init__(self) -> None:
+        self.index = _whole(self.index, 0)
+        if self.message is None:
+            self.message = Message(role="assistant")
+        elif self.message.role in (None, "user"):
+            # It came without a role, and Message's own default is for people who write one. Answers are not the user's.
+            self.message = msgspec.structs.replace(self.message, role="assistant")
+
+
+class ChatCompletion(Answer):
+    """The answer to a chat request: ``POST /chat/completions``.
+
+    ``str()`` gives its text, a notebook shows it as Markdown.
+
+    Attributes:
+        choices: the alternatives, usually one.
+        created: Unix time in seconds.
+        model: the model's id with its build, such as ``GigaChat-2-Pro:2.0.31.04``.
+        object: what the server calls this kind of answer; its spelling varies.
+        usage: tokens, where the server reports them.
+        thread_id, message_id: set when the dialogue is stored on the server.
+    """
+
+    choices: list[Choice] = []
+    created: _IntOrNone = None
+    model: str | None = None
+    object: str | None = None
+    usage: Usage | None = None
+    thread_id: str | None = None
+    message_id: str | None = None
+    additional_data: Any = None
+    error_details: Any = None
+
+    def __post_init__(self) -> None:
+        if self.created is not None:
+            self.created = _whole(self.created)
+
+    @property
+    def text(self) -> str:
+        """The text of the first choice; empty, never None, when there is none (a function call, say)."""
+        return (self.choices[0].message.content or "") if self.choices else ""
+
+    @property
+    def message(self) -> Message:
+        """The message of the first choice, to append to the history for the next turn."""
+        return self.choices[0].message if self.choices else Message(role="assistant", content="")
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why the first choice ended."""
+        return self.choices[0].finish_reason if self.choices else None
+
+    @property
+    def function_call(self) -> FunctionCall | None:
+        """The function that the model wants called, if any."""
+        return self.choices[0].message.function_call if self.choices else None
+
+    def __str__(self) -> str:
+        return self.text
+
+    def _repr_markdown_(self) -> str:
+        return self.text
+
+
+class Delta(msgspec.Struct, omit_defaults=True):
+    """What one chunk adds to the message.
+
+    Attributes:
+        content: the next piece of text; absent or empty in chunks that bring something else.
+        role: in the first chunk only; ``function_in_progress`` when a built-in function reports its progress, and then
+            ``content`` is not part of the answer.
+        function_call: the complete call, in one piece.
+    """
+
+    content: str | None = None
+    role: str | None = None
+    function_call: FunctionCall | None = None
+    functions_state_id: str | None = None
+    reasoning_content: str | None = None
+    name: str | None = None
+    created: _IntOrNone = None
+    inline_data: Any = None
+    logprobs: Any = None
+
+    def __post_init__(self) -> None:
+        if self.created is not None:
+            self.created = _whole(self.created)
+
+
+if TYPE_CHECKING:
+    _Delta = Delta
+else:
+    _Delta = Delta | None
+
+
+class ChunkChoice(msgspec.Struct, omit_defaults=True):
+    """One alternative's part of a chunk."""
+
+    delta: _Delta = msgspec.field(default_factory=Delta)
+    index: _Int = 0
+    finish_reason: str | None = None
+    logprobs: Any = None
+
+    def __post_init__(self) -> None:
+        if self.index.__class__ is not int:
+            self.index = _whole(self.index, 0)
+        if self.delta is None:
+            self.delta = Delta()
+
+
+class ChatCompletionChunk(Answer):
+    """One event of a streamed answer. ``str()`` gives the text it adds.
+
+    Attributes:
+        choices: what it adds to each alternative; may be empty.
+        usage: in the last chunk, where the server reports it.
+    """
+
+    choices: list[ChunkChoice] = []
+    created: _IntOrNone = None
+    model: str | None = None
+    object: str | None = None
+    usage: Usage | None = None
+    thread_id: str | None = None
+    message_id: str | None = None
+    additional_data: Any = None
+    error_details: Any = None
+
+    def __post_init__(self) -> None:
+        if self.created is not None:
+            self.created = _whole(self.created)
+
+    @property
+    def text(self) -> str:
+        """The text this chunk adds to the first choice; empty for a progress report."""
+        for choice in self.choices:
+            if choice.index == 0 and choice.delta.role != IN_PROGRESS:
+                return choice.delta.content or ""
+        return ""
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why the first choice ended; None until it has."""
+        for choice in self.choices:
+            if choice.index == 0:
+                return choice.finish_reason
+        return None
+
+    def __str__(self) -> str:
+        return self.text
+
+    def _repr_markdown_(self) -> str:
+        return self.text
+
+
+IN_PROGRESS = "function_in_progress"
+
+
+class FunctionFewShot(msgspec.Struct, omit_defaults=True):
+    """An example for a function: what a user says, and the arguments that should come of it."""
+
+    request: str
+    params: dict[str, Any]
+
+
+class Function(msgspec.Struct, omit_defaults=True):
+    """A function that the model may ask to have called.
+
+    Attributes:
+        name: Latin letters, digits (not first) and underscores are safe everywhere.
+        description: what it does, for the model.
+        parameters: JSON Schema of the arguments, sent as given.
+        few_shot_examples: examples, which the API's documentation strongly advises.
+        return_parameters: JSON Schema of the result.
+    """
+
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    few_shot_examples: list[FunctionFewShot] | None = None
+    return_parameters: dict[str, Any] | None = None
+
+
+class NamedFunctionCall(msgspec.Struct, omit_defaults=True):
+    """Forces the function ``name``, with some of its arguments given."""
+
+    name: str
+    partial_arguments: dict[str, Any] | None = None
+
+
+class FunctionRanker(msgspec.Struct, omit_defaults=True):
+    """Lets the server preselect functions before the model sees them."""
+
+    enabled: bool
+    top_n: int | None = None
+
+
+class ResponseFormat(msgspec.Struct, omit_defaults=True):
+    """The form of the answer: ``text``, or ``json_schema`` with a schema (and ``strict`` to forbid extra fields)."""
+
+    type: str
+    schema: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Storage(msgspec.Struct, omit_defaults=True):
+    """Keeps the dialogue on the server."""
+
+    is_stateful: bool | None = None
+    limit: int | None = None
+    assistant_id: str | None = None
+    thread_id: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class Chat(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """A whole chat request: the body of ``POST /chat/completions``.
+
+    Absent fields are not sent. Fields that this version does not know go into ``additional_fields`` (or are passed to
+    the call as keyword arguments) and are sent as they are.
+
+    Attributes:
+        messages: the history: at most one ``system`` message, and that first.
+        model: the model's id; the client's default when absent.
+        temperature: above 0.
+        top_p: 0 to 1.
+        max_tokens: the answer is cut there, with ``finish_reason`` ``length``.
+        repetition_penalty: above 0; 1.0 is neutral.
+        update_interval: seconds between chunks of a stream at the most frequent.
+        profanity_check: False switches the filter off for those who are permitted to.
+        functions: what the model may ask to have called. When any are listed, built-in functions that are not listed
+            are off.
+        function_call: ``"auto"``, ``"none"`` or a :class:`NamedFunctionCall`.
+        additional_fields: further body fields; those above win.
+    """
+
+    messages: list[Message]
+    model: str | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    n: int | None = None
+    stream: bool | None = None
+    max_tokens: int | None = None
+    repetition_penalty: float | None = None
+    update_interval: float | None = None
+    profanity_check: bool | None = None
+    functions: list[Function] | None = None
+    function_call: NamedFunctionCall | str | None = None
+    function_ranker: FunctionRanker | None = None
+    response_format: ResponseFormat | None = None
+    reasoning_effort: str | None = None
+    reasoning_max_tokens: int | None = None
+    flags: list[str] | None = None
+    storage: Storage | None = None
+    assistant_id: str | None = None
+    top_logprobs: int | None = None
+    unnormalized_history: bool | None = None
+    additional_fields: dict[str, Any] | None = None
+
+
+class AccessToken(msgspec.Struct):
+    """The token in use, as ``giga.get_token()`` shows it. ``repr`` hides the token itself.
+
+    Attributes:
+        access_token: the Bearer token.
+        expires_at: Unix time in milliseconds, as GigaChat counts; 0 when it is not known.
+    """
+
+    access_token: str
+    expires_at: int = 0
+
+    def __repr__(self) -> str:
+        return f"AccessToken(access_token='***', expires_at={self.expires_at})"

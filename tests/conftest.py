@@ -1,0 +1,107 @@
+"""For every test: nothing leaves the machine, nothing of the person's environment comes in, nothing is skipped."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import sys
+
+import pytest
+from hypothesis import settings
+
+# No deadline per example: two busy cores are slow now and then. No database: a run leaves nothing behind. Always the
+# same examples, so that a failure is the change's; make test ARGS=--hypothesis-profile=wander looks further.
+settings.register_profile("gigaclient", deadline=None, database=None, derandomize=True, print_blob=True)
+settings.register_profile("wander", deadline=None, database=None, max_examples=2000, print_blob=True)
+settings.load_profile("gigaclient")
+
+_FOREIGN_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE", "NETRC")
+_FOREIGN_SUFFIXES = ("_PROXY",)
+_FOREIGN_PREFIXES = ("GIGACHAT_", "FAKEGPT_", "GIGACLIENT_")
+
+_SKIPPED = pytest.StashKey[list[str]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--no-skips", action="store_true", help="a skipped test fails the run, as make and CI want it")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_SKIPPED] = []
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    from importlib.metadata import version
+
+    return "with " + ", ".join(f"{name} {version(name)}" for name in ("requests", "urllib3", "msgspec"))
+
+
+class _Skips:
+    def __init__(self, found: list[str]) -> None:
+        self.found = found
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._note(report)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        self._note(report)
+
+    def _note(self, report: pytest.TestReport | pytest.CollectReport) -> None:
+        if report.skipped and not hasattr(report, "wasxfail"):
+            self.found.append(report.nodeid)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if session.config.getoption("--no-skips"):
+        session.config.pluginmanager.register(_Skips(session.config.stash[_SKIPPED]))
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if session.config.stash[_SKIPPED] and exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for nodeid in config.stash[_SKIPPED]:
+        terminalreporter.write_line(f"FAILED: skipped, and with --no-skips nothing may be: {nodeid}", red=True)
+
+
+def _loopback_only(event: str, arguments: tuple[object, ...]) -> None:
+    if event in ("socket.connect", "socket.sendto"):
+        address = arguments[1]
+        if isinstance(address, tuple):  # otherwise a Unix socket, which stays here anyway
+            _refuse_unless(_is_loopback(address[0]), address[0])
+    elif event == "socket.getaddrinfo":
+        host = arguments[0].decode() if isinstance(arguments[0], bytes) else arguments[0]
+        # ".invalid" is for tests of names that nobody has; a number needs no look-up.
+        _refuse_unless(host is None or _is_loopback(host) or str(host).endswith(".invalid") or _is_number(host), host)
+
+
+def _is_loopback(host: object) -> bool:
+    return host in ("localhost", "::1", "") or str(host).startswith("127.")
+
+
+def _is_number(host: object) -> bool:
+    try:
+        ipaddress.ip_address(str(host))
+    except ValueError:
+        return False
+    return True
+
+
+def _refuse_unless(allowed: bool, host: object) -> None:
+    if not allowed:
+        raise RuntimeError(f"a test wanted to reach {host}; tests stay on this machine")
+
+
+sys.addaudithook(_loopback_only)
+
+
+@pytest.fixture(autouse=True)
+def _environment_of_nobody(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test starts without proxies, bundles, settings of ours, and with an empty home (so no ``.netrc``)."""
+    for name in list(os.environ):
+        upper = name.upper()
+        if upper in _FOREIGN_VARIABLES or upper.endswith(_FOREIGN_SUFFIXES) or upper.startswith(_FOREIGN_PREFIXES):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))

@@ -1,0 +1,219 @@
+"""The tree of errors: who is whose child, what each carries, and that it travels between processes whole."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+from typing import Any
+
+import pytest
+
+import gigaclient
+import gigaclient.errors as errors
+from gigaclient.errors import (
+    APIConnectionError,
+    APIStatusError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    ConfigError,
+    ForbiddenError,
+    GigaClientError,
+    InvalidResponseError,
+    LengthFinishReasonError,
+    NotFoundError,
+    PaymentRequiredError,
+    RateLimitError,
+    RequestEntityTooLargeError,
+    ServerError,
+    StreamInterruptedError,
+    TLSError,
+    UnprocessableEntityError,
+)
+from gigaclient.types import ChatCompletion, Choice, Message
+
+TREE: dict[type[Exception], tuple[type[BaseException], ...]] = {
+    GigaClientError: (Exception,),
+    ConfigError: (GigaClientError, ValueError),
+    APIConnectionError: (GigaClientError,),
+    TLSError: (APIConnectionError,),
+    APITimeoutError: (APIConnectionError, TimeoutError),
+    StreamInterruptedError: (GigaClientError,),
+    InvalidResponseError: (GigaClientError, RuntimeError),
+    LengthFinishReasonError: (GigaClientError,),
+    APIStatusError: (GigaClientError,),
+    BadRequestError: (APIStatusError,),
+    AuthenticationError: (APIStatusError,),
+    PaymentRequiredError: (APIStatusError,),
+    ForbiddenError: (APIStatusError,),
+    NotFoundError: (APIStatusError,),
+    RequestEntityTooLargeError: (APIStatusError,),
+    UnprocessableEntityError: (APIStatusError,),
+    RateLimitError: (APIStatusError,),
+    ServerError: (APIStatusError,),
+}
+
+ANSWER = ChatCompletion(choices=[Choice(message=Message(role="assistant", content="so far"))]).attach(
+    raw={"choices": [], "new": 1}, request_id="r-1"
+)
+
+SAMPLES: list[GigaClientError] = [
+    GigaClientError("plain", request_id="r-1"),
+    ConfigError("pass a key"),
+    APIConnectionError("refused", sent=False),
+    TLSError("not believed", host="api.example", issuer="CN=Somebody"),
+    APITimeoutError("too slow", deadline="event", sent=True, request_id="r-1"),
+    StreamInterruptedError("cut", request_id="r-1"),
+    InvalidResponseError("a page", request_id="r-1", status_code=200, body="<html>", headers={"server": "nginx"}),
+    LengthFinishReasonError("too long", completion=ANSWER),
+    *(
+        kind(
+            "no",
+            status_code=status,
+            code=7,
+            body={"status": status, "message": "no"},
+            headers={"x-request-id": "r-1"},
+            request_id="r-1",
+            retry_after=2.5,
+        )
+        for kind, status in (
+            (APIStatusError, 418),
+            (BadRequestError, 400),
+            (AuthenticationError, 401),
+            (PaymentRequiredError, 402),
+            (ForbiddenError, 403),
+            (NotFoundError, 404),
+            (RequestEntityTooLargeError, 413),
+            (UnprocessableEntityError, 422),
+            (RateLimitError, 429),
+            (ServerError, 503),
+        )
+    ),
+]
+
+
+def test_the_tree_is_the_documented_one() -> None:
+    assert {kind: kind.__bases__ for kind in TREE} == TREE
+
+
+def test_every_error_is_in_the_tree_in_the_docstring_and_at_the_top() -> None:
+    found = {kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, Exception)}
+    assert found == set(TREE)
+    assert sorted(kind.__name__ for kind in TREE) == sorted(errors.__all__)
+    for kind in TREE:
+        assert kind.__name__ in (errors.__doc__ or "")
+        assert kind.__doc__
+        assert getattr(gigaclient, kind.__name__) is kind
+
+
+def test_there_is_a_sample_of_each_kind_here() -> None:
+    assert {type(sample) for sample in SAMPLES} == set(TREE)
+
+
+STATUSES = [
+    (400, BadRequestError),
+    (401, AuthenticationError),
+    (402, PaymentRequiredError),
+    (403, ForbiddenError),
+    (404, NotFoundError),
+    (413, RequestEntityTooLargeError),
+    (422, UnprocessableEntityError),
+    (429, RateLimitError),
+    (500, ServerError),
+    (502, ServerError),
+    (503, ServerError),
+    (504, ServerError),
+    (599, ServerError),
+    (302, APIStatusError),
+    (405, APIStatusError),
+    (408, APIStatusError),
+    (409, APIStatusError),
+    (418, APIStatusError),
+    (499, APIStatusError),
+    (600, APIStatusError),
+]
+
+
+@pytest.mark.parametrize(("status", "kind"), STATUSES)
+def test_each_status_has_the_class_that_people_catch(status: int, kind: type[APIStatusError]) -> None:
+    assert APIStatusError.class_for(status) is kind
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
+@pytest.mark.parametrize("error", SAMPLES, ids=lambda error: type(error).__name__)
+def test_every_error_travels_with_all_it_carries(error: GigaClientError, again: Any) -> None:
+    error = copy.copy(error)
+    error.attempts = ("503 after 0.10 s", "429 after 0.20 s")
+    error.text = "so far"
+    error.completion = ANSWER
+    other: Any = again(error)
+    assert type(other) is type(error)
+    assert str(other) == str(error)
+    assert repr(other) == repr(error)
+    assert other.args == error.args
+    assert vars(other) == vars(error)
+    assert other.completion is not None
+    assert other.completion.raw == {"choices": [], "new": 1}
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_errors_travel_by_every_protocol_of_pickle(protocol: int) -> None:
+    for error in SAMPLES:
+        assert vars(pickle.loads(pickle.dumps(error, protocol))) == vars(error)
+
+
+class _MyError(RateLimitError):
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(f"{one}{two}", status_code=429)
+
+
+def test_a_class_of_the_users_own_travels_too() -> None:
+    assert str(pickle.loads(pickle.dumps(_MyError(1, 2)))) == "429: 12"
+
+
+def test_what_an_error_says_names_status_request_and_tries() -> None:
+    error = RateLimitError("Too many requests", status_code=429, request_id="r-1")
+    assert str(error) == "429: Too many requests (request r-1)"
+    assert error.message == "Too many requests"
+    error.attempts = ("429 after 0.10 s",)
+    assert str(error) == "429: Too many requests (request r-1)"
+    error.attempts = ("503 after 0.10 s", "429 after 0.20 s")
+    assert str(error) == "429: Too many requests (request r-1) [2 attempts: 503 after 0.10 s; 429 after 0.20 s]"
+    assert str(ConfigError("pass a key")) == "pass a key"
+    assert str(APITimeoutError("too slow")) == "too slow"
+
+
+def test_what_was_not_said_has_a_default() -> None:
+    error = GigaClientError("x")
+    assert (error.request_id, error.attempts, error.text, error.completion) == (None, (), "", None)
+    assert APIConnectionError("x").sent
+    assert not TLSError("x").sent
+    assert APITimeoutError("x").deadline == "read"
+    status = APIStatusError("x", status_code=400)
+    assert (status.code, status.body, status.headers, status.retry_after) == (None, None, {}, None)
+    invalid = InvalidResponseError("x")
+    assert (invalid.status_code, invalid.body, invalid.headers) == (None, "", {})
+
+
+def test_the_headers_of_an_error_are_its_own() -> None:
+    mine = {"a": "b"}
+    error = APIStatusError("x", status_code=400, headers=mine)
+    mine["c"] = "d"
+    assert error.headers == {"a": "b"}
+
+
+def test_an_answer_cut_by_length_has_its_text() -> None:
+    assert LengthFinishReasonError("x", completion=ANSWER).text == "so far"
+    assert LengthFinishReasonError("x").completion is None
+
+
+def test_a_builtin_except_clause_catches_what_a_python_programmer_expects() -> None:
+    with pytest.raises(ValueError):
+        raise ConfigError("x")
+    with pytest.raises(RuntimeError):
+        raise InvalidResponseError("x")
+    with pytest.raises(TimeoutError):
+        raise APITimeoutError("x")
+    with pytest.raises(OSError):
+        raise APITimeoutError("x")
