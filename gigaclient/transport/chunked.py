@@ -1,0 +1,87 @@
+"""The chunked transfer coding, decoded incrementally: RFC 9112, section 7.1. Pure: bytes in, bytes out.
+
+An event of a stream must come out as soon as *its* last byte is in, however the server packs events into chunks, and
+many small chunks that arrive together should cost one step; through ``http.client`` and urllib3 each costs several.
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["ChunkedDecoder", "MalformedChunkError"]
+
+_SIZE = re.compile(rb"[0-9A-Fa-f]{1,16}")
+_MAX_LINE = 8 * 1024
+_MAX_TRAILERS = 64 * 1024
+
+
+class MalformedChunkError(ValueError):
+    """The bytes are not a chunked body."""
+
+
+class ChunkedDecoder:
+    """Takes the framing off a chunked body that arrives in blocks cut anywhere.
+
+    Attributes:
+        ended: the last chunk and the trailers were read.
+        excess: bytes that came after the end; a connection with any is not fit for another request.
+    """
+
+    __slots__ = ("_left", "_line", "_state", "_trailers", "ended", "excess")
+
+    def __init__(self) -> None:
+        self._state = "size"  # size -> data -> crlf -> size …, or size -> trailers
+        self._left = 0
+        self._line = b""
+        self._trailers = 0
+        self.ended = False
+        self.excess = b""
+
+    def feed(self, block: bytes) -> bytes:
+        """The payload that ``block`` brings; empty when it holds framing alone.
+
+        Raises:
+            MalformedChunkError: a size that is none, or framing out of place.
+        """
+        payload: list[bytes] = []
+        position, length = 0, len(block)
+        while position < length:
+            if self._state == "data":
+                piece = block[position : position + self._left]
+                payload.append(piece)
+                position += len(piece)
+                self._left -= len(piece)
+                if not self._left:
+                    self._state = "crlf"
+                continue
+            if self.ended:
+                self.excess = block[position:]
+                break
+            end = block.find(b"\n", position)
+            if end < 0:
+                self._line += block[position:]
+                if len(self._line) > _MAX_LINE:
+                    raise MalformedChunkError("a line of the chunked coding is too long")
+                break
+            line, self._line = (self._line + block[position:end]).rstrip(b"\r"), b""
+            position = end + 1
+            self._take(line)
+        return payload[0] if len(payload) == 1 else b"".join(payload)
+
+    def _take(self, line: bytes) -> None:
+        if self._state == "crlf":
+            if line:
+                raise MalformedChunkError("a chunk is longer than its size")
+            self._state = "size"
+        elif self._state == "size":
+            digits = line.split(b";", 1)[0].strip()
+            if not _SIZE.fullmatch(digits):  # int() alone would take a sign, a prefix and underscores
+                raise MalformedChunkError("the size of a chunk is not a number")
+            self._left = int(digits, 16)
+            self._state = "data" if self._left else "trailers"
+        elif line:
+            self._trailers += len(line)
+            if self._trailers > _MAX_TRAILERS:
+                raise MalformedChunkError("the trailers are too long")
+        else:
+            self.ended = True

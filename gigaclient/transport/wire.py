@@ -1,0 +1,484 @@
+"""Sockets and connections that wait no longer than the call they serve may.
+
+``http.client`` reads through ``socket.makefile`` and urllib3 arms one timeout per read, so a server that drips single
+bytes can hold a thread for ever. Here each read and write asks the call's :class:`~gigaclient.patience.Patience` first,
+over TLS and plain TCP alike, headers and body alike, and a cancelled call is woken by shutting the TCP connection down.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import io
+import math
+import os
+import queue
+import socket
+import ssl
+import threading
+from collections import deque
+from http.client import HTTPException, IncompleteRead
+from typing import TYPE_CHECKING, Any
+
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError, ProxyError
+
+from gigaclient.patience import Cancelled, Exhausted, Patience
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+__all__ = ["POOL_CLASSES", "Exchange", "current_exchange", "exchanging"]
+
+# One TLS record: what a single read can bring at most.
+_READ_BYTES = 16 * 1024
+# Below this, head and body of a request leave in one write: one packet, one TLS record, no wait for an acknowledgement.
+_COALESCE_BYTES = 64 * 1024
+
+
+class Exchange:
+    """One request and its answer on one connection: what the layers below tell the one that sent it."""
+
+    __slots__ = ("ended", "fresh", "opened", "patience", "received", "reused", "sent")
+
+    def __init__(self, patience: Patience, *, fresh: bool = False) -> None:
+        self.patience = patience
+        self.fresh = fresh
+        """Do not use a connection that has been idle."""
+        self.reused = False
+        """The connection had served a request before."""
+        self.opened = False
+        """A connection was made for this request."""
+        self.sent = False
+        """The first byte of the request may have left."""
+        self.received = False
+        """At least one byte of an answer came."""
+        self.ended = False
+        """The server has closed its side."""
+
+
+_thread = threading.local()
+
+
+def current_exchange() -> Exchange | None:
+    """The exchange that this thread is sending, if any."""
+    exchange: Exchange | None = getattr(_thread, "exchange", None)
+    return exchange
+
+
+class exchanging:
+    """Makes ``exchange`` the one that connections used by this thread serve.
+
+    The call passes through ``requests`` and urllib3, whose signatures have no place for it.
+    """
+
+    __slots__ = ("_exchange", "_outer")
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._outer: Exchange | None = None
+
+    def __enter__(self) -> None:
+        self._outer = current_exchange()
+        _thread.exchange = self._exchange
+
+    def __exit__(self, *exc_info: object) -> None:
+        _thread.exchange = self._outer
+
+
+class Wire:
+    """A connected socket, plain or TLS, that obeys the patience of the exchange it serves.
+
+    Between exchanges, and for code that uses the connection without one, it behaves like the socket itself.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._armed: float | None = None
+        self._pid = os.getpid()
+        # Guards `exchange` against an abort meant for the one before, since a connection that went back to the pool may
+        # already be carrying somebody else's answer; and the descriptor, whose number may be another socket's once it
+        # is closed. Reentrant, because a finaliser or a signal handler may close in the middle of it.
+        self._lock = threading.RLock()
+        self.exchange: Exchange | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def serve(self, exchange: Exchange | None) -> None:
+        """From now on, wait as ``exchange`` allows."""
+        with self._lock:
+            before, self.exchange = self.exchange, exchange
+            self._armed = None
+        if before is not None and before is not exchange:
+            before.patience.on_cancel(None)
+        if exchange is not None:
+            exchange.patience.on_cancel(functools.partial(self.abort, exchange))
+
+    def arm(self, patience: Patience) -> None:
+        limit = patience.remaining()
+        # Arming costs a system call, so a difference that nobody would notice is left alone.
+        if self._armed is None or abs(self._armed - limit) > 0.05 or limit < 0.1:
+            self._sock.settimeout(_settable(limit))
+            self._armed = limit
+
+    def settimeout(self, seconds: float | None) -> None:
+        if self.exchange is None:
+            self._armed = None
+            self._sock.settimeout(seconds)
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        exchange = self.exchange
+        if exchange is None:
+            self._sock.sendall(data, flags)
+            return
+        with memoryview(data) as view, view.cast("B") as rest:
+            done = 0
+            while done < len(rest):
+                self.arm(exchange.patience)
+                exchange.sent = True
+                try:
+                    done += self._sock.send(rest[done:])
+                except TimeoutError:
+                    raise exchange.patience.exhausted() from None
+                except OSError as error:
+                    if exchange.patience.cancelled:
+                        raise Cancelled("closed") from None
+                    if isinstance(error, ssl.SSLEOFError):
+                        # Told as over plain TCP: the peer takes no more, and may have said why (an alert, an answer).
+                        raise BrokenPipeError(errno.EPIPE, "connection closed by the peer") from None
+                    raise
+
+    def makefile(self, mode: str = "rb", buffering: int | None = None, **options: Any) -> io.BufferedReader:
+        raw = self._sock.makefile("rb", buffering=0)
+        return io.BufferedReader(_WireReader(self, raw), _READ_BYTES)
+
+    def abort(self, exchange: Exchange) -> None:
+        """End whatever read or write is blocked here on behalf of ``exchange``, from any thread, at once.
+
+        Only the TCP connection is shut down: the TLS object is in use by the blocked thread. In a forked child nothing
+        happens, since the connection is the parent's as well.
+        """
+        if self._pid != os.getpid():
+            return
+        with self._lock:
+            if self.exchange is exchange:
+                _shut_down(self._sock)
+
+    def close(self) -> None:
+        # A reader may outlive this: http.client closes the connection before the body when nothing comes after it.
+        self.close_descriptor(self._sock)
+
+    def close_descriptor(self, part: Any) -> None:
+        """Close the socket or its reader, whichever; what is closed last closes the connection."""
+        if self._pid != os.getpid():
+            part.close()  # a fork may have left the lock shut for ever, and nobody aborts here
+            return
+        with self._lock:
+            part.close()
+
+
+class _WireReader(io.RawIOBase):
+    """The reading end that ``http.client`` gets."""
+
+    def __init__(self, wire: Wire, raw: io.RawIOBase) -> None:
+        self._wire = wire
+        self._raw = raw
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int | None:
+        exchange = self._wire.exchange
+        if exchange is None:
+            return self._raw.readinto(buffer)
+        patience = exchange.patience
+        self._wire.arm(patience)
+        try:
+            count: int | None = self._raw.readinto(buffer)
+        except TimeoutError:
+            raise patience.exhausted() from None
+        except OSError:
+            if patience.cancelled:
+                raise Cancelled("closed") from None
+            raise
+        if patience.cancelled:
+            # The shutdown looks like the end of the answer, and a head cut there would pass for a whole one.
+            raise Cancelled("closed")
+        if count:
+            exchange.received = True
+        else:
+            exchange.ended = True
+        return count
+
+    def close(self) -> None:
+        if not self.closed:
+            try:
+                self._wire.close_descriptor(self._raw)
+            finally:
+                super().close()
+
+
+def _settable(seconds: float) -> float | None:
+    return seconds if seconds < threading.TIMEOUT_MAX else None
+
+
+class _Waker:
+    """Wakes a thread that is blocked in connect or in a handshake.
+
+    It has a descriptor of its own: on the way, the socket moves into a TLS object that nobody else can get hold of.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock.dup()
+        self._lock = threading.RLock()  # as in Wire: a closed number may be somebody else's
+
+    def __call__(self) -> None:
+        with self._lock:
+            _shut_down(self._sock)
+
+    def close(self) -> None:
+        with self._lock:
+            self._sock.close()
+
+
+def _shut_down(sock: Any) -> None:
+    if not isinstance(sock, socket.socket):
+        sock = sock.socket  # urllib3's TLS inside TLS, through an HTTPS proxy
+    try:
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+    except OSError:
+        return  # not connected any more: nobody can be blocked on it
+
+
+class _PatientConnection(HTTPConnection):
+    """What plain and TLS connections have in common."""
+
+    # Not what http.client's own may be set to: it prints each header it sends, the token too.
+    debuglevel = 0
+    _served = 0
+    _corked: list[bytes] | None = None
+    _waker: _Waker | None = None
+    _connect_began = 0.0
+
+    def connect(self) -> None:
+        exchange = current_exchange()
+        try:
+            super().connect()
+            wire = Wire(self.sock)
+            self._served = 0
+            self.sock = wire
+            if exchange is not None:
+                exchange.opened = True
+                wire.serve(exchange)
+        finally:
+            self._drop_waker()
+
+    def _new_conn(self) -> socket.socket:
+        exchange = current_exchange()
+        if exchange is None:
+            return super()._new_conn()
+        patience = exchange.patience
+        # From here to the end of the handshake, through a proxy or not, is one connect timeout.
+        began = self._connect_began = patience.now()
+        patience.connect_remaining(began)
+        try:
+            addresses = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
+        except (socket.gaierror, UnicodeError) as error:
+            reason = error if isinstance(error, socket.gaierror) else socket.gaierror(str(error))
+            raise NameResolutionError(self.host, self, reason) from error
+        failure: OSError = OSError("the name resolved to no address")
+        for index, (family, kind, protocol, _, address) in enumerate(addresses):
+            # urllib3 gives each address the whole connect timeout; here they share one.
+            share = patience.connect_remaining(began) / (len(addresses) - index)
+            try:
+                sock = socket.socket(family, kind, protocol)
+            except OSError as error:  # this machine does not speak that family
+                failure = error
+                continue
+            try:
+                self._prepare(sock, share, patience)
+                sock.connect(address)
+                # The TLS handshake that follows takes its bound from here, as one for all its reads.
+                sock.settimeout(_settable(patience.connect_remaining(began)))
+                return sock
+            except OSError as error:
+                sock.close()
+                self._drop_waker()
+                if patience.cancelled:
+                    raise Cancelled("closed") from None
+                failure = error
+            except BaseException:
+                sock.close()
+                raise
+        if isinstance(failure, TimeoutError):
+            raise ConnectTimeoutError(self, "no connection in time") from patience.exhausted("connect")
+        raise NewConnectionError(self, f"connecting failed: {failure}") from failure
+
+    def _prepare(self, sock: socket.socket, timeout: float, patience: Patience) -> None:
+        for option in self.socket_options or ():
+            sock.setsockopt(*option)
+        sock.settimeout(_settable(timeout))
+        if self.source_address:
+            sock.bind(self.source_address)
+        self._waker = _Waker(sock)
+        patience.on_cancel(self._waker)
+
+    def _drop_waker(self) -> None:
+        waker, self._waker = self._waker, None
+        if waker is not None:
+            waker.close()
+
+    def _tunnel(self) -> None:
+        # The proxy's answer to CONNECT may drip in as well.
+        exchange, plain = current_exchange(), self.sock
+        if exchange is None:
+            super()._tunnel()
+            return
+        patience, wire = exchange.patience, Wire(plain)
+        patience.begin("connect", patience.connect_remaining(self._connect_began))
+        wire.serve(exchange)
+        self.sock = wire
+        try:
+            super()._tunnel()
+        except (HTTPException, OSError) as error:
+            if isinstance(error, (Exhausted, Cancelled)):
+                raise
+            raise ProxyError("no tunnel", error) from error
+        finally:
+            exchange.sent = exchange.received = exchange.ended = False  # that was the proxy, not the server
+            wire.serve(None)
+            if self.sock is wire:
+                self.sock = plain
+        patience.begin("read", math.inf)
+        plain.settimeout(_settable(patience.connect_remaining(self._connect_began)))
+        patience.on_cancel(self._waker)
+
+    def request(self, method: str, url: str, *args: Any, **options: Any) -> None:
+        exchange = current_exchange()
+        if exchange is not None:
+            exchange.reused = self.sock is not None and self._served > 0
+            if isinstance(self.sock, Wire):
+                self.sock.serve(exchange)
+        self._corked = []
+        try:
+            super().request(method, url, *args, **options)
+            corked, self._corked = self._corked, None
+            if corked:
+                self.send(b"".join(corked))
+        finally:
+            self._corked = None
+            self._served += 1
+            if exchange is not None:
+                exchange.patience.begin_answer()
+
+    def getresponse(self) -> Any:
+        response = super().getresponse()
+        exchange = current_exchange()
+        if exchange is not None and exchange.ended:
+            # http.client takes a head that breaks off for a whole one: what was still to come is simply not there.
+            response.close()
+            raise IncompleteRead(b"")
+        return response
+
+    def send(self, data: Any) -> None:
+        corked = self._corked
+        if corked is None:
+            super().send(data)
+        elif isinstance(data, bytes) and sum(map(len, corked)) + len(data) <= _COALESCE_BYTES:
+            corked.append(data)
+        else:
+            self._corked = None
+            if corked:
+                super().send(b"".join(corked))
+            super().send(data)
+
+
+class PatientHTTPConnection(_PatientConnection):
+    """A plain connection, to a server on the loopback interface or through a proxy."""
+
+
+class PatientHTTPSConnection(_PatientConnection, HTTPSConnection):
+    """A TLS connection."""
+
+    def _connect_tls_proxy(self, hostname: str, sock: socket.socket) -> ssl.SSLSocket:
+        # Older urllib3 makes the context for an HTTPS proxy as careless as the one for the server is.
+        for_server, self.cert_reqs = self.cert_reqs, self.proxy_config.ssl_context.verify_mode  # type: ignore[union-attr]
+        try:
+            return super()._connect_tls_proxy(hostname, sock)
+        finally:
+            self.cert_reqs = for_server
+
+
+class IdleConnections:
+    """The idle connections of one origin, the one used last on top.
+
+    It stands in for urllib3's queue and has no size: the pool grows to the number of threads that use it at the same
+    time, and is never the thing a thread waits for. A deque's ends are safe to use from many threads.
+    """
+
+    def __init__(self, maxsize: int = 0) -> None:
+        self._idle: deque[Any] = deque()
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            raise queue.Empty from None
+
+    def put(self, connection: Any, block: bool = True, timeout: float | None = None) -> None:
+        if connection is not None:
+            self._idle.append(connection)
+
+    def qsize(self) -> int:
+        return len(self._idle)
+
+
+class _PatientPool(HTTPConnectionPool):
+    QueueCls = IdleConnections  # type: ignore[assignment]
+    ConnectionCls: Any = PatientHTTPConnection
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        connection: Any = super()._get_conn(timeout)
+        exchange = current_exchange()
+        if exchange is not None and exchange.fresh and connection.sock is not None:
+            connection.close()
+        return connection
+
+    def _put_conn(self, conn: Any) -> None:
+        if conn is not None and isinstance(conn.sock, Wire):
+            conn.sock.serve(None)
+        idle = self.pool
+        super()._put_conn(conn)
+        if self.pool is None and idle is not None:
+            # The pool was closed meanwhile, and what it held too: whoever of the two looks last finds this connection.
+            _close_all(idle)
+
+
+def _close_all(idle: Any) -> None:
+    while True:
+        try:
+            connection = idle.get(block=False)
+        except queue.Empty:
+            return
+        connection.close()
+
+
+class PatientHTTPPool(_PatientPool):
+    """The connections to one plain origin."""
+
+
+class PatientHTTPSPool(_PatientPool, HTTPSConnectionPool):
+    """The connections to one TLS origin."""
+
+    ConnectionCls: Any = PatientHTTPSConnection
+
+    def _validate_conn(self, conn: Any) -> None:
+        # urllib3 would also warn about an unverified connection here, on each one; the client warned once, when the
+        # user switched verification off.
+        if conn.is_closed:
+            conn.connect()
+
+
+POOL_CLASSES = {"http": PatientHTTPPool, "https": PatientHTTPSPool}
