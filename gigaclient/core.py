@@ -1,0 +1,472 @@
+"""The one road on which every call goes: a place in the queue, a credential, the request, and another try if it helps.
+
+Resources describe *what* a call is; everything that cuts across calls (tokens, retries, deadlines, limits, errors,
+request ids, logs) happens here and nowhere else, so that no endpoint can forget any of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import re
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
+
+import msgspec
+
+from gigaclient.errors import APIConnectionError, APIStatusError, ConfigError, GigaClientError, InvalidResponseError
+from gigaclient.limit import Limiter, Permit
+from gigaclient.patience import Cancelled, Exhausted, Patience, Timeouts
+from gigaclient.refusals import JSON_ERRORS, error_in, excerpt, status_error
+from gigaclient.retry import Repeat, RetryPolicy
+from gigaclient.secret import Secret
+from gigaclient.tokens import Credential, TokenCache
+from gigaclient.transport import Outgoing, Reply, Transport, origin_of, timed_out
+
+__all__ = ["Call", "CallOptions", "Core", "checked_headers", "path"]
+
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+_MAX_ERROR_BYTES = 64 * 1024
+_MAX_ID_CHARACTERS = 200
+
+# RFC 9110, section 5.6.2.
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-authorization"})
+
+T = TypeVar("T")
+
+_log = logging.getLogger("gigaclient")
+
+
+@dataclass(frozen=True)
+class Call:
+    """What one API call is: where it goes and what it carries. An endpoint is described by making one of these.
+
+    Attributes:
+        method: the HTTP method.
+        path: relative to the base URL, made by :func:`path`; or an absolute URL of an origin that the client knows.
+        body: the encoded body, if any.
+        content_type: what the body is.
+        accept: what is wanted back.
+        query: parameters of the query string.
+        repeat: what sending it twice would mean.
+        authorized: False for the few calls that carry no credential.
+        attempt_id: the name of a header that gets a new UUID for each try, where a server wants one.
+        accept_redirect: True where a redirect is an answer like any other (a login by cookie). It is not followed.
+    """
+
+    method: str
+    path: str
+    body: bytes | None = field(default=None, repr=False)
+    content_type: str | None = "application/json"
+    accept: str = "application/json"
+    query: Mapping[str, str] = field(default_factory=dict)
+    repeat: Repeat = Repeat.FREELY
+    authorized: bool = True
+    attempt_id: str | None = None
+    accept_redirect: bool = False
+
+
+@dataclass(frozen=True)
+class CallOptions:
+    """What the caller may say about one call, beside what is sent.
+
+    Attributes:
+        headers: further headers, over the client's.
+        timeouts: the call's patience, where it differs from the client's.
+        max_retries: where it differs from the client's.
+        authorization: a whole ``Authorization`` value that replaces the client's credential.
+    """
+
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    timeouts: Timeouts | None = None
+    max_retries: int | None = None
+    authorization: Secret | None = field(default=None, repr=False)
+
+
+class Stats(NamedTuple):
+    """A look at a client: ``giga.stats()``.
+
+    Attributes:
+        in_flight: calls that wait for an answer or are reading one.
+        waiting: calls that queue for a place.
+        limit: how many may be under way at once; ``inf`` while no limit is known.
+        tokens_fetched: access tokens fetched so far.
+        retries: tries after the first one, of all calls so far.
+        connections: connections opened so far.
+    """
+
+    in_flight: int
+    waiting: int
+    limit: float
+    tokens_fetched: int
+    retries: int
+    connections: int
+
+
+class Core:
+    """Sends calls for one account at one base URL.
+
+    Args:
+        transport: the wire.
+        base_url: what a call's path is appended to.
+        tokens: the account's credential; None where the connection itself proves who we are.
+        authorize: the headers that a credential turns into.
+        refuses: whether an error answer means that the credential is no longer good.
+        explain: the error for an error status as this service's users need it worded.
+        limiter: the account's queue.
+        retry: when to try again.
+        timeouts: the patience of a call that does not bring its own.
+        headers: headers of every call.
+    """
+
+    def __init__(
+        self,
+        *,
+        transport: Transport,
+        base_url: str,
+        tokens: TokenCache | None,
+        authorize: Callable[[Credential], dict[str, str]],
+        limiter: Limiter,
+        retry: RetryPolicy,
+        timeouts: Timeouts,
+        headers: Mapping[str, str],
+        refuses: Callable[[Reply], bool] = lambda reply: reply.status == 401,
+        explain: Callable[[APIStatusError], APIStatusError] = lambda error: error,
+    ) -> None:
+        self.transport = transport
+        self.base_url = base_url
+        self.tokens = tokens
+        self.limiter = limiter
+        self.retry = retry
+        self.timeouts = timeouts
+        self._authorize = authorize
+        self._refuses = refuses
+        self._explain = explain
+        self._headers = headers
+        self._host = urlsplit(base_url).hostname or ""
+        self._retries = 0
+
+    def with_policy(self, retry: RetryPolicy, timeouts: Timeouts) -> Core:
+        """A core that shares the wire, the credential and the queue, with another patience."""
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__, retry=retry, timeouts=timeouts)
+        return copy
+
+    def stats(self) -> Stats:
+        """How things stand."""
+        return Stats(
+            in_flight=self.transport.in_flight,
+            waiting=self.limiter.waiting,
+            limit=self.limiter.limit,
+            tokens_fetched=self.tokens.fetched if self.tokens is not None else 0,
+            retries=self._retries,
+            connections=self.transport.connections_opened,
+        )
+
+    def fetch(
+        self,
+        call: Call,
+        options: CallOptions,
+        *,
+        limit: int = MAX_ANSWER_BYTES,
+        patience: Patience | None = None,
+    ) -> Answered:
+        """Send ``call`` and read the whole answer; an error status raises.
+
+        ``patience`` is given where this call is part of another one, as fetching a token is.
+
+        Raises:
+            GigaClientError: any of them, with ``attempts`` saying what was tried.
+        """
+        if patience is None:
+            patience = Patience(options.timeouts or self.timeouts)
+        reply, request_id = self._open(call, options, patience, stream=False, limit=limit)
+        return Answered(reply.body or b"", reply.status, reply.headers, request_id, reply.cookies)
+
+    def open(self, call: Call, options: CallOptions) -> tuple[Reply, str]:
+        """Send ``call`` and return when the head of a good answer is here: the reply, unread, and the request's id.
+
+        Whoever takes the reply reads it to its end or closes it. Errors and retries happen here, before the first byte
+        of the body, and never after it.
+        """
+        return self._open(call, options, Patience(options.timeouts or self.timeouts), stream=True, limit=0)
+
+    # -- the loop ----------------------------------------------------------------------------------------------------
+
+    def _open(
+        self, call: Call, options: CallOptions, patience: Patience, *, stream: bool, limit: int
+    ) -> tuple[Reply, str]:
+        headers = self._headers_for(call, options)
+        request_id = headers["X-Request-ID"]
+        url = self._url(call)
+        policy = self.retry
+        if options.max_retries is not None:
+            policy = replace(policy, max_retries=options.max_retries)
+        attempts: list[str] = []
+        retries, renewals = 0, 0
+        while True:
+            credential: Credential | None = None
+            reply: Reply | None = None
+            failure: GigaClientError
+            has_credential = False
+            started_at = time.monotonic()
+            if call.attempt_id is not None:
+                headers[call.attempt_id] = str(uuid.uuid4())
+            try:
+                # Before the place, so that nobody holds one while the token endpoint hangs; and once more with it, as
+                # the token may have been refused while this call stood in the queue.
+                self._credential(call, options, patience)
+                with self.transport.waiting(patience):
+                    permit = self.limiter.acquire(patience)
+                try:
+                    credential = self._credential(call, options, patience)
+                    has_credential = True
+                    reply = self._send(call, url, headers, credential, patience, permit)
+                except BaseException:
+                    permit.release()
+                    raise
+                answer = self._judge(reply, call, stream, limit, request_id)
+                self._note(call, attempts, started_at, reply.status, request_id)
+                return answer
+            except GigaClientError as error:
+                failure = error
+            except Exhausted as error:
+                failure = timed_out(error.kind, self._host, patience, sent=False)
+            except Cancelled:
+                failure = APIConnectionError("the call was ended by close()", sent=False)
+            except BaseException:
+                if reply is not None:
+                    reply.close()
+                raise
+            if not has_credential:
+                # Getting one is a call of its own, which came this way and was tried as often as it helps.
+                raise self._final(failure, attempts, request_id)
+            self._note(call, attempts, started_at, _outcome(failure), request_id)
+            if (
+                credential is not None
+                and renewals < (2 if credential.borrowed else 1)
+                and reply is not None
+                and self._refuses(reply)
+                and self.tokens is not None
+                and self._renewable
+            ):
+                # Refused before its time: this very token is dropped, and the call repeated once with another. One that
+                # another process left may have been refused before it came here: it does not count as that other.
+                self.tokens.reject(credential)
+                renewals += 1
+                continue
+            if credential is not None and reply is not None and self._refuses(reply) and not self._renewable:
+                failure.message += "; it was given as it is, and there is nothing to get another one with"
+            delay = policy.delay(
+                retries,
+                failure,
+                repeat=call.repeat,
+                patience=patience.left(),
+                jitter=random.random(),
+            )
+            if delay is None or patience.cancelled:
+                raise self._final(failure, attempts, request_id)
+            retries += 1
+            self._retries += 1
+            try:
+                with self.transport.waiting(patience):
+                    patience.pause(delay)
+            except Exhausted:
+                delay = None
+            except (Cancelled, ConfigError):
+                failure, delay = APIConnectionError("the call was ended by close()", sent=True), None
+            if delay is None:
+                raise self._final(failure, attempts, request_id)
+
+    @property
+    def _renewable(self) -> bool:
+        return self.tokens is not None and self.tokens.renewable
+
+    def _credential(self, call: Call, options: CallOptions, patience: Patience) -> Credential | None:
+        if self.tokens is None or not call.authorized or options.authorization is not None:
+            return None
+        with self.transport.waiting(patience):
+            credential = self.tokens.get(patience)
+        if credential is None:
+            raise ConfigError(
+                'no credentials: pass credentials="<authorization key>" (or set GIGACHAT_CREDENTIALS), '
+                "access_token=, user= and password=, or cert_file="
+            )
+        return credential
+
+    def _send(
+        self,
+        call: Call,
+        url: str,
+        headers: dict[str, str],
+        credential: Credential | None,
+        patience: Patience,
+        permit: Permit,
+    ) -> Reply:
+        outgoing = Outgoing(call.method, url, headers, call.body)
+        if credential is not None:
+            # Below the caller's own headers: whoever sets Authorization by hand means it.
+            outgoing.headers = {**self._authorize(credential), **headers}
+        reply = self.transport.send(outgoing, patience)
+        reply.on_done = permit.release
+        if reply.status == 429:
+            permit.refused()
+        elif reply.status < 400:
+            permit.succeeded()
+        return reply
+
+    def _judge(self, reply: Reply, call: Call, stream: bool, limit: int, request_id: str) -> tuple[Reply, str]:
+        request_id = reply.headers.get("x-request-id", request_id)[:_MAX_ID_CHARACTERS]
+        if not 200 <= reply.status <= (399 if call.accept_redirect else 299):
+            body = reply.read_some(_MAX_ERROR_BYTES)
+            raise self._explain(status_error(reply.status, body, reply.headers, request_id=request_id, now=time.time()))
+        if not stream:
+            reply.body = reply.read(limit)
+        return reply, request_id
+
+    def _final(self, failure: GigaClientError, attempts: list[str], request_id: str) -> GigaClientError:
+        failure.attempts = (*attempts, *failure.attempts)
+        if failure.request_id is None:
+            failure.request_id = request_id
+        failure.__context__ = None
+        return failure
+
+    def _note(self, call: Call, attempts: list[str], started_at: float, outcome: object, request_id: str) -> None:
+        seconds = time.monotonic() - started_at
+        attempts.append(f"{outcome} after {seconds:.2f} s")
+        _log.debug(
+            "%s %s: %s in %.3f s, attempt %d, request %s",
+            call.method,
+            call.path.partition("?")[0],
+            outcome,
+            seconds,
+            len(attempts),
+            request_id,
+        )
+
+    # -- what is sent ------------------------------------------------------------------------------------------------
+
+    def _headers_for(self, call: Call, options: CallOptions) -> dict[str, str]:
+        headers = dict(self._headers)
+        headers["Accept"] = call.accept
+        if call.body is not None and call.content_type:
+            headers["Content-Type"] = call.content_type
+        if call.accept == "text/event-stream":
+            headers["Cache-Control"] = "no-store"
+        if options.headers:
+            lowered = {name.lower() for name in options.headers}
+            headers = {name: value for name, value in headers.items() if name.lower() not in lowered}
+            headers.update(options.headers)
+        if options.authorization is not None:
+            headers["Authorization"] = options.authorization
+        for name in headers:
+            if name.lower() == "x-request-id":
+                headers["X-Request-ID"] = headers.pop(name)
+                break
+        else:
+            headers["X-Request-ID"] = str(uuid.uuid4())
+        return headers
+
+    def _url(self, call: Call) -> str:
+        url = call.path
+        if "://" not in url:
+            if not url.startswith("/"):
+                raise ConfigError("a path must begin with a slash")
+            url = self.base_url + url
+        elif origin_of(url) not in self.transport.origins:
+            raise ConfigError(f"{origin_of(url)} is not an address of this client: it would get the access token")
+        return f"{url}?{urlencode(call.query)}" if call.query else url
+
+
+class Answered(NamedTuple):
+    """A whole answer of the API."""
+
+    body: bytes
+    status: int
+    headers: dict[str, str]
+    request_id: str
+    cookies: Mapping[str, Secret] = MappingProxyType({})
+
+    def __repr__(self) -> str:
+        return f"<Answered {self.status}, {len(self.body)} bytes, request {self.request_id}>"
+
+    def decode(self, decoder: msgspec.json.Decoder[T]) -> T:
+        """The body as the type that the API promises.
+
+        Raises:
+            APIStatusError: the body is an error object, in spite of its status.
+            InvalidResponseError: it is something else.
+        """
+        try:
+            return decoder.decode(self.body)
+        except JSON_ERRORS as error:
+            reason = str(error)
+        try:
+            data = msgspec.json.decode(self.body)
+        except JSON_ERRORS as error:
+            # Whether it is JSON at all: the typed decoder may have stopped at a type before the fault.
+            failure: GigaClientError = self.invalid(
+                "not UTF-8" if isinstance(error, UnicodeDecodeError) else "not JSON"
+            )
+        else:
+            failure = error_in(data, request_id=self.request_id) or self.invalid(reason)
+        raise failure
+
+    def refusal(self) -> APIStatusError | None:
+        """The error that the body holds in spite of its status, if that is what it is."""
+        try:
+            data = msgspec.json.decode(self.body)
+        except JSON_ERRORS:
+            return None
+        return error_in(data, request_id=self.request_id)
+
+    def invalid(self, reason: str) -> InvalidResponseError:
+        """The error for a body that is not what the API promises."""
+        kind = self.headers.get("content-type", "no Content-Type")
+        return InvalidResponseError(
+            f"the answer is not what the API promises ({reason}; {kind}): {excerpt(self.body)[:120]!r}",
+            request_id=self.request_id,
+            status_code=self.status,
+            body=excerpt(self.body),
+            headers=self.headers,
+        )
+
+
+def path(*segments: str) -> str:
+    """A path from its segments, each quoted: an id can never climb out of its segment."""
+    for segment in segments:
+        if not isinstance(segment, str) or segment in ("", ".", ".."):
+            raise ConfigError(f"not an id: {segment!r}")
+    return "/" + "/".join(quote(segment, safe="") for segment in segments)
+
+
+def checked_headers(headers: Mapping[str, Any]) -> dict[str, str]:
+    """Header values as they may be sent.
+
+    Raises:
+        ConfigError: a value is not a string, or has characters that no header may have; it is not shown.
+    """
+    checked = {}
+    for name, value in headers.items():
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            raise ConfigError(f"not a header name: {name!r}")
+        if not isinstance(value, str):
+            raise ConfigError(f"the header {name} must be a string, not {type(value).__name__}")
+        if not value.isascii() or not all(c.isprintable() or c == "\t" for c in value):
+            raise ConfigError(
+                f"the header {name} may hold visible ASCII characters alone: no line breaks, no Cyrillic; "
+                "a UUID is a good id"
+            )
+        checked[name] = Secret(value) if name.lower() in SECRET_HEADERS else value
+    return checked
+
+
+def _outcome(failure: GigaClientError) -> str:
+    return str(failure.status_code) if isinstance(failure, APIStatusError) else type(failure).__name__
