@@ -1,0 +1,93 @@
+"""The body of a conversation request. Pure.
+
+The service answers one flattened prompt with one model and has no sampling settings: what other services take beside
+the messages is not sent. Its own fields can be set, so that a server-side dialogue can be continued, say.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from gigaclient.asked import as_request, encode
+from gigaclient.errors import ConfigError
+from gigaclient.fakegpt.prompt import format_prompt
+from gigaclient.options import CALL_OPTIONS
+from gigaclient.types import Chat
+
+__all__ = ["SECRETS", "WIRE_MODEL", "Conversation", "conversation"]
+
+WIRE_MODEL = "text-davinci-002-render-sha"
+"""The model's name on the wire, whatever the caller asked for."""
+
+_KNOWN_MODELS = frozenset({WIRE_MODEL, "gpt-3.5-turbo", "gpt-35-turbo"})
+
+_NO_SUCH_SETTINGS = frozenset({*Chat.__struct_fields__} - {"messages", "additional_fields"})
+
+SECRETS = frozenset({"api_key", "credentials", "password", "key_file_password", "access_token", "session_password"})
+"""Names that, passed by mistake, would travel to the server as fields of the body."""
+
+
+class Conversation(NamedTuple):
+    """A request ready to be sent, and what of it the service has no use for.
+
+    Attributes:
+        body: the JSON.
+        ignored: names of fields that were given and are not sent; ``model`` among them when it is not what answers.
+    """
+
+    body: bytes
+    ignored: tuple[str, ...]
+
+
+def conversation(messages: Any, options: Mapping[str, Any], *, model: str | None = None) -> Conversation:
+    """The request for ``messages``.
+
+    Args:
+        messages: a string, a list of dicts or :class:`~gigaclient.types.Message`, or a whole request. Never changed.
+        options: fields of this call over those of the request. Names of call options are left out.
+        model: the client's model, for calls that name none.
+
+    Raises:
+        ConfigError: it cannot be a request; the message says what to change.
+    """
+    request = as_request(messages)
+    prompt = format_prompt(request.pop("messages"))
+    extra: dict[str, Any] = {}
+    for source in (request, options):
+        more = source.get("additional_fields")
+        if more is not None and not isinstance(more, Mapping):
+            raise ConfigError("additional_fields must be a mapping")
+        given = {**(more or {}), **source}
+        extra.update({name: value for name, value in given.items() if value is not None and name not in CALL_OPTIONS})
+    extra.pop("additional_fields", None)
+    for name in sorted(SECRETS & extra.keys()):
+        raise ConfigError(
+            f"{name} is no field of a request, and would be sent as one: a token goes to FakeGpt(access_token=…)"
+        )
+    asked_model = extra.get("model", model)
+    ignored = [name for name in extra if name in _NO_SUCH_SETTINGS and name not in ("model", "stream")]
+    if asked_model is not None and asked_model not in _KNOWN_MODELS:
+        ignored.append("model")
+    body = {
+        "action": "next",
+        "parent_message_id": str(uuid.uuid4()),
+        "plugin_ids": [],
+        "timezone_offset_min": -120,
+        "suggestions": [],
+        "history_and_training_disabled": True,
+        "arkose_token": "",
+        "force_paragen": False,
+        **{name: value for name, value in extra.items() if name not in _NO_SUCH_SETTINGS},
+        "messages": [
+            {
+                "id": str(uuid.uuid4()),
+                "author": {"role": "user"},
+                "content": {"content_type": "text", "parts": [prompt]},
+                "metadata": {},
+            }
+        ],
+        "model": WIRE_MODEL,
+    }
+    return Conversation(encode(body), tuple(sorted(ignored)))

@@ -1,0 +1,216 @@
+"""What the events of a conversation mean.
+
+The text in them is cumulative. That makes the stream forgiving, and this module uses it: an event that arrived broken
+is made good by the next one, which repeats what it said. Only a broken event that nothing followed leaves the answer in
+doubt, and then the end of the stream is an error.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from gigaclient.assembly import Assembler
+from gigaclient.errors import InvalidResponseError, StreamInterruptedError
+from gigaclient.fakegpt.conversation import WIRE_MODEL
+from gigaclient.fakegpt.refused import error_in
+from gigaclient.fakegpt.snapshots import Increment, Snapshots
+from gigaclient.refusals import JSON_ERRORS
+from gigaclient.sse import Event
+from gigaclient.stream import END, End
+from gigaclient.types import ChatCompletionChunk, ChunkChoice, Delta
+
+__all__ = ["SnapshotInterpreter"]
+
+
+class _FinishDetails(msgspec.Struct):
+    type: str | None = None
+
+
+class _Metadata(msgspec.Struct):
+    message_type: str | None = None
+    model_slug: str | None = None
+    finish_details: _FinishDetails | None = None
+
+
+class _Content(msgspec.Struct):
+    content_type: str | None = None
+    parts: list[Any] | None = None
+
+
+class _Author(msgspec.Struct):
+    role: str | None = None
+
+
+class _Message(msgspec.Struct):
+    id: str | None = None
+    author: _Author | None = None
+    create_time: float | None = None
+    content: _Content | None = None
+    status: str | None = None
+    end_turn: bool | None = None
+    metadata: _Metadata | None = None
+    recipient: str | None = None
+
+
+class _Moderation(msgspec.Struct):
+    flagged: bool | None = None
+    blocked: bool | None = None
+
+
+class _Event(msgspec.Struct):
+    message: _Message | None = None
+    moderation_response: _Moderation | None = None
+    error: Any = None
+    detail: Any = None
+
+
+_decoder = msgspec.json.Decoder(_Event)
+
+_FINISH_REASONS = {"max_tokens": "length"}
+_STATUSES = {"finished_successfully": "stop", "finished_partial_completion": "length"}
+
+
+class SnapshotInterpreter:
+    """Events of ``/api/conversation``: the answer so far in each, ``[DONE]`` at the end.
+
+    A chunk whose ``additional_data`` is ``{"rewritten_from": n}`` comes of a server that changed its mind: the message
+    stands as far as its first ``n`` characters, and the chunk's text is what follows them now. One whose
+    ``additional_data`` has ``"moderation"`` reports that the service blocked the answer.
+    """
+
+    def __init__(self, request_id: str | None) -> None:
+        self._request_id = request_id
+        self._snapshots = Snapshots()
+        self._said_role = False
+        self._finish_reason: str | None = None
+        self._broken: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The latest text of the latest message, with what was rewritten as it reads now."""
+        return self._snapshots.text
+
+    def interpret(self, event: Event) -> ChatCompletionChunk | End | None:
+        # The event's name says nothing: pings are told by their data, which is a moment and not JSON.
+        data = event.data
+        try:
+            decoded = _decoder.decode(data)
+        except JSON_ERRORS:
+            decoded = None
+        if decoded is None:
+            return self._odd(data)
+        if decoded.error or decoded.detail or decoded.message is None:
+            self._check_for_error(data)
+        if decoded.message is not None:
+            return self._chunk_of(decoded.message, data)
+        moderation = decoded.moderation_response
+        if moderation is not None and moderation.blocked:
+            return self._chunk(Delta(), None, data, additional_data={"moderation": msgspec.to_builtins(moderation)})
+        return None
+
+    def check_end(self, so_far: Assembler, *, marked: bool) -> None:
+        if not so_far.text:
+            because = f"; an event could not be read: {self._broken}" if self._broken else ""
+            raise InvalidResponseError(f"No valid response: the stream ended without text{because}", status_code=200)
+        if self._finish_reason is not None:
+            return
+        if not marked:
+            raise StreamInterruptedError(
+                "the stream ended without an end marker, and no message said that it was finished: the answer is cut"
+            )
+        if self._broken is not None:
+            raise InvalidResponseError(
+                f"the stream ended after an event that could not be read ({self._broken}): the answer may be cut",
+                status_code=200,
+            )
+
+    def _odd(self, data: bytes) -> End | None:
+        """What is not an event of the usual shape: the end marker, a keep-alive, an error, or something broken."""
+        text = data.strip()
+        if text == b"[DONE]":
+            return END
+        if not text.startswith(b"{"):
+            return None  # a moment, or some other sign of life
+        try:
+            other = msgspec.json.decode(data)
+        except UnicodeDecodeError:
+            self._broken = "it is not UTF-8"
+            return None
+        except JSON_ERRORS:
+            self._broken = "it is not JSON"
+            return None
+        self._check_for_error(data)
+        if isinstance(other, dict) and isinstance(other.get("message"), dict):
+            self._broken = "its message is not of the usual shape"
+        return None
+
+    def _check_for_error(self, data: bytes) -> None:
+        try:
+            whole = msgspec.json.decode(data)
+        except JSON_ERRORS:
+            return  # in a field that nobody reads; the typed decoder looks at known ones alone
+        failure = error_in(whole, request_id=self._request_id)
+        if failure is not None:
+            raise failure
+
+    def _chunk_of(self, message: _Message, data: bytes) -> ChatCompletionChunk | None:
+        metadata = message.metadata
+        if metadata is None or metadata.message_type != "next" or not _is_for_the_user(message):
+            return None
+        if self._snapshots.begins(message.id):
+            self._finish_reason = None
+        text = _text_of(message.content)
+        increment = Increment("")
+        if text is not None:
+            self._broken = None
+            increment = self._snapshots.take(message.id, text)
+        finish_reason = _finish_reason_of(message, metadata)
+        if finish_reason == self._finish_reason:
+            finish_reason = None
+        elif finish_reason is not None:
+            self._finish_reason = finish_reason
+        if not increment.text and increment.rewritten_from is None and finish_reason is None:
+            return None
+        delta = Delta(content=increment.text or None)
+        if not self._said_role:
+            self._said_role = True
+            delta.role = "assistant"
+        additional_data = None
+        if increment.rewritten_from is not None:
+            additional_data = {"rewritten_from": increment.rewritten_from}
+        chunk = self._chunk(delta, finish_reason, data, additional_data=additional_data)
+        chunk.message_id = message.id
+        chunk.model = metadata.model_slug or WIRE_MODEL
+        chunk.created = int(message.create_time) if message.create_time is not None else None
+        return chunk
+
+    def _chunk(
+        self, delta: Delta, finish_reason: str | None, data: bytes, *, additional_data: Any
+    ) -> ChatCompletionChunk:
+        chunk = ChatCompletionChunk(
+            choices=[ChunkChoice(delta=delta, finish_reason=finish_reason)], additional_data=additional_data
+        )
+        return chunk.attach(raw=data, request_id=self._request_id)
+
+
+def _is_for_the_user(message: _Message) -> bool:
+    author = message.author
+    return (author is None or author.role in (None, "assistant")) and message.recipient in (None, "all")
+
+
+def _text_of(content: _Content | None) -> str | None:
+    if content is None or content.content_type not in (None, "text") or not content.parts:
+        return None
+    first = content.parts[0]
+    return first if isinstance(first, str) else None
+
+
+def _finish_reason_of(message: _Message, metadata: _Metadata) -> str | None:
+    details = metadata.finish_details
+    if details is not None and details.type:
+        return _FINISH_REASONS.get(details.type, details.type)
+    if message.status in _STATUSES:
+        return _STATUSES[message.status]
+    return "stop" if message.end_turn else None

@@ -1,0 +1,36 @@
+"""A dialogue as one prompt: the service takes a single message, so the history is written out in it. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gigaclient.asked import as_messages
+from gigaclient.types import Message
+
+__all__ = ["format_prompt"]
+
+
+def format_prompt(messages: Any, *, tags: bool = False) -> str:
+    """The one text that is sent for ``messages``.
+
+    A single message is its content, unchanged. Several become lines ``Role: content`` and a last line ``Assistant:``
+    for the model to go on from. Nothing is trimmed or escaped, so a content may look like another turn.
+
+    Args:
+        messages: a string, or a list of dicts or :class:`~gigaclient.types.Message`.
+        tags: write the roles for a single message, too.
+
+    Raises:
+        ConfigError: these are no messages.
+    """
+    turns = [_turn(message) for message in as_messages(messages)]
+    if len(turns) == 1 and not tags:
+        return turns[0][1]
+    lines = [f"{role[:1].upper()}{role[1:]}: {content}" for role, content in turns]
+    return "\n".join([*lines, "Assistant:"])
+
+
+def _turn(message: Any) -> tuple[str, str]:
+    if isinstance(message, Message):
+        return message.role, message.content or ""
+    return message["role"], message.get("content") or ""

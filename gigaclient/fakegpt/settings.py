@@ -1,0 +1,106 @@
+"""The settings of a FakeGpt client: arguments over ``FAKEGPT_*`` over defaults, checked before anything is sent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gigaclient import options
+from gigaclient.core import checked_headers
+from gigaclient.errors import ConfigError
+from gigaclient.fakegpt.conversation import WIRE_MODEL
+from gigaclient.options import Reader
+from gigaclient.provider import CommonSettings, read_common
+from gigaclient.secret import Secret
+from gigaclient.trusting import WHOM_TO_TRUST, read_trust
+
+__all__ = ["PUBLIC_URL", "Settings", "read_settings"]
+
+PUBLIC_URL = "https://chat-shared2.zhile.io"
+
+_CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/117.0.0.0 Safari/537.36"
+
+
+@dataclass(frozen=True)
+class Settings(CommonSettings):
+    """Everything a client is made from. It can be pickled unless it holds an object of the user's own."""
+
+    base_url: str = PUBLIC_URL
+    model: str = WIRE_MODEL
+    access_token: Secret | None = field(default=None, repr=False)
+    plain_authorization: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    cookies: Secret | None = field(default=None, repr=False)
+
+    @property
+    def origin_of_trust(self) -> str:
+        """How this client proves who it is, for ``repr``."""
+        return "login" if self.access_token is None else "access_token"
+
+
+def read_settings(arguments: Mapping[str, Any]) -> Settings:
+    """Settings from the constructor's arguments (None: not given) and the environment.
+
+    Raises:
+        ConfigError: a value cannot work, or two contradict each other. Secrets are not shown.
+    """
+    read = Reader(arguments, "FAKEGPT_", groups=(WHOM_TO_TRUST,))
+    base_url = read("base_url", _service_url, PUBLIC_URL)
+    headers, cookies = _headers(arguments.get("headers"), base_url)
+    return Settings(
+        base_url=base_url,
+        model=read("model", options.text, WIRE_MODEL),
+        trust=read_trust(read, arguments.get("ssl_context"), shipped_root=False, client_certificate=False),
+        access_token=read("access_token", _access_token, None),
+        plain_authorization=read("plain_authorization", options.flag, False),
+        headers=headers,
+        cookies=cookies,
+        **read_common(read, arguments.get("session")),
+    )
+
+
+def _service_url(value: Any) -> str:
+    url = options.base_url(value, private_http=True)
+    for endpoint in ("/api/conversation", "/api/loads", "/auth/login", "/api/auth/session", "/api"):
+        if url.endswith(endpoint):
+            raise ConfigError(f"ends before the endpoint: leave {endpoint} out")
+    return url
+
+
+def _access_token(value: str) -> Secret:
+    if not isinstance(value, str):
+        raise ConfigError(f"must be a string, not {type(value).__name__}")
+    token = Secret(re.sub(r"^\s*bearer(?:\s+|$)", "", str.__str__(value), flags=re.IGNORECASE).strip())
+    if not token:
+        raise ConfigError("is empty")
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigError("has characters that a token cannot have; copy it again")
+    return token
+
+
+def _headers(given: Any, base_url: str) -> tuple[dict[str, str], Secret | None]:
+    """The headers of every request, and the cookies to begin with."""
+    headers = {
+        "User-Agent": _CHROME,
+        "Accept-Language": "en-US",
+        "Referer": f"{base_url}/?v=2",
+        "sec-ch-ua": '"Google Chrome";v="117", "Not;A=Brand";v="8", "Chromium";v="117"',
+        "sec-ch-ua-platform": '"Linux"',
+        "sec-ch-ua-mobile": "?0",
+    }
+    if given is None:
+        return headers, None
+    if not isinstance(given, Mapping):
+        raise ConfigError("headers must be a mapping of names to values; None as a value leaves the header out")
+    kept = checked_headers({name: value for name, value in given.items() if value is not None})
+    lowered = {str(name).lower() for name in given}
+    headers = {name: value for name, value in headers.items() if name.lower() not in lowered}
+    cookies = None
+    for name, value in kept.items():
+        if name.lower() == "cookie":
+            cookies = Secret(value)
+        else:
+            headers[name] = value
+    return headers, cookies

@@ -1,0 +1,417 @@
+"""The GigaChat client: where settings become a transport, a credential, a core and methods."""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from gigaclient import options as setting
+from gigaclient.context import chat_url_cvar
+from gigaclient.core import Answered, Call, CallOptions, Core
+from gigaclient.errors import ConfigError, GigaClientError
+from gigaclient.gigachat.body import chat_body
+from gigaclient.gigachat.chunks import ChunkInterpreter
+from gigaclient.gigachat.oauth import key_source, password_source
+from gigaclient.gigachat.settings import Settings, read_settings
+from gigaclient.interface import Messages
+from gigaclient.limit import Limiter, limiter_for
+from gigaclient.options import call_options
+from gigaclient.patience import Cancelled, Exhausted, Patience
+from gigaclient.provider import COMMON_CHANGES, Provider, environment_key, fingerprint, sealed
+from gigaclient.retry import Repeat
+from gigaclient.secret import Secret
+from gigaclient.shared import SharedClients
+from gigaclient.stream import ChatStream
+from gigaclient.token_cache import share
+from gigaclient.tokens import Credential, TokenCache
+from gigaclient.transport import Session, Transport, origin_of, timed_out
+from gigaclient.types import AccessToken, ChatCompletion
+from gigaclient.version import __version__
+
+__all__ = ["GigaChat"]
+
+_completion = msgspec.json.Decoder(ChatCompletion)
+_MAX_PAGE_BYTES = 64 * 1024
+# Far above any answer there is: small JSON objects grow thirtyfold when they are decoded.
+_MAX_CHAT_BYTES = 16 * 1024 * 1024
+
+_CLIENT_OPTIONS = frozenset(
+    {
+        "access_token",
+        "auth_url",
+        "base_url",
+        "ca_bundle_file",
+        "cert_file",
+        "credentials",
+        "deadline",
+        "event_timeout",
+        "key_file",
+        "key_file_password",
+        "max_connections",
+        "max_retries",
+        "password",
+        "retry_backoff_factor",
+        "retry_on_status_codes",
+        "scope",
+        "session",
+        "session_id",
+        "ssl_context",
+        "timeout",
+        "token_cache",
+        "trust",
+        "user",
+        "verify_ssl_certs",
+    }
+)
+
+
+_SECRET_OPTIONS = ("access_token", "credentials", "key_file_password", "password")
+
+_CHANGES: Mapping[str, Callable[[Any], Any]] = {
+    **COMMON_CHANGES,
+    "profanity_check": setting.flag,
+    "flags": lambda value: tuple(setting.words(value)),
+    "session_id": setting.text,
+}
+
+
+class GigaChat(Provider[Settings]):
+    """A client of GigaChat, Sber's language models; shared freely between threads.
+
+    Every argument may also come from the environment as ``GIGACHAT_<NAME>``; one given here wins. The environment is
+    read once, now; ``HTTPS_PROXY`` and ``NO_PROXY`` too. Nothing is sent until the first call.
+
+    Args:
+        credentials: the authorization key, base64 of ``client_id:client_secret``, as Studio shows it.
+        scope: ``GIGACHAT_API_PERS`` (persons), ``GIGACHAT_API_B2B`` (prepaid) or ``GIGACHAT_API_CORP`` (postpaid).
+        access_token: a ready token. With ``credentials``, or user and password, beside it, those replace it once it
+            is refused.
+        user, password: for stands that have ``{base_url}/token``.
+        model: the model of calls that name none.
+        base_url: the API; ``https://gigachat.devices.sberbank.ru/api/v1`` works as well.
+        auth_url: the OAuth host.
+        trust: whom to believe: ``"pinned"`` (exactly the Russian Trusted Root CA that ships with this package),
+            ``"system"`` (public authorities), or the path of a bundle, which then is the only thing believed.
+        ca_bundle_file: the path of a bundle; the same as ``trust`` with a path.
+        verify_ssl_certs: False believes anybody, and warns. Not needed: the root certificate ships with this package.
+        ssl_context: a TLS context of your own, which says everything about trust.
+        cert_file, key_file, key_file_password: a client certificate (mTLS); enough by itself where the server knows it.
+        proxy: ``http://user:password@host:port`` for all requests; None for what the environment says.
+        timeout: seconds, or a pair (connect, read). See ``docs/reliability.md`` for what each bounds.
+        event_timeout: seconds that a stream may keep itself alive without an event; four read timeouts by default.
+        deadline: seconds for a whole call: token, queue, tries, waits and body.
+        max_retries: further tries after the first one, where a repeat is safe.
+        retry_backoff_factor: seconds before the first of them; doubled each time.
+        retry_on_status_codes: statuses worth another try.
+        max_connections: calls under way at once; the rest queue. 1 for a personal key, whose plan has one stream.
+        profanity_check, flags: body fields of calls that do not set them.
+        session_id: ``X-Session-ID`` of calls that do not set it; the same one lets the server use its prompt cache.
+        session: a ``requests.Session`` of your own to send through.
+        token_cache: where processes find each other's token: the path of a file, or an object with ``get`` and ``set``
+            as Django's cache has. Off by default; what is kept there is a secret. A path needs ``gigaclient[cache]``.
+
+    Raises:
+        ConfigError: a value cannot work, or two contradict each other; the message says what to do.
+
+    A pickled client holds its settings, the key among them: such a pickle is a secret. Tokens and connections stay.
+    """
+
+    _insecure_warning = (
+        "verify_ssl_certs=False: anybody on the line can read the key, the prompts and the answers. Delete it: "
+        "gigaclient ships the certificate that GigaChat's servers need"
+    )
+    _changes = _CHANGES
+
+    def __init__(
+        self,
+        *,
+        credentials: str | None = None,
+        scope: str | None = None,
+        access_token: str | None = None,
+        user: str | None = None,
+        password: str | None = None,
+        model: str | None = None,
+        base_url: str | None = None,
+        auth_url: str | None = None,
+        trust: str | None = None,
+        ca_bundle_file: str | None = None,
+        verify_ssl_certs: bool | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        cert_file: str | None = None,
+        key_file: str | None = None,
+        key_file_password: str | None = None,
+        proxy: str | None = None,
+        timeout: float | tuple[float, float] | None = None,
+        event_timeout: float | None = None,
+        deadline: float | None = None,
+        max_retries: int | None = None,
+        retry_backoff_factor: float | None = None,
+        retry_on_status_codes: Sequence[int] | None = None,
+        max_connections: int | None = None,
+        profanity_check: bool | None = None,
+        flags: Sequence[str] | None = None,
+        session_id: str | None = None,
+        session: Session | None = None,
+        token_cache: Any = None,
+    ) -> None:
+        # From here on no local variable shows a secret, should a traceback print them.
+        credentials, access_token, password = sealed(credentials), sealed(access_token), sealed(password)
+        key_file_password, proxy = sealed(key_file_password), sealed(proxy)
+        arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        self._build(read_settings(arguments))
+
+    def _make_core(self, settings: Settings) -> Core:
+        origins = dict.fromkeys((origin_of(settings.base_url), origin_of(settings.auth_url)))
+        transport = Transport(settings.trust, tuple(origins), proxy=settings.proxy, session=settings.session)
+
+        def core(base_url: str, tokens: TokenCache | None, limiter: Limiter) -> Core:
+            return Core(
+                transport=transport,
+                base_url=base_url,
+                tokens=tokens,
+                authorize=_bearer,
+                limiter=limiter,
+                retry=settings.retry,
+                timeouts=settings.timeouts,
+                headers={"User-Agent": f"gigaclient/{__version__}"},
+            )
+
+        tokens = _tokens(settings, core(origin_of(settings.auth_url), None, Limiter()))
+        return core(settings.base_url, tokens, limiter_for(_account(settings), settings.max_connections))
+
+    # -- one interface -----------------------------------------------------------------------------------------------
+
+    def chat(self, messages: Messages, **options: Any) -> ChatCompletion:
+        """Ask, and wait for the whole answer: ``POST /chat/completions``.
+
+        Args:
+            messages: a string (one user message), a list of dicts or :class:`~gigaclient.types.Message`, or a whole
+                request: a :class:`~gigaclient.types.Chat`, or a dict with ``"messages"``.
+            options: fields of the body (``model``, ``temperature``, ``max_tokens``, ``functions`` …; the fields of
+                :class:`~gigaclient.types.Chat` and any that the API may add), and of the call: ``timeout``,
+                ``deadline``, ``max_retries``, ``headers``, ``request_id``, ``session_id``, ``client_id``,
+                ``service_id``, ``operation_id``, ``trace_id``, ``agent_id``, ``authorization``.
+
+        Returns:
+            The answer; ``.text`` is what the model said, ``.usage`` what it cost.
+
+        Raises:
+            ConfigError: the request cannot be sent as it is.
+            APIStatusError: the server refused it; the class tells how.
+            APIConnectionError, APITimeoutError, TLSError: no answer came.
+            InvalidResponseError: an answer came that is not one.
+
+        Repeated after 429 and 5xx and when surely not sent, ``max_retries`` times. Source:
+        https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-chat
+        """
+        return self._completion(*self._chat_call(messages, options, stream=False))
+
+    def stream(self, messages: Messages, **options: Any) -> ChatStream:
+        """Ask, and get the answer as it comes: ``POST /chat/completions`` with ``stream``.
+
+        Takes what :meth:`chat` takes, and ``update_interval`` (seconds between chunks) and ``event_timeout``. When it
+        returns, the request has been sent and its status checked; what can go wrong later is told by
+        :class:`~gigaclient.stream.ChatStream`.
+
+        Source: https://developers.sber.ru/docs/ru/gigachat/guides/response-token-streaming
+        """
+        return self._open_stream(*self._chat_call(messages, options, stream=True))
+
+    @classmethod
+    def create_generator(
+        cls,
+        model: str | None = None,
+        messages: Messages = "",
+        stream: bool = True,
+        proxy: str | None = None,
+        *,
+        api_key: str | None = None,
+        scope: str = "GIGACHAT_API_PERS",
+        update_interval: float = 0,
+        **kwargs: Any,
+    ) -> Iterator[str]:
+        """The one-call form for scripts: a blocking generator of the answer's text.
+
+        Args:
+            model: the model; the default one when None.
+            messages: as for :meth:`chat`.
+            stream: False to get the whole text as one piece.
+            proxy: as for the constructor.
+            api_key: the authorization key; ``GIGACHAT_CREDENTIALS`` when None.
+            scope: the scope that belongs to the key.
+            update_interval: seconds between chunks at the most frequent; 0 for as they are made.
+            kwargs: the constructor's other arguments, and call options and body fields as for :meth:`chat`.
+
+        Calls with the same key, scope and addresses share one client: one token, one pool of connections.
+
+        Raises:
+            ConfigError: (a ``ValueError``) there is no key, or something else cannot work. Raised by this call; what
+                the server says comes with the first piece.
+        """
+        settings = {name: kwargs.pop(name) for name in list(kwargs) if name in _CLIENT_OPTIONS}
+        settings.update({name: sealed(settings[name]) for name in _SECRET_OPTIONS if name in settings})
+        if api_key is not None:
+            settings["credentials"] = sealed(api_key)
+        settings.update(scope=scope, proxy=sealed(proxy))
+        api_key = proxy = None
+        apart = {name: fingerprint(value) for name, value in settings.items() if value is not None}
+        apart[""] = f"{cls.__module__}.{cls.__qualname__} {environment_key('GIGACHAT_')}"
+        client = _shared.get(apart, lambda: cls(**settings))
+        if client._settings.origin_of_trust == "none":
+            raise ConfigError('no key: pass api_key="<authorization key>" or set GIGACHAT_CREDENTIALS')
+        if model is not None:
+            kwargs["model"] = model
+        if stream:
+            return client.generate(messages, update_interval=update_interval, **kwargs)
+        call, call_settings = client._chat_call(messages, kwargs, stream=False)
+        return client._text(call, call_settings)
+
+    # -- the client itself -------------------------------------------------------------------------------------------
+
+    @property
+    def base_url(self) -> str:
+        """The address of the API that calls go to."""
+        return self._settings.base_url
+
+    @property
+    def model(self) -> str:
+        """The model of calls that name none."""
+        return self._settings.model
+
+    def get_token(self) -> AccessToken:
+        """The access token in use, fetched now if there is none yet.
+
+        Raises:
+            ConfigError: this client has no token: it has no credentials, or proves itself by certificate.
+            AuthenticationError: the credentials were refused.
+        """
+        self._check_open()
+        patience = Patience(self._core.timeouts)
+        tokens = self._core.tokens
+        failure: GigaClientError | None = None
+        credential = None
+        try:
+            with self._core.transport.waiting(patience):
+                credential = tokens.get(patience) if tokens is not None else None
+        except Exhausted as error:
+            host = urlsplit(self._settings.auth_url).hostname or ""
+            failure = timed_out(error.kind, host, patience, sent=False)
+        except Cancelled:
+            failure = ConfigError("this client is closed: make a new one")
+        if failure is not None:
+            raise failure
+        if credential is None:
+            raise ConfigError("there is no token: this client has no credentials, or proves itself by certificate")
+        return AccessToken(access_token=credential.value.reveal(), expires_at=credential.expires_at_ms)
+
+    def with_options(
+        self,
+        *,
+        model: str | None = None,
+        timeout: float | tuple[float, float] | None = None,
+        event_timeout: float | None = None,
+        deadline: float | None = None,
+        max_retries: int | None = None,
+        retry_backoff_factor: float | None = None,
+        retry_on_status_codes: Sequence[int] | None = None,
+        profanity_check: bool | None = None,
+        flags: Sequence[str] | None = None,
+        session_id: str | None = None,
+    ) -> GigaChat:
+        """A copy with other defaults that shares this client's token, connections and queue.
+
+        What decides those (the key, addresses, trust, proxy) needs a client of its own.
+
+        Raises:
+            ConfigError: a value cannot work.
+        """
+        return self._changed({name: value for name, value in locals().items() if name != "self"})
+
+    def __repr__(self) -> str:
+        settings = getattr(self, "_settings", None)
+        if settings is None:  # a traceback may show one whose settings cannot work
+            return "<GigaChat without settings>"
+        return (
+            f"<GigaChat model={settings.model!r} base_url={settings.base_url!r} scope={settings.scope!r} "
+            f"auth={settings.origin_of_trust}>"
+        )
+
+    # -- how calls are made ------------------------------------------------------------------------------------------
+
+    def _chat_call(self, messages: Messages, options: dict[str, Any], *, stream: bool) -> tuple[Call, CallOptions]:
+        self._check_open()
+        settings = self._settings
+        call_settings = call_options(options, self._core.timeouts, settings.session_id)
+        call = Call(
+            "POST",
+            self._chat_path(),
+            body=chat_body(messages, options, settings.body_defaults, stream=stream),
+            accept="text/event-stream" if stream else "application/json",
+            repeat=Repeat.PAID,
+        )
+        return call, call_settings
+
+    def _chat_path(self) -> str:
+        path = chat_url_cvar.get()
+        if "://" in path:
+            return path
+        if not path.startswith("/"):
+            raise ConfigError(f"chat_url_cvar must be an address or begin with a slash, not {path!r}")
+        return origin_of(self._settings.base_url) + path if _is_versioned(path) else path
+
+    def _open_stream(self, call: Call, call_settings: CallOptions) -> ChatStream:
+        reply, request_id = self._core.open(call, call_settings)
+        if reply.media_type not in ("text/event-stream", ""):
+            page = Answered(reply.read_some(_MAX_PAGE_BYTES), reply.status, reply.headers, request_id)
+            raise page.refusal() or page.invalid("it is not an event stream")
+        return ChatStream(reply, ChunkInterpreter(request_id), request_id=request_id)
+
+    def _completion(self, call: Call, call_settings: CallOptions) -> ChatCompletion:
+        answered = self._core.fetch(call, call_settings, limit=_MAX_CHAT_BYTES)
+        completion = answered.decode(_completion)
+        if not completion.choices:
+            raise answered.refusal() or answered.invalid("it has no choices")
+        return completion.attach(raw=answered.body, request_id=answered.request_id, headers=answered.headers)
+
+
+_shared: SharedClients[GigaChat] = SharedClients()
+
+
+def _bearer(credential: Credential) -> dict[str, str]:
+    return {"Authorization": Secret("Bearer " + credential.value.reveal())}
+
+
+def _tokens(settings: Settings, auth_core: Core) -> TokenCache | None:
+    source = None
+    if settings.credentials is not None:
+        key, scope = settings.credentials, settings.scope
+        source = key_source(auth_core, settings.auth_url, key, scope)
+        source = share(source, settings.token_cache, key, scope, settings.auth_url)
+    elif settings.user is not None and settings.password is not None:
+        user, password = settings.user, settings.password
+        source = password_source(auth_core, settings.base_url, user, password)
+        source = share(source, settings.token_cache, password, user, settings.base_url)
+    initial = Credential(settings.access_token) if settings.access_token is not None else None
+    if source is None and initial is None and (settings.trust.cert_file or settings.trust.ssl_context):
+        return None  # the certificate says who we are
+    return TokenCache(source, timeouts=settings.timeouts, initial=initial)
+
+
+def _account(settings: Settings) -> str:
+    """Tells accounts apart without keeping their keys: what the server limits is the client id behind the key."""
+    parts = [settings.base_url, settings.scope, settings.trust.cert_file or ""]
+    for secret in (settings.credentials, settings.access_token):
+        parts.append(secret.reveal() if secret is not None else "")
+    parts.append(settings.user or "")
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _is_versioned(path: str) -> bool:
+    first = path.lstrip("/").split("/")
+    name = first[1] if first[0] == "api" and len(first) > 1 else first[0]
+    return name[:1] == "v" and name[1:].isdigit()

@@ -1,0 +1,102 @@
+"""The settings of a GigaChat client: arguments over ``GIGACHAT_*`` over defaults, checked before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gigaclient import options
+from gigaclient.errors import ConfigError
+from gigaclient.gigachat.credentials import access_token, authorization_key
+from gigaclient.gigachat.oauth import check_pair
+from gigaclient.options import Reader
+from gigaclient.provider import CommonSettings, read_common
+from gigaclient.secret import Secret
+from gigaclient.token_cache import token_cache_setting
+from gigaclient.trusting import CLIENT_CERTIFICATE, WHOM_TO_TRUST, read_trust
+
+__all__ = ["Settings", "read_settings"]
+
+DEFAULT_BASE_URL = "https://api.giga.chat/v1"
+DEFAULT_AUTH_URL = "https://ngw.devices.sberbank.ru:9443/api/v2/oauth"
+DEFAULT_SCOPE = "GIGACHAT_API_PERS"
+DEFAULT_MODEL = "GigaChat-2"
+
+_WHO_WE_ARE = frozenset({"credentials", "access_token", "user", "password"})
+
+
+@dataclass(frozen=True)
+class Settings(CommonSettings):
+    """Everything a client is made from. It can be pickled unless it holds an object of the user's own."""
+
+    auth_url: str = DEFAULT_AUTH_URL
+    credentials: Secret | None = field(default=None, repr=False)
+    scope: str = DEFAULT_SCOPE
+    access_token: Secret | None = field(default=None, repr=False)
+    user: str | None = field(default=None, repr=False)
+    password: Secret | None = field(default=None, repr=False)
+    profanity_check: bool | None = None
+    flags: tuple[str, ...] | None = None
+    session_id: str | None = None
+    token_cache: Any = field(default=None, repr=False)
+
+    @property
+    def body_defaults(self) -> dict[str, Any]:
+        """Body fields of a chat that names none of its own."""
+        return {
+            "model": self.model,
+            "profanity_check": self.profanity_check,
+            "flags": None if self.flags is None else list(self.flags),
+        }
+
+    @property
+    def origin_of_trust(self) -> str:
+        """How this client proves who it is, for ``repr``."""
+        for name in ("access_token", "credentials", "user"):
+            if getattr(self, name) is not None:
+                return name
+        return "certificate" if self.trust.cert_file is not None else "none"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.token_cache is not None and not isinstance(self.token_cache, str):
+            raise ConfigError("a client with token_cache= cannot be pickled or copied: the token_cache cannot travel")
+        return super().__reduce__()
+
+
+def read_settings(arguments: Mapping[str, Any]) -> Settings:
+    """Settings from the constructor's arguments (None: not given) and the environment.
+
+    Raises:
+        ConfigError: a value cannot work, or two contradict each other. Secrets are not shown.
+    """
+    read = Reader(arguments, "GIGACHAT_", groups=(WHOM_TO_TRUST, _WHO_WE_ARE, CLIENT_CERTIFICATE))
+    flags = read("flags", options.words, None)
+    session_id = read("session_id", options.text, None)
+    user, password = read("user", options.text, None), read("password", options.secret, None)
+    check_pair(user, password)
+    return Settings(
+        credentials=read("credentials", authorization_key, None),
+        scope=read("scope", options.text, DEFAULT_SCOPE),
+        access_token=read("access_token", access_token, None),
+        user=user,
+        password=password,
+        model=read("model", options.text, DEFAULT_MODEL),
+        base_url=read("base_url", _api_url, DEFAULT_BASE_URL),
+        auth_url=read("auth_url", options.base_url, DEFAULT_AUTH_URL),
+        trust=read_trust(read, arguments.get("ssl_context"), shipped_root=True, client_certificate=True),
+        profanity_check=read("profanity_check", options.flag, None),
+        flags=None if flags is None else tuple(flags),
+        session_id=session_id,
+        token_cache=read("token_cache", token_cache_setting, None),
+        **read_common(read, arguments.get("session")),
+    )
+
+
+def _api_url(value: Any) -> str:
+    url = options.base_url(value)
+    if "/oauth" in url:
+        raise ConfigError(f"is the address that gives tokens; the API is at {DEFAULT_BASE_URL}, and this is auth_url")
+    if url.endswith("/chat/completions"):
+        raise ConfigError("ends before the endpoint: leave /chat/completions out")
+    return url

@@ -1,0 +1,565 @@
+"""The client: one interface, settings, and what becomes of errors and interrupts."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import inspect
+import json
+import logging
+import pickle
+import ssl
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import requests
+
+import gigaclient
+from gigaclient import (
+    APIConnectionError,
+    APITimeoutError,
+    Chat,
+    ChatCompletion,
+    ChatProvider,
+    ChatStream,
+    ConfigError,
+    FakeGpt,
+    GigaClientError,
+    InvalidResponseError,
+    Message,
+    NotFoundError,
+    RateLimitError,
+    RequestEntityTooLargeError,
+    ServerError,
+    StreamInterruptedError,
+    TLSError,
+)
+from gigaclient.context import authorization_cvar, custom_headers_cvar
+from gigaclient.fakegpt import client as client_module
+from gigaclient.shared import SharedClients
+from gigaclient.testing import Authority, FakeGptEmulator, Fault
+
+MakeClient = Callable[..., FakeGpt]
+
+
+def asked(emulator: FakeGptEmulator) -> list[dict[str, Any]]:
+    return [json.loads(request.body) for request in emulator.requests if request.path == "/api/conversation"]
+
+
+def prompt(emulator: FakeGptEmulator) -> str:
+    text: str = asked(emulator)[-1]["messages"][0]["content"]["parts"][0]
+    return text
+
+
+# -- one interface ---------------------------------------------------------------------------------
+
+
+def test_it_is_a_provider_like_any_other(client: FakeGpt) -> None:
+    assert isinstance(client, ChatProvider)
+    assert "FakeGpt" in gigaclient.__all__
+
+
+def test_what_is_known_about_it_stands_on_the_class() -> None:
+    assert FakeGpt.url == "https://chat-shared2.zhile.io"
+    assert FakeGpt.working is False
+    assert FakeGpt.supports_gpt_35_turbo is True
+    assert FakeGpt.default_model == "text-davinci-002-render-sha"
+    assert "public host is gone" in inspect.getdoc(FakeGpt)  # type: ignore[operator]
+    assert inspect.signature(FakeGpt).parameters["base_url"].default is None
+
+
+def test_chat_gives_the_whole_answer(client: FakeGpt, emulator: FakeGptEmulator) -> None:
+    emulator.answer("The Лена 🌊")
+    answer = client.chat("name a river")
+    assert type(answer) is ChatCompletion
+    assert answer.text == str(answer) == "The Лена 🌊"
+    assert (answer.finish_reason, answer.model) == ("stop", "text-davinci-002-render-sha")
+    assert answer.raw["message"]["content"]["parts"] == ["The Лена 🌊"]
+    assert answer.request_id
+    assert answer.headers["content-type"].startswith("text/event-stream")
+
+
+def test_a_stream_gives_the_same_piece_by_piece(client: FakeGpt, emulator: FakeGptEmulator) -> None:
+    emulator.answer("one two three")
+    with client.stream("count") as stream:
+        assert isinstance(stream, ChatStream)
+        pieces = [chunk.text for chunk in stream]
+    assert len(pieces) > 1
+    assert "".join(pieces) == stream.text == stream.result().text == "one two three"
+    assert stream.request_id
+
+
+def test_generate_gives_nothing_but_text(client: FakeGpt, emulator: FakeGptEmulator) -> None:
+    emulator.answer("one two three")
+    pieces = list(client.generate("count"))
+    assert all(type(piece) is str and piece for piece in pieces)
+    assert "".join(pieces) == "one two three"
+
+
+@pytest.mark.parametrize("write_size", [1, 7])
+def test_text_split_inside_its_characters_arrives_whole(
+    client: FakeGpt, emulator: FakeGptEmulator, write_size: int
+) -> None:
+    emulator.answer("Лена 🌊 впадает в море")
+    emulator.inject(Fault(write_size=write_size))
+    assert client.chat("река").text == "Лена 🌊 впадает в море"
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault(gzip=True), Fault(close_delimited=True), Fault(crlf="\r\n"), Fault(comments=3)]
+)
+def test_every_way_of_writing_a_stream_is_read(client: FakeGpt, emulator: FakeGptEmulator, fault: Fault) -> None:
+    emulator.answer("one two three")
+    emulator.inject(fault)
+    assert client.chat("count").text == "one two three"
+
+
+@pytest.mark.parametrize("content_type", ["", "text/plain", "application/octet-stream"])
+def test_a_stream_under_another_name_is_read_all_the_same(
+    client: FakeGpt, emulator: FakeGptEmulator, content_type: str
+) -> None:
+    emulator.answer("one two")
+    emulator.inject(Fault(content_type=content_type))
+    assert client.chat("count").text == "one two"
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes?"}, {"role": "user", "content": "x"}],
+        Chat(messages=[Message(content="hi"), Message(role="assistant", content="yes?"), Message(content="x")]),
+        {"messages": [Message(content="hi"), Message(role="assistant", content="yes?"), Message(content="x")]},
+    ],
+)
+def test_a_dialogue_is_sent_as_one_prompt(client: FakeGpt, emulator: FakeGptEmulator, messages: Any) -> None:
+    client.chat(messages)
+    assert prompt(emulator) == "User: hi\nAssistant: yes?\nUser: x\nAssistant:"
+
+
+def test_ignored_settings_are_named_in_the_debug_log_and_not_sent(
+    client: FakeGpt, emulator: FakeGptEmulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG, "gigaclient"):
+        client.chat("hi", model="gpt-4", temperature=0.5)
+    assert any("not sent: model, temperature" in record.getMessage() for record in caplog.records)
+    assert asked(emulator)[-1]["model"] == "text-davinci-002-render-sha"
+    assert "temperature" not in asked(emulator)[-1]
+
+
+def test_a_rewritten_answer_is_whole_in_chat_and_flagged_in_a_stream(
+    client: FakeGpt, emulator: FakeGptEmulator
+) -> None:
+    emulator.answer(["The cat", "The cat sat", "The dog", "The dog ran"], times=2)
+    answer = client.chat("a tale")
+    assert answer.text == answer.raw["choices"][0]["message"]["content"] == "The dog ran"
+    chunks = list(client.stream("a tale"))
+    assert [chunk.text for chunk in chunks] == ["The cat", " sat", "dog", " ran"]
+    assert [chunk.additional_data for chunk in chunks][2] == {"rewritten_from": 4}
+
+
+def test_the_last_message_is_the_answer_in_chat_and_comes_after_the_first_in_a_stream(
+    client: FakeGpt, emulator: FakeGptEmulator
+) -> None:
+    emulator.new_message_id = True
+    emulator.answer("one two three four", times=2)
+    assert client.chat("count").text == "one two three four"
+    stream = client.stream("count")
+    assert stream.result().text.endswith("one two three four")
+    assert len(stream.text) > len("one two three four")
+
+
+# -- one call, for scripts -------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def _no_shared_clients(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    shared: SharedClients[FakeGpt] = SharedClients()
+    monkeypatch.setattr(client_module, "_shared", shared)
+    yield
+    for client in shared._clients.values():
+        client.close()
+
+
+def test_create_generator_streams_text(emulator: FakeGptEmulator) -> None:
+    emulator.answer("one two three")
+    generator = FakeGpt.create_generator(
+        "gpt-3.5-turbo", [{"role": "user", "content": "count"}], **emulator.client_options
+    )
+    assert len(pieces := list(generator)) > 1
+    assert "".join(pieces) == "one two three"
+
+
+def test_create_generator_without_stream_gives_one_piece(emulator: FakeGptEmulator) -> None:
+    emulator.answer("one two three")
+    generator = FakeGpt.create_generator(None, "count", stream=False, proxy=None, **emulator.client_options)
+    assert list(generator) == ["one two three"]
+
+
+def test_calls_with_the_same_settings_share_one_login(emulator: FakeGptEmulator) -> None:
+    for _ in range(3):
+        list(FakeGpt.create_generator("m", "hi", temperature=1, headers={"X-One": "1"}, **emulator.client_options))
+    assert emulator.logins == 1
+    assert emulator.requests[-1].headers["x-one"] == "1"
+
+
+@pytest.mark.parametrize(
+    "other", [{"headers": {"Cookie": "b=2"}}, {"headers": None}, {"timeout": 3}, {"access_token": "b"}]
+)
+def test_calls_with_other_settings_do_not_share_a_client(emulator: FakeGptEmulator, other: dict[str, Any]) -> None:
+    first = {"headers": {"Cookie": "a=1"}, "timeout": 2, "access_token": "a"}
+    for settings in (first, {**first, **other}, first):
+        FakeGpt.create_generator("m", "hi", **emulator.client_options, **settings)
+    assert len(client_module._shared._clients) == 2
+
+
+def test_what_cannot_work_is_said_by_create_generator_itself(emulator: FakeGptEmulator) -> None:
+    with pytest.raises(ValueError, match="messages is empty"):
+        FakeGpt.create_generator("m", [], **emulator.client_options)
+    with pytest.raises(ValueError, match="timeout"):
+        FakeGpt.create_generator("m", "hi", timeout=-1, **emulator.client_options)
+    with pytest.raises(ValueError, match="api_key"):
+        FakeGpt.create_generator("m", "hi", api_key="x", **emulator.client_options)
+
+
+# -- settings --------------------------------------------------------------------------------------
+
+
+def test_settings_come_from_the_environment(emulator: FakeGptEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKEGPT_BASE_URL", emulator.base_url + "/")
+    monkeypatch.setenv("FAKEGPT_CA_BUNDLE_FILE", emulator.ca_file)
+    monkeypatch.setenv("FAKEGPT_ACCESS_TOKEN", emulator.access_token)
+    monkeypatch.setenv("FAKEGPT_PLAIN_AUTHORIZATION", "true")
+    monkeypatch.setenv("FAKEGPT_TIMEOUT", "3, 7")
+    monkeypatch.setenv("FAKEGPT_MAX_RETRIES", "5")
+    with FakeGpt() as client:
+        assert client.chat("hi").text
+        settings = client._settings
+    assert (settings.base_url, settings.connect_timeout, settings.read_timeout) == (emulator.base_url, 3.0, 7.0)
+    assert settings.max_retries == 5
+    assert emulator.requests[-1].headers["authorization"] == f"Bearer {emulator.access_token}"
+    assert emulator.logins == 0
+
+
+def test_an_argument_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKEGPT_BASE_URL", "https://one.example")
+    monkeypatch.setenv("FAKEGPT_CA_BUNDLE_FILE", "/nowhere.pem")
+    assert FakeGpt("https://two.example", trust="system")._settings.base_url == "https://two.example"
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"base_url": "fakegpt.example"}, "base_url: must be an address"),
+        ({"base_url": "https://fakegpt.example/?v=2"}, "query"),
+        ({"base_url": "https://fakegpt.example/api/conversation"}, "leave /api/conversation out"),
+        ({"base_url": "http://fakegpt.example"}, "in the clear"),
+        ({"base_url": "https://user:secretword@fakegpt.example"}, "password"),
+        ({"access_token": " "}, "empty"),
+        ({"access_token": "Bearer  "}, "empty"),
+        ({"access_token": "secretword secretword"}, "characters"),
+        ({"access_token": 5}, "string"),
+        ({"trust": "pinned"}, "vouches for no server"),
+        ({"trust": "system", "ca_bundle_file": "x"}, "both say"),
+        ({"verify_ssl_certs": False, "trust": "system"}, "verify_ssl_certs=False believes anybody"),
+        ({"ssl_context": "tls"}, "SSLContext"),
+        ({"session": "session"}, "session: must be a requests.Session"),
+        ({"timeout": 0}, "timeout"),
+        ({"max_connections": 0}, "max_connections"),
+        ({"headers": ["a"]}, "mapping"),
+        ({"headers": {"X-A": "а"}}, "ASCII"),
+        ({"headers": {"X-A": "a\nb"}}, "ASCII"),
+        ({"headers": {"X A": "b"}}, "header name"),
+        ({"proxy": "socks5://localhost:1"}, "not supported"),
+    ],
+)
+def test_what_cannot_work_is_said_at_once(options: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason) as caught:
+        FakeGpt(**options)
+    assert "secretword" not in str(caught.value)
+
+
+def test_an_unknown_argument_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match="credentials"):
+        FakeGpt(credentials="x")  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8018", "http://192.168.1.7:8018/base", "http://localhost"])
+def test_plain_http_is_for_this_machine_and_private_networks(url: str) -> None:
+    assert FakeGpt(url)._settings.base_url == url
+
+
+def test_headers_can_be_replaced_added_and_left_out(make: MakeClient, emulator: FakeGptEmulator) -> None:
+    make(headers={"user-agent": "Mozilla/5.0 mine", "Referer": None, "X-Extra": "1"}).chat("hi")
+    for request in emulator.requests:
+        assert request.headers.get_all("user-agent") == ["Mozilla/5.0 mine"]
+        assert "referer" not in request.headers
+        assert request.headers["x-extra"] == "1"
+
+
+def test_headers_of_one_call_are_sent_with_that_call(client: FakeGpt, emulator: FakeGptEmulator) -> None:
+    client.chat("hi", headers={"X-Use-Token": "mine"}, request_id="r-77")
+    client.chat("hi")
+    first, second = [request for request in emulator.requests if request.path == "/api/conversation"]
+    assert (first.headers["x-use-token"], first.headers["x-request-id"]) == ("mine", "r-77")
+    assert "x-use-token" not in second.headers
+
+
+def test_the_context_variables_of_another_service_are_not_sent(client: FakeGpt, emulator: FakeGptEmulator) -> None:
+    token = authorization_cvar.set("Bearer of-another-service")
+    headers = custom_headers_cvar.set({"X-Other": "1"})
+    try:
+        client.chat("hi")
+    finally:
+        authorization_cvar.reset(token)
+        custom_headers_cvar.reset(headers)
+    for request in emulator.requests:
+        assert "x-other" not in request.headers
+        assert "of-another-service" not in str(request.headers.get_all("authorization"))
+    assert emulator.logins == 1
+
+
+def test_the_public_authorities_are_believed_by_default(emulator: FakeGptEmulator) -> None:
+    with pytest.raises(TLSError, match="public authorities"):
+        FakeGpt(emulator.base_url, max_retries=0).chat("hi")
+    assert emulator.requests == []
+
+
+def test_a_bundle_is_the_only_thing_believed(emulator: FakeGptEmulator) -> None:
+    with Authority() as another, pytest.raises(TLSError):
+        FakeGpt(emulator.base_url, trust=another.ca_file, max_retries=0).chat("hi")
+    assert FakeGpt(emulator.base_url, trust=emulator.ca_file).chat("hi").text
+
+
+def test_a_context_of_ones_own_says_it_all(emulator: FakeGptEmulator) -> None:
+    context = ssl.create_default_context(cafile=emulator.ca_file)
+    assert FakeGpt(emulator.base_url, ssl_context=context).chat("hi").text
+
+
+def test_believing_anybody_warns(emulator: FakeGptEmulator) -> None:
+    with pytest.warns(UserWarning, match="verify_ssl_certs=False") as caught:
+        client = FakeGpt(emulator.base_url, verify_ssl_certs=False)
+    assert client.chat("hi").text
+    assert caught[0].filename == __file__
+
+
+def test_a_session_of_ones_own_is_used_and_learns_no_secret_of_ours(emulator: FakeGptEmulator) -> None:
+    with requests.Session() as session:
+        session.headers["X-Session"] = "1"
+        client = FakeGpt(session=session, **emulator.client_options)
+        assert client.chat("hi").text
+        assert "Authorization" not in session.headers
+
+
+# -- the client itself -----------------------------------------------------------------------------
+
+
+def test_a_copy_with_other_options_shares_login_and_connections(make: MakeClient, emulator: FakeGptEmulator) -> None:
+    client = make()
+    client.chat("hi")
+    other = client.with_options(timeout=(1, 2), max_retries=0, deadline=5, event_timeout=3, model="x")
+    other.chat("hi")
+    assert emulator.logins == 1
+    assert emulator.connections == 1
+    assert (other._settings.connect_timeout, other._settings.read_timeout) == (1.0, 2.0)
+    assert client._settings.read_timeout == 20.0
+    other.close()
+    assert other.closed
+    with pytest.raises(ConfigError, match="closed"):
+        other.chat("hi")
+    assert client.chat("hi").text
+
+
+def test_a_copy_checks_its_options(client: FakeGpt) -> None:
+    with pytest.raises(ConfigError, match="max_retries"):
+        client.with_options(max_retries=-1)
+
+
+@pytest.mark.parametrize(
+    "copied", [lambda c: pickle.loads(pickle.dumps(c)), copy.copy, copy.deepcopy], ids=["pickle", "copy", "deepcopy"]
+)
+def test_settings_travel_and_logins_stay(make: MakeClient, emulator: FakeGptEmulator, copied: Any) -> None:
+    client = make(headers={"X-Extra": "1", "Cookie": "a=1"}, max_retries=0)
+    client.chat("hi")
+    with copied(client) as twin:
+        assert twin._settings == client._settings
+        assert twin.chat("hi").text
+    assert emulator.logins == 2
+    assert "a=1" in emulator.requests[-1].headers["cookie"]
+    assert client.chat("hi").text
+
+
+def test_what_cannot_travel_says_so() -> None:
+    with requests.Session() as session:
+        client = FakeGpt("https://fakegpt.example", session=session)
+        with pytest.raises(ConfigError, match="session"):
+            pickle.dumps(client)
+        with pytest.raises(ConfigError, match="session"):
+            copy.copy(client)
+
+
+def test_closing_ends_it_more_than_once(emulator: FakeGptEmulator) -> None:
+    with FakeGpt(**emulator.client_options) as client:
+        client.chat("hi")
+        stream = client.stream("Count from 1 to 9")
+        next(stream)
+    client.close()
+    assert client.closed
+    with pytest.raises(ConfigError, match="closed"):
+        client.stream("hi")
+
+
+def test_repr_says_where_and_how(make: MakeClient, emulator: FakeGptEmulator) -> None:
+    assert repr(make()) == f"<FakeGpt base_url='{emulator.base_url}' auth=login>"
+    assert repr(make(access_token="t")) == f"<FakeGpt base_url='{emulator.base_url}' auth=access_token>"
+
+
+# -- errors ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "words", "requests_made"),
+    [
+        (Fault(status=404), NotFoundError, "check base_url", 1),
+        (Fault(status=413), RequestEntityTooLargeError, "shorten", 1),
+        (Fault(status=429, retry_after=0), RateLimitError, "busy", 3),
+        (Fault(status=500), ServerError, "The server had an error", 3),
+        (Fault(status=502, html=True), ServerError, "502 Bad Gateway", 3),
+        (Fault(html=True), InvalidResponseError, "HTML titled '200 OK'", 1),
+        (Fault(body={"detail": "no"}), ServerError, "no", 1),
+        (Fault(body={"code": 429, "message": "later"}), RateLimitError, "later", 1),
+        (Fault(body={"fine": True}), InvalidResponseError, "not an event stream", 1),
+        (Fault(reset=True), APIConnectionError, "127.0.0.1", 1),
+        (Fault(hang_up=True), APIConnectionError, "127.0.0.1", 1),
+    ],
+)
+def test_an_error_before_the_answer_is_typed_and_repeated_where_that_is_safe(
+    make: MakeClient,
+    emulator: FakeGptEmulator,
+    fault: Fault,
+    kind: type[GigaClientError],
+    words: str,
+    requests_made: int,
+) -> None:
+    client = make(access_token=emulator.access_token, max_retries=2)
+    emulator.inject(fault, times=None, path="/api/conversation")
+    with pytest.raises(kind, match=words) as caught:
+        client.chat("hi")
+    assert len(emulator.requests) == requests_made
+    twin = pickle.loads(pickle.dumps(caught.value))
+    assert (type(twin), str(twin), twin.attempts) == (type(caught.value), str(caught.value), caught.value.attempts)
+
+
+def test_a_busy_service_is_asked_again(client: FakeGpt, emulator: FakeGptEmulator) -> None:
+    emulator.inject(Fault(status=503))
+    emulator.inject(Fault(status=429, retry_after=0))
+    assert client.chat("hi").text
+    assert client.stats().retries == 2
+    assert emulator.logins == 1
+
+
+@pytest.mark.parametrize(
+    ("switches", "kind", "words"),
+    [
+        ({"error_event": "Something went wrong"}, ServerError, "Something went wrong"),
+        (
+            {"detail_event": {"message": "too long", "code": "message_length_exceeds_limit"}},
+            RequestEntityTooLargeError,
+            "long",
+        ),
+        ({"detail_event": "an hour"}, ServerError, "an hour"),
+        ({"no_done": True, "never_finished": True}, StreamInterruptedError, "the answer is cut"),
+    ],
+)
+@pytest.mark.parametrize("way", ["chat", "stream"])
+def test_an_error_within_the_answer_keeps_the_text_and_is_not_repeated(
+    client: FakeGpt,
+    emulator: FakeGptEmulator,
+    switches: dict[str, Any],
+    kind: type[GigaClientError],
+    words: str,
+    way: str,
+) -> None:
+    for name, value in switches.items():
+        setattr(emulator, name, value)
+    emulator.answer("one two three")
+    with pytest.raises(kind, match=words) as caught:
+        client.chat("count") if way == "chat" else list(client.stream("count"))
+    assert caught.value.text.startswith("one two")
+    assert caught.value.completion is not None
+    assert len(asked(emulator)) == 1
+    twin = pickle.loads(pickle.dumps(caught.value))
+    assert (twin.text, str(twin)) == (caught.value.text, str(caught.value))
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Fault(cut_after_events=4), Fault(reset_after_events=4), Fault(end_after_events=4)],
+    ids=["cut", "reset", "end"],
+)
+def test_a_stream_that_broke_keeps_its_text(client: FakeGpt, emulator: FakeGptEmulator, fault: Fault) -> None:
+    emulator.answer("one two three four")
+    emulator.inject(fault)
+    with pytest.raises(StreamInterruptedError) as caught:
+        client.chat("count")
+    assert caught.value.text.split() == ["one", "two"]
+
+
+@pytest.mark.parametrize("fault", [Fault(malformed_after_events=3), Fault(invalid_utf8_after_events=3)])
+def test_a_broken_event_in_the_middle_costs_nothing(client: FakeGpt, emulator: FakeGptEmulator, fault: Fault) -> None:
+    emulator.answer("one two three four")
+    emulator.inject(fault)
+    assert client.chat("count").text == "one two three four"
+
+
+def test_silence_in_the_stream_is_a_timeout_with_the_text_so_far(make: MakeClient, emulator: FakeGptEmulator) -> None:
+    emulator.answer("one two three four")
+    emulator.inject(Fault(stall_after_events=4))
+    with pytest.raises(APITimeoutError) as caught:
+        make(timeout=(5, 0.5)).chat("count")
+    assert caught.value.text.split() == ["one", "two"]
+
+
+def test_only_keep_alives_are_no_valid_response(client: FakeGpt, emulator: FakeGptEmulator) -> None:
+    emulator.only_keep_alives = True
+    with pytest.raises(RuntimeError, match="No valid response"):
+        client.chat("hi")
+
+
+def test_an_end_without_the_marker_is_good_when_the_answer_was_finished(
+    client: FakeGpt, emulator: FakeGptEmulator
+) -> None:
+    emulator.no_done = True
+    assert client.chat("hi").finish_reason == "stop"
+
+
+class _Interrupt(BaseException):
+    """Stands for an interrupt from the keyboard."""
+
+
+def test_an_interrupt_passes_through_and_keeps_the_text(client: FakeGpt, emulator: FakeGptEmulator) -> None:
+    emulator.answer("one two three four")
+    stream = client.stream("count")
+    with pytest.raises(_Interrupt), stream:
+        for _ in stream:
+            if len(stream.text) > 5:
+                raise _Interrupt
+    assert stream.text.split() == ["one", "two"]
+    assert stream.closed
+    assert client.chat("hi").text
+
+
+def test_leaving_a_generator_early_gives_the_connection_back(make: MakeClient, emulator: FakeGptEmulator) -> None:
+    client = make(max_connections=1)
+    emulator.event_pause_s = 0.05
+    for _ in client.generate("Count from 1 to 9"):
+        break
+    gc.collect()
+    assert client.stats().in_flight == 0
+    assert client.chat("hi", deadline=20).text
+
+
+def test_an_error_of_the_caller_in_the_loop_is_not_swallowed(client: FakeGpt) -> None:
+    with pytest.raises(ZeroDivisionError):
+        for _ in client.generate("Count from 1 to 9"):
+            1 / 0  # noqa: B018

@@ -1,0 +1,142 @@
+"""What people paste as a key or a token: what is sent, and what is explained before anything is."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.token_tools import shown_by
+
+from gigaclient.errors import ConfigError
+from gigaclient.gigachat.credentials import access_token, authorization_key
+from gigaclient.secret import Secret
+
+ID = "0f0e0d0c-0b0a-4909-8807-060504030201"
+SECRET = "11aa22bb-33cc-44dd-95ee-66ff77aa88bb"
+KEY = base64.b64encode(f"{ID}:{SECRET}".encode()).decode()
+TOKEN = "eyJjdHkiOiJqd3QiLCJlbmMiOiJBMjU2Q0JDLUhTNTEyIn0." + "AbCd_-09" * 50 + ".x.y.z"
+
+SENT = {
+    "as Studio shows it": (KEY, KEY),
+    "Basic before it": (f"Basic {KEY}", KEY),
+    "basic before it": (f"basic   {KEY}", KEY),
+    "Bearer before it": (f"Bearer {KEY}", KEY),
+    "both before it": (f"Basic Bearer {KEY}", KEY),
+    "Basic twice": (f"Basic Basic {KEY}", KEY),
+    "the whole header": (f"Authorization: Basic {KEY}", KEY),
+    "a colon after the scheme": (f"Basic: {KEY}", KEY),
+    "spaces around it": (f"  {KEY}\t ", KEY),
+    "a line break after it": (f"{KEY}\r\n", KEY),
+    "a line break before it": (f"\n{KEY}", KEY),
+    "wrapped by a mail program": (f"{KEY[:40]}\r\n{KEY[40:80]}\r\n  {KEY[80:]}", KEY),
+    "double quotes": (f'"{KEY}"', KEY),
+    "single quotes": (f"'{KEY}'", KEY),
+    "quotes of another language": (f"«{KEY}»", KEY),
+    "quotes around the header": (f'"Basic {KEY}"', KEY),
+    "quotes inside the header": (f'Basic "{KEY}"', KEY),
+    "padding lost": (KEY.rstrip("="), KEY),
+    "padding half lost": (KEY[:-1], KEY),
+    "a key of other parts": (base64.b64encode(b"id:secret").decode(), base64.b64encode(b"id:secret").decode()),
+    "more than two parts": (base64.b64encode(b"a:b:c").decode(), base64.b64encode(b"a:b:c").decode()),
+    "not UTF-8 inside": (base64.b64encode(b"\xfb\xff:\xfe?").decode(), base64.b64encode(b"\xfb\xff:\xfe?").decode()),
+    "the alphabet of URLs": (base64.urlsafe_b64encode(b"\xfb\xff:\xfe?").decode(), "+/86/j8="),
+    "short": (base64.b64encode(b":").decode(), base64.b64encode(b":").decode()),
+}
+
+REFUSED = {
+    "nothing": ("", "is empty"),
+    "spaces": (" \r\n", "is empty"),
+    "quotes": ('""', "is empty"),
+    "the client id": (ID, "client id or a client secret"),
+    "the client secret in capitals": (SECRET.upper(), "client id or a client secret"),
+    "the client secret in quotes": (f'"{SECRET}"', "client id or a client secret"),
+    "Basic and the client secret": (f"Basic {SECRET}", "client id or a client secret"),
+    "the pair in plain text": (f"{ID}:{SECRET}", "plain text"),
+    "the pair with a space": (f"{ID}: {SECRET}", "plain text"),
+    "an access token": (TOKEN, "access_token="),
+    "Bearer and an access token": (f"Bearer {TOKEN}", "access_token="),
+    "a word": ("password", "not of client_id:client_secret"),
+    "Cyrillic": ("ключ", "is not base64"),
+    "punctuation": ("abc!def", "is not base64"),
+    "a pair that is not of UUIDs": ("id:secret", "is not base64"),
+    "cut": (KEY[:-7], "is not base64"),
+    "encoded twice": (base64.b64encode(KEY.encode()).decode(), "twice"),
+    "one part encoded": (base64.b64encode(ID.encode()).decode(), "not of client_id:client_secret"),
+    "padding alone": ("====", "is not base64"),
+    "padding inside": (f"{KEY[:20]}=={KEY[20:]}", "is not base64"),
+}
+
+
+@pytest.mark.parametrize("case", list(SENT))
+def test_a_key_is_sent_although_it_came_with(case: str) -> None:
+    given, sent = SENT[case]
+    for key in (authorization_key(given), authorization_key(Secret(given))):
+        assert isinstance(key, Secret)
+        assert key.reveal() == sent
+
+
+@pytest.mark.parametrize("case", list(REFUSED))
+def test_what_certainly_cannot_work_is_explained_without_showing_it(case: str) -> None:
+    given, reason = REFUSED[case]
+    with pytest.raises(ConfigError) as caught:
+        authorization_key(Secret(given))
+    assert reason in str(caught.value)
+    told = shown_by(caught.value)
+    for part in (given.strip(" \r\n\"'"), ID, SECRET, KEY[:30], TOKEN[:60]):
+        assert len(part) < 6 or part not in told
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        (TOKEN, TOKEN),
+        (f"Bearer {TOKEN}", TOKEN),
+        (f"bearer {TOKEN}\n", TOKEN),
+        (f"Authorization: Bearer {TOKEN}", TOKEN),
+        (f"'{TOKEN}'", TOKEN),
+        (f"{TOKEN[:70]}\r\n{TOKEN[70:]}", TOKEN),
+        ("x", "x"),
+    ],
+)
+def test_a_token_is_sent_without_what_was_pasted_along_with_it(given: str, sent: str) -> None:
+    assert access_token(given).reveal() == sent
+
+
+@pytest.mark.parametrize("given", ["", " \n", "Bearer \n", "токен", "a\x00b", "a\x7fb"])
+def test_a_token_that_no_header_can_carry_is_refused(given: str) -> None:
+    if given == "Bearer \n":
+        assert access_token(given).reveal() == "Bearer"  # who knows; the server does
+        return
+    with pytest.raises(ConfigError):
+        access_token(given)
+
+
+@pytest.mark.parametrize("value", [5, None, b"bytes", ["list"], True])
+def test_only_a_string_is_a_key_or_a_token(value: object) -> None:
+    for check in (authorization_key, access_token):
+        with pytest.raises(ConfigError, match=f"must be a string, not {type(value).__name__}"):
+            check(value)  # type: ignore[arg-type]
+
+
+@given(st.text(max_size=200))
+def test_whatever_is_pasted_either_becomes_a_header_value_or_a_config_error(pasted: str) -> None:
+    for check in (authorization_key, access_token):
+        told, kept = "", "x"
+        try:
+            kept = check(pasted).reveal()
+        except ConfigError as error:
+            told = str(error)
+        assert len(told) < 300
+        assert kept
+        assert kept.isascii()
+        assert kept.isprintable()
+        assert " " not in kept
+
+
+@given(st.binary(min_size=1, max_size=60), st.binary(min_size=1, max_size=60))
+def test_every_pair_of_parts_survives_as_it_is(first: bytes, second: bytes) -> None:
+    key = base64.b64encode(first + b":" + second).decode()
+    assert authorization_key(key).reveal() == key
+    assert authorization_key(f" Basic {key}\r\n").reveal() == key

@@ -1,0 +1,436 @@
+"""One walk through every public call, success and failure: no key, no token, no password is shown anywhere."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import gc
+import io
+import logging
+import os
+import pickle
+import re
+import traceback
+import urllib.parse
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from gigaclient import ConfigError, FakeGpt, GigaChat, GigaClientError, context
+from gigaclient.testing import Authority, FakeGptEmulator, Fault, GigaChatEmulator, Server
+from gigaclient.testing.wire import Answer
+
+USER, PASSWORD = "the-user", "the-Password-of-the-user"
+PROXY_PASSWORD = "the-Password-of-the-proxy"
+STALE = "eyJ.the-stale-token-that-was-given-by-hand"
+
+
+class Watch:
+    """Collects all that is shown, and knows what must not be."""
+
+    def __init__(self) -> None:
+        self.log = io.StringIO()
+        self.shown: list[tuple[str, str]] = []
+        self.secrets: dict[str, str] = {}
+        self.errors: list[BaseException] = []
+
+    def hide(self, name: str, secret: str) -> None:
+        self.secrets[name] = secret
+
+    def show(self, where: str, *values: object) -> None:
+        for value in values:
+            views = [str(value), repr(value), f"{value}"]
+            try:
+                views.append(repr(vars(value)))
+            except TypeError:
+                views.append(repr({name: getattr(value, name, None) for name in getattr(value, "__slots__", ())}))
+            self.shown.append((where, "\n".join(views)))
+
+    def fails(
+        self, where: str, kind: type[BaseException] | tuple[type[BaseException], ...], call: Callable[[], Any]
+    ) -> Any:
+        """Let ``call`` fail as it should, and keep all that its error shows."""
+        try:
+            result = call()
+        except kind as error:
+            self._keep(where, error)
+            return error
+        raise AssertionError(f"{where} did not fail, but gave {result!r}")
+
+    def _keep(self, where: str, error: BaseException) -> None:
+        assert isinstance(error, GigaClientError), error
+        self.errors.append(error)
+        self.show(where, error)
+        self.shown.append((f"{where}, traceback", "".join(_frames_below(error))))
+        pickled = pickle.dumps(error)
+        self.shown.append((f"{where}, pickle", pickled.decode("latin-1") + repr(pickle.loads(pickled))))
+        assert error.__cause__ is None
+        assert error.__context__ is None or isinstance(error.__context__, GigaClientError)
+
+    def found(self) -> list[str]:
+        """Which secrets were shown where."""
+        self.shown.append(("the log", self.log.getvalue()))
+        leaks = []
+        for name, secret in self.secrets.items():
+            for form in _forms(secret):
+                leaks += [f"{name} in {where}" for where, text in self.shown if form in text]
+        return sorted(set(leaks))
+
+
+def _forms(secret: str) -> set[str]:
+    """The secret as it is, as parts of it, and as it may have been encoded."""
+    forms = {secret, secret[:24], secret[-24:], urllib.parse.quote(secret), repr(secret)[1:-1]}
+    for raw in (secret.encode(), f"{USER}:{secret}".encode()):
+        encoded = base64.b64encode(raw).decode()
+        forms |= {encoded, encoded.rstrip("="), encoded[:20]}
+    return {form for form in forms if len(form) > 7}
+
+
+def _frames_below(error: BaseException) -> Iterator[str]:
+    # The test's own frames hold the secrets in the open; everybody else's must not: ours, requests', urllib3's.
+    steps = list(traceback.walk_tb(error.__traceback__))
+    while steps and os.path.basename(steps[0][0].f_code.co_filename) == os.path.basename(__file__):
+        del steps[0]
+    rest = error.__traceback__
+    while rest is not None and steps and rest.tb_frame is not steps[0][0]:
+        rest = rest.tb_next
+    told = traceback.TracebackException(type(error), error, rest, capture_locals=True)
+    yield from told.format()
+    for frame in told.stack:
+        yield f"{frame.filename}:{frame.lineno} {frame.name} {frame.locals}\n"
+
+
+@pytest.fixture
+def watch() -> Iterator[Watch]:
+    watch = Watch()
+    handler = logging.StreamHandler(watch.log)
+    handler.setFormatter(logging.Formatter("%(name)s %(message)s %(args)r"))
+    root = logging.getLogger()
+    named = [logging.getLogger(name) for name in ("gigaclient", "urllib3", "requests", "charset_normalizer", "ssl")]
+    levels = [(logger, logger.level) for logger in (root, *named)]
+    root.addHandler(handler)
+    for logger, _ in levels:
+        logger.setLevel(logging.DEBUG)
+    try:
+        yield watch
+    finally:
+        root.removeHandler(handler)
+        for logger, level in levels:
+            logger.setLevel(level)
+
+
+@pytest.fixture
+def emulator(gigachat_emulator: GigaChatEmulator, watch: Watch) -> GigaChatEmulator:
+    watch.hide("the key", gigachat_emulator.credentials)
+    watch.hide("what the key holds", base64.b64decode(gigachat_emulator.credentials).decode())
+    watch.hide("the password", PASSWORD)
+    watch.hide("the password of the proxy", PROXY_PASSWORD)
+    watch.hide("the stale token", STALE)
+    gigachat_emulator.users = {USER: PASSWORD}
+    return gigachat_emulator
+
+
+def client(emulator: GigaChatEmulator, **options: Any) -> GigaChat:
+    defaults: dict[str, Any] = {"retry_backoff_factor": 0.01, "timeout": (2, 2), "deadline": 20}
+    return GigaChat(**{**emulator.client_options, **defaults, **options})
+
+
+def note_tokens(watch: Watch, emulator: GigaChatEmulator) -> None:
+    """Every token that was ever sent is a secret."""
+    for number, request in enumerate([*emulator.requests, *emulator.oauth_requests]):
+        scheme, _, value = request.headers.get("authorization", "").partition(" ")
+        if value:
+            watch.hide(f"{scheme} value {number}", value)
+
+
+def inside(giga: Any) -> list[Any]:
+    """A client and what it is made of."""
+    core = giga._core
+    tokens = core.tokens
+    return [
+        giga, giga._settings, giga._settings.trust, core, core.transport, core.limiter, tokens, giga.stats(),
+        getattr(tokens, "_credential", None), core.transport._session, core.transport._adapter, core.retry,
+        core.timeouts,
+    ]  # fmt: skip
+
+
+def test_the_watch_itself_finds_what_is_shown(watch: Watch) -> None:
+    watch.hide("the key", "a-secret-that-is-long")
+    for leaky in (
+        "a-secret-that-is-long",
+        base64.b64encode(b"a-secret-that-is-long").decode(),
+        "a-secret-that-is-long"[:24],
+    ):
+        watch.shown.clear()
+        watch.show("here", {"header": leaky})
+        assert watch.found() == ["the key in here"]
+    watch.shown.clear()
+    logging.getLogger("urllib3.connectionpool").debug("sent %s", "a-secret-that-is-long")
+    assert watch.found() == ["the key in the log"]
+
+
+def test_the_watch_finds_a_secret_in_a_local_variable_of_a_frame(watch: Watch) -> None:
+    namespace: dict[str, Any] = {"ConfigError": ConfigError}
+    exec(compile("def f(key):\n kept = [key]\n raise ConfigError('no')", "elsewhere.py", "exec"), namespace)
+    watch.hide("the key", "a-secret-that-is-long")
+    watch.fails("here", ConfigError, lambda: namespace["f"]("a-secret-that-is-long"))
+    assert watch.found() == ["the key in here, traceback"]
+
+
+def test_calls_that_go_well_show_nothing(watch: Watch, emulator: GigaChatEmulator) -> None:
+    for options in ({}, {"credentials": None, "user": USER, "password": PASSWORD}, {"access_token": STALE}):
+        with client(emulator, **options) as giga:
+            answer = giga.chat("hi")
+            with giga.stream("Count from 1 to 3") as stream:
+                watch.show("an open stream", stream, stream._reply)
+                chunks = list(stream)
+            texts = list(giga.generate("hi"))
+            token = giga.get_token()
+            watch.hide("a token", token.access_token)
+            changed = giga.with_options(model="GigaChat-2-Pro")
+            copied = copy.copy(giga)
+            watch.show("a client", *inside(giga), *inside(changed), *inside(copied))
+            watch.show("an answer", answer, answer.raw, answer.headers, answer.request_id, *chunks, *texts)
+            watch.show("the token itself", str(token), repr(token), f"{token}")
+            watch.show("a stream", stream, stream.completion, stream.result())
+            copied.close()
+        watch.show("a closed client", *inside(giga))
+    given = emulator.client_options
+    key = given.pop("credentials")
+    for mode in (True, False):
+        generator = GigaChat.create_generator("GigaChat-2", "hi", mode, api_key=key, **given)
+        watch.show("a generator", generator, *generator)
+    note_tokens(watch, emulator)
+    assert len(watch.secrets) > 8
+    assert "POST /chat/completions" in watch.log.getvalue(), "logging was on"
+    assert "urllib3" in watch.log.getvalue()
+    assert watch.found() == []
+
+
+FAULTS: dict[str, tuple[str, Fault]] = {
+    "401": ("/chat/completions", Fault(unauthorized=True)),
+    "500": ("/chat/completions", Fault(status=500)),
+    "429": ("/chat/completions", Fault(status=429, retry_after=0)),
+    "a page of HTML": ("/chat/completions", Fault(html=True)),
+    "403 of a gateway": ("/chat/completions", Fault(status=403, html=True)),
+    "a redirect": ("/chat/completions", Fault(status=307, headers={"Location": "https://elsewhere.invalid/?a=b"})),
+    "not JSON": ("/chat/completions", Fault(status=200, body=b"{")),
+    "a reset": ("/chat/completions", Fault(reset=True)),
+    "closed without an answer": ("/chat/completions", Fault(hang_up=True)),
+    "a cut answer": ("/chat/completions", Fault(cut_after_bytes=30)),
+    "silence": ("/chat/completions", Fault(before_s=float("inf"))),
+    "cookies": ("/chat/completions", Fault(status=500, headers={"Set-Cookie": f"session={STALE}; Secure"})),
+    "OAuth 400": ("/oauth", Fault(status=400)),
+    "OAuth 401": ("/oauth", Fault(status=401)),
+    "OAuth 429": ("/oauth", Fault(status=429)),
+    "OAuth 503": ("/oauth", Fault(status=503)),
+    "OAuth reset": ("/oauth", Fault(reset=True)),
+    "OAuth silence": ("/oauth", Fault(before_s=float("inf"))),
+    "OAuth HTML": ("/oauth", Fault(html=True)),
+    "OAuth with a cut token": ("/oauth", Fault(cut_after_bytes=300)),
+    "OAuth with a token under another name": ("/oauth", Fault(body={"token": STALE})),
+    "OAuth with line breaks in the token": ("/oauth", Fault(body={"access_token": f"{STALE}\r\n{STALE}"})),
+    "OAuth with a token of 10 MB": ("/oauth", Fault(body={"access_token": STALE * 250_000})),
+    "OAuth with a token alone": ("/oauth", Fault(body=STALE)),
+    "OAuth with broken JSON": ("/oauth", Fault(body=b'{"access_token":"%s"' % STALE.encode())),
+    "OAuth in broken gzip": ("/oauth", Fault(gzip=True, cut_after_bytes=200)),
+}
+
+
+@pytest.mark.parametrize("how", ["chat", "stream", "generate"])
+def test_calls_that_fail_show_nothing(watch: Watch, emulator: GigaChatEmulator, how: str) -> None:
+    for name, (path, fault) in FAULTS.items():
+        emulator.inject(fault, times=None, path=path)
+        with client(emulator, timeout=0.3, max_retries=1) as giga:
+            calls: dict[str, Callable[[], Any]] = {
+                "chat": lambda giga=giga: giga.chat("hi"),
+                "stream": lambda giga=giga: giga.stream("hi").result(),
+                "generate": lambda giga=giga: list(giga.generate("hi")),
+            }
+            watch.fails(f"{how}: {name}", GigaClientError, calls[how])
+            watch.show(f"the client after {name}", *inside(giga))
+        emulator.clear()
+    note_tokens(watch, emulator)
+    assert len(watch.errors) == len(FAULTS)
+    assert watch.found() == []
+
+
+def test_streams_that_break_show_nothing(watch: Watch, emulator: GigaChatEmulator) -> None:
+    for fault in (
+        Fault(cut_after_events=2), Fault(reset_after_events=2), Fault(end_after_events=2), Fault(stall_after_events=1),
+        Fault(error_after_events=1), Fault(malformed_after_events=1), Fault(invalid_utf8_after_events=1),
+    ):  # fmt: skip
+        emulator.inject(fault)
+        with client(emulator, timeout=0.3) as giga, giga.stream("Count from 1 to 9") as stream:
+            watch.fails(str(fault), GigaClientError, stream.result)
+            watch.show("a broken stream", stream, stream._reply, stream.completion, *inside(giga))
+    note_tokens(watch, emulator)
+    assert watch.found() == []
+
+
+def test_a_client_that_could_not_be_made_can_be_shown_all_the_same() -> None:
+    # Debuggers and error reporters show the local variables of the frames, and one of them is this client.
+    for kind in (GigaChat, FakeGpt):
+        with pytest.raises(ConfigError) as caught:
+            kind(timeout=-1)
+        told = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+        assert "timeout" in "".join(told.format())
+
+
+def test_settings_that_cannot_work_show_nothing(watch: Watch, emulator: GigaChatEmulator) -> None:
+    first, _, second = base64.b64decode(emulator.credentials).decode().partition(":")
+    watch.hide("the client id", first)
+    watch.hide("the client secret", second)
+    known = emulator.client_options
+    for options in (
+        {"credentials": second}, {"credentials": f"{first}:{second}"}, {"credentials": emulator.credentials[:-7]},
+        {"credentials": base64.b64encode(emulator.credentials.encode()).decode()}, {"access_token": f"{STALE} токен"},
+        {"password": PASSWORD}, {"user": USER, "password": PASSWORD, "timeout": -1}, {"deadline": "soon"},
+        {"access_token": STALE, "base_url": "nowhere"}, {"user": USER, "password": PASSWORD, "key_file": "x"},
+        {"cert_file": "no/such/file", "key_file_password": PASSWORD}, {"ca_bundle_file": "no/such/file"},
+    ):  # fmt: skip
+        watch.fails(
+            f"settings {sorted(options)}", ConfigError, lambda options=options: GigaChat(**{**known, **options})
+        )
+        key = {"api_key": options["credentials"]} if "credentials" in options else {"api_key": known["credentials"]}
+        rest = {name: value for name, value in {**known, **options}.items() if name != "credentials"}
+        watch.fails(
+            f"one line {sorted(options)}",
+            ConfigError,
+            lambda key=key, rest=rest: GigaChat.create_generator("GigaChat-2", "hi", **key, **rest),
+        )
+    assert watch.found() == []
+
+
+def test_call_options_that_cannot_work_show_nothing(watch: Watch, emulator: GigaChatEmulator) -> None:
+    with client(emulator) as giga:
+        for name, options in {
+            "a bare token": {"authorization": STALE},
+            "a token with a line break": {"authorization": f"Bearer {STALE}\r\n"},
+            "a token with Cyrillic": {"headers": {"Authorization": f"Bearer {STALE} токен"}},
+            "another header": {"authorization": f"Bearer {STALE}", "session_id": "сессия"},
+            "a cookie": {"headers": {"Cookie": f"a={STALE}", "X Y": "1"}},
+            "a bad option": {"authorization": f"Bearer {STALE}", "timeout": -1},
+            "a bad body": {"authorization": f"Bearer {STALE}", "temperature": float("nan")},
+        }.items():
+            watch.fails(name, ConfigError, lambda options=options: giga.chat("hi", **options))
+            watch.fails(name, ConfigError, lambda options=options: giga.stream("hi", **options))
+        for name, value in {"bare": STALE, "Cyrillic": f"Bearer {STALE} токен", "CR": f"Bearer {STALE}\r"}.items():
+            reset = context.authorization_cvar.set(value)
+            try:
+                watch.fails(f"context, {name}", ConfigError, lambda: giga.chat("hi"))
+            finally:
+                context.authorization_cvar.reset(reset)
+        refused = watch.fails(
+            "a refused token", GigaClientError, lambda: giga.chat("hi", authorization=f"Bearer {STALE}")
+        )
+        assert refused.status_code == 401
+    assert watch.found() == []
+
+
+def test_refused_certificates_show_nothing(watch: Watch, emulator: GigaChatEmulator) -> None:
+    with Authority() as stranger:
+        with client(emulator, ca_bundle_file=stranger.ca_file) as giga:
+            watch.fails("TLS at the OAuth host", GigaClientError, lambda: giga.chat("hi"))
+            watch.fails("TLS for a token", GigaClientError, giga.get_token)
+        with client(emulator, ca_bundle_file=stranger.ca_file, credentials=None, access_token=STALE) as giga:
+            watch.fails("TLS at the API", GigaClientError, lambda: giga.chat("hi"))
+            watch.fails("TLS at the API, stream", GigaClientError, lambda: giga.stream("hi"))
+            watch.show("the client", *inside(giga))
+    assert watch.found() == []
+
+
+@pytest.mark.parametrize("status", [407, 502, 200])
+def test_a_proxy_with_a_password_is_not_shown(watch: Watch, emulator: GigaChatEmulator, status: int) -> None:
+    with Server(lambda request: Answer(status, {"Content-Type": "text/html"}, b"<title>proxy</title>")) as proxy:
+        address = re.sub("//", f"//{USER}:{PROXY_PASSWORD}@", proxy.url)
+        with client(emulator, proxy=address, max_retries=0, timeout=1) as giga:
+            watch.fails("through a proxy", GigaClientError, lambda: giga.chat("hi"))
+            watch.show("the client", giga, giga._settings, giga._core, giga._core.transport)
+    with client(emulator, proxy=f"http://{USER}:{PROXY_PASSWORD}@127.0.0.1:1", max_retries=0) as giga:
+        watch.fails("no proxy there", GigaClientError, lambda: giga.chat("hi"))
+    for wrong in ("socks5://{}@127.0.0.1:1", "http://{}@:80", "http://{}@host:port", "ftp://{}@host"):
+        address = wrong.format(f"{USER}:{PROXY_PASSWORD}")
+        watch.fails(f"proxy {wrong}", ConfigError, lambda address=address: client(emulator, proxy=address))
+    assert watch.found() == []
+
+
+def test_a_proxy_of_the_environment_is_not_shown(
+    watch: Watch, emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for wrong in ("socks5://{}@127.0.0.1:1", "http://{}@host:port"):
+        monkeypatch.setenv("HTTPS_PROXY", wrong.format(f"{USER}:{PROXY_PASSWORD}"))
+        watch.fails(f"HTTPS_PROXY {wrong}", ConfigError, lambda: client(emulator))
+    monkeypatch.setenv("HTTPS_PROXY", f"http://{USER}:{PROXY_PASSWORD}@127.0.0.1:1")
+    with client(emulator, max_retries=0) as giga:
+        watch.fails("no proxy there", GigaClientError, lambda: giga.chat("hi"))
+        watch.show("the client", giga, giga._settings, giga._core, giga._core.transport)
+    assert watch.found() == []
+
+
+def test_a_renewal_that_fails_beside_the_callers_shows_nothing(watch: Watch, emulator: GigaChatEmulator) -> None:
+    emulator.token_life_s = 60.1
+    with client(emulator, max_retries=0) as giga:
+        giga.chat("hi")
+        emulator.inject(Fault(body={"token": STALE}), times=None, path="/oauth")
+        tokens = giga._core.tokens
+        assert tokens is not None
+        ends_at = 400
+        while "failed" not in watch.log.getvalue() and ends_at:
+            ends_at -= 1
+            giga.chat("hi")
+        assert "renewing the access token ahead of its expiry failed" in watch.log.getvalue()
+    note_tokens(watch, emulator)
+    assert watch.found() == []
+
+
+def test_closing_and_dropping_show_nothing(watch: Watch, emulator: GigaChatEmulator) -> None:
+    giga = client(emulator)
+    stream = giga.stream("Count from 1 to 9")
+    next(stream)
+    giga.close()
+    watch.fails("after close", ConfigError, lambda: giga.chat("hi"))
+    watch.fails("a stream of a closed client", GigaClientError, stream.result)
+    watch.show("a closed client", *inside(giga), stream)
+    del stream
+    gc.collect()
+    note_tokens(watch, emulator)
+    assert watch.found() == []
+
+
+def test_fakegpt_shows_nothing(watch: Watch) -> None:
+    with FakeGptEmulator() as emulator:
+        watch.hide("the stale token", STALE)
+        options: dict[str, Any] = {
+            **emulator.client_options,
+            "retry_backoff_factor": 0.01,
+            "timeout": 2,
+            "deadline": 20,
+        }
+        for more in ({}, {"access_token": STALE}):
+            giga = FakeGpt(**{**options, **more})
+            with giga:
+                for name, ask in {
+                    "chat": lambda giga=giga: giga.chat("hi"),
+                    "stream": lambda giga=giga: giga.stream("hi").result(),
+                    "generate": lambda giga=giga: list(giga.generate("hi")),
+                }.items():
+                    if more:
+                        watch.fails(f"{name} with a stale token", GigaClientError, ask)
+                    else:
+                        watch.show(name, ask())
+                watch.show("the client", *inside(giga))
+        for fault in (Fault(status=500), Fault(html=True), Fault(reset=True), Fault(status=429)):
+            emulator.inject(fault, times=None)
+            with FakeGpt(**options, max_retries=0) as giga:
+                watch.fails(str(fault), GigaClientError, lambda giga=giga: giga.chat("hi"))
+                watch.show("the client", *inside(giga))
+            emulator.clear()
+        for number, request in enumerate(emulator.requests):
+            for header in ("authorization", "x-authorization", "cookie"):
+                for part in re.split(r"[ ;=]+", request.headers.get(header, "")):
+                    if len(part) > 20:
+                        watch.hide(f"{header} {number}", part)
+    assert len(watch.secrets) > 2
+    assert watch.found() == []
