@@ -1,0 +1,65 @@
+"""Emulators of GigaChat and FakeGpt over real HTTPS on 127.0.0.1, for development and tests without a key.
+
+    from gigaclient import GigaChat
+    from gigaclient.testing import Fault, GigaChatEmulator
+
+    with GigaChatEmulator() as emulator, GigaChat(**emulator.client_options) as giga:
+        print(giga.chat("Count from 1 to 5").text)
+        emulator.inject(Fault(status=503, retry_after=1))
+
+Needs the extra: ``pip install "gigaclient[testing]"``. Nothing is imported before the first name is used, because
+pytest imports this package for its plugin wherever gigaclient is installed.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gigaclient.testing.authority import Authority, ClientCertificate
+    from gigaclient.testing.fakegpt import FakeGptEmulator
+    from gigaclient.testing.faults import EventAnswer, Fault
+    from gigaclient.testing.gigachat import LEFT_OUT, GigaChatEmulator
+    from gigaclient.testing.recordings import Recording, recording
+    from gigaclient.testing.wire import Answer, Cut, Pause, RawAnswer, RecordedRequest, Reset, Server
+
+__all__ = [
+    "LEFT_OUT",
+    "Answer",
+    "Authority",
+    "ClientCertificate",
+    "Cut",
+    "EventAnswer",
+    "FakeGptEmulator",
+    "Fault",
+    "GigaChatEmulator",
+    "Pause",
+    "RawAnswer",
+    "RecordedRequest",
+    "Recording",
+    "Reset",
+    "Server",
+    "recording",
+]
+
+_HOMES = {
+    "authority": ("Authority", "ClientCertificate"),
+    "fakegpt": ("FakeGptEmulator",),
+    "faults": ("EventAnswer", "Fault"),
+    "gigachat": ("LEFT_OUT", "GigaChatEmulator"),
+    "recordings": ("Recording", "recording"),
+    "wire": ("Answer", "Cut", "Pause", "RawAnswer", "RecordedRequest", "Reset", "Server"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            value = globals()[name] = getattr(import_module(f"{__name__}.{module}"), name)
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,24 @@
+"""Emulators for the tests of the emulators (the plugin's own fixtures are tested separately)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from gigaclient.testing import FakeGptEmulator, GigaChatEmulator
+
+
+@pytest.fixture
+def gigachat() -> Iterator[GigaChatEmulator]:
+    with GigaChatEmulator() as emulator:
+        yield emulator
+    assert emulator.api_server.handler_errors == []
+    assert emulator.oauth_server.handler_errors == []
+
+
+@pytest.fixture
+def fakegpt() -> Iterator[FakeGptEmulator]:
+    with FakeGptEmulator() as emulator:
+        yield emulator
+    assert emulator.server.handler_errors == []

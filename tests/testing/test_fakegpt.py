@@ -1,0 +1,433 @@
+"""The FakeGpt emulator: the four steps, the stream, and every way in which such servers went wrong."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import time
+from typing import Any
+
+import pytest
+from testing.plain_client import (
+    Http,
+    Pool,
+    conversation_body,
+    data_of,
+    payloads,
+    soon,
+    trusting,
+)
+
+from gigaclient.testing import Answer, FakeGptEmulator, Fault
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+def texts(stream: bytes) -> list[str]:
+    """The cumulative texts of the assistant's messages."""
+    return [
+        payload["message"]["content"]["parts"][0]
+        for payload in payloads(stream)
+        if payload.get("message") and payload["message"]["metadata"].get("message_type") == "next"
+    ]
+
+
+# --- the way in ------------------------------------------------------------------------------------------------
+
+
+def test_it_says_how_to_get_in(fakegpt: FakeGptEmulator) -> None:
+    assert fakegpt.client_options == {
+        "base_url": f"https://127.0.0.1:{fakegpt.server.port}",
+        "ca_bundle_file": fakegpt.ca_file,
+    }
+
+
+def test_the_pool_lists_its_accounts_to_whoever_sends_a_time(fakegpt: FakeGptEmulator) -> None:
+    with Pool(fakegpt) as pool:
+        loads = pool.loads()
+        assert len(loads) == 3
+        assert all(re.fullmatch("[0-9a-f]{32}", load["token_id"]) and load["count"] >= 0 for load in loads)
+        for query in ("", "?t=", "?t=now"):
+            refused = pool.send("GET", f"/api/loads{query}")
+            assert (refused.status, refused.json()["code"]) == (400, 400)
+        fakegpt.empty_loads = True
+        assert pool.loads() == []
+
+
+def test_a_login_sets_the_cookie_that_opens_the_session(fakegpt: FakeGptEmulator) -> None:
+    with Pool(fakegpt) as pool:
+        reply = pool.log_in()
+        assert reply.status == 200
+        assert "credential=" in pool.cookie
+        session = pool.session().json()
+        assert session["accessToken"]
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.000Z", session["expires"])
+        assert session["user"]
+    assert fakegpt.logins == 1
+
+
+def test_a_login_can_be_a_redirect_with_the_cookie_on_it(fakegpt: FakeGptEmulator) -> None:
+    fakegpt.login = "redirect"
+    with Pool(fakegpt) as pool:
+        reply = pool.log_in()
+        assert (reply.status, reply.headers["Location"]) == (302, "/")
+        assert pool.session().json()["accessToken"]
+        assert pool.send("GET", "/").status == 200
+
+
+def test_the_same_password_is_the_same_session_and_another_is_not(fakegpt: FakeGptEmulator) -> None:
+    with Pool(fakegpt) as pool:
+        key = pool.loads()[0]["token_id"]
+        tokens = []
+        for password in ("one", "one", "two"):
+            pool.log_in(key, password)
+            tokens.append(pool.session().json()["accessToken"])
+    assert tokens[0] == tokens[1] != tokens[2]
+
+
+def test_refused_logins_hide_under_status_200(fakegpt: FakeGptEmulator) -> None:
+    with Pool(fakegpt) as pool:
+        for key, password in (("0" * 32, "abc"), (pool.loads()[0]["token_id"], "")):
+            reply = pool.log_in(key, password)
+            assert (reply.status, reply.json()["code"], pool.cookie) == (200, 400, "")
+        as_json = pool.send("POST", "/auth/login", json.dumps({"token_key": pool.loads()[0]["token_id"]}))
+        assert as_json.json()["code"] == 400
+        fakegpt.login_refused = True
+        assert pool.log_in().json()["code"] == 400
+        fakegpt.login_refused, fakegpt.login_without_cookie = False, True
+        assert (pool.log_in().json()["code"], pool.cookie) == (0, "")
+    assert fakegpt.logins == 5
+
+
+@pytest.mark.parametrize(("status", "body"), [(200, {}), (401, {"detail": "Unauthorized"})])
+def test_a_session_without_the_cookie_is_empty_or_refused(status: Any, body: Any) -> None:
+    with FakeGptEmulator(session_status=status) as emulator, Pool(emulator) as pool:
+        for cookie in ("", "credential=wrong", "other=1"):
+            pool.cookie = cookie
+            reply = pool.session()
+            assert (reply.status, reply.json()) == (status, body)
+
+
+def test_a_session_can_lack_its_token(fakegpt: FakeGptEmulator) -> None:
+    fakegpt.session_without_token = True
+    with Pool(fakegpt) as pool:
+        pool.log_in()
+        assert "accessToken" not in pool.session().json()
+
+
+@pytest.mark.parametrize("header", ["X-Authorization", "Authorization"])
+def test_a_conversation_takes_the_token_from_either_header(fakegpt: FakeGptEmulator, header: str) -> None:
+    with Pool(fakegpt) as pool:
+        pool.enter()
+        headers = {header: f"Bearer {pool.token}", "Cookie": pool.cookie}
+        reply = pool.send("POST", "/api/conversation", conversation_body("hello"), headers)
+        assert reply.status == 200
+        fakegpt.plain_authorization = False
+        reply = pool.send("POST", "/api/conversation", conversation_body("hello"), headers)
+        assert reply.status == (200 if header == "X-Authorization" else 401)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"X-Authorization": "Bearer wrong"}, {"X-Authorization": ""}, {"Cookie": ""}, {"Cookie": "credential=wrong"}],
+)
+def test_a_conversation_needs_both_token_and_cookie(fakegpt: FakeGptEmulator, change: dict[str, str]) -> None:
+    with Pool(fakegpt) as pool:
+        reply = pool.enter().talk("hello", **change)
+    assert reply.status == 401
+    assert "Could not parse" in reply.json()["detail"]
+
+
+def test_one_sessions_token_does_not_go_with_anothers_cookie(fakegpt: FakeGptEmulator) -> None:
+    with Pool(fakegpt) as one, Pool(fakegpt) as two:
+        one.enter()
+        two.log_in(password="another")
+        assert one.talk("hello", Cookie=two.cookie).status == 401
+
+
+def test_a_given_access_token_needs_no_login(fakegpt: FakeGptEmulator) -> None:
+    with Pool(fakegpt) as pool:
+        pool.token = fakegpt.access_token
+        assert pool.talk("hello").status == 200
+    assert fakegpt.logins == 0
+
+
+def test_an_expired_token_is_refused_and_a_new_login_helps() -> None:
+    with FakeGptEmulator(token_life_s=0.2) as emulator, Pool(emulator) as pool:
+        assert pool.enter().talk("hello").status == 200
+        time.sleep(0.22)
+        reply = pool.talk("hello")
+        assert (reply.status, reply.json()["detail"]["code"]) == (401, "token_expired")
+        assert pool.enter().talk("hello").status == 200
+        assert emulator.logins == 2
+
+
+def test_revoked_sessions_are_refused_and_a_new_login_helps(fakegpt: FakeGptEmulator) -> None:
+    with Pool(fakegpt) as pool:
+        pool.enter()
+        fakegpt.revoke_sessions()
+        assert pool.talk("hello").status == 401
+        assert pool.session().json() == {}
+        assert pool.enter().talk("hello").status == 200
+
+
+def test_the_bot_wall_is_html(fakegpt: FakeGptEmulator) -> None:
+    with Pool(fakegpt) as pool:
+        pool.enter()
+        fakegpt.html_wall = "/api/conversation"
+        reply = pool.talk("hello")
+        assert reply.status == 403
+        assert reply.headers["Content-Type"].startswith("text/html")
+        assert "<title>Just a moment...</title>" in reply.text
+        assert pool.loads()
+        fakegpt.html_wall = True
+        assert pool.send("GET", "/api/loads?t=1").status == 403
+        fakegpt.html_wall, fakegpt.bot_filter = False, True
+        assert pool.send("GET", "/api/loads?t=1").status == 403
+        human = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64)", "Referer": f"{fakegpt.base_url}/?v=2"}
+        assert pool.send("GET", "/api/loads?t=1", headers=human).status == 200
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"action": "talk"},
+        {"messages": []},
+        {"messages": "x"},
+        {"model": None},
+        {"parent_message_id": None},
+        {"messages": [{"author": {"role": "system"}, "content": {"parts": ["x"]}}]},
+        {"messages": [{"author": {"role": "user"}, "content": {"parts": []}}]},
+    ],
+)
+def test_a_conversation_of_the_wrong_shape_is_refused(fakegpt: FakeGptEmulator, change: dict[str, Any]) -> None:
+    with Pool(fakegpt) as pool:
+        headers = {"X-Authorization": f"Bearer {fakegpt.access_token}"}
+        reply = pool.send("POST", "/api/conversation", conversation_body("hello", **change), headers)
+        assert (reply.status, list(reply.json())) == (422, ["detail"])
+        assert pool.send("POST", "/api/conversation", "{", headers).status == 400
+
+
+def test_what_it_does_not_know_is_not_found(fakegpt: FakeGptEmulator) -> None:
+    with Pool(fakegpt) as pool:
+        for method, path in (("GET", "/v1/models"), ("GET", "/api/conversation"), ("POST", "/api/loads?t=1")):
+            assert pool.send(method, path).status == 404
+
+
+# --- the stream ------------------------------------------------------------------------------------------------
+
+
+def test_a_stream_has_everything_that_real_ones_have(fakegpt: FakeGptEmulator) -> None:
+    with Pool(fakegpt) as pool:
+        reply = pool.enter().talk("Count from 1 to 12")
+    assert reply.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+    data = data_of(reply.body)
+    echo = json.loads(data[0])["message"]
+    assert echo["author"]["role"] == "user"
+    assert echo["content"]["parts"] == ["Count from 1 to 12"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}", data[1])
+    assert b"event: ping\n" in reply.body
+    states = texts(reply.body)
+    assert len(states) == 12
+    assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(states))
+    assert states[-1] == "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12"
+    messages = [p["message"] for p in payloads(reply.body) if p.get("message")][1:]
+    assert {m["status"] for m in messages[:-1]} == {"in_progress"}
+    assert (messages[-1]["status"], messages[-1]["end_turn"]) == ("finished_successfully", True)
+    assert messages[-1]["metadata"]["finish_details"]["type"] == "stop"
+    assert len({m["id"] for m in messages}) == 1
+    moderation = json.loads(data[-2])["moderation_response"]
+    assert (moderation["flagged"], moderation["blocked"]) == (False, False)
+    assert data[-1] == "[DONE]"
+    assert reply.body.endswith(b"data: [DONE]\n\n")
+
+
+def test_keep_alives_can_be_left_out(fakegpt: FakeGptEmulator) -> None:
+    fakegpt.keep_alive = False
+    with Pool(fakegpt) as pool:
+        reply = pool.enter().talk("Count from 1 to 12")
+    assert b"ping" not in reply.body
+    assert len(data_of(reply.body)) == len(payloads(reply.body)) + 1
+
+
+@pytest.mark.parametrize(
+    ("prompt", "said"),
+    [
+        ("User: My name is Anna\nAssistant: Hello\nUser: What is my name?\nAssistant:", "Your name is Anna."),
+        ("System: be brief\nUser: Назови реку\nAssistant:", "Лена."),
+        ("User: two\nlines, say 2+2\nAssistant:", "2 + 2 = 4"),
+        ("What is your name?", "My name is FakeGpt."),
+    ],
+)
+def test_a_flattened_history_is_understood(fakegpt: FakeGptEmulator, prompt: str, said: str) -> None:
+    with Pool(fakegpt) as pool:
+        assert texts(pool.enter().talk(prompt).body)[-1].startswith(said)
+
+
+def test_a_conversation_can_be_continued_on_the_server(fakegpt: FakeGptEmulator) -> None:
+    headers = {"X-Authorization": f"Bearer {fakegpt.access_token}"}
+    dialogue = (("My name is Anna", "Nice to meet you, Anna!"), ("What is my name?", "Your name is Anna."))
+    with Pool(fakegpt) as pool:
+        for prompt, said in dialogue:
+            body = conversation_body(prompt, conversation_id="c-1")
+            reply = pool.send("POST", "/api/conversation", body, headers)
+            assert texts(reply.body)[-1] == said
+            assert payloads(reply.body)[-1]["conversation_id"] == "c-1"
+
+
+def talk_with(prompt: str = "Count from 1 to 6", **switches: Any) -> bytes:
+    with FakeGptEmulator(**switches) as emulator, Pool(emulator) as pool:
+        return pool.enter().talk(prompt).body
+
+
+def test_the_end_marker_can_be_missing() -> None:
+    stream = talk_with(no_done=True)
+    assert b"[DONE]" not in stream
+    assert texts(stream)[-1] == "1, 2, 3, 4, 5, 6"
+
+
+def test_no_message_may_ever_be_finished() -> None:
+    stream = talk_with(never_finished=True)
+    assert b"end_turn" not in stream
+    assert stream.count(b"finished_successfully") == 1  # the echo
+
+
+@pytest.mark.parametrize("prompt", ["Count from 1 to 6", "Say x and nothing else"])
+def test_an_error_event_comes_after_two_with_text(prompt: str) -> None:
+    stream = talk_with(prompt, error_event="quota used up")
+    assert len(texts(stream)) == 2
+    assert payloads(stream)[-1]["error"] == "quota used up"
+    assert payloads(stream)[-1]["message"] is None
+    assert b"[DONE]" not in stream
+
+
+@pytest.mark.parametrize("detail", ["too long", {"message": "too long", "code": "message_length_exceeds_limit"}])
+def test_a_detail_event_comes_after_two_with_text(detail: Any) -> None:
+    stream = talk_with(detail_event=detail)
+    assert len(texts(stream)) == 2
+    assert payloads(stream)[-1] == {"detail": detail}
+
+
+def test_there_may_be_nothing_but_keep_alives() -> None:
+    stream = talk_with(only_keep_alives=True)
+    assert texts(stream) == []
+    assert len(data_of(stream)) == 6
+
+
+def test_the_answer_may_be_rewritten_under_the_same_id() -> None:
+    stream = talk_with(rewritten=True)
+    states = texts(stream)
+    assert any(not later.startswith(earlier) for earlier, later in itertools.pairwise(states))
+    assert states[-1] == "1, 2, 3, 4, 5, 6"
+    assert len({p["message"]["id"] for p in payloads(stream)[1:-1]}) == 1
+
+
+def test_a_second_message_may_begin() -> None:
+    stream = talk_with(new_message_id=True)
+    messages = [p["message"] for p in payloads(stream)[1:-1]]
+    ids = list(dict.fromkeys(m["id"] for m in messages))
+    assert len(ids) == 2
+    assert [m["content"]["parts"][0] for m in messages if m["id"] == ids[1]][-1] == "1, 2, 3, 4, 5, 6"
+    assert messages[-1]["status"] == "finished_successfully"
+
+
+def test_the_account_may_be_busy() -> None:
+    with FakeGptEmulator(busy=True) as emulator, Pool(emulator) as pool:
+        reply = pool.enter().talk("hello")
+    assert reply.status == 429
+    assert "Too many requests" in reply.json()["detail"]
+
+
+# --- scripts and faults ----------------------------------------------------------------------------------------
+
+
+def test_scripted_answers(fakegpt: FakeGptEmulator) -> None:
+    fakegpt.answer("one two")
+    fakegpt.answer(["a", "ab", "x"])
+    fakegpt.answer(b"data: raw\n\n")
+    fakegpt.answer(lambda request: request.json()["model"], times=2)
+    fakegpt.answer(lambda request: Answer(418))
+    fakegpt.answer("never")
+    with Pool(fakegpt) as pool:
+        pool.enter()
+        assert texts(pool.talk("x").body) == ["one", "one two"]
+        assert texts(pool.talk("x").body) == ["a", "ab", "x"]
+        assert pool.talk("x").body == b"data: raw\n\n"
+        assert [texts(pool.talk("x").body)[-1] for _ in range(2)] == ["text-davinci-002-render-sha"] * 2
+        assert pool.talk("x").status == 418
+        fakegpt.clear()
+        assert texts(pool.talk("hello").body)[-1].startswith("Hello!")
+    with pytest.raises(ValueError, match="times"):
+        fakegpt.answer("x", times=0)
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "body"),
+    [
+        (Fault(status=500), 500, {"code": 500, "message": "The server had an error."}),
+        (Fault(status=429, retry_after=1), 429, {"detail": "Too many requests in 1 hour. Try again later."}),
+        (Fault(unauthorized=True), 401, {"detail": "Unauthorized"}),
+        (Fault(status=413, body={"detail": {"code": "x"}}), 413, {"detail": {"code": "x"}}),
+    ],
+)
+def test_faults_meet_conversations(fakegpt: FakeGptEmulator, fault: Fault, status: int, body: Any) -> None:
+    fakegpt.inject(fault)
+    with Pool(fakegpt) as pool:
+        reply = pool.enter().talk("hello")
+        assert (reply.status, reply.json()) == (status, body)
+        assert pool.talk("hello").status == 200
+
+
+def test_a_too_long_prompt_has_its_code(fakegpt: FakeGptEmulator) -> None:
+    fakegpt.inject(Fault(status=413))
+    with Pool(fakegpt) as pool:
+        assert pool.enter().talk("hello").json()["detail"]["code"] == "message_length_exceeds_limit"
+
+
+@pytest.mark.parametrize("path", ["/api/loads", "/auth/login", "/api/auth/session"])
+def test_faults_meet_the_other_steps_when_they_name_them(fakegpt: FakeGptEmulator, path: str) -> None:
+    fakegpt.inject(Fault(status=503), path=path)
+    with Pool(fakegpt) as pool:
+        replies = {
+            "/api/loads": pool.send("GET", "/api/loads?t=1").status,
+            "/auth/login": pool.log_in(next(iter(fakegpt._loads))).status,
+            "/api/auth/session": pool.send("GET", "/api/auth/session").status,
+        }
+    assert {step: status for step, status in replies.items() if status != 200} == {path: 503}
+
+
+def test_stream_faults_bend_the_conversation(fakegpt: FakeGptEmulator) -> None:
+    with Pool(fakegpt) as pool:
+        pool.enter()
+        fakegpt.inject(Fault(write_size=1, close_delimited=True, crlf="\r\n"))
+        assert texts(pool.talk("Скажи «да-да» и больше ничего").body) == ["да-да"]
+        fakegpt.inject(Fault(no_finish_reason=True))
+        stream = pool.talk("Count from 1 to 2").body
+        assert stream.count(b"finished_successfully") == 1  # the echo
+        assert texts(stream)[-1] == "1, 2"
+        fakegpt.inject(Fault(error_after_events=3))
+        assert payloads(pool.talk("Count from 1 to 2").body)[-1]["error"] == "The server had an error."
+        fakegpt.inject(Fault(invalid_utf8_after_events=3))
+        with pytest.raises(UnicodeDecodeError):
+            pool.talk("Count from 1 to 5").body.decode()
+
+
+def test_a_client_that_leaves_is_noticed(fakegpt: FakeGptEmulator) -> None:
+    fakegpt.inject(Fault(stall_after_events=2))
+    headers = {"X-Authorization": f"Bearer {fakegpt.access_token}"}
+    with Http(fakegpt.server.port, trusting(fakegpt.ca_file)) as http_:
+        response = http_.open("POST", "/api/conversation", conversation_body("hello"), headers)
+        response.read1(10)
+        assert fakegpt.open_streams == 1
+        response.close()
+    assert soon(lambda: fakegpt.aborted == 1, 0.5)
+    assert soon(lambda: fakegpt.open_streams == 0)
+
+
+def test_secrets_are_in_no_repr(fakegpt: FakeGptEmulator) -> None:
+    with Pool(fakegpt) as pool:
+        pool.enter().talk("hello")
+        shown = repr(fakegpt) + repr(fakegpt.requests) + repr([request.headers for request in fakegpt.requests])
+        assert pool.token not in shown
+        assert pool.cookie.split(";")[0].partition("=")[2] not in shown

@@ -1,0 +1,451 @@
+"""The server writes what it is told to, byte by byte, and notices what its clients do."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import socket
+import ssl
+import threading
+import time
+import zlib
+
+import pytest
+from testing.plain_client import Http, raw_request, raw_socket, read_all, soon, trusting
+
+from gigaclient.testing import Answer, Authority, Cut, Pause, RawAnswer, RecordedRequest, Reset, Server
+
+
+def serving(answer: Answer | RawAnswer, **options: object) -> Server:
+    return Server(lambda request: answer, **options)  # type: ignore[arg-type]
+
+
+def exchange(server: Server, request: bytes | None = None, tls: ssl.SSLContext | None = None) -> bytes:
+    """All the bytes that one request brings, with the connection closed by either side."""
+    with raw_socket(server.port, tls) as sock:
+        sock.sendall(request if request is not None else raw_request(Connection="close"))
+        return read_all(sock)[0]
+
+
+# --- what it records -------------------------------------------------------------------------------------------
+
+
+def test_a_request_is_recorded_as_it_was_sent() -> None:
+    with serving(Answer()) as server, Http(server.port, None) as http_:
+        http_.send("POST", "/a%20b/c?x=1&x=2&y=", "körper".encode(), {"X-One": "1", "Content-Type": "text/plain"})
+        (request,) = server.requests
+    assert (request.method, request.path, request.query) == ("POST", "/a%20b/c", "x=1&x=2&y=")
+    assert request.params == {"x": "2", "y": ""}
+    assert request.body == "körper".encode()
+    assert request.headers["x-oNE"] == "1"
+    assert "X-ONE" in request.headers
+    assert request.connection == 1
+    assert 0 <= time.monotonic() - request.at < 5
+
+
+def test_a_header_that_came_twice_keeps_both_values() -> None:
+    with serving(Answer()) as server:
+        exchange(server, b"GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\nx: 2\r\nConnection: close\r\n\r\n")
+        (request,) = server.requests
+    assert request.headers.get_all("X") == ["1", "2"]
+    assert request.headers["X"] == "1, 2"
+
+
+def test_a_chunked_request_and_one_that_waits_for_permission_are_read_whole() -> None:
+    with serving(Answer(body="ok")) as server:
+        exchange(
+            server,
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+            b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",
+        )
+        with raw_socket(server.port, None) as sock:
+            sock.sendall(raw_request(method="POST", Content_Length="3", Expect="100-continue", Connection="close"))
+            assert sock.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            sock.sendall(b"xyz")
+            assert read_all(sock)[0].endswith(b"ok")
+        assert [request.body for request in server.requests] == [b"abcde", b"xyz"]
+
+
+def test_neither_a_request_nor_its_headers_show_secrets_when_printed() -> None:
+    with serving(Answer()) as server, Http(server.port, None) as http_:
+        secret = {"Authorization": "Bearer SECRET", "Cookie": "a=SECRET", "X-Authorization": "Bearer SECRET"}
+        http_.send("POST", "/", "SECRET", secret)
+        (request,) = server.requests
+    assert "SECRET" not in repr(request) + repr(request.headers)
+
+
+def test_requests_on_one_connection_share_its_number() -> None:
+    with serving(Answer(body="x")) as server:
+        with Http(server.port, None) as one:
+            one.send("GET", "/1")
+            one.send("GET", "/2")
+        with Http(server.port, None) as two:
+            two.send("GET", "/3")
+        assert [(r.path, r.connection) for r in server.requests] == [("/1", 1), ("/2", 1), ("/3", 2)]
+        assert server.connections == 2
+        assert soon(lambda: server.open_connections == 0)
+
+
+def test_a_broken_request_and_one_that_is_too_long_are_refused() -> None:
+    with serving(Answer(), max_body_bytes=10) as server:
+        assert exchange(server, b"NONSENSE\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+        assert exchange(server, raw_request(method="POST", body=b"x" * 11)).startswith(b"HTTP/1.1 413 ")
+        assert server.requests == []
+
+
+# --- what it writes --------------------------------------------------------------------------------------------
+
+
+def split(answer: bytes) -> tuple[list[bytes], bytes]:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return head.split(b"\r\n"), body
+
+
+def test_bytes_go_out_with_their_length_and_a_date() -> None:
+    with serving(Answer(404, {"X-Own": "1"}, b"nothing")) as server:
+        head, body = split(exchange(server))
+    assert head[0] == b"HTTP/1.1 404 Not Found"
+    assert b"X-Own: 1" in head
+    assert b"Content-Length: 7" in head
+    assert any(line.startswith(b"Date: ") for line in head)
+    assert body == b"nothing"
+
+
+def test_steps_go_out_as_one_chunk_each() -> None:
+    with serving(Answer(body=[b"ab", b"", b"cde" * 10])) as server:
+        _, body = split(exchange(server))
+    assert body == b"2\r\nab\r\n1e\r\n" + b"cde" * 10 + b"\r\n0\r\n\r\n"
+
+
+def test_steps_can_be_sent_with_their_length_or_until_the_connection_ends() -> None:
+    with serving(Answer(body=[b"ab", b"c"], framing="length")) as server:
+        head, body = split(exchange(server))
+        assert b"Content-Length: 3" in head
+        assert body == b"abc"
+    with serving(Answer(body=[b"ab", b"c"], framing="close")) as server:
+        head, body = split(exchange(server, raw_request()))
+        assert not any(line.lower().startswith((b"content-length", b"transfer-encoding")) for line in head)
+        assert b"Connection: close" in head
+        assert body == b"abc"
+
+
+def test_an_http_1_0_client_is_never_sent_chunks() -> None:
+    with serving(Answer(body=[b"ab", b"c"])) as server:
+        head, body = split(exchange(server, b"GET / HTTP/1.0\r\n\r\n"))
+    assert b"Transfer-Encoding: chunked" not in head
+    assert body == b"abc"
+
+
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)])
+def test_an_answer_that_may_have_no_body_has_none(method: str, status: int) -> None:
+    with serving(Answer(status, body=b"text")) as server:
+        _, body = split(exchange(server, raw_request(method=method, Connection="close")))
+    assert body == b""
+
+
+def test_write_size_cuts_the_content_and_every_write() -> None:
+    text = "привет".encode()
+    with Authority() as authority, serving(Answer(body=[text], write_size=1), tls=authority) as server:
+        _, body = split(exchange(server, tls=trusting(authority.ca_file)))
+        assert body == b"".join(b"1\r\n%c\r\n" % byte for byte in text) + b"0\r\n\r\n"
+    with (
+        Authority() as authority,
+        serving(Answer(body=b"abcdef", write_size=2, write_pause_s=0.03), tls=authority) as server,
+        raw_socket(server.port, trusting(authority.ca_file)) as sock,
+    ):
+        sock.sendall(raw_request())
+        # A TLS record is one write, and recv returns one record at a time.
+        assert split(sock.recv(65536))[1] == b""
+        assert [sock.recv(65536) for _ in range(3)] == [b"ab", b"cd", b"ef"]
+
+
+def test_gzip_is_flushed_after_every_step() -> None:
+    with serving(Answer(body=[b"first", Pause(0.6), b"second"], gzip=True)) as server, Http(server.port, None) as http_:
+        response = http_.open("GET", "/")
+        assert response.headers["Content-Encoding"] == "gzip"
+        begun = time.monotonic()
+        unpack = zlib.decompressobj(wbits=31)
+        assert unpack.decompress(response.read1(100)) == b"first"
+        assert time.monotonic() - begun < 0.5
+        assert unpack.decompress(response.read()) == b"second"
+        assert unpack.eof
+    with serving(Answer(body=b"whole" * 100, gzip=True)) as server, Http(server.port, None) as http_:
+        reply = http_.send("GET", "/")
+        assert gzip.decompress(reply.body) == b"whole" * 100
+        assert reply.headers["Content-Length"] == str(len(reply.body))
+
+
+def test_a_stall_comes_before_the_head_and_a_dripped_head_comes_slowly() -> None:
+    with serving(Answer(body=b"x", before_s=0.2)) as server, raw_socket(server.port, None) as sock:
+        begun = time.monotonic()
+        sock.sendall(raw_request())
+        assert sock.recv(1) == b"H"
+        assert 0.18 < time.monotonic() - begun < 2
+    with serving(Answer(body=b"x", header_pause_s=0.002)) as server, raw_socket(server.port, None) as sock:
+        begun = time.monotonic()
+        sock.sendall(raw_request(Connection="close"))
+        assert len(sock.recv(10)) == 1
+        assert read_all(sock)[0].endswith(b"\r\n\r\nx")
+        assert time.monotonic() - begun > 0.1
+
+
+def test_a_raw_answer_is_nothing_but_its_bytes() -> None:
+    with serving(RawAnswer([b"HTTP/1.1 2", Pause(0.01), b"00 OK\r\nContent-Le"])) as server:
+        assert exchange(server, raw_request()) == b"HTTP/1.1 200 OK\r\nContent-Le"
+
+
+# --- how it ends -----------------------------------------------------------------------------------------------
+
+
+def test_a_reset_is_a_reset() -> None:
+    with serving(RawAnswer([Reset()])) as server, raw_socket(server.port, None) as sock:
+        sock.sendall(raw_request())
+        assert isinstance(read_all(sock)[1], ConnectionResetError)
+
+
+def test_a_cut_leaves_the_body_without_its_end() -> None:
+    with (
+        serving(Answer(body=[b"ab", Cut(), b"never"])) as server,
+        Http(server.port, None) as http_,
+        http_.open("GET", "/") as response,
+        pytest.raises(http.client.IncompleteRead),
+    ):
+        response.read()
+    with serving(Answer(body=[b"ab", Cut(), b"cd"], framing="length")) as server:
+        head, body = split(exchange(server))
+        assert b"Content-Length: 4" in head
+        assert body == b"ab"
+
+
+@pytest.mark.parametrize("polite", [True, False])
+def test_a_cut_says_goodbye_in_tls_only_when_asked(polite: bool) -> None:
+    with (
+        Authority() as authority,
+        serving(Answer(body=[b"ab", Cut(close_notify=polite)]), tls=authority) as server,
+        raw_socket(server.port, None) as plain,
+        trusting(authority.ca_file).wrap_socket(plain, server_hostname="localhost", suppress_ragged_eofs=False) as sock,
+    ):
+        sock.sendall(raw_request())
+        received, error = read_all(sock)
+        assert received.endswith(b"2\r\nab\r\n")
+        assert (error is None) is polite
+
+
+def test_a_close_delimited_answer_over_tls_ends_politely() -> None:
+    with (
+        Authority() as authority,
+        serving(Answer(body=b"whole", framing="close"), tls=authority) as server,
+        raw_socket(server.port, None) as plain,
+        trusting(authority.ca_file).wrap_socket(plain, server_hostname="localhost", suppress_ragged_eofs=False) as sock,
+    ):
+        sock.sendall(raw_request())
+        received, error = read_all(sock)
+    assert received.endswith(b"whole")
+    assert error is None
+
+
+def test_the_connection_is_kept_or_closed_as_either_side_asks() -> None:
+    with serving(Answer(body=b"x")) as server, raw_socket(server.port, None) as sock:
+        sock.sendall(raw_request("/1") + raw_request("/2", Connection="close"))
+        received = read_all(sock)[0]
+        assert received.count(b"HTTP/1.1 200") == 2
+        assert received.count(b"Connection: close") == 1
+    with serving(Answer(body=b"x", keep_alive=False)) as server:
+        assert b"Connection: close" in exchange(server, raw_request())
+
+
+def test_an_idle_connection_is_closed_after_its_timeout() -> None:
+    with serving(Answer(body=b"x"), idle_timeout_s=0.1) as server, raw_socket(server.port, None) as sock:
+        sock.sendall(raw_request())
+        begun = time.monotonic()
+        assert read_all(sock)[1] is None
+        assert 0.05 < time.monotonic() - begun < 2
+
+
+def test_idle_connections_can_be_dropped_and_busy_ones_stay() -> None:
+    def handler(request: RecordedRequest) -> Answer:
+        return Answer(body=[b"a", Pause(0.3), b"b"] if request.path == "/slow" else b"x")
+
+    with Authority() as authority, Server(handler, tls=authority) as server:
+        context = trusting(authority.ca_file)
+        with Http(server.port, context) as idle, Http(server.port, context) as busy:
+            idle.send("GET", "/")
+            response = busy.open("GET", "/slow")
+            assert server.drop_idle_connections() == 1
+            # The end has already arrived: a client that looks can see it before it sends anything.
+            idle.connection.sock.settimeout(0.0)
+            assert idle.connection.sock.recv(1) == b""
+            assert response.read() == b"ab"
+            assert server.aborted == 0
+
+
+# --- what it notices -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("secure", [False, True])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(body=[b"a", Pause(None)]),
+        Answer(before_s=None),
+        Answer(body=[b"x" * 1000, Pause(0.01)] * 10_000),
+        RawAnswer([Pause(None)]),
+    ],
+    ids=["stalled", "silent", "busy", "raw"],
+)
+def test_a_client_that_leaves_is_noticed_at_once(answer: Answer | RawAnswer, secure: bool) -> None:
+    finished = threading.Event()
+    answer.done = finished.set
+    with Authority() as authority, serving(answer, tls=authority if secure else None) as server:
+        sock = raw_socket(server.port, trusting(authority.ca_file) if secure else None)
+        sock.sendall(raw_request())
+        assert soon(lambda: len(server.requests) == 1)
+        time.sleep(0.05)
+        assert server.aborted == 0
+        assert not finished.is_set()
+        left = time.monotonic()
+        sock.close()
+        assert soon(lambda: server.aborted == 1, 0.5)
+        assert finished.wait(0.5)
+        assert time.monotonic() - left < 0.5
+
+
+def test_a_client_that_stops_reading_blocks_nobody_and_is_noticed_when_it_leaves() -> None:
+    with serving(Answer(body=[b"x" * 100_000] * 1000)) as server:
+        sock = raw_socket(server.port, None)
+        sock.sendall(raw_request())
+        time.sleep(0.2)
+        with Http(server.port, None) as other:
+            assert other.open("GET", "/").status == 200
+            assert server.aborted == 0
+        sock.close()
+        assert soon(lambda: server.aborted == 2)
+
+
+def test_a_client_that_reads_to_the_end_is_no_aborted_one() -> None:
+    with serving(Answer(body=[b"a", b"b"])) as server:
+        for _ in range(20):
+            with Http(server.port, None) as http_:
+                assert http_.send("GET", "/").body == b"ab"
+        assert soon(lambda: server.open_connections == 0)
+        assert server.aborted == 0
+
+
+def test_done_is_called_before_the_last_bytes_arrive() -> None:
+    finished = threading.Event()
+    for body in (b"whole", [b"a", b"b"]):
+        finished.clear()
+        with serving(Answer(body=body, done=finished.set)) as server, Http(server.port, None) as http_:
+            http_.send("GET", "/")
+            assert finished.is_set()
+
+
+def test_an_error_in_the_handler_is_a_500_and_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    def handler(request: RecordedRequest) -> Answer:
+        raise LookupError("in the handler")
+
+    with Server(handler) as server, Http(server.port, None) as http_:
+        assert http_.send("GET", "/").status == 500
+        assert [type(error) for error in server.handler_errors] == [LookupError]
+    assert "in the handler" in capsys.readouterr().err
+
+
+# --- closing ---------------------------------------------------------------------------------------------------
+
+
+def test_close_ends_stalled_answers_and_idle_connections_promptly() -> None:
+    def handler(request: RecordedRequest) -> Answer | RawAnswer:
+        return {
+            "/silent": Answer(before_s=None),
+            "/stalled": Answer(body=[b"a", Pause(None)]),
+            "/endless": Answer(body=iter(lambda: b"x" * 65536, b"")),
+        }.get(request.path, Answer(body=b"x"))
+
+    server = Server(handler).start()
+    sockets = []
+    for path in ("/silent", "/stalled", "/endless", "/"):
+        sock = raw_socket(server.port, None)
+        sock.sendall(raw_request(path))
+        sockets.append(sock)
+    sockets.append(raw_socket(server.port, None))
+    assert soon(lambda: len(server.requests) == 4)
+    time.sleep(0.05)
+    begun = time.monotonic()
+    server.close()
+    assert time.monotonic() - begun < 1
+    assert server.open_connections == 0
+    assert server.aborted == 0
+    for sock in sockets:
+        read_all(sock)
+        sock.close()
+    with pytest.raises(OSError):
+        raw_socket(server.port, None)
+    server.close()
+
+
+def test_close_ends_a_handshake_that_never_happens() -> None:
+    with Authority() as authority:
+        server = serving(Answer(), tls=authority).start()
+        with socket.create_connection(("127.0.0.1", server.port), timeout=5):
+            assert soon(lambda: server.open_connections == 1)
+            begun = time.monotonic()
+            server.close()
+            assert time.monotonic() - begun < 1
+
+
+def test_a_closed_server_leaves_no_thread_behind() -> None:
+    with serving(Answer(body=b"x")) as server, Http(server.port, None) as http_:
+        http_.send("GET", "/")
+        name = f"emulator-{server.port}"
+        assert any(thread.name.startswith(name) for thread in threading.enumerate())
+    assert soon(lambda: not any(thread.name.startswith(name) for thread in threading.enumerate()))
+
+
+def test_the_port_is_unknown_before_the_start() -> None:
+    server = serving(Answer())
+    with pytest.raises(RuntimeError, match="not been started"):
+        _ = server.url
+    with server:
+        assert server.url == f"http://127.0.0.1:{server.port}"
+        with pytest.raises(RuntimeError, match="already"):
+            server.start()
+
+
+# --- many at once, and much ------------------------------------------------------------------------------------
+
+
+def test_64_connections_are_served_at_once() -> None:
+    together = threading.Barrier(64, timeout=20)
+    seen: list[bytes] = []
+
+    def handler(request: RecordedRequest) -> Answer:
+        return Answer(body=[b"a", Pause(0.05), request.body])
+
+    with Authority() as authority, Server(handler, tls=authority) as server:
+        context = trusting(authority.ca_file)
+
+        def one(number: int) -> None:
+            with Http(server.port, context) as http_:
+                http_.connection.connect()
+                together.wait()
+                seen.append(http_.send("POST", "/", str(number)).body)
+
+        threads = [threading.Thread(target=one, args=(number,), daemon=True) for number in range(64)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert sorted(seen) == sorted(b"a%d" % number for number in range(64))
+        assert server.connections == 64
+        assert server.aborted == 0
+
+
+def test_a_stream_of_5000_events_is_quick() -> None:
+    with (
+        Authority() as authority,
+        serving(Answer(body=[b"data: x\n\n"] * 5000), tls=authority) as server,
+        Http(server.port, trusting(authority.ca_file)) as http_,
+    ):
+        begun = time.monotonic()
+        assert http_.send("GET", "/").body.count(b"data: x\n\n") == 5000
+        assert time.monotonic() - begun < 3
