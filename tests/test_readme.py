@@ -1,0 +1,135 @@
+"""The snippets of the READMEs do what the READMEs say: each is run, in order, against the emulators.
+
+The snippets read as a user would write them: ``GigaChat()`` takes its key and addresses from the environment, and
+``FakeGpt(base_url="https://chat.example.org")`` has its address replaced by that of an emulator, whose authority is the
+"system" one here. A block is left out only when ``<!-- not run: reason -->`` stands right before it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import sys
+import tokenize
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gigaclient.testing import Authority, FakeGptEmulator, GigaChatEmulator
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+READMES = ("README.md", "README.ru.md")
+FAKEGPT_IN_THE_README = "https://chat.example.org"
+MOST_LEFT_OUT = 2
+# Install, a first answer, a stream, FakeGpt, errors, configuration, the emulator; the first is a shell block.
+FEWEST_RUN = 6
+
+
+@dataclass(frozen=True)
+class Block:
+    """One ``python`` block: where its first line of code stands, the code, and why it is not run, if it is not."""
+
+    line: int
+    code: str
+    left_out: str | None
+
+
+def blocks(name: str) -> list[Block]:
+    """Every ``python`` block of a README, in order."""
+    page = CHECKOUT / name
+    assert page.is_file(), f"{name} is missing"
+    found: list[Block] = []
+    lines = page.read_text("utf-8").splitlines()
+    start: int | None = None
+    fence = ""
+    language = ""
+    for number, line in enumerate(lines, 1):
+        opening = re.match(r"^\s*(`{3,}|~{3,})\s*(\S*)", line)
+        if start is None and opening:
+            start, fence, language = number, opening.group(1), opening.group(2)
+        elif start is not None and line.strip() == fence:
+            if language in ("python", "py", "pycon", "python3"):
+                assert language == "python", f"{name}:{start}: call it python, so that it is run"
+                found.append(Block(start + 1, "\n".join(lines[start : number - 1]), _reason(lines[: start - 1])))
+            start = None
+    assert start is None, f"{name}:{start}: the block that begins here does not end"
+    return found
+
+
+def _reason(before: list[str]) -> str | None:
+    nearest = next((line for line in reversed(before) if line.strip()), "")
+    told = re.fullmatch(r"<!-- not run: (.+?) -->", nearest.strip())
+    return told.group(1) if told else None
+
+
+@pytest.fixture
+def fakegpt_address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Both emulators under one authority, in the environment as a user would put them there."""
+    with (
+        Authority() as authority,
+        GigaChatEmulator(authority=authority) as giga,
+        FakeGptEmulator(authority=authority) as fake,
+    ):
+        for name, value in giga.environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", authority.ca_file)
+        yield fake.base_url
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_every_snippet_runs(
+    name: str, fakegpt_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a snippet that writes a file writes it here
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    with contextlib.ExitStack() as left_open:
+        for block in blocks(name):
+            if block.left_out is not None:
+                continue
+            # Blank lines in front, so that a traceback names the README's own line.
+            code = "\n" * (block.line - 1) + block.code.replace(FAKEGPT_IN_THE_README, fakegpt_address)
+            exec(compile(code, str(CHECKOUT / name), "exec", dont_inherit=True), namespace)
+            for thing in namespace.values():
+                if type(thing).__module__.startswith("gigaclient") and hasattr(thing, "close"):
+                    left_open.callback(thing.close)  # a client at the top of a script lives as long as the script
+    assert capsys.readouterr().out.strip(), f"the snippets of {name} print nothing"
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_at_most_two_snippets_are_left_out_and_say_why(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    left_out = [f"{name}:{block.line} is not run: {block.left_out}" for block in blocks(name) if block.left_out]
+    with capsys.disabled():
+        for told in left_out:
+            sys.stdout.write(f"\n{told}")
+    assert len(left_out) <= MOST_LEFT_OUT
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_each_part_of_the_readme_shows_a_snippet_that_runs(name: str) -> None:
+    run = [block for block in blocks(name) if block.left_out is None]
+    assert len(run) >= FEWEST_RUN, f"{name} has only {len(run)} snippets that run"
+
+
+def test_both_languages_show_the_same_snippets_in_the_same_order() -> None:
+    english, russian = ([_without_words(block.code) for block in blocks(name)] for name in READMES)
+    assert english == russian
+
+
+def _without_words(code: str) -> list[str]:
+    """Names, operators and numbers; what is said in strings and comments differs by language."""
+    kept = (tokenize.NAME, tokenize.OP, tokenize.NUMBER)
+    return [token.string for token in tokenize.generate_tokens(io.StringIO(code).readline) if token.type in kept]
+
+
+def test_the_readme_shows_its_parts_in_order() -> None:
+    assert blocks("README.md")
+    page = (CHECKOUT / "README.md").read_text("utf-8")
+    headings = [heading.lower() for heading in re.findall(r"^##+ (.+)$", page, re.MULTILINE)]
+    parts = ("install", "answer", "stream", "fakegpt", "error", "configur", "emulator")
+    places = [next((at for at, heading in enumerate(headings) if part in heading), None) for part in parts]
+    assert None not in places, f"a part is missing among {headings}: {dict(zip(parts, places, strict=True))}"
+    assert places == sorted(places, key=lambda place: place or 0), headings
