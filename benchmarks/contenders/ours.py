@@ -1,0 +1,24 @@
+"""gigaclient, by its public API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gigaclient import GigaChat
+
+
+class Client:
+    def __init__(self, base_url: str, ca_file: str, auth_url: str | None = None) -> None:
+        if auth_url is None:
+            self._giga = GigaChat(base_url=base_url, ca_bundle_file=ca_file, access_token="token")
+        else:
+            self._giga = GigaChat(
+                base_url=base_url, ca_bundle_file=ca_file, auth_url=auth_url, credentials="bm9ib2R5Om5vdGhpbmc="
+            )
+
+    def call(self) -> str:
+        return self._giga.chat("Hello").text
+
+    def stream(self) -> Iterator[str]:
+        for chunk in self._giga.stream("Hello"):
+            yield chunk.text

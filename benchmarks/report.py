@@ -1,0 +1,153 @@
+"""The results as a page, and the same table between the markers of ``docs/performance.md``."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from benchmarks.curves import CURVES
+from benchmarks.measure import Samples, ratio
+from benchmarks.rows import CONTENDERS, ROWS, TITLES, Row, Target
+
+BEGIN, END = "<!-- results: begin, written by make bench -->", "<!-- results: end -->"
+
+
+class Verdict:
+    """One target against what was measured.
+
+    Attributes:
+        value: the ratio, or the median itself where there is no peer; None when it was not measured.
+        met: whether that is good enough.
+    """
+
+    def __init__(self, target: Target, samples: Samples, slack: float = 1.0) -> None:
+        self.target = target
+        self.value: float | None = None
+        if samples.get("ours") and target.against is None:
+            self.value = statistics.median(samples["ours"])
+        elif samples.get("ours") and target.against is not None and samples.get(target.against):
+            self.value = ratio(samples, target.against)
+        self.met = self.value is not None and target.met(self.value, slack)
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return "not measured"
+        return f"{self.value:.2f} {'met' if self.met else '**missed**'}"
+
+
+def verdicts(row: Row, samples: Samples, slack: float = 1.0) -> list[Verdict]:
+    """What came of the row's targets."""
+    return [Verdict(target, samples, slack) for target in row.targets]
+
+
+def number(value: float) -> str:
+    """Three digits are what such numbers are worth."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def table(results: dict[str, Any]) -> str:
+    """Medians, targets and what came of them, in Markdown."""
+    samples: dict[str, Samples] = results["samples"]
+    shown = [name for name in CONTENDERS if any(name in measured for measured in samples.values())]
+    lines = [
+        "| what | " + " | ".join(TITLES[name] for name in shown) + " | ours must reach | ours is at |",
+        "| --- |" + " ---: |" * len(shown) + " --- | --- |",
+    ]
+    for row in ROWS:
+        measured = samples.get(row.key)
+        if not measured:
+            continue
+        cells = [number(statistics.median(measured[name])) if measured.get(name) else "–" for name in shown]
+        found = verdicts(row, measured)
+        targets = "<br>".join(str(verdict.target) for verdict in found)
+        reached = "<br>".join(str(verdict) for verdict in found)
+        lines.append(f"| {row.title}, {row.unit} | " + " | ".join(cells) + f" | {targets} | {reached} |")
+    return "\n".join(lines)
+
+
+def curves(results: dict[str, Any]) -> str:
+    """The numbers behind the pictures."""
+    parts = []
+    for curve in CURVES:
+        points = results["curves"].get(curve.key)
+        if not points:
+            continue
+        parts.append(f"{curve.title}, {curve.y_label}, by {curve.x_label}:\n")
+        parts.append(f"| | {' | '.join(f'{size:,}'.replace(',', ' ') for size in curve.xs)} |")
+        parts.append("| --- |" + " ---: |" * len(curve.xs))
+        for name, values in points.items():
+            cells = ("–" if value is None else number(value) for value in values)
+            parts.append(f"| {TITLES[name]} | {' | '.join(cells)} |")
+        parts.append("")
+    prompts = results["curves"].get("prompts")
+    if prompts:
+        marks = [f"{int(mark):,}".replace(",", " ") for mark, *_ in next(iter(prompts.values()))]
+        parts.append("CPU, ms / resident memory, MB, after so many calls one after the other:\n")
+        parts.append(f"| | {' | '.join(marks)} |")
+        parts.append("| --- |" + " ---: |" * len(marks))
+        for name, rows in prompts.items():
+            cells = (f"{number(cpu)} / {kb / 1024:.1f}" for _, cpu, kb in rows)
+            parts.append(f"| {TITLES[name]} | {' | '.join(cells)} |")
+        parts.append("")
+    return "\n".join(parts)
+
+
+def instructions(results: dict[str, Any]) -> str:
+    """Instruction counts, or why there are none."""
+    counted = results["instructions"]
+    if not counted:
+        return "Not counted: valgrind was not installed.\n"
+    names = list(next(iter(counted.values())))
+    lines = [f"| thousand instructions | {' | '.join(TITLES[name] for name in names)} |"]
+    lines.append("| --- |" + " ---: |" * len(names))
+    for what, found in counted.items():
+        lines.append(f"| {what} | {' | '.join(number(found[name] / 1e3) for name in names)} |")
+    return "\n".join(lines) + "\n"
+
+
+def circumstances(results: dict[str, Any]) -> str:
+    """When, where and with what."""
+    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+    return f"{results['date']}, {results['machine']}. {versions}. Medians of {results['rounds']} rounds.\n"
+
+
+def page(results: dict[str, Any], pictures: list[str]) -> str:
+    """``RESULTS.md``."""
+    return "\n".join(
+        [
+            "# Results",
+            "",
+            "Written by `make bench`; [docs/performance.md](../docs/performance.md) says how it was measured and what "
+            "it means.",
+            "",
+            circumstances(results),
+            "The last two columns are ratios within one round, medians over the rounds: compare those, not times.",
+            "",
+            table(results),
+            "",
+            "## Instructions",
+            "",
+            "Counted by valgrind, which repeats where times do not. An event is one of 200 with a write each, the "
+            "call included.",
+            "",
+            instructions(results),
+            "## Curves",
+            "",
+            curves(results),
+            *(f"![{name.partition('.')[0]}]({name})\n" for name in pictures),
+        ]
+    )
+
+
+def between_markers(text: str, results: dict[str, Any]) -> str:
+    """``text`` with the part between the markers written anew.
+
+    Raises:
+        ValueError: the markers are not there.
+    """
+    before, _, rest = text.partition(BEGIN)
+    _, found, after = rest.partition(END)
+    if not found:
+        raise ValueError("the page has lost its markers")
+    part = f"{circumstances(results)}\n{table(results)}\n\n{instructions(results)}"
+    return f"{before}{BEGIN}\n\n{part}\n{END}{after}"

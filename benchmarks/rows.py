@@ -1,0 +1,214 @@
+"""The table: what is measured, and what must be reached. The factors are ratios within one run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+CONTENDERS = ("ours", "official", "with_openai", "with_g4f", "with_requests", "with_urllib3", "floor")
+TITLES = {
+    "ours": "ours",
+    "official": "official",
+    "with_openai": "openai",
+    "with_g4f": "g4f",
+    "with_requests": "requests",
+    "with_urllib3": "urllib3",
+    "floor": "floor",
+}
+# What "import" means for each: what its user writes.
+IMPORTS = {
+    "ours": "from gigaclient import GigaChat",
+    "official": "from gigachat import GigaChat",
+    "with_openai": "from openai import OpenAI",
+    "with_g4f": "from g4f.Provider import GigaChat",
+    "with_requests": "import requests",
+    "with_urllib3": "import urllib3",
+    "floor": "import http.client, ssl, msgspec",
+}
+FLOORS = ("with_requests", "with_urllib3", "floor")
+
+
+class Target(NamedTuple):
+    """What ours must reach: ``factor`` times what ``against`` has, or ``factor`` itself when that is None."""
+
+    against: str | None
+    factor: float
+    at_least: bool = False
+
+    def __str__(self) -> str:
+        sign = "≥" if self.at_least else "≤"
+        return f"{sign} {self.factor:g} × {TITLES[self.against]}" if self.against else f"{sign} {self.factor:g}"
+
+    def met(self, value: float, slack: float = 1.0) -> bool:
+        """Whether a ratio, or a value without a peer, is good enough; a ``slack`` of 4/3 forgives a third."""
+        return value >= self.factor / slack if self.at_least else value <= self.factor * slack
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table.
+
+    Attributes:
+        key: its name in the results.
+        title, unit: for people.
+        task: one of the worker's; or ``import``, ``memory``, ``start``, ``size``, which take a bare process or none.
+        targets: what ours must reach.
+        form: what the server answers.
+        count, events, seconds: for the task.
+        short: ``count`` in the short form.
+        oauth: the form of the token endpoint, where tokens are fetched.
+        large_bundle: trust a file with the public roots in it as well.
+        tokens: how many are fetched at least, or the measurement is void.
+        beyond: the token endpoint of a second measurement, without a renewal, that is taken off the first.
+        times: measurements per round, for what varies most.
+        in_short: whether the short form has it.
+        without: contenders that cannot.
+    """
+
+    key: str
+    title: str
+    unit: str
+    task: str
+    targets: tuple[Target, ...] = ()
+    form: str = "plain"
+    count: int = 1
+    events: int = 1
+    seconds: float = 1.0
+    short: int = 1
+    oauth: str | None = None
+    tokens: int = 0
+    beyond: str | None = None
+    large_bundle: bool = False
+    times: int = 1
+    in_short: bool = True
+    without: tuple[str, ...] = ()
+
+
+ROWS = (
+    Row("import", "import", "ms", "import", (Target("with_requests", 1.15),), times=2),
+    Row("start", "import to first answer, one CA, TLS", "ms", "start", (Target("official", 0.35),), times=2),
+    Row("memory", "resident memory of the import", "MB", "memory", (Target("official", 0.6),)),
+    Row("size", "installed size with dependencies", "MB", "size", (Target("official", 0.35),)),
+    Row(
+        "connect",
+        "a new connection with a large CA bundle, CPU",
+        "ms",
+        "connections",
+        (Target("with_requests", 0.1),),
+        form="plain-close",
+        count=20,
+        short=10,
+        large_bundle=True,
+    ),
+    Row(
+        "call",
+        "client CPU of one call, keep-alive TLS",
+        "µs",
+        "calls",
+        (Target("with_requests", 0.6), Target("official", 0.65), Target("with_urllib3", 1.35)),
+        count=600,
+        short=300,
+    ),
+    Row(
+        "few",
+        "client CPU per event, 5000 events in few writes",
+        "µs",
+        "events",
+        (Target("official", 0.45), Target("with_requests", 0.55)),
+        form="few-5000",
+        count=6,
+        short=4,
+        events=5000,
+    ),
+    Row(
+        "each",
+        "client CPU per event, 5000 events, one write each",
+        "µs",
+        "events",
+        (Target("official", 0.42), Target("with_requests", 1.1)),
+        form="each-5000",
+        count=5,
+        short=3,
+        events=5000,
+    ),
+    Row(
+        "each-200",
+        "client CPU per event, 200 events, one write each",
+        "µs",
+        "events",
+        (Target("with_requests", 0.85),),
+        form="each-200",
+        count=80,
+        short=40,
+        events=200,
+    ),
+    Row(
+        "late-chunked",
+        "first token late, chunked",
+        "ms",
+        "first_token",
+        (Target("with_urllib3", 1.3),),
+        form="late-chunked",
+        count=7,
+        short=5,
+    ),
+    Row(
+        "late-close",
+        "first token late, close-delimited",
+        "ms",
+        "first_token",
+        (Target("with_urllib3", 1.3),),
+        form="late-close",
+        count=7,
+        short=5,
+    ),
+    Row(
+        "threads",
+        "32 threads, calls a second",
+        "/s",
+        "throughput",
+        (Target("with_requests", 1.4, at_least=True),),
+        count=32,
+        seconds=2.0,
+        short=32,
+        without=("with_g4f",),
+    ),
+    Row(
+        "renewal",
+        "32 threads over a token's renewal (OAuth takes 0.1 s): p99 of a call",
+        "ms",
+        "renewal",
+        (Target(None, 3.0),),
+        count=32,
+        seconds=4.0,
+        short=32,
+        oauth="oauth-61.5",
+        tokens=2,
+        in_short=False,  # a busy machine makes every call late; what the renewal adds is told by the next row
+        without=("with_openai", "with_g4f"),
+    ),
+    Row(
+        "renewal-adds",
+        "… and how much more that is than without a renewal",
+        "ms",
+        "renewal",
+        (Target(None, 3.0),),
+        count=32,
+        seconds=4.0,
+        short=32,
+        oauth="oauth-61.5",
+        tokens=2,
+        beyond="oauth-600",
+        without=("with_openai", "with_g4f"),
+    ),
+)
+
+
+def short_rows() -> list[Row]:
+    """The rows that have targets against the floors, and those targets alone."""
+    rows = []
+    for row in ROWS:
+        targets = tuple(target for target in row.targets if target.against is None or target.against in FLOORS)
+        if targets and row.in_short:
+            rows.append(replace(row, targets=targets, count=row.short))
+    return rows

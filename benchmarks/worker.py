@@ -1,0 +1,242 @@
+"""One measurement in a process of its own: a specification in JSON as the argument, a number or a list on stdout."""
+
+from __future__ import annotations
+
+import http.client
+import importlib
+import json
+import os
+import ssl
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+_WARM_CALLS = 30
+
+
+class Client(Protocol):
+    """What a contender's ``Client`` does."""
+
+    def call(self) -> str: ...
+
+    def stream(self) -> Any: ...
+
+
+class Specification:
+    """What to measure.
+
+    Attributes:
+        contender: the module in ``benchmarks.contenders``.
+        task: a name in :data:`TASKS`.
+        url, ca, auth: where the server is; ``auth`` None for a ready token.
+        counter, tokens: where the number of tokens given so far is told, and how many this measurement takes at least.
+        count: how many calls, streams or threads; what exactly, the task says.
+        events: how many texts a stream has.
+    """
+
+    def __init__(self, text: str) -> None:
+        given: dict[str, Any] = json.loads(text)
+        self.contender: str = given["contender"]
+        self.task: str = given["task"]
+        self.url: str = given["url"]
+        self.ca: str = given["ca"]
+        self.auth: str | None = given.get("auth")
+        self.counter: str | None = given.get("counter")
+        self.tokens: int = given.get("tokens", 0)
+        self.count: int = given.get("count", 1)
+        self.events: int = given.get("events", 1)
+        self.seconds: float = given.get("seconds", 1.0)
+
+    def client(self) -> Client:
+        module = importlib.import_module(f"benchmarks.contenders.{self.contender}")
+        client: Client = module.Client(self.url, self.ca, self.auth)
+        return client
+
+
+def calls(spec: Specification) -> float:
+    """Client CPU of one call on a connection that stays, µs."""
+    client = spec.client()
+    _repeat(client.call, min(_WARM_CALLS, spec.count))
+    return _cpu_of(lambda: _repeat(client.call, spec.count)) / spec.count * 1e6
+
+
+def connections(spec: Specification) -> float:
+    """Client CPU of one call that needs a new connection, ms."""
+    client = spec.client()
+    client.call()
+    return _cpu_of(lambda: _repeat(client.call, spec.count)) / spec.count * 1e3
+
+
+def events(spec: Specification) -> float:
+    """Client CPU of one event, the call included, µs."""
+    client = spec.client()
+    _read(client, spec.events)
+    cpu = _cpu_of(lambda: _repeat(lambda: _read(client, spec.events), spec.count))
+    return cpu / spec.count / spec.events * 1e6
+
+
+def first_token(spec: Specification) -> float:
+    """How long after the server sent it the first token is in the caller's hands, ms."""
+    client = spec.client()
+    late = []
+    for _ in range(spec.count + 1):
+        texts = client.stream()
+        first = next(texts)
+        late.append(time.monotonic() - float(first))
+        for _ in texts:
+            continue
+    return statistics.median(late[1:]) * 1e3
+
+
+def throughput(spec: Specification) -> float:
+    """Calls a second of ``count`` threads that share a client."""
+    client = spec.client()
+    client.call()
+    ends_at = 0.0
+    done = [0] * spec.count
+    ready = threading.Barrier(spec.count + 1)
+
+    def run(place: int) -> None:
+        client.call()  # opens the thread's connection
+        ready.wait(60)
+        while time.perf_counter() < ends_at:
+            client.call()
+            done[place] += 1
+
+    threads = _started(run, spec.count)
+    ends_at = time.perf_counter() + 60
+    ready.wait(60)
+    started_at = time.perf_counter()
+    ends_at = started_at + spec.seconds
+    _join(threads)
+    return sum(done) / (time.perf_counter() - started_at)
+
+
+def renewal(spec: Specification) -> float:
+    """The 99th percentile of a call, ms, while ``count`` threads call at leisure and a token's time comes."""
+    tokens_before = _tokens_given(spec)
+    client = spec.client()
+    client.call()
+    times: list[float] = []
+    ready = threading.Barrier(spec.count + 1)
+
+    def run(place: int) -> None:
+        client.call()
+        ready.wait(60)
+        time.sleep(place / spec.count * 0.1)  # not all at once
+        while time.perf_counter() < ends_at:
+            before = time.perf_counter()
+            client.call()
+            times.append(time.perf_counter() - before)
+            time.sleep(0.1)
+
+    ends_at = time.perf_counter() + spec.seconds
+    threads = _started(run, spec.count)
+    ready.wait(60)
+    _join(threads)
+    if _tokens_given(spec) - tokens_before < spec.tokens:
+        raise RuntimeError("no token was renewed: this is no comparison")
+    times.sort()
+    return times[int(len(times) * 0.99)] * 1e3
+
+
+def prompts(spec: Specification) -> list[float]:
+    """CPU ms and resident KB at 1, 10, 100 … up to ``count`` calls one after the other."""
+    client = spec.client()
+    client.call()
+    found: list[float] = []
+    done, mark = 0, 1
+    cpu = time.process_time()
+    while mark <= spec.count:
+        _repeat(client.call, mark - done)
+        done = mark
+        found += [(time.process_time() - cpu) * 1e3, _resident_kb()]
+        mark *= 10
+    return found
+
+
+def callgrind_calls(spec: Specification) -> float:
+    """``count`` calls and nothing measured: valgrind counts."""
+    client = spec.client()
+    _repeat(client.call, 3 + spec.count)
+    return 0.0
+
+
+def callgrind_events(spec: Specification) -> float:
+    """``count`` streams and nothing measured."""
+    client = spec.client()
+    _repeat(lambda: _read(client, spec.events), 2 + spec.count)
+    return 0.0
+
+
+TASKS: dict[str, Callable[[Specification], float | list[float]]] = {
+    task.__name__: task
+    for task in (
+        calls,
+        connections,
+        events,
+        first_token,
+        throughput,
+        renewal,
+        prompts,
+        callgrind_calls,
+        callgrind_events,
+    )
+}
+
+
+def _repeat(do: Callable[[], object], times: int) -> None:
+    for _ in range(times):
+        do()
+
+
+def _cpu_of(do: Callable[[], object]) -> float:
+    before = time.process_time()
+    do()
+    return time.process_time() - before
+
+
+def _read(client: Client, expected: int) -> None:
+    count = 0
+    for _ in client.stream():
+        count += 1
+    if count != expected:
+        raise RuntimeError(f"{count} texts came, not {expected}: this is no comparison")
+
+
+def _tokens_given(spec: Specification) -> int:
+    parts = urlsplit(spec.counter or "")
+    context = ssl.create_default_context(cafile=spec.ca)
+    connection = http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=30, context=context)
+    connection.request("GET", "/")
+    given = int(connection.getresponse().read())
+    connection.close()
+    return given
+
+
+def _started(run: Callable[[int], None], count: int) -> list[threading.Thread]:
+    threads = [threading.Thread(target=run, args=(place,), daemon=True) for place in range(count)]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def _join(threads: list[threading.Thread]) -> None:
+    for thread in threads:
+        thread.join(120)
+
+
+def _resident_kb() -> float:
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1024
+
+
+def main() -> None:
+    spec = Specification(sys.argv[1])
+    sys.stdout.write(json.dumps(TASKS[spec.task](spec)) + "\n")
+    sys.stdout.flush()
+    os._exit(0)  # what a library does at its end is not asked about
