@@ -5,6 +5,7 @@ PYTHON ?= python3
 VERSIONS ?= 3.10 3.11 3.12 3.13
 FLOOR ?= 3.10
 ARGS ?=
+SECONDS ?= 60
 
 # pyenv puts a python3.12 on PATH that starts only while that version is the chosen one; the script finds the real one.
 ifneq ($(filter python3.%,$(PYTHON)),)
@@ -19,6 +20,7 @@ PINS := requirements/pins.txt requirements/newest.txt
 
 BUILD := .venv/build
 TOOLS := .venv/tools
+FUZZ := .venv/fuzz
 TEST = .venv/test-$(VERSION)
 OLDEST = .venv/floor-$(VERSION)
 DEMO = .venv/demo-$(VERSION)
@@ -32,7 +34,7 @@ INSTALL = $(1)/bin/python -m pip install -qq --disable-pip-version-check --no-de
 .DELETE_ON_ERROR:
 .SECONDARY:
 .SECONDEXPANSION:
-.PHONY: help demo test lint format wheel test-all test-floor audit check clean run-floor
+.PHONY: help demo soak fuzz test lint format wheel test-all test-floor audit bench bench-short check clean run-floor
 
 help: ## list the chores
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,9 +79,21 @@ run-floor: $$(OLDEST)/.installed
 audit: $(TOOLS)/.ready ## look for known vulnerabilities in the dependencies
 	@$(TOOLS)/bin/python scripts/audit.py
 
+bench: .venv/bench/.ready dist/.built ## measure beside every peer and write benchmarks/RESULTS.md; 20 minutes
+	@env -u PYTHONPATH .venv/bench/bin/python benchmarks $(ARGS)
+
+bench-short: $$(TEST)/.installed ## fail where a ratio to requests or urllib3 has got worse
+	@env -u PYTHONPATH $(TEST)/bin/python benchmarks --short $(ARGS)
+
 check: lint test ## all of it: what has to pass before a change goes in
 	@$(MAKE) --no-print-directory test-all VERSIONS="$(filter-out $(VERSION),$(VERSIONS))"
-	@$(MAKE) --no-print-directory test-floor wheel demo audit
+	@$(MAKE) --no-print-directory test-floor wheel demo audit soak
+
+soak: $$(TEST)/.installed ## a bad day under load: make soak SECONDS=600
+	@env -u PYTHONPATH $(TEST)/bin/python scripts/soak.py $(SECONDS)
+
+fuzz: $(FUZZ)/.installed ## look for bytes that break the parsers: make fuzz SECONDS=600
+	@env -u PYTHONPATH $(FUZZ)/bin/python fuzz/run.py $(FUZZ)/corpus $(SECONDS)
 
 clean: ## remove everything these chores have made
 	rm -rf .venv dist build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -93,11 +107,18 @@ $(BUILD)/.ready: requirements/build.txt requirements/pins.txt
 $(TOOLS)/.ready: requirements/tools.txt requirements/test.txt $(PINS)
 	@scripts/make-venv $(@D) $(PYTHON) "style, types and audit" -r requirements/tools.txt -r requirements/test.txt -r requirements/newest.txt
 
+$(FUZZ)/.ready: requirements/fuzz.txt $(PINS)
+	@scripts/make-venv $(@D) $(PYTHON) "fuzzing" -r requirements/fuzz.txt -r requirements/newest.txt
+
 .venv/test-%/.ready: requirements/test.txt $(PINS)
 	@scripts/make-venv $(@D) $(PYTHON) "the tests" -r requirements/test.txt -r requirements/newest.txt
 
 .venv/floor-%/.ready: requirements/test.txt requirements/floor.txt requirements/pins.txt
 	@scripts/make-venv $(@D) $(PYTHON) "the tests on the oldest dependencies" -r requirements/test.txt -r requirements/floor.txt
+
+# What measures and draws; what is measured goes into folders of its own inside (benchmarks/environments.py).
+.venv/bench/.ready: requirements/bench.txt
+	@scripts/make-venv $(@D) $(PYTHON) "the benchmark" -c requirements/bench.txt matplotlib trustme certifi
 
 # The extra and nothing else, so that the demo shows what a user of gigaclient[testing] has.
 .venv/demo-%/.ready: requirements/test.txt setup.cfg $(PINS) | dist/.built
@@ -110,6 +131,9 @@ $(TOOLS)/.ready: requirements/tools.txt requirements/test.txt $(PINS)
 	@$(call INSTALL,$(@D))
 
 .venv/floor-%/.installed: .venv/floor-%/.ready dist/.built
+	@$(call INSTALL,$(@D))
+
+$(FUZZ)/.installed: $(FUZZ)/.ready dist/.built
 	@$(call INSTALL,$(@D))
 
 dist/.built: $(BUILD)/.ready $(SOURCES)

@@ -14,15 +14,16 @@ from gigaclient.types import (
     Choice,
     ChunkChoice,
     Message,
+    untyped,
 )
 
 __all__ = ["Assembler"]
 
-_KEPT = ("created", "model", "object", "thread_id", "message_id", "usage", "additional_data", "error_details")
-_KEPT_FIRST = frozenset({"created", "model", "object"})
+# Of these the first one counts, of all others the last.
+_KEPT_FIRST = ("created", "model", "object")
 
-# Beyond so many chunks, their raw form is folded together as they come, so that memory stays small.
-_MOST_UNREAD = 1024
+# Beyond so many bytes, the raw form of the chunks is folded together as they come, so that memory stays small.
+_MOST_UNREAD_BYTES = 4 * 1024 * 1024
 
 
 class _Part:
@@ -53,10 +54,12 @@ class _Part:
             self.reasoning.append(delta.reasoning_content)
         if delta.logprobs is not None:
             self.fields["logprobs"] = _appended(self.fields.get("logprobs"), delta.logprobs)
-        for name in ("role", "function_call", "inline_data"):
-            value = getattr(delta, name)
-            if value is not None:
-                self.fields[name] = value
+        if delta.role is not None:
+            self.fields["role"] = delta.role
+        if delta.function_call is not None:
+            self.fields["function_call"] = delta.function_call
+        if delta.inline_data is not None:
+            self.fields["inline_data"] = delta.inline_data
 
     def choice(self, index: int) -> Choice:
         return Choice(
@@ -83,8 +86,10 @@ class Assembler:
         self._parts: dict[int, _Part] = {}
         self._fields: dict[str, Any] = {}
         self._request_id: str | None = None
-        # Chunks whose raw form was not looked at yet: decoding it twice is for those who ask.
-        self._unread: deque[ChatCompletionChunk] = deque()
+        # The raw form of chunks, not looked at yet: decoding it twice is for those who ask. Their bytes and not the
+        # chunks, which the garbage collector would walk through again and again.
+        self._unread: deque[Any] = deque()
+        self._unread_bytes = 0
         self._raw: dict[str, Any] = {}
         self._raw_choices: dict[int, dict[str, Any]] = {}
 
@@ -106,20 +111,42 @@ class Assembler:
 
     def add(self, chunk: ChatCompletionChunk) -> None:
         """Take the next chunk in."""
-        self._unread.append(chunk)
-        if len(self._unread) > _MOST_UNREAD:
-            self._read_raw()
-        if self._request_id is None:
-            self._request_id = chunk.request_id
-        for name in _KEPT:
-            value = getattr(chunk, name)
-            if value is not None and (name not in _KEPT_FIRST or name not in self._fields):
-                self._fields[name] = value
+        raw = chunk.__dict__.get("_raw")
+        if raw.__class__ is not bytes:
+            self._unread.append(chunk.raw)
+        else:
+            self._unread.append(raw)
+            self._unread_bytes += len(raw)
+            if self._unread_bytes > _MOST_UNREAD_BYTES:
+                self._unread_bytes = 0
+                self._read_raw()
+        fields = self._fields
+        # Spelled out, not in a loop over names: this runs for each event of a stream.
+        if self._request_id is None or "model" not in fields or "created" not in fields or "object" not in fields:
+            self._take_first(chunk)
+        if chunk.usage is not None:
+            fields["usage"] = chunk.usage
+        if chunk.thread_id is not None:
+            fields["thread_id"] = chunk.thread_id
+        if chunk.message_id is not None:
+            fields["message_id"] = chunk.message_id
+        if chunk.additional_data is not None:
+            fields["additional_data"] = chunk.additional_data
+        if chunk.error_details is not None:
+            fields["error_details"] = chunk.error_details
         for choice in chunk.choices:
             part = self._parts.get(choice.index)
             if part is None:
                 part = self._parts[choice.index] = _Part()
             part.add(choice)
+
+    def _take_first(self, chunk: ChatCompletionChunk) -> None:
+        if self._request_id is None:
+            self._request_id = chunk.request_id
+        for name in _KEPT_FIRST:
+            value = getattr(chunk, name)
+            if value is not None and name not in self._fields:
+                self._fields[name] = value
 
     def completion(self) -> ChatCompletion:
         """The answer so far, as if it had come in one piece.
@@ -143,22 +170,24 @@ class Assembler:
     def _read_raw(self) -> None:
         while True:
             try:
-                chunk = self._unread.popleft()
+                raw = self._unread.popleft()
             except IndexError:  # not "while self._unread": another thread may be asking as well
                 return
-            self._take_raw(chunk)
+            self._take_raw(untyped(raw) if isinstance(raw, bytes) else raw)
 
-    def _take_raw(self, chunk: ChatCompletionChunk) -> None:
-        raw = chunk.raw
+    def _take_raw(self, raw: Any) -> None:
+        if not isinstance(raw, dict):
+            return
         self._raw.update((name, value) for name, value in raw.items() if value is not None or name not in self._raw)
         sent = raw.get("choices")
-        for choice, typed in zip(sent if isinstance(sent, list) else [], chunk.choices, strict=False):
+        for choice in sent if isinstance(sent, list) else ():
             if not isinstance(choice, dict):
                 continue
-            kept = self._raw_choices.setdefault(typed.index, {"message": {}})
+            index = choice.get("index")
+            kept = self._raw_choices.setdefault(index if isinstance(index, int) else 0, {"message": {}})
             kept.update((name, value) for name, value in choice.items() if name not in ("delta", "message"))
             delta = choice.get("delta")
-            if isinstance(delta, dict) and typed.delta.role != IN_PROGRESS:
+            if isinstance(delta, dict) and delta.get("role") != IN_PROGRESS:
                 kept["message"].update(delta)
 
 

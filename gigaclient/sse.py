@@ -14,6 +14,8 @@ __all__ = ["DEFAULT_MAX_EVENT_BYTES", "Decoder", "Event"]
 
 DEFAULT_MAX_EVENT_BYTES = 32 * 1024 * 1024
 
+_new = tuple.__new__  # an Event without the detour through its keyword arguments
+
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -69,6 +71,18 @@ class Decoder:
 
     def feed(self, block: bytes) -> list[Event]:
         """The events that ``block`` completes, in order; often none, sometimes many."""
+        if (
+            block[:6] == b"data: "
+            and block.find(b"\n") == len(block) - 2
+            and block[-1] == 0x0A
+            and b"\r" not in block
+            and len(block) <= self._limit
+            and not (self._pending or self._data or self._event or self._skip_lf or self._start)
+            and self.overflow is None
+        ):
+            # One event of one line and nothing else, as servers write them.
+            self._start = None
+            return [_new(Event, (block[6:-2], "message", self._last_id))]
         if self.overflow is not None:
             return []
         if self._start is not None:

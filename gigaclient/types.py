@@ -61,7 +61,7 @@ def _whole(value: object, otherwise: Any = None) -> Any:
         return otherwise
 
 
-def _untyped(body: bytes) -> Any:
+def untyped(body: bytes) -> Any:
     """JSON whose known fields have been decoded already; None for what nothing can be made of."""
     # The typed decoder passes over unknown fields without looking into them: their text may not be UTF-8, their
     # numbers beyond any float, their depth beyond any stack.
@@ -91,7 +91,7 @@ class Answer(msgspec.Struct, dict=True, omit_defaults=True, kw_only=True):
         """
         raw = self.__dict__.get("_raw")
         if isinstance(raw, bytes):
-            raw = self.__dict__["_raw"] = _untyped(raw)
+            raw = self.__dict__["_raw"] = untyped(raw)
         if raw is None:
             raw = self.__dict__["_raw"] = msgspec.to_builtins(self)
         return raw if isinstance(raw, dict) else {"data": raw}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import signal
 import sys
 
 import pytest
@@ -14,6 +15,9 @@ from hypothesis import settings
 settings.register_profile("gigaclient", deadline=None, database=None, derandomize=True, print_blob=True)
 settings.register_profile("wander", deadline=None, database=None, max_examples=2000, print_blob=True)
 settings.load_profile("gigaclient")
+
+# Whoever starts the tests in the background of a shell has them ignore interrupts, and some tests send them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _FOREIGN_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE", "NETRC")
 _FOREIGN_SUFFIXES = ("_PROXY",)

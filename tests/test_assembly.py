@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.stream_tools import payload
 
-from gigaclient.assembly import _MOST_UNREAD, Assembler
+from gigaclient.assembly import _MOST_UNREAD_BYTES, Assembler
 from gigaclient.types import ChatCompletion, ChatCompletionChunk, FunctionCall, Usage
 
 
@@ -196,11 +196,22 @@ def test_a_chunk_is_not_changed_by_what_follows() -> None:
     assert (whole.text, whole.raw["first"]) == ("a", 1)
 
 
-def test_a_long_stream_does_not_hold_all_its_chunks() -> None:
+def test_a_stream_does_not_hold_its_chunks() -> None:
     assembler = Assembler()
     one = chunk(payload("a"))
     before = sys.getrefcount(one)
-    for _ in range(_MOST_UNREAD + 1):
+    for _ in range(100):
         assembler.add(one)
     assert sys.getrefcount(one) == before
-    assert len(assembler.text) == _MOST_UNREAD + 1
+    assert len(assembler.text) == 100
+
+
+def test_a_long_stream_does_not_hold_all_its_bytes() -> None:
+    assembler = Assembler()
+    one = chunk(payload("a", padding="x" * 100_000))
+    body = one.__dict__["_raw"]
+    before = sys.getrefcount(body)
+    for _ in range(_MOST_UNREAD_BYTES // len(body) + 1):
+        assembler.add(one)
+    assert sys.getrefcount(body) <= before + 1
+    assert len(assembler.completion().raw["padding"]) == 100_000

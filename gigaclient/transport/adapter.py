@@ -49,6 +49,7 @@ class TrustAdapter(HTTPAdapter):
         self._context = context if context is not None else trust.make_context()
         # The pin is for the server behind the proxy; an HTTPS proxy itself shows a certificate of its own world.
         self._proxy_context = proxy_context
+        self._pools: dict[str, Any] = {}  # by origin, for requests without a proxy
         super().__init__(pool_connections=8, pool_maxsize=0, max_retries=0, pool_block=False)
 
     def __reduce__(self) -> tuple[Callable[..., TrustAdapter], tuple[Any, ...]]:
@@ -93,6 +94,24 @@ class TrustAdapter(HTTPAdapter):
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         """Leave the pool alone: the context says it all."""
+
+    def get_connection_with_tls_context(self, request: Any, verify: Any, proxies: Any = None, cert: Any = None) -> Any:
+        if proxies:
+            return super().get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
+        # Looking one of a handful of pools up costs requests more than all else it does for a call.
+        url: str = request.url
+        origin = url[: url.find("/", len("https://"))]
+        pool = self._pools.get(origin)
+        if pool is None:
+            pool = super().get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
+            pool = self._pools.setdefault(origin, pool)
+        return pool
+
+    def request_url(self, request: Any, proxies: Any) -> str:
+        if proxies:
+            return super().request_url(request, proxies)
+        path_url: str = request.path_url
+        return path_url
 
     def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> tuple[Any, Any]:
         parts = urlsplit(request.url)

@@ -43,6 +43,14 @@ class ChunkedDecoder:
         Raises:
             MalformedChunkError: a size that is none, or framing out of place.
         """
+        if self._state == "size" and not self._line:
+            # One whole chunk and nothing else, as servers send an event: no need to go through it piece by piece.
+            end = block.find(b"\r\n", 0, 12)
+            if end > 0 and block.endswith(b"\r\n"):
+                digits = block[:end]
+                size = int(digits, 16) if _SIZE.fullmatch(digits) else 0
+                if size and len(block) == end + size + 4:
+                    return block[end + 2 : -2]
         payload: list[bytes] = []
         position, length = 0, len(block)
         while position < length:

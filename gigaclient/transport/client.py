@@ -14,7 +14,6 @@ import functools
 import math
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -38,6 +37,13 @@ __all__ = ["Outgoing", "Reply", "Transport", "origin_of"]
 _READ_BYTES = 16 * 1024
 _PROBE_SECONDS = 5.0
 _DRAIN_SECONDS = 0.1
+
+
+class _NoCookies(RequestsCookieJar):
+    """Keeps none: what a server sets would travel with another thread's call."""
+
+    def extract_cookies(self, response: Any, request: Any) -> None:
+        return
 
 
 class Outgoing:
@@ -107,7 +113,7 @@ class Transport:
         if session is None:
             session = requests.Session()
             session.trust_env = False
-            session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+            session.cookies = _NoCookies()
             session.adapters.clear()  # no other host is ever talked to, and none is with this trust
         for origin in self.origins:
             # With the slash: "https://host" would also be the beginning of "https://host.example.org".

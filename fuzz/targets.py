@@ -1,0 +1,228 @@
+"""What is fuzzed: each function takes arbitrary bytes where a server's would come in, and fails for what must not be.
+
+None of them needs a fuzzer: tests/test_fuzz_targets.py runs them on the seeds. The first byte of an input says which
+target it is for, the second one how the rest is cut into blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gigaclient import sse
+from gigaclient.core import Answered
+from gigaclient.errors import GigaClientError, InvalidResponseError
+from gigaclient.fakegpt.events import SnapshotInterpreter
+from gigaclient.gigachat.chunks import ChunkInterpreter
+from gigaclient.gigachat.oauth import read_token
+from gigaclient.patience import Patience, Timeouts
+from gigaclient.refusals import status_error
+from gigaclient.stream import ChatStream, Interpreter
+from gigaclient.token_cache import FileStore, SharedSource
+from gigaclient.tokens import Credential
+from gigaclient.transport.chunked import ChunkedDecoder, MalformedChunkError
+from gigaclient.types import ChatCompletion
+
+_LIMIT = 4096
+_LONGEST_MESSAGE = 4000
+_completion = msgspec.json.Decoder(ChatCompletion)
+
+
+class _Reply:
+    """A reply of the transport whose bytes are all there."""
+
+    def __init__(self, blocks: list[bytes]) -> None:
+        self.patience = Patience(Timeouts())
+        self._blocks = blocks
+        self.closed = False
+
+    def blocks(self) -> Iterator[bytes]:
+        yield from self._blocks
+
+    def drain(self, blocks: Iterator[bytes]) -> None:
+        self.closed = True
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def pieces(data: bytes, size: int) -> list[bytes]:
+    """``data`` in blocks of ``size`` bytes; 0 is all of it in one."""
+    return [data[start : start + size] for start in range(0, len(data), size)] if size else [data]
+
+
+def events(data: bytes, size: int) -> None:
+    """Events are the same however the bytes are cut, and none is longer than the limit."""
+
+    def decoded(blocks: list[bytes]) -> tuple[list[sse.Event], sse.Event | None, bool]:
+        decoder = sse.Decoder(_LIMIT)
+        found = [event for block in blocks for event in decoder.feed(block)]
+        return found, decoder.finish(), decoder.overflow is not None
+
+    whole = decoded([data])
+    assert decoded(pieces(data, size)) == whole
+    assert all(len(event.data) <= _LIMIT for event in whole[0])
+
+
+def chunked(data: bytes, size: int) -> None:
+    """The payload is the same however the bytes are cut, and never more than came in."""
+
+    def decoded(blocks: list[bytes]) -> tuple[bytes | None, bool]:
+        decoder, payload = ChunkedDecoder(), []
+        try:
+            for block in blocks:
+                payload.append(decoder.feed(block))
+        except MalformedChunkError:
+            return None, False
+        return b"".join(payload), decoder.ended
+
+    data = data[:8000]  # a longer line is refused only while it is incomplete
+    whole = decoded([data])
+    assert decoded(pieces(data, size)) == whole
+    assert len(whole[0] or b"") <= len(data)
+
+
+def _stream(interpreter: Interpreter, data: bytes, size: int) -> None:
+    reply = _Reply(pieces(data, size))
+    stream = ChatStream(reply, interpreter)
+    seen = ""
+    try:
+        for chunk in stream:
+            seen += chunk.text
+    except GigaClientError as error:
+        failure = error
+        assert failure.text == stream.text
+        assert len(str(failure)) < _LONGEST_MESSAGE
+        assert reply.closed
+    assert stream.closed
+    str(stream.completion)
+    repr(stream)
+
+
+def gigachat_stream(data: bytes, size: int) -> None:
+    """A stream of GigaChat ends well or with an error of ours, which has the text that came before it."""
+    _stream(ChunkInterpreter("id"), data, size)
+
+
+def fakegpt_stream(data: bytes, size: int) -> None:
+    """A stream of FakeGpt likewise."""
+    _stream(SnapshotInterpreter("id"), data, size)
+
+
+def token_answer(data: bytes, size: int) -> None:
+    """A token that a header can carry, or an error that does not show what came."""
+    found = read_token(data, {"date": "Sat, 21 Nov 2026 04:00:00 GMT"}, wall=1.8e9, monotonic=5.0)
+    if isinstance(found, Credential):
+        token = found.value.reveal()
+        assert token
+        assert token.isascii()
+        assert token.isprintable()
+        assert found.good_until > 5.0
+        assert 0 < found.margin <= 60
+    else:
+        assert isinstance(found, InvalidResponseError)
+        assert len(str(found)) < _LONGEST_MESSAGE
+
+
+def error_body(data: bytes, size: int) -> None:
+    """Any body of an error answer becomes an error that can be read."""
+    for status in (302, 400, 403, 429, 500):
+        headers = {"content-type": "text/html", "retry-after": data[:40].decode("latin-1"), "location": "https://a/?b"}
+        error = status_error(status, data, headers, request_id="id", now=1.8e9)
+        assert error.status_code == status
+        assert len(str(error)) < _LONGEST_MESSAGE + 2 * len(data)
+        assert error.retry_after is None or error.retry_after >= 0
+
+
+def answer(data: bytes, size: int) -> None:
+    """An answer is what the API promises, or an error of ours."""
+    answered = Answered(data, 200, {"content-type": "application/json"}, "id", {})
+    try:
+        found = answered.decode(_completion)
+    except GigaClientError as error:
+        failure = error
+        assert len(str(failure)) < _LONGEST_MESSAGE + 2 * len(data)
+    else:
+        repr(found)
+        str(found)
+
+
+def token_cache(data: bytes, size: int) -> None:
+    """Whatever lies in the token cache, a login works."""
+
+    def login(patience: Patience) -> Credential:
+        raise LookupError
+
+    class Store(FileStore):
+        def load(self, key: str) -> Any:
+            return self._entries(data).get(key)
+
+        def lock(self, key: str, patience: Patience) -> Any:
+            raise OSError
+
+    source = SharedSource(login, Store("fuzz"), lambda: "a", wall=lambda: 1.8e9, monotonic=lambda: 5.0)
+    try:
+        token = source(Patience(Timeouts())).value.reveal()
+    except LookupError:
+        return
+    assert token
+    assert token.isascii()
+    assert token.isprintable()
+
+
+TARGETS: tuple[Callable[[bytes, int], None], ...] = (
+    events,
+    chunked,
+    gigachat_stream,
+    fakegpt_stream,
+    token_answer,
+    error_body,
+    answer,
+    token_cache,
+)
+
+
+def one_input(data: bytes) -> None:
+    """What a fuzzer calls."""
+    if len(data) > 2:
+        TARGETS[data[0] % len(TARGETS)](data[2:], data[1])
+
+
+def seeds() -> Iterator[bytes]:
+    """Inputs to begin with: what real servers send, for each target that may meet it."""
+    import gigaclient.testing.recordings
+
+    folder = Path(gigaclient.testing.recordings.__file__).parent
+    recorded = [path.read_bytes()[:2048] for path in sorted(folder.iterdir()) if path.suffix in (".json", ".sse")]
+    for number, target in enumerate(TARGETS):
+        for body in (*recorded, *_BY_HAND.get(target, ())):
+            for size in (0, 1, 7):
+                yield bytes([number, size]) + body
+
+
+_SNAPSHOT = (
+    b'data: {"message": {"id": "1", "author": {"role": "assistant"}, "content": {"content_type": "text", "parts": '
+    b'["Hel"]}, "end_turn": false, "recipient": "all"}, "conversation_id": "2", "error": null}\n\n'
+)
+_BY_HAND: dict[Callable[[bytes, int], None], tuple[bytes, ...]] = {
+    chunked: (
+        b"5\r\nhello\r\n0\r\n\r\n",
+        b"a;x=y\r\n0123456789\r\n00\r\nTrailer: 1\r\n\r\n",
+        b"-1\r\n",
+        b"fffffffffffffff\r\n",
+    ),
+    events: (b"\xef\xbb\xbfdata: a\r\rid: 1\nevent: x\ndata\ndata:b\r\n\r\n: c\n", b"data: " + b"x" * 5000),
+    fakegpt_stream: (_SNAPSHOT + _SNAPSHOT.replace(b"Hel", b"Hello") + b"data: [DONE]\n\n",),
+    token_answer: (b'{"access_token":"a.b","expires_at":1800000000000}', b'{"tok":"a","exp":1800001800}'),
+    error_body: (
+        b"<html><title>502 Bad Gateway</title>",
+        b'{"code":7,"message":"no"}',
+        b'{"error":{"message":"m","code":"c"}}',
+    ),
+    token_cache: (
+        b'{"gigaclient tokens":1,"entries":{"a":{"token":"t","until":1800000900.5,"margin":60.0,"expires_at_ms":9}}}',
+    ),
+}

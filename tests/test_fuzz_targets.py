@@ -1,0 +1,51 @@
+"""The targets of ``make fuzz`` on their seeds: they hold for what real servers send, and can fail."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parent.parent / "fuzz"
+
+
+@pytest.fixture(scope="module")
+def targets() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("fuzz_targets", FOLDER / "targets.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_target_holds_for_every_seed(targets: ModuleType) -> None:
+    seeds = list(targets.seeds())
+    assert {seed[0] for seed in seeds} == set(range(len(targets.TARGETS)))
+    for seed in seeds:
+        targets.one_input(seed)
+
+
+def test_a_target_notices_a_decoder_that_depends_on_the_cut(
+    targets: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Hasty(targets.sse.Decoder):  # type: ignore[name-defined, misc]
+        def feed(self, block: bytes) -> object:
+            return super().feed(block + b"\n\n")
+
+    monkeypatch.setattr(targets.sse, "Decoder", Hasty)
+    with pytest.raises(AssertionError):
+        targets.events(b"data: a word\n\n", 3)
+
+
+def test_a_target_notices_an_error_that_is_not_ours(targets: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    def raw(self: object, event: object) -> object:
+        raise KeyError("choices")
+
+    monkeypatch.setattr(targets.ChunkInterpreter, "interpret", raw)
+    with pytest.raises(KeyError):
+        targets.gigachat_stream(b"data: {}\n\n", 0)

@@ -1,0 +1,66 @@
+"""Many threads, one client, and a server that has a bad day: ten seconds of what ``make soak`` does for longer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from support import rel_load
+from support.rel_load import Emulator, Round
+
+
+@pytest.fixture(scope="module")
+def rounds() -> Iterator[tuple[Round, Round]]:
+    with rel_load.emulator() as server:
+        yield rel_load.run_round(server, 3.0, seed=1), rel_load.run_round(server, 7.0, seed=2)
+
+
+def test_every_answer_belongs_to_its_question_and_no_thread_is_stuck(rounds: tuple[Round, Round]) -> None:
+    first, second = rounds
+    assert (first.wrong, second.wrong) == ([], [])
+
+
+def test_most_calls_go_through_on_a_bad_day(rounds: tuple[Round, Round]) -> None:
+    _, bad = rounds
+    through = sum(bad.outcomes[way] for way in ("chat", "stream", "generate", "stream closed early", "stream dropped"))
+    assert through > 500, bad
+    assert through > 0.7 * bad.calls, bad
+
+
+def test_the_day_was_bad_enough(rounds: tuple[Round, Round]) -> None:
+    _, bad = rounds
+    assert bad.revoked >= 3, bad
+    assert bad.outcomes["deadline"] > 0, bad
+    assert bad.outcomes["StreamInterruptedError"] > 0, bad
+    assert len([name for name in bad.outcomes if name.endswith("Error")]) >= 3, bad
+
+
+def test_a_revoked_token_costs_at_most_one_login(rounds: tuple[Round, Round]) -> None:
+    _, bad = rounds
+    assert 1 < bad.logins <= bad.revoked + 1
+
+
+def test_threads_descriptors_and_memory_are_what_they_were(rounds: tuple[Round, Round]) -> None:
+    first, second = rounds
+    assert rel_load.grown(first, second, megabytes=12.0) == []
+
+
+def test_the_soak_notices_an_answer_to_another_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rel_load, "question", lambda: ("something", "Say else and nothing else"))
+    monkeypatch.setattr(rel_load, "FAULTS", ({},))
+    with rel_load.emulator() as server:
+        found = rel_load.run_round(server, 0.5, threads=2, seed=1)
+    assert any("asked for something" in wrong for wrong in found.wrong)
+
+
+def test_the_soak_notices_a_connection_that_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    with rel_load.emulator() as server:
+        look = Emulator.order
+
+        def one_more(self: Emulator, do: str, **more: object) -> dict[str, object]:
+            return {**look(self, do, **more), "open": 1}
+
+        monkeypatch.setattr(Emulator, "order", one_more)
+        monkeypatch.setattr(rel_load, "SETTLE_SECONDS", 0.2)
+        found = rel_load.run_round(server, 0.3, threads=2, seed=1)
+    assert any("still has 1 connections" in wrong for wrong in found.wrong)

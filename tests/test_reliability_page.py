@@ -1,0 +1,44 @@
+"""docs/reliability.md names a test for each promise: they exist, and no promise is without one."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parent
+PAGE = (TESTS.parent / "docs" / "reliability.md").read_text("utf-8")
+NAMED = sorted(set(re.findall(r"`([\w/]+\.py)::(\w+)`", PAGE)))
+
+
+@pytest.mark.parametrize(("file", "name"), NAMED, ids=[name for _, name in NAMED])
+def test_a_test_that_the_page_names_exists(file: str, name: str) -> None:
+    tree = ast.parse((TESTS / file).read_text("utf-8"))
+    assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def test_every_promise_names_a_test() -> None:
+    promises = re.findall(r"^- .*?(?=^- |^$|\Z)", PAGE, re.MULTILINE | re.DOTALL)
+    assert len(promises) > 25
+    assert [promise[:60] for promise in promises if "::test_" not in promise] == []
+
+
+def test_no_name_of_a_test_is_written_in_a_way_that_would_not_be_found() -> None:
+    assert len(re.findall(r"::", PAGE)) == len(re.findall(r"`[\w/]+\.py::\w+`", PAGE))
+
+
+def test_the_numbers_on_the_page_are_those_of_the_code() -> None:
+    from gigaclient import core, sse
+    from gigaclient.gigachat import oauth
+    from gigaclient.patience import Timeouts
+    from gigaclient.retry import DEFAULT_STATUS_CODES, RetryPolicy
+
+    timeouts, retry = Timeouts(), RetryPolicy()
+    assert (timeouts.connect, timeouts.read, timeouts.event) == (10, 120, 4 * 120)
+    assert (retry.max_retries, retry.backoff_factor, retry.longest_wait) == (2, 0.5, 60)
+    assert DEFAULT_STATUS_CODES == (429, 500, 502, 503, 504)
+    assert core.MAX_ANSWER_BYTES == 64 * 2**20
+    assert sse.DEFAULT_MAX_EVENT_BYTES == 32 * 2**20
+    assert (core._MAX_ERROR_BYTES, oauth._MAX_ANSWER_BYTES) == (64 * 2**10, 256 * 2**10)
