@@ -9,6 +9,7 @@ Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-chat
 
 from __future__ import annotations
 
+import enum
 import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -30,6 +31,7 @@ __all__ = [
     "FunctionFewShot",
     "FunctionRanker",
     "Message",
+    "MessagesRole",
     "NamedFunctionCall",
     "ResponseFormat",
     "Storage",
@@ -123,6 +125,17 @@ class Answer(msgspec.Struct, dict=True, omit_defaults=True, kw_only=True):
     def __copy__(self: _AnswerT) -> _AnswerT:
         copied: _AnswerT = _rebuild(*self.__reduce__()[1])
         return copied
+
+
+class MessagesRole(str, enum.Enum):
+    """The roles that the API describes. Answers may bring others, so a message's role is any string."""
+
+    ASSISTANT = "assistant"
+    SYSTEM = "system"
+    USER = "user"
+    FUNCTION = "function"
+    SEARCH_RESULT = "search_result"
+    FUNCTION_IN_PROGRESS = "function_in_progress"
 
 
 class FunctionCall(msgspec.Struct, omit_defaults=True):

@@ -1,0 +1,31 @@
+"""Our errors under the names of the official SDK's ``gigachat.exceptions``, for scripts that move over."""
+
+from __future__ import annotations
+
+from gigaclient.errors import APIStatusError as ResponseError
+from gigaclient.errors import (
+    AuthenticationError,
+    BadRequestError,
+    ForbiddenError,
+    LengthFinishReasonError,
+    NotFoundError,
+    RateLimitError,
+    RequestEntityTooLargeError,
+    ServerError,
+    UnprocessableEntityError,
+)
+from gigaclient.errors import GigaClientError as GigaChatException
+
+__all__ = [
+    "AuthenticationError",
+    "BadRequestError",
+    "ForbiddenError",
+    "GigaChatException",
+    "LengthFinishReasonError",
+    "NotFoundError",
+    "RateLimitError",
+    "RequestEntityTooLargeError",
+    "ResponseError",
+    "ServerError",
+    "UnprocessableEntityError",
+]
