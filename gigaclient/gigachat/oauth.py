@@ -39,6 +39,7 @@ _MILLISECONDS_FROM = 10**11
 
 # A server's Date and this machine's clock differ by less than this when both are right; then the finer one is used.
 _CLOCKS_AGREE_SECONDS = 5.0
+_ONE_DAY_SECONDS = 86400.0
 
 _ADVICE = {
     1: "the scope is not one the service knows: GIGACHAT_API_PERS, GIGACHAT_API_B2B or GIGACHAT_API_CORP",
@@ -186,7 +187,7 @@ def read_token(
     expires_at = _seconds(data.get("expires_at"))
     if expires_at is None:
         expires_at = _seconds(data.get("exp"))
-    life = expires_at - _server_now(headers, wall) if expires_at is not None else 0.0
+    life = _life(expires_at, headers, wall) if expires_at is not None else 0.0
     if expires_at is None or life <= 0:
         return Credential(Secret(token))
     return Credential(
@@ -221,12 +222,17 @@ def _seconds(value: Any) -> float | None:
     return number / 1000 if number >= _MILLISECONDS_FROM else number
 
 
-def _server_now(headers: Mapping[str, str], wall: float) -> float:
+def _life(expires_at: float, headers: Mapping[str, str], wall: float) -> float:
+    by_our_clock = expires_at - wall
     try:
         date = email.utils.parsedate_to_datetime(headers["date"]).timestamp()
     except (KeyError, TypeError, ValueError, OverflowError, IndexError):
-        return wall
-    return wall if abs(wall - date) < _CLOCKS_AGREE_SECONDS else date
+        return by_our_clock
+    if abs(wall - date) < _CLOCKS_AGREE_SECONDS:
+        return by_our_clock
+    by_theirs = expires_at - date
+    # A gateway may send a Date of its own invention; a token that would live for days by it alone says so.
+    return by_our_clock if 0 < by_our_clock <= _ONE_DAY_SECONDS < by_theirs else by_theirs
 
 
 def check_pair(user: str | None, password: Secret | None) -> None:

@@ -111,6 +111,12 @@ def test_numbers_that_are_none_are_no_reason_to_fail_in_another_way(expiry: byte
         ("not a date", NOW, 1800),
         ("", NOW, 1800),
         ("Mon, 99 Foo 2026 99:99:99 GMT", NOW, 1800),
+        (
+            NOW - 86400,
+            NOW,
+            1800,
+        ),  # a gateway with a Date of its own invention: by it alone, the token would live for a day
+        (NOW - 80000, NOW, 81800),  # less than that is believed
         (NOW + 7200, NOW, math.inf),  # a server that gives out tokens of the past: nothing is known
     ],
 )
