@@ -35,6 +35,8 @@ from gigaclient.transport.wire import Exchange, exchanging
 __all__ = ["Outgoing", "Reply", "Transport", "origin_of"]
 
 _READ_BYTES = 16 * 1024
+# What is read may grow a thousandfold when it is decompressed, and before 2.6 urllib3 does that in one step.
+_COMPRESSED_READ_BYTES = 2 * 1024
 _PROBE_SECONDS = 5.0
 _DRAIN_SECONDS = 0.1
 
@@ -371,7 +373,8 @@ class Reply:
         if not hasattr(raw, "read1"):  # a session of the user's own may answer with something else
             yield from self._response.iter_content(_READ_BYTES)
             return
-        read = functools.partial(raw.read1, _READ_BYTES, decode_content=True)
+        size = _COMPRESSED_READ_BYTES if "content-encoding" in self.headers else _READ_BYTES
+        read = functools.partial(raw.read1, size, decode_content=True)
         while True:
             block = self._read_block(read)
             if not block:
