@@ -249,21 +249,17 @@ class Core:
                 # Getting one is a call of its own, which came this way and was tried as often as it helps.
                 raise self._final(failure, attempts, request_id)
             self._note(call, attempts, started_at, _outcome(failure), request_id)
-            if (
-                credential is not None
-                and renewals < (2 if credential.borrowed else 1)
-                and reply is not None
-                and self._refuses(reply)
-                and self.tokens is not None
-                and self._renewable
-            ):
-                # Refused before its time: this very token is dropped, and the call repeated once with another. One that
-                # another process left may have been refused before it came here: it does not count as that other.
-                self.tokens.reject(credential)
-                renewals += 1
-                continue
-            if credential is not None and reply is not None and self._refuses(reply) and not self._renewable:
-                failure.message += "; it was given as it is, and there is nothing to get another one with"
+            refused = credential if reply is not None and self._refuses(reply) else None
+            if refused is not None and self.tokens is not None:
+                if not self.tokens.renewable:
+                    failure.message += "; it was given as it is, and there is nothing to get another one with"
+                elif renewals < (2 if refused.borrowed else 1):
+                    # Refused before its time: this very token is dropped, and the call repeated once with another. One
+                    # that another process left may have been refused before it came here: it does not count as that
+                    # other.
+                    self.tokens.reject(refused)
+                    renewals += 1
+                    continue
             delay = policy.delay(
                 retries,
                 failure,
@@ -284,10 +280,6 @@ class Core:
                 failure, delay = APIConnectionError("the call was ended by close()", sent=True), None
             if delay is None:
                 raise self._final(failure, attempts, request_id)
-
-    @property
-    def _renewable(self) -> bool:
-        return self.tokens is not None and self.tokens.renewable
 
     def _credential(self, call: Call, options: CallOptions, patience: Patience) -> Credential | None:
         if self.tokens is None or not call.authorized or options.authorization is not None:
