@@ -7,15 +7,9 @@ from typing import Any
 
 import msgspec
 
-from gigaclient.types import (
-    IN_PROGRESS,
-    ChatCompletion,
-    ChatCompletionChunk,
-    Choice,
-    ChunkChoice,
-    Message,
-    untyped,
-)
+from gigaclient.types import ChatCompletion, ChatCompletionChunk, Choice, ChunkChoice, Message
+from gigaclient.types.base import untyped
+from gigaclient.types.chat import IN_PROGRESS
 
 __all__ = ["Assembler"]
 

@@ -27,6 +27,7 @@ from gigaclient.retry import Repeat, RetryPolicy
 from gigaclient.secret import Secret
 from gigaclient.tokens import Credential, TokenCache
 from gigaclient.transport import Outgoing, Reply, Transport, origin_of, timed_out
+from gigaclient.types.lenient import as_promised
 
 __all__ = ["Call", "CallOptions", "Core", "checked_headers", "path"]
 
@@ -408,7 +409,10 @@ class Answered(NamedTuple):
                 "not UTF-8" if isinstance(error, UnicodeDecodeError) else "not JSON"
             )
         else:
-            failure = error_in(data, request_id=self.request_id) or self.invalid(reason)
+            try:
+                return as_promised(data, decoder.type)
+            except JSON_ERRORS:
+                failure = error_in(data, request_id=self.request_id) or self.invalid(reason)
         raise failure
 
     def refusal(self) -> APIStatusError | None:

@@ -22,10 +22,7 @@ request. An error met inside a stream carries what had arrived before it as ``.t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
-
-if TYPE_CHECKING:
-    from gigaclient.types import ChatCompletion
+from typing import Any, ClassVar
 
 __all__ = [
     "APIConnectionError",
@@ -63,13 +60,14 @@ class GigaClientError(Exception):
         request_id: the ``X-Request-Id`` of the call, to quote to the service's support; None before anything was sent.
         attempts: one line for each try that was made before this error was given to the caller, oldest first.
         text: what a stream had delivered before the error; empty outside a stream.
-        completion: the same as a :class:`~gigaclient.types.ChatCompletion`; None outside a stream.
+        completion: the same as an answer of the call's type, such as :class:`~gigaclient.types.ChatCompletion`; None
+            outside a stream.
     """
 
     request_id: str | None = None
     attempts: tuple[str, ...] = ()
     text: str = ""
-    completion: ChatCompletion | None = None
+    completion: Any = None
 
     def __init__(self, message: str = "", *, request_id: str | None = None) -> None:
         super().__init__(message)
@@ -184,9 +182,7 @@ class InvalidResponseError(GigaClientError, RuntimeError):
 class LengthFinishReasonError(GigaClientError):
     """A structured answer was cut by the token limit, so it cannot be parsed. ``.completion`` holds what came."""
 
-    def __init__(
-        self, message: str = "", *, request_id: str | None = None, completion: ChatCompletion | None = None
-    ) -> None:
+    def __init__(self, message: str = "", *, request_id: str | None = None, completion: Any = None) -> None:
         super().__init__(message, request_id=request_id)
         self.completion = completion
         if completion is not None:

@@ -9,7 +9,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 from urllib.parse import urlsplit
 
 from gigaclient.context import (
@@ -28,7 +28,10 @@ from gigaclient.errors import ConfigError
 from gigaclient.patience import Timeouts
 from gigaclient.secret import Secret
 
-__all__ = ["CALL_OPTIONS", "Reader", "base_url", "call_options", "timeouts_from"]
+if TYPE_CHECKING:
+    from typing_extensions import Unpack as Unpack  # type checkers bring it; nothing needs it at run time
+
+__all__ = ["CALL_OPTIONS", "CallSettings", "Reader", "base_url", "call_options", "timeouts_from"]
 
 T = TypeVar("T")
 
@@ -54,6 +57,34 @@ CALL_OPTIONS = frozenset(
     {*_ID_HEADERS, "authorization", "deadline", "event_timeout", "headers", "max_retries", "timeout"}
 )
 """Names that a call understands as options of its own and does not send in the body."""
+
+
+class CallSettings(TypedDict, total=False):
+    """The options of a call, for those who pass them by name.
+
+    Attributes:
+        timeout: seconds, or a pair (connect, read).
+        event_timeout: seconds that a stream may keep itself alive without an event.
+        deadline: seconds for the whole call: token, queue, tries, waits and body.
+        max_retries: further tries after the first one, where a repeat is safe.
+        headers: further headers, over all others.
+        authorization: a whole ``Authorization`` value in place of the client's token.
+        request_id, session_id, client_id, service_id, operation_id, trace_id, agent_id: ``X-Request-ID`` and so on.
+    """
+
+    timeout: float | tuple[float, float] | None
+    event_timeout: float | None
+    deadline: float | None
+    max_retries: int | None
+    headers: Mapping[str, str | None] | None
+    authorization: str | None
+    request_id: str | None
+    session_id: str | None
+    client_id: str | None
+    service_id: str | None
+    operation_id: str | None
+    trace_id: str | None
+    agent_id: str | None
 
 
 class Reader:

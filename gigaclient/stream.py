@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, TypeVar
 
 from gigaclient import sse
 from gigaclient.assembly import Assembler
@@ -16,12 +16,20 @@ from gigaclient.errors import (
     InvalidResponseError,
     StreamInterruptedError,
 )
-from gigaclient.types import ChatCompletion, ChatCompletionChunk
+from gigaclient.types import Answer, ChatCompletion, ChatCompletionChunk
 
 if TYPE_CHECKING:
     from gigaclient.patience import Patience
 
-__all__ = ["END", "ChatStream", "End", "Interpreter", "StreamReply"]
+__all__ = ["END", "Assembling", "ChatStream", "End", "Interpreter", "Stream", "StreamReply"]
+
+ChunkT = TypeVar("ChunkT")
+AnswerT = TypeVar("AnswerT", bound=Answer)
+_Chunk_co = TypeVar("_Chunk_co", covariant=True)
+_Chunk_contra = TypeVar("_Chunk_contra", contravariant=True)
+_Answer_co = TypeVar("_Answer_co", bound=Answer, covariant=True)
+_Assembling_contra = TypeVar("_Assembling_contra", contravariant=True)
+_StreamT = TypeVar("_StreamT", bound="Stream[Any, Any]")
 
 
 class End:
@@ -35,17 +43,31 @@ END: Final = End()
 """What an :class:`Interpreter` returns for the event that ends the stream."""
 
 
-class Interpreter(Protocol):
+class Assembling(Protocol[_Chunk_contra, _Answer_co]):
+    """Puts the answer together: chunks in, the answer so far out. Asked from any thread, at any time."""
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+
+    def add(self, chunk: _Chunk_contra) -> None:
+        """Take the next chunk in."""
+
+    def completion(self) -> _Answer_co:
+        """The answer so far, as if it had come in one piece."""
+
+
+class Interpreter(Protocol[_Chunk_co, _Assembling_contra]):
     """What a provider knows: the meaning of an event."""
 
-    def interpret(self, event: sse.Event) -> ChatCompletionChunk | End | None:
+    def interpret(self, event: sse.Event) -> _Chunk_co | End | None:
         """The chunk that ``event`` is; None to pass over it; :data:`END` for the end marker.
 
         Raises:
             GigaClientError: the event is an error, or not what the API promises.
         """
 
-    def check_end(self, so_far: Assembler, *, marked: bool) -> None:
+    def check_end(self, so_far: _Assembling_contra, *, marked: bool) -> None:
         """The bytes ended, with or without the end marker: raise unless the answer is whole."""
 
 
@@ -62,8 +84,8 @@ class StreamReply(Protocol):
     def close(self) -> None: ...
 
 
-class ChatStream(Iterator[ChatCompletionChunk]):
-    """An answer as it arrives: iterate it for :class:`~gigaclient.types.ChatCompletionChunk`, or ask for the whole.
+class Stream(Iterator[ChunkT], Generic[ChunkT, AnswerT]):
+    """An answer as it arrives: iterate it for its chunks, or ask for the whole.
 
     The request was sent and its status checked before this object existed. Nothing is retried after that, nothing is
     yielded twice, and running out of bytes before the answer is whole is an error, not an end. What has arrived stays
@@ -83,13 +105,20 @@ class ChatStream(Iterator[ChatCompletionChunk]):
     Each of them has the text so far as ``.text`` and ``.completion``.
     """
 
-    def __init__(self, reply: StreamReply, interpreter: Interpreter, *, request_id: str | None = None) -> None:
+    def __init__(
+        self,
+        reply: StreamReply,
+        interpreter: Interpreter[ChunkT, Any],
+        assembler: Assembling[ChunkT, AnswerT],
+        *,
+        request_id: str | None = None,
+    ) -> None:
         self._reply = reply
-        self._assembler = Assembler()
+        self._assembler = assembler
         self._state: Literal["open", "ended", "broken", "closed"] = "open"
         # Not a method: a generator that held this object would keep a dropped stream, and its connection, until the
         # garbage collector came round.
-        self._chunks = _read(reply, interpreter, self._assembler)
+        self._chunks = _read(reply, interpreter, assembler)
         self._request_id = request_id
 
     @property
@@ -103,7 +132,7 @@ class ChatStream(Iterator[ChatCompletionChunk]):
         return self._assembler.text
 
     @property
-    def completion(self) -> ChatCompletion:
+    def completion(self) -> AnswerT:
         """The answer so far; whole (finish reason, function call, usage) once the stream has ended."""
         completion = self._assembler.completion()
         completion.__dict__["_request_id"] = self._request_id
@@ -114,7 +143,7 @@ class ChatStream(Iterator[ChatCompletionChunk]):
         """Whether nothing more can come: it ended, broke or was closed."""
         return self._state != "open"
 
-    def result(self) -> ChatCompletion:
+    def result(self) -> AnswerT:
         """Read the rest and return the whole answer.
 
         Raises:
@@ -132,10 +161,10 @@ class ChatStream(Iterator[ChatCompletionChunk]):
             self._state = "closed"
         self._reply.close()
 
-    def __iter__(self) -> ChatStream:
+    def __iter__(self: _StreamT) -> _StreamT:
         return self
 
-    def __next__(self) -> ChatCompletionChunk:
+    def __next__(self) -> ChunkT:
         if self._state == "closed":
             raise StopIteration
         try:
@@ -159,7 +188,7 @@ class ChatStream(Iterator[ChatCompletionChunk]):
             raise
         raise failure
 
-    def __enter__(self) -> ChatStream:
+    def __enter__(self: _StreamT) -> _StreamT:
         return self
 
     def __exit__(
@@ -174,7 +203,7 @@ class ChatStream(Iterator[ChatCompletionChunk]):
             reply.close()
 
     def __repr__(self) -> str:
-        return f"<ChatStream {self._state}, {len(self.text)} characters so far, request {self._request_id}>"
+        return f"<{type(self).__name__} {self._state}, {len(self.text)} characters so far, request {self._request_id}>"
 
     def _as_interruption(self, error: GigaClientError) -> GigaClientError:
         self._reply.close()
@@ -190,7 +219,24 @@ class ChatStream(Iterator[ChatCompletionChunk]):
         return error
 
 
-def _read(reply: StreamReply, interpreter: Interpreter, assembler: Assembler) -> Iterator[ChatCompletionChunk]:
+class ChatStream(Stream[ChatCompletionChunk, ChatCompletion]):
+    """A chat answer as it arrives: its chunks, :class:`~gigaclient.types.ChatCompletionChunk`, add up to a
+    :class:`~gigaclient.types.ChatCompletion`. What it promises is at :class:`Stream`.
+    """
+
+    def __init__(
+        self,
+        reply: StreamReply,
+        interpreter: Interpreter[ChatCompletionChunk, Assembler],
+        *,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(reply, interpreter, Assembler(), request_id=request_id)
+
+
+def _read(
+    reply: StreamReply, interpreter: Interpreter[ChunkT, Any], assembler: Assembling[ChunkT, Any]
+) -> Iterator[ChunkT]:
     patience = reply.patience
     decoder = sse.Decoder()
     blocks = reply.blocks()

@@ -192,8 +192,14 @@ def test_whatever_is_imported_is_declared() -> None:
         extra: set(re.findall(r"^([\w-]+)", packages, re.MULTILINE))
         for extra, packages in config["options.extras_require"].items()
     }
-    # certifi is what requests itself takes authorities from; pytest loads the plugin, so it is there then.
-    free = sys.stdlib_module_names | {"gigaclient", "certifi", "_typeshed"} | runtime | extras["cache"]
+    # certifi is what requests itself takes authorities from; pytest loads the plugin, so it is there then; type checkers
+    # bring the last two.
+    free = (
+        sys.stdlib_module_names
+        | {"gigaclient", "certifi", "_typeshed", "typing_extensions"}
+        | runtime
+        | extras["cache"]
+    )
     undeclared = []
     for module in modules():
         allowed = free | (extras["testing"] | {"pytest"} if module.partition(".")[0] == "testing" else set())

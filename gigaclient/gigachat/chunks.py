@@ -1,11 +1,11 @@
-"""What the events of a v1 stream mean.
+"""What the events of a stream mean: v1 chat, and what all of GigaChat's streams have in common.
 
 Source: https://developers.sber.ru/docs/ru/gigachat/guides/response-token-streaming
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -14,56 +14,73 @@ from gigaclient.errors import GigaClientError, InvalidResponseError, StreamInter
 from gigaclient.refusals import JSON_ERRORS, error_in, excerpt
 from gigaclient.sse import Event
 from gigaclient.stream import END, End
-from gigaclient.types import ChatCompletionChunk
+from gigaclient.types import Answer, ChatCompletionChunk
+from gigaclient.types.base import untyped
+from gigaclient.types.lenient import as_promised
 
-__all__ = ["ChunkInterpreter"]
+__all__ = ["ChunkInterpreter", "ChunkReader", "check_whole", "reports_something_else"]
+
+ChunkT = TypeVar("ChunkT", bound=Answer)
 
 _decoder = msgspec.json.Decoder(ChatCompletionChunk)
 
 
-class ChunkInterpreter:
-    """Events of ``/chat/completions`` with ``stream``: one JSON chunk each, then ``[DONE]``."""
+class ChunkReader(Generic[ChunkT]):
+    """Reads the data of an event as a chunk of one type.
 
-    def __init__(self, request_id: str | None) -> None:
+    Args:
+        decoder: the decoder of that type.
+        request_id: the call's id, which each chunk and error gets.
+    """
+
+    def __init__(self, decoder: msgspec.json.Decoder[ChunkT], request_id: str | None) -> None:
+        self._decoder = decoder
         self._request_id = request_id
 
-    def interpret(self, event: Event) -> ChatCompletionChunk | End | None:
-        data = event.data
+    def read(self, data: bytes) -> ChunkT | End | None:
+        """The chunk; :data:`END` for ``[DONE]``; None for empty data.
+
+        Raises:
+            APIStatusError: it is an error object.
+            InvalidResponseError: it is something else.
+        """
         try:
-            chunk = _decoder.decode(data)
+            chunk = self._decoder.decode(data)
         except JSON_ERRORS as error:
             if data.strip() == b"[DONE]":
                 return END
             if not data.strip():
                 return None
-            failure = self._not_a_chunk(data, error)
+            reason = str(error)
         else:
-            if chunk.choices or (event.event != "error" and not _is_message(_decoded(data))):
-                attributes = chunk.__dict__
-                attributes["_raw"] = data
-                attributes["_request_id"] = self._request_id
-                return chunk
-            failure = self._not_a_chunk(data, None)
+            attributes = chunk.__dict__
+            attributes["_raw"] = data
+            attributes["_request_id"] = self._request_id
+            return chunk
+        return self._read_again(data, reason)
+
+    def _read_again(self, data: bytes, reason: str) -> ChunkT:
+        failure: GigaClientError
+        sent = None
+        try:
+            # Without a type: a field of the wrong type is noticed before text that is no JSON at all.
+            sent = msgspec.json.decode(data)
+            return as_promised(sent, self._decoder.type).attach(raw=data, request_id=self._request_id)
+        except msgspec.ValidationError:
+            failure = error_in(sent, request_id=self._request_id) or self.not_a_chunk(data, reason)
+        except UnicodeDecodeError:
+            failure = self.not_a_chunk(data, "it is not UTF-8")
+        except JSON_ERRORS:
+            failure = self.not_a_chunk(data, "it is not JSON")
         raise failure
 
-    def check_end(self, so_far: Assembler, *, marked: bool) -> None:
-        # Either will do: gateways drop the marker, and old servers the reason.
-        if not marked and not so_far.finished:
-            raise StreamInterruptedError(
-                "the stream ended without an end marker and without a finish reason: the answer is cut"
-            )
+    def refusal(self, data: bytes) -> GigaClientError:
+        """The error for an event that tells of one, in whatever shape."""
+        refusal = error_in(untyped(data), request_id=self._request_id)
+        return refusal or self.not_a_chunk(data, "it reports something else")
 
-    def _not_a_chunk(self, data: bytes, error: Exception | None) -> GigaClientError:
-        reason = "it reports something else" if error is None else str(error)
-        try:
-            # Anew, without a type: a field of the wrong type is noticed before text that is no JSON at all.
-            refusal = error_in(msgspec.json.decode(data), request_id=self._request_id)
-        except UnicodeDecodeError:
-            refusal, reason = None, "it is not UTF-8"
-        except JSON_ERRORS:
-            refusal, reason = None, "it is not JSON"
-        if refusal is not None:
-            return refusal
+    def not_a_chunk(self, data: bytes, reason: str) -> InvalidResponseError:
+        """The error for an event that is not what the API promises."""
         return InvalidResponseError(
             f"an event of the stream is not a chunk of an answer ({reason})",
             request_id=self._request_id,
@@ -72,13 +89,34 @@ class ChunkInterpreter:
         )
 
 
-def _decoded(data: bytes) -> Any:
-    try:
-        return msgspec.json.decode(data)
-    except JSON_ERRORS:
-        return None
+class ChunkInterpreter:
+    """Events of ``/chat/completions`` with ``stream``: one JSON chunk each, then ``[DONE]``."""
+
+    def __init__(self, request_id: str | None) -> None:
+        self._reader = ChunkReader(_decoder, request_id)
+
+    def interpret(self, event: Event) -> ChatCompletionChunk | End | None:
+        chunk = self._reader.read(event.data)
+        if chunk is None or isinstance(chunk, End) or chunk.choices:
+            return chunk
+        if event.event == "error" or reports_something_else(chunk.raw):
+            raise self._reader.refusal(event.data)
+        return chunk
+
+    def check_end(self, so_far: Assembler, *, marked: bool) -> None:
+        check_whole(marked=marked, finished=so_far.finished)
 
 
-def _is_message(data: Any) -> bool:
+def check_whole(*, marked: bool, finished: bool) -> None:
+    """Raise unless the bytes ended with an end marker or after a finish reason: gateways drop the one, and old servers
+    the other.
+    """
+    if not marked and not finished:
+        raise StreamInterruptedError(
+            "the stream ended without an end marker and without a finish reason: the answer is cut"
+        )
+
+
+def reports_something_else(data: Any) -> bool:
     """Whether an event without choices tells of an error, in whatever shape; chunks have neither of these fields."""
     return isinstance(data, dict) and (data.get("error") is not None or data.get("message") is not None)

@@ -8,37 +8,27 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
-
 from gigaclient import options as setting
-from gigaclient.context import chat_url_cvar
-from gigaclient.core import Answered, Call, CallOptions, Core
+from gigaclient.core import Core
 from gigaclient.errors import ConfigError, GigaClientError
-from gigaclient.gigachat.body import chat_body
-from gigaclient.gigachat.chunks import ChunkInterpreter
+from gigaclient.gigachat.chat import ChatEndpoints
+from gigaclient.gigachat.endpoints.models import ModelsEndpoints
 from gigaclient.gigachat.oauth import key_source, password_source
 from gigaclient.gigachat.settings import Settings, read_settings
 from gigaclient.interface import Messages
 from gigaclient.limit import Limiter, limiter_for
-from gigaclient.options import call_options
 from gigaclient.patience import Cancelled, Exhausted, Patience
-from gigaclient.provider import COMMON_CHANGES, Provider, environment_key, fingerprint, sealed
-from gigaclient.retry import Repeat
+from gigaclient.provider import COMMON_CHANGES, environment_key, fingerprint, sealed
 from gigaclient.secret import Secret
 from gigaclient.shared import SharedClients
-from gigaclient.stream import ChatStream
 from gigaclient.token_cache import share
 from gigaclient.tokens import Credential, TokenCache
 from gigaclient.transport import Session, Transport, origin_of, timed_out
-from gigaclient.types import AccessToken, ChatCompletion
+from gigaclient.types import AccessToken
 from gigaclient.version import __version__
 
 __all__ = ["GigaChat"]
 
-_completion = msgspec.json.Decoder(ChatCompletion)
-_MAX_PAGE_BYTES = 64 * 1024
-# Far above any answer there is: small JSON objects grow thirtyfold when they are decoded.
-_MAX_CHAT_BYTES = 16 * 1024 * 1024
 
 _CLIENT_OPTIONS = frozenset(
     {
@@ -80,7 +70,10 @@ _CHANGES: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-class GigaChat(Provider[Settings]):
+class GigaChat(
+    ChatEndpoints,
+    ModelsEndpoints,
+):
     """A client of GigaChat, Sber's language models; shared freely between threads.
 
     Every argument may also come from the environment as ``GIGACHAT_<NAME>``; one given here wins. The environment is
@@ -184,43 +177,7 @@ class GigaChat(Provider[Settings]):
         tokens = _tokens(settings, core(origin_of(settings.auth_url), None, Limiter()))
         return core(settings.base_url, tokens, limiter_for(_account(settings), settings.max_connections))
 
-    # -- one interface -----------------------------------------------------------------------------------------------
-
-    def chat(self, messages: Messages, **options: Any) -> ChatCompletion:
-        """Ask, and wait for the whole answer: ``POST /chat/completions``.
-
-        Args:
-            messages: a string (one user message), a list of dicts or :class:`~gigaclient.types.Message`, or a whole
-                request: a :class:`~gigaclient.types.Chat`, or a dict with ``"messages"``.
-            options: fields of the body (``model``, ``temperature``, ``max_tokens``, ``functions`` …; the fields of
-                :class:`~gigaclient.types.Chat` and any that the API may add), and of the call: ``timeout``,
-                ``deadline``, ``max_retries``, ``headers``, ``request_id``, ``session_id``, ``client_id``,
-                ``service_id``, ``operation_id``, ``trace_id``, ``agent_id``, ``authorization``.
-
-        Returns:
-            The answer; ``.text`` is what the model said, ``.usage`` what it cost.
-
-        Raises:
-            ConfigError: the request cannot be sent as it is.
-            APIStatusError: the server refused it; the class tells how.
-            APIConnectionError, APITimeoutError, TLSError: no answer came.
-            InvalidResponseError: an answer came that is not one.
-
-        Repeated after 429 and 5xx and when surely not sent, ``max_retries`` times. Source:
-        https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-chat
-        """
-        return self._completion(*self._chat_call(messages, options, stream=False))
-
-    def stream(self, messages: Messages, **options: Any) -> ChatStream:
-        """Ask, and get the answer as it comes: ``POST /chat/completions`` with ``stream``.
-
-        Takes what :meth:`chat` takes, and ``update_interval`` (seconds between chunks) and ``event_timeout``. When it
-        returns, the request has been sent and its status checked; what can go wrong later is told by
-        :class:`~gigaclient.stream.ChatStream`.
-
-        Source: https://developers.sber.ru/docs/ru/gigachat/guides/response-token-streaming
-        """
-        return self._open_stream(*self._chat_call(messages, options, stream=True))
+    # -- without a client of one's own -------------------------------------------------------------------------------
 
     @classmethod
     def create_generator(
@@ -239,13 +196,13 @@ class GigaChat(Provider[Settings]):
 
         Args:
             model: the model; the default one when None.
-            messages: as for :meth:`chat`.
+            messages: as for ``giga.chat``.
             stream: False to get the whole text as one piece.
             proxy: as for the constructor.
             api_key: the authorization key; ``GIGACHAT_CREDENTIALS`` when None.
             scope: the scope that belongs to the key.
             update_interval: seconds between chunks at the most frequent; 0 for as they are made.
-            kwargs: the constructor's other arguments, and call options and body fields as for :meth:`chat`.
+            kwargs: the constructor's other arguments, and call options and body fields as for ``giga.chat``.
 
         Calls with the same key, scope and addresses share one client: one token, one pool of connections.
 
@@ -341,43 +298,6 @@ class GigaChat(Provider[Settings]):
             f"auth={settings.origin_of_trust}>"
         )
 
-    # -- how calls are made ------------------------------------------------------------------------------------------
-
-    def _chat_call(self, messages: Messages, options: dict[str, Any], *, stream: bool) -> tuple[Call, CallOptions]:
-        self._check_open()
-        settings = self._settings
-        call_settings = call_options(options, self._core.timeouts, settings.session_id)
-        call = Call(
-            "POST",
-            self._chat_path(),
-            body=chat_body(messages, options, settings.body_defaults, stream=stream),
-            accept="text/event-stream" if stream else "application/json",
-            repeat=Repeat.PAID,
-        )
-        return call, call_settings
-
-    def _chat_path(self) -> str:
-        path = chat_url_cvar.get()
-        if "://" in path:
-            return path
-        if not path.startswith("/"):
-            raise ConfigError(f"chat_url_cvar must be an address or begin with a slash, not {path!r}")
-        return origin_of(self._settings.base_url) + path if _is_versioned(path) else path
-
-    def _open_stream(self, call: Call, call_settings: CallOptions) -> ChatStream:
-        reply, request_id = self._core.open(call, call_settings)
-        if reply.media_type not in ("text/event-stream", ""):
-            page = Answered(reply.read_some(_MAX_PAGE_BYTES), reply.status, reply.headers, request_id)
-            raise page.refusal() or page.invalid("it is not an event stream")
-        return ChatStream(reply, ChunkInterpreter(request_id), request_id=request_id)
-
-    def _completion(self, call: Call, call_settings: CallOptions) -> ChatCompletion:
-        answered = self._core.fetch(call, call_settings, limit=_MAX_CHAT_BYTES)
-        completion = answered.decode(_completion)
-        if not completion.choices:
-            raise answered.refusal() or answered.invalid("it has no choices")
-        return completion.attach(raw=answered.body, request_id=answered.request_id, headers=answered.headers)
-
 
 _shared: SharedClients[GigaChat] = SharedClients()
 
@@ -409,9 +329,3 @@ def _account(settings: Settings) -> str:
         parts.append(secret.reveal() if secret is not None else "")
     parts.append(settings.user or "")
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
-
-def _is_versioned(path: str) -> bool:
-    first = path.lstrip("/").split("/")
-    name = first[1] if first[0] == "api" and len(first) > 1 else first[0]
-    return name[:1] == "v" and name[1:].isdigit()

@@ -4,7 +4,7 @@
         client = GigaChat(**emulator.client_options)
 
 It is written from the description of the protocol alone and shares no code with the client, so that one can be held
-against the other. An endpoint is added as one function and one line in ``_ROUTES``.
+against the other. An endpoint is added as one function and one line in ``routes``; see ``calls.py``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import formatdate
 from types import TracebackType
 from typing import Any, Final, Literal, TypeAlias
@@ -24,6 +24,7 @@ from urllib.parse import unquote, urlsplit
 
 from gigaclient.testing import chat_v1
 from gigaclient.testing.authority import Authority
+from gigaclient.testing.calls import AnyAnswer, Call, Route, json_answer
 from gigaclient.testing.chat_v1 import Refusal, compact
 from gigaclient.testing.faults import END_MARKER, EventAnswer, Fault, FaultQueue, event, respond
 from gigaclient.testing.oauth import (
@@ -40,7 +41,7 @@ from gigaclient.testing.oauth import (
 from gigaclient.testing.recordings import Recording, recording
 from gigaclient.testing.wire import Answer, Pause, RawAnswer, RecordedRequest, Server
 
-__all__ = ["LEFT_OUT", "Call", "GigaChatEmulator", "Scripted"]
+__all__ = ["LEFT_OUT", "GigaChatEmulator", "Scripted"]
 
 LEFT_OUT: Final = object()
 """As ``expires_at``: the token's answer says nothing about its expiry."""
@@ -52,28 +53,8 @@ _PACE_S = 0.02
 _UNRECORDED_MODELS = ("GigaChat-2-Reasoning", "GigaChat-3-Ultra", "GigaChat-3-Pro", "GigaChat-3-Lightning")
 
 TokenShape: TypeAlias = Literal["access_token", "tok"]
-AnyAnswer: TypeAlias = Answer | RawAnswer | EventAnswer
 Scripted: TypeAlias = str | bytes | Mapping[str, Any] | Callable[[RecordedRequest], Any]
 """What :meth:`GigaChatEmulator.answer` takes."""
-
-
-@dataclass(frozen=True)
-class Call:
-    """A request that has been let in: its path below the version, the parts of it, who sent it, what to echo."""
-
-    request: RecordedRequest
-    version: str
-    path: str
-    arguments: Mapping[str, str]
-    client: str
-    headers: Mapping[str, str]
-
-    def json(self) -> Any:
-        """The body; a :class:`Refusal` in the service's words when it is not JSON."""
-        try:
-            return self.request.json()
-        except ValueError:
-            raise Refusal(400, chat_v1.INVALID_JSON) from None
 
 
 @dataclass
@@ -189,6 +170,13 @@ class GigaChatEmulator:
         self._recent_oauth: deque[float] = deque()
         self._sessions: dict[str, list[str]] = {}
         self._threads: dict[str, list[dict[str, Any]]] = {}
+
+        self.routes: tuple[Route, ...] = (
+            Route("POST", "v1", "/chat/completions", self._chat_completions),
+            Route("GET", "v1", "/models", self._list_models),
+            Route("GET", "v1", "/models/{model}", self._get_model),
+            Route("POST", "v1", "/token", self._password_token),
+        )
 
         self._own_authority = authority is None
         self.authority = authority if authority is not None else Authority()
@@ -364,7 +352,7 @@ class GigaChatEmulator:
         with self._lock:
             self._scripts.append(script)
 
-    def _next_script(
+    def next_script(
         self, method: str, place: str, *, only: tuple[type, ...] | None = None
     ) -> Scripted | Recording | None:
         with self._lock:
@@ -386,13 +374,13 @@ class GigaChatEmulator:
             "Cache-Control": "no-cache, no-store, max-age=0, must-revalidate",
             "Pragma": "no-cache",
             "Expires": "0",
-            "Date": formatdate(time.time() + self.clock_offset_s, usegmt=True),
+            "Date": formatdate(self.now_s(), usegmt=True),
         }
         if request.path != "/api/v2/oauth" or request.method != "POST":
-            return _json(404, {"status": 404, "message": "Not Found"}, headers)
+            return json_answer(404, {"status": 404, "message": "Not Found"}, headers)
         with self._lock:
             self._oauth_calls += 1
-        replayed = self._next_script("POST", "v2/oauth")
+        replayed = self.next_script("POST", "v2/oauth")
         fault = self._faults.take(request.path, named_only=True)
 
         def real() -> AnyAnswer:
@@ -403,8 +391,8 @@ class GigaChatEmulator:
                 account = check_oauth(request, self._accounts, accept_bearer=self.accept_bearer_oauth)
             except OAuthRefusal as refusal:
                 body = {"code": refusal.code, "message": refusal.message}
-                return _json(refusal.status, body, headers, self.oauth_pause_s)
-            return _json(200, self._token(account, self.token_shape), headers, self.oauth_pause_s)
+                return json_answer(refusal.status, body, headers, self.oauth_pause_s)
+            return json_answer(200, self._token(account, self.token_shape), headers, self.oauth_pause_s)
 
         return respond(fault, real, headers=headers, error_body=_oauth_error)
 
@@ -420,7 +408,7 @@ class GigaChatEmulator:
 
     def _token(self, account: Account, shape: TokenShape) -> dict[str, Any]:
         token = self._desk.issue(account, self.token_life_s)
-        until_s = time.time() + self.clock_offset_s + self.token_life_s
+        until_s = self.now_s() + self.token_life_s
         name, field, until = ("access_token", "expires_at", int(until_s * 1000))
         if shape == "tok":
             name, field, until = ("tok", "exp", int(until_s))
@@ -434,7 +422,7 @@ class GigaChatEmulator:
     def _serve_api(self, request: RecordedRequest) -> Answer | RawAnswer:
         headers = {
             "Server": "SynGX",
-            "Date": formatdate(time.time() + self.clock_offset_s, usegmt=True),
+            "Date": formatdate(self.now_s(), usegmt=True),
             "X-Request-Id": request.headers.get("x-request-id") or str(uuid.uuid4()),
             "X-Session-Id": request.headers.get("x-session-id") or str(uuid.uuid4()),
         }
@@ -453,14 +441,14 @@ class GigaChatEmulator:
                 client = self._client_of(request)
                 fault = self._faults.take(request.path)
         except Refusal as refusal:
-            return _json(refusal.status, refusal.body, headers)
+            return json_answer(refusal.status, refusal.body, headers)
         call = Call(request, prefixed[1], prefixed[2], {}, client, headers)
 
         def real() -> AnyAnswer:
             try:
                 return self._routed(call)
             except Refusal as refusal:
-                answer = _json(refusal.status, refusal.body, headers)
+                answer = json_answer(refusal.status, refusal.body, headers)
                 if refusal.status == 429 and self.limit_retry_after is not None:
                     answer.headers = {
                         **headers,
@@ -489,27 +477,27 @@ class GigaChatEmulator:
             raise Refusal(401, "Token has expired") from None
 
     def _routed(self, call: Call) -> AnyAnswer:
-        replayed = self._next_script(call.request.method, call.version + call.path, only=(Recording, bytes))
+        replayed = self.next_script(call.request.method, call.version + call.path, only=(Recording, bytes))
         if replayed is not None:
             return self._scripted(call, replayed)
         allowed = []
-        for method, version, pattern, function in _ROUTES:
-            matched = pattern.match(call.path)
-            if matched is None or version != call.version:
+        for route in self.routes:
+            matched = route.match(call.version, call.path)
+            if matched is None:
                 continue
-            if method == call.request.method:
+            if route.method == call.request.method:
                 parts = {name: unquote(value) for name, value in matched.groupdict().items()}
-                return function(self, Call(call.request, version, call.path, parts, call.client, call.headers))
-            allowed.append(method)
+                return route.endpoint(replace(call, arguments=parts))
+            allowed.append(route.method)
         if allowed:
-            answer = _json(405, {"status": 405, "message": "Method Not Allowed"}, call.headers)
+            answer = json_answer(405, {"status": 405, "message": "Method Not Allowed"}, call.headers)
             answer.headers = {**dict(answer.headers), "Allow": ", ".join(allowed)}
             return answer
         raise Refusal(404, "Not Found")
 
     # -- chat
 
-    def _enter(self, client: str, *, stream: bool) -> Callable[[], None]:
+    def enter(self, client: str, *, stream: bool) -> Callable[[], None]:
         """Take one of the client's slots, or refuse with 429; what is returned gives it back (once)."""
         with self._lock:
             if self.max_streams is not None and self._running.get(client, 0) >= self.max_streams:
@@ -539,7 +527,7 @@ class GigaChatEmulator:
             sent = call.json() if call.request.body else {}
             body = sent if isinstance(sent, dict) else {}
         stream = value.is_stream if isinstance(value, Recording) else bool(body.get("stream"))
-        leave = self._enter(call.client, stream=stream)
+        leave = self.enter(call.client, stream=stream)
         if isinstance(value, Recording):
             return self._replayed(value, leave)
         if isinstance(value, bytes):
@@ -568,7 +556,7 @@ class GigaChatEmulator:
         return Answer(found.status, {**kept, "Content-Type": kind}, found.body, done=leave)
 
     def _json_answer(self, call: Call, payload: Any, leave: Callable[[], None] | None = None) -> Answer:
-        answer = _json(200, payload, call.headers, self.answer_pause_s)
+        answer = json_answer(200, payload, call.headers, self.answer_pause_s)
         answer.done = leave
         return answer
 
@@ -583,7 +571,7 @@ class GigaChatEmulator:
         asked = str(body.get("model") or "GigaChat-2")
         scripted = scripted or {}
         model = scripted.get("model") or (asked if ":" in asked else f"{asked}:{chat_v1.build_of(asked)}")
-        created = scripted.get("created") or int(time.time() + self.clock_offset_s)
+        created = scripted.get("created") or int(self.now_s())
         usage = scripted.get("usage") or self._usage(call, body, replies)
         thread = self._remember(body, replies)
         if not body.get("stream"):
@@ -659,76 +647,66 @@ class GigaChatEmulator:
                 raise Refusal(404, "No such thread")
             return {**body, "messages": [*self._threads[thread_id], *body["messages"]]}
 
+    # -- for the rooms of the endpoints
+
+    def now_s(self) -> float:
+        """What time the service thinks it is: Unix time in seconds."""
+        return time.time() + self.clock_offset_s
+
+    # -- endpoints
+
+    def _chat_completions(self, call: Call) -> AnyAnswer:
+        body = chat_v1.check(
+            call.json(),
+            models=self.models,
+            without_functions=self.models_without_functions,
+            exhausted=self.exhausted_models,
+            context_tokens=self.context_tokens,
+        )
+        scripted = self.next_script("POST", "v1/chat/completions")
+        if scripted is not None:
+            return self._scripted(call, scripted, body)
+        body = self._with_history(body)
+        leave = self.enter(call.client, stream=bool(body.get("stream")))
+        try:
+            return self._chat_answer(call, body, chat_v1.replies(body), leave)
+        except BaseException:
+            leave()
+            raise
+
+    def _list_models(self, call: Call) -> AnyAnswer:
+        entries = [_model(name, kind) for name, kind in self.models.items()]
+        return json_answer(200, {"object": "list", "data": entries}, call.headers)
+
+    def _get_model(self, call: Call) -> AnyAnswer:
+        name, _, version = call.arguments["model"].partition(":")
+        if name not in self.models:
+            raise Refusal(404, "No such model")
+        if version and version != chat_v1.build_of(name):
+            raise Refusal(400, "Invalid model version")
+        return json_answer(200, _model(name, self.models[name]), call.headers)
+
+    def _password_token(self, call: Call) -> AnyAnswer:
+        if not self.users:
+            # Most stands do not have the route at all.
+            raise Refusal(404, "Not Found")
+        scheme, _, value = call.request.headers.get("authorization", "").partition(" ")
+        given = decoded_key(value) if scheme.lower() == "basic" else None
+        if given is None or self.users.get(given[0]) != given[1]:
+            raise Refusal(401, "Unauthorized")
+        account = Account(f"user {given[0]}", self.scope)
+        return json_answer(200, self._token(account, self.password_token_shape), call.headers, self.oauth_pause_s)
+
     def __repr__(self) -> str:
         return "GigaChatEmulator()"
 
 
-# --- endpoints: one function and one row each ------------------------------------------------------------------
-
-
-def _chat_completions(emulator: GigaChatEmulator, call: Call) -> AnyAnswer:
-    body = chat_v1.check(
-        call.json(),
-        models=emulator.models,
-        without_functions=emulator.models_without_functions,
-        exhausted=emulator.exhausted_models,
-        context_tokens=emulator.context_tokens,
-    )
-    scripted = emulator._next_script("POST", "v1/chat/completions")
-    if scripted is not None:
-        return emulator._scripted(call, scripted, body)
-    body = emulator._with_history(body)
-    leave = emulator._enter(call.client, stream=bool(body.get("stream")))
-    try:
-        return emulator._chat_answer(call, body, chat_v1.replies(body), leave)
-    except BaseException:
-        leave()
-        raise
-
-
-def _list_models(emulator: GigaChatEmulator, call: Call) -> AnyAnswer:
-    entries = [_model(name, kind) for name, kind in emulator.models.items()]
-    return _json(200, {"object": "list", "data": entries}, call.headers)
-
-
-def _get_model(emulator: GigaChatEmulator, call: Call) -> AnyAnswer:
-    name, _, version = call.arguments["model"].partition(":")
-    if name not in emulator.models:
-        raise Refusal(404, "No such model")
-    if version and version != chat_v1.build_of(name):
-        raise Refusal(400, "Invalid model version")
-    return _json(200, _model(name, emulator.models[name]), call.headers)
-
-
-def _password_token(emulator: GigaChatEmulator, call: Call) -> AnyAnswer:
-    if not emulator.users:
-        # Most stands do not have the route at all.
-        raise Refusal(404, "Not Found")
-    scheme, _, value = call.request.headers.get("authorization", "").partition(" ")
-    given = decoded_key(value) if scheme.lower() == "basic" else None
-    if given is None or emulator.users.get(given[0]) != given[1]:
-        raise Refusal(401, "Unauthorized")
-    account = Account(f"user {given[0]}", emulator.scope)
-    return _json(200, emulator._token(account, emulator.password_token_shape), call.headers, emulator.oauth_pause_s)
+# --- small parts -----------------------------------------------------------------------------------------------
 
 
 def _model(name: str, kind: str) -> dict[str, str]:
     return {"id": name, "object": "model", "owned_by": "salutedevices", "type": kind}
 
-
-_Endpoint = Callable[[GigaChatEmulator, Call], AnyAnswer]
-_ROUTES: tuple[tuple[str, str, re.Pattern[str], _Endpoint], ...] = tuple(
-    (method, version, re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path) + r"\Z"), function)
-    for method, version, path, function in (
-        ("POST", "v1", "/chat/completions", _chat_completions),
-        ("GET", "v1", "/models", _list_models),
-        ("GET", "v1", "/models/{model}", _get_model),
-        ("POST", "v1", "/token", _password_token),
-    )
-)
-
-
-# --- small parts -----------------------------------------------------------------------------------------------
 
 _STREAM_ERROR = {"status": 500, "message": "Internal Server Error"}
 _MESSAGES = {
@@ -757,11 +735,6 @@ def _oauth_error(status: int) -> dict[str, Any]:
     if status == 400:
         return {"code": 4, "message": "Can't decode 'Authorization' header"}
     return {"code": status, "message": _MESSAGES.get(status, "Error")}
-
-
-def _json(status: int, payload: Any, headers: Mapping[str, str], before_s: float = 0.0) -> Answer:
-    kind = {"Content-Type": "application/json; charset=utf-8"}
-    return Answer(status, {**headers, **kind}, compact(payload).encode(), before_s=before_s)
 
 
 def _until_end(events: Iterable[bytes], leave: Callable[[], None]) -> Iterator[bytes | Pause]:

@@ -1,8 +1,4 @@
-"""Every request and response type.
-
-They are :class:`msgspec.Struct` classes: typed, cheap to decode, compared by value. What the API may add later never
-breaks them: unknown fields are ignored in the typed view and kept in :attr:`Answer.raw`, and names that form an open
-set (roles, finish reasons, model types) are plain strings. Absent fields are ``None``.
+"""Chat of API v1, which both providers speak.
 
 Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-chat and recorded answers.
 """
@@ -10,16 +6,15 @@ Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-chat
 from __future__ import annotations
 
 import enum
-import json
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import msgspec.structs
 
+from gigaclient.types.base import Answer, Record
+
 __all__ = [
     "AccessToken",
-    "Answer",
     "Chat",
     "ChatCompletion",
     "ChatCompletionChunk",
@@ -38,93 +33,12 @@ __all__ = [
     "Usage",
 ]
 
-_AnswerT = TypeVar("_AnswerT", bound="Answer")
-
-# What an answer may hold where the API describes something narrower: null for a number or a name, 17.0 for 17. An
-# answer that somebody waited and paid for is not refused for that; __post_init__ makes of it what the types say.
+# Lists that people fill and answers only echo: whatever an answer has there must not cost the answer.
 if TYPE_CHECKING:
-    _Int = int
-    _IntOrNone = int | None
-    _Str = str
-    _Strings = list[str]
-    _List = list[Any]
+    Strings = list[str]
+    Anything = list[Any]
 else:
-    _Int = _IntOrNone = int | float | str | None
-    _Str = str | None
-    _Strings = _List = Any
-
-
-def _whole(value: object, otherwise: Any = None) -> Any:
-    if value.__class__ is int:
-        return value
-    try:
-        return int(value)  # type: ignore[call-overload]
-    except (TypeError, ValueError, OverflowError):
-        return otherwise
-
-
-def untyped(body: bytes) -> Any:
-    """JSON whose known fields have been decoded already; None for what nothing can be made of."""
-    # The typed decoder passes over unknown fields without looking into them: their text may not be UTF-8, their
-    # numbers beyond any float, their depth beyond any stack.
-    try:
-        return msgspec.json.decode(body)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        try:
-            return json.loads(body.decode("utf-8", "replace"))
-        except (ValueError, RecursionError):
-            return None
-
-
-def _rebuild(cls: type[Any], fields: dict[str, Any], attributes: dict[str, Any]) -> Any:
-    instance = cls(**fields)
-    instance.__dict__.update(attributes)
-    return instance
-
-
-class Answer(msgspec.Struct, dict=True, omit_defaults=True, kw_only=True):
-    """What every answer of the API has beside its own fields."""
-
-    @property
-    def raw(self) -> dict[str, Any]:
-        """The answer as the server sent it, unknown fields included.
-
-        For an answer put together from a stream: the top-level fields of its chunks, with the choices as assembled.
-        """
-        raw = self.__dict__.get("_raw")
-        if isinstance(raw, bytes):
-            raw = self.__dict__["_raw"] = untyped(raw)
-        if raw is None:
-            raw = self.__dict__["_raw"] = msgspec.to_builtins(self)
-        return raw if isinstance(raw, dict) else {"data": raw}
-
-    @property
-    def request_id(self) -> str | None:
-        """The ``X-Request-Id`` of the call, to quote to the service's support."""
-        request_id: str | None = self.__dict__.get("_request_id")
-        return request_id
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The headers the answer came with (names in lower case), without cookies; empty for one not from the wire."""
-        headers: Mapping[str, str] = self.__dict__.get("_headers") or {}
-        return headers
-
-    def attach(
-        self: _AnswerT, *, raw: Any = None, request_id: str | None = None, headers: Mapping[str, str] | None = None
-    ) -> _AnswerT:
-        """Note where this answer came from; ``raw`` is the body as bytes, decoded when first asked for."""
-        self.__dict__.update(_raw=raw, _request_id=request_id, _headers=headers)
-        return self
-
-    # msgspec copies and pickles the fields alone; what attach() noted must travel with them.
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        fields = {name: getattr(self, name) for name in self.__struct_fields__}
-        return _rebuild, (type(self), fields, dict(self.__dict__))
-
-    def __copy__(self: _AnswerT) -> _AnswerT:
-        copied: _AnswerT = _rebuild(*self.__reduce__()[1])
-        return copied
+    Strings = Anything = Any
 
 
 class MessagesRole(str, enum.Enum):
@@ -138,7 +52,7 @@ class MessagesRole(str, enum.Enum):
     FUNCTION_IN_PROGRESS = "function_in_progress"
 
 
-class FunctionCall(msgspec.Struct, omit_defaults=True):
+class FunctionCall(Record):
     """The model's wish to have a function called.
 
     Attributes:
@@ -147,16 +61,12 @@ class FunctionCall(msgspec.Struct, omit_defaults=True):
         id: identifies the call where the server gives ids.
     """
 
-    name: _Str = ""
+    name: str = ""
     arguments: Any = None
     id: str | None = None
 
-    def __post_init__(self) -> None:
-        if self.name is None:
-            self.name = ""
 
-
-class Message(msgspec.Struct, omit_defaults=True):
+class Message(Record):
     """One message of a dialogue.
 
     Attributes:
@@ -171,25 +81,21 @@ class Message(msgspec.Struct, omit_defaults=True):
     """
 
     # By factory: a plain default would be left out of what is sent, and the API wants a role.
-    role: _Str = msgspec.field(default_factory=lambda: "user")
+    role: str = msgspec.field(default_factory=lambda: "user")
     content: str | None = None
     name: str | None = None
     function_call: FunctionCall | None = None
     functions_state_id: str | None = None
-    attachments: _Strings | None = None
+    attachments: Strings | None = None
     reasoning_content: str | None = None
     inline_data: Any = None
-    data_for_context: _List | None = None
+    data_for_context: Anything | None = None
     logprobs: Any = None
-    created: _IntOrNone = None
+    created: int | None = None
     id: Any = None
 
-    def __post_init__(self) -> None:
-        if self.created is not None:
-            self.created = _whole(self.created)
 
-
-class Usage(msgspec.Struct, omit_defaults=True):
+class Usage(Record):
     """What a call cost, in tokens, as the server counted; never recomputed here.
 
     Attributes:
@@ -199,27 +105,14 @@ class Usage(msgspec.Struct, omit_defaults=True):
         precached_prompt_tokens: prompt tokens served from the cache of a session.
     """
 
-    prompt_tokens: _Int = 0
-    completion_tokens: _Int = 0
-    total_tokens: _Int = 0
-    precached_prompt_tokens: _IntOrNone = None
-    system_tokens: _IntOrNone = None
-
-    def __post_init__(self) -> None:
-        self.prompt_tokens = _whole(self.prompt_tokens, 0)
-        self.completion_tokens = _whole(self.completion_tokens, 0)
-        self.total_tokens = _whole(self.total_tokens, 0)
-        self.precached_prompt_tokens = _whole(self.precached_prompt_tokens)
-        self.system_tokens = _whole(self.system_tokens)
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+    precached_prompt_tokens: int | None = None
+    system_tokens: int | None = None
 
 
-if TYPE_CHECKING:
-    _Message = Message
-else:
-    _Message = Message | None
-
-
-class Choice(msgspec.Struct, omit_defaults=True):
+class Choice(Record):
     """One alternative of an answer.
 
     Attributes:
@@ -229,16 +122,13 @@ class Choice(msgspec.Struct, omit_defaults=True):
             stream that has not ended.
     """
 
-    message: _Message = msgspec.field(default_factory=lambda: Message(role="assistant"))
-    index: _Int = msgspec.field(default_factory=lambda: 0)
+    message: Message = msgspec.field(default_factory=lambda: Message(role="assistant"))
+    index: int = msgspec.field(default_factory=lambda: 0)
     finish_reason: str | None = None
     logprobs: Any = None
 
     def __post_init__(self) -> None:
-        self.index = _whole(self.index, 0)
-        if self.message is None:
-            self.message = Message(role="assistant")
-        elif self.message.role in (None, "user"):
+        if self.message.role == "user":
             # It came without a role, and Message's own default is for people who write one. Answers are not the user's.
             self.message = msgspec.structs.replace(self.message, role="assistant")
 
@@ -258,7 +148,7 @@ class ChatCompletion(Answer):
     """
 
     choices: list[Choice] = []
-    created: _IntOrNone = None
+    created: int | None = None
     model: str | None = None
     object: str | None = None
     usage: Usage | None = None
@@ -266,10 +156,6 @@ class ChatCompletion(Answer):
     message_id: str | None = None
     additional_data: Any = None
     error_details: Any = None
-
-    def __post_init__(self) -> None:
-        if self.created is not None:
-            self.created = _whole(self.created)
 
     @property
     def text(self) -> str:
@@ -298,7 +184,7 @@ class ChatCompletion(Answer):
         return self.text
 
 
-class Delta(msgspec.Struct, omit_defaults=True):
+class Delta(Record):
     """What one chunk adds to the message.
 
     Attributes:
@@ -314,34 +200,18 @@ class Delta(msgspec.Struct, omit_defaults=True):
     functions_state_id: str | None = None
     reasoning_content: str | None = None
     name: str | None = None
-    created: _IntOrNone = None
+    created: int | None = None
     inline_data: Any = None
     logprobs: Any = None
 
-    def __post_init__(self) -> None:
-        if self.created is not None:
-            self.created = _whole(self.created)
 
-
-if TYPE_CHECKING:
-    _Delta = Delta
-else:
-    _Delta = Delta | None
-
-
-class ChunkChoice(msgspec.Struct, omit_defaults=True):
+class ChunkChoice(Record):
     """One alternative's part of a chunk."""
 
-    delta: _Delta = msgspec.field(default_factory=Delta)
-    index: _Int = 0
+    delta: Delta = msgspec.field(default_factory=Delta)
+    index: int = 0
     finish_reason: str | None = None
     logprobs: Any = None
-
-    def __post_init__(self) -> None:
-        if self.index.__class__ is not int:
-            self.index = _whole(self.index, 0)
-        if self.delta is None:
-            self.delta = Delta()
 
 
 class ChatCompletionChunk(Answer):
@@ -353,7 +223,7 @@ class ChatCompletionChunk(Answer):
     """
 
     choices: list[ChunkChoice] = []
-    created: _IntOrNone = None
+    created: int | None = None
     model: str | None = None
     object: str | None = None
     usage: Usage | None = None
@@ -361,10 +231,6 @@ class ChatCompletionChunk(Answer):
     message_id: str | None = None
     additional_data: Any = None
     error_details: Any = None
-
-    def __post_init__(self) -> None:
-        if self.created is not None:
-            self.created = _whole(self.created)
 
     @property
     def text(self) -> str:
@@ -392,14 +258,14 @@ class ChatCompletionChunk(Answer):
 IN_PROGRESS = "function_in_progress"
 
 
-class FunctionFewShot(msgspec.Struct, omit_defaults=True):
+class FunctionFewShot(Record):
     """An example for a function: what a user says, and the arguments that should come of it."""
 
     request: str
     params: dict[str, Any]
 
 
-class Function(msgspec.Struct, omit_defaults=True):
+class Function(Record):
     """A function that the model may ask to have called.
 
     Attributes:
@@ -417,21 +283,21 @@ class Function(msgspec.Struct, omit_defaults=True):
     return_parameters: dict[str, Any] | None = None
 
 
-class NamedFunctionCall(msgspec.Struct, omit_defaults=True):
+class NamedFunctionCall(Record):
     """Forces the function ``name``, with some of its arguments given."""
 
     name: str
     partial_arguments: dict[str, Any] | None = None
 
 
-class FunctionRanker(msgspec.Struct, omit_defaults=True):
+class FunctionRanker(Record):
     """Lets the server preselect functions before the model sees them."""
 
     enabled: bool
     top_n: int | None = None
 
 
-class ResponseFormat(msgspec.Struct, omit_defaults=True):
+class ResponseFormat(Record):
     """The form of the answer: ``text``, or ``json_schema`` with a schema (and ``strict`` to forbid extra fields)."""
 
     type: str
@@ -439,7 +305,7 @@ class ResponseFormat(msgspec.Struct, omit_defaults=True):
     strict: bool | None = None
 
 
-class Storage(msgspec.Struct, omit_defaults=True):
+class Storage(Record):
     """Keeps the dialogue on the server."""
 
     is_stateful: bool | None = None
@@ -449,7 +315,7 @@ class Storage(msgspec.Struct, omit_defaults=True):
     metadata: dict[str, Any] | None = None
 
 
-class Chat(msgspec.Struct, omit_defaults=True, kw_only=True):
+class Chat(Record, kw_only=True):
     """A whole chat request: the body of ``POST /chat/completions``.
 
     Absent fields are not sent. Fields that this version does not know go into ``additional_fields`` (or are passed to
@@ -494,7 +360,7 @@ class Chat(msgspec.Struct, omit_defaults=True, kw_only=True):
     additional_fields: dict[str, Any] | None = None
 
 
-class AccessToken(msgspec.Struct):
+class AccessToken(Record):
     """The token in use, as ``giga.get_token()`` shows it. ``repr`` hides the token itself.
 
     Attributes:

@@ -1,0 +1,38 @@
+"""The models a key may use.
+
+Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/get-models
+"""
+
+from __future__ import annotations
+
+from gigaclient.types.base import Answer
+
+__all__ = ["Model", "Models"]
+
+
+class Model(Answer):
+    """One model: ``GET /models/{model}``.
+
+    Attributes:
+        id: what ``model=`` takes.
+        type: ``chat``, ``embedder``, ``aicheck``, ``filter``; others may come, and old stands send none.
+        owned_by: who offers it.
+        object: what the server calls this kind of answer.
+    """
+
+    id: str
+    type: str | None = None
+    owned_by: str | None = None
+    object: str | None = None
+
+
+class Models(Answer):
+    """The models that this key may use: ``GET /models``.
+
+    Attributes:
+        data: the models, in the server's order.
+        object: what the server calls this kind of answer.
+    """
+
+    data: list[Model]
+    object: str | None = None
