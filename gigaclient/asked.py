@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import enum
+import functools
 import math
-import numbers
+import sys
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -51,9 +50,13 @@ def _additional(fields: Any) -> Mapping[str, Any]:
 
 def fields_of(struct: msgspec.Struct) -> dict[str, Any]:
     """The fields of ``struct`` that are not None, under the names they are sent as."""
-    named = zip(struct.__struct_encode_fields__, struct.__struct_fields__, strict=True)
-    values = ((sent_as, getattr(struct, name)) for sent_as, name in named)
+    values = [(sent_as, getattr(struct, name)) for sent_as, name in _names_of(type(struct))]
     return {name: value for name, value in values if value is not None}
+
+
+@functools.cache
+def _names_of(kind: type[msgspec.Struct]) -> tuple[tuple[str, str], ...]:
+    return tuple(zip(kind.__struct_encode_fields__, kind.__struct_fields__, strict=True))
 
 
 def as_messages(messages: Any) -> list[Any]:
@@ -93,7 +96,7 @@ def _message(message: Any, place: int) -> Any:
         raise ConfigError(f'messages[{place}] needs a role: "system", "user", "assistant" or "function"')
     if role == "function" and content is not None and not isinstance(content, (str, bytes, bytearray)):
         # The API wants a JSON object, written as a string.
-        is_object = isinstance(content, (Mapping, msgspec.Struct)) or dataclasses.is_dataclass(content)
+        is_object = isinstance(content, (Mapping, msgspec.Struct)) or _is_dataclass(content)
         result = content if is_object else {"result": content}
         return {**_plain_fields(message), "content": encode(result, f"messages[{place}].content").decode()}
     if content is not None and not isinstance(content, str):
@@ -125,37 +128,69 @@ def encode(body: Any, place: str = "") -> bytes:
     raise ConfigError(f"the request cannot be sent: {reason}")
 
 
+# What JSON has as it is: by far the most of what people send, and no look at abstract classes is needed to tell.
+_ATOMS = frozenset({str, int, bool, type(None)})
+
+
 def _plain(value: Any, place: str) -> Any:
     """``value`` as JSON has it, or a ConfigError that names the place.
 
     msgspec alone would write NaN as null, bytes as base64 and a set in any order, all without a word.
     """
-    if value is None or isinstance(value, bool) or value.__class__ is str or value.__class__ is int:
+    kind = value.__class__
+    if kind in _ATOMS:
         return value
+    if kind is list:
+        return [
+            inner if inner.__class__ in _ATOMS else _plain(inner, f"{place}[{index}]")
+            for index, inner in enumerate(value)
+        ]
+    if kind is dict:
+        return _plain_mapping(value, place)
+    if isinstance(value, msgspec.Struct):
+        return {name: _plain(inner, f"{place}.{name}") for name, inner in fields_of(value).items()}
     if isinstance(value, enum.Enum):
         return _plain(value.value, place)
     if isinstance(value, str):
         return str.__str__(value)
-    if isinstance(value, numbers.Integral):
+    if isinstance(value, int) or _is(value, "numbers", "Integral"):
         return int(value)
-    if isinstance(value, (numbers.Real, Decimal)):
+    if isinstance(value, float) or _is(value, "numbers", "Real") or _is(value, "decimal", "Decimal"):
         number = float(value)
         if not math.isfinite(number):
             raise ConfigError(f"{place} must be a finite number")
         return number
     if isinstance(value, Mapping):
-        within = f"{place}." if place else ""
-        return {_key(name, place): _plain(inner, f"{within}{name}") for name, inner in value.items()}
-    if isinstance(value, msgspec.Struct):
-        return {name: _plain(inner, f"{place}.{name}") for name, inner in fields_of(value).items()}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        names = (field.name for field in dataclasses.fields(value))
+        return _plain_mapping(value, place)
+    if _is_dataclass(value):
+        import dataclasses
+
+        names = [field.name for field in dataclasses.fields(value)]
         return {name: _plain(getattr(value, name), f"{place}.{name}") for name in names}
     if isinstance(value, (bytes, bytearray, memoryview)):
         raise ConfigError(f"{place} is bytes: decode it to a string first")
     if isinstance(value, Sequence):
         return [_plain(inner, f"{place}[{index}]") for index, inner in enumerate(value)]
     raise ConfigError(f"{place} cannot be written as JSON: it is of type {type(value).__name__}")
+
+
+def _plain_mapping(value: Mapping[Any, Any], place: str) -> dict[str, Any]:
+    within = f"{place}." if place else ""
+    return {
+        name if name.__class__ is str else _key(name, place): (
+            inner if inner.__class__ in _ATOMS else _plain(inner, f"{within}{name}")
+        )
+        for name, inner in value.items()
+    }
+
+
+def _is(value: Any, module: str, name: str) -> bool:
+    # Nothing is of a class whose module nobody has imported, and importing it here would cost those who need it not.
+    return isinstance(value, getattr(sys.modules.get(module), name, ()))
+
+
+def _is_dataclass(value: Any) -> bool:
+    return hasattr(type(value), "__dataclass_fields__")
 
 
 def _key(name: Any, place: str) -> str:

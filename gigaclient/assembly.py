@@ -80,6 +80,7 @@ class Assembler:
         self._parts: dict[int, _Part] = {}
         self._fields: dict[str, Any] = {}
         self._request_id: str | None = None
+        self._has_first = False  # all that the first chunks bring
         # The raw form of chunks, not looked at yet: decoding it twice is for those who ask. Their bytes and not the
         # chunks, which the garbage collector would walk through again and again.
         self._unread: deque[Any] = deque()
@@ -116,7 +117,7 @@ class Assembler:
                 self._read_raw()
         fields = self._fields
         # Spelled out, not in a loop over names: this runs for each event of a stream.
-        if self._request_id is None or "model" not in fields or "created" not in fields or "object" not in fields:
+        if not self._has_first:
             self._take_first(chunk)
         if chunk.usage is not None:
             fields["usage"] = chunk.usage
@@ -141,6 +142,7 @@ class Assembler:
             value = getattr(chunk, name)
             if value is not None and name not in self._fields:
                 self._fields[name] = value
+        self._has_first = self._request_id is not None and all(name in self._fields for name in _KEPT_FIRST)
 
     def completion(self) -> ChatCompletion:
         """The answer so far, as if it had come in one piece.

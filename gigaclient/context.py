@@ -16,6 +16,7 @@ from contextvars import ContextVar
 __all__ = [
     "agent_id_cvar",
     "authorization_cvar",
+    "chat_completions_url_cvar",
     "chat_url_cvar",
     "client_id_cvar",
     "custom_headers_cvar",
@@ -36,3 +37,4 @@ trace_id_cvar: ContextVar[str | None] = ContextVar("trace_id_cvar", default=None
 agent_id_cvar: ContextVar[str | None] = ContextVar("agent_id_cvar", default=None)
 custom_headers_cvar: ContextVar[Mapping[str, str] | None] = ContextVar("custom_headers_cvar", default=None)
 chat_url_cvar: ContextVar[str] = ContextVar("chat_url_cvar", default="/chat/completions")
+chat_completions_url_cvar: ContextVar[str | None] = ContextVar("chat_completions_url_cvar", default=None)

@@ -4,13 +4,15 @@
 
     GigaClientError
     ├── ConfigError (ValueError)              these settings or arguments cannot work; nothing was sent
+    │   └── ModelNotSpecifiedError            a call names a model, and the name is empty
     ├── APIConnectionError                    no answer: refused, reset, DNS, proxy
     │   ├── TLSError                          the certificate was not accepted
     │   └── APITimeoutError (TimeoutError)    no answer in time; .deadline tells which patience ran out
     ├── StreamInterruptedError                the stream broke or ended early; .text and .completion hold what had come
     ├── InvalidResponseError (RuntimeError)   an answer came that is not what the API promises
     ├── LengthFinishReasonError               structured output cut by the token limit; .completion
-    └── APIStatusError                        .status_code .message .code .body .headers .request_id .retry_after
+    ├── TooManyStepsError                     the model went on calling functions; .run holds what was done
+    └── APIStatusError                        .status_code .message .code .body .headers .request_id .retry_after .url
         ├── BadRequestError 400      ├── AuthenticationError 401    ├── PaymentRequiredError 402
         ├── ForbiddenError 403       ├── NotFoundError 404          ├── RequestEntityTooLargeError 413
         ├── UnprocessableEntityError 422   ├── RateLimitError 429   └── ServerError 5xx
@@ -24,6 +26,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
+from gigaclient.headers import Headers
+
 __all__ = [
     "APIConnectionError",
     "APIStatusError",
@@ -35,6 +39,7 @@ __all__ = [
     "GigaClientError",
     "InvalidResponseError",
     "LengthFinishReasonError",
+    "ModelNotSpecifiedError",
     "NotFoundError",
     "PaymentRequiredError",
     "RateLimitError",
@@ -42,6 +47,7 @@ __all__ = [
     "ServerError",
     "StreamInterruptedError",
     "TLSError",
+    "TooManyStepsError",
     "UnprocessableEntityError",
 ]
 
@@ -62,12 +68,14 @@ class GigaClientError(Exception):
         text: what a stream had delivered before the error; empty outside a stream.
         completion: the same as an answer of the call's type, such as :class:`~gigaclient.types.ChatCompletion`; None
             outside a stream.
+        run: the :class:`~gigaclient.types.Run` that it ended, as far as its turns were complete; None outside one.
     """
 
     request_id: str | None = None
     attempts: tuple[str, ...] = ()
     text: str = ""
     completion: Any = None
+    run: Any = None
 
     def __init__(self, message: str = "", *, request_id: str | None = None) -> None:
         super().__init__(message)
@@ -88,6 +96,10 @@ class GigaClientError(Exception):
 
 class ConfigError(GigaClientError, ValueError):
     """These settings or arguments cannot work. Nothing was sent; the message says what to change."""
+
+
+class ModelNotSpecifiedError(ConfigError):
+    """A call names a model, and the name is empty. One that names none at all goes to the client's own."""
 
 
 class APIConnectionError(GigaClientError):
@@ -176,11 +188,25 @@ class InvalidResponseError(GigaClientError, RuntimeError):
         super().__init__(message, request_id=request_id)
         self.status_code = status_code
         self.body = body
-        self.headers = dict(headers or {})
+        self.headers = Headers(headers)
 
 
 class LengthFinishReasonError(GigaClientError):
     """A structured answer was cut by the token limit, so it cannot be parsed. ``.completion`` holds what came."""
+
+    def __init__(self, message: str = "", *, request_id: str | None = None, completion: Any = None) -> None:
+        super().__init__(message, request_id=request_id)
+        self.completion = completion
+        if completion is not None:
+            self.text = completion.text
+
+
+class TooManyStepsError(GigaClientError):
+    """The model wants functions called for more turns than were allowed.
+
+    ``.run`` holds what was done: its history has each call with its result, so that a new run can go on from there.
+    ``.completion`` is the answer with the call that was one too many.
+    """
 
     def __init__(self, message: str = "", *, request_id: str | None = None, completion: Any = None) -> None:
         super().__init__(message, request_id=request_id)
@@ -197,9 +223,11 @@ class APIStatusError(GigaClientError):
         message: what the server said, and where it helps one sentence on what to do.
         code: the error code of the body (the OAuth host sends one), or None.
         body: the decoded JSON of the answer, or its beginning as text.
-        headers: the answer's headers, without cookies.
+        content: the answer's body as bytes, or its beginning.
+        headers: the answer's headers, without cookies, under any spelling of their names.
         retry_after: seconds the server asked to wait, from ``Retry-After`` as a number or as a date; None when absent
             or unreadable.
+        url: the address that answered, without the query; None for an error inside an answer.
     """
 
     status_code: int
@@ -207,6 +235,7 @@ class APIStatusError(GigaClientError):
     body: Any
     headers: Mapping[str, str]
     retry_after: float | None
+    url: str | None = None
 
     def __init__(
         self,
@@ -218,13 +247,31 @@ class APIStatusError(GigaClientError):
         headers: Mapping[str, str] | None = None,
         request_id: str | None = None,
         retry_after: float | None = None,
+        content: bytes | None = None,
+        url: str | None = None,
     ) -> None:
         super().__init__(message, request_id=request_id)
         self.status_code = status_code
         self.code = code
         self.body = body
-        self.headers = dict(headers or {})
+        self.headers = Headers(headers)
         self.retry_after = retry_after
+        self.url = url
+        self._content = content
+
+    @property
+    def content(self) -> bytes:
+        if self._content is not None:
+            return self._content
+        # Of an error inside an answer, or one without its secrets: written anew.
+        body = self.body
+        if body is None:
+            return b""
+        if isinstance(body, str):
+            return body.encode("utf-8", "replace")
+        import json
+
+        return json.dumps(body, ensure_ascii=False, default=str).encode("utf-8", "replace")
 
     def __str__(self) -> str:
         return f"{self.status_code}: {super().__str__()}"

@@ -9,6 +9,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 from urllib.parse import urlsplit
 
@@ -105,8 +106,12 @@ class Reader:
         self._arguments = arguments
         self._prefix = prefix
         self._environment = os.environ if environment is None else environment
+        # True says no more than the default does (check certificates), and leaves the question whom to trust open.
         self._shadowed = {
-            name for group in groups if any(arguments.get(member) is not None for member in group) for name in group
+            name
+            for group in groups
+            if any(arguments.get(member) not in (None, True) for member in group)
+            for name in group
         }
 
     def __call__(self, name: str, parse: Callable[[Any], T], default: T) -> T:
@@ -327,12 +332,22 @@ def _sealed(headers: Any) -> dict[Any, Any]:
     }
 
 
+_VARIABLES: tuple[ContextVar[Any], ...] = (
+    authorization_cvar,
+    custom_headers_cvar,
+    *(variable for _, variable in _ID_HEADERS.values()),
+)
+_NO_OPTIONS = CallOptions()
+
+
 def call_options(given: dict[str, Any], default: Timeouts, session_id: str | None = None) -> CallOptions:
     """The options of one call: its own arguments over the context variables over the client's settings.
 
     Raises:
         ConfigError: a value cannot be sent or cannot work.
     """
+    if session_id is None and CALL_OPTIONS.isdisjoint(given) and all(variable.get() is None for variable in _VARIABLES):
+        return _NO_OPTIONS  # as most calls are
     _seal(given)
     headers: dict[str, Any] = {} if session_id is None else {"X-Session-ID": session_id}
     # Later ones win. No variable holds them before they are sealed.

@@ -85,7 +85,18 @@ class Patience:
     The methods that wait or arm belong to the thread that runs the call; :meth:`cancel` may be called from any.
     """
 
-    __slots__ = ("_clock", "_phase_ends", "_phase_kind", "_wake", "cancelled", "deadline_at", "ran_out", "timeouts")
+    __slots__ = (
+        "_bound",
+        "_clock",
+        "_phase_ends",
+        "_phase_kind",
+        "_silence",
+        "_wake",
+        "cancelled",
+        "deadline_at",
+        "ran_out",
+        "timeouts",
+    )
 
     def __init__(self, timeouts: Timeouts, clock: Callable[[], float] = time.monotonic) -> None:
         self.timeouts = timeouts
@@ -93,6 +104,9 @@ class Patience:
         self.deadline_at = clock() + timeouts.deadline
         self._phase_ends = math.inf
         self._phase_kind = "read"
+        # For the question that is asked before each read: the earlier of the two ends, and the longest silence.
+        self._bound = self.deadline_at
+        self._silence = timeouts.read
         self._wake: Callable[[], None] | None = None
         self.cancelled = False
         self.ran_out: str | None = None
@@ -101,7 +115,8 @@ class Patience:
     def begin(self, kind: str, seconds: float) -> None:
         """Start a phase that as a whole may last ``seconds``, however lively the peer is."""
         self._phase_kind = kind
-        self._phase_ends = self._clock() + seconds if seconds != math.inf else math.inf
+        self._phase_ends = ends_at = self._clock() + seconds
+        self._bound = ends_at if ends_at < self.deadline_at else self.deadline_at
 
     def begin_answer(self) -> None:
         """From the request's last byte to the answer's last header: one read timeout in all."""
@@ -124,13 +139,9 @@ class Patience:
         """
         if self.cancelled:
             raise Cancelled("closed")
-        now = self._clock()
-        silence = self.timeouts.read
-        limit = self._phase_ends - now
-        if silence < limit:
-            limit = silence
-        if self.deadline_at - now < limit:
-            limit = self.deadline_at - now
+        limit = self._bound - self._clock()
+        if limit > self._silence:
+            return self._silence
         if limit <= 0:
             raise self.exhausted()
         return limit

@@ -11,9 +11,11 @@ import hashlib
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
 from types import TracebackType
 from typing import Any, ClassVar, Generic, TypeVar
+
+import msgspec
+import msgspec.structs
 
 from gigaclient import options
 from gigaclient.core import SECRET_HEADERS, Call, CallOptions, Core, Stats
@@ -26,6 +28,7 @@ from gigaclient.secret import Secret
 from gigaclient.stream import ChatStream
 from gigaclient.tls import Trust
 from gigaclient.types import ChatCompletion
+from gigaclient.value import Value
 
 __all__ = [
     "COMMON_CHANGES",
@@ -41,14 +44,15 @@ __all__ = [
 _CONNECT_SECONDS, _READ_SECONDS = 10.0, 120.0
 
 
-@dataclass(frozen=True)
-class CommonSettings:
+class CommonSettings(Value, frozen=True, kw_only=True):
     """Settings that every provider has. They can be pickled unless they hold an object of the user's own."""
+
+    _hidden: ClassVar[frozenset[str]] = frozenset({"proxy", "session"})
 
     base_url: str
     model: str
-    trust: Trust = field(default_factory=Trust)
-    proxy: Secret | None = field(default=None, repr=False)
+    trust: Trust = msgspec.field(default_factory=Trust)
+    proxy: Secret | None = None
     connect_timeout: float = _CONNECT_SECONDS
     read_timeout: float = _READ_SECONDS
     event_timeout: float | None = None
@@ -57,7 +61,7 @@ class CommonSettings:
     retry_backoff_factor: float = 0.5
     retry_on_status_codes: tuple[int, ...] = DEFAULT_STATUS_CODES
     max_connections: int | None = None
-    session: Any = field(default=None, repr=False)
+    session: Any = None
 
     @property
     def timeouts(self) -> Timeouts:
@@ -73,7 +77,7 @@ class CommonSettings:
         for name, value in (("session", self.session), ("ssl_context", self.trust.ssl_context)):
             if value is not None:
                 raise ConfigError(f"a client with {name}= cannot be pickled or copied: the {name} cannot travel")
-        return _rebuild, (type(self), {f.name: getattr(self, f.name) for f in fields(self)})
+        return _rebuild, (type(self), {name: getattr(self, name) for name in self.__struct_fields__})
 
 
 def _rebuild(cls: type[CommonSettings], values: dict[str, Any]) -> CommonSettings:
@@ -214,7 +218,7 @@ class Provider(abc.ABC, Generic[SettingsT]):
         if "timeout" in changed:
             changed["connect_timeout"], changed["read_timeout"] = changed.pop("timeout")
         copy = object.__new__(type(self))
-        copy._settings = replace(self._settings, **changed)
+        copy._settings = msgspec.structs.replace(self._settings, **changed)
         copy._core = self._core.with_policy(copy._settings.retry, copy._settings.timeouts)
         copy._owner = False
         copy._closed = False

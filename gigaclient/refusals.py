@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import email.utils
-import html
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -29,10 +28,78 @@ _CLOCKS_AGREE_SECONDS = 5.0
 _ADVICE = {
     401: "the access token or key was not accepted: check credentials and scope",
     402: "the token package of this model is used up: buy one, or choose another model; get_balance() shows the rest",
-    404: "get_models() lists what this key may use",
+    403: "this plan or project may not do that: get_balance() is for prepaid packages, batches and check_ai() for "
+    "postpaid contracts, and v2 addresses serve chat alone",
     413: "shorten the prompt or the files; tokens_count() measures them",
     429: "too many requests or parallel streams for this plan: set max_connections, or try again later",
 }
+
+# What the API is known to say, and what to do about it: a status, a pattern for its words in lower case, the advice.
+# The first that fits counts.
+_ADVICE_BY_WORDS: tuple[tuple[int, str, str], ...] = (
+    (
+        400,
+        "invalid json syntax",
+        "the API says so for any field that is not of the shape it wants, too: check names, types and roles",
+    ),
+    (
+        400,
+        "in response_format",
+        'response_format takes {"type": "json_schema", "schema": {…}} and no other type but "text"',
+    ),
+    (400, "empty schema", "give response_format a schema with at least one property"),
+    (400, "invalid model version", "leave out what follows the colon in the model's name; get_model() shows the build"),
+    (
+        400,
+        "invalid function result",
+        "the content of a function message is a JSON object written as a string: pass a dict, and it is written so",
+    ),
+    (401, "token has expired", "pass credentials= and the client gets new tokens by itself"),
+    (404, "no such model", "get_models() lists what this key may use"),
+    (404, "batch task not found", "get_batches() lists the batches of this key"),
+    (
+        404,
+        "unknown tool",
+        "tools are functions, web_search, code_interpreter, image_generate, url_content_extraction and "
+        "model_3d_generate, and not every model has each",
+    ),
+    (404, r"\bfile", "get_files() lists the files of this key; one made under an X-Client-ID needs client_id= again"),
+    (404, "not found", "there is nothing at that address: check base_url, and the id if there is one in the call"),
+    (
+        422,
+        "repetition_penalty must be",
+        "1.0 changes nothing, more repeats less; leave it out for the default",
+    ),
+    (422, "must be in range", "choose a value in that range, or leave the field out for the default"),
+    (
+        422,
+        "system message must be the first",
+        "put all instructions into one system message, and that at the start of messages",
+    ),
+    (
+        422,
+        "function call must have a result",
+        'append a message with role "function", the function\'s name and its result after the message that calls it',
+    ),
+    (
+        422,
+        "function result must have",
+        "append the model's message with its function_call, unchanged, before the function's result",
+    ),
+    (422, "invalid function names", "rename the function; letters, digits and underscores are safe everywhere"),
+    (
+        422,
+        "does not support functions",
+        "choose another model, GigaChat-2 for one; get_models() lists them",
+    ),
+    (422, "is not in functions", 'function_call names a function that functions does not list: add it, or pass "auto"'),
+    (
+        422,
+        "is unavailable",
+        "this model or plan has no such tool: leave it out of tools, or choose another model",
+    ),
+    (422, "context", "the files and messages together are longer than the model reads: shorten or split them"),
+)
 
 
 def status_error(
@@ -62,6 +129,7 @@ def status_error(
         status_code=status,
         code=code,
         body=decoded,
+        content=body,
         headers=headers,
         request_id=request_id,
         retry_after=parse_retry_after(headers.get("retry-after"), _server_now(headers, now)),
@@ -121,9 +189,12 @@ def _said(decoded: Any) -> tuple[str, int | str | None]:
 
 def _title(body: bytes) -> str:
     found = _TITLE.search(body[:_TITLE_WITHIN_BYTES].decode("utf-8", "replace"))
-    title = " ".join(html.unescape(found[1]).split())[:200] if found else ""
-    if title:
-        return f"a page of HTML titled {title!r}"
+    if found:
+        import html  # with a table of two thousand characters, and most answers are no pages
+
+        title = " ".join(html.unescape(found[1]).split())[:200]
+        if title:
+            return f"a page of HTML titled {title!r}"
     text = excerpt(body).strip()
     if text.startswith("<"):
         return "a page of HTML"
@@ -149,6 +220,8 @@ def _advice(status: int, said: str, headers: Mapping[str, str]) -> str:
         return "the gateway answers so when User-Agent is missing or blank: do not override it"
     if status == 403 and "html" in headers.get("content-type", ""):
         return "this page comes from a gateway, not from the API: check base_url and the proxy"
-    if status == 400 and "invalid JSON syntax" in said:
-        return "the API says so for any field that is not of the shape it wants, too: check names, types and roles"
+    lowered = said.lower()
+    for number, words, advice in _ADVICE_BY_WORDS:
+        if number == status and re.search(words, lowered):
+            return advice
     return _ADVICE.get(status, "")

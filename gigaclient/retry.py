@@ -6,9 +6,9 @@ import datetime
 import email.utils
 import enum
 import math
-from dataclasses import dataclass
 
 from gigaclient.errors import APIConnectionError, APIStatusError, APITimeoutError, GigaClientError, TLSError
+from gigaclient.value import Value
 
 __all__ = ["DEFAULT_STATUS_CODES", "Repeat", "RetryPolicy", "parse_retry_after"]
 
@@ -31,8 +31,7 @@ class Repeat(enum.Enum):
     """Something would exist twice (an upload): repeated only when turned away by the server or surely not sent."""
 
 
-@dataclass(frozen=True)
-class RetryPolicy:
+class RetryPolicy(Value, frozen=True):
     """How often and how fast to try again.
 
     Attributes:

@@ -240,18 +240,19 @@ def _read(
     patience = reply.patience
     decoder = sse.Decoder()
     blocks = reply.blocks()
+    feed, interpret, add = decoder.feed, interpreter.interpret, assembler.add  # looked up once, not for each event
     patience.begin_event()
     for block in blocks:
         brought = False
-        for event in decoder.feed(block):
-            chunk = interpreter.interpret(event)
+        for event in feed(block):
+            chunk = interpret(event)
             if chunk is None:
                 continue
             if isinstance(chunk, End):
                 reply.drain(blocks)
                 interpreter.check_end(assembler, marked=True)
                 return
-            assembler.add(chunk)
+            add(chunk)
             brought = True
             yield chunk
         if decoder.overflow is not None:

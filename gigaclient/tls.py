@@ -13,12 +13,12 @@ import os
 import re
 import ssl
 import sys
-from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
+from typing import ClassVar
 
 from gigaclient.errors import ConfigError
 from gigaclient.secret import Secret
+from gigaclient.value import Value
 
 __all__ = [
     "ROOT_FILE",
@@ -40,6 +40,8 @@ _PEM_BLOCK = re.compile(
 
 def shipped_root() -> str:
     """The Russian Trusted Root CA that ships with the package, as PEM text."""
+    from importlib import resources  # brings tempfile and a dozen more; whoever names a bundle needs none of it
+
     try:
         return resources.files("gigaclient.certs").joinpath(ROOT_FILE).read_text("ascii")
     except ModuleNotFoundError:
@@ -267,8 +269,7 @@ def _der_item(data: bytes, position: int) -> tuple[int, bytes, int]:
 # -- the choice as a value --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Trust:
+class Trust(Value, frozen=True):
     """Whom a client believes, and how it proves who it is: a value, from which contexts are made. It can be pickled.
 
     Attributes:
@@ -279,13 +280,15 @@ class Trust:
         ssl_context: for ``"context"``.
     """
 
+    _hidden: ClassVar[frozenset[str]] = frozenset({"authorities", "key_file_password", "ssl_context"})
+
     kind: str = "pinned"
-    authorities: str | None = field(default=None, repr=False)
+    authorities: str | None = None
     source: str | None = None
     cert_file: str | None = None
     key_file: str | None = None
-    key_file_password: Secret | None = field(default=None, repr=False)
-    ssl_context: ssl.SSLContext | None = field(default=None, repr=False)
+    key_file_password: Secret | None = None
+    ssl_context: ssl.SSLContext | None = None
 
     def make_context(self) -> ssl.SSLContext:
         """The TLS context that does what this says.

@@ -12,12 +12,13 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import ClassVar
 
 from gigaclient import forks
 from gigaclient.errors import APITimeoutError, GigaClientError
 from gigaclient.patience import Latch, Patience, Timeouts
 from gigaclient.secret import Secret
+from gigaclient.value import Value
 
 __all__ = ["MARGIN_SECONDS", "Credential", "TokenCache"]
 
@@ -29,8 +30,7 @@ _LOOK_AGAIN_SECONDS = 1.0
 _log = logging.getLogger("gigaclient")
 
 
-@dataclass(frozen=True, eq=False)
-class Credential:
+class Credential(Value, frozen=True, eq=False):
     """What a server lent us, in one piece: no thread can see the token of one login with the expiry of another.
 
     Attributes:
@@ -43,8 +43,10 @@ class Credential:
         borrowed: it comes from a cache that other processes fill, so it may have been refused already unnoticed.
     """
 
-    value: Secret = field(repr=False)
-    cookies: Secret | None = field(default=None, repr=False)
+    _hidden: ClassVar[frozenset[str]] = frozenset({"cookies", "value"})
+
+    value: Secret
+    cookies: Secret | None = None
     good_until: float = math.inf
     margin: float = MARGIN_SECONDS
     expires_at_ms: int = 0

@@ -5,7 +5,8 @@ client certificate, which all answer one question and must not contradict each o
 from __future__ import annotations
 
 import ssl
-from dataclasses import replace
+
+import msgspec.structs
 
 from gigaclient import options
 from gigaclient.errors import ConfigError
@@ -62,7 +63,7 @@ def read_trust(
     if trust is not None and bundle is not None:
         raise ConfigError("trust and ca_bundle_file both say whom to believe: pass one of them")
     trusted = _authorities(trust if bundle is None else bundle, shipped_root) if verify else Trust(kind="insecure")
-    return replace(trusted, cert_file=cert_file, key_file=key_file, key_file_password=password)
+    return msgspec.structs.replace(trusted, cert_file=cert_file, key_file=key_file, key_file_password=password)
 
 
 def _authorities(trust: str | None, shipped_root: bool) -> Trust:

@@ -22,6 +22,7 @@ from gigaclient.errors import (
     GigaClientError,
     InvalidResponseError,
     LengthFinishReasonError,
+    ModelNotSpecifiedError,
     NotFoundError,
     PaymentRequiredError,
     RateLimitError,
@@ -29,6 +30,7 @@ from gigaclient.errors import (
     ServerError,
     StreamInterruptedError,
     TLSError,
+    TooManyStepsError,
     UnprocessableEntityError,
 )
 from gigaclient.types import ChatCompletion, Choice, Message
@@ -36,12 +38,14 @@ from gigaclient.types import ChatCompletion, Choice, Message
 TREE: dict[type[Exception], tuple[type[BaseException], ...]] = {
     GigaClientError: (Exception,),
     ConfigError: (GigaClientError, ValueError),
+    ModelNotSpecifiedError: (ConfigError,),
     APIConnectionError: (GigaClientError,),
     TLSError: (APIConnectionError,),
     APITimeoutError: (APIConnectionError, TimeoutError),
     StreamInterruptedError: (GigaClientError,),
     InvalidResponseError: (GigaClientError, RuntimeError),
     LengthFinishReasonError: (GigaClientError,),
+    TooManyStepsError: (GigaClientError,),
     APIStatusError: (GigaClientError,),
     BadRequestError: (APIStatusError,),
     AuthenticationError: (APIStatusError,),
@@ -61,12 +65,14 @@ ANSWER = ChatCompletion(choices=[Choice(message=Message(role="assistant", conten
 SAMPLES: list[GigaClientError] = [
     GigaClientError("plain", request_id="r-1"),
     ConfigError("pass a key"),
+    ModelNotSpecifiedError("name a model"),
     APIConnectionError("refused", sent=False),
     TLSError("not believed", host="api.example", issuer="CN=Somebody"),
     APITimeoutError("too slow", deadline="event", sent=True, request_id="r-1"),
     StreamInterruptedError("cut", request_id="r-1"),
     InvalidResponseError("a page", request_id="r-1", status_code=200, body="<html>", headers={"server": "nginx"}),
     LengthFinishReasonError("too long", completion=ANSWER),
+    TooManyStepsError("too many", completion=ANSWER),
     *(
         kind(
             "no",
@@ -76,6 +82,8 @@ SAMPLES: list[GigaClientError] = [
             headers={"x-request-id": "r-1"},
             request_id="r-1",
             retry_after=2.5,
+            content=b'{"status": 1}',
+            url="https://api.giga.chat/v1/models",
         )
         for kind, status in (
             (APIStatusError, 418),
@@ -201,6 +209,27 @@ def test_the_headers_of_an_error_are_its_own() -> None:
     error = APIStatusError("x", status_code=400, headers=mine)
     mine["c"] = "d"
     assert error.headers == {"a": "b"}
+
+
+def test_a_header_is_found_under_any_spelling_of_its_name() -> None:
+    error = APIStatusError("x", status_code=429, headers={"Retry-After": "5", "x-request-id": "r-1"})
+    invalid = InvalidResponseError("x", headers={"Server": "nginx"})
+    for headers, name, value in ((error.headers, "retry-after", "5"), (invalid.headers, "server", "nginx")):
+        assert headers[name] == headers[name.upper()] == headers.get(name.title()) == value
+        assert name.title() in headers
+        assert headers.get("absent") is None
+        assert headers.get("absent", "?") == "?"
+        assert 5 not in headers
+    assert dict(error.headers) == {"retry-after": "5", "x-request-id": "r-1"}
+    assert copy.copy(error).headers["Retry-After"] == "5"
+
+
+def test_the_content_of_an_error_is_what_came_or_else_its_body_written_anew() -> None:
+    assert APIStatusError("x", status_code=400, content=b"<html>", body="<html>").content == b"<html>"
+    assert APIStatusError("x", status_code=400, body={"message": "нет"}).content == '{"message": "нет"}'.encode()
+    assert APIStatusError("x", status_code=400, body="нет").content == "нет".encode()
+    assert APIStatusError("x", status_code=400).content == b""
+    assert APIStatusError("x", status_code=400).url is None
 
 
 def test_an_answer_cut_by_length_has_its_text() -> None:

@@ -122,12 +122,85 @@ def test_an_error_says_what_to_do_where_that_is_known(
     assert "secret" not in error.message
 
 
+JSON_SYNTAX = "Your request contains invalid JSON syntax."
+NAMES = (
+    "Invalid params: Invalid function names. Only Latin letters (A-Z or a-z), underscore (_), hyphen (-), dot (.) and "
+    "digits (not leading) are allowed.: [1st]"
+)
+RESULT = "every assistant function result must have an assistant function call in history"
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "advice"),
+    [
+        (400, JSON_SYNTAX, "check names, types and roles"),
+        (400, 'Unknown type "json" in response_format', '{"type": "json_schema", "schema": {…}}'),
+        (400, "Empty schema with json format type is not supported", "a schema with at least one property"),
+        (400, "Invalid model version", "leave out what follows the colon"),
+        (400, "invalid function result for function tide json string high", "pass a dict, and it is written so"),
+        (401, "Unauthorized", "check credentials and scope"),
+        (401, "Token has expired", "pass credentials="),
+        (402, "Payment Required", "buy one, or choose another model"),
+        (403, "Permission denied", "get_balance() is for prepaid packages"),
+        (403, "Unauthorized", "User-Agent"),
+        (404, "No such model", "get_models() lists"),
+        (404, "Batch task not found", "get_batches() lists"),
+        (404, "Unknown tool 7d1c", "web_search"),
+        (404, "No such file", "client_id="),
+        (404, "Not Found", "check base_url"),
+        (413, "Payload too large", "tokens_count() measures"),
+        (422, "Invalid params: repetition_penalty must be in range (0, +inf)", "1.0 changes nothing"),
+        (422, "Invalid params: temperature must be in range (0, +inf)", "choose a value in that range"),
+        (422, "Invalid params: system message must be the first message", "into one system message"),
+        (
+            422,
+            "Invalid params: every assistant function call must have a result in history",
+            'append a message with role "function"',
+        ),
+        (422, f"Invalid params: {RESULT}", "append the model's message with its function_call"),
+        (422, NAMES, "rename the function"),
+        (422, "Invalid params: Requested model does not support functions", "choose another model, GigaChat-2"),
+        (422, "Invalid params: function tide is not in functions", 'or pass "auto"'),
+        (422, "Invalid params: Tool code_interpreter is unavailable", "leave it out of tools"),
+        (422, "Invalid params: file text is longer than the context of the model", "shorten or split them"),
+        (429, "Too many requests", "max_connections"),
+        (429, "TOO MANY REQUESTS", "max_connections"),
+    ],
+)
+def test_everything_that_the_api_is_known_to_say_gets_one_sentence_on_what_to_do(
+    status: int, said: str, advice: str
+) -> None:
+    error = refused(status, {"status": status, "message": said})
+    assert error.message.startswith(f"{said} - ")
+    assert advice in error.message
+    assert "\n" not in error.message
+    assert len(error.message) - len(said) < 200
+    in_a_stream = error_in({"status": status, "message": said}, request_id=None)
+    assert in_a_stream is not None
+    assert in_a_stream.message == error.message
+
+
 @pytest.mark.parametrize(
     ("status", "said"),
-    [(403, "Permission denied"), (400, "Empty schema"), (500, "Internal Server Error"), (422, "Invalid params")],
+    [
+        (404, "Your profile is gone"),
+        (400, "Some new text"),
+        (500, "Internal Server Error"),
+        (422, "Invalid params"),
+        (400, "No such model"),
+    ],
 )
 def test_an_error_says_no_more_than_the_server_where_nothing_is_known(status: int, said: str) -> None:
     assert refused(status, {"status": status, "message": said}).message == said
+
+
+def test_the_body_is_kept_as_bytes_too() -> None:
+    body = '{"status": 404,  "message": "нет"}'.encode()
+    assert refused(404, body).content == body
+    assert refused(502, b"").content == b""
+    found = error_in({"status": 404, "message": "нет"}, request_id=None)
+    assert found is not None
+    assert json.loads(found.content) == {"status": 404, "message": "нет"}
 
 
 @pytest.mark.parametrize(

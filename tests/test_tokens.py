@@ -7,6 +7,8 @@ import threading
 import time
 from typing import Any
 
+import msgspec
+import msgspec.structs
 import pytest
 from support.token_tools import LONG, Clock, Crowd, Source, credential, in_child, patient, together, until, value_of
 
@@ -473,7 +475,7 @@ def test_a_credential_shows_no_secret() -> None:
     from gigaclient.secret import Secret
 
     held = Credential(Secret("the-token"), cookies=Secret("the-cookie"))
-    assert "the-" not in repr(held) + str(held) + repr(vars(held))
+    assert "the-" not in repr(held) + str(held) + repr(msgspec.structs.asdict(held)) + repr(held.__rich_repr__())
 
 
 def test_a_fork_in_the_midst_of_a_fetch_leaves_the_child_free_and_the_token_in_place(

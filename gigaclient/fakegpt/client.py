@@ -7,11 +7,12 @@ import hashlib
 import logging
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import msgspec
+import msgspec.structs
 
+from gigaclient import transport
 from gigaclient.core import Answered, Call, CallOptions, Core
 from gigaclient.errors import APIConnectionError
 from gigaclient.fakegpt.conversation import SECRETS, WIRE_MODEL, conversation
@@ -29,7 +30,7 @@ from gigaclient.secret import Secret
 from gigaclient.shared import SharedClients
 from gigaclient.stream import ChatStream
 from gigaclient.tokens import Credential, TokenCache
-from gigaclient.transport import Reply, Session, Transport, origin_of
+from gigaclient.transport import origin_of
 from gigaclient.types import ChatCompletion
 
 __all__ = ["FakeGpt"]
@@ -132,7 +133,7 @@ class FakeGpt(Provider[Settings]):
         retry_backoff_factor: float | None = None,
         retry_on_status_codes: Sequence[int] | None = None,
         max_connections: int | None = None,
-        session: Session | None = None,
+        session: transport.Session | None = None,
         headers: Mapping[str, str | None] | None = None,
         plain_authorization: bool | None = None,
         model: str | None = None,
@@ -144,9 +145,9 @@ class FakeGpt(Provider[Settings]):
 
     def _make_core(self, settings: Settings) -> Core:
         origins = (origin_of(settings.base_url),)
-        transport = Transport(settings.trust, origins, proxy=settings.proxy, session=settings.session)
+        wire = transport.Transport(settings.trust, origins, proxy=settings.proxy, session=settings.session)
         login = Core(
-            transport=transport,
+            transport=wire,
             base_url=settings.base_url,
             tokens=None,
             authorize=lambda credential: {},
@@ -161,7 +162,7 @@ class FakeGpt(Provider[Settings]):
         else:
             tokens = TokenCache(login_source(login, settings.cookies), timeouts=settings.timeouts)
         return Core(
-            transport=transport,
+            transport=wire,
             base_url=settings.base_url,
             tokens=tokens,
             authorize=_both_headers if settings.plain_authorization else _x_authorization,
@@ -288,7 +289,7 @@ class FakeGpt(Provider[Settings]):
             headers = {"X-Authorization": token, **call_settings.headers}
             if self._settings.cookies is not None:
                 headers.setdefault("Cookie", self._settings.cookies)
-            call_settings = replace(call_settings, headers=headers)
+            call_settings = msgspec.structs.replace(call_settings, headers=headers)
         request = conversation(messages, options, model=self._settings.model)
         if request.ignored:
             _log.debug("FakeGpt has no such setting, not sent: %s", ", ".join(request.ignored))
@@ -324,7 +325,7 @@ class FakeGpt(Provider[Settings]):
             return ChatStream(reply, events, request_id=request_id), events, reply.headers
         raise failure
 
-    def _raise_instead(self, reply: Reply, request_id: str) -> None:
+    def _raise_instead(self, reply: transport.Reply, request_id: str) -> None:
         """Under a good status there is a page or an error: say which."""
         page = Answered(reply.read_some(_MAX_PAGE_BYTES), reply.status, reply.headers, request_id)
         try:
@@ -353,7 +354,7 @@ def _both_headers(credential: Credential) -> dict[str, str]:
     return {"Authorization": headers["X-Authorization"], **headers}
 
 
-def _is_refused(reply: Reply) -> bool:
+def _is_refused(reply: transport.Reply) -> bool:
     # A bot filter's page is not about the login, and another one would not get past it either.
     return reply.status in (401, 403) and reply.media_type != "text/html" and "cf-mitigated" not in reply.headers
 

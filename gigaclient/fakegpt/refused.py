@@ -110,6 +110,7 @@ def explained(error: APIStatusError, place: str = "", secrets: Iterable[Secret] 
         headers=masked(dict(error.headers), hidden),
         request_id=error.request_id,
         retry_after=error.retry_after,
+        url=error.url,
     )
     failure.attempts = error.attempts
     return failure

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from gigaclient import options
 from gigaclient.core import checked_headers
@@ -23,16 +22,17 @@ PUBLIC_URL = "https://chat-shared2.zhile.io"
 _CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/117.0.0.0 Safari/537.36"
 
 
-@dataclass(frozen=True)
-class Settings(CommonSettings):
+class Settings(CommonSettings, frozen=True, kw_only=True):
     """Everything a client is made from. It can be pickled unless it holds an object of the user's own."""
+
+    _hidden: ClassVar[frozenset[str]] = CommonSettings._hidden | {"access_token", "cookies", "headers"}
 
     base_url: str = PUBLIC_URL
     model: str = WIRE_MODEL
-    access_token: Secret | None = field(default=None, repr=False)
+    access_token: Secret | None = None
     plain_authorization: bool = False
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    cookies: Secret | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = {}
+    cookies: Secret | None = None
 
     @property
     def origin_of_trust(self) -> str:

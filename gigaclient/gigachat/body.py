@@ -11,8 +11,10 @@ from typing import Any
 import msgspec
 
 from gigaclient.asked import as_messages, as_request, encode, fields_of
-from gigaclient.errors import ConfigError
+from gigaclient.errors import ConfigError, ModelNotSpecifiedError
 from gigaclient.options import CALL_OPTIONS
+from gigaclient.types import Function
+from gigaclient.types.chat import as_schema
 
 __all__ = ["chat_body"]
 
@@ -32,8 +34,13 @@ def chat_body(messages: Any, options: Mapping[str, Any], defaults: Mapping[str, 
         ConfigError: it cannot be a request; the message says what to change.
     """
     given = {name: value for name, value in options.items() if value is not None and name not in CALL_OPTIONS}
-    body = {**as_request(messages, given.pop("additional_fields", None)), **given}
-    body["messages"] = as_messages(body["messages"])
+    body: dict[str, Any]
+    if messages.__class__ is str and not given:
+        # A prompt and nothing else, as in most scripts: there is nothing to look for in it.
+        body = {"messages": [{"role": "user", "content": messages}]}
+    else:
+        body = {**as_request(messages, given.pop("additional_fields", None)), **given}
+        body["messages"] = as_messages(body["messages"])
     for name, value in defaults.items():
         if value is not None and name not in body and not (name == "model" and _has_no_model(body)):
             body[name] = value
@@ -44,7 +51,24 @@ def chat_body(messages: Any, options: Mapping[str, Any], defaults: Mapping[str, 
         body["stream"] = True
     if "response_format" in body:
         body["response_format"] = _response_format(body["response_format"])
+    if "functions" in body:
+        body["functions"] = _functions(body["functions"])
+    model = body.get("model")
+    if isinstance(model, str) and not model.strip():
+        raise ModelNotSpecifiedError(
+            "model is empty: name one (get_models() lists them), or leave it out for the client's own"
+        )
     return encode(body)
+
+
+def _functions(values: Any) -> Any:
+    # What pydantic makes of a model has the function's name as its title.
+    if not isinstance(values, (list, tuple)):
+        return values
+    return [
+        Function._prepared(dict(value)) if isinstance(value, Mapping) and "name" not in value else value
+        for value in values
+    ]
 
 
 def _has_no_model(body: Mapping[str, Any]) -> bool:
@@ -60,8 +84,15 @@ def _has_no_model(body: Mapping[str, Any]) -> bool:
 def _response_format(value: Any) -> Any:
     if isinstance(value, msgspec.Struct):
         value = fields_of(value)
+    if isinstance(value, type):
+        raise ConfigError(
+            f"response_format is a class: giga.chat_parse(messages, response_format={value.__name__}) asks for one "
+            "and returns it"
+        )
     if not isinstance(value, Mapping):
         return value
+    if "schema" in value:
+        value = {**value, "schema": as_schema(value["schema"])}
     kind = value.get("type")
     if kind in ("json_object", "json", "xml"):
         raise ConfigError(

@@ -23,6 +23,7 @@ __all__ = ["ChunkInterpreter", "ChunkReader", "check_whole", "reports_something_
 ChunkT = TypeVar("ChunkT", bound=Answer)
 
 _decoder = msgspec.json.Decoder(ChatCompletionChunk)
+_decode = _decoder.decode
 
 
 class ChunkReader(Generic[ChunkT]):
@@ -94,13 +95,27 @@ class ChunkInterpreter:
 
     def __init__(self, request_id: str | None) -> None:
         self._reader = ChunkReader(_decoder, request_id)
+        self._request_id = request_id
 
     def interpret(self, event: Event) -> ChatCompletionChunk | End | None:
-        chunk = self._reader.read(event.data)
-        if chunk is None or isinstance(chunk, End) or chunk.choices:
-            return chunk
-        if event.event == "error" or reports_something_else(chunk.raw):
-            raise self._reader.refusal(event.data)
+        data = event.data
+        chunk: ChatCompletionChunk | End | None
+        try:
+            # What the reader does for a chunk as the API promises it, without the way there: once for each event.
+            chunk = _decode(data)
+        except JSON_ERRORS:
+            chunk = None
+        if chunk is not None:
+            attributes = chunk.__dict__
+            attributes["_raw"] = data
+            attributes["_request_id"] = self._request_id
+        else:
+            # Not in the handler above: an error of ours would drag the decoder's along.
+            chunk = self._reader.read(data)
+            if chunk is None or isinstance(chunk, End):
+                return chunk
+        if not chunk.choices and (event.event == "error" or reports_something_else(chunk.raw)):
+            raise self._reader.refusal(data)
         return chunk
 
     def check_end(self, so_far: Assembler, *, marked: bool) -> None:

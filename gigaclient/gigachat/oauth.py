@@ -138,6 +138,7 @@ def _refused(error: APIStatusError, key: str) -> APIStatusError:
         headers=error.headers,
         request_id=error.request_id,
         retry_after=error.retry_after,
+        url=error.url,
     )
     refusal.attempts = error.attempts
     return refusal

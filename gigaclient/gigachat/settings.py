@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from gigaclient import options
 from gigaclient.errors import ConfigError
@@ -13,7 +12,6 @@ from gigaclient.gigachat.oauth import check_pair
 from gigaclient.options import Reader
 from gigaclient.provider import CommonSettings, read_common
 from gigaclient.secret import Secret
-from gigaclient.token_cache import token_cache_setting
 from gigaclient.trusting import CLIENT_CERTIFICATE, WHOM_TO_TRUST, read_trust
 
 __all__ = ["Settings", "read_settings"]
@@ -23,23 +21,29 @@ DEFAULT_AUTH_URL = "https://ngw.devices.sberbank.ru:9443/api/v2/oauth"
 DEFAULT_SCOPE = "GIGACHAT_API_PERS"
 DEFAULT_MODEL = "GigaChat-2"
 
+_CHAT = "/chat/completions"
+
 _WHO_WE_ARE = frozenset({"credentials", "access_token", "user", "password"})
 
 
-@dataclass(frozen=True)
-class Settings(CommonSettings):
+class Settings(CommonSettings, frozen=True, kw_only=True):
     """Everything a client is made from. It can be pickled unless it holds an object of the user's own."""
 
+    _hidden: ClassVar[frozenset[str]] = CommonSettings._hidden | {
+        *("access_token", "credentials", "password", "token_cache", "user")
+    }
+
     auth_url: str = DEFAULT_AUTH_URL
-    credentials: Secret | None = field(default=None, repr=False)
+    v2_url: str | None = None
+    credentials: Secret | None = None
     scope: str = DEFAULT_SCOPE
-    access_token: Secret | None = field(default=None, repr=False)
-    user: str | None = field(default=None, repr=False)
-    password: Secret | None = field(default=None, repr=False)
+    access_token: Secret | None = None
+    user: str | None = None
+    password: Secret | None = None
     profanity_check: bool | None = None
     flags: tuple[str, ...] | None = None
     session_id: str | None = None
-    token_cache: Any = field(default=None, repr=False)
+    token_cache: Any = None
 
     @property
     def body_defaults(self) -> dict[str, Any]:
@@ -49,6 +53,15 @@ class Settings(CommonSettings):
             "profanity_check": self.profanity_check,
             "flags": None if self.flags is None else list(self.flags),
         }
+
+    @property
+    def chat_v2_url(self) -> str:
+        """Where chat of API v2 is: ``v2_url``, or beside the API that ``base_url`` names."""
+        if self.v2_url is not None:
+            return self.v2_url + _CHAT
+        before, _, last = self.base_url.rpartition("/")
+        is_versioned = last[:1] == "v" and last[1:].isdecimal() and not before.endswith("/")
+        return (f"{before}/v2" if is_versioned else self.base_url) + _CHAT
 
     @property
     def origin_of_trust(self) -> str:
@@ -84,19 +97,33 @@ def read_settings(arguments: Mapping[str, Any]) -> Settings:
         model=read("model", options.text, DEFAULT_MODEL),
         base_url=read("base_url", _api_url, DEFAULT_BASE_URL),
         auth_url=read("auth_url", options.base_url, DEFAULT_AUTH_URL),
+        v2_url=read("v2_url", _v2_url, None),
         trust=read_trust(read, arguments.get("ssl_context"), shipped_root=True, client_certificate=True),
         profanity_check=read("profanity_check", options.flag, None),
         flags=None if flags is None else tuple(flags),
         session_id=session_id,
-        token_cache=read("token_cache", token_cache_setting, None),
+        token_cache=read("token_cache", _token_cache, None),
         **read_common(read, arguments.get("session")),
     )
+
+
+def _token_cache(value: Any) -> Any:
+    from gigaclient.token_cache import token_cache_setting  # few programs share tokens
+
+    return token_cache_setting(value)
 
 
 def _api_url(value: Any) -> str:
     url = options.base_url(value)
     if "/oauth" in url:
         raise ConfigError(f"is the address that gives tokens; the API is at {DEFAULT_BASE_URL}, and this is auth_url")
-    if url.endswith("/chat/completions"):
+    if url.endswith(_CHAT):
         raise ConfigError("ends before the endpoint: leave /chat/completions out")
     return url
+
+
+def _v2_url(value: Any) -> str:
+    url = options.base_url(value)
+    if "/oauth" in url:
+        raise ConfigError("is the address that gives tokens; chat of API v2 is at https://api.giga.chat/v2")
+    return url.removesuffix(_CHAT)

@@ -1,10 +1,35 @@
-"""The wire: sockets, connections, the session. Nothing outside this package imports requests or urllib3."""
+"""The wire: sockets, connections, the session. Nothing outside this package imports requests or urllib3.
+
+They are loaded when the first client is made, and not by ``import gigaclient``: they take longer to import than all the
+rest, and not every program that imports a library calls it.
+"""
 
 from __future__ import annotations
 
-from requests import Session
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from gigaclient.transport.client import Outgoing, Reply, Transport, origin_of
-from gigaclient.transport.failures import timed_out
+from gigaclient.transport.outgoing import Outgoing, origin_of
+
+if TYPE_CHECKING:
+    from requests import Session
+
+    from gigaclient.transport.client import Reply, Transport
+    from gigaclient.transport.failures import timed_out
 
 __all__ = ["Outgoing", "Reply", "Session", "Transport", "origin_of", "timed_out"]
+
+_LATER = {
+    "Reply": "gigaclient.transport.client",
+    "Session": "requests",
+    "Transport": "gigaclient.transport.client",
+    "timed_out": "gigaclient.transport.failures",
+}
+
+
+def __getattr__(name: str) -> Any:
+    room = _LATER.get(name)
+    if room is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(room), name)
+    return value

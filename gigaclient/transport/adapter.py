@@ -14,21 +14,53 @@ from urllib.parse import urlsplit
 
 from requests import Response
 from requests.adapters import HTTPAdapter
+from requests.cookies import RequestsCookieJar, extract_cookies_to_jar
+from requests.utils import get_encoding_from_headers
+from urllib3 import HTTPResponse
 from urllib3.poolmanager import PoolManager, ProxyManager
 
 from gigaclient.errors import ConfigError
 from gigaclient.tls import Trust, insecure_context, system_context
+from gigaclient.transport.head import Headers
 from gigaclient.transport.wire import POOL_CLASSES, current_exchange
 
 __all__ = ["TrustAdapter"]
 
 
+# What every new response has. Two of them take requests longer than the rest, and nobody here asks for them.
+_NEW = {name: value for name, value in vars(Response()).items() if name not in ("cookies", "encoding")}
+
+
 class _FinalResponse(Response):
-    """An answer that leads nowhere else.
+    """An answer that leads nowhere else. Its cookies and its encoding are found when somebody asks for them.
 
     For a redirect that it is told not to follow, ``Session.send`` still prepares the next request: it reads the whole
     body, however long, takes the address apart and looks into ``.netrc``.
     """
+
+    def __init__(self, adapter: HTTPAdapter, request: Any, raw: HTTPResponse) -> None:
+        self.__dict__.update(
+            _NEW,
+            status_code=raw.status,
+            headers=Headers(raw.headers.itermerged()),
+            raw=raw,
+            reason=raw.reason,
+            url=request.url,
+            history=[],
+            request=request,
+            connection=adapter,
+        )
+
+    def __getattr__(self, name: str) -> Any:  # for what is not there yet
+        if name == "cookies":
+            self.cookies = RequestsCookieJar()
+            if "set-cookie" in self.headers:
+                extract_cookies_to_jar(self.cookies, self.request, self.raw)
+            return self.cookies
+        if name == "encoding":
+            self.encoding = get_encoding_from_headers(self.headers)
+            return self.encoding
+        raise AttributeError(name)
 
     @property
     def is_redirect(self) -> bool:
@@ -118,10 +150,9 @@ class TrustAdapter(HTTPAdapter):
         return {"scheme": parts.scheme, "host": parts.hostname, "port": parts.port}, {}
 
     def build_response(self, req: Any, resp: Any) -> Response:
-        response = super().build_response(req, resp)
-        if current_exchange() is not None:
-            response.__class__ = _FinalResponse
-        return response
+        if current_exchange() is None or not isinstance(resp, HTTPResponse):
+            return super().build_response(req, resp)
+        return _FinalResponse(self, req, resp)
 
     def send(
         self,

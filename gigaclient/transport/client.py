@@ -19,8 +19,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import requests
 from requests.cookies import RequestsCookieJar
-from requests.structures import CaseInsensitiveDict
 from requests.utils import get_environ_proxies, select_proxy
+from urllib3 import HTTPResponse
 
 from gigaclient import forks
 from gigaclient.errors import APIConnectionError, ConfigError, GigaClientError, InvalidResponseError, TLSError
@@ -30,11 +30,12 @@ from gigaclient.tls import Trust, issuer_of, system_context
 from gigaclient.transport.adapter import TrustAdapter
 from gigaclient.transport.chunked import ChunkedDecoder
 from gigaclient.transport.failures import certificate_failure, is_lost_connection, is_proxy_failure, translate
-from gigaclient.transport.wire import Exchange, exchanging
+from gigaclient.transport.head import Headers
+from gigaclient.transport.outgoing import Outgoing, origin_of
+from gigaclient.transport.wire import READ_BYTES, Exchange, exchanging
 
-__all__ = ["Outgoing", "Reply", "Transport", "origin_of"]
+__all__ = ["Reply", "Transport"]
 
-_READ_BYTES = 16 * 1024
 # What is read may grow a thousandfold when it is decompressed, and before 2.6 urllib3 does that in one step.
 _COMPRESSED_READ_BYTES = 2 * 1024
 _PROBE_SECONDS = 5.0
@@ -46,21 +47,6 @@ class _NoCookies(RequestsCookieJar):
 
     def extract_cookies(self, response: Any, request: Any) -> None:
         return
-
-
-class Outgoing:
-    """A request ready to leave: absolute URL, headers, body. Its ``repr`` shows neither headers nor body."""
-
-    __slots__ = ("body", "headers", "method", "url")
-
-    def __init__(self, method: str, url: str, headers: dict[str, str], body: bytes | None = None) -> None:
-        self.method = method
-        self.url = url
-        self.headers = headers
-        self.body = body
-
-    def __repr__(self) -> str:
-        return f"<Outgoing {self.method} {self.url.partition('?')[0]}>"
 
 
 class Transport:
@@ -177,7 +163,7 @@ class Transport:
                 self.forget(patience)
 
     def _send(self, outgoing: Outgoing, patience: Patience) -> Reply:
-        exchange = Exchange(patience)
+        exchange = Exchange(patience, fresh=outgoing.fresh)
         outcome, lost = self._try(outgoing, exchange)
         if lost and exchange.reused and not exchange.received and not patience.cancelled:
             # The server closed the idle connection while our request was on its way. It did not read it, as far as
@@ -203,7 +189,7 @@ class Transport:
                 exchange.sent = not isinstance(self._session.get_adapter(outgoing.url), TrustAdapter)
             with exchanging(exchange):
                 response = self._session.send(
-                    _prepare(outgoing),
+                    _prepare(outgoing, self._users_session),
                     stream=True,
                     allow_redirects=False,
                     timeout=(patience.timeouts.connect, patience.timeouts.read),
@@ -312,7 +298,7 @@ class Reply:
         self._transport = transport
         self._response = response
         self._exchange = exchange
-        self._host = urlsplit(outgoing.url).hostname or ""
+        self._url = outgoing.url
         # Held by the thread that is inside a read, and kept for good by whoever ends the reply: only the holder may
         # touch the connection. Nobody ever waits for it, so a finaliser, a signal or a fork cannot get stuck here.
         self._turn = threading.Lock()
@@ -322,13 +308,19 @@ class Reply:
         self.body: bytes | None = None
         """The whole body, for those who read it in one piece."""
         self.status: int = response.status_code
-        self.headers: dict[str, str] = {
-            name.lower(): value for name, value in response.headers.items() if name.lower() != "set-cookie"
-        }
+        headers: Any = response.headers
+        if not isinstance(headers, Headers):  # an adapter of the user's own may give any mapping
+            headers = Headers(headers.items())
+        self.headers: dict[str, str] = dict(headers.lower_items())
+        self.headers.pop("set-cookie", None)
 
     @property
     def cookies(self) -> dict[str, Secret]:
         return {cookie.name: Secret(cookie.value or "") for cookie in self._response.cookies}
+
+    @property
+    def _host(self) -> str:
+        return urlsplit(self._url).hostname or ""
 
     @property
     def patience(self) -> Patience:
@@ -363,49 +355,86 @@ class Reply:
             raise failure
 
     def _blocks(self) -> Iterator[bytes]:
-        raw = self._response.raw
-        chunked = self.headers.get("transfer-encoding", "").strip().lower() == "chunked"
-        if chunked and "content-encoding" not in self.headers:
-            source = getattr(getattr(raw, "_original_response", None), "fp", None)
-            if source is not None:
-                yield from self._chunked_blocks(raw, source)
-                return
-        if not hasattr(raw, "read1"):  # a session of the user's own may answer with something else
-            yield from self._response.iter_content(_READ_BYTES)
+        response, headers = self._response, self.headers
+        if getattr(response, "_content_consumed", False):  # by a hook of the user's session, which keeps it
+            yield from self._kept(response.content)
             return
-        size = _COMPRESSED_READ_BYTES if "content-encoding" in self.headers else _READ_BYTES
-        read = functools.partial(raw.read1, size, decode_content=True)
-        while True:
-            block = self._read_block(read)
-            if not block:
-                self._end(keep_connection=True)  # urllib3 has given it back already
+        raw = response.raw
+        if "content-encoding" not in headers:
+            # Straight from the connection: through http.client and urllib3 each block costs several steps more.
+            source = getattr(getattr(raw, "_original_response", None), "fp", None)
+            coding = headers.get("transfer-encoding", "").strip().lower()
+            length = getattr(raw, "length_remaining", None)
+            if source is not None and coding == "chunked":
+                yield from self._chunked_blocks(source)
                 return
-            yield block
+            if source is not None and not coding and length is not None:
+                yield from self._sized_blocks(source, length)
+                return
+        if not isinstance(raw, HTTPResponse):  # an adapter of the user's own, or a recorder's answer
+            yield from response.iter_content(READ_BYTES)
+            return
+        size = _COMPRESSED_READ_BYTES if "content-encoding" in headers else READ_BYTES
+        yield from self._received(functools.partial(raw.read1, size, decode_content=True))
+        self._end(keep_connection=True)  # urllib3 has given it back already
 
-    def _chunked_blocks(self, raw: Any, source: Any) -> Iterator[bytes]:
+    def _chunked_blocks(self, source: Any) -> Iterator[bytes]:
         decoder = ChunkedDecoder()
-        read = functools.partial(source.read1, _READ_BYTES)
-        while not decoder.ended:
-            block = self._read_block(read)
-            if not block:
-                raise APIConnectionError(f"the answer of {self._host} was cut short")
+        for block in self._received_from(source):
             payload = decoder.feed(block)
             if decoder.ended:
                 # Before the last block is handed on: whoever gets it may call again at once.
                 self._end(keep_connection=not decoder.excess)
             if payload:
                 yield payload
+            if decoder.ended:
+                return
+        raise APIConnectionError(f"the answer of {self._host} was cut short")
 
-    def _read_block(self, read: Callable[[], bytes]) -> bytes:
-        if not self._turn.acquire(blocking=False):
-            raise Cancelled("closed")
-        try:
-            return read()
-        finally:
-            self._turn.release()
-            if self.patience.cancelled:
-                # Whoever cancelled may have found the turn taken and left the rest to us.
-                self._end(keep_connection=False)
+    def _sized_blocks(self, source: Any, left: int) -> Iterator[bytes]:
+        if not left:
+            self._end(keep_connection=True)
+            return
+        for block in self._received_from(source):
+            left -= len(block)
+            if left > 0:
+                yield block
+                continue
+            # What comes after the body belongs to no request of ours.
+            self._end(keep_connection=left == 0)
+            yield block[:left] if left else block
+            return
+        raise APIConnectionError(f"the answer of {self._host} was cut short")
+
+    def _kept(self, body: bytes) -> Iterator[bytes]:
+        self._end(keep_connection=True)
+        if body:
+            yield body
+
+    def _received_from(self, source: Any) -> Iterator[bytes]:
+        # One read empties the buffer that the head was read with. From then on it would only be in the way.
+        past_buffer = getattr(getattr(source, "raw", None), "receive", None)
+        return self._received(
+            functools.partial(source.read1, READ_BYTES), past_buffer and functools.partial(past_buffer, READ_BYTES)
+        )
+
+    def _received(self, read: Callable[[], bytes], later: Callable[[], bytes] | None = None) -> Iterator[bytes]:
+        """What ``read`` brings until it brings nothing more; after the first time, ``later`` takes its place."""
+        turn, patience = self._turn, self.patience
+        while True:
+            if not turn.acquire(False):
+                raise Cancelled("closed")
+            try:
+                block = read()
+            finally:
+                turn.release()
+                if patience.cancelled:
+                    # Whoever cancelled may have found the turn taken and left the rest to us.
+                    self._end(keep_connection=False)
+            if not block:
+                return
+            yield block
+            read = later or read
 
     def read(self, limit: int) -> bytes:
         """The whole body, which has to be here within one read timeout from now.
@@ -486,12 +515,6 @@ class Reply:
                 on_done()
 
 
-def origin_of(url: str) -> str:
-    """``scheme://host[:port]`` of ``url``."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
-
-
 def proxy_for(origin: str, proxy: str | None, session: requests.Session | None = None) -> Secret | None:
     """The proxy that requests to ``origin`` go through: ``proxy`` if given, else what the user's session says, else
     what the environment says.
@@ -541,14 +564,16 @@ def without_password(url: str) -> str:
     return urlunsplit((parts.scheme, f"***@{host}" if "@" in parts.netloc else host, parts.path, "", ""))
 
 
-def _prepare(outgoing: Outgoing) -> requests.PreparedRequest:
+def _prepare(outgoing: Outgoing, users_session: requests.Session | None) -> requests.PreparedRequest:
     # By hand: Session.prepare_request would merge cookies, read .netrc and look a dozen variables up for each call.
     prepared = requests.PreparedRequest()
     prepared.method = outgoing.method
     prepared.url = outgoing.url
-    prepared.headers = CaseInsensitiveDict(outgoing.headers)
+    prepared.headers = Headers(outgoing.headers.items())  # type: ignore[assignment]
     prepared.body = outgoing.body
-    prepared._cookies = RequestsCookieJar()
+    if users_session is not None:
+        prepared.prepare_hooks(getattr(users_session, "hooks", None) or {})
+        prepared._cookies = RequestsCookieJar()  # for hooks that send it once more
     if outgoing.body is not None:
         prepared.headers["Content-Length"] = str(len(outgoing.body))
     elif outgoing.method not in ("GET", "HEAD"):

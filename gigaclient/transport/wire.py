@@ -17,22 +17,35 @@ import socket
 import ssl
 import threading
 from collections import deque
+from collections.abc import Callable
 from http.client import HTTPException, IncompleteRead
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError, ProxyError
 
 from gigaclient.patience import Cancelled, Exhausted, Patience
+from gigaclient.transport.head import Headers, PlainHeadResponse, Written, header_block
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-__all__ = ["POOL_CLASSES", "Exchange", "current_exchange", "exchanging"]
+__all__ = ["POOL_CLASSES", "READ_BYTES", "Exchange", "current_exchange", "exchanging"]
+
+T = TypeVar("T")
+
+
+def _librarys_own(kind: Any) -> Any:
+    """urllib3's own class, even where this module is loaded while vcrpy has put one derived from it in its place."""
+    return next(base for base in kind.__mro__ if base.__module__ == "urllib3.connection")
+
+
+if not TYPE_CHECKING:
+    HTTPConnection, HTTPSConnection = _librarys_own(HTTPConnection), _librarys_own(HTTPSConnection)
 
 # One TLS record: what a single read can bring at most.
-_READ_BYTES = 16 * 1024
+READ_BYTES = 16 * 1024
 # Below this, head and body of a request leave in one write: one packet, one TLS record, no wait for an acknowledgement.
 _COALESCE_BYTES = 64 * 1024
 
@@ -117,9 +130,9 @@ class Wire:
             exchange.patience.on_cancel(functools.partial(self.abort, exchange))
 
     def arm(self, patience: Patience) -> None:
-        limit = patience.remaining()
+        limit, armed = patience.remaining(), self._armed
         # Arming costs a system call, so a difference that nobody would notice is left alone.
-        if self._armed is None or abs(self._armed - limit) > 0.05 or limit < 0.1:
+        if armed is None or limit < 0.1 or not -0.05 <= limit - armed <= 0.05:
             self._sock.settimeout(_settable(limit))
             self._armed = limit
 
@@ -152,7 +165,7 @@ class Wire:
 
     def makefile(self, mode: str = "rb", buffering: int | None = None, **options: Any) -> io.BufferedReader:
         raw = self._sock.makefile("rb", buffering=0)
-        return io.BufferedReader(_WireReader(self, raw), _READ_BYTES)
+        return io.BufferedReader(_WireReader(self, raw), READ_BYTES)
 
     def abort(self, exchange: Exchange) -> None:
         """End whatever read or write is blocked here on behalf of ``exchange``, from any thread, at once.
@@ -184,19 +197,29 @@ class _WireReader(io.RawIOBase):
 
     def __init__(self, wire: Wire, raw: io.RawIOBase) -> None:
         self._wire = wire
-        self._raw = raw
+        self._raw = raw  # counts as a user of the socket until it is closed
+        # Past it, for speed: it would look at each read whether it is open, which others have done already.
+        self._recv_into = wire._sock.recv_into
+        self._recv = wire._sock.recv
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: WriteableBuffer) -> int | None:
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        return self._patiently(self._recv_into, buffer)
+
+    def receive(self, size: int) -> bytes:
+        """What one read brings, ``size`` bytes at most; for those who know that nothing is left in the buffer above."""
+        return self._patiently(self._recv, size)
+
+    def _patiently(self, receive: Callable[[Any], T], what: Any) -> T:
         exchange = self._wire.exchange
         if exchange is None:
-            return self._raw.readinto(buffer)
+            return receive(what)
         patience = exchange.patience
         self._wire.arm(patience)
         try:
-            count: int | None = self._raw.readinto(buffer)
+            received = receive(what)
         except TimeoutError:
             raise patience.exhausted() from None
         except OSError:
@@ -206,11 +229,11 @@ class _WireReader(io.RawIOBase):
         if patience.cancelled:
             # The shutdown looks like the end of the answer, and a head cut there would pass for a whole one.
             raise Cancelled("closed")
-        if count:
+        if received:
             exchange.received = True
         else:
             exchange.ended = True
-        return count
+        return received
 
     def close(self) -> None:
         if not self.closed:
@@ -257,8 +280,10 @@ class _PatientConnection(HTTPConnection):
 
     # Not what http.client's own may be set to: it prints each header it sends, the token too.
     debuglevel = 0
+    response_class = PlainHeadResponse
     _served = 0
     _corked: list[bytes] | None = None
+    _header_block: bytes | None = None
     _waker: _Waker | None = None
     _connect_began = 0.0
 
@@ -355,23 +380,33 @@ class _PatientConnection(HTTPConnection):
         plain.settimeout(_settable(patience.connect_remaining(self._connect_began)))
         patience.on_cancel(self._waker)
 
-    def request(self, method: str, url: str, *args: Any, **options: Any) -> None:
+    def request(self, method: str, url: str, body: Any = None, headers: Any = None, **options: Any) -> None:
         exchange = current_exchange()
         if exchange is not None:
             exchange.reused = self.sock is not None and self._served > 0
             if isinstance(self.sock, Wire):
                 self.sock.serve(exchange)
         self._corked = []
+        # Line by line, each with its checks, urllib3 and http.client take longer over the headers than over the rest.
+        self._header_block = header_block(headers) if headers else None
+        if self._header_block is not None:
+            headers = Written(headers)
         try:
-            super().request(method, url, *args, **options)
+            super().request(method, url, body, headers, **options)
             corked, self._corked = self._corked, None
             if corked:
                 self.send(b"".join(corked))
         finally:
-            self._corked = None
+            self._corked = self._header_block = None
             self._served += 1
             if exchange is not None:
                 exchange.patience.begin_answer()
+
+    def endheaders(self, *args: Any, **options: Any) -> None:
+        block, self._header_block = self._header_block, None
+        if block is not None:
+            self._output(block)  # type: ignore[attr-defined]
+        super().endheaders(*args, **options)
 
     def getresponse(self) -> Any:
         response = super().getresponse()
@@ -434,10 +469,28 @@ class IdleConnections:
     def qsize(self) -> int:
         return len(self._idle)
 
+    def empty(self) -> bool:
+        return not self._idle
+
 
 class _PatientPool(HTTPConnectionPool):
     QueueCls = IdleConnections  # type: ignore[assignment]
-    ConnectionCls: Any = PatientHTTPConnection
+    _librarys_pool: Any = HTTPConnectionPool
+    _librarys_class: Any = HTTPConnection
+    _own_class: Any = PatientHTTPConnection
+
+    @property
+    def ConnectionCls(self) -> Any:  # type: ignore[override]
+        """Connections of our own, unless somebody has put another class in the place of the library's: that is how
+        vcrpy records and plays back.
+        """
+        wanted = self._librarys_pool.ConnectionCls
+        return self._own_class if wanted is self._librarys_class else wanted
+
+    def urlopen(self, method: str, url: str, body: Any = None, headers: Any = None, *args: Any, **options: Any) -> Any:
+        if isinstance(headers, Headers):
+            headers = dict(headers.pairs())  # urllib3 copies them, and a dict is copied in no time
+        return super().urlopen(method, url, body, headers, *args, **options)
 
     def _get_conn(self, timeout: float | None = None) -> Any:
         connection: Any = super()._get_conn(timeout)
@@ -469,10 +522,12 @@ class PatientHTTPPool(_PatientPool):
     """The connections to one plain origin."""
 
 
-class PatientHTTPSPool(_PatientPool, HTTPSConnectionPool):
+class PatientHTTPSPool(_PatientPool, HTTPSConnectionPool):  # type: ignore[override]
     """The connections to one TLS origin."""
 
-    ConnectionCls: Any = PatientHTTPSConnection
+    _librarys_pool: Any = HTTPSConnectionPool
+    _librarys_class: Any = HTTPSConnection
+    _own_class: Any = PatientHTTPSConnection
 
     def _validate_conn(self, conn: Any) -> None:
         # urllib3 would also warn about an unverified connection here, on each one; the client warned once, when the

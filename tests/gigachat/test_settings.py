@@ -9,6 +9,8 @@ import ssl
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import msgspec.structs
 import pytest
 import requests
 from support.token_tools import shown_by
@@ -30,6 +32,7 @@ SETTINGS: dict[str, tuple[Any, str, Any]] = {
     "model": ("GigaChat-2-Max", "GigaChat-2-Max", "GigaChat-2-Max"),
     "base_url": ("https://stand.example/v1/", "https://stand.example/v1/", "https://stand.example/v1"),
     "auth_url": ("https://auth.example:9/oauth", "https://auth.example:9/oauth", "https://auth.example:9/oauth"),
+    "v2_url": ("https://chat.example/v2/", "https://chat.example/v2/chat/completions", "https://chat.example/v2"),
     "proxy": ("http://me:the-proxy-password@proxy.example:3128", "http://me:the-proxy-password@proxy.example:3128",
               "http://me:the-proxy-password@proxy.example:3128"),
     "event_timeout": (7, "7", 7.0),
@@ -84,6 +87,7 @@ def test_a_setting_comes_from_its_argument_or_its_variable_and_the_argument_wins
     others: dict[str, Any] = {
         "credentials": OTHER_KEY, "scope": "GIGACHAT_API_B2B", "access_token": "another", "model": "other",
         "base_url": "https://other.example", "auth_url": "https://other.example/a", "proxy": "http://other.example:1",
+        "v2_url": "https://other.example/v2",
         "event_timeout": 1, "deadline": 1, "max_retries": 0, "retry_backoff_factor": 0, "retry_on_status_codes": [500],
         "max_connections": 9, "profanity_check": True, "flags": ["c"], "session_id": "other",
     }  # fmt: skip
@@ -292,7 +296,14 @@ def test_settings_show_no_secret() -> None:
         credentials=KEY, access_token="the-token", user="me", password="the-password",
         proxy="http://me:the-proxy-password@proxy.example:1",
     )  # fmt: skip
-    shown = repr(found) + str(found) + repr(vars(found)) + repr(found.trust) + repr(found.body_defaults)
+    shown = (
+        repr(found)
+        + str(found)
+        + repr(msgspec.structs.asdict(found))
+        + repr(found.__rich_repr__())
+        + repr(found.trust)
+        + repr(found.body_defaults)
+    )
     assert not [secret for secret in SECRETS if secret in shown]
 
 
