@@ -8,6 +8,9 @@
 from __future__ import annotations
 
 import logging
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from gigaclient.errors import (
     APIConnectionError,
@@ -20,6 +23,7 @@ from gigaclient.errors import (
     GigaClientError,
     InvalidResponseError,
     LengthFinishReasonError,
+    ModelNotSpecifiedError,
     NotFoundError,
     PaymentRequiredError,
     RateLimitError,
@@ -27,9 +31,9 @@ from gigaclient.errors import (
     ServerError,
     StreamInterruptedError,
     TLSError,
+    TooManyStepsError,
     UnprocessableEntityError,
 )
-from gigaclient.fakegpt import FakeGpt
 from gigaclient.gigachat import GigaChat
 from gigaclient.interface import ChatProvider
 from gigaclient.stream import ChatStream
@@ -44,6 +48,25 @@ from gigaclient.types import (
 )
 from gigaclient.version import __version__
 
+if TYPE_CHECKING:
+    from gigaclient.client import GigaChatSyncClient as GigaChatSyncClient
+    from gigaclient.context import custom_headers_cvar as custom_headers_cvar
+    from gigaclient.context import request_id_cvar as request_id_cvar
+    from gigaclient.context import session_id_cvar as session_id_cvar
+    from gigaclient.exceptions import GigaChatException as GigaChatException
+    from gigaclient.exceptions import ResponseError as ResponseError
+    from gigaclient.fakegpt import FakeGpt
+    from gigaclient.functions import function
+    from gigaclient.gigachat.conversation import Conversation
+    from gigaclient.models import Choices as Choices
+    from gigaclient.models import Embeddings as Embeddings
+    from gigaclient.models import FunctionParameters as FunctionParameters
+    from gigaclient.models import Image as Image
+    from gigaclient.models import Messages as Messages
+    from gigaclient.models import MessagesRole as MessagesRole
+    from gigaclient.models import Model as Model
+    from gigaclient.models import Models as Models
+
 __all__ = [
     "APIConnectionError",
     "APIStatusError",
@@ -56,6 +79,7 @@ __all__ = [
     "ChatProvider",
     "ChatStream",
     "ConfigError",
+    "Conversation",
     "FakeGpt",
     "ForbiddenError",
     "Function",
@@ -65,6 +89,7 @@ __all__ = [
     "InvalidResponseError",
     "LengthFinishReasonError",
     "Message",
+    "ModelNotSpecifiedError",
     "NotFoundError",
     "PaymentRequiredError",
     "RateLimitError",
@@ -72,9 +97,47 @@ __all__ = [
     "ServerError",
     "StreamInterruptedError",
     "TLSError",
+    "TooManyStepsError",
     "UnprocessableEntityError",
     "Usage",
     "__version__",
+    "function",
 ]
+
+# Loaded when they are first asked for: most programs talk to one service, and few came from the official SDK, whose
+# names for things of ours the others are.
+_LATER = {
+    "Conversation": "gigaclient.gigachat.conversation",
+    "FakeGpt": "gigaclient.fakegpt",
+    "GigaChatSyncClient": "gigaclient.client",
+    "function": "gigaclient.functions",
+    **dict.fromkeys(("GigaChatException", "ResponseError"), "gigaclient.exceptions"),
+    **dict.fromkeys(("custom_headers_cvar", "request_id_cvar", "session_id_cvar"), "gigaclient.context"),
+    **dict.fromkeys(
+        ("Choices", "Embeddings", "FunctionParameters", "Image", "Messages", "MessagesRole", "Model", "Models"),
+        "gigaclient.models",
+    ),
+}
+_NO_ASYNC = (
+    "gigaclient is synchronous and has no GigaChatAsyncClient: use GigaChat from as many threads as you like; from a "
+    "coroutine, await asyncio.to_thread(giga.chat, messages)"
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "GigaChatAsyncClient":
+        # "from gigaclient import …" asks whether there is such a name, and drops what an AttributeError says.
+        asked_by_import = sys._getframe(1).f_code.co_name == "_handle_fromlist"
+        raise (ImportError if asked_by_import else AttributeError)(_NO_ASYNC)
+    place = _LATER.get(name)
+    if place is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(place), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 from typing_extensions import assert_type
 
 from gigaclient import APIStatusError, ChatProvider, ChatStream, FakeGpt, GigaChat, StreamInterruptedError
-from gigaclient.types import ChatCompletion, ChatCompletionChunk, Message
+from gigaclient.functions import function
+from gigaclient.types import (
+    ChatCompletion,
+    ChatCompletionChunk,
+    ChatCompletionResponse,
+    ChatUsage,
+    Message,
+    Run,
+    Step,
+    Usage,
+)
 
 
 def one_answer(provider: ChatProvider) -> str:
@@ -41,12 +53,54 @@ def text_alone(provider: ChatProvider) -> Iterator[str]:
         assert_type(error.status_code, int)
 
 
+@dataclass
+class Tide:
+    """What a structured answer is read as."""
+
+    port: str
+    metres: float
+
+
+@function(examples=[("How high is the tide in Murmansk?", {"port": "Murmansk"})])
+def get_tide(port: str) -> Tide:
+    """The height of the tide at a port."""
+    return Tide(port, 1.8)
+
+
+def values(giga: GigaChat) -> None:
+    """The type that is asked for is the type that comes back, by both API versions."""
+    answer, tide = giga.chat_parse("Hello", response_format=Tide)
+    assert_type(answer, ChatCompletion)
+    assert_type(tide, Tide)
+    assert_type(giga.chat_parse("Hello", response_format=list[Tide])[1], list[Tide])
+    assert_type(giga.chat.parse("Hello", response_format=Tide), tuple[ChatCompletionResponse, Tide])
+    assert_type(giga.chat_parse("Hello", response_format={"type": "object"})[1], Any)
+
+
+def functions(giga: GigaChat) -> None:
+    """A decorated function keeps its type; a run and the events of its stream have theirs."""
+    assert_type(get_tide("Murmansk"), Tide)
+    assert_type(giga.run("Hello", functions=[get_tide]), Run[ChatCompletion, Usage])
+    assert_type(giga.chat.run("Hello", functions=[get_tide]), Run[ChatCompletionResponse, ChatUsage])
+    with giga.run_stream("Hello", functions=[get_tide]) as stream:
+        for event in stream:
+            assert_type(event, ChatCompletionChunk | Step)
+            assert_type(event.text, str)
+        assert_type(stream.result().completion, ChatCompletion)
+    conversation = giga.conversation("Answer briefly.", functions=[get_tide])
+    assert_type(conversation.ask("Hello"), ChatCompletion)
+    for chunk in conversation.stream("Hello"):
+        assert_type(chunk, ChatCompletionChunk)
+
+
 def main() -> None:
     """Clients are context managers that return themselves."""
     with GigaChat(model="GigaChat-2", timeout=30) as giga:
         assert_type(giga, GigaChat)
         one_answer(giga)
         in_pieces(giga)
+        values(giga)
+        functions(giga)
         assert_type(GigaChat.create_generator(model="GigaChat-2", messages="Hello"), Iterator[str])
     with FakeGpt(base_url="https://chat.example.org") as fake:
         assert_type(fake, FakeGpt)

@@ -27,8 +27,10 @@ PAGE = CHECKOUT / "docs" / "architecture.md"
 CERTS = "certs"  # data, in a folder of its own at the top of the checkout
 CONVENIENCES = 6
 HTTP_LIBRARIES = {"requests", "urllib3"}
-OPTIONAL_PACKAGES = {"h11", "trustme", "werkzeug", "cryptography", "pytest", "_pytest", "hypothesis", "responses"} | {
-    "filelock", "pydantic", "IPython", "ipykernel", "django", "flask", "httpx", "aiohttp", "numpy", "tqdm",
+OPTIONAL_PACKAGES = {
+    "h11", "trustme", "werkzeug", "cryptography", "yaml", "pytest", "_pytest", "hypothesis", "responses", "filelock",
+    "pydantic", "attr", "attrs", "annotated_types", "IPython", "ipykernel", "django", "flask", "httpx", "aiohttp",
+    "numpy", "tqdm",
 }  # fmt: skip
 LOCKS = {"Lock", "RLock", "Condition", "Event", "Semaphore", "BoundedSemaphore", "Barrier"}
 
@@ -189,17 +191,12 @@ def test_whatever_is_imported_is_declared() -> None:
     config.read(CHECKOUT / "setup.cfg", "utf-8")
     runtime = set(re.findall(r"^([\w-]+)", config["options"]["install_requires"], re.MULTILINE))
     extras = {
-        extra: set(re.findall(r"^([\w-]+)", packages, re.MULTILINE))
+        extra: set(re.findall(r"^([\w-]+)", packages.replace("pyyaml", "yaml"), re.MULTILINE))
         for extra, packages in config["options.extras_require"].items()
     }
-    # certifi is what requests itself takes authorities from; pytest loads the plugin, so it is there then; type checkers
-    # bring the last two.
-    free = (
-        sys.stdlib_module_names
-        | {"gigaclient", "certifi", "_typeshed", "typing_extensions"}
-        | runtime
-        | extras["cache"]
-    )
+    # certifi is what requests itself takes authorities from; pytest loads the plugin, so it is there then.
+    brought_by_type_checkers = {"_typeshed", "typing_extensions"}
+    free = sys.stdlib_module_names | {"gigaclient", "certifi"} | brought_by_type_checkers | runtime | extras["cache"]
     undeclared = []
     for module in modules():
         allowed = free | (extras["testing"] | {"pytest"} if module.partition(".")[0] == "testing" else set())

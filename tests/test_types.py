@@ -117,6 +117,16 @@ def test_counts_of_tokens_are_read_leniently(sent: Any, read_as: int) -> None:
     assert read(data).raw["usage"]["prompt_tokens"] == sent
 
 
+def test_a_null_among_numbers_is_not_passed_over() -> None:
+    class Vector(types.Record):
+        numbers: list[float]
+        names: list[str] | None = None
+
+    assert as_promised({"numbers": ["1.5", 2], "names": ["a", None]}, Vector) == Vector([1.5, 2.0], ["a"])
+    with pytest.raises(msgspec.ValidationError):
+        as_promised({"numbers": [1.5, None, 2]}, Vector)
+
+
 def test_optional_counts_are_none_where_the_server_has_none() -> None:
     usage = read({**ANSWER, "usage": {"precached_prompt_tokens": None, "system_tokens": 3.0}}).usage
     assert (usage.precached_prompt_tokens, usage.system_tokens) == (None, 3)

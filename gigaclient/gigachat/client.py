@@ -9,10 +9,21 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gigaclient import options as setting
+from gigaclient import transport
 from gigaclient.core import Core
 from gigaclient.errors import ConfigError, GigaClientError
-from gigaclient.gigachat.chat import ChatEndpoints
+from gigaclient.gigachat.endpoints.account import AccountEndpoints
+from gigaclient.gigachat.endpoints.batches import BatchesEndpoints
+from gigaclient.gigachat.endpoints.checks import ChecksEndpoints
+from gigaclient.gigachat.endpoints.dialogues import DialogueEndpoints
+from gigaclient.gigachat.endpoints.embeddings import EmbeddingsEndpoints
+from gigaclient.gigachat.endpoints.files import FilesEndpoints
+from gigaclient.gigachat.endpoints.functions import FunctionsEndpoints
 from gigaclient.gigachat.endpoints.models import ModelsEndpoints
+from gigaclient.gigachat.endpoints.raw import RawEndpoints
+from gigaclient.gigachat.endpoints.stored import StoredEndpoints
+from gigaclient.gigachat.endpoints.structured import StructuredEndpoints
+from gigaclient.gigachat.endpoints.tokens import TokensEndpoints
 from gigaclient.gigachat.oauth import key_source, password_source
 from gigaclient.gigachat.settings import Settings, read_settings
 from gigaclient.interface import Messages
@@ -21,9 +32,8 @@ from gigaclient.patience import Cancelled, Exhausted, Patience
 from gigaclient.provider import COMMON_CHANGES, environment_key, fingerprint, sealed
 from gigaclient.secret import Secret
 from gigaclient.shared import SharedClients
-from gigaclient.token_cache import share
 from gigaclient.tokens import Credential, TokenCache
-from gigaclient.transport import Session, Transport, origin_of, timed_out
+from gigaclient.transport import origin_of
 from gigaclient.types import AccessToken
 from gigaclient.version import __version__
 
@@ -55,10 +65,21 @@ _CLIENT_OPTIONS = frozenset(
         "token_cache",
         "trust",
         "user",
+        "v2_url",
         "verify_ssl_certs",
     }
 )
 
+
+# Arguments of the official SDK's earlier versions, and of others.
+_ELSEWHERE = {
+    "api_key": "pass credentials=, the authorization key",
+    "token_expiry_buffer_ms": "leave it out; tokens are renewed a minute before they expire, and again when refused",
+    "use_auth": "leave it out; authorization= of a call replaces the client's token, and cert_file= needs none",
+    "verbose": 'leave it out; logging.getLogger("gigaclient").setLevel(logging.DEBUG) shows every call',
+    "verify": "leave it out; the certificate that GigaChat's servers need ships with gigaclient",
+    "verify_ssl": "leave it out; the certificate that GigaChat's servers need ships with gigaclient",
+}
 
 _SECRET_OPTIONS = ("access_token", "credentials", "key_file_password", "password")
 
@@ -71,8 +92,18 @@ _CHANGES: Mapping[str, Callable[[Any], Any]] = {
 
 
 class GigaChat(
-    ChatEndpoints,
+    StructuredEndpoints,
+    DialogueEndpoints,
     ModelsEndpoints,
+    EmbeddingsEndpoints,
+    TokensEndpoints,
+    FilesEndpoints,
+    AccountEndpoints,
+    ChecksEndpoints,
+    FunctionsEndpoints,
+    RawEndpoints,
+    BatchesEndpoints,
+    StoredEndpoints,
 ):
     """A client of GigaChat, Sber's language models; shared freely between threads.
 
@@ -88,6 +119,8 @@ class GigaChat(
         model: the model of calls that name none.
         base_url: the API; ``https://gigachat.devices.sberbank.ru/api/v1`` works as well.
         auth_url: the OAuth host.
+        v2_url: chat of API v2, with or without ``/chat/completions``, where it is not beside ``base_url`` (its ``/v1``
+            replaced by ``/v2``).
         trust: whom to believe: ``"pinned"`` (exactly the Russian Trusted Root CA that ships with this package),
             ``"system"`` (public authorities), or the path of a bundle, which then is the only thing believed.
         ca_bundle_file: the path of a bundle; the same as ``trust`` with a path.
@@ -120,6 +153,14 @@ class GigaChat(
     )
     _changes = _CHANGES
 
+    def __new__(cls, *args: Any, **named: Any) -> GigaChat:
+        # What other SDKs have for it gets a better answer than that there is no such argument. Subclasses may have it.
+        wrong = next((name for name in named if name in _ELSEWHERE), None)
+        if wrong is not None and cls.__init__ is GigaChat.__init__:
+            named.clear()  # a traceback may show this frame
+            raise TypeError(f"GigaChat has no argument {wrong}: {_ELSEWHERE[wrong]}")
+        return super().__new__(cls)
+
     def __init__(
         self,
         *,
@@ -131,6 +172,7 @@ class GigaChat(
         model: str | None = None,
         base_url: str | None = None,
         auth_url: str | None = None,
+        v2_url: str | None = None,
         trust: str | None = None,
         ca_bundle_file: str | None = None,
         verify_ssl_certs: bool | None = None,
@@ -149,7 +191,7 @@ class GigaChat(
         profanity_check: bool | None = None,
         flags: Sequence[str] | None = None,
         session_id: str | None = None,
-        session: Session | None = None,
+        session: transport.Session | None = None,
         token_cache: Any = None,
     ) -> None:
         # From here on no local variable shows a secret, should a traceback print them.
@@ -158,13 +200,15 @@ class GigaChat(
         arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         self._build(read_settings(arguments))
 
+    __new__.__wrapped__ = __init__  # type: ignore[attr-defined]  # help() and signature() show these arguments
+
     def _make_core(self, settings: Settings) -> Core:
-        origins = dict.fromkeys((origin_of(settings.base_url), origin_of(settings.auth_url)))
-        transport = Transport(settings.trust, tuple(origins), proxy=settings.proxy, session=settings.session)
+        origins = dict.fromkeys(map(origin_of, (settings.base_url, settings.auth_url, settings.chat_v2_url)))
+        wire = transport.Transport(settings.trust, tuple(origins), proxy=settings.proxy, session=settings.session)
 
         def core(base_url: str, tokens: TokenCache | None, limiter: Limiter) -> Core:
             return Core(
-                transport=transport,
+                transport=wire,
                 base_url=base_url,
                 tokens=tokens,
                 authorize=_bearer,
@@ -257,7 +301,7 @@ class GigaChat(
                 credential = tokens.get(patience) if tokens is not None else None
         except Exhausted as error:
             host = urlsplit(self._settings.auth_url).hostname or ""
-            failure = timed_out(error.kind, host, patience, sent=False)
+            failure = transport.timed_out(error.kind, host, patience, sent=False)
         except Cancelled:
             failure = ConfigError("this client is closed: make a new one")
         if failure is not None:
@@ -306,16 +350,24 @@ def _bearer(credential: Credential) -> dict[str, str]:
     return {"Authorization": Secret("Bearer " + credential.value.reveal())}
 
 
+def _share(source: Callable[[Patience], Credential], cache: Any, secret: Secret, *parts: str) -> Any:
+    if cache is None:
+        return source
+    from gigaclient.token_cache import share  # few programs share tokens
+
+    return share(source, cache, secret, *parts)
+
+
 def _tokens(settings: Settings, auth_core: Core) -> TokenCache | None:
     source = None
     if settings.credentials is not None:
         key, scope = settings.credentials, settings.scope
         source = key_source(auth_core, settings.auth_url, key, scope)
-        source = share(source, settings.token_cache, key, scope, settings.auth_url)
+        source = _share(source, settings.token_cache, key, scope, settings.auth_url)
     elif settings.user is not None and settings.password is not None:
         user, password = settings.user, settings.password
         source = password_source(auth_core, settings.base_url, user, password)
-        source = share(source, settings.token_cache, password, user, settings.base_url)
+        source = _share(source, settings.token_cache, password, user, settings.base_url)
     initial = Credential(settings.access_token) if settings.access_token is not None else None
     if source is None and initial is None and (settings.trust.cert_file or settings.trust.ssl_context):
         return None  # the certificate says who we are

@@ -6,7 +6,8 @@ Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-chat
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 import msgspec.structs
@@ -35,10 +36,42 @@ __all__ = [
 
 # Lists that people fill and answers only echo: whatever an answer has there must not cost the answer.
 if TYPE_CHECKING:
+    from gigaclient.types.files import GeneratedFile
+
     Strings = list[str]
     Anything = list[Any]
 else:
     Strings = Anything = Any
+
+_Class: TypeAlias = type[Any]
+
+
+def as_schema(value: Any) -> Any:
+    """A JSON Schema from what people pass for one: a pydantic model stands for its own; the rest is left as it is."""
+    if isinstance(value, type) and hasattr(value, "model_json_schema"):
+        return value.model_json_schema()
+    return value
+
+
+def as_record(kind: Any, value: Any, needs: str | None = None) -> Any:
+    """A dict as ``kind``, if it has no fields that would get lost by it; the rest is left as it is."""
+    if not isinstance(value, Mapping):
+        return value
+    fields = kind._prepared(dict(value))
+    if needs is not None and fields.get(needs) is None:
+        return value
+    try:
+        return kind(**fields) if fields.keys() <= set(kind.__struct_fields__) else value
+    except TypeError:  # a required field is missing, or a name is not a string: the call will say so better
+        return value
+
+
+def _each(kind: Any, values: Any, needs: str | None = None) -> Any:
+    """A list with dicts as ``kind``; the list itself where there is nothing to do."""
+    if not isinstance(values, (list, tuple)):
+        return values
+    made = [as_record(kind, value, needs) for value in values]
+    return values if all(new is old for new, old in zip(made, values, strict=True)) else made
 
 
 class MessagesRole(str, enum.Enum):
@@ -50,6 +83,12 @@ class MessagesRole(str, enum.Enum):
     FUNCTION = "function"
     SEARCH_RESULT = "search_result"
     FUNCTION_IN_PROGRESS = "function_in_progress"
+
+    # The same on every Python: the role itself, where it is printed or put into a text.
+    __str__ = str.__str__
+
+    def __format__(self, form: str) -> str:
+        return format(self.value, form)
 
 
 class FunctionCall(Record):
@@ -177,6 +216,18 @@ class ChatCompletion(Answer):
         """The function that the model wants called, if any."""
         return self.choices[0].message.function_call if self.choices else None
 
+    @property
+    def files(self) -> list[GeneratedFile]:
+        """The files that the model made and its text names, in markup such as ``<img src="id" fuse="true"/>``."""
+        from gigaclient.types.files import generated_files
+
+        return generated_files(choice.message.content for choice in self.choices)
+
+    @property
+    def images(self) -> list[GeneratedFile]:
+        """The pictures among :attr:`files`; ``giga.get_images(completion)`` fetches them all."""
+        return [file for file in self.files if file.kind == "image"]
+
     def __str__(self) -> str:
         return self.text
 
@@ -271,7 +322,8 @@ class Function(Record):
     Attributes:
         name: Latin letters, digits (not first) and underscores are safe everywhere.
         description: what it does, for the model.
-        parameters: JSON Schema of the arguments, sent as given.
+        parameters: JSON Schema of the arguments, sent as given: a dict, a
+            :class:`~gigaclient.types.FunctionParameters`, or a pydantic model, which stands for its schema.
         few_shot_examples: examples, which the API's documentation strongly advises.
         return_parameters: JSON Schema of the result.
     """
@@ -281,6 +333,34 @@ class Function(Record):
     parameters: dict[str, Any] | None = None
     few_shot_examples: list[FunctionFewShot] | None = None
     return_parameters: dict[str, Any] | None = None
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            name: str,
+            description: str | None = None,
+            parameters: dict[str, Any] | Record | _Class | None = None,
+            few_shot_examples: Sequence[FunctionFewShot | Mapping[str, Any]] | None = None,
+            return_parameters: dict[str, Any] | _Class | None = None,
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        self.parameters = as_schema(self.parameters)
+        self.return_parameters = as_schema(self.return_parameters)
+        self.few_shot_examples = _each(FunctionFewShot, self.few_shot_examples)
+
+    @classmethod
+    def _prepared(cls, given: dict[str, Any]) -> dict[str, Any]:
+        # A JSON Schema of the arguments, as pydantic makes it of a model, is taken for the function of its title.
+        if not given.get("name") and given.get("title"):
+            given = {("name" if name == "title" else name): value for name, value in given.items() if name != "name"}
+        if not given.get("parameters") and "properties" in given:
+            own = cls.__struct_fields__
+            schema = {name: value for name, value in given.items() if name not in own}
+            given = {name: given[name] for name in own if name in given}
+            given["parameters"] = {"type": "object", **schema}
+        return given
 
 
 class NamedFunctionCall(Record):
@@ -293,16 +373,34 @@ class NamedFunctionCall(Record):
 class FunctionRanker(Record):
     """Lets the server preselect functions before the model sees them."""
 
-    enabled: bool
+    enabled: bool | None = None
     top_n: int | None = None
 
 
 class ResponseFormat(Record):
-    """The form of the answer: ``text``, or ``json_schema`` with a schema (and ``strict`` to forbid extra fields)."""
+    """The form of the answer: ``json_schema`` with a schema (and ``strict`` to forbid extra fields), or ``text``.
 
-    type: str
+    Attributes:
+        type: ``json_schema`` or ``text``.
+        schema: JSON Schema as a dict; a pydantic model stands for its schema.
+        strict: whether the answer keeps to the schema strictly.
+    """
+
+    type: str = msgspec.field(default_factory=lambda: "json_schema")
     schema: dict[str, Any] | None = None
     strict: bool | None = None
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            type: str = "json_schema",
+            schema: dict[str, Any] | _Class | None = None,
+            strict: bool | None = None,
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        self.schema = as_schema(self.schema)
 
 
 class Storage(Record):
@@ -358,6 +456,42 @@ class Chat(Record, kw_only=True):
     top_logprobs: int | None = None
     unnormalized_history: bool | None = None
     additional_fields: dict[str, Any] | None = None
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            messages: Sequence[Message | Mapping[str, Any]],
+            model: str | None = None,
+            temperature: float | None = None,
+            top_p: float | None = None,
+            n: int | None = None,
+            stream: bool | None = None,
+            max_tokens: int | None = None,
+            repetition_penalty: float | None = None,
+            update_interval: float | None = None,
+            profanity_check: bool | None = None,
+            functions: Sequence[Function | Mapping[str, Any]] | None = None,
+            function_call: NamedFunctionCall | Mapping[str, Any] | str | None = None,
+            function_ranker: FunctionRanker | Mapping[str, Any] | None = None,
+            response_format: ResponseFormat | Mapping[str, Any] | None = None,
+            reasoning_effort: str | None = None,
+            reasoning_max_tokens: int | None = None,
+            flags: Sequence[str] | None = None,
+            storage: Storage | Mapping[str, Any] | None = None,
+            assistant_id: str | None = None,
+            top_logprobs: int | None = None,
+            unnormalized_history: bool | None = None,
+            additional_fields: Mapping[str, Any] | None = None,
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        self.messages = _each(Message, self.messages, needs="role")
+        self.functions = _each(Function, self.functions, needs="name")
+        self.function_call = as_record(NamedFunctionCall, self.function_call)
+        self.function_ranker = as_record(FunctionRanker, self.function_ranker)
+        self.storage = as_record(Storage, self.storage)
 
 
 class AccessToken(Record):

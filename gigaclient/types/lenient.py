@@ -14,7 +14,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 import msgspec
 import msgspec.structs
 
-__all__ = ["as_promised"]
+__all__ = ["as_promised", "field_types"]
 
 T = TypeVar("T")
 
@@ -36,24 +36,36 @@ def _mended(value: Any, kind: Any) -> Any:
     origin = get_origin(kind)
     if origin is Union or origin is types.UnionType:
         members = get_args(kind)
-        if value is None and type(None) in members:
-            return None
+        if value is None:
+            return None if type(None) in members else _ABSENT
         known = [member for member in members if member is not type(None)]
-        return _mended(value, known[0]) if len(known) == 1 else value
+        meant = known if len(known) == 1 else [member for member in known if _is_meant(value, member)]
+        return _mended(value, meant[0]) if meant else value
     if value is None:
         return _ABSENT
     if kind in (int, float):
         return _number(value, kind)
     if origin is list and isinstance(value, list):
-        items = (_mended(item, get_args(kind)[0]) for item in value)
+        items = [_mended(item, get_args(kind)[0]) for item in value]
+        if get_args(kind)[0] in (int, float):  # a number's place counts: what is none there, is one too few
+            return value if _ABSENT in items else items
         return [item for item in items if item is not _ABSENT]
     if origin is dict and isinstance(value, dict):
         inner = get_args(kind)[1]
         pairs = ((name, _mended(item, inner)) for name, item in value.items())
         return {name: item for name, item in pairs if item is not _ABSENT}
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and isinstance(value, dict):
-        return _fields(value, _hints(kind))
+        return _fields(value, field_types(kind))
     return value
+
+
+def _is_meant(value: Any, kind: Any) -> bool:
+    """Whether ``value`` is of the shape of ``kind``, one of several that a field may have."""
+    if isinstance(value, list):
+        return get_origin(kind) is list
+    if isinstance(value, dict):
+        return get_origin(kind) is dict or (isinstance(kind, type) and issubclass(kind, msgspec.Struct))
+    return False
 
 
 def _fields(value: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,7 +90,8 @@ def _number(value: Any, kind: Any) -> Any:
 
 
 @cache
-def _hints(kind: type[msgspec.Struct]) -> dict[str, Any]:
+def field_types(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """The types of the fields, by the names that the API has for them."""
     hints = get_type_hints(kind)
     named = zip(kind.__struct_encode_fields__, kind.__struct_fields__, strict=True)
     return {sent_as: hints[name] for sent_as, name in named}

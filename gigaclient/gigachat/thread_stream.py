@@ -1,0 +1,101 @@
+"""The answer of a thread's run as it arrives: chunks as a chat has them, but for the usage, which comes in parts.
+
+Stand-dependent, not in the public OpenAPI. Source: https://github.com/ai-forever/gigachat
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from gigaclient.assembly import Assembler
+from gigaclient.gigachat.chunks import ChunkReader, check_whole, reports_something_else
+from gigaclient.sse import Event
+from gigaclient.stream import End, Stream, StreamReply
+from gigaclient.types import Usage
+from gigaclient.types.threads import ThreadCompletion, ThreadCompletionChunk
+
+__all__ = ["ThreadAssembler", "ThreadInterpreter", "ThreadStream"]
+
+_decoder = msgspec.json.Decoder(ThreadCompletionChunk)
+
+
+class ThreadInterpreter:
+    """Events of a run with ``stream``: one JSON chunk each, then ``[DONE]``."""
+
+    def __init__(self, request_id: str | None) -> None:
+        self._reader = ChunkReader(_decoder, request_id)
+
+    def interpret(self, event: Event) -> ThreadCompletionChunk | End | None:
+        chunk = self._reader.read(event.data)
+        if chunk is None or isinstance(chunk, End) or chunk.choices:
+            return chunk
+        if event.event == "error" or reports_something_else(chunk.raw):
+            raise self._reader.refusal(event.data)
+        return chunk
+
+    def check_end(self, so_far: ThreadAssembler, *, marked: bool) -> None:
+        check_whole(marked=marked, finished=so_far.finished)
+
+
+class ThreadAssembler:
+    """Adds chunk to chunk; :meth:`completion` may be asked for at any time."""
+
+    def __init__(self) -> None:
+        self._chat = Assembler()
+        self._usage: Usage | None = None
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        return self._chat.text
+
+    @property
+    def finished(self) -> bool:
+        """Whether a chunk said why the answer ended."""
+        return self._chat.finished
+
+    def add(self, chunk: ThreadCompletionChunk) -> None:
+        """Take the next chunk in."""
+        self._chat.add(chunk)
+        if chunk.usage is not None:
+            self._usage = chunk.usage if self._usage is None else _sum(self._usage, chunk.usage)
+
+    def completion(self) -> ThreadCompletion:
+        """The answer so far, as if it had come in one piece; its ``usage`` is the sum of the chunks'."""
+        chat, usage = self._chat.completion(), self._usage
+        completion = ThreadCompletion(
+            message=chat.message,
+            object=chat.object,
+            model=chat.model,
+            thread_id=chat.thread_id,
+            message_id=chat.message_id,
+            created=chat.created,
+            usage=usage,
+            finish_reason=chat.finish_reason,
+        )
+        raw = {name: value for name, value in chat.raw.items() if name != "choices"}
+        for choice in chat.raw["choices"][:1]:
+            raw.update({name: value for name, value in choice.items() if name not in ("index", "delta")})
+        if usage is not None:
+            raw["usage"] = {**(raw.get("usage") or {}), **msgspec.to_builtins(usage)}
+        return completion.attach(raw=raw, request_id=chat.request_id)
+
+
+def _sum(one: Usage, other: Usage) -> Usage:
+    sums: dict[str, Any] = {}
+    for name in one.__struct_fields__:
+        told = [value for value in (getattr(one, name), getattr(other, name)) if value is not None]
+        sums[name] = sum(told) if told else None
+    return Usage(**sums)
+
+
+class ThreadStream(Stream[ThreadCompletionChunk, ThreadCompletion]):
+    """The answer of a run as it arrives: its chunks, :class:`~gigaclient.types.ThreadCompletionChunk`, add up to a
+    :class:`~gigaclient.types.ThreadCompletion`, and their ``usage`` to its. What it promises is at
+    :class:`~gigaclient.stream.Stream`.
+    """
+
+    def __init__(self, reply: StreamReply, interpreter: ThreadInterpreter, *, request_id: str | None = None) -> None:
+        super().__init__(reply, interpreter, ThreadAssembler(), request_id=request_id)

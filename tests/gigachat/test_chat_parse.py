@@ -1,0 +1,152 @@
+"""Structured output over the wire: the schema that is sent, the value that comes back, and what stands in between."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import attrs
+import msgspec
+import pydantic
+import pytest
+from support.stream_tools import WAIT_SECONDS
+from typing_extensions import TypedDict
+
+from gigaclient import ChatCompletion, GigaChat
+from gigaclient.errors import BadRequestError, ConfigError, InvalidResponseError, LengthFinishReasonError
+from gigaclient.structured import schema_of
+from gigaclient.testing import GigaChatEmulator
+from gigaclient.types import Chat, Message
+
+
+@dataclasses.dataclass
+class Tide:
+    """The tide at a port."""
+
+    port: str
+    metres: float
+
+
+class TideDict(TypedDict):
+    port: str
+    metres: float
+
+
+class TideStruct(msgspec.Struct):
+    port: str
+    metres: float
+
+
+@attrs.define
+class TideAttrs:
+    port: str
+    metres: float
+
+
+class TideModel(pydantic.BaseModel):
+    port: str
+    metres: Annotated[float, pydantic.Field(ge=0)]
+
+
+@pytest.fixture(scope="module")
+def _emulator() -> Iterator[GigaChatEmulator]:
+    with GigaChatEmulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def emulator(_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
+    _emulator.clear()
+    yield _emulator
+    _emulator.clear()
+
+
+@pytest.fixture
+def giga(emulator: GigaChatEmulator) -> Iterator[GigaChat]:
+    with GigaChat(**emulator.client_options, timeout=WAIT_SECONDS, max_retries=0) as client:
+        yield client
+
+
+def sent(emulator: GigaChatEmulator) -> Any:
+    return emulator.requests[-1].json()
+
+
+@pytest.mark.parametrize("kind", [Tide, TideDict, TideStruct, TideAttrs, TideModel])
+def test_a_value_of_each_kind_of_class_comes_back(giga: GigaChat, emulator: GigaChatEmulator, kind: Any) -> None:
+    completion, value = giga.chat_parse("In Murmansk the tide is 2.5 metres", response_format=kind)
+    assert isinstance(completion, ChatCompletion)
+    assert completion.request_id
+    assert sent(emulator)["response_format"] == {"type": "json_schema", "schema": schema_of(kind), "strict": True}
+    made = value if kind is TideDict else {"port": value.port, "metres": value.metres}
+    assert made == {"port": "Murmansk", "metres": 2.5}
+    assert kind is TideDict or type(value) is kind
+
+
+@pytest.mark.parametrize(("kind", "expected"), [(list[int], [3, 4]), (Literal["low", "high"], "high"), (int, 3)])
+def test_what_is_no_object_comes_back_bare(giga: GigaChat, kind: Any, expected: Any) -> None:
+    assert giga.chat_parse("The tides are 3 and 4, so they are high", response_format=kind)[1] == expected
+
+
+def test_a_schema_of_ones_own_gives_the_decoded_json(giga: GigaChat, emulator: GigaChatEmulator) -> None:
+    schema = {"type": "object", "properties": {"metres": {"type": "integer"}}, "required": ["metres"]}
+    assert giga.chat_parse("It is 3", response_format=schema)[1] == {"metres": 3}
+    assert sent(emulator)["response_format"]["schema"] == schema
+
+
+def test_without_strict_the_json_may_have_line_breaks(giga: GigaChat, emulator: GigaChatEmulator) -> None:
+    completion, value = giga.chat_parse("In Kem it is 3", response_format=Tide, strict=False)
+    assert sent(emulator)["response_format"]["strict"] is False
+    assert "\n" in completion.text
+    assert value == Tide("Kem", 3.0)
+
+
+def test_whole_requests_and_options_go_the_usual_way(giga: GigaChat, emulator: GigaChatEmulator) -> None:
+    request = Chat(messages=[Message(role="user", content="In Kem it is 3")], temperature=0.5)
+    before = msgspec.json.encode(request)
+    _, value = giga.chat_parse(request, response_format=Tide, model="GigaChat-2-Pro", headers={"X-Trace-ID": "t"})
+    assert value == Tide("Kem", 3.0)
+    assert msgspec.json.encode(request) == before
+    assert (sent(emulator)["temperature"], sent(emulator)["model"]) == (0.5, "GigaChat-2-Pro")
+    assert emulator.requests[-1].headers["x-trace-id"] == "t"
+
+
+def test_a_cut_answer_keeps_what_came(giga: GigaChat) -> None:
+    with pytest.raises(LengthFinishReasonError) as caught:
+        giga.chat_parse("In Murmansk it is 3", response_format=Tide, max_tokens=2)
+    assert caught.value.completion.finish_reason == "length"
+    assert caught.value.text == caught.value.completion.text != ""
+    assert caught.value.request_id == caught.value.completion.request_id
+
+
+@pytest.mark.parametrize(
+    ("scripted", "reason"),
+    [
+        ("It is high.", "not JSON"),
+        ('{"port": "Kem", "metres": "high"}', r"\$\.metres"),
+        ({"content": "No.", "finish_reason": "blacklist"}, "filter"),
+        ({"content": ""}, "empty"),
+        ({"function_call": {"name": "get_tide", "arguments": {}}}, "called a function"),
+    ],
+)
+def test_an_answer_that_is_no_value_keeps_what_came(
+    giga: GigaChat, emulator: GigaChatEmulator, scripted: Any, reason: str
+) -> None:
+    emulator.answer(scripted)
+    with pytest.raises(InvalidResponseError, match=reason) as caught:
+        giga.chat_parse("In Kem it is 3", response_format=Tide)
+    assert isinstance(caught.value.completion, ChatCompletion)
+    assert caught.value.text == caught.value.completion.text
+    assert caught.value.request_id
+
+
+def test_a_type_that_cannot_be_described_costs_no_request(giga: GigaChat, emulator: GigaChatEmulator) -> None:
+    before = len(emulator.requests)
+    with pytest.raises(ConfigError, match="use a dataclass"):
+        giga.chat_parse("Hello", response_format=complex)
+    assert len(emulator.requests) == before
+
+
+def test_what_the_service_refuses_is_its_own_error(giga: GigaChat, emulator: GigaChatEmulator) -> None:
+    with pytest.raises(BadRequestError):
+        giga.chat_parse([{"role": "nobody", "content": "x"}], response_format=Tide)

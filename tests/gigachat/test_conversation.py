@@ -1,0 +1,446 @@
+"""A dialogue that keeps its history: what joins it, what does not, how long it gets, how it is saved."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import json
+import pickle
+import threading
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from support.stream_tools import WAIT_SECONDS
+
+from gigaclient import GigaChat, forks
+from gigaclient.errors import ConfigError, RateLimitError, ServerError, StreamInterruptedError, TooManyStepsError
+from gigaclient.gigachat.conversation import Conversation
+from gigaclient.testing import Fault, GigaChatEmulator
+from gigaclient.types import Message, Step
+
+QUESTION = "How high is the tide in Murmansk?"
+
+
+def get_tide(port: str) -> float:
+    """The height of the tide at a port."""
+    return 1.8
+
+
+@pytest.fixture(scope="module")
+def _emulator() -> Iterator[GigaChatEmulator]:
+    with GigaChatEmulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def emulator(_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
+    _emulator.clear()
+    yield _emulator
+    _emulator.clear()
+
+
+@pytest.fixture
+def giga(emulator: GigaChatEmulator) -> Iterator[GigaChat]:
+    with GigaChat(**emulator.client_options, timeout=WAIT_SECONDS, max_retries=0) as client:
+        yield client
+
+
+def sent(emulator: GigaChatEmulator) -> Any:
+    return emulator.requests[-1].json()
+
+
+def said(conversation: Conversation) -> list[tuple[str, str]]:
+    """The history as roles and texts."""
+    return [(message["role"], message.get("content") or "") for message in conversation.to_dict()["messages"]]
+
+
+# -- turns -----------------------------------------------------------------------------------------
+
+
+def test_each_turn_is_asked_with_all_before_it(giga: GigaChat, emulator: GigaChatEmulator) -> None:
+    conversation = giga.conversation("Answer briefly.", temperature=0.5)
+    assert conversation.ask("Count from 1 to 3").text == "1, 2, 3"
+    assert conversation.ask("Count from 1 to 2", temperature=0.7).text == "1, 2"
+    history = [
+        ("system", "Answer briefly."),
+        ("user", "Count from 1 to 3"),
+        ("assistant", "1, 2, 3"),
+        ("user", "Count from 1 to 2"),
+    ]
+    assert [(message["role"], message["content"]) for message in sent(emulator)["messages"]] == history
+    assert said(conversation) == [*history, ("assistant", "1, 2")]
+    assert sent(emulator)["temperature"] == 0.7
+    conversation.ask("Count from 1 to 2")
+    assert sent(emulator)["temperature"] == 0.5
+
+
+def test_the_session_is_the_same_in_each_turn_so_that_the_prompt_cache_hits(
+    giga: GigaChat, emulator: GigaChatEmulator
+) -> None:
+    conversation = giga.conversation()
+    first = conversation.ask("Count from 1 to 30")
+    second = conversation.ask("Count from 1 to 2")
+    assert {request.headers["x-session-id"] for request in emulator.requests[-2:]} == {conversation.session_id}
+    assert uuid.UUID(conversation.session_id)
+    assert first.usage is not None and second.usage is not None
+    assert (second.usage.precached_prompt_tokens or 0) > (first.usage.precached_prompt_tokens or 0)
+    assert giga.conversation().session_id != conversation.session_id
+    assert giga.conversation(session_id="mine").session_id == "mine"
+
+
+def test_a_streamed_answer_joins_when_it_has_ended(giga: GigaChat) -> None:
+    conversation = giga.conversation()
+    with conversation.stream("Count from 1 to 5") as stream:
+        next(stream)
+        assert conversation.messages == []
+        rest = "".join(chunk.text for chunk in stream)
+    assert stream.text.endswith(rest)
+    assert said(conversation) == [("user", "Count from 1 to 5"), ("assistant", "1, 2, 3, 4, 5")]
+    assert stream.closed
+    assert stream.completion.text == stream.result().text == "1, 2, 3, 4, 5"
+    assert (stream.steps, stream.request_id) == ([], stream.completion.request_id)
+    assert conversation.stream("Count from 1 to 2").result().text == "1, 2"
+    assert len(conversation.messages) == 4
+
+
+def test_a_turn_that_fails_leaves_the_history_as_it_was(giga: GigaChat, emulator: GigaChatEmulator) -> None:
+    conversation = giga.conversation("Answer briefly.")
+    conversation.ask("Count from 1 to 2")
+    before = said(conversation)
+    emulator.inject(Fault(status=429))
+    with pytest.raises(RateLimitError):
+        conversation.ask("Count from 1 to 3")
+    emulator.inject(Fault(status=500))
+    with pytest.raises(ServerError):
+        conversation.stream("Count from 1 to 3")
+    with pytest.raises(ConfigError):
+        conversation.ask("Count from 1 to 3", temperature=float("nan"))
+    assert said(conversation) == before
+    assert conversation.ask("Count from 1 to 3").text == "1, 2, 3"
+
+
+def test_a_stream_that_breaks_keeps_its_text_and_leaves_the_history_alone(
+    giga: GigaChat, emulator: GigaChatEmulator
+) -> None:
+    conversation = giga.conversation()
+    emulator.inject(Fault(cut_after_events=3))
+    stream = conversation.stream("Count from 1 to 9")
+    with pytest.raises(StreamInterruptedError) as caught:
+        list(stream)
+    assert caught.value.text == stream.text == stream.completion.text != ""
+    assert conversation.messages == []
+    assert conversation.ask("Count from 1 to 2").text == "1, 2"
+
+
+@pytest.mark.parametrize("how", ["close", "with", "drop"])
+def test_a_stream_that_is_left_leaves_the_history_alone_and_the_turn_free(
+    giga: GigaChat, emulator: GigaChatEmulator, how: str
+) -> None:
+    conversation = giga.conversation()
+    stream = conversation.stream("Count from 1 to 9")
+    next(stream)
+    if how == "close":
+        stream.close()
+        assert list(stream) == []
+    elif how == "with":
+        with stream:
+            next(stream)
+    else:
+        del stream
+        gc.collect()
+    assert conversation.messages == []
+    assert conversation.ask("Count from 1 to 2").text == "1, 2"
+
+
+def test_what_the_filter_held_back_stays_out_of_the_history(giga: GigaChat, emulator: GigaChatEmulator) -> None:
+    conversation = giga.conversation()
+    emulator.answer({"content": "Let us talk about something else.", "finish_reason": "blacklist"})
+    assert conversation.ask("Something bad").finish_reason == "blacklist"
+    assert conversation.messages == []
+    emulator.answer({"content": "Let us talk about something else.", "finish_reason": "blacklist"})
+    assert conversation.stream("Something bad").result().finish_reason == "blacklist"
+    assert conversation.messages == []
+
+
+def test_a_second_turn_while_one_is_under_way_is_refused_and_the_first_goes_on(giga: GigaChat) -> None:
+    conversation = giga.conversation()
+    stream = conversation.stream("Count from 1 to 3")
+    for second in (conversation.ask, conversation.stream):
+        with pytest.raises(ConfigError, match="under way"):
+            second("Count from 1 to 2")
+    with pytest.raises(ConfigError, match="under way"):
+        conversation.reset()
+    assert stream.result().text == "1, 2, 3"
+    assert conversation.ask("Count from 1 to 2").text == "1, 2"
+
+
+def test_of_two_threads_at_once_one_is_refused(giga: GigaChat, emulator: GigaChatEmulator) -> None:
+    asked, answered = threading.Event(), threading.Event()
+
+    def slowly(request: Any) -> str:
+        asked.set()
+        assert answered.wait(WAIT_SECONDS)
+        return "Slow."
+
+    emulator.answer(slowly)
+    conversation = giga.conversation()
+    thread = threading.Thread(target=conversation.ask, args=("Hello",))
+    thread.start()
+    assert asked.wait(WAIT_SECONDS)
+    with pytest.raises(ConfigError, match="under way"):
+        conversation.ask("Hello again")
+    answered.set()
+    thread.join(WAIT_SECONDS)
+    assert said(conversation) == [("user", "Hello"), ("assistant", "Slow.")]
+
+
+def test_conversations_of_one_client_go_on_side_by_side(giga: GigaChat) -> None:
+    conversations = [giga.conversation() for _ in range(4)]
+
+    def talk(number: int) -> None:
+        for last in range(number + 2, number + 5):
+            conversations[number].ask(f"Count from 1 to {last}")
+
+    threads = [threading.Thread(target=talk, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT_SECONDS)
+    for number, conversation in enumerate(conversations):
+        answers = [text for role, text in said(conversation) if role == "assistant"]
+        assert [answer.split(", ")[-1] for answer in answers] == [str(n) for n in range(number + 2, number + 5)]
+
+
+def test_a_child_of_a_fork_may_go_on_though_a_turn_was_under_way(giga: GigaChat) -> None:
+    conversation = giga.conversation()
+    stream = conversation.stream("Count from 1 to 3")
+    assert conversation in forks._registered
+    conversation.after_fork_in_child()
+    assert conversation.ask("Count from 1 to 2").text == "1, 2"
+    stream.close()
+    assert conversation.ask("Count from 1 to 2").text == "1, 2"
+
+
+def test_attachments_go_with_a_message_and_other_roles_do_not_go_at_all(
+    giga: GigaChat, emulator: GigaChatEmulator
+) -> None:
+    conversation = giga.conversation()
+    emulator.answer("A cat.")
+    conversation.ask(Message(role="user", content="What is this?", attachments=["f-1"]))
+    assert sent(emulator)["messages"][0]["attachments"] == ["f-1"]
+    for message in ({"role": "system", "content": "x"}, {"role": "assistant", "content": "x"}, 5):
+        with pytest.raises(ConfigError):
+            conversation.ask(message)  # type: ignore[arg-type]
+    assert len(conversation.messages) == 2
+
+
+# -- functions -------------------------------------------------------------------------------------
+
+
+def test_functions_run_within_a_turn_and_their_calls_join_the_history(
+    giga: GigaChat, emulator: GigaChatEmulator
+) -> None:
+    seen: list[Step] = []
+    conversation = giga.conversation(functions=[get_tide], on_step=seen.append)
+    assert conversation.ask(QUESTION).text == "According to get_tide: result: 1.8."
+    assert [role for role, _ in said(conversation)] == ["user", "assistant", "function", "assistant"]
+    assert conversation.last_run is not None
+    assert conversation.last_run.steps == seen
+    stream = conversation.stream("How high is the tide in Kem?")
+    assert "".join(chunk.text for chunk in stream) == "According to get_tide: result: 1.8."
+    assert stream.steps == seen[1:]
+    assert len(conversation.messages) == 8
+    assert {request.headers["x-session-id"] for request in emulator.requests[-4:]} == {conversation.session_id}
+    assert conversation.ask("Count from 1 to 2", functions=[]).text == "1, 2"
+
+
+def test_options_of_a_run_are_taken_with_each_turn(giga: GigaChat, emulator: GigaChatEmulator) -> None:
+    conversation = giga.conversation(functions=[get_tide], max_steps=1)
+    emulator.answer({"function_call": {"name": "get_tide", "arguments": {"port": "Kem"}}}, times=2)
+    with pytest.raises(TooManyStepsError):
+        conversation.ask(QUESTION)
+    assert conversation.messages == []
+
+
+def test_a_function_may_be_run_by_hand(giga: GigaChat) -> None:
+    spec = {"name": "get_tide", "description": "The tide at a port", "parameters": {"type": "object"}}
+    conversation = giga.conversation(functions=[spec])
+    assert conversation.ask(QUESTION).function_call is not None
+    with pytest.raises(ConfigError, match="waits for the result of get_tide"):
+        conversation.ask("Well?")
+    result = {"role": "function", "name": "get_tide", "content": {"metres": 3}}
+    assert conversation.ask(result).text == "According to get_tide: metres: 3."
+    with pytest.raises(ConfigError, match="no function was called"):
+        conversation.ask(result)
+    assert len(conversation.messages) == 4
+
+
+# -- how long it gets ------------------------------------------------------------------------------
+
+
+def counts(emulator: GigaChatEmulator) -> int:
+    return sum(request.path.endswith("/tokens/count") for request in emulator.requests)
+
+
+def test_the_oldest_turns_go_first_and_the_system_message_stays(giga: GigaChat, emulator: GigaChatEmulator) -> None:
+    limit = 120
+    conversation = giga.conversation("Answer briefly.", history_tokens=limit)
+    for last in range(10, 26):
+        answer = conversation.ask(f"Count from 1 to {last}")
+        assert answer.usage is not None
+        # 10 is what the emulator adds to any request, and nobody can count before the first answer.
+        assert answer.usage.prompt_tokens <= limit + 10
+        history = sent(emulator)["messages"]
+        assert history[0] == {"role": "system", "content": "Answer briefly."}
+        assert history[1]["role"] == "user"
+        assert history[-1]["content"] == f"Count from 1 to {last}"
+    assert 3 < len(history) < 16
+    numbers = [int(message["content"].split()[-1]) for message in history if message["role"] == "user"]
+    assert numbers == list(range(26 - len(numbers), 26)), "the youngest turns, without a gap"
+
+
+def test_what_surely_fits_is_not_counted(giga: GigaChat, emulator: GigaChatEmulator) -> None:
+    before = counts(emulator)
+    conversation = giga.conversation("Answer briefly.", history_tokens=10_000)
+    for _ in range(3):
+        conversation.ask("Count from 1 to 3")
+    giga.conversation().ask("Count from 1 to 100" * 50)
+    assert counts(emulator) == before
+
+
+def test_counting_asks_the_model_of_the_turn(giga: GigaChat, emulator: GigaChatEmulator) -> None:
+    conversation = giga.conversation(history_tokens=60, model="GigaChat-2-Pro")
+    conversation.ask("Count from 1 to 9")
+    conversation.ask("Count from 1 to 9, and then go on to tell me how you are")
+    asked = [request.json() for request in emulator.requests if request.path.endswith("/tokens/count")]
+    assert asked[-1]["model"] == "GigaChat-2-Pro"
+
+
+def test_calls_and_their_results_are_dropped_together(giga: GigaChat, emulator: GigaChatEmulator) -> None:
+    conversation = giga.conversation("Be brief.", functions=[get_tide], history_tokens=150)
+    for _ in range(6):
+        assert conversation.ask(QUESTION).text == "According to get_tide: result: 1.8."
+    roles = [role for role, _ in said(conversation)]
+    assert roles[0] == "system"
+    assert roles[1:] == ["user", "assistant", "function", "assistant"] * (len(roles) // 4)
+    assert len(roles) < 1 + 6 * 4
+
+
+def test_a_message_that_is_too_long_by_itself_is_told_before_it_is_sent(
+    giga: GigaChat, emulator: GigaChatEmulator
+) -> None:
+    conversation = giga.conversation("Answer briefly.", history_tokens=30)
+    conversation.ask("Count from 1 to 2")
+    before = said(conversation)
+    with pytest.raises(ConfigError, match="history_tokens of the conversation is 30"):
+        conversation.ask("long " * 100)
+    assert said(conversation) == before
+
+
+def test_a_turn_that_fails_drops_nothing(giga: GigaChat, emulator: GigaChatEmulator) -> None:
+    conversation = giga.conversation(history_tokens=45)
+    for _ in range(2):
+        conversation.ask("Count from 1 to 9")
+    before = said(conversation)
+    emulator.inject(Fault(status=500), path="/chat/completions")
+    with pytest.raises(ServerError):
+        conversation.ask("Count from 1 to 9")
+    assert said(conversation) == before
+    conversation.ask("Count from 1 to 9")
+    assert len(said(conversation)) < len(before) + 2, "it would have, had it not failed"
+
+
+def test_a_history_from_elsewhere_is_counted_and_trimmed(giga: GigaChat, emulator: GigaChatEmulator) -> None:
+    earlier = [
+        {"role": role, "content": f"{role} {number} " + "says something long " * 4}
+        for number in range(6)
+        for role in ("user", "assistant")
+    ]
+    conversation = giga.conversation("Answer briefly.", messages=earlier, history_tokens=160)
+    answer = conversation.ask("Count from 1 to 2")
+    assert answer.usage is not None and answer.usage.prompt_tokens <= 170
+    history = sent(emulator)["messages"]
+    assert [message["role"] for message in history] == ["system", "user", "assistant", "user", "assistant", "user"]
+    assert history[1]["content"].startswith("user 4")
+
+
+def test_what_messages_take_beside_their_texts_is_allowed_for(giga: GigaChat, emulator: GigaChatEmulator) -> None:
+    earlier = [{"role": role, "content": "Yes"} for _ in range(20) for role in ("user", "assistant")]
+    answer = giga.conversation(messages=earlier, history_tokens=60).ask("Count from 1 to 2")
+    assert answer.usage is not None and answer.usage.prompt_tokens <= 70
+    assert len(sent(emulator)["messages"]) > 5
+
+
+# -- made, reset and saved --------------------------------------------------------------------------
+
+
+def test_it_goes_on_from_an_earlier_history(giga: GigaChat) -> None:
+    earlier: list[Any] = [
+        Message(role="system", content="Answer briefly."),
+        {"role": "user", "content": "Hello"},
+        {"role": "assistant", "content": "Good evening."},
+    ]
+    before = copy.deepcopy(earlier)
+    conversation = giga.conversation(messages=earlier)
+    conversation.ask("Count from 1 to 2")
+    assert len(conversation.messages) == 5
+    assert earlier == before
+    conversation.messages.clear()
+    assert len(conversation.messages) == 5, "what is given out is a copy"
+    conversation.reset()
+    assert said(conversation) == [("system", "Answer briefly.")]
+
+
+@pytest.mark.parametrize("form", ["text", "bytes", "dict"])
+def test_a_saved_conversation_goes_on_where_it_was(giga: GigaChat, emulator: GigaChatEmulator, form: str) -> None:
+    conversation = giga.conversation("Отвечай кратко.", functions=[get_tide], history_tokens=1000)
+    conversation.ask(QUESTION)
+    text = conversation.to_json()
+    assert "Отвечай кратко." in text
+    saved: Any = {"text": text, "bytes": text.encode(), "dict": conversation.to_dict()}[form]
+    restored = Conversation.from_json(giga, saved, functions=[get_tide])
+    assert said(restored) == said(conversation)
+    assert restored.to_dict() == conversation.to_dict()
+    assert restored.ask("How high is the tide in Kem?").text == "According to get_tide: result: 1.8."
+    assert sent(emulator)["messages"][:5] == conversation.to_dict()["messages"]
+    assert emulator.requests[-1].headers["x-session-id"] == conversation.session_id
+
+
+def test_what_is_saved_holds_no_options(giga: GigaChat) -> None:
+    secret = "Bearer of-the-user"
+    conversation = giga.conversation(authorization=secret, functions=[get_tide])
+    assert "of-the-user" not in conversation.to_json()
+    assert set(json.loads(conversation.to_json())) == {"session_id", "history_tokens", "tokens", "messages"}
+    restored = Conversation.from_json(giga, conversation.to_json(), history_tokens=50, session_id="other")
+    assert restored.to_dict() == {"session_id": "other", "history_tokens": 50, "tokens": None, "messages": []}
+    assert "of-the-user" not in repr(conversation)
+
+
+@pytest.mark.parametrize("saved", ["", "{", "[]", "{}", 5, None, '{"messages": 5}', '{"messages": ["x"]}'])
+def test_what_is_no_saved_conversation_says_so(giga: GigaChat, saved: Any) -> None:
+    with pytest.raises(ConfigError):
+        Conversation.from_json(giga, saved)
+
+
+@pytest.mark.parametrize("again", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_it_is_saved_rather_than_pickled(giga: GigaChat, again: Any) -> None:
+    with pytest.raises(ConfigError, match="to_json"):
+        again(giga.conversation())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        ({"history_tokens": 0}, "bounds its history"),
+        ({"history_tokens": 1.5}, "bounds its history"),
+        ({"system": 5}, "system must be a string"),
+        ({"session_id": 5}, "session_id must be a string"),
+        ({"messages": ["Hello"]}, r"messages\[0\]"),
+        ({"system": "x", "messages": [{"role": "system", "content": "y"}]}, "two system messages"),
+    ],
+)
+def test_what_cannot_work_says_what_to_do(giga: GigaChat, arguments: dict[str, Any], advice: str) -> None:
+    with pytest.raises(ConfigError, match=advice):
+        giga.conversation(**arguments)

@@ -1,0 +1,475 @@
+"""Files that are sent, listed and deleted: from whatever people have them in, with the right name and type, once."""
+
+from __future__ import annotations
+
+import io
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.plat_tools import answer_with, client_of, sent_to
+from support.rel_tools import at_most
+
+from gigaclient import GigaChat
+from gigaclient.errors import (
+    APIConnectionError,
+    APITimeoutError,
+    BadRequestError,
+    ConfigError,
+    InvalidResponseError,
+    NotFoundError,
+    RateLimitError,
+    RequestEntityTooLargeError,
+    ServerError,
+)
+from gigaclient.gigachat.endpoints.uploads import as_upload
+from gigaclient.testing import Fault, GigaChatEmulator
+from gigaclient.testing.files import PICTURE, form
+from gigaclient.types import UploadedFile
+
+TEXT = "Прилив в полдень.\r\n--\r\n".encode()
+
+
+@pytest.fixture
+def emulator() -> Iterator[GigaChatEmulator]:
+    with GigaChatEmulator() as emulator:
+        yield emulator
+    assert emulator.api_server.handler_errors == []
+
+
+@pytest.fixture
+def giga(emulator: GigaChatEmulator) -> Iterator[GigaChat]:
+    with client_of(emulator) as client:
+        yield client
+
+
+def uploaded(emulator: GigaChatEmulator) -> tuple[str | None, str | None, bytes]:
+    """Name, type and content of the last file that came in."""
+    request = sent_to(emulator, "/files")[-1]
+    part = form(request.headers["content-type"], request.body)["file"]
+    return part.filename, part.mime, part.content
+
+
+# -- what may be a file ----------------------------------------------------------------------------
+
+
+def test_a_file_is_sent_from_its_path(emulator: GigaChatEmulator, giga: GigaChat, tmp_path: Path) -> None:
+    path = tmp_path / "tides.txt"
+    path.write_bytes(TEXT)
+    for given in (path, str(path)):
+        file = giga.upload_file(given)
+        assert isinstance(file, UploadedFile)
+        assert (file.filename, file.bytes, file.purpose) == ("tides.txt", len(TEXT), "general")
+        assert file.modalities == ["text"]
+        assert file.raw["access_policy"] == "private"
+        assert file.request_id == sent_to(emulator, "/files")[-1].headers["x-request-id"]
+        assert uploaded(emulator) == ("tides.txt", "text/plain", TEXT)
+        assert giga.get_file_content(file.id) == TEXT
+
+
+class _Shaky(io.RawIOBase):
+    """A pipe: it cannot go back, and it has no name but a number."""
+
+    name = 7
+
+    def __init__(self, content: bytes) -> None:
+        self._left = content
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        taken, self._left = self._left[: len(buffer)], self._left[len(buffer) :]
+        buffer[: len(taken)] = taken
+        return len(taken)
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "kind"),
+    [
+        (PICTURE, "upload.jpg", "image/jpeg"),
+        (bytearray(PICTURE), "upload.jpg", "image/jpeg"),
+        (memoryview(PICTURE), "upload.jpg", "image/jpeg"),
+        (io.BytesIO(PICTURE), "upload.jpg", "image/jpeg"),
+        (_Shaky(PICTURE), "upload.jpg", "image/jpeg"),
+        (("photo.png", PICTURE), "photo.png", "image/png"),
+        (("photo", PICTURE), "photo", "image/jpeg"),
+        (("photo.PNG", io.BytesIO(PICTURE)), "photo.PNG", "image/png"),
+        (("photo", PICTURE, "image/bmp"), "photo", "image/bmp"),
+        ((None, PICTURE, None), "upload.jpg", "image/jpeg"),
+        (("photo.png", PICTURE, None, {"Content-Type": "image/tiff"}), "photo.png", "image/tiff"),
+    ],
+    ids=str,
+)
+def test_a_file_is_sent_from_memory(
+    emulator: GigaChatEmulator, giga: GigaChat, given: Any, name: str, kind: str
+) -> None:
+    giga.upload_file(file=given, purpose="assistant")
+    assert uploaded(emulator) == (name, kind, PICTURE)
+    assert giga.get_files().data[-1].purpose == "assistant"
+
+
+def test_the_headers_of_a_tuple_go_into_the_part(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+    giga.upload_file(("photo.png", PICTURE, None, {"X-Kept": "yes"}))
+    assert b"\r\nX-Kept: yes\r\n" in sent_to(emulator, "/files")[-1].body
+
+
+def test_a_string_in_a_tuple_is_the_text_itself(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+    giga.upload_file(("note.txt", "Прилив"))
+    assert uploaded(emulator) == ("note.txt", "text/plain", "Прилив".encode())
+
+
+def test_an_open_file_is_sent_whole_wherever_it_stands(
+    emulator: GigaChatEmulator, giga: GigaChat, tmp_path: Path
+) -> None:
+    path = tmp_path / "tides.txt"
+    path.write_bytes(TEXT)
+    with path.open("rb") as file:
+        assert file.read(5)
+        giga.upload_file(file)
+        assert uploaded(emulator) == ("tides.txt", "text/plain", TEXT)
+    written = io.BytesIO()
+    written.write(TEXT)
+    giga.upload_file(written, filename="tides.txt")
+    assert uploaded(emulator) == ("tides.txt", "text/plain", TEXT)
+
+
+def test_a_temporary_file_has_no_name_to_tell(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+    with tempfile.TemporaryFile() as file:
+        file.write(PICTURE)
+        giga.upload_file(file)
+    assert uploaded(emulator)[0] == "upload.jpg"
+
+
+def test_name_and_type_may_be_said_by_hand(emulator: GigaChatEmulator, giga: GigaChat, tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(TEXT)
+    giga.upload_file(path, filename="b.pdf", content_type="text/plain")
+    assert uploaded(emulator) == ("b.pdf", "text/plain", TEXT)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Отчёт «о реке» №5.txt", 'with "quotes".txt', "潮.txt", "back\\slash.txt", "100%25.txt", "spa ce;semi=colon.txt"],
+)
+def test_a_name_arrives_as_it_is(emulator: GigaChatEmulator, giga: GigaChat, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(TEXT)
+    file = giga.upload_file(path)
+    assert file.filename == name
+    assert giga.get_file(file.id).filename == name
+
+
+def test_a_name_cannot_break_out_of_its_line(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+    giga.upload_file(('a"\r\nX-Evil: 1\r\n\r\n.txt', TEXT))
+    assert uploaded(emulator) == ('a"__X-Evil: 1____.txt', "text/plain", TEXT)
+
+
+def test_a_name_that_is_not_utf_8_is_sent_with_question_marks(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+    giga.upload_file(("caf\udce9.txt", TEXT))
+    assert uploaded(emulator)[0] == "caf?.txt"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.txt", "text/plain"),
+        ("a.doc", "application/msword"),
+        ("a.docx", "application/vnd.openxmlformats-officedocument.wordprocessingml.document"),
+        ("a.pdf", "application/pdf"),
+        ("a.epub", "application/epub"),
+        ("a.ppt", "application/ppt"),
+        ("a.pptx", "application/pptx"),
+        ("a.xlsx", "application/vnd.ms-excel"),
+        ("a.jpeg", "image/jpeg"),
+        ("a.JPG", "image/jpeg"),
+        ("a.png", "image/png"),
+        ("a.tiff", "image/tiff"),
+        ("a.tif", "image/tiff"),
+        ("a.bmp", "image/bmp"),
+        ("a.mp4", "audio/mp4"),
+        ("a.mp3", "audio/mp3"),
+        ("a.m4a", "audio/x-m4a"),
+        ("a.wav", "audio/x-wav"),
+        ("a.weba", "audio/webm"),
+        ("a.ogg", "audio/x-ogg"),
+        ("a.opus", "audio/opus"),
+        ("a.b.html", "text/html"),
+        ("a", "application/octet-stream"),
+        ("a.nobody-knows", "application/octet-stream"),
+        ("pdf", "application/octet-stream"),
+    ],
+)
+def test_the_type_is_the_one_that_the_api_has_for_the_ending(name: str, kind: str) -> None:
+    assert as_upload((name, b"\0\1\2")).content_type == kind
+
+
+def test_every_type_of_the_table_is_taken(giga: GigaChat) -> None:
+    for ending in [
+        "txt",
+        "doc",
+        "docx",
+        "pdf",
+        "epub",
+        "ppt",
+        "pptx",
+        "xlsx",
+        "jpeg",
+        "jpg",
+        "png",
+        "tiff",
+        "bmp",
+        "mp4",
+        "mp3",
+        "m4a",
+        "wav",
+        "weba",
+        "ogg",
+        "opus",
+    ]:
+        assert giga.upload_file((f"a.{ending}", b"\0\1\2")).modalities
+
+
+# -- the request -----------------------------------------------------------------------------------
+
+
+def test_an_upload_is_a_form_of_two_fields(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+    giga.upload_file(("a.txt", TEXT), client_id="user-7")
+    request = sent_to(emulator, "/files")[-1]
+    assert request.method == "POST"
+    assert request.headers["content-type"].startswith("multipart/form-data; boundary=")
+    assert request.headers["content-length"] == str(len(request.body))
+    assert request.headers["x-client-id"] == "user-7"
+    parts = form(request.headers["content-type"], request.body)
+    assert list(parts) == ["purpose", "file"]
+    assert parts["purpose"].content == b"general"
+
+
+def test_a_large_file_is_in_memory_twice_and_no_more(emulator: GigaChatEmulator, tmp_path: Path) -> None:
+    path = tmp_path / "large.txt"
+    path.write_bytes(b"0123456789abcdef" * (2 * 2**20))
+    from gigaclient.gigachat.endpoints.files import _form
+
+    with at_most(seconds=20, megabytes=80):
+        body, _ = _form(path, "general", None, None)
+    assert len(body) > 32 * 2**20
+
+
+# -- once ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [500, 502, 504])
+def test_an_upload_is_not_repeated_after_a_fault_of_the_server(emulator: GigaChatEmulator, status: int) -> None:
+    emulator.inject(Fault(status=status), path="/files", times=None)
+    with client_of(emulator, max_retries=2) as giga:
+        with pytest.raises(ServerError):
+            giga.upload_file(("a.txt", TEXT))
+        assert len(sent_to(emulator, "/files")) == 1
+
+
+@pytest.mark.parametrize("fault", [Fault(reset=True), Fault(hang_up=True)])
+def test_an_upload_is_not_repeated_when_the_connection_was_lost(emulator: GigaChatEmulator, fault: Fault) -> None:
+    emulator.inject(fault, path="/files", times=None)
+    with client_of(emulator, max_retries=2) as giga:
+        with pytest.raises(APIConnectionError) as caught:
+            giga.upload_file(("a.txt", TEXT))
+        assert caught.value.sent
+        assert len(sent_to(emulator, "/files")) == 1
+
+
+def test_an_upload_is_not_repeated_when_no_answer_came_in_time(emulator: GigaChatEmulator) -> None:
+    emulator.inject(Fault(before_s=float("inf")), path="/files", times=None)
+    with client_of(emulator, max_retries=2, timeout=0.5) as giga:
+        with pytest.raises(APITimeoutError):
+            giga.upload_file(("a.txt", TEXT))
+        assert len(sent_to(emulator, "/files")) == 1
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_an_upload_that_was_turned_away_is_repeated(emulator: GigaChatEmulator, status: int) -> None:
+    emulator.inject(Fault(status=status), path="/files")
+    with client_of(emulator, max_retries=1) as giga:
+        file = giga.upload_file(io.BytesIO(TEXT), filename="a.txt")
+        assert len(giga.get_files().data) == 1
+        assert giga.get_file_content(file) == TEXT
+    first, second = [request for request in sent_to(emulator, "/files") if request.method == "POST"]
+    assert first.body == second.body
+
+
+def test_an_upload_that_was_surely_not_sent_is_repeated() -> None:
+    with socket.socket() as nobody:  # bound, and it does not listen
+        nobody.bind(("127.0.0.1", 0))
+        url = f"https://127.0.0.1:{nobody.getsockname()[1]}/v1"
+        with (
+            GigaChat(base_url=url, access_token="token", max_retries=2, retry_backoff_factor=0.0) as giga,
+            pytest.raises(APIConnectionError) as caught,
+        ):
+            giga.upload_file(("a.txt", TEXT))
+    assert not caught.value.sent
+    assert len(caught.value.attempts) == 3
+
+
+def test_a_refused_token_is_no_reason_to_lose_the_file(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+    giga.get_files()
+    emulator.revoke_tokens()
+    giga.upload_file(io.BytesIO(TEXT), filename="a.txt")
+    assert uploaded(emulator)[2] == TEXT
+    assert len(giga.get_files().data) == 1
+
+
+# -- what cannot be sent ---------------------------------------------------------------------------
+
+
+def test_what_is_no_file_is_refused_before_anything_is_sent(
+    emulator: GigaChatEmulator, giga: GigaChat, tmp_path: Path
+) -> None:
+    (tmp_path / "empty.txt").touch()
+    text_file = tmp_path / "text.txt"
+    text_file.write_text("text")
+    closed = io.BytesIO(b"x")
+    closed.close()
+    wrong: list[tuple[Any, str]] = [
+        (tmp_path / "missing.txt", r"no file '.*missing\.txt'.*\(\"name\.txt\", text\)"),
+        ("x" * 5000, "cannot be read .*File name too long"),
+        ("null\0byte", "null character"),
+        (tmp_path, "is a folder"),
+        (tmp_path / "empty.txt", r"'empty\.txt' is empty"),
+        (b"", "the file is empty"),
+        (io.BytesIO(), "the file is empty"),
+        (closed, "closed"),
+        (io.StringIO("text"), 'open it with open\\(path, "rb"\\)'),
+        (("a.txt", io.StringIO("text")), "text mode"),
+        (("a.txt",), "a tuple as file"),
+        (("a", b"b", "c", {}, "e"), "a tuple as file"),
+        (("a.txt", 7), "not int"),
+        (("a.txt", b"x", "bad\r\nX-Evil: 1"), "Content-Type"),
+        (("a.txt", b"x", None, {"X-Evil": "1\r\n"}), "X-Evil"),
+        (("a.txt", "half \ud83d"), "surrogate"),
+        ((7, b"x"), "filename must be a string"),
+        (7, "file must be a path, bytes"),
+        (None, "not NoneType"),
+        ({"a": 1}, "not dict"),
+    ]
+    for given, says in wrong:
+        with pytest.raises(ConfigError, match=says):
+            giga.upload_file(given)
+    with text_file.open() as opened, pytest.raises(ConfigError, match="text mode"):
+        giga.upload_file(opened)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="purpose"):
+        giga.upload_file(b"x", purpose="")
+    with pytest.raises(TypeError, match="no_such"):
+        giga.upload_file(b"x", no_such=1)  # type: ignore[call-arg]
+    assert emulator.requests == []
+
+
+def test_a_file_that_cannot_be_read_is_refused_by_name(giga: GigaChat, tmp_path: Path) -> None:
+    path = tmp_path / "loop.txt"
+    path.symlink_to(path)
+    with pytest.raises(ConfigError, match=r"loop\.txt' cannot be read \(Too many levels"):
+        giga.upload_file(path)
+
+
+def test_the_services_refusals_have_their_classes(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+    with pytest.raises(BadRequestError, match="not supported"):
+        giga.upload_file(("a.exe", b"MZ"))
+    with pytest.raises(BadRequestError, match=r"application/pdf"):
+        giga.upload_file(("a.pdf", b"%PDF-"), purpose="assistant")
+    with pytest.raises(RequestEntityTooLargeError):
+        giga.upload_file(("a.png", bytes(15 * 2**20 + 1)))
+    emulator.inject(Fault(status=429, retry_after=7), path="/files")
+    with pytest.raises(RateLimitError) as caught:
+        giga.upload_file(("a.txt", TEXT))
+    assert caught.value.retry_after == 7
+    assert giga.get_files().data == []
+
+
+# -- list, get, delete -----------------------------------------------------------------------------
+
+
+def test_files_are_listed_looked_up_and_deleted(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+    first, second = giga.upload_file(("a.txt", b"a")), giga.upload_file(("b.txt", b"bb"))
+    listed = giga.get_files()
+    assert [(file.id, file.filename, file.bytes) for file in listed.data] == [
+        (first.id, "a.txt", 1),
+        (second.id, "b.txt", 2),
+    ]
+    assert giga.get_file(second.id) == second
+    assert giga.get_file(file=second).filename == "b.txt"
+    gone = giga.delete_file(file=first.id)
+    assert (gone.id, gone.deleted) == (first.id, True)
+    request = emulator.requests[-1]
+    assert (request.method, request.path, request.body) == ("POST", f"/v1/files/{first.id}/delete", b"")
+    assert [file.id for file in giga.get_files().data] == [second.id]
+    for call in (giga.get_file, giga.delete_file, giga.get_file_content, giga.get_image):
+        with pytest.raises(NotFoundError, match="get_files"):
+            call(first.id)
+
+
+def test_a_file_belongs_to_its_key_and_its_user(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+    file = giga.upload_file(("a.txt", TEXT), client_id="user-7")
+    assert giga.get_file_content(file.id, client_id="user-7") == TEXT
+    assert giga.get_file(file.id, headers={"X-Client-ID": "user-7"}) == file
+    assert [found.id for found in giga.get_files(client_id="user-7").data] == [file.id]
+    assert giga.get_files().data == []
+    for user in (None, "user-8"):
+        with pytest.raises(NotFoundError, match="client_id"):
+            giga.get_file_content(file.id, client_id=user)
+    with client_of(emulator, credentials=emulator.add_credentials()) as other, pytest.raises(NotFoundError):
+        other.get_file_content(file.id, client_id="user-7")
+
+
+@pytest.mark.parametrize(
+    "hostile", ["../models", "a/../../v2", "a/b", "a?b=c#d", "%2e%2e", "ид", "a b\r\nX: 1", "..%2f"]
+)
+def test_an_id_stays_in_its_place_in_the_path(emulator: GigaChatEmulator, giga: GigaChat, hostile: str) -> None:
+    for call in (giga.get_file, giga.delete_file, giga.get_file_content, giga.get_image):
+        with pytest.raises(NotFoundError, match="No such file"):
+            call(hostile)
+        request = emulator.requests[-1]
+        assert request.path.startswith("/v1/files/")
+        assert request.path.removeprefix("/v1/files/").partition("/")[2] in ("", "delete", "content")
+        assert request.query == ""
+
+
+def test_an_upload_is_not_sent_twice_on_a_connection_that_was_in_use(
+    emulator: GigaChatEmulator, giga: GigaChat
+) -> None:
+    giga.get_files()
+    emulator.inject(Fault(reset=True), path="/files")
+    with pytest.raises(APIConnectionError):
+        giga.upload_file(("a.txt", TEXT))
+    assert [request.method for request in sent_to(emulator, "/files")] == ["GET", "POST"]
+
+
+@pytest.mark.parametrize("wrong", ["", ".", "..", None, 7, b"id", ["id"]])
+def test_what_is_no_id_is_refused(emulator: GigaChatEmulator, giga: GigaChat, wrong: Any) -> None:
+    for call in (giga.get_file, giga.delete_file, giga.get_file_content, giga.get_image):
+        with pytest.raises(ConfigError, match="id"):
+            call(wrong)
+    assert emulator.requests == []
+
+
+def test_answers_with_nulls_and_odd_numbers_are_taken(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+    odd = {"id": "f-1", "bytes": 17.0, "created_at": "1790000200", "purpose": None, "modalities": None, "new": {}}
+    answer_with(emulator, "/files", {"data": [odd, None]})
+    (file,) = giga.get_files().data
+    assert (file.id, file.bytes, file.created_at, file.purpose, file.modalities) == ("f-1", 17, 1790000200, None, None)
+    answer_with(emulator, "/files/f-1", odd)
+    assert giga.get_file("f-1").raw["new"] == {}
+    answer_with(emulator, "/files/f-1/delete", {"id": "f-1", "deleted": True})
+    assert giga.delete_file("f-1").access_policy is None
+
+
+def test_answers_that_are_none_are_refused(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+    for path, call in (("/files", giga.get_files), ("/files/f", lambda: giga.get_file("f"))):
+        bodies: list[Any] = [{}, [], b"", {"data": "x"}, {"id": None}]
+        for body in bodies:
+            answer_with(emulator, path, body)
+            with pytest.raises(InvalidResponseError):
+                call()
+        answer_with(emulator, path, {"status": 404, "message": "No such file"})
+        with pytest.raises(NotFoundError):
+            call()

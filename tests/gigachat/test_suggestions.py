@@ -1,0 +1,190 @@
+"""A model that there is not: the error names those that may have been meant, at the cost of one short look."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from support.stream_tools import WAIT_SECONDS
+
+from gigaclient import GigaChat, NotFoundError
+from gigaclient.core import Call, path
+from gigaclient.gigachat.suggestions import asked_for, meant
+from gigaclient.testing import Fault, GigaChatEmulator
+from gigaclient.types import Model
+
+MODELS = [
+    Model(id="GigaChat-2", type="chat"),
+    Model(id="GigaChat-2-Pro", type="chat"),
+    Model(id="GigaChat-2-Max", type="chat"),
+    Model(id="Embeddings", type="embedder"),
+    Model(id="EmbeddingsGigaR", type="embedder"),
+    Model(id="GigaCheckDetection", type="aicheck"),
+]
+
+
+@pytest.mark.parametrize(
+    ("asked", "place", "said"),
+    [
+        ("gigachat-2-pro", "/chat/completions", "did you mean GigaChat-2-Pro"),
+        ("GigaChat-2-Prö", "/chat/completions", "did you mean GigaChat-2-Pro"),
+        ("GigaChat:latest", "/chat/completions", "did you mean GigaChat-2, GigaChat-2-"),
+        ("GigaChat-2-pro:1.0", "https://api.giga.chat/v2/chat/completions?x=1", "did you mean GigaChat-2-Pro"),
+        ("Embedings", "/embeddings", "did you mean Embeddings or EmbeddingsGigaR?"),
+        ("Embedings", "/models/Embedings", "did you mean Embeddings or EmbeddingsGigaR?"),
+        ("gpt-4o", "/chat/completions", "this key may use GigaChat-2, GigaChat-2-Pro and GigaChat-2-Max"),
+        ("gpt-4o", "/ai/check", "this key may use GigaCheckDetection"),
+        (
+            "Embeddings",
+            "/chat/completions",
+            "Embeddings is of type embedder, and this wants one of type chat: GigaChat-2, GigaChat-2-Pro or",
+        ),
+    ],
+)
+def test_the_closest_names_are_named(asked: str, place: str, said: str) -> None:
+    assert meant(asked, MODELS, place).startswith(said)
+
+
+def test_a_model_without_a_type_may_be_of_any() -> None:
+    assert meant("GigaChat", [Model(id="GigaChat-Old")], "/chat/completions") == "did you mean GigaChat-Old?"
+
+
+def test_there_is_nothing_to_say_where_there_are_no_models() -> None:
+    assert meant("GigaChat", [], "/chat/completions") == ""
+
+
+@pytest.mark.parametrize(
+    ("call", "model"),
+    [
+        (Call("POST", "/chat/completions", body=b'{"model":"a"}'), "a"),
+        (Call("GET", path("models", "a b/я")), "a b/я"),
+        (Call("GET", "https://api.giga.chat/v1/models/a"), "a"),
+        (Call("GET", "/models"), None),
+        (Call("GET", "/models/a/b"), None),
+        (Call("POST", "/chat/completions", body=b'{"model":5}'), None),
+        (Call("POST", "/chat/completions", body=b'{"model":""}'), None),
+        (Call("POST", "/chat/completions", body=b"[]"), None),
+        (Call("POST", "/chat/completions", body=b"\xff"), None),
+        (Call("POST", "/files", body=b'{"model":"a"}', content_type="multipart/form-data"), None),
+    ],
+    ids=repr,
+)
+def test_the_model_is_found_in_the_body_or_in_the_path(call: Call, model: str | None) -> None:
+    assert asked_for(call) == model
+
+
+# -- on the wire -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def _emulator() -> Iterator[GigaChatEmulator]:
+    with GigaChatEmulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def emulator(_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
+    _emulator.clear()
+    yield _emulator
+    _emulator.clear()
+    _emulator.max_streams = None
+
+
+@pytest.fixture
+def giga(emulator: GigaChatEmulator) -> Iterator[GigaChat]:
+    options = {**emulator.client_options, "credentials": emulator.add_credentials()}
+    with GigaChat(**options, timeout=WAIT_SECONDS, retry_backoff_factor=0.0, max_connections=1) as client:
+        yield client
+
+
+CALLS: dict[str, Callable[..., Any]] = {
+    "chat": lambda giga, **options: giga.chat("Hi", model="gigachat-2-pro", **options),
+    "stream": lambda giga, **options: giga.stream("Hi", model="gigachat-2-pro", **options),
+    "get_model": lambda giga, **options: giga.get_model("gigachat-2-pro", **options),
+    "request": lambda giga, **options: giga.request("GET", "/models/gigachat-2-pro", **options),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_the_error_names_what_may_have_been_meant(emulator: GigaChatEmulator, giga: GigaChat, name: str) -> None:
+    before = len(emulator.requests)
+    with pytest.raises(NotFoundError) as caught:
+        CALLS[name](giga, request_id="my-id")
+    error = caught.value
+    assert error.message.startswith("No such model: did you mean GigaChat-2-Pro")
+    assert error.message.endswith("get_models() lists what this key may use")
+    assert (error.request_id, error.status_code, error.body["message"]) == ("my-id", 404, "No such model")
+    assert len(error.attempts) == 1
+    first, second = emulator.requests[before:]
+    assert (second.method, second.path) == ("GET", "/v1/models")
+    assert second.headers["x-request-id"] != "my-id"
+    assert first.headers["x-request-id"] == "my-id"
+
+
+def test_other_errors_cost_no_look(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+    emulator.inject(Fault(status=404, body={"status": 404, "message": "No such file"}))
+    before = len(emulator.requests)
+    with pytest.raises(NotFoundError):
+        giga.chat("Hi")
+    assert len(emulator.requests) == before + 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "most"),
+    [
+        (Fault(status=500), 1),
+        (Fault(status=429), 1),
+        (Fault(body=b"[]"), 1),
+        (Fault(body=b"{"), 1),
+        (Fault(reset=True), 2),  # a kept connection may have been closed before: it is not a try
+        (Fault(status=401), 2),  # a token that is refused is renewed, once, as for every call
+    ],
+)
+def test_a_look_that_fails_is_no_error_of_its_own(
+    emulator: GigaChatEmulator, giga: GigaChat, fault: Fault, most: int
+) -> None:
+    emulator.inject(fault, times=None, path="/models")
+    before = sum(request.path == "/v1/models" for request in emulator.requests)
+    with pytest.raises(NotFoundError, match=r"No such model - get_models\(\) lists"):
+        giga.chat("Hi", model="gigachat-2-pro", max_retries=5)
+    looks = sum(request.path == "/v1/models" for request in emulator.requests) - before
+    assert 1 <= looks <= most
+
+
+def test_the_look_ends_with_the_deadline_of_the_call(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+    giga.get_models()
+    emulator.inject(Fault(before_s=60), times=None, path="/models")
+    began_at = time.monotonic()
+    with pytest.raises(NotFoundError, match="No such model - "):
+        giga.chat("Hi", model="gigachat-2-pro", deadline=0.5)
+    assert time.monotonic() - began_at < 2.5  # without the deadline, the look would take three seconds
+
+
+def test_no_look_is_begun_when_the_deadline_has_passed(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+    from gigaclient.core import CallOptions
+
+    call = Call("GET", path("models", "gigachat-2-pro"))
+    failure = NotFoundError("No such model", status_code=404)
+    before = len(emulator.requests)
+    assert giga._explained(failure, call, CallOptions(), 0.0) is failure
+    assert len(emulator.requests) == before
+
+
+def test_the_look_takes_no_place_in_the_queue(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+    # The one place of this client is taken, as it would be by another thread: the look goes past the queue.
+    with giga.stream("Count from 1 to 3"):
+        from gigaclient.core import CallOptions
+
+        call = Call("GET", path("models", "gigachat-2-pro"))
+        failure = giga._explained(NotFoundError("No such model", status_code=404), call, CallOptions(), 60.0)
+        assert "did you mean" in failure.message
+
+
+def test_the_look_goes_with_the_authorization_of_the_call(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+    mine = f"Bearer {emulator.issue_token()}"
+    with pytest.raises(NotFoundError, match="did you mean"):
+        giga.chat("Hi", model="gigachat-2-pro", authorization=mine, headers={"X-Mine": "1"})
+    assert emulator.requests[-1].headers["authorization"] == mine
+    assert emulator.requests[-1].headers["x-mine"] == "1"

@@ -1,0 +1,542 @@
+"""Python functions for the model: what it is told of them, how its arguments come in and results go out."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import enum
+import functools
+import json
+import subprocess
+import sys
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+import attrs
+import msgspec
+import pydantic
+import pytest
+
+from gigaclient.docstrings import described
+from gigaclient.errors import ConfigError
+from gigaclient.functions import BadArguments, Tool, as_tools, function, function_of, result_text
+from gigaclient.types import Function, FunctionFewShot, Message
+
+
+class Unit(enum.Enum):
+    METRES = "m"
+    FEET = "ft"
+
+
+@dataclasses.dataclass
+class Place:
+    """A place at sea."""
+
+    name: str
+    depth: float | None = None
+
+
+class Point(pydantic.BaseModel):
+    lat: float = pydantic.Field(ge=-90, le=90)
+    lon: float = 0.0
+
+
+@function(examples=[("How high is the tide in Murmansk?", {"port": "Murmansk", "unit": "ft"})])
+def get_tide(
+    port: str,
+    day: datetime.date | None = None,
+    unit: Unit = Unit.METRES,
+    ahead: Annotated[int, msgspec.Meta(ge=0, le=7)] = 0,
+    place: Place | None = None,
+    *,
+    depth: Annotated[float, "under the keel, in metres"] = 1.5,
+) -> float:
+    """The height of the tide
+    at a port.
+
+    Never trust it at night.
+
+    Args:
+        port: the port's name,
+            in English.
+        day: today when left out.
+        ahead: how many days from then.
+
+    Returns:
+        the height above the datum.
+    """
+    return 1.5
+
+
+def told(target: Callable[..., Any]) -> dict[str, Any]:
+    parameters: dict[str, Any] = function_of(target).parameters or {}
+    return parameters
+
+
+def convert(target: Callable[..., Any], given: Any) -> dict[str, Any]:
+    return Tool.of(target).arguments(given)
+
+
+# -- what the model is told ------------------------------------------------------------------------
+
+
+def test_a_function_is_described_by_its_signature_and_docstring() -> None:
+    assert function_of(get_tide) == Function(
+        name="get_tide",
+        description="The height of the tide at a port.",
+        parameters={
+            "type": "object",
+            "properties": {
+                "port": {"type": "string", "description": "the port's name, in English."},
+                "day": {"type": "string", "format": "date", "description": "today when left out."},
+                "unit": {"type": "string", "enum": ["m", "ft"], "default": "m"},
+                "ahead": {
+                    "type": "integer",
+                    "minimum": 0,
+                    "maximum": 7,
+                    "default": 0,
+                    "description": "how many days from then.",
+                },
+                "place": {
+                    "type": "object",
+                    "title": "Place",
+                    "description": "A place at sea.",
+                    "properties": {"name": {"type": "string"}, "depth": {"type": "number"}},
+                    "required": ["name"],
+                },
+                "depth": {"type": "number", "description": "under the keel, in metres", "default": 1.5},
+            },
+            "required": ["port"],
+        },
+        few_shot_examples=[
+            FunctionFewShot(request="How high is the tide in Murmansk?", params={"port": "Murmansk", "unit": "ft"})
+        ],
+        return_parameters={
+            "type": "object",
+            "properties": {"result": {"type": "number"}},
+            "required": ["result"],
+            "description": "the height above the datum.",
+        },
+    )
+
+
+GOOGLE = """What it does.
+
+    Args:
+        port (str): the port,
+            by name.
+        day, hour: when.
+        **others: more
+    """
+NUMPY = """What it does.
+
+    Parameters
+    ----------
+    port : str
+        the port,
+        by name.
+    day, hour : int, optional
+        when.
+
+    Returns
+    -------
+    float
+        metres
+    """
+REST = """What it does.
+
+    :param str port: the port,
+        by name.
+    :param day: when.
+    :param hour: when.
+    :type hour: int
+    :returns: metres
+    """
+
+
+@pytest.mark.parametrize("text", [GOOGLE, NUMPY, REST], ids=["google", "numpy", "rest"])
+def test_docstrings_of_three_styles_are_read(text: str) -> None:
+    said = described(text)
+    assert said.summary == "What it does."
+    assert {name: said.parameters[name] for name in ("port", "day", "hour")} == {
+        "port": "the port, by name.",
+        "day": "when.",
+        "hour": "when.",
+    }
+    assert said.returns in ("metres", "")
+    assert (said.returns == "") is (text is GOOGLE)
+
+
+def test_a_docstring_of_nothing_but_a_section_is_read() -> None:
+    def f(port: str) -> None:
+        """Args:
+        port: the port.
+        """
+
+    assert function_of(f).description is None
+    assert told(f)["properties"]["port"]["description"] == "the port."
+
+
+def test_a_function_without_a_docstring_has_no_description() -> None:
+    def f(port: str) -> None: ...
+
+    assert function_of(f) == Function(
+        name="f",
+        parameters={"type": "object", "properties": {"port": {"type": "string"}}, "required": ["port"]},
+    )
+
+
+def test_the_decorator_says_what_the_signature_cannot_and_leaves_the_function_alone() -> None:
+    @function(name="look_up", description="Looks it up.", examples=[{"request": "What is x?", "params": {"what": "x"}}])
+    def поиск(what: str) -> str:
+        return what * 2
+
+    assert поиск("a") == "aa"
+    spec = function_of(поиск)
+    assert (spec.name, spec.description) == ("look_up", "Looks it up.")
+    assert spec.few_shot_examples == [FunctionFewShot(request="What is x?", params={"what": "x"})]
+
+    @function
+    def plain(what: str) -> None:
+        """Plain."""
+
+    assert function_of(plain).description == "Plain."
+
+
+@pytest.mark.parametrize(
+    "examples", [["Hello"], [("Hello", {"what": 1})], [("Hello", {"whom": "x"})], [{"request": "Hello"}]]
+)
+def test_an_example_that_does_not_fit_is_noticed_where_it_is_written(examples: list[Any]) -> None:
+    def f(what: str) -> None: ...
+
+    with pytest.raises(ConfigError, match="example"):
+        function(examples=examples)(f)
+
+
+class Harbour:
+    """A harbour."""
+
+    def depth(self, berth: int = 1) -> float:
+        """The depth at a berth."""
+        return berth * 2.0
+
+    def __call__(self, berth: int) -> float:
+        return berth * 3.0
+
+    async def later(self, berth: int) -> float:
+        return 0.0
+
+
+def test_methods_callable_objects_classes_and_partials_are_functions_as_well() -> None:
+    assert function_of(Harbour().depth).description == "The depth at a berth."
+    assert Tool.of(Harbour().depth).run({"berth": 2}) == '{"result":4.0}'
+    assert (function_of(Harbour()).name, function_of(Harbour()).description) == ("Harbour", "A harbour.")
+    assert function_of(Place).name == "Place"
+    assert Tool.of(Place).run(convert(Place, {"name": "x"})) == '{"name":"x","depth":null}'
+    assert function_of(Point).description is None, "what pydantic says of itself is nothing to the model"
+    bound = functools.partial(get_tide, port="Kem")
+    assert "port" not in told(bound)["properties"]
+    assert function_of(bound).name == "get_tide"
+
+
+def test_a_wrapped_function_is_described_as_what_it_wraps() -> None:
+    def logged(f: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(f)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return f(*args, **kwargs)
+
+        return wrapper
+
+    assert function_of(logged(get_tide)) == function_of(get_tide)
+
+
+def test_further_arguments_may_come_where_the_function_takes_them() -> None:
+    def total(base: int, **more: int) -> int:
+        return base + sum(more.values())
+
+    assert told(total)["additionalProperties"] == {"type": "integer"}
+    assert Tool.of(total).run(convert(total, {"base": 1, "a": "2", "b": 3})) == '{"result":6}'
+    with pytest.raises(BadArguments, match="b"):
+        convert(total, {"base": 1, "b": "many"})
+
+
+@pytest.mark.parametrize(
+    ("returned", "schema"),
+    [
+        (Place, {"properties": {"name": {"type": "string"}, "depth": {"type": "number"}}, "required": ["name"]}),
+        (
+            list[int],
+            {"properties": {"result": {"type": "array", "items": {"type": "integer"}}}, "required": ["result"]},
+        ),
+        (dict[str, int], {"properties": {}, "additionalProperties": {"type": "integer"}}),
+    ],
+)
+def test_a_return_annotation_tells_of_the_result(returned: Any, schema: dict[str, Any]) -> None:
+    def f() -> Any: ...
+
+    f.__annotations__["return"] = returned
+    found = function_of(f).return_parameters or {}
+    assert found["type"] == "object"
+    assert {name: found[name] for name in schema} == schema
+
+
+@pytest.mark.parametrize("returned", [None, Any, dict, object, complex, Place | None])
+def test_a_return_annotation_that_says_nothing_certain_is_passed_over(returned: Any) -> None:
+    def f() -> Any: ...
+
+    f.__annotations__["return"] = returned
+    assert function_of(f).return_parameters is None
+
+
+def unannotated(x): ...  # type: ignore[no-untyped-def]
+def positional(x: int, /) -> None: ...
+def several(*x: int) -> None: ...
+def open_ended(**x) -> None: ...  # type: ignore[no-untyped-def]
+async def asynchronous() -> None: ...
+def generator() -> Iterator[int]:
+    yield 1
+
+
+async def asynchronous_generator() -> AsyncIterator[int]:
+    yield 1
+
+
+def web_search(query: str) -> None: ...
+def text2image(query: str) -> None: ...
+def погода(город: str) -> None: ...
+def odd(x: complex) -> None: ...
+def unresolved(x: Nowhere) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+
+@pytest.mark.parametrize(
+    ("target", "advice"),
+    [
+        (unannotated, "annotate 'x'"),
+        (positional, "'x' has none"),
+        (several, "a parameter that is a list"),
+        (open_ended, "annotate 'x'"),
+        (asynchronous, "asynchronous"),
+        (Harbour().later, "asynchronous"),
+        (functools.partial(asynchronous), "asynchronous"),
+        (generator, "returns its whole result"),
+        (asynchronous_generator, "asynchronous"),
+        (web_search, 'name="my_web_search"'),
+        (text2image, "the service itself"),
+        (погода, "Latin letters"),
+        (lambda: 1, "Latin letters"),
+        (odd, "the parameter 'x': complex"),
+        (unresolved, "'Nowhere', which its module does not have"),
+        (dict, "wrap it in a function"),
+        ("get_tide", "not str"),
+    ],
+)
+def test_what_the_model_cannot_call_says_what_to_do(target: Any, advice: str) -> None:
+    with pytest.raises(ConfigError, match=advice):
+        function_of(target)
+
+
+# -- arguments -------------------------------------------------------------------------------------
+
+
+def test_arguments_come_as_the_types_that_the_function_wants() -> None:
+    given = {"port": "Kem", "day": "2026-10-02", "unit": "ft", "ahead": "2", "place": {"name": "pier"}, "depth": 3}
+    expected = {
+        "port": "Kem",
+        "day": datetime.date(2026, 10, 2),
+        "unit": Unit.FEET,
+        "ahead": 2,
+        "place": Place("pier"),
+        "depth": 3.0,
+    }
+    assert convert(get_tide, given) == expected
+    assert convert(get_tide, json.dumps(given)) == expected
+
+
+def test_a_model_of_pydantic_is_made_and_its_limits_kept() -> None:
+    def locate(point: Point, around: list[Point]) -> None: ...
+
+    made = convert(locate, {"point": {"lat": "12.5"}, "around": [{"lat": 1, "lon": 2}]})
+    assert made == {"point": Point(lat=12.5), "around": [Point(lat=1, lon=2)]}
+    with pytest.raises(BadArguments, match=r"less than or equal to 90 .*point"):
+        convert(locate, {"point": {"lat": 91}, "around": []})
+
+
+def test_what_was_left_out_or_null_is_left_to_the_default() -> None:
+    assert convert(get_tide, {"port": "Kem", "ahead": None, "day": None}) == {"port": "Kem", "day": None}
+
+    def f(names: list[str] = ["a"], nothing: int | None = 3) -> list[str]:  # noqa: B006
+        return names
+
+    assert convert(f, None) == convert(f, "") == convert(f, {"names": None}) == {}
+    assert convert(f, {"nothing": None}) == {"nothing": None}
+    assert Tool.of(f).run({}) == '{"result":["a"]}'
+
+
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        ({}, "port"),
+        ({"port": 1}, r"\$\.port"),
+        ({"port": None}, r"\$\.port"),
+        ({"port": "x", "ahead": 8}, r"\$\.ahead"),
+        ({"port": "x", "day": "tomorrow"}, r"\$\.day"),
+        ({"port": "x", "place": {"name": 1}}, r"\$\.place\.name"),
+        ({"port": "x", "tide": 1}, "tide"),
+        ([], "object"),
+        ("[1]", "object"),
+        ("{", "not JSON"),
+        (7, "object"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused_by_place(given: Any, place: str) -> None:
+    with pytest.raises(BadArguments, match=place):
+        convert(get_tide, given)
+
+
+# -- results ---------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class Measured:
+    at: datetime.datetime
+    by: set[str]
+    point: Point
+
+
+@attrs.define
+class Seen:
+    what: str
+
+
+@pytest.mark.parametrize(
+    ("result", "text"),
+    [
+        ({"height": 1.5}, '{"height":1.5}'),
+        (Place("pier"), '{"name":"pier","depth":null}'),
+        (Seen("whale"), '{"what":"whale"}'),
+        (Message(role="user", content="x"), '{"role":"user","content":"x"}'),
+        (Point(lat=1), '{"lat":1.0,"lon":0.0}'),
+        (
+            Measured(datetime.datetime(2026, 10, 2, 12), {"b", "a"}, Point(lat=1)),
+            '{"at":"2026-10-02T12:00:00","by":["a","b"],"point":{"lat":1.0,"lon":0.0}}',
+        ),
+        ('{"already": "an object"}', '{"already": "an object"}'),
+        ("{not", '{"result":"{not"}'),
+        ("сильный ветер", '{"result":"сильный ветер"}'),
+        (5, '{"result":5}'),
+        (None, '{"result":null}'),
+        (True, '{"result":true}'),
+        ([1, Point(lat=1)], '{"result":[1,{"lat":1.0,"lon":0.0}]}'),
+        (Unit.FEET, '{"result":"ft"}'),
+        (Decimal("1.5"), '{"result":1.5}'),
+        (uuid.UUID(int=1), '{"result":"00000000-0000-0000-0000-000000000001"}'),
+        (datetime.date(2026, 10, 2), '{"result":"2026-10-02"}'),
+    ],
+    ids=repr,
+)
+def test_results_become_json_objects(result: Any, text: str) -> None:
+    assert result_text(result) == text
+
+
+def endless() -> list[Any]:
+    loop: list[Any] = []
+    loop.append(loop)
+    return loop
+
+
+@pytest.mark.parametrize(
+    ("result", "place"),
+    [
+        (b"x", r"result of get_it\.result is bytes"),
+        ({"a": [float("nan")]}, r"result of get_it\.a\[0\]"),
+        (object(), "object"),
+        ({(1, 2): 3}, "name is not a string"),
+        (endless(), "nested too deep"),
+    ],
+    ids=["bytes", "nan", "object", "key", "loop"],
+)
+def test_a_result_that_is_no_json_is_an_error_that_names_the_place(result: Any, place: str) -> None:
+    with pytest.raises(ConfigError, match=place):
+        result_text(result, "get_it")
+
+
+def test_what_turns_out_to_be_asynchronous_is_not_left_waiting() -> None:
+    async def secretly() -> int:
+        return 1
+
+    def hides() -> Any:
+        return secretly()
+
+    with pytest.raises(ConfigError, match="asynchronous"):
+        Tool.of(hides).run({})
+
+
+# -- functions of all kinds together ----------------------------------------------------------------
+
+SPEC = {"name": "get_depth", "parameters": {"type": "object", "properties": {"port": {"type": "string"}}}}
+
+
+def test_functions_of_all_kinds_can_be_listed_together() -> None:
+    seen = []
+    tools = as_tools(
+        [
+            get_tide,
+            Tool(SPEC, lambda port: seen.append(port)),
+            ({**SPEC, "name": "pair"}, lambda **given: seen.append(given)),
+            (Function(name="untyped"), lambda *rest, port=None: seen.append(port)),
+            Function(name="by_hand"),
+            {"name": "text2image"},
+        ]
+    )
+    assert list(tools) == ["get_tide", "get_depth", "pair", "untyped", "by_hand", "text2image"]
+    assert tools["get_depth"].spec == SPEC
+    for name in ("get_depth", "pair", "untyped"):
+        tools[name].run(tools[name].arguments({"port": "Kem"}))
+    assert seen == ["Kem", {"port": "Kem"}, "Kem"]
+    assert tools["by_hand"].call is None
+    with pytest.raises(ConfigError, match="nothing to call"):
+        tools["by_hand"].run({})
+
+
+def test_the_annotations_of_a_separate_implementation_are_kept() -> None:
+    def depth(port: str, at: datetime.date) -> None: ...
+
+    tool = Tool(SPEC, depth)
+    assert tool.arguments({"port": "x", "at": "2026-10-02"})["at"] == datetime.date(2026, 10, 2)
+    with pytest.raises(BadArguments, match="get_depth"):
+        tool.arguments({"port": 1, "at": "2026-10-02"})
+
+
+@pytest.mark.parametrize(
+    ("functions", "advice"),
+    [
+        (get_tide, "must be a list"),
+        (SPEC, "must be a list"),
+        ("get_tide", "must be a list"),
+        (None, "must be a list"),
+        ([5], r"functions\[0\] must be"),
+        ([get_tide, get_tide], "two functions called get_tide"),
+        ([{"parameters": {}}], "needs a name"),
+        ([("get_tide", get_tide)], "must be a Python function"),
+    ],
+)
+def test_what_is_no_list_of_functions_says_what_to_do(functions: Any, advice: str) -> None:
+    with pytest.raises(ConfigError, match=advice):
+        as_tools(functions)
+
+
+def test_literals_serve_as_parameters() -> None:
+    def f(mode: Literal["fast", "slow"]) -> None: ...
+
+    assert told(f)["properties"]["mode"]["enum"] == ["fast", "slow"]
+    with pytest.raises(BadArguments, match=r"\$\.mode"):
+        convert(f, {"mode": "medium"})
+
+
+def test_importing_gigaclient_loads_none_of_this() -> None:
+    script = (
+        "import sys, gigaclient; assert not {f'gigaclient.{n}' for n in ('functions', 'structured')} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=50)
