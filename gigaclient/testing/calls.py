@@ -55,6 +55,9 @@ class Service(Protocol):
     def now_s(self) -> float:
         """What time the service thinks it is: Unix time in seconds."""
 
+    def scope_of(self, client: str) -> str:
+        """The scope that a client's key belongs to."""
+
     def enter(self, client: str, *, stream: bool) -> Callable[[], None]:
         """Take one of the client's slots, or refuse with 429; what is returned gives it back (once)."""
 

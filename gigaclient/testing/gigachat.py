@@ -23,10 +23,15 @@ from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from gigaclient.testing import chat_v1
+from gigaclient.testing.assistants import Assistants
 from gigaclient.testing.authority import Authority
+from gigaclient.testing.batches import Batches
 from gigaclient.testing.calls import AnyAnswer, Call, Route, json_answer
 from gigaclient.testing.chat_v1 import Refusal, compact
+from gigaclient.testing.chat_v2 import ChatV2
 from gigaclient.testing.faults import END_MARKER, EventAnswer, Fault, FaultQueue, event, respond
+from gigaclient.testing.files import FileStore
+from gigaclient.testing.function_tools import FunctionTools
 from gigaclient.testing.oauth import (
     SCOPES,
     Account,
@@ -39,6 +44,8 @@ from gigaclient.testing.oauth import (
     new_key,
 )
 from gigaclient.testing.recordings import Recording, recording
+from gigaclient.testing.text_tools import TextTools
+from gigaclient.testing.threads import Threads
 from gigaclient.testing.wire import Answer, Pause, RawAnswer, RecordedRequest, Server
 
 __all__ = ["LEFT_OUT", "GigaChatEmulator", "Scripted"]
@@ -60,7 +67,7 @@ Scripted: TypeAlias = str | bytes | Mapping[str, Any] | Callable[[RecordedReques
 @dataclass
 class _Script:
     method: str
-    place: str
+    places: tuple[str, ...]
     value: Scripted | Recording
     times: int
 
@@ -171,11 +178,23 @@ class GigaChatEmulator:
         self._sessions: dict[str, list[str]] = {}
         self._threads: dict[str, list[dict[str, Any]]] = {}
 
+        self.files = FileStore(self)
+        self.v2 = ChatV2(self, self.files)
+        self.batches = Batches(self, self.files)
+        self.assistants = Assistants(self)
+        self.threads = Threads(self, self.assistants)
         self.routes: tuple[Route, ...] = (
             Route("POST", "v1", "/chat/completions", self._chat_completions),
             Route("GET", "v1", "/models", self._list_models),
             Route("GET", "v1", "/models/{model}", self._get_model),
             Route("POST", "v1", "/token", self._password_token),
+            *self.v2.routes,
+            *self.files.routes,
+            *self.batches.routes,
+            *self.assistants.routes,
+            *self.threads.routes,
+            *TextTools(self).routes,
+            *FunctionTools().routes,
         )
 
         self._own_authority = authority is None
@@ -321,24 +340,26 @@ class GigaChatEmulator:
         """
         self._faults.inject(fault, times=times, path=path)
 
-    def answer(self, value: Scripted, *, times: int = 1) -> None:
+    def answer(self, value: Scripted, *, times: int = 1, place: Literal["v1", "v2"] | None = None) -> None:
         """Script the next ``times`` answers of chat.
 
         Args:
-            value: Text is the content. A mapping with ``choices`` is the whole answer, any other a message
-                (``finish_reason`` may stand in it); both are cut into chunks when a stream is asked for. Bytes are
-                the body as it is. A callable gets the request and returns any of these, or an ``Answer``,
-                ``RawAnswer`` or ``EventAnswer``.
+            value: Text is the content. A mapping with ``choices`` (of API v2: ``messages``) is the whole answer, any
+                other a message (``finish_reason`` may stand in it); both are cut into chunks when a stream is asked
+                for. Bytes are the body as it is. A callable gets the request and returns any of these, or an
+                ``Answer``, ``RawAnswer`` or ``EventAnswer``.
             times: For how many requests.
+            place: Of which API; by default of the one that is asked next.
         """
-        self._script(_Script("POST", "v1/chat/completions", value, times))
+        versions = ("v1", "v2") if place is None else (place,)
+        self._script(_Script("POST", tuple(f"{version}/chat/completions" for version in versions), value, times))
 
     def replay(self, name: str, *, times: int = 1) -> None:
         """Answer the next ``times`` requests for a recording's endpoint with that recording, byte for byte."""
         found = recording(name)
         prefixed = _PREFIX.match(urlsplit(found.uri).path)
         assert prefixed is not None
-        self._script(_Script(found.method, prefixed[1] + prefixed[2], found, times))
+        self._script(_Script(found.method, (prefixed[1] + prefixed[2],), found, times))
 
     def clear(self) -> None:
         """Forget faults and scripted answers that have not been used."""
@@ -357,7 +378,7 @@ class GigaChatEmulator:
     ) -> Scripted | Recording | None:
         with self._lock:
             for index, script in enumerate(self._scripts):
-                if (script.method, script.place) == (method, place):
+                if script.method == method and place in script.places:
                     if only is not None and not isinstance(script.value, only) and not callable(script.value):
                         return None
                     script.times -= 1
@@ -533,6 +554,8 @@ class GigaChatEmulator:
         if isinstance(value, bytes):
             kind = "text/event-stream" if stream else "application/json; charset=utf-8"
             return Answer(200, {**call.headers, "Content-Type": kind}, [value] if stream else value, done=leave)
+        if call.version == "v2":
+            return self.v2.scripted(call, value, body, leave)
         whole: dict[str, Any] = dict(value) if isinstance(value, Mapping) else {"content": str(value)}
         if "choices" not in whole:
             return self._chat_answer(call, body, [chat_v1.reply_from(whole)], leave)
@@ -574,6 +597,7 @@ class GigaChatEmulator:
         created = scripted.get("created") or int(self.now_s())
         usage = scripted.get("usage") or self._usage(call, body, replies)
         thread = self._remember(body, replies)
+        self.files.draw_named(call, [reply.content for reply in replies])
         if not body.get("stream"):
             whole = chat_v1.completion(replies, model=model, created=created, usage=usage)
             return self._json_answer(call, {**whole, **thread}, leave)
@@ -652,6 +676,12 @@ class GigaChatEmulator:
     def now_s(self) -> float:
         """What time the service thinks it is: Unix time in seconds."""
         return time.time() + self.clock_offset_s
+
+    def scope_of(self, client: str) -> str:
+        """The scope that a client's key belongs to."""
+        with self._lock:
+            scopes = {account.client_id: account.scope for account in self._accounts.values()}
+        return scopes.get(client, self.scope)
 
     # -- endpoints
 

@@ -1,0 +1,211 @@
+"""What the emulated service says about texts: vectors, counts, checks; and what is left of the packages.
+
+Honest rules, the same answer to the same text every time. There is no model behind them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from gigaclient.testing import answers
+from gigaclient.testing.calls import AnyAnswer, Call, Route, Service, json_answer
+from gigaclient.testing.chat_v1 import INVALID_JSON, Refusal
+
+__all__ = ["TextTools", "embeddings", "vector"]
+
+_DIMENSIONS = {"EmbeddingsGigaR": 2560, "GigaEmbeddings-3B-2025-09": 2560}
+_USUAL_DIMENSIONS = 1024
+_LONGEST_TOKENS = {"EmbeddingsGigaR": 4096, "GigaEmbeddings-3B-2025-09": 4096}
+_USUAL_LONGEST_TOKENS = 512
+_FEWEST_WORDS = 20
+_PACKAGE_TOKENS = 1_000_000
+
+
+class TextTools:
+    """``/embeddings``, ``/tokens/count``, ``/ai/check``, ``/filter/check`` and ``/balance``.
+
+    Args:
+        service: the emulator that they belong to.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self.routes: tuple[Route, ...] = (
+            Route("POST", "v1", "/embeddings", self._embeddings),
+            Route("POST", "v1", "/tokens/count", self._tokens_count),
+            Route("POST", "v1", "/ai/check", self._ai_check),
+            Route("POST", "v1", "/filter/check", self._filter_check),
+            Route("GET", "v1", "/balance", self._balance),
+        )
+
+    def _embeddings(self, call: Call) -> AnyAnswer:
+        service = self._service
+        return json_answer(
+            200, embeddings(call.json(), models=service.models, exhausted=service.exhausted_models), call.headers
+        )
+
+    def _tokens_count(self, call: Call) -> AnyAnswer:
+        body = call.json()
+        if not isinstance(body, dict) or not _is_texts(body.get("input")) or not isinstance(body.get("model"), str):
+            raise Refusal(400, INVALID_JSON)
+        _known(body["model"], self._service.models)
+        counted = [
+            {"object": "tokens", "tokens": answers.tokens(text), "characters": len(text)} for text in body["input"]
+        ]
+        return json_answer(200, counted, call.headers)
+
+    def _ai_check(self, call: Call) -> AnyAnswer:
+        body = call.json()
+        if (
+            not isinstance(body, dict)
+            or not isinstance(body.get("input"), str)
+            or not isinstance(body.get("model"), str)
+        ):
+            raise Refusal(400, INVALID_JSON)
+        if self._service.scope_of(call.client) != "GIGACHAT_API_CORP":
+            raise Refusal(403, "Permission denied")
+        _known(body["model"], self._service.models, "aicheck")
+        text = body["input"]
+        if len(text.split()) < _FEWEST_WORDS:
+            # Invented: the rule is documented, its refusal is not.
+            raise Refusal(422, f"Invalid params: input must have at least {_FEWEST_WORDS} words")
+        category, intervals = _authorship(text)
+        found: dict[str, Any] = {"category": category, "characters": len(text), "tokens": answers.tokens(text)}
+        if body["model"].startswith("GigaCheckDetection"):
+            found["ai_intervals"] = intervals
+        return json_answer(200, found, call.headers)
+
+    def _filter_check(self, call: Call) -> AnyAnswer:
+        body = call.json()
+        if (
+            not isinstance(body, dict)
+            or not isinstance(body.get("model"), str)
+            or not _is_messages(body.get("messages"))
+        ):
+            raise Refusal(400, INVALID_JSON)
+        settings = body.get("settings") or {}
+        if not isinstance(settings, dict) or not all(isinstance(value, bool) for value in settings.values()):
+            raise Refusal(400, INVALID_JSON)
+        _known(body["model"], self._service.models, "filter")
+        texts = [message.get("content") or "" for message in body["messages"]]
+        looks = settings.get("neuro", True) or settings.get("blacklist", True)
+        found = {
+            "is_profane": bool(looks) and any(_PROFANE.search(text) for text in texts),
+            "usage": {"filter_tokens": sum(answers.tokens(text) for text in texts)},
+        }
+        return json_answer(200, found, call.headers)
+
+    def _balance(self, call: Call) -> AnyAnswer:
+        if self._service.scope_of(call.client) == "GIGACHAT_API_CORP":
+            raise Refusal(403, "Permission denied")
+        kinds = self._service.models
+        packages = [name for name, kind in kinds.items() if kind == "chat" and not name.endswith("-preview")]
+        left: list[dict[str, Any]] = [
+            {"usage": name, "value": 0 if name in self._service.exhausted_models else _PACKAGE_TOKENS}
+            for name in packages
+        ]
+        embedders = {name for name, kind in kinds.items() if kind == "embedder"}
+        if embedders:
+            # A fraction, as the service has been seen to send.
+            spent = embedders <= self._service.exhausted_models
+            left.append({"usage": "embeddings", "value": 0.0 if spent else _PACKAGE_TOKENS + 0.5})
+        return json_answer(200, {"balance": left}, call.headers)
+
+
+# --- vectors ----------------------------------------------------------------------------------------------------
+
+
+def embeddings(body: Any, *, models: Mapping[str, str], exhausted: Collection[str] = ()) -> dict[str, Any]:
+    """The answer to a request for vectors; raises :class:`Refusal` with the service's own words for a bad one."""
+    if not isinstance(body, dict) or not isinstance(body.get("model"), str):
+        raise Refusal(400, INVALID_JSON)
+    name = body["model"]
+    texts: Any = body.get("input")
+    if isinstance(texts, str):
+        texts = [texts]
+    if not _is_texts(texts):
+        raise Refusal(400, INVALID_JSON)
+    _known(name, models, "embedder")
+    if name in exhausted:
+        raise Refusal(402, "Payment Required")
+    if any(answers.tokens(text) > _LONGEST_TOKENS.get(name, _USUAL_LONGEST_TOKENS) for text in texts):
+        raise Refusal(413, "Payload too large")
+    size = _DIMENSIONS.get(name, _USUAL_DIMENSIONS)
+    data = [
+        {
+            "object": "embedding",
+            "embedding": vector(text, size),
+            "index": index,
+            "usage": {"prompt_tokens": answers.tokens(text)},
+        }
+        for index, text in enumerate(texts)
+    ]
+    return {"object": "list", "data": data, "model": name}
+
+
+def vector(text: str, size: int) -> list[float]:
+    """A vector of length 1, the same for the same text, close for texts that share words and parts of words."""
+    lowered = text.lower()
+    features: Counter[str] = Counter()
+    for stem in answers.stems(text):
+        features[f"word {stem}"] += 3
+    for start in range(len(lowered) - 2):
+        features[lowered[start : start + 3]] += 1
+    # A little of everything, so that no number is nought and no two texts are the same.
+    noise = hashlib.shake_128(text.encode("utf-8", "replace")).digest(size)
+    sums = [(byte - 127.5) / 127.5 * 0.05 for byte in noise]
+    for feature, weight in features.items():
+        digest = hashlib.blake2b(feature.encode("utf-8", "replace"), digest_size=32).digest()
+        for offset in range(0, len(digest), 2):
+            drawn = int.from_bytes(digest[offset : offset + 2], "big")
+            sums[(drawn >> 1) % size] += math.sqrt(weight) if drawn & 1 else -math.sqrt(weight)
+    length = math.sqrt(sum(value * value for value in sums))
+    return [round(value / length, 7) for value in sums]
+
+
+# --- checks -----------------------------------------------------------------------------------------------------
+
+_PROFANE = re.compile(r"\b(?:damn|bloody hell|bastard|idiot|черт|чёрт|дурак|дура|идиот|сволочь)", re.IGNORECASE)
+_OF_A_MODEL = re.compile(
+    r"as an ai|language model|it is important to note|in conclusion|it helps to begin with|delve|"
+    r"языков\w+ модел|важно отметить|подводя итог|таким образом|полезно начать с главного",
+    re.IGNORECASE,
+)
+
+
+def _authorship(text: str) -> tuple[str, list[list[int]]]:
+    """Who wrote ``text``, going by turns of phrase that models like; and where they are, sentence by sentence."""
+    sentences = [(found.start(), found.end(), found[0]) for found in re.finditer(r"[^.!?\s][^.!?]*[.!?]*", text)]
+    of_a_model = [[start, end] for start, end, sentence in sentences if _OF_A_MODEL.search(sentence)]
+    if not of_a_model:
+        return "human", []
+    return ("ai" if len(of_a_model) == len(sentences) else "mixed"), of_a_model
+
+
+# --- small parts ------------------------------------------------------------------------------------------------
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(text, str) for text in value)
+
+
+def _is_messages(value: Any) -> bool:
+    def fits(message: Any) -> bool:
+        return (
+            isinstance(message, dict)
+            and isinstance(message.get("role"), str)
+            and isinstance(message.get("content") or "", str)
+        )
+
+    return isinstance(value, Sequence) and not isinstance(value, str) and bool(value) and all(map(fits, value))
+
+
+def _known(model: str, models: Mapping[str, str], kind: str | None = None) -> None:
+    found = models.get(model.partition(":")[0])
+    if found is None or kind not in (None, found):
+        raise Refusal(404, "No such model")

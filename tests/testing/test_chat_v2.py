@@ -1,0 +1,559 @@
+"""What chat of API v2 refuses, what it answers, and how it is cut into events."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from testing.plain_client import Giga, Reply, payloads
+
+from gigaclient.testing import GigaChatEmulator
+from gigaclient.testing.patterns import fitting
+
+INVALID = "Your request contains invalid JSON syntax."
+CALL = {"function_call": {"id": "c-1", "name": "f", "arguments": {}}}
+RESULT = {"function_result": {"id": "c-1", "name": "f", "result": {"a": 1}}}
+WEATHER = {
+    "name": "get_weather",
+    "description": "Tells the weather in a city",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+}
+TIDE = {
+    "name": "get_tide",
+    "description": "Tells the height of the tide in a port",
+    "parameters": {"type": "object", "properties": {"port": {"type": "string"}}, "required": ["port"]},
+}
+
+
+def said(role: str, *parts: Any, **fields: Any) -> dict[str, Any]:
+    return {"role": role, "content": [{"text": part} if isinstance(part, str) else part for part in parts], **fields}
+
+
+def tools(*functions: Any) -> list[dict[str, Any]]:
+    return [{"functions": {"specifications": list(functions)}}]
+
+
+def ask(giga: Giga, *messages: Any, path: str = "/v2/chat/completions", session: str = "", **fields: Any) -> Reply:
+    given = [said("user", message) if isinstance(message, str) else message for message in messages]
+    body = {"model": "GigaChat", "messages": given, **fields}
+    headers = {**giga.headers, **({"X-Session-ID": session} if session else {})}
+    return giga.send("POST", path, json.dumps({k: v for k, v in body.items() if v is not None}), headers)
+
+
+def answer(giga: Giga, *messages: Any, **fields: Any) -> Any:
+    reply = ask(giga, *messages, **fields)
+    assert reply.status == 200, reply.text
+    return reply.json()
+
+
+def parts(body: Any) -> Any:
+    return body["messages"][-1]["content"]
+
+
+def text(body: Any) -> str:
+    return "".join([part.get("text", "") for part in parts(body)])
+
+
+@pytest.fixture
+def giga(gigachat: GigaChatEmulator) -> Any:
+    with Giga(gigachat) as client:
+        yield client
+
+
+# --- refused ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "words"),
+    [
+        ({"model": None}, 400, INVALID),
+        ({"model": 5}, 400, INVALID),
+        ({"messages": []}, 400, INVALID),
+        ({"messages": "hello"}, 400, INVALID),
+        ({"messages": ["hello"]}, 400, INVALID),
+        ({"messages": [{"role": "user", "content": "hello"}]}, 400, INVALID),
+        ({"messages": [{"role": "user", "content": []}]}, 400, INVALID),
+        ({"messages": [{"role": "user"}]}, 400, INVALID),
+        ({"messages": [said("robot", "x")]}, 400, INVALID),
+        ({"messages": [said("reasoning", "x")]}, 400, INVALID),
+        ({"messages": [said("user", {"type": "text"})]}, 400, INVALID),
+        ({"messages": [said("user", {"text": 5})]}, 400, INVALID),
+        ({"messages": [said("user", {"files": ["id"]})]}, 400, INVALID),
+        ({"messages": [said("user", "x", tools_state_id=5)]}, 400, INVALID),
+        ({"messages": [said("assistant", {"function_call": {"name": "f", "arguments": "{}"}})]}, 400, INVALID),
+        ({"messages": [said("assistant", {"function_call": {"arguments": {}}})]}, 400, INVALID),
+        ({"messages": [said("assistant", CALL), said("tool", "text")]}, 400, INVALID),
+        ({"messages": [said("assistant", CALL), said("user", RESULT)]}, 400, INVALID),
+        (
+            {"messages": [said("assistant", CALL), said("tool", {"function_result": {"result": {}}})]},
+            400,
+            INVALID,
+        ),
+        (
+            {"messages": [said("assistant", CALL), said("tool", {"function_result": {"name": "f", "result": "oops"}})]},
+            400,
+            INVALID,
+        ),
+        (
+            {"messages": [said("assistant", CALL), said("tool", {"function_result": {"name": "f", "result": 5}})]},
+            400,
+            INVALID,
+        ),
+        ({"stream": "yes"}, 400, INVALID),
+        ({"storage": True}, 400, INVALID),
+        ({"model_options": {"max_tokens": True}}, 400, INVALID),
+        ({"model_options": {"max_tokens": 1.5}}, 400, INVALID),
+        ({"model_options": []}, 400, INVALID),
+        ({"tools": ["image_generate"]}, 400, INVALID),
+        ({"tools": [{}]}, 400, INVALID),
+        ({"tools": [{"web_search": {}, "image_generate": {}}]}, 400, INVALID),
+        ({"tools": [{"web_search": True}]}, 400, INVALID),
+        ({"tools": tools({})}, 400, INVALID),
+        ({"tools": [{"functions": {"specifications": {}}}]}, 400, INVALID),
+        ({"tools": [{"brand_new": {}}]}, 404, "Unknown tool brand_new"),
+        ({"tool_config": "auto"}, 400, INVALID),
+        ({"tool_config": {"mode": "tool"}}, 400, INVALID),
+        ({"tool_config": {"mode": "forced"}}, 400, INVALID),
+        ({"tool_config": {"mode": "forced", "tool_name": "a", "function_name": "b"}}, 400, INVALID),
+        ({"tool_config": {"mode": "forced", "tool_name": "brand_new"}}, 404, "Unknown tool brand_new"),
+        (
+            {"tool_config": {"mode": "forced", "function_name": "f"}},
+            422,
+            "Invalid params: function f is not in functions",
+        ),
+        ({"tools": tools({"name": "1f"})}, 422, "Invalid params: Invalid function names."),
+        ({"model": "GigaChat-99"}, 404, "No such model"),
+        ({"model": "Embeddings"}, 404, "No such model"),
+        ({"model": "GigaChat:1.0"}, 400, "Invalid model version"),
+        ({"storage": {"thread_id": "nowhere"}}, 404, "No such thread"),
+        (
+            {"model_options": {"repetition_penalty": 0}},
+            422,
+            "Invalid params: repetition_penalty must be in range (0, +inf)",
+        ),
+        ({"model_options": {"top_logprobs": 6}}, 422, "Invalid params: top_logprobs must be in range [1, 5]"),
+        (
+            {"model_options": {"response_format": {"type": "json"}}},
+            400,
+            'Unknown type "json" in response_format',
+        ),
+        (
+            {"model_options": {"response_format": {"type": "json_schema"}}},
+            400,
+            "Empty schema with json format type is not supported",
+        ),
+        ({"model_options": {"response_format": {"type": "regex", "regex": "("}}}, 400, INVALID),
+        (
+            {"messages": [said("user", "x"), said("system", "y")]},
+            422,
+            "Invalid params: system message must be the first message",
+        ),
+        (
+            {"messages": [said("assistant", CALL)]},
+            422,
+            "Invalid params: every assistant function call must have a result in history",
+        ),
+        (
+            {"messages": [said("assistant", CALL), said("user", "x")]},
+            422,
+            "Invalid params: every assistant function call must have a result in history",
+        ),
+        (
+            {"messages": [said("user", "x"), said("tool", RESULT)]},
+            422,
+            "Invalid params: every assistant function result must have an assistant function call in history",
+        ),
+    ],
+)
+def test_a_request_of_the_wrong_shape_is_refused(giga: Giga, fields: dict[str, Any], status: int, words: str) -> None:
+    reply = ask(giga, "hello", **fields)
+    assert (reply.status, reply.json()["status"]) == (status, status)
+    assert reply.json()["message"].startswith(words)
+
+
+def test_what_is_no_json_is_refused(giga: Giga) -> None:
+    reply = giga.send("POST", "/v2/chat/completions", "{oops", giga.headers)
+    assert (reply.status, reply.json()) == (400, {"status": 400, "message": INVALID})
+
+
+def test_limits_of_models_hold(gigachat: GigaChatEmulator, giga: Giga) -> None:
+    gigachat.exhausted_models.add("GigaChat-Pro")
+    gigachat.models_without_functions.add("GigaChat")
+    gigachat.context_tokens = 50
+    assert ask(giga, "hello", model="GigaChat-Pro").status == 402
+    assert ask(giga, "a" * 500).status == 413
+    reply = ask(giga, "hello", tools=tools({"name": "f"}))
+    assert (reply.status, reply.json()["message"]) == (
+        422,
+        "Invalid params: Requested model does not support functions",
+    )
+
+
+def test_a_tool_may_be_unavailable(gigachat: GigaChatEmulator, giga: Giga) -> None:
+    gigachat.v2.unavailable_tools.add("code_interpreter")
+    for fields in (
+        {"tools": [{"code_interpreter": {}}]},
+        {"tool_config": {"mode": "forced", "tool_name": "code_interpreter"}},
+    ):
+        reply = ask(giga, "hello", **fields)
+        assert (reply.status, reply.json()["message"]) == (422, "Invalid params: Tool code_interpreter is unavailable")
+
+
+def test_it_can_be_as_strict_about_results_as_either_known_server(gigachat: GigaChatEmulator, giga: Giga) -> None:
+    as_text = {"function_result": {"name": "f", "result": '{"a":1}'}}
+    cases = [(role, result) for role in ("tool", "function") for result in (RESULT, as_text)]
+
+    def statuses() -> list[int]:
+        return [ask(giga, "x", said("assistant", CALL), said(role, result)).status for role, result in cases]
+
+    assert statuses() == [200, 200, 200, 200]
+    gigachat.v2.strict_roles = "tool"
+    assert statuses() == [200, 200, 400, 400]
+    gigachat.v2.strict_roles, gigachat.v2.strict_results = "function", "text"
+    assert statuses() == [400, 400, 400, 200]
+    gigachat.v2.strict_results = "object"
+    assert statuses() == [400, 400, 200, 400]
+
+
+def test_only_chat_is_in_v2(giga: Giga) -> None:
+    assert giga.get("/v2/models").status == 404
+    assert giga.get("/v2/chat/completions").status == 405
+
+
+# --- answered --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/v2/chat/completions", "/api/v2/chat/completions"])
+def test_an_answer_has_messages_of_parts(giga: Giga, path: str) -> None:
+    body = answer(giga, "What is the capital of Russia?", path=path)
+    assert body["messages"] == [said("assistant", "The capital of Russia is Moscow.")]
+    assert (body["model"], body["finish_reason"]) == ("GigaChat:2.0.28.2", "stop")
+    assert isinstance(body["created_at"], int)
+    usage = body["usage"]
+    assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"]
+    assert usage["input_tokens_details"] == {"prompt_tokens": usage["input_tokens"], "cached_tokens": 0}
+    assert set(body) == {"model", "created_at", "messages", "finish_reason", "usage"}
+
+
+def test_a_session_has_a_cache(giga: Giga) -> None:
+    first = answer(giga, "hello", session="s")
+    second = answer(giga, "hello", said("assistant", "hi"), "and?", session="s")
+    assert first["usage"]["input_tokens_details"]["cached_tokens"] == 0
+    assert second["usage"]["input_tokens_details"]["cached_tokens"] > 0
+
+
+def test_a_function_is_called_with_an_id_and_answered(gigachat: GigaChatEmulator, giga: Giga) -> None:
+    body = answer(giga, "How is the weather in Murmansk?", tools=tools(WEATHER, TIDE))
+    (part,) = parts(body)
+    call = part["function_call"]
+    assert (call["name"], call["arguments"]) == ("get_weather", {"city": "Murmansk"})
+    assert uuid.UUID(call["id"]) and uuid.UUID(body["messages"][0]["tool_state_id"])
+    assert body["finish_reason"] == "function_call"
+    result = {"function_result": {"id": call["id"], "name": "get_weather", "result": {"degrees": -7}}}
+    history = ("How is the weather in Murmansk?", said("assistant", part), said("tool", result))
+    assert text(answer(giga, *history, tools=tools(WEATHER))) == "According to get_weather: degrees: -7."
+    gigachat.v2.call_ids = False
+    assert "id" not in parts(answer(giga, "weather in Murmansk?", tools=tools(WEATHER)))[0]["function_call"]
+
+
+def test_calls_come_in_parallel_when_they_may(giga: Giga) -> None:
+    question = "What are the weather and the tide in Murmansk?"
+    alone = answer(giga, question, tools=tools(WEATHER, TIDE))
+    assert len(parts(alone)) == 1
+    body = answer(giga, question, tools=tools(WEATHER, TIDE), model_options={"parallel_tool_calls": True})
+    assert [part["function_call"]["name"] for part in parts(body)] == ["get_weather", "get_tide"]
+    one = {"function_result": {"id": parts(body)[0]["function_call"]["id"], "name": "get_weather", "result": {}}}
+    reply = ask(giga, question, body["messages"][0], said("tool", one), tools=tools(WEATHER, TIDE))
+    assert reply.json()["message"] == "Invalid params: every assistant function call must have a result in history"
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        ({"mode": "none"}, None),
+        ({"mode": "auto"}, "get_weather"),
+        ({"mode": "forced", "function_name": "get_tide"}, "get_tide"),
+        ({"mode": "any", "functions_names_any": ["get_tide"]}, "get_tide"),
+        ({"mode": "any"}, "get_weather"),
+    ],
+)
+def test_a_tool_config_decides(giga: Giga, config: dict[str, Any], name: str | None) -> None:
+    body = answer(giga, "How is the weather in Murmansk?", tools=tools(WEATHER, TIDE), tool_config=config)
+    assert parts(body)[0].get("function_call", {}).get("name") == name
+
+
+def test_a_forced_function_is_called_again_and_again(giga: Giga) -> None:
+    history = ("x", said("assistant", CALL), said("tool", RESULT))
+    config = {"mode": "forced", "function_name": "get_tide"}
+    assert answer(giga, *history, tools=tools(TIDE), tool_config=config)["finish_reason"] == "function_call"
+    assert answer(giga, *history, tools=tools(TIDE))["finish_reason"] == "stop"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "tool", "target", "mime", "start"),
+    [
+        ("Draw a cat", "image_generate", "image", "image/jpeg", b"\xff\xd8\xff"),
+        ("Нарисуй кота", "image_generate", "image", "image/jpeg", b"\xff\xd8\xff"),
+        ("Make a 3d cube", "model_3d_generate", "3dmodel", "model/gltf-binary", b"glTF"),
+    ],
+)
+def test_what_is_made_is_a_file(giga: Giga, prompt: str, tool: str, target: str, mime: str, start: bytes) -> None:
+    body = answer(giga, prompt, tools=[{tool: {}}])
+    ran, files, caption = parts(body)
+    assert (ran["tool_execution"]["name"], ran["tool_execution"]["status"]) == (tool, "success")
+    (file,) = files["files"]
+    assert (file["target"], file["mime"]) == (target, mime)
+    assert caption["text"]
+    assert body["finish_reason"] == "stop"
+    assert giga.get(f"/v1/files/{file['id']}/content").body.startswith(start)
+    assert "files" not in parts(answer(giga, prompt))[0]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "tool", "found"),
+    [
+        ("What is new?", "web_search", r"\[sources=\[1, 2\]\]"),
+        ("Read https://example.com/a, please", "url_content_extraction", "https://example.com/a says"),
+        ("Calculate 6 * 7", "code_interpreter", "6 * 7 = 42"),
+        ("What time is it?", "get_datetime", r"It is \d{4}-\d\d-\d\d"),
+    ],
+)
+def test_other_tools_run_when_they_fit(giga: Giga, prompt: str, tool: str, found: str) -> None:
+    body = answer(giga, prompt, tools=[{tool: {}}])
+    assert parts(body)[0]["tool_execution"]["name"] == tool
+    assert re.search(found.replace("*", r"\*") if tool == "code_interpreter" else found, text(body))
+    plain = answer(giga, prompt, tools=[{tool: {}}], tool_config={"mode": "none"})
+    assert "tool_execution" not in parts(plain)[0]
+    forced = answer(giga, "hello", tool_config={"mode": "forced", "tool_name": tool})
+    assert parts(forced)[0]["tool_execution"]["name"] == tool
+
+
+def test_a_search_has_sources(giga: Giga) -> None:
+    data = parts(answer(giga, "What is new?", tools=[{"web_search": {}}]))[1]["inline_data"]
+    assert set(data["sources"]) == {"1", "2"}
+    assert set(data["sources"]["1"]) == {"url", "title"}
+
+
+def test_reasoning_is_a_message_of_its_own(giga: Giga) -> None:
+    body = answer(giga, "Say: yes", model_options={"reasoning": {"effort": "high"}})
+    assert [message["role"] for message in body["messages"]] == ["reasoning", "assistant"]
+    assert text(body) == "yes"
+    off = answer(giga, "Say: yes", model_options={"reasoning": {"effort": "off"}})
+    assert [message["role"] for message in off["messages"]] == ["assistant"]
+
+
+def test_a_schema_and_a_regular_expression_are_kept_to(giga: Giga) -> None:
+    schema = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}
+    body = answer(giga, "He is 31", model_options={"response_format": {"type": "json_schema", "schema": schema}})
+    assert json.loads(text(body)) == {"age": 31}
+    form = {"type": "regex", "regex": r"[A-Z]{2}-\d{3}"}
+    assert re.fullmatch(form["regex"], text(answer(giga, "hello", model_options={"response_format": form})))
+
+
+def test_an_answer_is_cut_at_its_limit(giga: Giga) -> None:
+    body = answer(giga, "Count from 1 to 50", model_options={"max_tokens": 5})
+    assert (body["finish_reason"], body["usage"]["output_tokens"]) == ("length", 5)
+    assert text(body) == "1, 2, 3, 4, 5, 6,"[: len(text(body))] != ""
+
+
+def test_a_dialogue_is_kept(giga: Giga) -> None:
+    first = answer(giga, "My name is Max", storage={})
+    storage = {"thread_id": first["thread_id"]}
+    second = answer(giga, "What is my name?", storage=storage, model=None)
+    assert text(second) == "Your name is Max."
+    assert second["thread_id"] == first["thread_id"]
+    assert "not told me" in text(answer(giga, "What is my name?", storage={**storage, "limit": 1}))
+    assert "thread_id" not in answer(giga, "hello")
+
+
+def test_a_call_in_a_kept_dialogue_is_answered_there(giga: Giga) -> None:
+    first = answer(giga, "weather in Murmansk?", storage={}, tools=tools(WEATHER))
+    result = {"function_result": {**parts(first)[0]["function_call"], "result": {"degrees": -7}}}
+    second = answer(giga, said("tool", result), storage={"thread_id": first["thread_id"]})
+    assert text(second) == "According to get_weather: degrees: -7."
+
+
+# --- streamed --------------------------------------------------------------------------------------------------
+
+
+def events(reply: Reply) -> list[tuple[str | None, Any]]:
+    found = []
+    for block in re.split(r"\n\n", reply.text.strip()):
+        name = re.search(r"^event: (.*)$", block, re.MULTILINE)
+        data = re.search(r"^data: (.*)$", block, re.MULTILINE)
+        assert data is not None
+        found.append((name[1] if name else None, data[1] if data[1] == "[DONE]" else json.loads(data[1])))
+    return found
+
+
+def streamed(giga: Giga, prompt: str, **fields: Any) -> list[tuple[str | None, Any]]:
+    reply = ask(giga, prompt, stream=True, **fields)
+    assert reply.headers["Content-Type"] == "text/event-stream"
+    return events(reply)
+
+
+DELTA, LAST = "response.message.delta", "response.message.done"
+
+
+def test_a_stream_has_named_events_and_no_end_marker(giga: Giga) -> None:
+    found = streamed(giga, "Count from 1 to 3")
+    assert [name for name, _ in found] == [DELTA, DELTA, DELTA, LAST]
+    assert [text(payload) for _, payload in found[:-1]] == ["1,", " 2,", " 3"]
+    last = found[-1][1]
+    assert set(last) == {"model", "created_at", "finish_reason", "usage"}
+    assert last["usage"] == answer(giga, "Count from 1 to 3")["usage"]
+
+
+def test_a_search_is_streamed_in_its_order(giga: Giga) -> None:
+    found = streamed(giga, "What is new?", tools=[{"web_search": {}}])
+    names = [name for name, _ in found]
+    assert names[:4] == ["response.tool.in_progress", "response.tool.completed", DELTA, DELTA]
+    assert set(parts(found[0][1])[0]["tool_execution"]) == {"id", "name", "seconds_left"}
+    assert parts(found[1][1])[0]["tool_execution"]["status"] == "success"
+    assert set(parts(found[2][1])[0]) == {"inline_data"}
+    assert "content" not in found[-1][1]["messages"][0]
+    assert found[-1][1]["messages"][0]["tool_state_id"]
+
+
+def test_calls_are_whole_in_a_stream(giga: Giga) -> None:
+    found = streamed(giga, "weather in Murmansk?", tools=tools(WEATHER))
+    assert [name for name, _ in found] == [DELTA, LAST]
+    message = found[0][1]["messages"][0]
+    assert message["content"][0]["function_call"]["arguments"] == {"city": "Murmansk"}
+    assert message["tool_state_id"]
+    assert "messages" not in found[-1][1]
+
+
+def test_habits_can_be_switched(gigachat: GigaChatEmulator, giga: Giga) -> None:
+    v2 = gigachat.v2
+    v2.unnamed_events = v2.add_done_marker = True
+    assert [name for name, _ in streamed(giga, "Say: yes")] == [None, None, None]
+    assert streamed(giga, "Say: yes")[-1][1] == "[DONE]"
+    v2.unnamed_events = v2.add_done_marker = False
+    v2.text_in_done = v2.string_content = True
+    first, last = streamed(giga, "Say: yes")
+    assert first[1]["messages"][0]["content"] == "yes"
+    assert last[1]["messages"] == [said("assistant", "yes")]
+    assert answer(giga, "Say: yes")["messages"][0]["content"] == "yes"
+    v2.text_in_done = v2.string_content = False
+    v2.state_id_only_in_done = True
+    first, last = streamed(giga, "weather in Murmansk?", tools=tools(WEATHER))
+    assert "tool_state_id" not in first[1]["messages"][0]
+    assert set(last[1]["messages"][0]) == {"role", "tool_state_id"}
+    v2.state_id_only_in_done = False
+    v2.function_call_only_in_done = True
+    (only,) = streamed(giga, "weather in Murmansk?", tools=tools(WEATHER))
+    assert only[0] == LAST
+    assert only[1]["messages"][0]["content"][0]["function_call"]["name"] == "get_weather"
+
+
+def test_an_update_interval_makes_events_longer(giga: Giga) -> None:
+    found = streamed(giga, "Count from 1 to 9", model_options={"update_interval": 0.1})
+    assert len(found) == 3
+    assert "".join([text(payload) for _, payload in found[:-1]]) == "1, 2, 3, 4, 5, 6, 7, 8, 9"
+
+
+# --- scripted --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("value", "expected", "reason"),
+    [
+        ("Forty-two.", ["Forty-two."], "stop"),
+        ({"content": "Forty-two.", "finish_reason": "blacklist"}, ["Forty-two."], "blacklist"),
+        ({"content": [{"text": "a"}, {"files": [{"id": "f"}]}]}, ["a", {"files": [{"id": "f"}]}], "stop"),
+        ({"messages": [said("assistant", "a")], "finish_reason": "length"}, ["a"], "length"),
+        ({"choices": [{"message": {"content": "a"}, "finish_reason": "length"}]}, ["a"], "length"),
+        ({"content": [CALL]}, [CALL], "function_call"),
+        (lambda request: "Forty-two.", ["Forty-two."], "stop"),
+        (lambda request: {"messages": [said("assistant", "a")]}, ["a"], "stop"),
+    ],
+)
+def test_an_answer_can_be_scripted(
+    gigachat: GigaChatEmulator, giga: Giga, stream: bool, value: Any, expected: list[Any], reason: str
+) -> None:
+    gigachat.answer(value)
+    wanted = said("assistant", *expected)["content"]
+    if not stream:
+        body = answer(giga, "hello")
+        assert (parts(body), body["finish_reason"]) == (wanted, reason)
+        return
+    found = streamed(giga, "hello")
+    assert [part for _, payload in found[:-1] for part in parts(payload)] == wanted
+    assert found[-1][1]["finish_reason"] == reason
+
+
+def test_a_script_is_for_the_chat_it_names(gigachat: GigaChatEmulator, giga: Giga) -> None:
+    gigachat.answer("one", place="v2")
+    gigachat.answer("two", place="v1")
+    gigachat.answer("three")
+    assert giga.chat("hello").json()["choices"][0]["message"]["content"] == "two"
+    assert giga.chat("hello").json()["choices"][0]["message"]["content"] == "three"
+    assert text(answer(giga, "hello")) == "one"
+
+
+def test_a_scripted_call_of_v1_gets_what_v2_has(gigachat: GigaChatEmulator, giga: Giga) -> None:
+    gigachat.answer({"content": "", "function_call": {"name": "f", "arguments": {"a": 1}}})
+    body = answer(giga, "hello")
+    call = parts(body)[0]["function_call"]
+    assert (call["name"], call["arguments"], body["finish_reason"]) == ("f", {"a": 1}, "function_call")
+    assert call["id"] and body["messages"][0]["tool_state_id"]
+
+
+def test_bytes_are_sent_as_they_are(gigachat: GigaChatEmulator, giga: Giga) -> None:
+    gigachat.answer(b"event: x\ndata: {}\n\n", place="v2")
+    assert ask(giga, "hello", stream=True).body == b"event: x\ndata: {}\n\n"
+
+
+def test_the_recording_is_replayed(gigachat: GigaChatEmulator, giga: Giga) -> None:
+    gigachat.replay("v2-stream.sse")
+    found = payloads(ask(giga, "hello", stream=True).body)
+    assert [payload.get("finish_reason") for payload in found] == [None, "stop"]
+
+
+def test_streams_count_against_the_limit(gigachat: GigaChatEmulator, giga: Giga) -> None:
+    gigachat.max_streams = 1
+    for _ in range(3):
+        assert streamed(giga, "Say: yes")
+    gigachat.max_streams = 0
+    assert ask(giga, "hello").status == 429
+
+
+# --- texts that fit a pattern ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"[A-Z]{2}-\d{3}", r"(yes|no)", r"(?:a|b)+c*", r"[^abc]x", r"\w+@\w+\.ru", r".{3}", r"^\d+$", r"(a)\1",
+        r"\S\s\D\W", r"[\d.]+?", "", r"(?i:abc)", r"[\]\-]", "[0-9]{4}-(0[1-9]|1[0-2])", r"да|нет",
+    ],
+)  # fmt: skip
+def test_a_text_is_made_that_fits(pattern: str) -> None:
+    made = fitting(pattern)
+    assert made is not None
+    assert re.fullmatch(pattern, made)
+
+
+def test_the_prompts_own_words_are_taken_where_they_fit() -> None:
+    assert fitting(r"[A-Z]{2}-\d{3}", "it is QX-417, I think") == "QX-417"
+
+
+def test_what_nothing_fits_has_no_text() -> None:
+    assert fitting(r"a(?!.*)b") is None
+
+
+@given(st.from_regex(r"[a-c|()*+?\[\]0-9]{0,8}", fullmatch=True))
+def test_whatever_comes_of_a_pattern_fits_it(pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except (re.error, FutureWarning):
+        assume(False)
+    made = fitting(pattern)
+    assert made is None or re.fullmatch(pattern, made) is not None

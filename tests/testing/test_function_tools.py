@@ -1,0 +1,177 @@
+"""The emulator's functions: made of OpenAPI in JSON and in plain YAML, and found fault with."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from gigaclient.testing.chat_v1 import Refusal
+from gigaclient.testing.function_tools import convert, faults, hints
+
+DESCRIPTION = """\
+---
+openapi: 3.0.0            # the version
+info: {title: Tides, version: "1"}
+paths:
+  /tides/{port}:
+    parameters:
+    - {name: X-Trace, in: header}
+    get:
+      operationId: getTide
+      summary: 'The tide: its time and height'
+      parameters:
+        - name: port
+          in: path
+          required: true
+          description: >-
+            The port's name,
+            in Latin letters
+          schema:
+            type: string
+        - $ref: '#/components/parameters/days'
+      responses:
+        '200':
+          content:
+            application/json:
+              schema: {$ref: "#/components/schemas/Tide"}
+    post:
+      description: |
+        Report a tide.
+      requestBody:
+        content:
+          application/json:
+            schema:
+              $ref: '#/components/schemas/Tide'
+      responses: {}
+components:
+  parameters:
+    days:
+      name: days
+      in: query
+      schema: {type: integer, minimum: 1}
+  schemas:
+    Tide:
+      type: object
+      required: [height]
+      properties:
+        height:
+          type: number
+          enum: [0.5, 1, 2.0]
+        note: {type: string}
+"""
+TIDE = {
+    "type": "object",
+    "required": ["height"],
+    "properties": {"height": {"type": "number", "enum": [0.5, 1, 2.0]}, "note": {"type": "string"}},
+}
+
+
+def test_operations_become_functions_with_what_they_refer_to() -> None:
+    get, post = convert(DESCRIPTION.encode())
+    assert get == {
+        "name": "getTide",
+        "description": "The tide: its time and height",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "port": {"type": "string", "description": "The port's name, in Latin letters"},
+                "days": {"type": "integer", "minimum": 1},
+            },
+            "required": ["port"],
+        },
+        "return_parameters": TIDE,
+    }
+    assert post == {
+        "name": "post_tides_port",
+        "description": "Report a tide.\n",
+        "parameters": {"type": "object", "properties": TIDE["properties"], "required": ["height"]},
+    }
+
+
+def test_json_and_yaml_are_the_same_description() -> None:
+    assert convert(json.dumps(yaml.safe_load(DESCRIPTION)).encode()) == convert(DESCRIPTION.encode())
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"",
+        b"\xff",
+        b"{",
+        b"{}",
+        b"[1]",
+        b"paths: 1",
+        b"paths:\n  /a: 1",
+        b'{"paths":{"/a":{"get":{"parameters":[{"$ref":"#/no/such"}]}}}}',
+        b'{"paths":{"/a":{"get":{"parameters":[{"$ref":"https://host/a"}]}}}}',
+        b'{"paths":{"/a":{"get":{"parameters":[{"$ref":"#/x"}]}}},"x":{"$ref":"#/x"}}',
+        b'{"paths":{"/a":{"get":{"requestBody":{"content":{"application/json":{"schema":{"$ref":"#/x"}}}}}}},'
+        b'"x":{"properties":{"again":{"$ref":"#/x"}}}}',
+        b"[" * 100_000,
+    ],
+)
+def test_what_is_no_description_is_a_400(document: bytes) -> None:
+    with pytest.raises(Refusal) as caught:
+        convert(document)
+    assert caught.value.status == 400
+
+
+# -- yaml ------------------------------------------------------------------------------------------
+
+
+# -- faults ----------------------------------------------------------------------------------------
+
+GOOD: dict[str, Any] = {
+    "name": "get_tide",
+    "description": "The tide at a port",
+    "parameters": {"type": "object", "properties": {"port": {"type": "string"}}, "required": ["port"]},
+    "return_parameters": {"type": "object", "properties": {"height": {"type": ["number", "null"]}}},
+    "few_shot_examples": [{"request": "High tide in Murmansk?", "params": {"port": "Murmansk"}}],
+}
+
+
+def test_a_good_function_has_neither_faults_nor_hints() -> None:
+    assert (list(faults(GOOD)), list(hints(GOOD))) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ({"name": None}, "(root)"),
+        ({"name": "2nd"}, "(root).name"),
+        ({"name": "имя"}, "(root).name"),
+        ({"description": 7}, "(root).description"),
+        ({"parameters": None}, "(root)"),
+        ({"parameters": "x"}, "(root).parameters"),
+        ({"parameters": {"type": "string"}}, "(root).parameters"),
+        ({"parameters": {"type": "object", "properties": {"a": {"type": "text"}}}}, "(root).parameters.properties.a"),
+        ({"parameters": {"type": "object", "properties": {"a": {}}}}, "(root).parameters.properties.a"),
+        ({"parameters": {"type": "object", "properties": []}}, "(root).parameters.properties"),
+        ({"parameters": {"type": "object", "required": ["a"]}}, "(root).parameters.required"),
+        (
+            {"parameters": {"type": "object", "properties": {"a": {"type": "array", "items": {}}}}},
+            "(root).parameters.properties.a.items",
+        ),
+        ({"return_parameters": {"type": "array"}}, "(root).return_parameters"),
+        ({"few_shot_examples": {}}, "(root).few_shot_examples"),
+        ({"few_shot_examples": [{"params": {}}]}, "(root).few_shot_examples.0"),
+        ({"few_shot_examples": [{"request": "x"}]}, "(root).few_shot_examples.0"),
+    ],
+)
+def test_a_fault_is_found_where_it_is(change: dict[str, Any], place: str) -> None:
+    function = {name: value for name, value in {**GOOD, **change}.items() if value is not None}
+    assert [where for _, where in faults(function)] == [place]
+
+
+def test_schemas_without_a_type_may_still_be_good() -> None:
+    fields = {"a": {"enum": [1, 2]}, "b": {"anyOf": [{"type": "string"}]}, "c": {"$ref": "#/$defs/x"}}
+    assert list(faults({**GOOD, "parameters": {"type": "object", "properties": fields}})) == []
+    assert list(faults({**GOOD, "parameters": {}})) == []
+
+
+def test_what_could_be_better_is_said() -> None:
+    said = [description for description, _ in hints({"name": "f", "parameters": {}})]
+    assert said == ["description is missing", "consider adding call examples", "return_parameters are missing"]
