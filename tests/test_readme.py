@@ -1,4 +1,4 @@
-"""The snippets of the READMEs do what the READMEs say: each is run, in order, against the emulators.
+"""The snippets of the READMEs and the pages do what they say: each is run, in order, against the emulators.
 
 The snippets read as a user would write them: ``GigaChat()`` takes its key and addresses from the environment, and
 ``FakeGpt(base_url="https://chat.example.org")`` has its address replaced by that of an emulator, whose authority is the
@@ -23,6 +23,7 @@ from gigaclient.testing import Authority, FakeGptEmulator, GigaChatEmulator
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 READMES = ("README.md", "README.ru.md")
+PAGES = (*READMES, "docs/migration.md")
 FAKEGPT_IN_THE_README = "https://chat.example.org"
 MOST_LEFT_OUT = 2
 # Install, a first answer, a stream, FakeGpt, errors, configuration, the emulator; the first is a shell block.
@@ -80,7 +81,7 @@ def fakegpt_address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         yield fake.base_url
 
 
-@pytest.mark.parametrize("name", READMES)
+@pytest.mark.parametrize("name", PAGES)
 def test_every_snippet_runs(
     name: str, fakegpt_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,7 +100,7 @@ def test_every_snippet_runs(
     assert capsys.readouterr().out.strip(), f"the snippets of {name} print nothing"
 
 
-@pytest.mark.parametrize("name", READMES)
+@pytest.mark.parametrize("name", PAGES)
 def test_at_most_two_snippets_are_left_out_and_say_why(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     left_out = [f"{name}:{block.line} is not run: {block.left_out}" for block in blocks(name) if block.left_out]
     with capsys.disabled():

@@ -1,17 +1,17 @@
-"""Our types under the names of the official SDK's ``gigachat.models``, for scripts that move over."""
+"""Our types under the names of the official SDK's ``gigachat.models.chat``."""
 
 from __future__ import annotations
 
 from gigaclient.types import (
-    AccessToken,
     Chat,
     ChatCompletion,
     ChatCompletionChunk,
     Function,
     FunctionCall,
+    FunctionParameters,
+    FunctionParametersProperty,
     FunctionRanker,
     MessagesRole,
-    ResponseFormat,
     Storage,
     Usage,
 )
@@ -23,7 +23,6 @@ from gigaclient.types import Message as Messages
 from gigaclient.types import NamedFunctionCall as ChatFunctionCall
 
 __all__ = [
-    "AccessToken",
     "Chat",
     "ChatCompletion",
     "ChatCompletionChunk",
@@ -33,11 +32,12 @@ __all__ = [
     "FewShotExample",
     "Function",
     "FunctionCall",
+    "FunctionParameters",
+    "FunctionParametersProperty",
     "FunctionRanker",
     "Messages",
     "MessagesChunk",
     "MessagesRole",
-    "ResponseFormat",
     "Storage",
     "Usage",
 ]

@@ -1,0 +1,9 @@
+"""The client under the names of the official SDK's ``gigachat.client``, for scripts that move over."""
+
+from __future__ import annotations
+
+from gigaclient.gigachat import GigaChat
+
+__all__ = ["GigaChat", "GigaChatSyncClient"]
+
+GigaChatSyncClient = GigaChat

@@ -1,0 +1,281 @@
+"""Our types under the names of the official SDK's ``gigachat.models``, for scripts that move over.
+
+Nothing is loaded before it is asked for: its first use loads the module of its group.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gigaclient.models import assistants, threads
+    from gigaclient.models.assistants import (
+        Assistant,
+        AssistantAttachment,
+        AssistantDelete,
+        AssistantFileDelete,
+        Assistants,
+        CreateAssistant,
+    )
+    from gigaclient.models.auth import AccessToken, Token
+    from gigaclient.models.base import APIResponse
+    from gigaclient.models.chat import (
+        Chat,
+        ChatCompletion,
+        ChatCompletionChunk,
+        ChatFunctionCall,
+        Choices,
+        ChoicesChunk,
+        FewShotExample,
+        Function,
+        FunctionCall,
+        FunctionParameters,
+        FunctionParametersProperty,
+        FunctionRanker,
+        Messages,
+        MessagesChunk,
+        MessagesRole,
+        Storage,
+        Usage,
+    )
+    from gigaclient.models.chat_completions import ChatCompletionChunk as PrimaryChatCompletionChunk
+    from gigaclient.models.chat_completions import (
+        ChatCompletionRequest,
+        ChatCompletionResponse,
+        ChatContentFile,
+        ChatContentPart,
+        ChatFilterConfig,
+        ChatFilterContentConfig,
+        ChatFilterResponseContentConfig,
+        ChatFunctionSpecification,
+        ChatFunctionsTool,
+        ChatInlineData,
+        ChatLogprob,
+        ChatLogprobToken,
+        ChatMessage,
+        ChatMessageChunk,
+        ChatModelOptions,
+        ChatRankerOptions,
+        ChatReasoning,
+        ChatResponseFormat,
+        ChatStorage,
+        ChatTool,
+        ChatToolConfig,
+        ChatToolExecution,
+        ChatUsage,
+        ChatUsageInputTokensDetails,
+        ChatUserInfo,
+        ChatWebSearchTool,
+    )
+    from gigaclient.models.chat_completions import ChatFunctionCall as PrimaryChatFunctionCall
+    from gigaclient.models.embeddings import Embedding, Embeddings, EmbeddingsUsage
+    from gigaclient.models.files import DeletedFile, Image, UploadedFile, UploadedFiles
+    from gigaclient.models.models import Model, Models
+    from gigaclient.models.response_format import JsonSchemaResponseFormat, ResponseFormat
+    from gigaclient.models.threads import (
+        Thread,
+        ThreadCompletion,
+        ThreadCompletionChunk,
+        ThreadMessage,
+        ThreadMessageAttachment,
+        ThreadMessageResponse,
+        ThreadMessages,
+        ThreadMessagesResponse,
+        ThreadRunOptions,
+        ThreadRunResponse,
+        ThreadRunResult,
+        Threads,
+        ThreadStatus,
+    )
+    from gigaclient.models.tools import AICheckResult, Balance, OpenApiFunctions, TokensCount
+
+__all__ = [
+    "AICheckResult",
+    "APIResponse",
+    "AccessToken",
+    "Assistant",
+    "AssistantAttachment",
+    "AssistantDelete",
+    "AssistantFileDelete",
+    "Assistants",
+    "Balance",
+    "Chat",
+    "ChatCompletion",
+    "ChatCompletionChunk",
+    "ChatCompletionRequest",
+    "ChatCompletionResponse",
+    "ChatContentFile",
+    "ChatContentPart",
+    "ChatFilterConfig",
+    "ChatFilterContentConfig",
+    "ChatFilterResponseContentConfig",
+    "ChatFunctionCall",
+    "ChatFunctionSpecification",
+    "ChatFunctionsTool",
+    "ChatInlineData",
+    "ChatLogprob",
+    "ChatLogprobToken",
+    "ChatMessage",
+    "ChatMessageChunk",
+    "ChatModelOptions",
+    "ChatRankerOptions",
+    "ChatReasoning",
+    "ChatResponseFormat",
+    "ChatStorage",
+    "ChatTool",
+    "ChatToolConfig",
+    "ChatToolExecution",
+    "ChatUsage",
+    "ChatUsageInputTokensDetails",
+    "ChatUserInfo",
+    "ChatWebSearchTool",
+    "Choices",
+    "ChoicesChunk",
+    "CreateAssistant",
+    "DeletedFile",
+    "Embedding",
+    "Embeddings",
+    "EmbeddingsUsage",
+    "FewShotExample",
+    "Function",
+    "FunctionCall",
+    "FunctionParameters",
+    "FunctionParametersProperty",
+    "FunctionRanker",
+    "Image",
+    "JsonSchemaResponseFormat",
+    "Messages",
+    "MessagesChunk",
+    "MessagesRole",
+    "Model",
+    "Models",
+    "OpenApiFunctions",
+    "PrimaryChatCompletionChunk",
+    "PrimaryChatFunctionCall",
+    "ResponseFormat",
+    "Storage",
+    "Thread",
+    "ThreadCompletion",
+    "ThreadCompletionChunk",
+    "ThreadMessage",
+    "ThreadMessageAttachment",
+    "ThreadMessageResponse",
+    "ThreadMessages",
+    "ThreadMessagesResponse",
+    "ThreadRunOptions",
+    "ThreadRunResponse",
+    "ThreadRunResult",
+    "ThreadStatus",
+    "Threads",
+    "Token",
+    "TokensCount",
+    "UploadedFile",
+    "UploadedFiles",
+    "Usage",
+    "assistants",
+    "threads",
+]
+
+# The module of each name.
+_PLACES = {
+    "AICheckResult": "tools",
+    "APIResponse": "base",
+    "AccessToken": "auth",
+    "Assistant": "assistants",
+    "AssistantAttachment": "assistants",
+    "AssistantDelete": "assistants",
+    "AssistantFileDelete": "assistants",
+    "Assistants": "assistants",
+    "Balance": "tools",
+    "Chat": "chat",
+    "ChatCompletion": "chat",
+    "ChatCompletionChunk": "chat",
+    "ChatCompletionRequest": "chat_completions",
+    "ChatCompletionResponse": "chat_completions",
+    "ChatContentFile": "chat_completions",
+    "ChatContentPart": "chat_completions",
+    "ChatFilterConfig": "chat_completions",
+    "ChatFilterContentConfig": "chat_completions",
+    "ChatFilterResponseContentConfig": "chat_completions",
+    "ChatFunctionCall": "chat",
+    "ChatFunctionSpecification": "chat_completions",
+    "ChatFunctionsTool": "chat_completions",
+    "ChatInlineData": "chat_completions",
+    "ChatLogprob": "chat_completions",
+    "ChatLogprobToken": "chat_completions",
+    "ChatMessage": "chat_completions",
+    "ChatMessageChunk": "chat_completions",
+    "ChatModelOptions": "chat_completions",
+    "ChatRankerOptions": "chat_completions",
+    "ChatReasoning": "chat_completions",
+    "ChatResponseFormat": "chat_completions",
+    "ChatStorage": "chat_completions",
+    "ChatTool": "chat_completions",
+    "ChatToolConfig": "chat_completions",
+    "ChatToolExecution": "chat_completions",
+    "ChatUsage": "chat_completions",
+    "ChatUsageInputTokensDetails": "chat_completions",
+    "ChatUserInfo": "chat_completions",
+    "ChatWebSearchTool": "chat_completions",
+    "Choices": "chat",
+    "ChoicesChunk": "chat",
+    "CreateAssistant": "assistants",
+    "DeletedFile": "files",
+    "Embedding": "embeddings",
+    "Embeddings": "embeddings",
+    "EmbeddingsUsage": "embeddings",
+    "FewShotExample": "chat",
+    "Function": "chat",
+    "FunctionCall": "chat",
+    "FunctionParameters": "chat",
+    "FunctionParametersProperty": "chat",
+    "FunctionRanker": "chat",
+    "Image": "files",
+    "JsonSchemaResponseFormat": "response_format",
+    "Messages": "chat",
+    "MessagesChunk": "chat",
+    "MessagesRole": "chat",
+    "Model": "models",
+    "Models": "models",
+    "OpenApiFunctions": "tools",
+    "ResponseFormat": "response_format",
+    "Storage": "chat",
+    "Thread": "threads",
+    "ThreadCompletion": "threads",
+    "ThreadCompletionChunk": "threads",
+    "ThreadMessage": "threads",
+    "ThreadMessageAttachment": "threads",
+    "ThreadMessageResponse": "threads",
+    "ThreadMessages": "threads",
+    "ThreadMessagesResponse": "threads",
+    "ThreadRunOptions": "threads",
+    "ThreadRunResponse": "threads",
+    "ThreadRunResult": "threads",
+    "ThreadStatus": "threads",
+    "Threads": "threads",
+    "Token": "auth",
+    "TokensCount": "tools",
+    "UploadedFile": "files",
+    "UploadedFiles": "files",
+    "Usage": "chat",
+}
+# Those of API v2 whose names API v1 has as well.
+_PRIMARY = {"PrimaryChatCompletionChunk": "ChatCompletionChunk", "PrimaryChatFunctionCall": "ChatFunctionCall"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PRIMARY:
+        value = getattr(import_module(f"{__name__}.chat_completions"), _PRIMARY[name])
+    elif name in _PLACES:
+        value = getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+    elif name in ("assistants", "threads"):
+        value = import_module(f"{__name__}.{name}")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,11 @@
+"""Our types under the names of the official SDK's ``gigachat.models.base``."""
+
+from __future__ import annotations
+
+from gigaclient.types import Answer as APIResponse
+from gigaclient.types import Answer as XHeadersMixin
+
+__all__ = [
+    "APIResponse",
+    "XHeadersMixin",
+]

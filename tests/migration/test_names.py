@@ -1,0 +1,424 @@
+"""The official SDK's names: where its scripts import them from, there is one of ours."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import json
+import subprocess
+import sys
+import traceback
+import warnings
+from typing import Any
+
+import pytest
+
+import gigaclient
+from gigaclient import GigaChat, client, context, errors, exceptions, models, types
+from gigaclient.testing import GigaChatEmulator
+
+# What the official SDK 0.2.3 has, as facts.
+MODELS = [
+    "AICheckResult",
+    "APIResponse",
+    "AccessToken",
+    "Assistant",
+    "AssistantAttachment",
+    "AssistantDelete",
+    "AssistantFileDelete",
+    "Assistants",
+    "Balance",
+    "Chat",
+    "ChatCompletion",
+    "ChatCompletionChunk",
+    "ChatCompletionRequest",
+    "ChatCompletionResponse",
+    "ChatContentFile",
+    "ChatContentPart",
+    "ChatFilterConfig",
+    "ChatFilterContentConfig",
+    "ChatFilterResponseContentConfig",
+    "ChatFunctionCall",
+    "ChatFunctionSpecification",
+    "ChatFunctionsTool",
+    "ChatInlineData",
+    "ChatLogprob",
+    "ChatLogprobToken",
+    "ChatMessage",
+    "ChatMessageChunk",
+    "ChatModelOptions",
+    "ChatRankerOptions",
+    "ChatReasoning",
+    "ChatResponseFormat",
+    "ChatStorage",
+    "ChatTool",
+    "ChatToolConfig",
+    "ChatToolExecution",
+    "ChatUsage",
+    "ChatUsageInputTokensDetails",
+    "ChatUserInfo",
+    "ChatWebSearchTool",
+    "Choices",
+    "ChoicesChunk",
+    "CreateAssistant",
+    "DeletedFile",
+    "Embedding",
+    "Embeddings",
+    "EmbeddingsUsage",
+    "FewShotExample",
+    "Function",
+    "FunctionCall",
+    "FunctionParameters",
+    "FunctionParametersProperty",
+    "FunctionRanker",
+    "Image",
+    "JsonSchemaResponseFormat",
+    "Messages",
+    "MessagesChunk",
+    "MessagesRole",
+    "Model",
+    "Models",
+    "OpenApiFunctions",
+    "PrimaryChatCompletionChunk",
+    "PrimaryChatFunctionCall",
+    "ResponseFormat",
+    "Storage",
+    "Thread",
+    "ThreadCompletion",
+    "ThreadCompletionChunk",
+    "ThreadMessage",
+    "ThreadMessageAttachment",
+    "ThreadMessageResponse",
+    "ThreadMessages",
+    "ThreadMessagesResponse",
+    "ThreadRunOptions",
+    "ThreadRunResponse",
+    "ThreadRunResult",
+    "ThreadStatus",
+    "Threads",
+    "Token",
+    "TokensCount",
+    "UploadedFile",
+    "UploadedFiles",
+    "Usage",
+    "assistants",
+    "threads",
+]
+SUBMODULES = {
+    "assistants": "Assistant AssistantAttachment AssistantDelete AssistantFileDelete Assistants CreateAssistant",
+    "auth": "AccessToken Token",
+    "base": "APIResponse XHeadersMixin",
+    "chat": "Chat ChatCompletion ChatCompletionChunk ChatFunctionCall Choices ChoicesChunk FewShotExample Function "
+    "FunctionCall FunctionParameters FunctionParametersProperty FunctionRanker Messages MessagesChunk MessagesRole "
+    "Storage Usage",
+    "chat_completions": "ChatCompletionChunk ChatCompletionRequest ChatCompletionResponse ChatContentFile "
+    "ChatContentPart ChatFilterConfig ChatFilterContentConfig ChatFilterResponseContentConfig ChatFunctionCall "
+    "ChatFunctionExample ChatFunctionResult ChatFunctionSpecification ChatFunctionsTool ChatInlineData ChatLogprob "
+    "ChatLogprobToken ChatMessage ChatMessageChunk ChatModelOptions ChatRankerOptions ChatReasoning "
+    "ChatResponseFormat ChatSource ChatStorage ChatTool ChatToolConfig ChatToolExecution ChatUsage "
+    "ChatUsageInputTokensDetails ChatUserInfo ChatWebSearchTool",
+    "embeddings": "Embedding Embeddings EmbeddingsUsage",
+    "files": "DeletedFile Image UploadedFile UploadedFiles",
+    "models": "Model Models",
+    "response_format": "JsonSchemaResponseFormat ResponseFormat",
+    "threads": "Thread ThreadCompletion ThreadCompletionChunk ThreadMessage ThreadMessageAttachment "
+    "ThreadMessageResponse ThreadMessages ThreadMessagesResponse ThreadRunOptions ThreadRunResponse ThreadRunResult "
+    "ThreadStatus Threads",
+    "tools": "AICheckResult Balance BalanceValue OpenApiFunctions TokensCount",
+}
+EXCEPTIONS = [
+    "AuthenticationError",
+    "BadRequestError",
+    "ForbiddenError",
+    "GigaChatException",
+    "LengthFinishReasonError",
+    "ModelNotSpecifiedError",
+    "NotFoundError",
+    "RateLimitError",
+    "RequestEntityTooLargeError",
+    "ResponseError",
+    "ServerError",
+    "UnprocessableEntityError",
+]
+CONTEXT = [
+    "agent_id_cvar",
+    "authorization_cvar",
+    "chat_completions_url_cvar",
+    "chat_url_cvar",
+    "client_id_cvar",
+    "custom_headers_cvar",
+    "operation_id_cvar",
+    "request_id_cvar",
+    "service_id_cvar",
+    "session_id_cvar",
+    "trace_id_cvar",
+]
+TOP = [
+    "AuthenticationError",
+    "BadRequestError",
+    "Chat",
+    "ChatCompletion",
+    "ChatCompletionChunk",
+    "Choices",
+    "Embeddings",
+    "ForbiddenError",
+    "Function",
+    "FunctionCall",
+    "FunctionParameters",
+    "GigaChat",
+    "GigaChatException",
+    "GigaChatSyncClient",
+    "Image",
+    "LengthFinishReasonError",
+    "Messages",
+    "MessagesRole",
+    "Model",
+    "ModelNotSpecifiedError",
+    "Models",
+    "NotFoundError",
+    "RateLimitError",
+    "RequestEntityTooLargeError",
+    "ResponseError",
+    "ServerError",
+    "Usage",
+    "custom_headers_cvar",
+    "request_id_cvar",
+    "session_id_cvar",
+]
+SETTINGS = [
+    "access_token",
+    "auth_url",
+    "base_url",
+    "ca_bundle_file",
+    "cert_file",
+    "credentials",
+    "flags",
+    "key_file",
+    "key_file_password",
+    "max_connections",
+    "max_retries",
+    "model",
+    "password",
+    "profanity_check",
+    "retry_backoff_factor",
+    "retry_on_status_codes",
+    "scope",
+    "ssl_context",
+    "timeout",
+    "user",
+    "verify_ssl_certs",
+]
+METHODS = [
+    "assistants",
+    "chat",
+    "chat_parse",
+    "check_ai",
+    "close",
+    "delete_file",
+    "embeddings",
+    "get_balance",
+    "get_file",
+    "get_files",
+    "get_image",
+    "get_model",
+    "get_models",
+    "get_token",
+    "openapi_function_convert",
+    "stream",
+    "threads",
+    "tokens_count",
+    "upload_file",
+]
+
+
+# -- the names -------------------------------------------------------------------------------------
+
+
+def test_the_models_are_those_of_the_official_sdk() -> None:
+    assert sorted(models.__all__) == sorted(MODELS)
+    assert sorted({*dir(models)} & {*MODELS}) == sorted(MODELS)
+    for name in MODELS:
+        assert getattr(models, name) is not None
+
+
+@pytest.mark.parametrize("name", SUBMODULES)
+def test_each_module_of_the_models_has_its_names(name: str) -> None:
+    module = importlib.import_module(f"gigaclient.models.{name}")
+    assert sorted(module.__all__) == sorted(SUBMODULES[name].split())
+    for inner in module.__all__:
+        if inner in MODELS and not (name == "chat_completions" and inner in SUBMODULES["chat"].split()):
+            assert getattr(module, inner) is getattr(models, inner)
+
+
+def test_the_names_that_both_versions_of_chat_have_are_told_apart() -> None:
+    second = importlib.import_module("gigaclient.models.chat_completions")
+    assert models.PrimaryChatCompletionChunk is second.ChatCompletionChunk is not models.ChatCompletionChunk
+    assert models.PrimaryChatFunctionCall is second.ChatFunctionCall is not models.ChatFunctionCall
+
+
+@pytest.mark.parametrize(
+    ("module", "home"),
+    [
+        *((f"gigaclient.models.{name}", types) for name in SUBMODULES),
+        ("gigaclient.exceptions", errors),
+        ("gigaclient.client", gigaclient),
+    ],
+)
+def test_each_of_them_is_one_of_ours_and_nothing_else_is_there(module: str, home: Any) -> None:
+    loaded = importlib.import_module(module)
+    ours = {id(getattr(home, name)) for name in home.__all__}
+    assert [name for name in loaded.__all__ if id(getattr(loaded, name)) not in ours] == []
+    statements = ast.parse(inspect.getsource(loaded)).body
+    assert {type(statement) for statement in statements} <= {ast.Expr, ast.ImportFrom, ast.Assign}
+
+
+def test_the_other_modules_have_theirs() -> None:
+    assert sorted(exceptions.__all__) == sorted(EXCEPTIONS)
+    assert sorted(context.__all__) == sorted(CONTEXT)
+    assert client.GigaChatSyncClient is client.GigaChat is GigaChat
+    assert [name for name in TOP if not hasattr(gigaclient, name)] == []
+    assert [name for name in SETTINGS if name not in inspect.signature(GigaChat.__init__).parameters] == []
+    assert [name for name in METHODS if not hasattr(GigaChat, name)] == []
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    for module in (gigaclient, models):
+        with pytest.raises(AttributeError, match="has no attribute 'Nonsense'"):
+            module.Nonsense  # noqa: B018
+
+
+def test_they_cost_nothing_until_they_are_used() -> None:
+    code = (
+        "import sys, json, gigaclient; a = sorted(sys.modules); import gigaclient.models; b = sorted(sys.modules);"
+        "gigaclient.models.Messages; c = sorted(sys.modules);"
+        "print(json.dumps([a, sorted({*b} - {*a}), sorted({*c} - {*b})]))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    first, with_models, with_messages = json.loads(run.stdout)
+    assert not [name for name in first if name.startswith(("gigaclient.models", "gigaclient.exceptions"))]
+    assert "gigaclient.types.conversions" not in first
+    assert with_models == ["gigaclient.models"]
+    assert [name for name in with_messages if name.startswith("gigaclient.types.")] == ["gigaclient.types.parameters"]
+
+
+# -- what is not there -----------------------------------------------------------------------------
+
+
+def test_the_asynchronous_client_is_missing_with_a_reason() -> None:
+    with pytest.raises(AttributeError, match=r"synchronous.*asyncio\.to_thread"):
+        gigaclient.GigaChatAsyncClient  # noqa: B018
+    with pytest.raises(ImportError, match=r"synchronous.*asyncio\.to_thread"):
+        exec("from gigaclient import GigaChatAsyncClient")
+    assert not hasattr(gigaclient, "GigaChatAsyncClient")
+
+
+@pytest.mark.parametrize("name", ["api_key", "token_expiry_buffer_ms", "use_auth", "verbose", "verify", "verify_ssl"])
+def test_arguments_that_other_clients_have_are_refused_with_what_to_do(name: str) -> None:
+    with pytest.raises(TypeError, match=f"no argument {name}: (leave it out|pass )") as caught:
+        GigaChat(credentials="very-secret", **{name: "also-secret"})
+    frames = traceback.walk_tb(caught.value.__traceback__)
+    told = [repr(frame.f_locals) for frame, _ in frames if "gigaclient/gigachat" in frame.f_code.co_filename]
+    assert told
+    assert not [local for local in told if "secret" in local]
+
+
+def test_a_class_of_the_users_own_may_have_such_arguments() -> None:
+    class Mine(GigaChat):
+        def __init__(self, *, verbose: bool) -> None:
+            super().__init__(credentials="eDp5")
+            self.verbose = verbose
+
+    with Mine(verbose=True) as giga:
+        assert giga.verbose
+
+
+def test_the_arguments_are_shown_to_those_who_ask_for_help() -> None:
+    assert list(inspect.signature(GigaChat).parameters) == list(inspect.signature(GigaChat.__init__).parameters)[1:]
+
+
+def test_any_other_argument_is_refused_by_its_name() -> None:
+    with pytest.raises(TypeError, match="nonsense"):
+        GigaChat(nonsense=1)  # type: ignore[call-arg]
+
+
+def test_verification_that_is_off_is_warned_of_once_with_the_advice_to_delete_it(
+    gigachat_emulator: GigaChatEmulator,
+) -> None:
+    options = {**gigachat_emulator.client_options, "verify_ssl_certs": False}
+    del options["ca_bundle_file"]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with GigaChat(**options) as giga:
+            giga.chat("Hello")
+            giga.with_options(timeout=5).chat("Hello")
+    assert len(caught) == 1
+    assert "Delete it" in str(caught[0].message)
+    assert caught[0].filename == __file__
+
+
+def test_an_argument_that_says_what_the_default_says_leaves_the_environment_its_bundle(
+    gigachat_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = dict(gigachat_emulator.client_options)
+    monkeypatch.setenv("GIGACHAT_CA_BUNDLE_FILE", options.pop("ca_bundle_file"))
+    monkeypatch.setenv("GIGACHAT_VERIFY_SSL_CERTS", "false")
+    with GigaChat(**options, verify_ssl_certs=True) as giga:
+        assert giga.chat("Count from 1 to 2").text == "1, 2"
+
+
+# -- exceptions ------------------------------------------------------------------------------------
+
+
+def test_the_official_exceptions_catch_what_is_raised(gigachat_emulator: GigaChatEmulator) -> None:
+    with GigaChat(**gigachat_emulator.client_options) as giga:
+        for kind in (exceptions.NotFoundError, exceptions.ResponseError, exceptions.GigaChatException):
+            with pytest.raises(kind) as caught:
+                giga.chat("Hello", model="GigaChat-99")
+    error = caught.value
+    assert isinstance(error, exceptions.ResponseError)
+    assert error.status_code == 404
+    assert json.loads(error.content)["message"] == "No such model"
+    assert error.headers["Content-Type"].startswith("application/json")
+    assert error.url == f"{gigachat_emulator.base_url}/chat/completions"
+
+
+def test_the_address_of_an_error_has_no_query(gigachat_emulator: GigaChatEmulator) -> None:
+    with GigaChat(**gigachat_emulator.client_options) as giga, pytest.raises(exceptions.NotFoundError) as caught:
+        giga.request("GET", "/absent", query={"token": "very-secret"})
+    assert caught.value.url == f"{gigachat_emulator.base_url}/absent"
+
+
+def test_a_refused_key_is_in_none_of_the_attributes(gigachat_emulator: GigaChatEmulator) -> None:
+    from gigaclient.testing import Fault
+
+    key = gigachat_emulator.credentials
+    gigachat_emulator.inject(
+        Fault(status=400, body={"code": 4, "message": f"bad key {key}"}), times=None, path="/oauth"
+    )
+    with GigaChat(**gigachat_emulator.client_options) as giga, pytest.raises(exceptions.AuthenticationError) as caught:
+        giga.chat("Hello", max_retries=0)
+    error = caught.value
+    assert error.url == gigachat_emulator.auth_url
+    assert b"bad key" in error.content
+    assert key not in repr(vars(error)) + str(error) + repr(error.content)
+
+
+@pytest.mark.parametrize("model", ["", "  "])
+def test_a_model_that_is_empty_is_refused_before_anything_is_sent(
+    gigachat_emulator: GigaChatEmulator, model: str
+) -> None:
+    with GigaChat(**gigachat_emulator.client_options) as giga:
+        for request in (models.Chat(messages=[{"role": "user", "content": "Hi"}], model=model), "Hi"):
+            options = {"model": model} if request == "Hi" else {}
+            with pytest.raises(exceptions.ModelNotSpecifiedError, match="model is empty"):
+                giga.chat(request, **options)
+    assert gigachat_emulator.requests == []
+
+
+def test_a_class_as_response_format_is_sent_to_chat_parse(gigachat_emulator: GigaChatEmulator) -> None:
+    class Tide:
+        port: str
+
+    with GigaChat(**gigachat_emulator.client_options) as giga, pytest.raises(errors.ConfigError, match="chat_parse"):
+        giga.chat("Hi", response_format=Tide)

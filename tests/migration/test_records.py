@@ -1,0 +1,366 @@
+"""Types as users of the official SDK know them: filled with dicts, dumped, validated, copied, as pydantic does it."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from typing import Any
+
+import msgspec
+import pytest
+
+from gigaclient import ConfigError, GigaChat
+from gigaclient.models import (
+    Chat,
+    ChatCompletion,
+    ChatFunctionCall,
+    FewShotExample,
+    Function,
+    FunctionCall,
+    FunctionParameters,
+    FunctionParametersProperty,
+    FunctionRanker,
+    JsonSchemaResponseFormat,
+    Messages,
+    MessagesRole,
+    Model,
+    Models,
+    Storage,
+    UploadedFile,
+    Usage,
+)
+from gigaclient.testing import GigaChatEmulator
+from gigaclient.types import Record
+
+ANSWER = {
+    "choices": [
+        {"message": {"role": "assistant", "content": "Да", "id": 7}, "index": 0, "finish_reason": "stop"},
+        {"message": {"role": "assistant", "content": "Нет"}, "index": 1},
+    ],
+    "created": 1790000001,
+    "model": "GigaChat-2",
+    "object": "chat.completion",
+    "usage": {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4},
+    "brand_new": [1],
+}
+
+
+class Tide:
+    """What is asked of a pydantic model."""
+
+    @classmethod
+    def model_json_schema(cls) -> dict[str, Any]:
+        return {"title": "Tide", "type": "object", "properties": {"port": {"type": "string"}}, "required": ["port"]}
+
+
+def answer() -> ChatCompletion:
+    decoded = msgspec.json.decode(msgspec.json.encode(ANSWER), type=ChatCompletion)
+    headers = {"x-request-id": "r-1", "x-session-id": "s-1", "server": "nginx"}
+    return decoded.attach(raw=msgspec.json.encode(ANSWER), request_id="r-1", headers=headers)
+
+
+# -- names with an underscore ----------------------------------------------------------------------
+
+
+def test_fields_are_read_by_the_names_that_the_official_sdk_has_for_them() -> None:
+    file = UploadedFile(id="f-1", object="file", bytes=5, created_at=1, filename="a.txt", purpose="general")
+    assert (file.id_, file.object_, file.bytes_) == ("f-1", "file", 5)
+    assert answer().object_ == "chat.completion"
+    assert answer().choices[0].message.id_ == 7
+    assert JsonSchemaResponseFormat(schema={"type": "object"}).schema_ == {"type": "object"}
+    assert FunctionParametersProperty(type="string").type_ == "string"
+
+
+@pytest.mark.parametrize("name", ["id_", "object_", "bytes_", "schema_", "type_"])
+def test_a_record_without_such_a_field_has_no_such_name(name: str) -> None:
+    usage = Usage()
+    assert not hasattr(usage, name)
+    with pytest.raises(AttributeError, match=f"'Usage' object has no attribute '{name}'"):
+        getattr(usage, name)
+
+
+def test_the_ids_of_a_call_are_its_x_headers() -> None:
+    assert answer().x_headers == {"x-request-id": "r-1", "x-session-id": "s-1", "x-client-id": None}
+    assert ChatCompletion().attach(request_id="r-2").x_headers == {
+        "x-request-id": "r-2",
+        "x-session-id": None,
+        "x-client-id": None,
+    }
+    assert ChatCompletion().x_headers is None
+
+
+def test_the_chunks_of_a_stream_have_the_id_too(gigachat_emulator: GigaChatEmulator) -> None:
+    with GigaChat(**gigachat_emulator.client_options) as giga:
+        chunk = next(giga.stream("Count from 1 to 3", request_id="r-3"))
+    assert chunk.x_headers is not None
+    assert chunk.x_headers["x-request-id"] == "r-3"
+
+
+# -- out -------------------------------------------------------------------------------------------
+
+
+def test_a_dump_has_every_field_under_the_official_names() -> None:
+    dumped = answer().model_dump()
+    assert dumped["object_"] == "chat.completion"
+    assert dumped["thread_id"] is None
+    assert dumped["choices"][0]["message"]["id_"] == 7
+    assert dumped["usage"]["total_tokens"] == 4
+    assert "brand_new" not in dumped
+    assert answer().model_dump(by_alias=True)["object"] == "chat.completion"
+    assert FunctionParameters(properties={"a": {"type": "string"}}).model_dump(exclude_none=True) == {
+        "type_": "object",
+        "properties": {"a": {"type_": "string"}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"exclude_none": True}, {"role": "user", "content": "Hi"}),
+        ({"exclude_defaults": True}, {"content": "Hi"}),
+        ({"exclude_unset": True}, {"content": "Hi"}),
+        ({"include": {"content"}}, {"content": "Hi"}),
+        ({"include": {"id"}}, {"id_": None}),
+        ({"include": {"id_"}, "by_alias": True}, {"id": None}),
+        ({"include": {"content": True, "role": False}}, {"content": "Hi"}),
+        ({"include": {"content", "role"}, "exclude": {"role"}}, {"content": "Hi"}),
+        ({"include": set()}, {}),
+        ({"exclude": {"role": True, "content": ...}, "exclude_none": True}, {}),
+    ],
+    ids=repr,
+)
+def test_a_dump_leaves_out_what_it_is_told_to(options: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert Messages(content="Hi").model_dump(**options) == expected
+
+
+@pytest.mark.parametrize(
+    ("selection", "expected"),
+    [
+        ({"include": {"choices": {0: {"message": {"content"}}}}}, {"choices": [{"message": {"content": "Да"}}]}),
+        ({"include": {"choices": {-1: {"index"}}}}, {"choices": [{"index": 1}]}),
+        ({"include": {"choices": {"__all__": {"index"}}}}, {"choices": [{"index": 0}, {"index": 1}]}),
+        (
+            {"include": {"choices"}, "exclude": {"choices": {"__all__": {"message", "logprobs"}, 0: True}}},
+            {"choices": [{"index": 1, "finish_reason": None}]},
+        ),
+    ],
+    ids=repr,
+)
+def test_a_dump_can_be_selected_in_depth(selection: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert answer().model_dump(**selection) == expected
+
+
+def test_json_is_on_one_line_or_indented_and_keeps_cyrillic() -> None:
+    message = Messages(role=MessagesRole.USER, content="Да")
+    assert message.model_dump_json(exclude_none=True) == '{"role":"user","content":"Да"}'
+    assert message.model_dump_json(exclude_none=True, indent=2) == '{\n  "role": "user",\n  "content": "Да"\n}'
+    assert json.loads(answer().model_dump_json()) == answer().model_dump(mode="json")
+    assert message.json(include={"content"}) == '{"content":"Да"}'
+    assert message.dict(include={"content"}) == {"content": "Да"}
+
+
+def test_a_role_is_dumped_and_printed_as_its_text() -> None:
+    dumped = Messages(role=MessagesRole.USER).model_dump()
+    assert type(dumped["role"]) is str
+    assert f"{MessagesRole.USER} {MessagesRole.USER!s} {MessagesRole.USER:>5}" == "user user  user"
+
+
+def test_in_json_mode_everything_is_what_json_has() -> None:
+    class Odd(Record):
+        one: Any
+        two: Any = None
+
+    import datetime
+
+    moment = datetime.datetime(2026, 1, 2, 3, 4, 5)
+    odd = Odd({MessagesRole.USER: (1, 2), 3: {4}}, moment)
+    assert odd.model_dump(mode="json") == {"one": {"user": [1, 2], "3": [4]}, "two": "2026-01-02T03:04:05"}
+    assert odd.model_dump()["two"] == moment
+
+
+# -- in --------------------------------------------------------------------------------------------
+
+
+def test_a_dict_becomes_a_record_whichever_names_it_has() -> None:
+    for data in (ANSWER, answer().model_dump(), answer().model_dump(by_alias=True)):
+        validated = ChatCompletion.model_validate(data)
+        assert validated == answer()
+        assert validated.object == "chat.completion"
+        assert validated.choices[0].message.id == 7
+    assert ChatCompletion.model_validate(ANSWER).raw == ANSWER
+    assert ChatCompletion.model_validate_json(json.dumps(ANSWER)) == answer()
+    assert Models.model_validate({"data": [{"id_": "m"}]}).data == [Model(id="m")]
+    assert ChatCompletion.parse_obj(ANSWER) == answer()
+
+
+def test_a_record_is_validated_as_it_is() -> None:
+    mine = answer()
+    assert ChatCompletion.model_validate(mine) is mine
+
+
+def test_numbers_in_another_dress_are_taken() -> None:
+    assert Chat.model_validate({"messages": [], "temperature": "0.5", "n": "2"}).temperature == 0.5
+    assert (
+        ChatCompletion.model_validate({"choices": [], "created": 17.0, "usage": {"total_tokens": None}}).created == 17
+    )
+
+
+def test_names_inside_of_free_data_are_left_alone() -> None:
+    call = FunctionCall.model_validate({"name": "f", "arguments": {"id_": 1, "type_": 2}})
+    assert call.arguments == {"id_": 1, "type_": 2}
+
+
+def test_a_request_of_dicts_and_records_is_validated_in_depth() -> None:
+    chat = Chat.model_validate(
+        {
+            "messages": [{"role": MessagesRole.SYSTEM, "content": "a"}, Messages(content="b")],
+            "functions": [Tide.model_json_schema()],
+            "function_call": {"name": "Tide"},
+        }
+    )
+    assert chat.messages == [Messages(role="system", content="a"), Messages(content="b")]
+    assert chat.functions is not None
+    assert chat.functions[0].name == "Tide"
+    assert chat.functions[0].parameters == {
+        "type": "object",
+        "properties": {"port": {"type": "string"}},
+        "required": ["port"],
+    }
+    assert chat.function_call == ChatFunctionCall(name="Tide")
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "told"),
+    [
+        (Chat, {"messages": "Hi"}, r"not a Chat: .*messages"),
+        (Chat, {}, r"not a Chat: .*messages"),
+        (Chat, {"messages": [], "temperature": "hot"}, r"not a Chat: .*temperature"),
+        (Chat, [1], "Chat is made of a dict, not of list"),
+        (Chat, None, "Chat is made of a dict, not of NoneType"),
+        (Model, {}, r"not a Model: .*id"),
+    ],
+)
+def test_what_does_not_fit_is_a_value_error_that_says_where(kind: Any, data: Any, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        kind.model_validate(data)
+
+
+@pytest.mark.parametrize("text", ["{", b"\xff", ""])
+def test_what_is_not_json_is_a_value_error(text: str | bytes) -> None:
+    with pytest.raises(ConfigError, match="not JSON"):
+        Chat.model_validate_json(text)
+
+
+def test_a_type_describes_itself() -> None:
+    schema = Function.model_json_schema()
+    assert schema["properties"]["name"] == {"type": "string"}
+    assert schema["required"] == ["name"]
+    assert list(schema["$defs"]) == ["FunctionFewShot"]
+    assert "$defs" not in Usage.model_json_schema()
+    nested = FunctionParametersProperty.model_json_schema()  # holds itself
+    assert nested["$ref"] == "#/$defs/FunctionParametersProperty"
+
+
+def test_a_copy_is_changed_by_field_and_keeps_what_it_came_with() -> None:
+    first = answer()
+    second = first.model_copy(update={"object_": "other", "model": "m"})
+    assert (second.object, second.model, first.object) == ("other", "m", "chat.completion")
+    assert second.request_id == "r-1"
+    assert second.choices is first.choices
+    assert first.model_copy(deep=True).choices is not first.choices
+    assert first.copy() == first
+    with pytest.raises(ConfigError, match="has no field 'nonsense'"):
+        first.model_copy(update={"nonsense": 1})
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda record: pickle.loads(pickle.dumps(record))])
+def test_requests_travel_too(again: Any) -> None:
+    chat = Chat(messages=[{"role": "user", "content": "Hi"}], functions=[Function(name="f")], storage={"limit": 1})
+    assert again(chat) == chat
+
+
+# -- requests take what the official ones take -----------------------------------------------------
+
+
+def test_dicts_become_the_types_they_stand_for() -> None:
+    chat = Chat(
+        messages=[{"role": "user", "content": "Hi"}, Messages(role=MessagesRole.USER, content="there")],
+        functions=[{"name": "f", "few_shot_examples": [{"request": "r", "params": {"a": 1}}]}],
+        function_call={"name": "f"},
+        function_ranker={"enabled": True},
+        storage={"is_stateful": True},
+    )
+    assert chat.messages[0] == Messages(role="user", content="Hi")
+    assert chat.functions == [Function(name="f", few_shot_examples=[FewShotExample(request="r", params={"a": 1})])]
+    assert chat.function_call == ChatFunctionCall(name="f")
+    assert chat.function_ranker == FunctionRanker(enabled=True)
+    assert chat.storage == Storage(is_stateful=True)
+
+
+def test_a_dict_with_fields_that_are_not_known_stays_one_and_loses_nothing() -> None:
+    message = {"role": "user", "content": "Hi", "brand_new": 1}
+    function = {"name": "f", "brand_new": 1}
+    chat = Chat(messages=[message], functions=[function], storage={"brand_new": 1})
+    assert chat.messages == [message]
+    assert chat.functions == [function]
+    assert chat.storage == {"brand_new": 1}
+
+
+@pytest.mark.parametrize("messages", [[{"content": "Hi"}], [{}], [{5: 6}], "Hi", None, [None]], ids=repr)
+def test_what_cannot_be_a_message_is_left_for_the_call_to_name(messages: Any) -> None:
+    assert Chat(messages=messages).messages == messages
+
+
+def test_the_lists_that_were_given_are_not_changed() -> None:
+    messages: list[Any] = [{"role": "user", "content": "Hi"}]
+    Chat(messages=messages).messages.append(Messages(content="there"))
+    assert messages == [{"role": "user", "content": "Hi"}]
+
+
+def test_a_schema_may_be_written_in_classes_or_come_from_a_model(gigachat_emulator: GigaChatEmulator) -> None:
+    in_classes = FunctionParameters(
+        properties={
+            "port": FunctionParametersProperty(type="string", description="which", enum=["N", "S"]),
+            "at": {"type": "array", "items": {"type": "integer"}},
+            "where": FunctionParametersProperty(properties={"lake": {"type": "string"}}),
+        },
+        required=["port"],
+    )
+    with GigaChat(**gigachat_emulator.client_options) as giga:
+        giga.chat(
+            Chat(
+                messages=[{"role": "user", "content": "Hi"}],
+                functions=[
+                    Function(name="one", parameters=in_classes),
+                    Function(name="two", parameters=Tide, return_parameters=Tide),
+                    Function(name="three", parameters=None),
+                ],
+                function_call="none",
+            )
+        )
+        giga.chat("Hi", response_format=JsonSchemaResponseFormat(schema=Tide, strict=True))
+        giga.chat("Hi", response_format={"type": "json_schema", "schema": Tide})
+        giga.chat({"messages": [{"role": "user", "content": "Hi"}], "functions": [Tide.model_json_schema()]})
+    functions, typed, plain, adapted = (json.loads(request.body) for request in gigachat_emulator.requests)
+    assert functions["functions"] == [
+        {
+            "name": "one",
+            "parameters": {
+                "type": "object",
+                "properties": {
+                    "port": {"type": "string", "description": "which", "enum": ["N", "S"]},
+                    "at": {"type": "array", "items": {"type": "integer"}},
+                    "where": {"type": "object", "properties": {"lake": {"type": "string"}}},
+                },
+                "required": ["port"],
+            },
+        },
+        {"name": "two", "parameters": Tide.model_json_schema(), "return_parameters": Tide.model_json_schema()},
+        {"name": "three"},
+    ]
+    wanted = {"type": "json_schema", "schema": Tide.model_json_schema()}
+    assert typed["response_format"] == {**wanted, "strict": True}
+    assert plain["response_format"] == wanted
+    assert adapted["functions"][0]["name"] == "Tide"
+    assert adapted["functions"][0]["parameters"]["required"] == ["port"]
