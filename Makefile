@@ -87,7 +87,7 @@ bench-short: $$(TEST)/.installed ## fail where a ratio to requests or urllib3 ha
 
 check: lint test ## all of it: what has to pass before a change goes in
 	@$(MAKE) --no-print-directory test-all VERSIONS="$(filter-out $(VERSION),$(VERSIONS))"
-	@$(MAKE) --no-print-directory test-floor wheel demo audit soak
+	@$(MAKE) --no-print-directory test-floor wheel demo audit soak bench-short
 
 soak: $$(TEST)/.installed ## a bad day under load: make soak SECONDS=600
 	@env -u PYTHONPATH $(TEST)/bin/python scripts/soak.py $(SECONDS)
