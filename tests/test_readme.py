@@ -23,7 +23,7 @@ from gigaclient.testing import Authority, FakeGptEmulator, GigaChatEmulator
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 READMES = ("README.md", "README.ru.md")
-PAGES = (*READMES, "docs/migration.md")
+PAGES = (*READMES, "docs/guide.md", "docs/migration.md")
 FAKEGPT_IN_THE_README = "https://chat.example.org"
 MOST_LEFT_OUT = 2
 # Install, a first answer, a stream, FakeGpt, errors, configuration, the emulator; the first is a shell block.
