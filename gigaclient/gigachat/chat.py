@@ -204,7 +204,7 @@ class ChatResource:
             InvalidResponseError: an answer came that is not one.
 
         Repeated after 429 and 5xx and when surely not sent, ``max_retries`` times. Source:
-        https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-chat-v2
+        https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/gigachat-api
         """
         client = self._client
         return client._response(*client._v2_call(messages, options, stream=False))

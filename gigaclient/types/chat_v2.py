@@ -4,7 +4,7 @@ Request types may be filled loosely and hold one shape afterwards: a bare string
 types here, ``"image_generate"`` for a tool, ``True`` for a storage. A dict with fields that are not known here stays a
 dict, and is sent as it is.
 
-Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-chat-v2 and recorded answers.
+Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/gigachat-api and recorded answers.
 """
 
 from __future__ import annotations

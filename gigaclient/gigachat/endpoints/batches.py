@@ -113,7 +113,7 @@ class BatchesEndpoints(Road):
             ForbiddenError: batches are not for this plan.
             APIStatusError, APIConnectionError, InvalidResponseError: as for :meth:`get_models`.
 
-        Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/get-batches
+        Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-batches
         """
         return self._batches({}, options)
 
@@ -133,7 +133,7 @@ class BatchesEndpoints(Road):
             ConfigError: ``batch_id`` is no id.
             APIStatusError, APIConnectionError, InvalidResponseError: as for :meth:`get_models`.
 
-        Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/get-batches
+        Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-batches
         """
         wanted = _id_of(batch_id)
         found = self._batches({"batch_id": wanted}, options)

@@ -1,6 +1,6 @@
 """The body of a v2 chat request, from whatever people pass as messages; what has the shape of API v1 is translated.
 
-Pure. Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-chat-v2
+Pure. Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/gigachat-api
 """
 
 from __future__ import annotations
