@@ -235,6 +235,11 @@ def test_a_struct_can_be_compared_and_shown() -> None:
     assert Chat(messages=[]).model is None
 
 
+def test_only_fields_that_are_there_are_shown() -> None:
+    assert repr(Message(content="hi")) == "Message(role='user', content='hi')"
+    assert repr(Usage(prompt_tokens=1)) == "Usage(prompt_tokens=1, completion_tokens=0, total_tokens=0)"
+
+
 def test_a_token_is_not_shown() -> None:
     token = AccessToken(access_token="very-secret", expires_at=5)
     assert "very-secret" not in repr(token)
