@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import abc
 from collections import deque
 from typing import Any
 
 import msgspec
 
-from gigaclient.types import ChatCompletion, ChatCompletionChunk, Choice, ChunkChoice, Message
+from gigaclient.types import Answer, ChatCompletion, ChatCompletionChunk, Choice, ChunkChoice, Message
 from gigaclient.types.base import untyped
 from gigaclient.types.chat import IN_PROGRESS
 
-__all__ = ["Assembler"]
+__all__ = ["Assembler", "RawChunks", "summed"]
 
 # Of these the first one counts, of all others the last.
 _KEPT_FIRST = ("created", "model", "object")
@@ -68,7 +69,42 @@ class _Part:
         )
 
 
-class Assembler:
+class RawChunks(abc.ABC):
+    """The raw form of chunks, not looked at yet: decoding it twice is for those who ask.
+
+    Their bytes are kept and not the chunks, which the garbage collector would walk through again and again.
+    """
+
+    def __init__(self) -> None:
+        self._unread: deque[Any] = deque()
+        self._unread_bytes = 0
+        self._raw: dict[str, Any] = {}
+
+    def _keep_raw(self, chunk: Answer) -> None:
+        raw = chunk.__dict__.get("_raw")
+        if raw.__class__ is not bytes:
+            self._unread.append(chunk.raw)
+            return
+        self._unread.append(raw)
+        self._unread_bytes += len(raw)
+        if self._unread_bytes > _MOST_UNREAD_BYTES:
+            self._unread_bytes = 0
+            self._read_raw()
+
+    def _read_raw(self) -> None:
+        while True:
+            try:
+                raw = self._unread.popleft()
+            except IndexError:  # not "while self._unread": another thread may be asking as well
+                return
+            self._take_raw(untyped(raw) if isinstance(raw, bytes) else raw)
+
+    @abc.abstractmethod
+    def _take_raw(self, raw: Any) -> None:
+        """Fold the decoded form of a chunk into what is kept."""
+
+
+class Assembler(RawChunks):
     """Adds chunk to chunk; :meth:`completion` may be asked for at any time.
 
     Attributes:
@@ -77,15 +113,11 @@ class Assembler:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._parts: dict[int, _Part] = {}
         self._fields: dict[str, Any] = {}
         self._request_id: str | None = None
         self._has_first = False  # all that the first chunks bring
-        # The raw form of chunks, not looked at yet: decoding it twice is for those who ask. Their bytes and not the
-        # chunks, which the garbage collector would walk through again and again.
-        self._unread: deque[Any] = deque()
-        self._unread_bytes = 0
-        self._raw: dict[str, Any] = {}
         self._raw_choices: dict[int, dict[str, Any]] = {}
 
     @property
@@ -106,15 +138,7 @@ class Assembler:
 
     def add(self, chunk: ChatCompletionChunk) -> None:
         """Take the next chunk in."""
-        raw = chunk.__dict__.get("_raw")
-        if raw.__class__ is not bytes:
-            self._unread.append(chunk.raw)
-        else:
-            self._unread.append(raw)
-            self._unread_bytes += len(raw)
-            if self._unread_bytes > _MOST_UNREAD_BYTES:
-                self._unread_bytes = 0
-                self._read_raw()
+        self._keep_raw(chunk)
         fields = self._fields
         # Spelled out, not in a loop over names: this runs for each event of a stream.
         if not self._has_first:
@@ -163,14 +187,6 @@ class Assembler:
             whole.append({**unknown, **known, "message": {**unknown.get("message", {}), **known["message"]}})
         return {**self._raw, "choices": whole}
 
-    def _read_raw(self) -> None:
-        while True:
-            try:
-                raw = self._unread.popleft()
-            except IndexError:  # not "while self._unread": another thread may be asking as well
-                return
-            self._take_raw(untyped(raw) if isinstance(raw, bytes) else raw)
-
     def _take_raw(self, raw: Any) -> None:
         if not isinstance(raw, dict):
             return
@@ -189,3 +205,13 @@ class Assembler:
 
 def _appended(before: Any, more: Any) -> Any:
     return [*before, *more] if isinstance(before, list) and isinstance(more, list) else more
+
+
+def summed(before: Any, more: Any) -> Any:
+    """Two counts of tokens together, whatever they count."""
+    if before is None or more is None:
+        return before if more is None else more
+    if isinstance(more, msgspec.Struct) and isinstance(before, msgspec.Struct):
+        fields = {name: summed(getattr(before, name), getattr(more, name)) for name in more.__struct_fields__}
+        return type(more)(**fields)
+    return before + more if isinstance(more, (int, float)) else more

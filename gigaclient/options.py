@@ -32,7 +32,7 @@ from gigaclient.secret import Secret
 if TYPE_CHECKING:
     from typing_extensions import Unpack as Unpack  # type checkers bring it; nothing needs it at run time
 
-__all__ = ["CALL_OPTIONS", "CallSettings", "Reader", "base_url", "call_options", "timeouts_from"]
+__all__ = ["CALL_OPTIONS", "CallSettings", "Reader", "base_url", "call_options", "named", "timeouts_from"]
 
 T = TypeVar("T")
 
@@ -127,13 +127,7 @@ class Reader:
             found = Secret(self._environment.get(source, "").strip())
             value = found or None
             del found
-        if value is None:
-            return default
-        try:
-            return parse(value)
-        except ConfigError as error:
-            reason = error.message
-        raise ConfigError(f"{source}: {reason}")
+        return default if value is None else named(source, parse, value)
 
 
 def text(value: Any) -> str:
@@ -392,11 +386,18 @@ def _changed_timeouts(given: Mapping[str, Any], default: Timeouts) -> Timeouts:
     )
 
 
-def _named(name: str, parse: Callable[[Any], T], value: Any) -> T | None:
-    if value is None:
-        return None
+def named(name: str, parse: Callable[[Any], T], value: Any) -> T:
+    """``value`` as ``parse`` makes it.
+
+    Raises:
+        ConfigError: ``parse`` refused it; the message begins with ``name``.
+    """
     try:
         return parse(value)
     except ConfigError as error:
         reason = error.message
     raise ConfigError(f"{name}: {reason}")
+
+
+def _named(name: str, parse: Callable[[Any], T], value: Any) -> T | None:
+    return None if value is None else named(name, parse, value)

@@ -75,6 +75,10 @@ class Timeouts:
         self.event = 4 * read if event is None else event
         self.deadline = deadline
 
+    def within(self, seconds: float) -> Timeouts:
+        """The same with a deadline of ``seconds``, for a part of a call that has so much left."""
+        return Timeouts(self.connect, self.read, self.chosen_event, seconds)
+
     def __repr__(self) -> str:
         return f"Timeouts(connect={self.connect}, read={self.read}, event={self.event}, deadline={self.deadline})"
 

@@ -102,7 +102,7 @@ def read_common(read: Reader, session: Any) -> dict[str, Any]:
         "retry_backoff_factor": read("retry_backoff_factor", options.not_negative, 0.5),
         "retry_on_status_codes": read("retry_on_status_codes", options.status_codes, statuses),
         "max_connections": read("max_connections", options.whole(1), None),
-        "session": None if session is None else _checked("session", options.session, session),
+        "session": None if session is None else options.named("session", options.session, session),
     }
 
 
@@ -214,7 +214,7 @@ class Provider(abc.ABC, Generic[SettingsT]):
         changed: dict[str, Any] = {}
         for name, value in given.items():
             if value is not None:
-                changed[name] = _checked(name, self._changes[name], value)
+                changed[name] = options.named(name, self._changes[name], value)
         if "timeout" in changed:
             changed["connect_timeout"], changed["read_timeout"] = changed.pop("timeout")
         copy = object.__new__(type(self))
@@ -239,14 +239,6 @@ def _from_settings(cls: type[ProviderT], settings: Any) -> ProviderT:
     client = object.__new__(cls)
     client._build(settings)
     return client
-
-
-def _checked(name: str, parse: Callable[[Any], Any], value: Any) -> Any:
-    try:
-        return parse(value)
-    except ConfigError as error:
-        reason = error.message
-    raise ConfigError(f"{name}: {reason}")
 
 
 def sealed(value: Any) -> Any:

@@ -16,7 +16,7 @@ from gigaclient.options import CALL_OPTIONS
 from gigaclient.types import Function
 from gigaclient.types.chat import as_schema
 
-__all__ = ["chat_body"]
+__all__ = ["chat_body", "json_form"]
 
 
 def chat_body(messages: Any, options: Mapping[str, Any], defaults: Mapping[str, Any], *, stream: bool) -> bytes:
@@ -89,20 +89,28 @@ def _response_format(value: Any) -> Any:
             f"response_format is a class: giga.chat_parse(messages, response_format={value.__name__}) asks for one "
             "and returns it"
         )
-    if not isinstance(value, Mapping):
-        return value
-    if "schema" in value:
-        value = {**value, "schema": as_schema(value["schema"])}
-    kind = value.get("type")
+    return json_form(value) if isinstance(value, Mapping) else value
+
+
+def json_form(value: Mapping[str, Any]) -> dict[str, Any]:
+    """A response format as both versions of the API take it, whichever way its schema was given.
+
+    Raises:
+        ConfigError: GigaChat has no such format, or it needs a schema.
+    """
+    form = dict(value)
+    if "schema" in form:
+        form["schema"] = as_schema(form["schema"])
+    kind = form.get("type")
     if kind in ("json_object", "json", "xml"):
         raise ConfigError(
             f'response_format type {kind!r} is refused by GigaChat: use {{"type": "json_schema", "schema": {{…}}}}'
         )
-    nested = value.get("json_schema")
-    if kind == "json_schema" and isinstance(nested, Mapping) and "schema" not in value:
+    nested = form.get("json_schema")
+    if kind == "json_schema" and isinstance(nested, Mapping) and "schema" not in form:
         # The way other APIs nest it.
-        rest = {name: inner for name, inner in value.items() if name != "json_schema"}
-        value = {**rest, **{name: nested[name] for name in ("schema", "strict") if nested.get(name) is not None}}
-    if kind == "json_schema" and not value.get("schema"):
+        del form["json_schema"]
+        form.update({name: nested[name] for name in ("schema", "strict") if nested.get(name) is not None})
+    if kind == "json_schema" and not form.get("schema"):
         raise ConfigError("response_format json_schema needs a schema")
-    return value
+    return form

@@ -5,11 +5,10 @@ Source: https://developers.sber.ru/docs/ru/gigachat/guides/response-token-stream
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from gigaclient.assembly import Assembler
 from gigaclient.errors import GigaClientError, InvalidResponseError, StreamInterruptedError
 from gigaclient.refusals import JSON_ERRORS, error_in, excerpt
 from gigaclient.sse import Event
@@ -18,12 +17,18 @@ from gigaclient.types import Answer, ChatCompletionChunk
 from gigaclient.types.base import untyped
 from gigaclient.types.lenient import as_promised
 
-__all__ = ["ChunkInterpreter", "ChunkReader", "check_whole", "reports_something_else"]
+__all__ = ["ChoicesInterpreter", "ChunkInterpreter", "ChunkReader", "check_whole", "reports_something_else"]
 
 ChunkT = TypeVar("ChunkT", bound=Answer)
 
+ChoicesT = TypeVar("ChoicesT", bound=ChatCompletionChunk)
+
 _decoder = msgspec.json.Decoder(ChatCompletionChunk)
-_decode = _decoder.decode
+
+
+class _Finishing(Protocol):
+    @property
+    def finished(self) -> bool: ...
 
 
 class ChunkReader(Generic[ChunkT]):
@@ -90,19 +95,25 @@ class ChunkReader(Generic[ChunkT]):
         )
 
 
-class ChunkInterpreter:
-    """Events of ``/chat/completions`` with ``stream``: one JSON chunk each, then ``[DONE]``."""
+class ChoicesInterpreter(Generic[ChoicesT]):
+    """Events of a stream whose chunks have choices: one JSON chunk each, then ``[DONE]``.
 
-    def __init__(self, request_id: str | None) -> None:
-        self._reader = ChunkReader(_decoder, request_id)
+    Args:
+        request_id: the call's id.
+        decoder: the decoder of the chunks.
+    """
+
+    def __init__(self, request_id: str | None, decoder: msgspec.json.Decoder[ChoicesT]) -> None:
+        self._reader = ChunkReader(decoder, request_id)
+        self._decode = decoder.decode
         self._request_id = request_id
 
-    def interpret(self, event: Event) -> ChatCompletionChunk | End | None:
+    def interpret(self, event: Event) -> ChoicesT | End | None:
         data = event.data
-        chunk: ChatCompletionChunk | End | None
+        chunk: ChoicesT | End | None
         try:
             # What the reader does for a chunk as the API promises it, without the way there: once for each event.
-            chunk = _decode(data)
+            chunk = self._decode(data)
         except JSON_ERRORS:
             chunk = None
         if chunk is not None:
@@ -118,8 +129,15 @@ class ChunkInterpreter:
             raise self._reader.refusal(data)
         return chunk
 
-    def check_end(self, so_far: Assembler, *, marked: bool) -> None:
+    def check_end(self, so_far: _Finishing, *, marked: bool) -> None:
         check_whole(marked=marked, finished=so_far.finished)
+
+
+class ChunkInterpreter(ChoicesInterpreter[ChatCompletionChunk]):
+    """Events of ``/chat/completions`` with ``stream``."""
+
+    def __init__(self, request_id: str | None) -> None:
+        super().__init__(request_id, _decoder)
 
 
 def check_whole(*, marked: bool, finished: bool) -> None:

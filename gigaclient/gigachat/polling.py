@@ -10,7 +10,6 @@ from gigaclient import options as setting
 from gigaclient.errors import (
     APIConnectionError,
     APITimeoutError,
-    ConfigError,
     GigaClientError,
     RateLimitError,
     ServerError,
@@ -57,9 +56,11 @@ def poll(
         ConfigError: a number cannot work, or the client is closed.
         GigaClientError: what ``look`` raised, if waiting does not help, or it failed too often in a row.
     """
-    pause = _named("poll_interval", poll_interval)
+    pause = setting.named("poll_interval", setting.seconds, poll_interval)
     longest = max(pause, _LONGEST_PAUSE)
-    patience = Patience(Timeouts(deadline=math.inf if timeout is None else _named("timeout", timeout)))
+    patience = Patience(
+        Timeouts(deadline=math.inf if timeout is None else setting.named("timeout", setting.seconds, timeout))
+    )
     seen: T | None = None
     failures = 0
     while True:
@@ -94,16 +95,8 @@ def poll(
 def shortened(given: dict[str, Any], left: float, usual: float) -> dict[str, Any]:
     """The call options ``given`` with a deadline that fits into the ``left`` seconds; ``usual`` is the client's."""
     chosen = given.get("deadline")
-    bound = min(left, usual if chosen is None else _named("deadline", chosen))
+    bound = min(left, usual if chosen is None else setting.named("deadline", setting.seconds, chosen))
     return given if math.isinf(bound) else {**given, "deadline": bound}
-
-
-def _named(name: str, value: Any) -> float:
-    try:
-        return setting.seconds(value)
-    except ConfigError as error:
-        reason = error.message
-    raise ConfigError(f"{name}: {reason}")
 
 
 def _passes(failure: GigaClientError) -> bool:

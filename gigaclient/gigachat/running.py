@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 import msgspec
 
 from gigaclient.asked import as_messages, as_request, encode
+from gigaclient.assembly import summed
 from gigaclient.context import custom_headers_cvar, session_id_cvar
 from gigaclient.errors import (
     ConfigError,
@@ -170,7 +171,7 @@ class _Runner(Generic[ChunkT, CompletionT, UsageT]):
     def take(self, completion: CompletionT) -> Sequence[FunctionCall]:
         """The answer that came: the functions to call; none when it was the last one."""
         self._completion = completion
-        self._usage = _sum(self._usage, self._dialect.usage(completion))
+        self._usage = summed(self._usage, self._dialect.usage(completion))
         calls = self._dialect.calls(completion)
         if not calls or any(call.name in self._tools and self._tools[call.name].call is None for call in calls):
             self._history += self._dialect.turn(completion, ())
@@ -433,13 +434,3 @@ def with_session(client: Road, options: Mapping[str, Any]) -> dict[str, Any]:
     if named or options.get("session_id") or session_id_cvar.get() or client._settings.session_id:
         return dict(options)
     return {**options, "session_id": str(uuid.uuid4())}
-
-
-def _sum(before: Any, more: Any) -> Any:
-    """Two counts of tokens together, whatever they count."""
-    if before is None or more is None:
-        return before if more is None else more
-    if isinstance(more, msgspec.Struct) and isinstance(before, msgspec.Struct):
-        fields = {name: _sum(getattr(before, name), getattr(more, name)) for name in more.__struct_fields__}
-        return type(more)(**fields)
-    return before + more if isinstance(more, (int, float)) else more

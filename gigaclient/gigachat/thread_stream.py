@@ -5,14 +5,11 @@ Stand-dependent, not in the public OpenAPI. Source: https://github.com/ai-foreve
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
-from gigaclient.assembly import Assembler
-from gigaclient.gigachat.chunks import ChunkReader, check_whole, reports_something_else
-from gigaclient.sse import Event
-from gigaclient.stream import End, Stream, StreamReply
+from gigaclient.assembly import Assembler, summed
+from gigaclient.gigachat.chunks import ChoicesInterpreter
+from gigaclient.stream import Stream, StreamReply
 from gigaclient.types import Usage
 from gigaclient.types.threads import ThreadCompletion, ThreadCompletionChunk
 
@@ -21,22 +18,11 @@ __all__ = ["ThreadAssembler", "ThreadInterpreter", "ThreadStream"]
 _decoder = msgspec.json.Decoder(ThreadCompletionChunk)
 
 
-class ThreadInterpreter:
+class ThreadInterpreter(ChoicesInterpreter[ThreadCompletionChunk]):
     """Events of a run with ``stream``: one JSON chunk each, then ``[DONE]``."""
 
     def __init__(self, request_id: str | None) -> None:
-        self._reader = ChunkReader(_decoder, request_id)
-
-    def interpret(self, event: Event) -> ThreadCompletionChunk | End | None:
-        chunk = self._reader.read(event.data)
-        if chunk is None or isinstance(chunk, End) or chunk.choices:
-            return chunk
-        if event.event == "error" or reports_something_else(chunk.raw):
-            raise self._reader.refusal(event.data)
-        return chunk
-
-    def check_end(self, so_far: ThreadAssembler, *, marked: bool) -> None:
-        check_whole(marked=marked, finished=so_far.finished)
+        super().__init__(request_id, _decoder)
 
 
 class ThreadAssembler:
@@ -60,7 +46,7 @@ class ThreadAssembler:
         """Take the next chunk in."""
         self._chat.add(chunk)
         if chunk.usage is not None:
-            self._usage = chunk.usage if self._usage is None else _sum(self._usage, chunk.usage)
+            self._usage = summed(self._usage, chunk.usage)
 
     def completion(self) -> ThreadCompletion:
         """The answer so far, as if it had come in one piece; its ``usage`` is the sum of the chunks'."""
@@ -81,14 +67,6 @@ class ThreadAssembler:
         if usage is not None:
             raw["usage"] = {**(raw.get("usage") or {}), **msgspec.to_builtins(usage)}
         return completion.attach(raw=raw, request_id=chat.request_id)
-
-
-def _sum(one: Usage, other: Usage) -> Usage:
-    sums: dict[str, Any] = {}
-    for name in one.__struct_fields__:
-        told = [value for value in (getattr(one, name), getattr(other, name)) if value is not None]
-        sums[name] = sum(told) if told else None
-    return Usage(**sums)
 
 
 class ThreadStream(Stream[ThreadCompletionChunk, ThreadCompletion]):

@@ -5,35 +5,48 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from gigaclient.testing import answers, schema
 
 __all__ = [
     "BUILT_IN_FUNCTIONS",
     "INVALID_JSON",
+    "NUMBERS",
+    "Ranges",
     "Refusal",
     "Reply",
     "check",
+    "check_names",
+    "check_numbers",
     "chunks",
     "compact",
     "completion",
+    "known_model",
+    "pace",
     "prompt_tokens",
     "replies",
     "reply_from",
+    "shared_messages",
 ]
 
 BUILT_IN_FUNCTIONS = ("text2image", "get_file_content", "text2model3d")
 INVALID_JSON = "Your request contains invalid JSON syntax."
 _ROLES = ("system", "user", "assistant", "function", "search_result", "function_in_progress")
+_PACE_S = 0.02
+"""How fast the model "speaks" (seconds a word) when only ``update_interval`` asks for a pace."""
 _FUNCTION_NAME = re.compile(r"[A-Za-z_.\-][A-Za-z0-9_.\-]*\Z")
 _DRAW = re.compile(
     r"\b(?:draw|paint|sketch|(?:picture|image|drawing) of|нарису\w*|изобрази\w*|"
     r"(?:сгенерируй|создай|сделай)\w* (?:\w+ )?(?:изображени|картинк|рисун)\w*)",
     re.IGNORECASE,
 )
+
+
+Ranges: TypeAlias = Mapping[str, tuple[str, Callable[[Any], bool]]]
+"""What the API takes for a number, and how it writes that."""
 
 
 class Refusal(Exception):
@@ -79,6 +92,23 @@ def compact(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
+def shared_messages(before: Sequence[str], now: Sequence[str]) -> int:
+    """How many messages at the beginning of ``now`` are those of ``before``."""
+    shared = 0
+    for old, new in zip(before, now, strict=False):
+        if old != new:
+            break
+        shared += 1
+    return shared
+
+
+def pace(interval_s: float, pause_s: float) -> tuple[int, float]:
+    """Words in a chunk, and seconds between two, for an ``update_interval`` and a model with that pause."""
+    if interval_s <= 0:
+        return 1, pause_s
+    return max(1, round(interval_s / (pause_s or _PACE_S))), max(interval_s, pause_s)
+
+
 # --- what is refused -------------------------------------------------------------------------------------------
 
 
@@ -103,7 +133,7 @@ def check(
         raise Refusal(400, INVALID_JSON)
     _check_shape(body)
     model = _check_model(body, models, exhausted)
-    _check_numbers(body)
+    check_numbers(body, {**NUMBERS, "n": ("(0, +inf)", lambda value: value > 0)})
     _check_history(body["messages"])
     _check_functions(body, model in without_functions)
     _check_format(body.get("response_format"))
@@ -161,7 +191,12 @@ def _check_model(body: Mapping[str, Any], models: Mapping[str, str], exhausted: 
         if body.get("assistant_id") or storage.get("assistant_id") or storage.get("thread_id"):
             return ""
         raise Refusal(400, INVALID_JSON)
-    model, _, version = str(asked).partition(":")
+    return known_model(str(asked), models, exhausted)
+
+
+def known_model(asked: str, models: Mapping[str, str], exhausted: Collection[str]) -> str:
+    """The chat model that ``asked`` names, without its build; :class:`Refusal` when there is none for this client."""
+    model, _, version = asked.partition(":")
     if models.get(model) != "chat":
         raise Refusal(404, "No such model")
     if version and version != build_of(model):
@@ -171,18 +206,20 @@ def _check_model(body: Mapping[str, Any], models: Mapping[str, str], exhausted: 
     return model
 
 
-def _check_numbers(body: Mapping[str, Any]) -> None:
-    # Only the first of these texts is documented; the others are modelled on it.
-    ranges: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
-        ("repetition_penalty", "(0, +inf)", lambda value: value > 0),
-        ("temperature", "(0, +inf)", lambda value: value > 0),
-        ("top_p", "[0, 1]", lambda value: 0 <= value <= 1),
-        ("max_tokens", "(0, +inf)", lambda value: value > 0),
-        ("n", "(0, +inf)", lambda value: value > 0),
-        ("update_interval", "[0, +inf)", lambda value: value >= 0),
-    )
-    for name, shown, holds in ranges:
-        if body.get(name) is not None and not holds(body[name]):
+# Only the first of these texts is documented; the others are modelled on it.
+NUMBERS: Ranges = {
+    "repetition_penalty": ("(0, +inf)", lambda value: value > 0),
+    "temperature": ("(0, +inf)", lambda value: value > 0),
+    "top_p": ("[0, 1]", lambda value: 0 <= value <= 1),
+    "max_tokens": ("(0, +inf)", lambda value: value > 0),
+    "update_interval": ("[0, +inf)", lambda value: value >= 0),
+}
+
+
+def check_numbers(values: Mapping[str, Any], ranges: Ranges) -> None:
+    """:class:`Refusal` when a number is out of its range."""
+    for name, (shown, holds) in ranges.items():
+        if values.get(name) is not None and not holds(values[name]):
             raise Refusal(422, f"Invalid params: {name} must be in range {shown}")
 
 
@@ -217,13 +254,7 @@ def _check_functions(body: Mapping[str, Any], unsupported: bool) -> None:
     for function in functions:
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
             raise Refusal(400, INVALID_JSON)
-    wrong = [function["name"] for function in functions if not _FUNCTION_NAME.match(function["name"])]
-    if wrong:
-        raise Refusal(
-            422,
-            "Invalid params: Invalid function names. Only Latin letters (A-Z or a-z), underscore (_), hyphen (-), "
-            f"dot (.) and digits (not leading) are allowed.: [{', '.join(wrong)}]",
-        )
+    check_names([function["name"] for function in functions])
     choice = body.get("function_call")
     if isinstance(choice, str) and choice not in ("auto", "none"):
         raise Refusal(400, INVALID_JSON)
@@ -234,6 +265,17 @@ def _check_functions(body: Mapping[str, Any], unsupported: bool) -> None:
         if choice["name"] not in known and choice["name"] not in BUILT_IN_FUNCTIONS:
             # Invented: that it is an error is documented, its text is not.
             raise Refusal(422, f"Invalid params: function {choice['name']} is not in functions")
+
+
+def check_names(names: Iterable[str]) -> None:
+    """:class:`Refusal` when a function cannot be called so."""
+    wrong = [name for name in names if not _FUNCTION_NAME.match(name)]
+    if wrong:
+        raise Refusal(
+            422,
+            "Invalid params: Invalid function names. Only Latin letters (A-Z or a-z), underscore (_), hyphen (-), "
+            f"dot (.) and digits (not leading) are allowed.: [{', '.join(wrong)}]",
+        )
 
 
 def _check_format(wanted: Mapping[str, Any] | None) -> None:

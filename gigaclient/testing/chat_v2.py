@@ -30,8 +30,6 @@ _TOOLS = (
 _ROLES = ("system", "user", "assistant", "tool", "function")
 _RESULT_ROLES = ("tool", "function")
 _STATE_IDS = ("tools_state_id", "tool_state_id", "functions_state_id")
-_FUNCTION_NAME = re.compile(r"[A-Za-z_.\-][A-Za-z0-9_.\-]*\Z")
-_PACE_S = 0.02
 """How fast the model "speaks" (seconds a word) when only ``update_interval`` asks for a pace."""
 
 _STREAM_ERROR = {"status": 500, "message": "Internal Server Error"}
@@ -85,7 +83,9 @@ def check(
     for message in body["messages"]:
         _check_message(message, roles, results)
     model = _check_model(body, models, exhausted)
-    _check_numbers(body.get("model_options") or {})
+    chat_v1.check_numbers(
+        body.get("model_options") or {}, {**chat_v1.NUMBERS, "top_logprobs": ("[1, 5]", lambda value: 1 <= value <= 5)}
+    )
     _check_tools(body, model in without_functions, unavailable_tools)
     _check_history([*history, *body["messages"]])
     _check_format((body.get("model_options") or {}).get("response_format"))
@@ -193,29 +193,7 @@ def _check_model(body: Mapping[str, Any], models: Mapping[str, str], exhausted: 
         if body.get("assistant_id") or (body.get("storage") or {}).get("thread_id"):
             return ""
         raise Refusal(400, INVALID_JSON)
-    model, _, version = str(asked).partition(":")
-    if models.get(model) != "chat":
-        raise Refusal(404, "No such model")
-    if version and version != chat_v1.build_of(model):
-        raise Refusal(400, "Invalid model version")
-    if model in exhausted:
-        raise Refusal(402, "Payment Required")
-    return model
-
-
-def _check_numbers(options: Mapping[str, Any]) -> None:
-    # Only the first of these texts is documented; the others are modelled on it.
-    ranges: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
-        ("repetition_penalty", "(0, +inf)", lambda value: value > 0),
-        ("temperature", "(0, +inf)", lambda value: value > 0),
-        ("top_p", "[0, 1]", lambda value: 0 <= value <= 1),
-        ("max_tokens", "(0, +inf)", lambda value: value > 0),
-        ("update_interval", "[0, +inf)", lambda value: value >= 0),
-        ("top_logprobs", "[1, 5]", lambda value: 1 <= value <= 5),
-    )
-    for name, shown, holds in ranges:
-        if options.get(name) is not None and not holds(options[name]):
-            raise Refusal(422, f"Invalid params: {name} must be in range {shown}")
+    return chat_v1.known_model(str(asked), models, exhausted)
 
 
 def _check_tools(body: Mapping[str, Any], without_functions: bool, unavailable: Collection[str]) -> None:
@@ -237,14 +215,9 @@ def _check_tools(body: Mapping[str, Any], without_functions: bool, unavailable: 
             raise Refusal(400, INVALID_JSON)
     if functions and without_functions:
         raise Refusal(422, "Invalid params: Requested model does not support functions")
-    wrong = [function["name"] for function in functions if not _FUNCTION_NAME.match(function["name"])]
-    if wrong:
-        raise Refusal(
-            422,
-            "Invalid params: Invalid function names. Only Latin letters (A-Z or a-z), underscore (_), hyphen (-), "
-            f"dot (.) and digits (not leading) are allowed.: [{', '.join(wrong)}]",
-        )
-    _check_tool_config(body.get("tool_config") or {}, [function["name"] for function in functions], unavailable)
+    names = [function["name"] for function in functions]
+    chat_v1.check_names(names)
+    _check_tool_config(body.get("tool_config") or {}, names, unavailable)
 
 
 def _check_tool_config(config: Mapping[str, Any], functions: list[str], unavailable: Collection[str]) -> None:
@@ -743,11 +716,7 @@ class ChatV2:
         with self._lock:
             before = self._sessions.get(session, [])
             self._sessions[session] = sent
-        shared = 0
-        for old, new in zip(before, sent, strict=False):
-            if old != new:
-                break
-            shared += 1
+        shared = chat_v1.shared_messages(before, sent)
         return _prompt_tokens({"messages": body["messages"][:shared]}) if shared else 0
 
     def _stream(
@@ -755,11 +724,7 @@ class ChatV2:
     ) -> EventAnswer:
         service = self._service
         interval_s = float((body.get("model_options") or {}).get("update_interval") or 0)
-        pace_s = service.event_pause_s
-        per_event = 1
-        if interval_s > 0:
-            per_event = max(1, round(interval_s / (pace_s or _PACE_S)))
-            pace_s = max(interval_s, pace_s)
+        per_event, pace_s = chat_v1.pace(interval_s, service.event_pause_s)
         head = {"model": whole["model"], "created_at": whole["created_at"]}
         made = [
             (name, {**head, "messages": [message]})

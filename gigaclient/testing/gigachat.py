@@ -54,8 +54,6 @@ LEFT_OUT: Final = object()
 """As ``expires_at``: the token's answer says nothing about its expiry."""
 
 _PREFIX = re.compile(r"/(?:api/)?(v\d+)(/.*)\Z")
-_PACE_S = 0.02
-"""How fast the model "speaks" (seconds a word) when only ``update_interval`` asks for a pace."""
 
 _UNRECORDED_MODELS = ("GigaChat-2-Reasoning", "GigaChat-3-Ultra", "GigaChat-3-Pro", "GigaChat-3-Lightning")
 
@@ -602,11 +600,7 @@ class GigaChatEmulator:
             whole = chat_v1.completion(replies, model=model, created=created, usage=usage)
             return self._json_answer(call, {**whole, **thread}, leave)
         interval_s = float(body.get("update_interval") or 0)
-        pace_s = self.event_pause_s
-        per_chunk = 1
-        if interval_s > 0:
-            per_chunk = max(1, round(interval_s / (pace_s or _PACE_S)))
-            pace_s = max(interval_s, pace_s)
+        per_chunk, pace_s = chat_v1.pace(interval_s, self.event_pause_s)
         made = chat_v1.chunks(replies, model=model, created=created, usage=usage, words_per_chunk=per_chunk)
 
         def events() -> Iterator[bytes | Pause]:
@@ -641,11 +635,7 @@ class GigaChatEmulator:
         with self._lock:
             before = self._sessions.get(session, [])
             self._sessions[session] = sent
-        shared = 0
-        for old, new in zip(before, sent, strict=False):
-            if old != new:
-                break
-            shared += 1
+        shared = chat_v1.shared_messages(before, sent)
         if not shared:
             return min(2, prompt)
         return chat_v1.prompt_tokens({"messages": body["messages"][:shared]})

@@ -52,10 +52,13 @@ class Record(msgspec.Struct, omit_defaults=True):
         """What :meth:`model_validate` was given, as fields of this type: for types that are known in other forms."""
         return given
 
-    def __repr__(self) -> str:
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
         # Most fields of most answers are absent, and a line of "=None" hides the others.
-        shown = ((name, getattr(self, name)) for name in self.__struct_fields__)
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown if value is not None)})"
+        shown = [(name, getattr(self, name)) for name in self.__struct_fields__]
+        return [(name, value) for name, value in shown if value is not None]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
 
     # Not by __getattr__, which would have every misspelt name pass a type checker.
     @property

@@ -131,7 +131,7 @@ else:
     Sources = Anything = Any
 
 
-class _Fields(Record, repr_omit_defaults=True):
+class _Fields(Record):
     """Most fields are seldom set: only those that are, are shown."""
 
 
@@ -185,7 +185,7 @@ class ChatContentFile(_Fields):
     mime: str | None = None
 
 
-class ChatFunctionCall(FunctionCall, repr_omit_defaults=True):
+class ChatFunctionCall(FunctionCall):
     """The model's wish to have a function called.
 
     Attributes:
@@ -897,7 +897,7 @@ class ChatUsage(_Fields):
 _SENT_BACK = ("text", "files", "function_call", "function_result")
 
 
-class ChatCompletionResponse(Answer, repr_omit_defaults=True):
+class ChatCompletionResponse(Answer):
     """The answer to a chat request: ``POST /v2/chat/completions``.
 
     ``str()`` gives its text, a notebook shows it as Markdown.
@@ -1047,7 +1047,7 @@ class ChatCompletionResponse(Answer, repr_omit_defaults=True):
         return self.text
 
 
-class ChatCompletionResponseChunk(Answer, repr_omit_defaults=True):
+class ChatCompletionResponseChunk(Answer):
     """One event of a streamed answer. ``str()`` gives the text it adds.
 
     Attributes:

@@ -497,18 +497,19 @@ def test_nobody_waits_for_a_renewal_not_even_while_the_oauth_server_hangs(emulat
 
 
 def test_a_renewal_beside_the_callers_brings_the_token_that_later_calls_use(emulator: GigaChatEmulator) -> None:
-    emulator.token_life_s = 60.3
+    emulator.token_life_s = 61.5
     with client(emulator) as giga:
         giga.chat("hi")
-        first = giga.get_token().access_token
-        time.sleep(0.4)
+        time.sleep(1.6)
         emulator.token_life_s = 1800.0
+        emulator.oauth_pause_s = 0.5
         giga.chat("hi")
         until(lambda: giga.stats().tokens_fetched == 2)
-        assert giga.get_token().access_token != first
         giga.chat("hi")
+        last = giga.get_token().access_token
     used = [request.headers["authorization"] for request in emulator.requests]
     assert [used[0] == used[1], used[1] == used[2]] == [True, False]
+    assert used[2] == f"Bearer {last}"
     assert emulator.oauth_calls == 2
 
 

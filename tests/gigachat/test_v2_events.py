@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.stream_tools import DONE, FakeReply
 
+from gigaclient import assembly as chunks
 from gigaclient.errors import (
     APIConnectionError,
     APIStatusError,
@@ -208,7 +209,7 @@ def test_the_answer_so_far_is_there_at_any_time() -> None:
 
 
 def test_the_raw_form_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(assembly, "_MOST_UNREAD_BYTES", 1000)
+    monkeypatch.setattr(chunks, "_MOST_UNREAD_BYTES", 1000)
     assembler = assembly.ResponseAssembler()
     opened = ChatResponseStream(FakeReply([*(delta("x" * 50) for _ in range(200)), done()]))
     for chunk in opened:

@@ -25,7 +25,7 @@ from gigaclient.errors import (
 from gigaclient.gigachat.endpoints.common import advising
 from gigaclient.gigachat.road import Road
 from gigaclient.options import CALL_OPTIONS, call_options
-from gigaclient.patience import Cancelled, Exhausted, Patience, Timeouts
+from gigaclient.patience import Cancelled, Exhausted, Patience
 from gigaclient.refusals import JSON_ERRORS
 from gigaclient.retry import Repeat
 from gigaclient.types.lenient import as_promised
@@ -255,7 +255,7 @@ class BatchesEndpoints(Road):
         if not any(name.lower() == "content-type" for name in settings.headers):
             # The API wants it, though there is no content.
             headers = {**settings.headers, "Content-Type": "application/json"}
-            settings = CallOptions(headers, settings.timeouts, settings.max_retries, settings.authorization)
+            settings = msgspec.structs.replace(settings, headers=headers)
         return _listed(self._batch_answer(Call("GET", "/batches", query=query), settings))
 
     def _batch_answer(self, call: Call, settings: CallOptions) -> Answered:
@@ -362,10 +362,7 @@ def _with_requests(batch: types.Batch, requests: Mapping[str, Any]) -> types.Bat
 
 def _within(settings: CallOptions, patience: Patience) -> CallOptions:
     """The same options with no more time than ``patience`` has left."""
-    bounds = patience.timeouts
-    left = max(patience.left(), 0.001)
-    timeouts = Timeouts(bounds.connect, bounds.read, bounds.chosen_event, left)
-    return CallOptions(settings.headers, timeouts, settings.max_retries, settings.authorization)
+    return msgspec.structs.replace(settings, timeouts=patience.timeouts.within(max(patience.left(), 0.001)))
 
 
 def _content(requests: Any) -> bytes | None:

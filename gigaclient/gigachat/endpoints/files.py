@@ -334,9 +334,7 @@ def _ending_at(ends_at: float, settings: CallOptions, timeouts: Timeouts) -> Cal
     if ends_at == math.inf:
         return settings
     left = max(ends_at - time.monotonic(), 0.0)
-    return msgspec.structs.replace(
-        settings, timeouts=Timeouts(timeouts.connect, timeouts.read, timeouts.chosen_event, left)
-    )
+    return msgspec.structs.replace(settings, timeouts=timeouts.within(left))
 
 
 def _blocks(reply: Reply, request_id: str) -> Generator[bytes, None, None]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
 import msgspec
 import msgspec.structs
 
-from gigaclient.types.base import untyped
+from gigaclient.assembly import RawChunks
 from gigaclient.types.chat_v2 import (
     ASSISTANT,
     ChatCompletionResponse,
@@ -29,9 +28,6 @@ _KEPT_LAST = (
     *("finish_reason", "usage", "tools_state_id", "thread_id", "message_id", "tool_execution", "additional_data"),
     "error_details",
 )
-
-# Beyond so many bytes, the raw form of the chunks is folded together as they come, so that memory stays small.
-_MOST_UNREAD_BYTES = 4 * 1024 * 1024
 
 _PART_FIELDS = frozenset(ChatContentPart.__struct_fields__)
 _MESSAGE_FIELDS = frozenset(ChatMessage.__struct_fields__)
@@ -130,7 +126,7 @@ def _has_text_alone(part: ChatContentPart) -> bool:
     )
 
 
-class ResponseAssembler:
+class ResponseAssembler(RawChunks):
     """Adds chunk to chunk; :meth:`completion` may be asked for at any time.
 
     Attributes:
@@ -138,13 +134,10 @@ class ResponseAssembler:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._messages: list[_Said] = []
         self._fields: dict[str, Any] = {}
         self._request_id: str | None = None
-        # The raw form of chunks, not looked at yet: decoding it twice is for those who ask.
-        self._unread: deque[Any] = deque()
-        self._unread_bytes = 0
-        self._raw: dict[str, Any] = {}
         self._raw_messages: dict[str, dict[str, Any]] = {}
 
     @property
@@ -160,7 +153,7 @@ class ResponseAssembler:
     def add(self, chunk: ChatCompletionResponseChunk) -> None:
         """Take the next chunk in."""
         attributes = chunk.__dict__
-        self._keep_raw(attributes.get("_raw"), chunk)
+        self._keep_raw(chunk)
         if self._request_id is None:
             self._request_id = chunk.request_id
         fields = self._fields
@@ -202,16 +195,6 @@ class ResponseAssembler:
 
     # -- the raw form --------------------------------------------------------------------------------------------------
 
-    def _keep_raw(self, raw: Any, chunk: ChatCompletionResponseChunk) -> None:
-        if raw.__class__ is not bytes:
-            self._unread.append(chunk.raw)
-            return
-        self._unread.append(raw)
-        self._unread_bytes += len(raw)
-        if self._unread_bytes > _MOST_UNREAD_BYTES:
-            self._unread_bytes = 0
-            self._read_raw()
-
     def _whole_raw(self, messages: list[ChatMessage]) -> dict[str, Any]:
         self._read_raw()
         whole = []
@@ -222,14 +205,6 @@ class ResponseAssembler:
             parts = [*known.get("content", ()), *more.get("content", ())]
             whole.append({**more, **known, "content": parts})
         return {**self._raw, "messages": whole}
-
-    def _read_raw(self) -> None:
-        while True:
-            try:
-                raw = self._unread.popleft()
-            except IndexError:  # not "while self._unread": another thread may be asking as well
-                return
-            self._take_raw(untyped(raw) if isinstance(raw, bytes) else raw)
 
     def _take_raw(self, raw: Any) -> None:
         if not isinstance(raw, dict):

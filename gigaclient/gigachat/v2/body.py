@@ -12,6 +12,7 @@ import msgspec
 
 from gigaclient.asked import encode, fields_of
 from gigaclient.errors import ConfigError, ModelNotSpecifiedError
+from gigaclient.gigachat.body import json_form
 from gigaclient.options import CALL_OPTIONS
 from gigaclient.types import Answer, Chat, Function, Message, Record
 from gigaclient.types.chat import FunctionCall, as_schema
@@ -198,21 +199,8 @@ def _response_format(value: Any) -> Any:
     form = _plain(value)
     if not isinstance(form, dict):
         raise ConfigError('response_format must be a dict such as {"type": "json_schema", "schema": {…}}')
-    if "schema" in form:
-        form["schema"] = as_schema(form["schema"])
-    kind = form.get("type")
-    if kind in ("json_object", "json", "xml"):
-        raise ConfigError(
-            f'response_format type {kind!r} is refused by GigaChat: use {{"type": "json_schema", "schema": {{…}}}}'
-        )
-    nested = form.get("json_schema")
-    if kind == "json_schema" and isinstance(nested, Mapping) and "schema" not in form:
-        # The way other APIs nest it.
-        del form["json_schema"]
-        form.update({name: nested[name] for name in ("schema", "strict") if nested.get(name) is not None})
-    if kind == "json_schema" and not form.get("schema"):
-        raise ConfigError("response_format json_schema needs a schema")
-    if kind == "regex" and not form.get("regex"):
+    form = json_form(form)
+    if form.get("type") == "regex" and not form.get("regex"):
         raise ConfigError('response_format regex needs a "regex"')
     return form
 
