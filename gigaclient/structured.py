@@ -31,6 +31,7 @@ from urllib.parse import unquote
 import msgspec
 from msgspec import inspect as kinds
 
+from gigaclient.decoding import decoder, new_decoder
 from gigaclient.docstrings import described
 from gigaclient.errors import ConfigError, InvalidResponseError, LengthFinishReasonError
 from gigaclient.refusals import JSON_ERRORS
@@ -292,7 +293,7 @@ class _Wrapped(msgspec.Struct):
 
 def _unwrapped(data: bytes) -> bytes:
     try:
-        return bytes(msgspec.json.decode(data, type=_Wrapped).value)
+        return bytes(decoder(_Wrapped).decode(data).value)
     except msgspec.ValidationError:
         return data  # the bare value; whether it fits is seen next
 
@@ -306,8 +307,8 @@ def _of_msgspec(kind: Any) -> tuple[dict[str, Any], Callable[[bytes], Any]]:
     try:
         tree = kinds.type_info(kind)
         schema = _Writer().whole(tree)
-        strict = msgspec.json.Decoder(kind, dec_hook=_convert)
-        lax = msgspec.json.Decoder(kind, strict=False, dec_hook=_convert)
+        strict = new_decoder(kind, dec_hook=_convert)
+        lax = new_decoder(kind, strict=False, dec_hook=_convert)
     except NameError as error:
         reason = (
             f"an annotation names {error.name!r}, which its module does not have: define it at the top of the module"

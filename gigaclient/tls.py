@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from gigaclient.errors import ConfigError
+from gigaclient.forks import steps
+from gigaclient.handshake import Context
 from gigaclient.secret import Secret
 from gigaclient.value import Value
 
@@ -49,6 +51,7 @@ def shipped_root() -> str:
         return Path(__file__).parents[1].joinpath("certs", ROOT_FILE).read_text("ascii")
 
 
+@steps
 def pinned_context(authorities: str | bytes) -> ssl.SSLContext:
     """A context that believes ``authorities`` (PEM text or DER bytes) and nobody else. Names and dates are checked.
 
@@ -66,6 +69,7 @@ def pinned_context(authorities: str | bytes) -> ssl.SSLContext:
     return context
 
 
+@steps
 def system_context() -> ssl.SSLContext:
     """A context that believes what ``requests`` would: ``REQUESTS_CA_BUNDLE`` or ``CURL_CA_BUNDLE`` if set, otherwise
     the authorities of certifi and of the operating system.
@@ -95,6 +99,7 @@ def system_context() -> ssl.SSLContext:
     return context
 
 
+@steps
 def insecure_context() -> ssl.SSLContext:
     """A context that believes anybody. Whoever sits on the line reads the key, the prompts and the answers."""
     context = _client_context()
@@ -105,7 +110,7 @@ def insecure_context() -> ssl.SSLContext:
 
 def _client_context() -> ssl.SSLContext:
     # Not create_default_context(): that one also writes session secrets to the file named by SSLKEYLOGFILE.
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # checks host names and requires certificates
+    context = Context(ssl.PROTOCOL_TLS_CLIENT)  # checks host names and requires certificates
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # an intermediate in a bundle is believed as well as a root
     if sys.version_info >= (3, 13):  # what Python itself asks of certificates there
@@ -113,6 +118,7 @@ def _client_context() -> ssl.SSLContext:
     return context
 
 
+@steps
 def add_client_certificate(
     context: ssl.SSLContext, cert_file: str, key_file: str | None, key_file_password: Secret | None
 ) -> None:

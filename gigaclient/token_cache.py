@@ -23,6 +23,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from gigaclient.decoding import convert
 from gigaclient.errors import ConfigError
 from gigaclient.patience import Cancelled, Exhausted, Patience
 from gigaclient.secret import Secret
@@ -154,7 +155,7 @@ class SharedSource:
 
     def _believed(self, found: Any) -> Credential | None:
         try:
-            entry = msgspec.convert(found, _Entry)
+            entry = convert(found, _Entry)
         except (msgspec.MsgspecError, RecursionError):
             self._warn("it holds something else than a token")
             return None

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from gigaclient.assembly import Assembler
+from gigaclient.decoding import decoder
 from gigaclient.errors import InvalidResponseError, StreamInterruptedError
 from gigaclient.fakegpt.conversation import WIRE_MODEL
 from gigaclient.fakegpt.refused import error_in
@@ -66,7 +67,7 @@ class _Event(msgspec.Struct):
     detail: Any = None
 
 
-_decoder = msgspec.json.Decoder(_Event)
+_decoder = decoder(_Event)
 
 _FINISH_REASONS = {"max_tokens": "length"}
 _STATUSES = {"finished_successfully": "stop", "finished_partial_completion": "length"}

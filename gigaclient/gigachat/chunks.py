@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
+from gigaclient.decoding import decoder
 from gigaclient.errors import GigaClientError, InvalidResponseError, StreamInterruptedError
 from gigaclient.refusals import JSON_ERRORS, error_in, excerpt
 from gigaclient.sse import Event
@@ -23,7 +24,7 @@ ChunkT = TypeVar("ChunkT", bound=Answer)
 
 ChoicesT = TypeVar("ChoicesT", bound=ChatCompletionChunk)
 
-_decoder = msgspec.json.Decoder(ChatCompletionChunk)
+_decoder = decoder(ChatCompletionChunk)
 
 
 class _Finishing(Protocol):

@@ -6,8 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import msgspec
-
+from gigaclient.decoding import decoder
 from gigaclient.core import MAX_ANSWER_BYTES, Answered, Call, CallOptions
 from gigaclient.errors import GigaClientError, NotFoundError
 from gigaclient.gigachat.settings import Settings
@@ -20,23 +19,12 @@ from gigaclient.types import Answer
 if TYPE_CHECKING:
     from gigaclient.transport import Reply
 
-__all__ = ["Road", "answer_of", "decoder", "names_a_version"]
+__all__ = ["Road", "answer_of", "names_a_version"]
 
 AnswerT = TypeVar("AnswerT", bound=Answer)
 
 _MAX_PAGE_BYTES = 64 * 1024
 _LOOK_UP_SECONDS = 3.0
-
-
-_decoders: dict[Any, Any] = {}
-
-
-def decoder(kind: type[AnswerT]) -> msgspec.json.Decoder[AnswerT]:
-    """The decoder of a type; made once, when the first answer of that type comes."""
-    found: msgspec.json.Decoder[AnswerT] | None = _decoders.get(kind)
-    if found is None:
-        found = _decoders[kind] = msgspec.json.Decoder(kind)
-    return found
 
 
 def answer_of(answered: Answered, kind: type[AnswerT]) -> AnswerT:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from gigaclient.assembly import Assembler, summed
+from gigaclient.decoding import decoder
 from gigaclient.gigachat.chunks import ChoicesInterpreter
 from gigaclient.stream import Stream, StreamReply
 from gigaclient.types import Usage
@@ -15,7 +16,7 @@ from gigaclient.types.threads import ThreadCompletion, ThreadCompletionChunk
 
 __all__ = ["ThreadAssembler", "ThreadInterpreter", "ThreadStream"]
 
-_decoder = msgspec.json.Decoder(ThreadCompletionChunk)
+_decoder = decoder(ThreadCompletionChunk)
 
 
 class ThreadInterpreter(ChoicesInterpreter[ThreadCompletionChunk]):

@@ -28,6 +28,7 @@ from types import TracebackType
 from typing import Any, Literal, TypeAlias
 from urllib.parse import parse_qs
 
+from gigaclient.forks import steps
 from gigaclient.testing.authority import Authority
 from gigaclient.testing.extra import extra_is_missing
 
@@ -535,7 +536,7 @@ class _Connection:
     def _handshake(self, context: ssl.SSLContext) -> None:
         limit = time.monotonic() + self._server.handshake_timeout_s
         # wrap_socket detaches the plain socket: the descriptor lives on in the new one, under the same number.
-        with self._closing:
+        with self._closing, steps:
             self._tls = context.wrap_socket(self._sock, server_side=True, do_handshake_on_connect=False)
             self._sock = self._tls
         self._selector.close()
@@ -544,7 +545,8 @@ class _Connection:
         try:
             while True:
                 try:
-                    self._tls.do_handshake()
+                    with steps:  # for tests that fork in the process of the emulator
+                        self._tls.do_handshake()
                     break
                 except ssl.SSLWantReadError:
                     ready = self._wait(selectors.EVENT_READ, limit - time.monotonic())

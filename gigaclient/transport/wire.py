@@ -19,12 +19,13 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from http.client import HTTPException, IncompleteRead
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError, ProxyError
 
+from gigaclient.handshake import in_steps
 from gigaclient.patience import Cancelled, Exhausted, Patience
 from gigaclient.transport.head import Headers, PlainHeadResponse, Written, header_block
 
@@ -115,6 +116,8 @@ class Wire:
         # is closed. Reentrant, because a finaliser or a signal handler may close in the middle of it.
         self._lock = threading.RLock()
         self.exchange: Exchange | None = None
+        self.greeted = not isinstance(sock, ssl.SSLSocket)
+        """The server's first data has come. With it come session tickets, which OpenSSL files under its locks."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
@@ -198,9 +201,22 @@ class _WireReader(io.RawIOBase):
     def __init__(self, wire: Wire, raw: io.RawIOBase) -> None:
         self._wire = wire
         self._raw = raw  # counts as a user of the socket until it is closed
-        # Past it, for speed: it would look at each read whether it is open, which others have done already.
-        self._recv_into = wire._sock.recv_into
-        self._recv = wire._sock.recv
+        if wire.greeted:
+            self._receive_as_it_comes()
+        else:
+            self._recv_into: Callable[[Any], int] = functools.partial(self._first, wire._sock.recv_into)
+            self._recv: Callable[[int], bytes] = functools.partial(self._first, wire._sock.recv)
+
+    def _receive_as_it_comes(self) -> None:
+        # Past `raw`, for speed: it would look at each read whether it is open, which others have done already.
+        self._recv_into = self._wire._sock.recv_into
+        self._recv = self._wire._sock.recv
+
+    def _first(self, receive: Callable[[Any], T], what: Any) -> T:
+        received = in_steps(cast(ssl.SSLSocket, self._wire._sock), receive, what)
+        self._wire.greeted = True
+        self._receive_as_it_comes()
+        return received
 
     def readable(self) -> bool:
         return True

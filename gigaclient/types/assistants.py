@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from gigaclient.decoding import convert
 from gigaclient.types.base import Answer, Record
 from gigaclient.types.chat import Function
 
@@ -79,7 +80,7 @@ class Assistant(Answer):
             self.file_ids = [file.file_id for file in files]
         if self.functions is not None:
             try:
-                self.functions = msgspec.convert(self.functions, list[Function])
+                self.functions = convert(self.functions, list[Function])
             except msgspec.ValidationError:
                 return  # not of a shape we know: as the server sent them
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 import msgspec
 import msgspec.structs
 
+from gigaclient.decoding import convert
 from gigaclient.errors import ConfigError
 from gigaclient.types.lenient import as_promised, field_types
 
@@ -146,7 +147,7 @@ def validated(cls: type[RecordT], data: Any, *, lenient: bool) -> RecordT:
         raise ConfigError(f"{cls.__name__} is made of a dict, not of {type(data).__name__}")
     named = _named(data, cls)
     try:
-        return msgspec.convert(named, cls, strict=False)
+        return convert(named, cls, strict=False)
     except (msgspec.ValidationError, RecursionError) as error:
         reason = str(error)
     try:
@@ -154,7 +155,7 @@ def validated(cls: type[RecordT], data: Any, *, lenient: bool) -> RecordT:
             return as_promised(named, cls)
         # A request may be filled loosely, as its constructor takes it: a string for a list of parts, say.
         made = cls(**{name: value for name, value in named.items() if name in cls.__struct_fields__})
-        return msgspec.convert(dumped(made, Wanted(by_alias=True, exclude_none=True)), cls, strict=False)
+        return convert(dumped(made, Wanted(by_alias=True, exclude_none=True)), cls, strict=False)
     except (msgspec.ValidationError, RecursionError, TypeError) as error:
         if lenient:
             reason = str(error)

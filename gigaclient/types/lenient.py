@@ -12,6 +12,8 @@ from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
+
+from gigaclient.decoding import convert
 import msgspec.structs
 
 __all__ = ["as_promised", "field_types"]
@@ -27,7 +29,7 @@ def as_promised(data: Any, kind: type[T]) -> T:
     Raises:
         msgspec.ValidationError, RecursionError: it is another thing altogether.
     """
-    return msgspec.convert(_mended(data, kind), kind)
+    return convert(_mended(data, kind), kind)
 
 
 def _mended(value: Any, kind: Any) -> Any:

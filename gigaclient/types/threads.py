@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import msgspec.structs
 
+from gigaclient.decoding import convert
 from gigaclient.types.base import Answer, Record
 from gigaclient.types.chat import (
     ChatCompletionChunk,
@@ -144,7 +145,7 @@ def _attachment(item: Any) -> Any:
     if isinstance(item, str):
         return ThreadMessageAttachment(item)
     try:
-        return msgspec.convert(item, ThreadMessageAttachment)
+        return convert(item, ThreadMessageAttachment)
     except msgspec.ValidationError:
         return item  # not of a shape we know: as the server sent it
 

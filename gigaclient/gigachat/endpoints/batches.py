@@ -13,6 +13,7 @@ import msgspec.structs
 
 from gigaclient import types
 from gigaclient.core import MAX_ANSWER_BYTES, Answered, Call, CallOptions, path
+from gigaclient.decoding import decoder
 from gigaclient.errors import (
     APIConnectionError,
     APITimeoutError,
@@ -323,13 +324,9 @@ class BatchesEndpoints(Road):
         return None
 
 
-# Any JSON: it comes in three shapes.
-_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
-
-
 def _listed(answered: Answered) -> types.Batches:
     """Batches, in whichever of the known shapes they came: ``{"batches": […]}``, a list, or a single one."""
-    data = answered.decode(_decoder)
+    data: Any = answered.decode(decoder(object))
     items = data.get("batches", [data]) if isinstance(data, dict) else data
     failure: GigaClientError | None = None
     batches: list[types.Batch] = []

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from gigaclient import types
 from gigaclient.asked import encode
 from gigaclient.core import Call
+from gigaclient.decoding import decoder
 from gigaclient.gigachat.endpoints.common import checked_text, checked_texts
 from gigaclient.gigachat.road import Road
 from gigaclient.types.base import untyped
@@ -48,14 +46,9 @@ class TokensEndpoints(Road):
         texts = checked_texts(input_, "input_", empty_ones=True)
         model = self._settings.model if model is None else checked_text(model, "model", "name of a model")
         answered = self._answered(Call("POST", "/tokens/count", body=encode({"model": model, "input": texts})), options)
-        counts = answered.decode(_counts())
+        counts = answered.decode(decoder(list[types.TokensCount]))
         if len(counts) != len(texts):
             raise answered.invalid(f"it has {len(counts)} counts for {len(texts)} texts")
         for count, raw in zip(counts, untyped(answered.body), strict=True):
             count.attach(raw=raw, request_id=answered.request_id, headers=answered.headers)
         return counts
-
-
-@functools.cache
-def _counts() -> msgspec.json.Decoder[list[types.TokensCount]]:
-    return msgspec.json.Decoder(list[types.TokensCount])

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
+from gigaclient.decoding import decoder
 from gigaclient.errors import APIStatusError, GigaClientError
 from gigaclient.gigachat.chunks import ChunkReader, check_whole, reports_something_else
 from gigaclient.gigachat.v2.assembly import ResponseAssembler
@@ -25,7 +24,7 @@ __all__ = ["DONE", "ResponseInterpreter", "failure_in"]
 DONE = "response.message.done"
 _ERRORS = frozenset({"error", "response.error"})
 
-_decoder = msgspec.json.Decoder(ChatCompletionResponseChunk)
+_decoder = decoder(ChatCompletionResponseChunk)
 
 
 class ResponseInterpreter:
