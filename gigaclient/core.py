@@ -6,12 +6,13 @@ request ids, logs) happens here and nowhere else, so that no endpoint can forget
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import random
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
@@ -32,6 +33,7 @@ from gigaclient.types.lenient import as_promised
 from gigaclient.value import Value
 
 if TYPE_CHECKING:
+    from gigaclient.hooks import Hooks, Watch
     from gigaclient.transport import Reply, Transport
 
 __all__ = ["Call", "CallOptions", "Core", "checked_headers", "path"]
@@ -39,6 +41,7 @@ __all__ = ["Call", "CallOptions", "Core", "checked_headers", "path"]
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _MAX_ERROR_BYTES = 64 * 1024
 _MAX_ID_CHARACTERS = 200
+EVENT_STREAM = "text/event-stream"
 
 # RFC 9110, section 5.6.2.
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -128,6 +131,7 @@ class Core:
         authorize: the headers that a credential turns into.
         refuses: whether an error answer means that the credential is no longer good.
         explain: the error for an error status as this service's users need it worded.
+        hooks: who is told of the calls; None when nobody is, as with most clients.
         limiter: the account's queue.
         retry: when to try again.
         timeouts: the patience of a call that does not bring its own.
@@ -147,6 +151,7 @@ class Core:
         headers: Mapping[str, str],
         refuses: Callable[[Reply], bool] = lambda reply: reply.status == 401,
         explain: Callable[[APIStatusError], APIStatusError] = lambda error: error,
+        hooks: Hooks | None = None,
     ) -> None:
         self.transport = transport
         self.base_url = base_url
@@ -154,6 +159,7 @@ class Core:
         self.limiter = limiter
         self.retry = retry
         self.timeouts = timeouts
+        self.hooks = hooks
         self._authorize = authorize
         self._refuses = refuses
         self._explain = explain
@@ -195,8 +201,17 @@ class Core:
         """
         if patience is None:
             patience = Patience(options.timeouts or self.timeouts)
-        reply, request_id = self._open(call, options, patience, stream=False, limit=limit)
-        return Answered(reply.body or b"", reply.status, reply.headers, request_id, reply.cookies)
+        watch = None if self.hooks is None else self._watch(self.hooks, call, stream=False)
+        try:
+            reply, request_id = self._open(call, options, patience, watch, stream=False, limit=limit)
+            answered = Answered(reply.body or b"", reply.status, reply.headers, request_id, reply.cookies)
+        except BaseException as error:
+            if watch is not None:
+                watch.end(error)
+            raise
+        if watch is not None:
+            self._tell_end(watch, call, answered)
+        return answered
 
     def open(self, call: Call, options: CallOptions) -> tuple[Reply, str]:
         """Send ``call`` and return when the head of a good answer is here: the reply, unread, and the request's id.
@@ -204,16 +219,67 @@ class Core:
         Whoever takes the reply reads it to its end or closes it. Errors and retries happen here, before the first byte
         of the body, and never after it.
         """
-        return self._open(call, options, Patience(options.timeouts or self.timeouts), stream=True, limit=0)
+        watch = None if self.hooks is None else self._watch(self.hooks, call, stream=True)
+        patience = Patience(options.timeouts or self.timeouts)
+        try:
+            reply, request_id = self._open(call, options, patience, watch, stream=True, limit=0)
+        except BaseException as error:
+            if watch is not None:
+                watch.end(error)
+            raise
+        if watch is not None:
+            # Where a stream finds it. What is no event stream has nobody but its blocks to tell of its end.
+            reply.watch = watch
+            if call.accept != EVENT_STREAM:
+                vars(reply)["blocks"] = functools.partial(_observed, watch, reply.blocks)
+        return reply, request_id
+
+    # -- whoever watches ---------------------------------------------------------------------------------------------
+
+    def _watch(self, hooks: Hooks, call: Call, *, stream: bool) -> Watch:
+        from gigaclient.hooks import Watch  # few programs watch
+
+        body = call.body if call.content_type == "application/json" else None
+        return Watch(hooks, method=call.method, body=body, is_stream=stream)
+
+    def _tell_end(self, watch: Watch, call: Call, answered: Answered) -> None:
+        from gigaclient.hooks import told_in
+
+        told = None
+        failure: GigaClientError | None = None
+        if watch.reads_answers and call.accept == "application/json":
+            # As whoever asked is about to find.
+            told = told_in(answered.body)
+            if told is None:
+                failure = answered.invalid("not JSON")
+            elif told.may_be_an_error:
+                failure = answered.refusal()
+        watch.end(failure, answer=told)
+
+    @staticmethod
+    def tell_failure(reply: Reply, failure: GigaClientError) -> None:
+        """Tell whoever watches that ``reply``, of :meth:`open`, is not what was asked for and will not be read."""
+        watch: Watch | None = getattr(reply, "watch", None)
+        if watch is not None:
+            watch.end(failure)
 
     # -- the loop ----------------------------------------------------------------------------------------------------
 
     def _open(
-        self, call: Call, options: CallOptions, patience: Patience, *, stream: bool, limit: int
+        self,
+        call: Call,
+        options: CallOptions,
+        patience: Patience,
+        watch: Watch | None,
+        *,
+        stream: bool,
+        limit: int,
     ) -> tuple[Reply, str]:
         headers = self._headers_for(call, options)
         request_id = headers["X-Request-ID"]
         url = self._url(call)
+        if watch is not None:
+            watch.begin(url, request_id)
         policy = self.retry
         if options.max_retries is not None:
             policy = msgspec.structs.replace(policy, max_retries=options.max_retries)
@@ -236,12 +302,16 @@ class Core:
                 try:
                     credential = self._credential(call, options, patience)
                     has_credential = True
+                    if watch is not None:
+                        watch.sending(headers)
                     reply = self._send(call, url, headers, credential, patience, permit)
                 except BaseException:
                     permit.release()
                     raise
                 answer = self._judge(reply, call, stream, limit, request_id)
                 self._note(call, attempts, started_at, reply.status, request_id)
+                if watch is not None:
+                    watch.response(reply.status, reply.headers, request_id=answer[1])
                 return answer
             except GigaClientError as error:
                 failure = error
@@ -267,6 +337,8 @@ class Core:
                     # other.
                     self.tokens.reject(refused)
                     renewals += 1
+                    if watch is not None:
+                        _tell_failure(watch, failure, reply, retry_in=0.0)
                     continue
             delay = policy.delay(
                 retries,
@@ -275,7 +347,11 @@ class Core:
                 patience=patience.left(),
                 jitter=random.random(),
             )
-            if delay is None or patience.cancelled:
+            if patience.cancelled:
+                delay = None
+            if watch is not None:
+                _tell_failure(watch, failure, reply, retry_in=delay)
+            if delay is None:
                 raise self._final(failure, attempts, request_id)
             retries += 1
             self._retries += 1
@@ -360,7 +436,7 @@ class Core:
         headers["Accept"] = call.accept
         if call.body is not None and call.content_type:
             headers["Content-Type"] = call.content_type
-        if call.accept == "text/event-stream":
+        if call.accept == EVENT_STREAM:
             headers["Cache-Control"] = "no-store"
         if options.headers:
             lowered = {name.lower() for name in options.headers}
@@ -480,6 +556,15 @@ def checked_headers(headers: Mapping[str, Any]) -> dict[str, str]:
             )
         checked[name] = Secret(value) if name.lower() in SECRET_HEADERS else value
     return checked
+
+
+def _observed(watch: Watch, blocks: Callable[[], Generator[bytes, None, None]]) -> Generator[bytes, None, None]:
+    return watch.observed(blocks())
+
+
+def _tell_failure(watch: Watch, failure: GigaClientError, reply: Reply | None, *, retry_in: float | None) -> None:
+    status, headers = (None, {}) if reply is None else (reply.status, reply.headers)
+    watch.response(status, headers, request_id=failure.request_id, error=failure, retry_in=retry_in)
 
 
 def _outcome(failure: GigaClientError) -> str:

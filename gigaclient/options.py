@@ -159,6 +159,26 @@ def session(value: Any) -> Any:
     return value
 
 
+def hooks(value: Any) -> tuple[Callable[[Any], object], ...]:
+    """One function or several, to be told of calls."""
+    found = tuple(value) if isinstance(value, (list, tuple)) else (value,)
+    for hook in found:
+        if not callable(hook):
+            raise ConfigError(f"must be a function or a list of functions, not {type(hook).__name__}")
+        if _runs_nothing(hook):
+            raise ConfigError(
+                f"{getattr(hook, '__name__', type(hook).__name__)} is async or a generator, and calling it would run "
+                "nothing: pass an ordinary function"
+            )
+    return found
+
+
+def _runs_nothing(hook: Any) -> bool:
+    generators = 0x20 | 0x80 | 0x200  # inspect.CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR; its import takes long
+    function = hook if hasattr(hook, "__code__") else getattr(type(hook), "__call__", None)  # noqa: B004
+    return bool(getattr(getattr(function, "__code__", None), "co_flags", 0) & generators)
+
+
 def file_path(value: Any) -> str:
     if not isinstance(value, (str, os.PathLike)):
         raise ConfigError(f"must be the path of a file, not {type(value).__name__}")

@@ -10,9 +10,9 @@ import abc
 import hashlib
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 import msgspec
 import msgspec.structs
@@ -29,6 +29,18 @@ from gigaclient.stream import ChatStream
 from gigaclient.tls import Trust
 from gigaclient.types import ChatCompletion
 from gigaclient.value import Value
+
+if TYPE_CHECKING:
+    from gigaclient.hooks import EndEvent as EndEvent
+    from gigaclient.hooks import Hooks
+    from gigaclient.hooks import OneOrMore as OneOrMore
+    from gigaclient.hooks import RequestEvent as RequestEvent
+    from gigaclient.hooks import ResponseEvent as ResponseEvent
+else:
+    # For whoever asks for the types of the arguments at run time: few programs watch, and the rest need not load it.
+    T = TypeVar("T")
+    EndEvent = RequestEvent = ResponseEvent = Any
+    OneOrMore = Callable[[T], object] | Sequence[Callable[[T], object]]
 
 __all__ = [
     "COMMON_CHANGES",
@@ -62,6 +74,9 @@ class CommonSettings(Value, frozen=True, kw_only=True):
     retry_on_status_codes: tuple[int, ...] = DEFAULT_STATUS_CODES
     max_connections: int | None = None
     session: Any = None
+    on_request: tuple[Callable[[Any], object], ...] = ()
+    on_response: tuple[Callable[[Any], object], ...] = ()
+    on_end: tuple[Callable[[Any], object], ...] = ()
 
     @property
     def timeouts(self) -> Timeouts:
@@ -72,6 +87,14 @@ class CommonSettings(Value, frozen=True, kw_only=True):
     @property
     def retry(self) -> RetryPolicy:
         return RetryPolicy(self.max_retries, self.retry_backoff_factor, self.retry_on_status_codes)
+
+    def hooks(self, provider: str, purpose: Literal["api", "token"]) -> Hooks | None:
+        """Who is told of the calls; None when nobody is."""
+        if not (self.on_request or self.on_response or self.on_end):
+            return None
+        from gigaclient.hooks import Hooks  # few programs watch
+
+        return Hooks(provider, purpose, **{name: getattr(self, name) for name in HOOKS})
 
     def __reduce__(self) -> tuple[Any, ...]:
         for name, value in (("session", self.session), ("ssl_context", self.trust.ssl_context)):
@@ -84,8 +107,12 @@ def _rebuild(cls: type[CommonSettings], values: dict[str, Any]) -> CommonSetting
     return cls(**values)
 
 
-def read_common(read: Reader, session: Any) -> dict[str, Any]:
+def read_common(read: Reader, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The common settings but the address, the model and the trust, which each provider reads in its own way.
+
+    Args:
+        read: finds a setting among the arguments and in the environment.
+        arguments: the constructor's, for the settings that are objects and never come from the environment.
 
     Raises:
         ConfigError: a value cannot work.
@@ -102,8 +129,17 @@ def read_common(read: Reader, session: Any) -> dict[str, Any]:
         "retry_backoff_factor": read("retry_backoff_factor", options.not_negative, 0.5),
         "retry_on_status_codes": read("retry_on_status_codes", options.status_codes, statuses),
         "max_connections": read("max_connections", options.whole(1), None),
-        "session": None if session is None else options.named("session", options.session, session),
+        "session": _object("session", options.session, arguments, None),
+        **{name: _object(name, options.hooks, arguments, ()) for name in HOOKS},
     }
+
+
+def _object(name: str, parse: Callable[[Any], Any], arguments: Mapping[str, Any], default: Any) -> Any:
+    value = arguments.get(name)
+    return default if value is None else options.named(name, parse, value)
+
+
+HOOKS = ("on_request", "on_response", "on_end")
 
 
 COMMON_CHANGES: dict[str, Callable[[Any], Any]] = {
@@ -114,6 +150,7 @@ COMMON_CHANGES: dict[str, Callable[[Any], Any]] = {
     "max_retries": options.whole(0),
     "retry_backoff_factor": options.not_negative,
     "retry_on_status_codes": options.status_codes,
+    **dict.fromkeys(HOOKS, options.hooks),
 }
 
 SettingsT = TypeVar("SettingsT", bound=CommonSettings)
@@ -124,6 +161,7 @@ class Provider(abc.ABC, Generic[SettingsT]):
     """The base of the clients; not for use by itself."""
 
     _insecure_warning: ClassVar[str]
+    _name: ClassVar[str]
     _changes: ClassVar[Mapping[str, Callable[[Any], Any]]] = COMMON_CHANGES
     _settings: SettingsT
     _core: Core
@@ -220,11 +258,18 @@ class Provider(abc.ABC, Generic[SettingsT]):
         copy = object.__new__(type(self))
         copy._settings = msgspec.structs.replace(self._settings, **changed)
         copy._core = self._core.with_policy(copy._settings.retry, copy._settings.timeouts)
+        if not changed.keys().isdisjoint(HOOKS):
+            copy._core.hooks = copy._settings.hooks(self._name, "api")
         copy._owner = False
         copy._closed = False
         return copy
 
     def __reduce__(self: ProviderT) -> tuple[Callable[..., ProviderT], tuple[Any, ...]]:
+        watched = {name: getattr(self._settings, name) for name in HOOKS if getattr(self._settings, name)}
+        if watched:
+            from gigaclient.hooks import check_picklable
+
+            check_picklable(watched)
         return _from_settings, (type(self), self._settings)
 
     def __copy__(self: ProviderT) -> ProviderT:

@@ -19,6 +19,7 @@ from gigaclient.errors import (
 from gigaclient.types import Answer, ChatCompletion, ChatCompletionChunk
 
 if TYPE_CHECKING:
+    from gigaclient.hooks import Watch
     from gigaclient.patience import Patience
 
 __all__ = ["END", "Assembling", "ChatStream", "End", "Interpreter", "Stream", "StreamReply"]
@@ -120,6 +121,9 @@ class Stream(Iterator[ChunkT], Generic[ChunkT, AnswerT]):
         # garbage collector came round.
         self._chunks = _read(reply, interpreter, assembler)
         self._request_id = request_id
+        self._watch: Watch | None = getattr(reply, "watch", None)
+        if self._watch is not None:
+            self._chunks = self._watch.counted(self._chunks)
 
     @property
     def request_id(self) -> str | None:
@@ -157,9 +161,12 @@ class Stream(Iterator[ChunkT], Generic[ChunkT, AnswerT]):
 
     def close(self) -> None:
         """Give the connection up, and end a read that is blocked in another thread at once."""
-        if self._state == "open":
+        was_open = self._state == "open"
+        if was_open:
             self._state = "closed"
         self._reply.close()
+        if was_open and self._watch is not None:
+            self._watch.end(answer=self.completion, closed=True)
 
     def __iter__(self: _StreamT) -> _StreamT:
         return self
@@ -172,6 +179,8 @@ class Stream(Iterator[ChunkT], Generic[ChunkT, AnswerT]):
         except StopIteration:
             if self._state == "open":
                 self._state = "ended"
+                if self._watch is not None:
+                    self._watch.end(answer=self.completion)
             raise
         except GigaClientError as error:
             if self.closed:
@@ -182,10 +191,15 @@ class Stream(Iterator[ChunkT], Generic[ChunkT, AnswerT]):
             if isinstance(error, ValueError) and getattr(self._chunks, "gi_running", False):
                 # Of the generator: "already executing". The other thread goes on undisturbed.
                 raise ConfigError("a stream is read by one thread at a time") from None
-            if self._state == "open":
+            was_open = self._state == "open"
+            if was_open:
                 self._state = "broken"
             self._reply.close()
+            if was_open and self._watch is not None:
+                self._watch.end(error, answer=self.completion)
             raise
+        if self._watch is not None:
+            self._watch.end(failure, answer=failure.completion)
         raise failure
 
     def __enter__(self: _StreamT) -> _StreamT:

@@ -229,26 +229,26 @@ def issuer_of(der: bytes) -> str | None:
     decision about trust.
     """
     try:
-        _, certificate, _ = _der_item(der, 0)
-        _, body, _ = _der_item(certificate, 0)
-        tag, _, position = _der_item(body, 0)
+        _, certificate, _ = der_item(der, 0)
+        _, body, _ = der_item(certificate, 0)
+        tag, _, position = der_item(body, 0)
         if tag == 0xA0:  # the explicit version
-            _, _, position = _der_item(body, position)
-        _, _, position = _der_item(body, position)  # the signature's algorithm
-        _, name, _ = _der_item(body, position)
-        return _name(name) or None
+            _, _, position = der_item(body, position)
+        _, _, position = der_item(body, position)  # the signature's algorithm
+        _, name, _ = der_item(body, position)
+        return name_in(name) or None
     except (IndexError, ValueError):
         return None
 
 
-def _name(name: bytes) -> str:
+def name_in(name: bytes) -> str:
     parts = []
     position = 0
     while position < len(name):
-        _, relative, position = _der_item(name, position)
-        _, pair, _ = _der_item(relative, 0)
-        _, oid, after = _der_item(pair, 0)
-        tag, value, _ = _der_item(pair, after)
+        _, relative, position = der_item(name, position)
+        _, pair, _ = der_item(relative, 0)
+        _, oid, after = der_item(pair, 0)
+        tag, value, _ = der_item(pair, after)
         label = _ISSUER_PARTS.get(oid)
         if label:
             text = value.decode("utf-16-be" if tag == 0x1E else "utf-8", "replace")
@@ -257,7 +257,7 @@ def _name(name: bytes) -> str:
     return ", ".join(f"{label}={text}" for label, text in parts)
 
 
-def _der_item(data: bytes, position: int) -> tuple[int, bytes, int]:
+def der_item(data: bytes, position: int) -> tuple[int, bytes, int]:
     tag, length = data[position], data[position + 1]
     start = position + 2
     if length & 0x80:

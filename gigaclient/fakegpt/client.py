@@ -23,7 +23,17 @@ from gigaclient.fakegpt.settings import PUBLIC_URL, Settings, read_settings
 from gigaclient.interface import Messages
 from gigaclient.limit import Limiter, limiter_for
 from gigaclient.options import call_options
-from gigaclient.provider import Provider, environment_key, fingerprint, sealed, sealed_headers
+from gigaclient.provider import (
+    EndEvent,
+    OneOrMore,
+    Provider,
+    RequestEvent,
+    ResponseEvent,
+    environment_key,
+    fingerprint,
+    sealed,
+    sealed_headers,
+)
 from gigaclient.refusals import JSON_ERRORS
 from gigaclient.retry import Repeat
 from gigaclient.secret import Secret
@@ -47,6 +57,9 @@ _CLIENT_OPTIONS = frozenset(
         "headers",
         "max_connections",
         "max_retries",
+        "on_end",
+        "on_request",
+        "on_response",
         "plain_authorization",
         "retry_backoff_factor",
         "retry_on_status_codes",
@@ -67,7 +80,7 @@ class FakeGpt(Provider[Settings]):
     **The public host is gone** (``working`` is False, and ``url`` says where it was): pass the address of a compatible
     server of your own as ``base_url``. ``gigaclient.testing.FakeGptEmulator`` is one to try it with.
 
-    Every argument but ``headers``, ``session`` and ``ssl_context`` may also come from the environment as
+    Every argument but ``headers``, ``session``, ``ssl_context`` and the hooks may also come from the environment as
     ``FAKEGPT_<NAME>``; one given here wins. The environment is read once, now; ``HTTPS_PROXY`` and ``NO_PROXY`` too.
     Nothing is sent until the first call, which logs in: one login however many threads ask, used until it is refused.
 
@@ -98,6 +111,8 @@ class FakeGpt(Provider[Settings]):
         plain_authorization: send the access token as ``Authorization`` beside ``X-Authorization``, for servers without
             a front that keeps the former for itself.
         model: taken for the sake of the common interface.
+        on_request, on_response, on_end: functions that are told of each attempt before it is sent, of each attempt's
+            outcome, and of the end of each call; one or a list. See :mod:`gigaclient.hooks`.
 
     Raises:
         ConfigError: a value cannot work, or two contradict each other; the message says what to do.
@@ -111,6 +126,7 @@ class FakeGpt(Provider[Settings]):
     supports_gpt_35_turbo: ClassVar[bool] = True
     default_model: ClassVar[str] = WIRE_MODEL
 
+    _name = "FakeGpt"
     _insecure_warning = (
         "verify_ssl_certs=False: anybody on the line can read the login, the prompts and the answers. Delete it, or "
         "pass the server's certificate as ca_bundle_file="
@@ -137,6 +153,9 @@ class FakeGpt(Provider[Settings]):
         headers: Mapping[str, str | None] | None = None,
         plain_authorization: bool | None = None,
         model: str | None = None,
+        on_request: OneOrMore[RequestEvent] | None = None,
+        on_response: OneOrMore[ResponseEvent] | None = None,
+        on_end: OneOrMore[EndEvent] | None = None,
     ) -> None:
         # From here on no local variable shows a secret, should a traceback print them.
         access_token, proxy, headers = sealed(access_token), sealed(proxy), sealed_headers(headers)
@@ -155,6 +174,7 @@ class FakeGpt(Provider[Settings]):
             retry=settings.retry,
             timeouts=settings.timeouts,
             headers=settings.headers,
+            hooks=settings.hooks(self._name, "token"),
         )
         if settings.access_token is not None:
             given = Credential(settings.access_token, cookies=settings.cookies)
@@ -172,6 +192,7 @@ class FakeGpt(Provider[Settings]):
             headers=settings.headers,
             refuses=_is_refused,
             explain=explained,
+            hooks=settings.hooks(self._name, "api"),
         )
 
     # -- one interface -----------------------------------------------------------------------------------------------
@@ -261,10 +282,14 @@ class FakeGpt(Provider[Settings]):
         max_retries: int | None = None,
         retry_backoff_factor: float | None = None,
         retry_on_status_codes: Sequence[int] | None = None,
+        on_request: OneOrMore[RequestEvent] | None = None,
+        on_response: OneOrMore[ResponseEvent] | None = None,
+        on_end: OneOrMore[EndEvent] | None = None,
     ) -> FakeGpt:
         """A copy with other defaults that shares this client's login, connections and queue.
 
-        What decides those (the address, trust, proxy, headers) needs a client of its own.
+        What decides those (the address, trust, proxy, headers) needs a client of its own. Hooks given here take the
+        place of this client's, and an empty list takes them away; this client logs in, so its hooks tell of that.
 
         Raises:
             ConfigError: a value cannot work.
@@ -335,8 +360,13 @@ class FakeGpt(Provider[Settings]):
         refusal = error_in(data, request_id=request_id, headers=page.headers)
         title = page_title(page.body.decode("utf-8", "replace"))
         if title is not None:
-            raise page.invalid(f"a page of HTML titled {title!r}, from a gateway or a bot filter")
-        raise refusal or page.invalid("it is not an event stream")
+            refusal = None
+            reason = f"a page of HTML titled {title!r}, from a gateway or a bot filter"
+        else:
+            reason = "it is not an event stream"
+        failure = refusal or page.invalid(reason)
+        self._core.tell_failure(reply, failure)
+        raise failure
 
 
 _shared: SharedClients[FakeGpt] = SharedClients()

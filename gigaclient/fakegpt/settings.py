@@ -57,7 +57,7 @@ def read_settings(arguments: Mapping[str, Any]) -> Settings:
         plain_authorization=read("plain_authorization", options.flag, False),
         headers=headers,
         cookies=cookies,
-        **read_common(read, arguments.get("session")),
+        **read_common(read, arguments),
     )
 
 

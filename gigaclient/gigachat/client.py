@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from gigaclient import options as setting
@@ -29,7 +29,16 @@ from gigaclient.gigachat.settings import Settings, read_settings
 from gigaclient.interface import Messages
 from gigaclient.limit import Limiter, limiter_for
 from gigaclient.patience import Cancelled, Exhausted, Patience
-from gigaclient.provider import COMMON_CHANGES, environment_key, fingerprint, sealed
+from gigaclient.provider import (
+    COMMON_CHANGES,
+    EndEvent,
+    OneOrMore,
+    RequestEvent,
+    ResponseEvent,
+    environment_key,
+    fingerprint,
+    sealed,
+)
 from gigaclient.secret import Secret
 from gigaclient.shared import SharedClients
 from gigaclient.tokens import Credential, TokenCache
@@ -54,6 +63,9 @@ _CLIENT_OPTIONS = frozenset(
         "key_file_password",
         "max_connections",
         "max_retries",
+        "on_end",
+        "on_request",
+        "on_response",
         "password",
         "retry_backoff_factor",
         "retry_on_status_codes",
@@ -140,6 +152,8 @@ class GigaChat(
         session: a ``requests.Session`` of your own to send through.
         token_cache: where processes find each other's token: the path of a file, or an object with ``get`` and ``set``
             as Django's cache has. Off by default; what is kept there is a secret. A path needs ``gigaclient[cache]``.
+        on_request, on_response, on_end: functions that are told of each attempt before it is sent, of each attempt's
+            outcome, and of the end of each call; one or a list. See :mod:`gigaclient.hooks`.
 
     Raises:
         ConfigError: a value cannot work, or two contradict each other; the message says what to do.
@@ -147,6 +161,7 @@ class GigaChat(
     A pickled client holds its settings, the key among them: such a pickle is a secret. Tokens and connections stay.
     """
 
+    _name = "GigaChat"
     _insecure_warning = (
         "verify_ssl_certs=False: anybody on the line can read the key, the prompts and the answers. Delete it: "
         "gigaclient ships the certificate that GigaChat's servers need"
@@ -193,6 +208,9 @@ class GigaChat(
         session_id: str | None = None,
         session: transport.Session | None = None,
         token_cache: Any = None,
+        on_request: OneOrMore[RequestEvent] | None = None,
+        on_response: OneOrMore[ResponseEvent] | None = None,
+        on_end: OneOrMore[EndEvent] | None = None,
     ) -> None:
         # From here on no local variable shows a secret, should a traceback print them.
         credentials, access_token, password = sealed(credentials), sealed(access_token), sealed(password)
@@ -206,7 +224,9 @@ class GigaChat(
         origins = dict.fromkeys(map(origin_of, (settings.base_url, settings.auth_url, settings.chat_v2_url)))
         wire = transport.Transport(settings.trust, tuple(origins), proxy=settings.proxy, session=settings.session)
 
-        def core(base_url: str, tokens: TokenCache | None, limiter: Limiter) -> Core:
+        def core(
+            base_url: str, tokens: TokenCache | None, limiter: Limiter, purpose: Literal["api", "token"] = "api"
+        ) -> Core:
             return Core(
                 transport=wire,
                 base_url=base_url,
@@ -216,9 +236,10 @@ class GigaChat(
                 retry=settings.retry,
                 timeouts=settings.timeouts,
                 headers={"User-Agent": f"gigaclient/{__version__}"},
+                hooks=settings.hooks(self._name, purpose),
             )
 
-        tokens = _tokens(settings, core(origin_of(settings.auth_url), None, Limiter()))
+        tokens = _tokens(settings, core(origin_of(settings.auth_url), None, Limiter(), "token"))
         return core(settings.base_url, tokens, limiter_for(_account(settings), settings.max_connections))
 
     # -- without a client of one's own -------------------------------------------------------------------------------
@@ -323,10 +344,15 @@ class GigaChat(
         profanity_check: bool | None = None,
         flags: Sequence[str] | None = None,
         session_id: str | None = None,
+        on_request: OneOrMore[RequestEvent] | None = None,
+        on_response: OneOrMore[ResponseEvent] | None = None,
+        on_end: OneOrMore[EndEvent] | None = None,
     ) -> GigaChat:
         """A copy with other defaults that shares this client's token, connections and queue.
 
-        What decides those (the key, addresses, trust, proxy) needs a client of its own.
+        What decides those (the key, addresses, trust, proxy) needs a client of its own. Hooks given here take the place
+        of this client's, and an empty list takes them away; tokens are fetched by this client, so its hooks tell of
+        that.
 
         Raises:
             ConfigError: a value cannot work.

@@ -6,8 +6,8 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gigaclient.decoding import decoder
 from gigaclient.core import MAX_ANSWER_BYTES, Answered, Call, CallOptions
+from gigaclient.decoding import decoder
 from gigaclient.errors import GigaClientError, NotFoundError
 from gigaclient.gigachat.settings import Settings
 from gigaclient.limit import Limiter
@@ -83,7 +83,9 @@ class Road(Provider[Settings]):
     def _event_stream(self, reply: Reply, request_id: str) -> Reply:
         if reply.media_type not in ("text/event-stream", ""):
             page = Answered(reply.read_some(_MAX_PAGE_BYTES), reply.status, reply.headers, request_id)
-            raise page.refusal() or page.invalid("it is not an event stream")
+            failure = page.refusal() or page.invalid("it is not an event stream")
+            self._core.tell_failure(reply, failure)
+            raise failure
         return reply
 
     def _explained(self, failure: NotFoundError, call: Call, settings: CallOptions, left: float) -> NotFoundError:

@@ -23,7 +23,7 @@ DEFAULT_MODEL = "GigaChat-2"
 
 _CHAT = "/chat/completions"
 
-_WHO_WE_ARE = frozenset({"credentials", "access_token", "user", "password"})
+WHO_WE_ARE = frozenset({"credentials", "access_token", "user", "password"})
 
 
 class Settings(CommonSettings, frozen=True, kw_only=True):
@@ -83,7 +83,7 @@ def read_settings(arguments: Mapping[str, Any]) -> Settings:
     Raises:
         ConfigError: a value cannot work, or two contradict each other. Secrets are not shown.
     """
-    read = Reader(arguments, "GIGACHAT_", groups=(WHOM_TO_TRUST, _WHO_WE_ARE, CLIENT_CERTIFICATE))
+    read = Reader(arguments, "GIGACHAT_", groups=(WHOM_TO_TRUST, WHO_WE_ARE, CLIENT_CERTIFICATE))
     flags = read("flags", options.words, None)
     session_id = read("session_id", options.text, None)
     user, password = read("user", options.text, None), read("password", options.secret, None)
@@ -103,7 +103,7 @@ def read_settings(arguments: Mapping[str, Any]) -> Settings:
         flags=None if flags is None else tuple(flags),
         session_id=session_id,
         token_cache=read("token_cache", _token_cache, None),
-        **read_common(read, arguments.get("session")),
+        **read_common(read, arguments),
     )
 
 

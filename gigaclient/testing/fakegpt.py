@@ -188,6 +188,16 @@ class FakeGptEmulator:
     # -- what happened
 
     @property
+    def environment(self) -> dict[str, str]:
+        """The same as environment variables."""
+        return {f"FAKEGPT_{name.upper()}": str(value) for name, value in self.client_options.items()}
+
+    @property
+    def prompts(self) -> list[str]:
+        """The prompt of each request for an answer that arrived, oldest first, with the dialogue flattened into it."""
+        return [_prompt_of(request) for request in self.requests if request.path == "/api/conversation"]
+
+    @property
     def requests(self) -> list[RecordedRequest]:
         """Every request, oldest first."""
         return self.server.requests
@@ -213,6 +223,18 @@ class FakeGptEmulator:
         """Streams under way now."""
         with self._lock:
             return self._open_streams
+
+    def wait_until_idle(self, seconds: float = 10.0) -> None:
+        """Wait until no stream is under way any more, as after a client has left one.
+
+        Raises:
+            TimeoutError: one still was after ``seconds``.
+        """
+        ends_at = time.monotonic() + seconds
+        while self.open_streams:
+            if time.monotonic() >= ends_at:
+                raise TimeoutError(f"{self.open_streams} streams are still under way after {seconds:g} s")
+            time.sleep(0.01)
 
     # -- what shall happen
 
@@ -406,6 +428,13 @@ class FakeGptEmulator:
 
     def __repr__(self) -> str:
         return "FakeGptEmulator()"
+
+
+def _prompt_of(request: RecordedRequest) -> str:
+    try:
+        return "".join(request.json()["messages"][0]["content"]["parts"])
+    except (ValueError, LookupError, TypeError):
+        return ""
 
 
 # --- endpoints -------------------------------------------------------------------------------------------------

@@ -286,6 +286,19 @@ class GigaChatEmulator:
         return self.api_server.requests
 
     @property
+    def chats(self) -> list[dict[str, Any]]:
+        """What chat was asked (``/chat/completions`` of API v1 and v2): the bodies as JSON, oldest first.
+
+        Every request that arrived counts, those that met a fault too; bodies that are no JSON object are left out.
+        """
+        return [body for body in map(_body_of_chat, self.requests) if body is not None]
+
+    @property
+    def prompts(self) -> list[str]:
+        """The text of the last user message of each of :attr:`chats`; empty where there was none."""
+        return [_prompt_of(body) for body in self.chats]
+
+    @property
     def oauth_requests(self) -> list[RecordedRequest]:
         """Requests to the OAuth server, oldest first."""
         return self.oauth_server.requests
@@ -327,6 +340,18 @@ class GigaChatEmulator:
         """Streams under way now."""
         with self._lock:
             return self._open_streams
+
+    def wait_until_idle(self, seconds: float = 10.0) -> None:
+        """Wait until no stream is under way any more, as after a client has left one.
+
+        Raises:
+            TimeoutError: one still was after ``seconds``.
+        """
+        ends_at = time.monotonic() + seconds
+        while self.open_streams:
+            if time.monotonic() >= ends_at:
+                raise TimeoutError(f"{self.open_streams} streams are still under way after {seconds:g} s")
+            time.sleep(0.01)
 
     # -- what shall happen
 
@@ -722,6 +747,27 @@ class GigaChatEmulator:
 
 
 # --- small parts -----------------------------------------------------------------------------------------------
+
+
+def _body_of_chat(request: RecordedRequest) -> dict[str, Any] | None:
+    if request.method != "POST" or not request.path.endswith("/chat/completions"):
+        return None
+    try:
+        body = request.json()
+    except ValueError:
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def _prompt_of(body: Mapping[str, Any]) -> str:
+    messages = body.get("messages")
+    for message in reversed(messages if isinstance(messages, list) else []):
+        if isinstance(message, dict) and message.get("role") == "user":
+            content = message.get("content")
+            if isinstance(content, list):  # the parts that a message of API v2 has
+                return "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
+            return str(content or "")
+    return ""
 
 
 def _model(name: str, kind: str) -> dict[str, str]:

@@ -75,9 +75,15 @@ class TrustAdapter(HTTPAdapter):
     """
 
     def __init__(
-        self, trust: Trust, context: ssl.SSLContext | None = None, proxy_context: ssl.SSLContext | None = None
+        self,
+        trust: Trust,
+        context: ssl.SSLContext | None = None,
+        proxy_context: ssl.SSLContext | None = None,
+        *,
+        late: bool = False,
     ) -> None:
         self.trust = trust
+        self._late = late
         self._context = context if context is not None else trust.make_context()
         # The pin is for the server behind the proxy; an HTTPS proxy itself shows a certificate of its own world.
         self._proxy_context = proxy_context
@@ -152,7 +158,12 @@ class TrustAdapter(HTTPAdapter):
     def build_response(self, req: Any, resp: Any) -> Response:
         if current_exchange() is None or not isinstance(resp, HTTPResponse):
             return super().build_response(req, resp)
-        return _FinalResponse(self, req, resp)
+        response = _FinalResponse(self, req, resp)
+        if not self._late:
+            # A session of the user's own may make a response of another class of it, which finds nothing later.
+            for name in ("cookies", "encoding"):
+                getattr(response, name)
+        return response
 
     def send(
         self,

@@ -14,7 +14,7 @@ import functools
 import math
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
@@ -33,6 +33,9 @@ from gigaclient.transport.failures import certificate_failure, is_lost_connectio
 from gigaclient.transport.head import Headers
 from gigaclient.transport.outgoing import Outgoing, origin_of
 from gigaclient.transport.wire import READ_BYTES, Exchange, exchanging
+
+if TYPE_CHECKING:
+    from gigaclient.hooks import Watch
 
 __all__ = ["Reply", "Transport"]
 
@@ -96,7 +99,7 @@ class Transport:
         forks.register(self)
 
     def _make_session(self) -> requests.Session:
-        adapter = TrustAdapter(self.trust, self._context, self._proxy_context)
+        adapter = TrustAdapter(self.trust, self._context, self._proxy_context, late=self._users_session is None)
         session = self._users_session
         if session is None:
             session = requests.Session()
@@ -305,6 +308,8 @@ class Reply:
         self._done = False
         self.on_done: Callable[[], None] | None = None
         """Called once, when the reply needs its connection no longer."""
+        self.watch: Watch | None = None
+        """Whoever is told of the end of the call; see :mod:`gigaclient.hooks`."""
         self.body: bytes | None = None
         """The whole body, for those who read it in one piece."""
         self.status: int = response.status_code

@@ -48,7 +48,7 @@ SETTINGS: dict[str, tuple[Any, str, Any]] = {
 # Those that come as several, or end up elsewhere, have tests of their own.
 APART = {
     "user", "password", "timeout", "trust", "ca_bundle_file", "verify_ssl_certs", "ssl_context", "cert_file",
-    "key_file", "key_file_password", "session", "token_cache",
+    "key_file", "key_file_password", "session", "token_cache", "on_request", "on_response", "on_end",
 }  # fmt: skip
 
 

@@ -308,7 +308,9 @@ class BatchesEndpoints(Road):
         reply, request_id = self._core.open(call, settings)
         if reply.media_type == "text/html":
             page = Answered(reply.read_some(_MAX_PAGE_BYTES), reply.status, reply.headers, request_id)
-            raise page.invalid("it is a page and not a file")
+            failure = page.invalid("it is a page and not a file")
+            self._core.tell_failure(reply, failure)
+            raise failure
         try:
             with contextlib.closing(reply.blocks()) as blocks:
                 reply.patience.begin_event()

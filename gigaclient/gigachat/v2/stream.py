@@ -37,6 +37,7 @@ class _UntilDone:
     def __init__(self, reply: StreamReply, interpreter: ResponseInterpreter) -> None:
         self._reply = reply
         self._interpreter = interpreter
+        self.watch = getattr(reply, "watch", None)
 
     @property
     def patience(self) -> Patience:

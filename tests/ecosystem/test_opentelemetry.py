@@ -1,0 +1,85 @@
+"""OpenTelemetry's instrumentation of requests traces us: a span for each attempt, in the caller's trace, no secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from opentelemetry.instrumentation.requests import RequestsInstrumentor
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode
+
+from gigaclient import GigaChat, ServerError
+from gigaclient.testing import Fault, GigaChatEmulator
+
+CHAT = "/chat/completions"
+
+
+class Traced:
+    def __init__(self) -> None:
+        self.exporter = InMemorySpanExporter()
+        self.provider = TracerProvider()
+        self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
+        self.tracer = self.provider.get_tracer("tests")
+
+    def spans(self, end: str) -> list[Any]:
+        """The finished spans of requests to addresses that end in ``end``."""
+        found: list[Any] = []
+        for span in self.exporter.get_finished_spans():
+            attributes = span.attributes or {}
+            address = attributes.get("http.url") or attributes.get("url.full") or ""
+            if str(address).endswith(end):
+                found.append(span)
+        return found
+
+
+@pytest.fixture
+def traced() -> Iterator[Traced]:
+    traced = Traced()
+    instrumentor = RequestsInstrumentor()
+    instrumentor.instrument(tracer_provider=traced.provider)
+    try:
+        yield traced
+    finally:
+        instrumentor.uninstrument()
+
+
+def status_of(span: Any) -> Any:
+    return span.attributes.get("http.status_code") or span.attributes.get("http.response.status_code")
+
+
+def test_each_attempt_is_a_span_with_its_status(gigachat_emulator: GigaChatEmulator, traced: Traced) -> None:
+    gigachat_emulator.inject(Fault(status=503), path=CHAT)
+    with GigaChat(**gigachat_emulator.client_options, retry_backoff_factor=0) as giga:
+        giga.chat("Hello!")
+        assert len(traced.spans("/oauth")) == 1
+        assert [status_of(span) for span in traced.spans(CHAT)] == [503, 200]
+        assert [span.status.status_code for span in traced.spans(CHAT)] == [StatusCode.ERROR, StatusCode.UNSET]
+        gigachat_emulator.inject(Fault(status=500), path=CHAT)
+        with pytest.raises(ServerError):
+            giga.chat("Hello!", max_retries=0)
+    assert len(traced.spans(CHAT)) == 3
+
+
+def test_a_stream_belongs_to_the_callers_trace_and_the_server_is_told_which(
+    gigachat_emulator: GigaChatEmulator, traced: Traced
+) -> None:
+    with GigaChat(**gigachat_emulator.client_options) as giga, traced.tracer.start_as_current_span("mine") as mine:
+        assert giga.stream("Count from 1 to 5").result().text == "1, 2, 3, 4, 5"
+    span = traced.spans(CHAT)[0]
+    assert span.parent.span_id == mine.get_span_context().span_id
+    sent = gigachat_emulator.requests[-1].headers["traceparent"]
+    assert sent.split("-")[1:3] == [format(span.context.trace_id, "032x"), format(span.context.span_id, "016x")]
+
+
+def test_no_span_holds_a_key_a_token_or_a_prompt(gigachat_emulator: GigaChatEmulator, traced: Traced) -> None:
+    with GigaChat(**gigachat_emulator.client_options) as giga:
+        giga.chat("the-prompt")
+        token = giga.get_token().access_token
+    told = "".join(span.to_json() for span in traced.exporter.get_finished_spans())
+    assert "/chat/completions" in told
+    for secret in (gigachat_emulator.credentials, token, "the-prompt"):
+        assert secret not in told

@@ -1,0 +1,41 @@
+"""What tests of pages share: the code that a page shows, as a user would copy it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+LANGUAGES = ("en", "ru")
+SECONDS = 50
+
+
+def snippets(page: str) -> list[str]:
+    """Every ``python`` block of ``docs/<page>.md``, those included that are not run in the tests' own process."""
+    found = re.findall(r"^```python\n(.*?)^```$", (CHECKOUT / "docs" / f"{page}.md").read_text("utf-8"), re.M | re.S)
+    assert found, f"docs/{page}.md shows no Python"
+    return found
+
+
+def files(page: str) -> dict[str, str]:
+    """The blocks of a page that are whole files: their first line is a comment with the name."""
+    named = ((re.match(r"# (\S+\.py)\n", snippet), snippet) for snippet in snippets(page))
+    return {name[1]: snippet for name, snippet in named if name is not None}
+
+
+def run(folder: Path, *command: str, variables: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run Python with ``command`` as its arguments, in ``folder``, with ``variables`` added to the environment."""
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=folder,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUTF8": "1", **(variables or {})},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=SECONDS,
+        check=False,
+    )

@@ -1,0 +1,133 @@
+"""The page on testing one's own app: each file that it shows is written out as it stands, and run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.pages import LANGUAGES, files, run, snippets
+
+from gigaclient import BadRequestError, FakeGpt, GigaChat
+from gigaclient.testing import FakeGptEmulator, Fault, GigaChatEmulator
+
+FILES = {
+    "test_function.py": 4,
+    "test_flask_view.py": 4,
+    "test_django_view.py": 3,
+    "test_patience.py": 2,
+    "test_with_unittest.py": 1,
+}
+PYTEST = ("-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "-p", "no:randomly")
+
+
+@pytest.fixture(scope="module", params=LANGUAGES)
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of the page in one language, in a folder of their own."""
+    shown = files(f"{request.param}/testing")
+    assert list(shown) == list(FILES)
+    folder = tmp_path_factory.mktemp(request.param)
+    for name, code in shown.items():
+        (folder / name).write_text(code, encoding="utf-8")
+    return folder
+
+
+def test_the_files_of_the_page_pass(folder: Path) -> None:
+    # Once in two processes of pytest-xdist, as the page says they may.
+    parallel = ("-n", "2", "--dist", "loadfile") if folder.name.startswith("en") else ()
+    done = run(folder, *PYTEST, *parallel, *FILES)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{sum(FILES.values())} passed" in done.stdout
+
+
+def test_unittest_needs_no_pytest(tmp_path: Path) -> None:
+    (tmp_path / "test_with_unittest.py").write_text(files("en/testing")["test_with_unittest.py"], encoding="utf-8")
+    done = run(tmp_path, "-W", "error", "-m", "unittest", "test_with_unittest")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Ran 1 test" in done.stderr
+
+
+def test_the_tests_of_the_page_fail_when_the_code_under_test_is_wrong(tmp_path: Path) -> None:
+    code = files("en/testing")["test_function.py"].replace("temperature=0.1)", "temperature=0.9)")
+    (tmp_path / "test_function.py").write_text(code, encoding="utf-8")
+    done = run(tmp_path, *PYTEST, "test_function.py")
+    assert done.returncode == 1
+    assert "1 failed, 3 passed" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_other_snippets_of_the_page_run_one_after_the_other(tmp_path: Path, language: str) -> None:
+    whole = files(f"{language}/testing").values()
+    script = "\n\n".join(code for code in snippets(f"{language}/testing") if code not in whole)
+    (tmp_path / "page.py").write_text(script, encoding="utf-8")
+    done = run(tmp_path, "-W", "error", "page.py")
+    assert done.returncode == 0, done.stdout + done.stderr
+    printed = done.stdout.strip().splitlines()
+    assert len(printed) == 9, printed
+    assert "Murmansk" in printed[2] or "Мурманск" in printed[2]
+    assert "1, 2, 3" in printed[-2]
+
+
+# -- what the page relies on -------------------------------------------------------------------------------------------
+
+
+def test_prompts_and_chats_tell_what_either_api_was_asked(gigachat_emulator: GigaChatEmulator) -> None:
+    history = [
+        {"role": "system", "content": "Briefly."},
+        {"role": "user", "content": "one"},
+        {"role": "assistant", "content": "1"},
+        {"role": "user", "content": "two"},
+    ]
+    with GigaChat(**gigachat_emulator.client_options, retry_backoff_factor=0) as giga:
+        giga.chat(history, temperature=0.5)
+        giga.chat.create("three")
+        giga.stream("four").result()
+        giga.get_models()
+        gigachat_emulator.inject(Fault(status=503))
+        giga.chat("five")
+        with pytest.raises(BadRequestError):
+            giga.request("POST", "/chat/completions", data=b"no JSON")
+    assert gigachat_emulator.prompts == ["two", "three", "four", "five", "five"]
+    assert [body.get("stream", False) for body in gigachat_emulator.chats] == [False, False, True, False, False]
+    assert gigachat_emulator.chats[0]["temperature"] == 0.5
+
+
+def test_prompts_of_fakegpt_are_told_too(fakegpt_emulator: FakeGptEmulator) -> None:
+    with FakeGpt(**fakegpt_emulator.client_options) as fake:
+        fake.chat("one")
+        list(fake.generate("two"))
+    assert [prompt.split()[-1] for prompt in fakegpt_emulator.prompts] == ["one", "two"]
+
+
+def test_the_environment_points_at_the_emulator_and_nowhere_else(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setenv("GIGACHAT_MODEL", "GigaChat-99")
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "example.org")
+    emulator = request.getfixturevalue("gigachat_env")
+    with GigaChat() as giga:
+        assert giga.chat("Hello!").text
+        assert giga.model == "GigaChat-2"
+    assert emulator.prompts == ["Hello!"]
+    other = request.getfixturevalue("fakegpt_env")
+    with FakeGpt() as fake:
+        assert fake.chat("Hello!").text
+    assert len(other.prompts) == 1
+
+
+@pytest.mark.parametrize("kind", ["gigachat_emulator", "fakegpt_emulator"])
+def test_waiting_for_streams_to_end_has_a_limit_and_ends_with_the_last(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    emulator = request.getfixturevalue(kind)
+    client = GigaChat if kind == "gigachat_emulator" else FakeGpt
+    emulator.wait_until_idle(0)
+    emulator.inject(Fault(stall_after_events=4))  # FakeGpt's first ones have no text
+    with client(**emulator.client_options) as provider:
+        stream = provider.stream("Count from 1 to 5")
+        assert next(stream).text
+        with pytest.raises(TimeoutError, match="1 streams are still under way"):
+            emulator.wait_until_idle(0.05)
+        stream.close()
+        emulator.wait_until_idle()
+    assert emulator.open_streams == 0
