@@ -111,6 +111,8 @@ _LATER = {
     "FakeGpt": "gigaclient.fakegpt",
     "GigaChatSyncClient": "gigaclient.client",
     "function": "gigaclient.functions",
+    # What %load_ext gigaclient and %unload_ext gigaclient call.
+    **dict.fromkeys(("load_ipython_extension", "unload_ipython_extension"), "gigaclient.contrib.jupyter"),
     **dict.fromkeys(("GigaChatException", "ResponseError"), "gigaclient.exceptions"),
     **dict.fromkeys(("custom_headers_cvar", "request_id_cvar", "session_id_cvar"), "gigaclient.context"),
     **dict.fromkeys(

@@ -232,7 +232,9 @@ class ChatCompletion(Answer):
         return self.text
 
     def _repr_markdown_(self) -> str:
-        return self.text
+        from gigaclient.types.markdown import of_answer  # for notebooks
+
+        return of_answer(self.text, [self.function_call] if self.function_call is not None else [])
 
 
 class Delta(Record):
@@ -303,7 +305,9 @@ class ChatCompletionChunk(Answer):
         return self.text
 
     def _repr_markdown_(self) -> str:
-        return self.text
+        from gigaclient.types.markdown import for_notebook  # for notebooks
+
+        return for_notebook(self.text)
 
 
 IN_PROGRESS = "function_in_progress"

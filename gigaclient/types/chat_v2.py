@@ -1044,7 +1044,9 @@ class ChatCompletionResponse(Answer):
         return self.text
 
     def _repr_markdown_(self) -> str:
-        return self.text
+        from gigaclient.types.markdown import of_answer  # for notebooks
+
+        return of_answer(self.text, self.function_calls)
 
 
 class ChatCompletionResponseChunk(Answer):
@@ -1115,4 +1117,6 @@ class ChatCompletionResponseChunk(Answer):
         return self.text
 
     def _repr_markdown_(self) -> str:
-        return self.text
+        from gigaclient.types.markdown import for_notebook  # for notebooks
+
+        return for_notebook(self.text)

@@ -43,6 +43,9 @@ class Embedding(Record):
     def __repr__(self) -> str:
         return f"Embedding(index={self.index}, embedding=<{len(self.embedding)} numbers>, usage={self.usage})"
 
+    def _repr_html_(self) -> str:
+        return _table([self], "")
+
 
 class Embeddings(Answer):
     """The vectors of texts: ``POST /embeddings``.
@@ -80,3 +83,27 @@ class Embeddings(Answer):
             items = [item for answer in answers for item in answer.get("data") or ()]
             self.__dict__["_raw"] = {**(answers[0] if answers else {}), "data": items}
         return super().raw
+
+    def _repr_html_(self) -> str:
+        return _table(self.data, self.model or "")
+
+
+# As many as one looks at.
+_MOST_SHOWN = 20
+
+
+def _table(items: list[Embedding], model: str) -> str:
+    from gigaclient.types.tables import norm, number, table, vector  # for notebooks
+
+    rows = [
+        (
+            item.index,
+            len(item.embedding),
+            norm(item.embedding),
+            vector(item.embedding),
+            None if item.usage is None else item.usage.prompt_tokens,
+        )
+        for item in items[:_MOST_SHOWN]
+    ]
+    more = f", the first {_MOST_SHOWN} of {number(len(items))} texts" if len(items) > _MOST_SHOWN else ""
+    return table(("text", "numbers", "norm", "vector", "tokens"), rows, f"{model}{more}".lstrip(", "))

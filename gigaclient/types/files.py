@@ -9,7 +9,7 @@ import base64
 import os
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gigaclient.types.base import Answer, Record
 
@@ -42,6 +42,9 @@ class UploadedFile(Answer):
     modalities: list[str] | None = None
     object: str | None = None
 
+    def _repr_html_(self) -> str:
+        return _table([self])
+
 
 class UploadedFiles(Answer):
     """The files of this key: ``GET /files``.
@@ -53,6 +56,22 @@ class UploadedFiles(Answer):
 
     data: list[UploadedFile]
     object: str | None = None
+
+    def _repr_html_(self) -> str:
+        return _table(self.data)
+
+
+def _table(files: list[UploadedFile]) -> str:
+    from gigaclient.types.tables import moment, size, table  # for notebooks
+
+    rows = [
+        (
+            *(file.filename, size(file.bytes), file.purpose, file.access_policy),
+            *(", ".join(file.modalities or ()), moment(file.created_at), file.id),
+        )
+        for file in files
+    ]
+    return table(("file", "size", "purpose", "access", "for", "made", "id"), rows)
 
 
 class DeletedFile(Answer):
@@ -129,6 +148,10 @@ class Image(Answer):
 
     def _repr_jpeg_(self) -> bytes | None:
         return self.data if self.mime == "image/jpeg" else None
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        # Notebooks show more kinds than they have methods for.
+        return {self.mime: self.content} if self.mime in ("image/gif", "image/webp", "image/bmp") else {}
 
     def __repr__(self) -> str:
         size = len(self.content) * 3 // 4 - self.content[-2:].count("=")

@@ -12,9 +12,9 @@ from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
+import msgspec.structs
 
 from gigaclient.decoding import convert
-import msgspec.structs
 
 __all__ = ["as_promised", "field_types"]
 

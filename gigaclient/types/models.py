@@ -25,6 +25,9 @@ class Model(Answer):
     owned_by: str | None = None
     object: str | None = None
 
+    def _repr_html_(self) -> str:
+        return _table([self])
+
 
 class Models(Answer):
     """The models that this key may use: ``GET /models``.
@@ -36,3 +39,12 @@ class Models(Answer):
 
     data: list[Model]
     object: str | None = None
+
+    def _repr_html_(self) -> str:
+        return _table(self.data)
+
+
+def _table(models: list[Model]) -> str:
+    from gigaclient.types.tables import table  # for notebooks
+
+    return table(("model", "type", "owned by"), [(model.id, model.type, model.owned_by) for model in models])

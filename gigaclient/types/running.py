@@ -70,4 +70,6 @@ class Run(msgspec.Struct, Generic[CompletionT, UsageT]):
         return self.text
 
     def _repr_markdown_(self) -> str:
-        return self.text
+        from gigaclient.types.markdown import for_notebook  # for notebooks
+
+        return for_notebook(self.text)

@@ -316,7 +316,9 @@ class ThreadCompletion(Answer):
         return self.text
 
     def _repr_markdown_(self) -> str:
-        return self.text
+        from gigaclient.types.markdown import of_answer  # for notebooks
+
+        return of_answer(self.text, [self.function_call] if self.function_call is not None else [])
 
 
 class ThreadCompletionChunk(ChatCompletionChunk):

@@ -41,6 +41,11 @@ class TokensCount(Answer):
     characters: int | None = None
     object: str | None = None
 
+    def _repr_html_(self) -> str:
+        from gigaclient.types.tables import table  # for notebooks
+
+        return table(("tokens", "characters"), [(self.tokens, self.characters)])
+
 
 class BalanceValue(Record):
     """What is left of one package.
@@ -64,6 +69,11 @@ class Balance(Answer):
     """
 
     balance: list[BalanceValue]
+
+    def _repr_html_(self) -> str:
+        from gigaclient.types.tables import table  # for notebooks
+
+        return table(("package", "tokens left"), [(package.usage, package.value) for package in self.balance])
 
 
 class AICheckResult(Answer):

@@ -1,0 +1,161 @@
+"""A stream of an answer, read to its end and shown as it comes, in a notebook or in a terminal."""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any, Literal, Protocol, TextIO
+
+from gigaclient.contrib.jupyter.outputs import GrowingText
+from gigaclient.errors import GigaClientError
+
+__all__ = ["ReadableStream", "note_of", "read_in_notebook", "read_in_terminal"]
+
+# Waiting for a lock cannot be interrupted on Windows, so no wait is long.
+_LONGEST_WAIT_SECONDS = 0.25
+_GOODBYE_SECONDS = 5.0
+
+_NOTES = {
+    "length": "cut at the token limit",
+    "max_tokens": "cut at the token limit",
+    "blacklist": "held back by the service's filter",
+    "request_blacklist": "held back by the service's filter",
+    "response_blacklist": "held back by the service's filter",
+    "request_filter": "held back by the service's filter",
+    "error": "the service broke off",
+}
+
+
+class ReadableStream(Protocol):
+    """What is read here: streams of chats, conversations, runs and threads."""
+
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def completion(self) -> Any: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+    def close(self) -> None: ...
+
+
+def read_in_notebook(stream: ReadableStream, shown: GrowingText) -> Literal["ended", "interrupted"]:
+    """Show the answer while it comes. However it ends, the last of the text is shown, and the stream is closed.
+
+    A thread reads, so that this one can show what has come when the service makes a pause, and be interrupted on every
+    system. The thread ends with the stream.
+
+    Raises:
+        GigaClientError: the stream broke; what had come is shown, and marked.
+    """
+    arrived: queue.SimpleQueue[_Arrival] = queue.SimpleQueue()
+    reader = threading.Thread(target=_read, args=(stream, arrived), name="gigaclient-notebook", daemon=True)
+    failure: BaseException | None = None
+    try:
+        reader.start()
+        behind = False  # whether something came that is not shown yet
+        progress = ""
+        while True:
+            try:
+                wait = min(shown.wait_seconds, _LONGEST_WAIT_SECONDS) if behind else _LONGEST_WAIT_SECONDS
+                arrival = arrived.get(timeout=wait) if wait > 0 else arrived.get_nowait()
+            except queue.Empty:
+                if behind and shown.wait_seconds <= 0:
+                    shown.show(stream.text, progress)
+                    behind = False
+                continue
+            if not isinstance(arrival, str):
+                failure = arrival.failure
+                break
+            behind, progress = True, arrival
+            if shown.wait_seconds <= 0:
+                shown.show(stream.text, progress)
+                behind = False
+    except KeyboardInterrupt:
+        # From any thread, and at any time: it ends the read that the other one is blocked in.
+        stream.close()
+        reader.join(_GOODBYE_SECONDS)
+        shown.finish(stream.text, "interrupted")
+        return "interrupted"
+    except BaseException:
+        stream.close()
+        raise
+    reader.join(_GOODBYE_SECONDS)
+    if failure is not None:
+        stream.close()
+        if stream.text:
+            shown.finish(stream.text, "incomplete")
+        raise failure
+    shown.finish(stream.text, note_of(stream.completion))
+    return "ended"
+
+
+class _End:
+    """The stream ended: as it should, or with ``failure``."""
+
+    def __init__(self, failure: BaseException | None = None) -> None:
+        self.failure = failure
+
+
+_Arrival = str | _End
+
+
+def _read(stream: ReadableStream, arrived: queue.SimpleQueue[_Arrival]) -> None:
+    try:
+        for chunk in stream:
+            arrived.put(_progress_of(chunk))
+    except BaseException as error:  # the other thread raises it
+        arrived.put(_End(error))
+    else:
+        arrived.put(_End())
+
+
+def _progress_of(chunk: Any) -> str:
+    """What a function of the service says of its progress; empty for a chunk of text."""
+    for choice in getattr(chunk, "choices", None) or ():
+        delta = getattr(choice, "delta", None)
+        if delta is not None and delta.role == "function_in_progress":
+            return str(delta.content or "").strip().replace("*", "").replace("\n", " ")[:200]
+    return ""
+
+
+def read_in_terminal(stream: ReadableStream, out: TextIO | None = None) -> Literal["ended", "interrupted"]:
+    """Print the answer while it comes.
+
+    Raises:
+        GigaClientError: the stream broke; what had come is printed, and marked.
+    """
+    out = sys.stdout if out is None else out
+    try:
+        for chunk in stream:
+            if chunk.text:
+                out.write(chunk.text)
+                out.flush()
+    except KeyboardInterrupt:
+        stream.close()
+        out.write("\n(interrupted)\n")
+        return "interrupted"
+    except GigaClientError:
+        if stream.text:
+            out.write("\n(incomplete)\n")
+        raise
+    finally:
+        stream.close()
+        out.flush()
+    note = note_of(stream.completion)
+    out.write(f"\n({note})\n" if note else "\n")
+    return "ended"
+
+
+def note_of(completion: Any) -> str:
+    """What a reader should know of how an answer ended; empty when it ended as it should."""
+    note = _NOTES.get(str(getattr(completion, "finish_reason", None)), "")
+    call = getattr(completion, "function_call", None)
+    if not note and call is not None:
+        note = f"the model wants the function {getattr(call, 'name', '')} called".replace("*", "")
+    if not note and not getattr(completion, "text", ""):
+        note = "the answer is empty"
+    return note

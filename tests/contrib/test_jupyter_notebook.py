@@ -1,0 +1,75 @@
+"""The example notebook: it runs, shows what it promises, and what is stored of it is what it showed."""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import nbformat
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+@pytest.fixture(scope="module")
+def maker() -> ModuleType:
+    specification = importlib.util.spec_from_file_location("make_notebook", EXAMPLES / "make_notebook.py")
+    assert specification is not None and specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def outputs(notebook: Any) -> dict[str, list[Any]]:
+    """What each cell with code shows, by the beginning of the code."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    return {cell.source.split("\n")[0][:24]: cell.outputs for cell in cells}
+
+
+def check(shown: dict[str, list[Any]]) -> None:
+    assert shown["%load_ext gigaclient"] == []
+    (answer,) = shown["%giga --into answer А те"]
+    assert re.search("[А-я]", answer.data["text/markdown"]) and answer.data["text/plain"]
+    (usage,) = shown["print(answer.model, answ"]
+    assert "total_tokens" in usage.text
+    (table,) = shown['water = {"Murmansk": (3.']
+    assert table.data["text/markdown"]
+    text, picture = shown["%giga --auto --alone Dra"]
+    assert text.data["text/markdown"].strip() == "Here is what came out."
+    assert base64.b64decode(picture.data["image/jpeg"]).startswith(b"\xff\xd8\xff")
+    (count,) = shown["from gigaclient import G"]
+    assert count.data["text/markdown"].endswith("18, 19, 20")
+    for code in ("giga.get_balance()", 'giga.embeddings(["High t', 'giga.tokens_count("High '):
+        (result,) = shown[code]
+        assert result.data["text/html"].startswith("<table>")
+    (error,) = shown["%giga -m GigaChat-2-Maxi"]
+    assert error.ename == "NotFoundError" and len(error.traceback) == 1 and "did you mean" in error.traceback[0]
+
+
+def test_the_notebook_runs_without_a_key_against_its_own_emulator(
+    maker: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    ran = maker.run(maker.new_notebook())
+    check(outputs(ran))
+
+
+def test_what_is_stored_is_the_notebook_as_it_ran(maker: ModuleType) -> None:
+    stored = nbformat.read(EXAMPLES / "notebook.ipynb", as_version=4)
+    nbformat.validate(stored)
+    assert [(cell.cell_type, cell.source) for cell in stored.cells] == list(maker.CELLS), "make the notebook again"
+    shown = outputs(stored)
+    check(shown)
+    (answer,) = shown['%%giga -t 0.2 -s "You ar']
+    assert answer.data["text/plain"] == maker.PENDULUM.rstrip()
+    assert "$$ T = 2\\pi" in answer.data["text/markdown"] and "```python" in answer.data["text/markdown"]
+
+
+def test_what_is_stored_tells_nothing_of_the_machine() -> None:
+    text = (EXAMPLES / "notebook.ipynb").read_text("utf-8")
+    assert re.search(r"127\.0\.0\.1|localhost|Bearer|\"(?:/[A-Za-z]+/|[A-Z]:\\)|timestamp|iopub", text) is None

@@ -1,0 +1,446 @@
+"""The parts of the notebook's room that need no notebook: Markdown, outputs, options, streams, tables."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gigaclient import ConfigError, GigaChat, StreamInterruptedError
+from gigaclient.contrib.jupyter.options import filled, parse_giga, parse_login
+from gigaclient.contrib.jupyter.outputs import GrowingText
+from gigaclient.contrib.jupyter.reading import read_in_notebook, read_in_terminal
+from gigaclient.testing import GigaChatEmulator
+from gigaclient.types import ChatCompletion, Choice, FunctionCall, Message
+from gigaclient.types.markdown import cut_point, for_notebook, with_note
+from gigaclient.types.tables import moment, number, size, table
+
+# -- Markdown ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        (r"an area of \( \pi r^2 \), see", r"an area of $\pi r^2$, see"),
+        ("\\[\nE = mc^2\n\\]", "$$\nE = mc^2\n$$"),
+        ("\\[\na\n\nb \\\\[2pt] c\n\\]", "$$\na\nb \\\\[2pt] c\n$$"),
+        (r"\(a<b\) and $a<b$", "$a< b$ and $a< b$"),
+        (r"\(a = \text{of $x$}\)", r"\\(a = \text{of $x$}\\)"),
+        ("from $5 to $10, and $x$", r"from \$5 to \$10, and $x$"),
+        (r"not closed \( x", r"not closed \( x"),
+        (r"`\(x\)`, ``a`\(y\)``, \(z\)", r"`\(x\)`, ``a`\(y\)``, $z$"),
+        ("```\n\\(x\\) $5 <b>\n```\n\\(y\\)", "```\n\\(x\\) $5 <b>\n```\n$y$"),
+        ("~~~~\n~~~\n\\(x\\)\n~~~~", "~~~~\n~~~\n\\(x\\)\n~~~~"),
+        ("```py\n\\(x\\)", "```py\n\\(x\\)"),
+        ("1. so:\n   ```\n   \\(x\\) vector<int>\n   ```", "1. so:\n   ```\n   \\(x\\) vector<int>\n   ```"),
+        ("just *text*, 1 < 2 & 3", "just *text*, 1 < 2 & 3"),
+        ("see <https://example.org/a?b=c>", "see <https://example.org/a?b=c>"),
+        ("one<br>two | H<sub>2</sub>O", "one<br>two | H<sub>2</sub>O"),
+        (
+            '<img src="0-1" fuse="true"/> there',
+            "*(a picture that the model made: `giga.get_images(answer)` fetches it)* there",
+        ),
+    ],
+)
+def test_a_notebook_shows_what_the_model_meant(written: str, shown: str) -> None:
+    assert for_notebook(written) == shown
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "<script>alert(1)</script>",
+        "text <img src=x onerror=alert(1)>",
+        "](<img src=x onerror=alert(1)>)",
+        "`a\n\n<img src=x onerror=alert(1)>`",
+        "| a ` b | <img src=x onerror=alert(1)> ` |",
+        "$ {<img src=x onerror=alert(1)>$",
+        "\\(<img src=x onerror=alert(1)>\\)",
+        "<br>\n<img src=x onerror=alert(1)>",
+        "   ```\ntext\n```\n<img src=x onerror=alert(1)>\n```",
+        "- a\n  ```\n<img src=x onerror=alert(1)>",
+        "    ```\n```\n```\n<img src=x onerror=alert(1)>\n```\n",
+        "<!-- --><svg/onload=alert(1)>",
+        "\\`<img src=x onerror=alert(1)>\\`",
+        "[x]<br>\n```| <script>",
+        "~~~\n    ~~~\n<b>\n~~~\n<script>1</script>",
+        "x `` y\nz``<img src=x onerror=alert(1)>``",
+        "***| ``<img src=x onerror=alert(1)>***``1. _",
+        "[a](<b`)x <img src=x onerror=alert(1)>` y",
+        "\u2028~~~\n<script>",
+    ],
+)
+def test_no_html_of_a_model_is_alive(written: str) -> None:
+    assert re.search(r"<(?:script|img|svg|!)", for_notebook(written), re.IGNORECASE) is None
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "[x](javascript:alert(1))",
+        "[x]( java&#115;cript:alert(1))",
+        "[x](<java\\script:alert(1)>)",
+        "[x](" + " " * 60 + "javascript:alert(1))",
+        "[x](" + "&#9;" * 200 + "javascript:alert(1))",
+        "[x](data:text/html,1)",
+        "[x]: javascript:alert(1)",
+        "![x](https://example.org/picture?text=secret)",
+        "\\[[x](javascript:alert(1)\\]",
+        "$![x](https://example.org/)$",
+    ],
+)
+def test_no_link_of_a_model_does_something_and_no_picture_is_fetched(written: str) -> None:
+    shown = for_notebook(written)
+    assert "[x](" not in shown.replace("\\![x](https:", "") and "[x]:" not in shown
+    assert "![" not in shown.replace("\\![", "")
+
+
+@pytest.mark.parametrize(
+    "written", ["[x](https://example.org/a_(b))", "[x](/page)", "[x]: http://example.org", "[1]: x"]
+)
+def test_other_links_stay(written: str) -> None:
+    assert for_notebook(written) == written
+
+
+@given(st.text(alphabet="ai \n$\\()[]<>!:|{}_-#1&;/=", max_size=200))
+def test_no_text_without_code_has_a_tag_in_the_end(text: str) -> None:
+    assert re.search(r"<[A-Za-z/!?]", for_notebook(text)) is None
+
+
+@given(st.text(alphabet="a \n`~$\\()[]<>", max_size=200))
+def test_code_or_not_nothing_that_begins_by_itself_is_alive(text: str) -> None:
+    # What stands in code may stand there; outside, each way to part the text into code and text has been escaped.
+    shown = for_notebook(text.replace("<", "<script>"), unfinished=True)
+    if "`" not in text and "~" not in text:
+        assert "<script" not in shown
+    assert shown.count("script>") == text.count("<")
+
+
+@pytest.mark.parametrize(
+    "written", ["\\[ $x <img ", "](<", "[a](", "`", "` `` ``` ", "\\( \\(", "$x", "<img ", "```\n~~~\n"]
+)
+def test_odd_texts_take_no_longer_than_others(written: str) -> None:
+    began = time.process_time()
+    for_notebook(written * 20_000 + " " * 20_000)
+    assert time.process_time() - began < 5
+
+
+def test_a_note_stands_outside_the_code_that_was_broken_off() -> None:
+    assert with_note("text", "*(x)*") == "text\n\n*(x)*"
+    assert with_note("- a\n  ~~~~py\n  code", "*(x)*") == "- a\n  ~~~~py\n  code\n  ~~~~\n\n*(x)*"
+    assert with_note("```\na\n```", "*(x)*") == "```\na\n```\n\n*(x)*"
+    assert with_note("", "*(x)*") == "*(x)*"
+
+
+def test_an_answer_without_text_shows_the_function_it_wants() -> None:
+    call = FunctionCall(name="tide", arguments={"port": "```"})
+    shown = ChatCompletion(choices=[Choice(message=Message(role="assistant", function_call=call))])._repr_markdown_()
+    assert shown.endswith('````\ntide {\n  "port": "```"\n}\n````')
+    assert ChatCompletion(choices=[])._repr_markdown_() == ""
+
+
+# -- outputs -----------------------------------------------------------------------------------------------------------
+
+
+class Screen:
+    """Outputs as a front end keeps them, a clock that stands still, and what it all cost."""
+
+    def __init__(self) -> None:
+        self.outputs: dict[str, dict[str, str]] = {}
+        self.now = 100.0
+        self.sent: list[int] = []
+
+    def __call__(self, name: str, data: dict[str, str], *, update: bool) -> None:
+        assert (name in self.outputs) == update
+        self.outputs[name] = data
+        self.sent.append(len(data["text/markdown"]))
+
+    def clock(self) -> float:
+        return self.now
+
+    def plain(self) -> list[str]:
+        return [data.get("text/plain", "") for data in self.outputs.values()]
+
+
+def grow(screen: Screen, text: str, step: int = 20, seconds: float = 0.02) -> None:
+    """Show a text as it grows by ``step`` characters every so many seconds, whenever it is due."""
+    shown = GrowingText(screen, clock=screen.clock)
+    for end in range(step, len(text) + step, step):
+        if shown.wait_seconds == 0:
+            shown.show(text[:end])
+        screen.now += seconds
+    shown.finish(text)
+
+
+def test_it_is_shown_ten_times_a_second() -> None:
+    screen = Screen()
+    grow(screen, "word " * 400, step=5, seconds=0.005)  # two seconds
+    assert 19 <= len(screen.sent) <= 23
+
+
+def test_what_is_sent_grows_with_the_text_and_not_with_its_square() -> None:
+    paragraph = "Some words of a paragraph that is as long as paragraphs are. " * 6 + "\n\n"
+    costs = []
+    for paragraphs in (50, 200):
+        screen = Screen()
+        text = paragraph * paragraphs
+        grow(screen, text)
+        assert "".join(plain + "\n\n" for plain in screen.plain()).split() == text.split()
+        costs.append(sum(screen.sent) / len(text))
+    assert costs[1] < 2.5 * costs[0], "four times the text, and each character sent far more often"
+    assert len(screen.outputs) < 40, "front ends fold more outputs away"
+
+
+def test_one_block_without_an_end_is_sent_less_often_the_longer_it_gets() -> None:
+    screen = Screen()
+    grow(screen, "```\n" + "line of code\n" * 20_000, step=100, seconds=0.02)
+    assert sum(screen.sent) / (screen.now - 100) < 100_000
+    assert len(screen.outputs) == 1
+
+
+@given(
+    st.lists(
+        st.sampled_from(["word ", "\n\n", "\n", "```\n", "~~~\n", "- a ", "# h", "  ", "\\[", "\\]", "| c |", "$$"])
+    )
+)
+def test_cutting_loses_nothing_and_cuts_no_code(pieces: list[str]) -> None:
+    text = "".join(pieces)
+    at = cut_point(text, 0, 4)
+    assert 0 <= at <= len(text)
+    if text[:at].strip():
+        assert re.search(r"\n[ \t]*\n\Z", text[:at])
+        assert not text[at].isspace()
+        assert with_note(text[:at].rstrip(), "x") == text[:at].rstrip() + "\n\nx"
+
+
+def test_a_cut_is_where_a_new_block_begins() -> None:
+    assert cut_point("one\n\ntwo\n", 0, 1) == 5
+    assert cut_point("one\n\ntwo", 0, 1) == 0  # what stands there may go on to be something else
+    assert cut_point("one\n\n  more of it\n", 0, 1) == 0
+    assert cut_point("```\n\ntwo\n\nthree\n", 0, 1) == 0
+    assert cut_point("\\[\n\ntwo\n", 0, 1) == 0
+    assert cut_point("one\n\ntwo\n\nthree\n", 5, 1) == 10
+    assert cut_point("one\n\ntwo\n", 0, 100) == 0
+
+
+# -- reading -----------------------------------------------------------------------------------------------------------
+
+
+class Pieces:
+    """A stream of pieces; an exception among them is raised."""
+
+    def __init__(self, *pieces: str | BaseException, finish_reason: str | None = "stop") -> None:
+        self._pieces = pieces
+        self._finish_reason = finish_reason
+        self.text = ""
+        self.closed = False
+
+    @property
+    def completion(self) -> Any:
+        return SimpleNamespace(text=self.text, finish_reason=self._finish_reason, function_call=None)
+
+    def __iter__(self) -> Iterator[Any]:
+        for piece in self._pieces:
+            if isinstance(piece, BaseException):
+                raise piece
+            self.text += piece
+            yield SimpleNamespace(text=piece)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def read(stream: Any) -> Screen:
+    screen = Screen()
+    read_in_notebook(stream, GrowingText(screen))
+    return screen
+
+
+def test_no_thread_is_left_when_a_stream_has_been_read() -> None:
+    before = threading.active_count()
+    assert read(Pieces("one ", "two")).plain() == ["one two"]
+    with pytest.raises(StreamInterruptedError):
+        read(Pieces("one", StreamInterruptedError("it broke")))
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize(
+    ("reason", "note"),
+    [
+        ("length", "cut at the token limit"),
+        ("blacklist", "held back by the service's filter"),
+        ("stop", ""),
+        (None, ""),
+    ],
+)
+def test_how_an_answer_ended_is_told(reason: str | None, note: str) -> None:
+    expected = f"text\n\n({note})" if note else "text"
+    assert read(Pieces("text", finish_reason=reason)).plain() == [expected]
+    out = io.StringIO()
+    read_in_terminal(Pieces("text", finish_reason=reason), out)
+    assert out.getvalue().strip() == expected.replace("\n\n", "\n")
+
+
+def test_an_empty_answer_says_that_it_is_empty() -> None:
+    assert read(Pieces()).plain() == ["(the answer is empty)"]
+
+
+def test_a_terminal_gets_plain_text_and_no_tag_is_touched() -> None:
+    out = io.StringIO()
+    assert read_in_terminal(Pieces("\\(x\\) <b>", " $5"), out) == "ended"
+    assert out.getvalue() == "\\(x\\) <b> $5\n"
+    stream = Pieces("one", KeyboardInterrupt())
+    out = io.StringIO()
+    assert read_in_terminal(stream, out) == "interrupted"
+    assert out.getvalue() == "one\n(interrupted)\n" and stream.closed
+    out = io.StringIO()
+    with pytest.raises(StreamInterruptedError):
+        read_in_terminal(Pieces("one", StreamInterruptedError("it broke")), out)
+    assert out.getvalue() == "one\n(incomplete)\n"
+
+
+def test_a_fault_of_the_front_end_closes_the_call() -> None:
+    stream = Pieces("one ", "two")
+
+    def broken(name: str, data: dict[str, str], *, update: bool) -> None:
+        raise OSError("the front end is gone")
+
+    with pytest.raises(OSError, match="is gone"):
+        read_in_notebook(stream, GrowingText(broken))
+    assert stream.closed
+
+
+def test_outside_ipython_show_prints(gigachat_emulator: GigaChatEmulator, capsys: pytest.CaptureFixture[str]) -> None:
+    from gigaclient.contrib import jupyter
+
+    with GigaChat(**gigachat_emulator.client_options) as giga:
+        answer = jupyter.show(giga.stream("Count from 1 to 3"))
+    assert answer.text == "1, 2, 3" and capsys.readouterr().out == "1, 2, 3\n"
+
+
+# -- options -----------------------------------------------------------------------------------------------------------
+
+
+def fields(line: str) -> dict[str, Any]:
+    options, text = parse_giga(line)
+    given = {name: getattr(options, name) for name in options.__struct_fields__}
+    return {name: value for name, value in given.items() if value not in (None, False)} | {"text": text}
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("What's \"this\" -m?", {"text": "What's \"this\" -m?"}),
+        ("-m GigaChat-2 what", {"model": "GigaChat-2", "text": "what"}),
+        ("--model=GigaChat-2  -t=0.5 what ", {"model": "GigaChat-2", "temperature": "0.5", "text": "what"}),
+        (r"""-s "Say \"no\", don't" x""", {"system": 'Say "no", don\'t', "text": "x"}),
+        ("-s 'один два'три x", {"system": "один дватри", "text": "x"}),
+        ("--into a --reset -f x", {"into": "a", "reset": True, "fill": True, "text": "x"}),
+        ("--alone --auto x", {"alone": True, "auto": True, "text": "x"}),
+        ("-- --reset", {"text": "--reset"}),
+        ("-5 degrees", {"text": "-5 degrees"}),
+        ("- milk", {"text": "- milk"}),
+        ("— да", {"text": "— да"}),
+        ('-m ""', {"model": "", "text": ""}),
+        ("", {"text": ""}),
+        ("-h", {"help": True, "text": ""}),
+    ],
+)  # fmt: skip
+def test_options_come_first_and_the_text_is_left_as_it_is(line: str, expected: dict[str, Any]) -> None:
+    assert fields(line) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("--modle x", "is it --model"),
+        ("-x", "no option -x"),
+        ("-m", "-m needs a value"),
+        ("-s 'never closed", "no other to close it"),
+        ("--into if x", "'if' is not"),
+        ("--into=a.b x", "'a.b' is not"),
+        ("--resetall", "no option --resetall"),
+        ("--reset=1 x", "stands alone"),
+    ],
+)
+def test_wrong_options_are_told(line: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        parse_giga(line)
+
+
+@pytest.mark.parametrize("line", ["-t x", "-t nan", "-t inf", "--max-tokens 0", "--max-tokens 1.5"])
+def test_numbers_have_to_be_numbers(line: str) -> None:
+    options, _ = parse_giga(line)
+    with pytest.raises(ConfigError, match="takes a"):
+        options.body()
+
+
+@given(st.text())
+def test_any_line_is_either_taken_or_refused(line: str) -> None:
+    for parse in (parse_giga, parse_login):
+        with contextlib.suppress(ConfigError):
+            parse(line)
+
+
+def test_a_key_on_the_line_is_refused_and_not_repeated() -> None:
+    with pytest.raises(ConfigError, match="delete it here") as caught:
+        parse_login("c2VjcmV0OnNlY3JldA==")
+    assert "c2Vj" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{name}", "Vera"),
+        ("{{name}}", "{name}"),
+        ("{data['a b'][1]} {data[\"n\"]} {thing.field}", "2 1 3"),
+        ("{price:.2f} {price!r:>8} {name!r}", "1.50      1.5 'Vera'"),
+        ('{"name": 1} {} { name } {0} {a-b} {a, b} {a: 1}', '{"name": 1} {} { name } {0} {a-b} {a, b} {a: 1}'),
+        ("f(x) = {{x}} and {name", "f(x) = {x} and {name"),
+    ],
+)
+def test_variables_are_filled_in_and_other_braces_stay(text: str, expected: str) -> None:
+    variables = {"name": "Vera", "data": {"a b": [1, 2], "n": 1}, "thing": SimpleNamespace(field=3), "price": 1.5}
+    assert filled(text, variables) == expected
+
+
+@pytest.mark.parametrize("text", ["{nobody}", "{name.nothing}", "{name[99]}", "{name:d}", "{name['x']}"])
+def test_what_cannot_be_filled_in_is_told(text: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(text[:5])):
+        filled(text, {"name": "Vera"})
+
+
+# -- tables ------------------------------------------------------------------------------------------------------------
+
+
+def test_tables_escape_whatever_is_in_them() -> None:
+    made = table(("<a>", "b"), [("<script>", 1234567.5), (None, None)], "<i>")
+    assert "<script>" not in made and "&lt;script&gt;" in made and "<i>" not in made and "<a>" not in made
+    assert "1\u202f234\u202f567.5" in made
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (lambda: number(1000), "1\u202f000"),
+        (lambda: number(0.25), "0.25"),
+        (lambda: number(float("inf")), "inf"),
+        (lambda: size(999), "999 B"),
+        (lambda: size(1500), "1.5 KB"),
+        (lambda: size(250_000_000), "250 MB"),
+        (lambda: moment(0), "1970-01-01 00:00 UTC"),
+        (lambda: moment(1e30), ""),
+        (lambda: number(None) + size(None) + moment(None), ""),
+    ],
+)
+def test_numbers_are_written_for_people(call: Callable[[], str], expected: str) -> None:
+    assert call() == expected
