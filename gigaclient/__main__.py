@@ -2,49 +2,72 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from importlib import import_module
 
-_USAGE = """\
-usage: gigaclient COMMAND [options]
+from gigaclient.cli.catalogue import COMMANDS, unknown, usage
 
-commands:
-  demo       both providers answer and stream, against an emulator; against GigaChat when GIGACHAT_CREDENTIALS is set
-  emulator   run the emulator of both services and print how to point a client at it
+# Which package is missing when a command cannot be loaded, by the extra that brings it.
+_EXTRAS = {"click": "cli", "rich": "cli", "prompt_toolkit": "cli"}
 
-  gigaclient COMMAND --help says more.
-"""
+_COMPLETING = "_GIGACLIENT_COMPLETE"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0 for success, 2 for a wrong command line."""
+    """Run one command; returns the exit code, which docs/en/cli.md explains: 0 for success, 2 for a wrong command line.
+
+    ``doctor``, ``emulator`` and ``demo`` need no extra but their own; the others need ``gigaclient[cli]``.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(_USAGE, end="")
-        return 0 if arguments else 2
-    if arguments[0] in ("-V", "--version"):
+    if os.environ.get(_COMPLETING):
+        return _run_click(arguments)
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:2], "--help"]
+    if not arguments:
+        sys.stderr.write(usage())
+        return 2
+    name = arguments[0]
+    if name in ("-h", "--help"):
+        sys.stdout.write(usage())
+        return 0
+    if name in ("-V", "--version"):
         from gigaclient.version import __version__
 
-        print(__version__)
+        sys.stdout.write(f"{__version__}\n")
         return 0
-    command = _command(arguments[0])
-    if command is None:
-        print(f"gigaclient: no such command: {arguments[0]}\n\n{_USAGE}", end="", file=sys.stderr)
+    entry = COMMANDS.get(name)
+    if entry is None:
+        sys.stderr.write(f"error: {unknown(name)}\nhint: gigaclient --help lists the commands\n")
         return 2
-    return command(arguments[1:])
+    if not entry.standalone:
+        return _run_click(arguments)
+    try:
+        run = import_module(entry.module).main
+    except ImportError as error:
+        return _missing(error)
+    code: int = run(arguments[1:])
+    return code
 
 
-def _command(name: str) -> Callable[[Sequence[str]], int] | None:
-    # Each command imports what it needs when it is asked for: the emulator's packages are an extra.
-    if name == "demo":
-        from gigaclient.demo import main as demo
+def _run_click(arguments: list[str]) -> int:
+    try:
+        from gigaclient.cli.app import run
+    except ImportError as error:
+        return _missing(error)
+    return run(arguments)
 
-        return demo
-    if name == "emulator":
-        from gigaclient.testing.command import main as emulator
 
-        return emulator
-    return None
+def _missing(error: ImportError) -> int:
+    extra = _EXTRAS.get((error.name or "").partition(".")[0])
+    if extra is not None:
+        sys.stderr.write(f'gigaclient: {error.name} is not installed: pip install "gigaclient[{extra}]"\n')
+        return 3
+    if "pip install" in str(error):  # the emulator's own sentence
+        sys.stderr.write(f"gigaclient: {error}\n")
+        return 3
+    raise error
 
 
 if __name__ == "__main__":

@@ -1,0 +1,179 @@
+"""``gigaclient batch``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from gigaclient.cli import exits
+from gigaclient.cli.answers import as_document
+from gigaclient.cli.client import Terminal, input_text, with_client
+
+if TYPE_CHECKING:
+    from gigaclient.types import Batch, BatchResult
+
+__all__ = ["command"]
+
+
+@click.group("batch", short_help="many requests in one file, answered later")
+def command() -> None:
+    """Many requests in one file, answered some time later. For accounts that pay as they go."""
+
+
+@command.command("create")
+@click.argument("file")
+@click.option("--lines", is_flag=True, help="Each line of the file is a question, and not a row of JSON.")
+@click.option("--method", type=click.Choice(["chat_completions", "embedder"]), default="chat_completions")
+@click.option("-m", "--model", help="With --lines: the model.")
+@click.option("-s", "--system", metavar="TEXT", help="With --lines: instructions that come before each question.")
+@click.option("-t", "--temperature", type=click.FloatRange(min=0), help="With --lines: higher is more various.")
+@click.option("--max-tokens", type=click.IntRange(min=1), help="With --lines: where each answer is cut.")
+@with_client
+def create(
+    terminal: Terminal,
+    file: str,
+    lines: bool,
+    method: str,
+    model: str | None,
+    system: str | None,
+    temperature: float | None,
+    max_tokens: int | None,
+) -> None:
+    """Send FILE, or standard input for "-": one JSON object a line, as the API has them.
+
+    {"id": "1", "request": {"model": "GigaChat-2", "messages": [{"role": "user", "content": "Hello!"}]}}
+
+    Prints the id of the batch.
+    """
+    given = {"model": model, "temperature": temperature, "max_tokens": max_tokens}
+    options = {name: value for name, value in given.items() if value is not None}
+    if (options or system) and not lines:
+        raise click.UsageError("without --lines the file is sent as it is: the model and the like stand in its rows")
+    if method == "embedder" and (system or temperature is not None or max_tokens is not None):
+        raise click.UsageError("--system, --temperature and --max-tokens are for chats")
+    requests: Any = file
+    if lines or file == "-":
+        text = input_text(("-",))[0] if file == "-" else _content(file)
+        requests = _questions(text, system, method) if lines else text.encode("utf-8")
+    with terminal.gigachat() as giga:
+        batch = giga.create_batch(requests, method=method, **options)
+    _show(terminal, batch, only_id=True)
+
+
+def _content(path: str) -> str:
+    from gigaclient.cli.screen import read_input
+
+    try:
+        with open(path, "rb") as file:
+            return read_input(file)
+    except OSError as error:
+        reason = error.strerror or "it cannot be read"
+    except ValueError:
+        reason = "it is not text in UTF-8"
+    raise click.UsageError(f"{path}: {reason}")
+
+
+def _questions(text: str, system: str | None, method: str) -> list[Any]:
+    questions = [line for line in text.splitlines() if line.strip()]
+    if not questions:
+        raise click.UsageError("the file has no questions")
+    if method == "embedder" or not system:
+        return list(questions)
+    return [[{"role": "system", "content": system}, {"role": "user", "content": question}] for question in questions]
+
+
+@command.command("list")
+@with_client
+def list_batches(terminal: Terminal) -> None:
+    """All batches. In a pipe: a line for each, with tabs between id, status, rows answered and rows."""
+    with terminal.gigachat() as giga:
+        batches = giga.get_batches().batches
+    if terminal.json:
+        terminal.document({"batches": [_as_document(batch) for batch in batches]})
+        return
+    rows = []
+    for batch in batches:
+        counts = batch.request_counts
+        rows.append((batch.id, batch.status, counts.completed if counts else None, counts.total if counts else None))
+    terminal.table(("id", "status", "answered", "rows"), rows)
+
+
+@command.command("get")
+@click.argument("id")
+@with_client
+def get(terminal: Terminal, id: str) -> None:
+    """How a batch stands."""
+    with terminal.gigachat() as giga:
+        _show(terminal, giga.get_batch(id))
+
+
+@command.command("wait")
+@click.argument("id")
+@click.option(
+    "--poll", type=click.FloatRange(min=0, min_open=True), default=2.0, metavar="S", help="Before a 2nd look."
+)
+@click.option("--within", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Give up after so long.")
+@with_client
+def wait(terminal: Terminal, id: str, poll: float, within: float | None) -> None:
+    """Wait until a batch is completed. --within ends the wait with exit code 6; the batch goes on."""
+    with terminal.gigachat() as giga:
+        _show(terminal, giga.wait_for_batch(id, poll_interval=poll, timeout=within))
+
+
+@command.command("results")
+@click.argument("id")
+@click.option("--wait", "waiting", is_flag=True, help="Wait until it is completed.")
+@with_client
+def results(terminal: Terminal, id: str, waiting: bool) -> int:
+    """The answers of a completed batch. Exit code 1 when rows failed; the others are there."""
+    with terminal.gigachat() as giga:
+        batch: Any = giga.wait_for_batch(id) if waiting else id
+        rows = giga.batch_results(batch)
+    for row in rows:
+        if terminal.json:
+            terminal.json_line(_result_document(row))
+        elif row.error is not None:
+            terminal.line(f"# {row.id}: failed: {row.error}")
+        elif row.embeddings is not None:
+            vectors = "\n".join(msgspec.json.encode(vector).decode() for vector in row.embeddings.vectors)
+            terminal.line(f"# {row.id}\n{vectors}\n")
+        else:
+            terminal.line(f"# {row.id}\n{row.text}\n")
+    failed = sum(row.error is not None for row in rows)
+    if failed:
+        terminal.warning(f"{failed} of {len(rows)} rows failed")
+        return exits.FAILED
+    return exits.OK
+
+
+def _show(terminal: Terminal, batch: Batch, *, only_id: bool = False) -> None:
+    if terminal.json:
+        terminal.document(_as_document(batch))
+        return
+    counts = batch.request_counts
+    of_rows = f", {counts.completed or 0} of {counts.total} rows answered" if counts is not None else ""
+    if only_id and not terminal.on_terminal:
+        terminal.line(batch.id)
+    else:
+        terminal.line(f"{batch.id}: {batch.status or 'unknown'}{of_rows}")
+
+
+def _as_document(batch: Batch) -> dict[str, Any]:
+    names = ("id", "method", "status", "created_at", "updated_at", "output_file_id")
+    document = {name: getattr(batch, name) for name in names if name == "id" or getattr(batch, name) is not None}
+    if batch.request_counts is not None:
+        document["request_counts"] = msgspec.to_builtins(batch.request_counts)
+    return document
+
+
+def _result_document(row: BatchResult) -> dict[str, Any]:
+    document: dict[str, Any] = {"id": row.id}
+    if row.error is not None:
+        document.update(exits.as_json(row.error))
+    elif row.embeddings is not None:
+        document["embeddings"] = row.embeddings.vectors
+    elif row.completion is not None:
+        document.update(as_document(row.completion))
+    return document

@@ -1,0 +1,37 @@
+"""``gigaclient tokens``."""
+
+from __future__ import annotations
+
+import click
+
+from gigaclient.cli.client import Terminal, input_text, with_client
+
+__all__ = ["command"]
+
+
+@click.command("tokens", short_help="how many tokens a text is")
+@click.argument("text", nargs=-1)
+@click.option("-m", "--model", help="The model that counts.")
+@with_client
+def command(terminal: Terminal, text: tuple[str, ...], model: str | None) -> None:
+    """How many tokens each TEXT is, or what is piped in. Costs none.
+
+    "-" stands for standard input. In a pipe the numbers alone, a line for each text.
+    """
+    texts = input_text(text)
+    with terminal.gigachat() as giga:
+        model = model or giga.model
+        counts = giga.tokens_count(texts, model=model)
+    if terminal.json:
+        terminal.document(
+            {
+                "model": model,
+                "tokens": sum(count.tokens for count in counts),
+                "counts": [{"tokens": count.tokens, "characters": count.characters} for count in counts],
+            }
+        )
+        return
+    for count in counts:
+        terminal.line(
+            f"{count.tokens} tokens, {count.characters} characters" if terminal.on_terminal else str(count.tokens)
+        )

@@ -1,0 +1,436 @@
+"""What each command says: text for people, lines for pipes, JSON of the documented shapes for programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from support.terminal import Ended, run
+
+from gigaclient.cli.catalogue import COMMANDS
+from gigaclient.testing import FakeGptEmulator, Fault, GigaChatEmulator
+
+
+def asked(emulator: GigaChatEmulator) -> dict[str, object]:
+    """The body of the last request for a chat."""
+    body: dict[str, object] = json.loads(
+        [r for r in emulator.requests if r.path.endswith("/chat/completions")][-1].body
+    )
+    return body
+
+
+def question(emulator: GigaChatEmulator) -> str:
+    messages = asked(emulator)["messages"]
+    assert isinstance(messages, list)
+    return str(messages[-1]["content"])
+
+
+# -- help --------------------------------------------------------------------------------------------------------------
+
+
+def test_help_lists_every_command_with_a_line_each() -> None:
+    ended = run("--help")
+    assert ended.code == 0
+    for name, entry in COMMANDS.items():
+        assert f"  {name} " in ended.out
+        assert entry.help in ended.out
+
+
+def test_without_a_command_the_help_goes_to_standard_error() -> None:
+    ended = run()
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == run("--help").out
+
+
+def test_every_command_of_the_extra_explains_itself() -> None:
+    for name, entry in COMMANDS.items():
+        if not entry.standalone:
+            ended = run(name, "--help")
+            assert ended.code == 0, name
+            assert ended.out.startswith(f"Usage: gigaclient {name}"), name
+            assert run("help", name).out == ended.out
+
+
+def test_a_command_that_is_none_gets_the_nearest_one() -> None:
+    ended = run("modles")
+    assert (ended.code, ended.out) == (2, "")
+    assert "did you mean models?" in ended.err
+
+
+def test_an_option_before_the_command_is_told_where_it_belongs() -> None:
+    assert "options follow the command" in run("--json", "models").err
+
+
+def test_the_version_is_printed() -> None:
+    from gigaclient import __version__
+
+    assert run("--version").out == __version__ + "\n"
+
+
+# -- chat --------------------------------------------------------------------------------------------------------------
+
+
+def test_words_are_the_question_and_the_answer_is_plain_text(emulator: GigaChatEmulator) -> None:
+    emulator.answer("**Moscow**, `of course`\n\n- yes")
+    ended = run("chat", "What", "is", "the capital?")
+    assert (ended.code, ended.out, ended.err) == (0, "**Moscow**, `of course`\n\n- yes\n", "")
+    assert question(emulator) == "What is the capital?"
+    assert asked(emulator)["stream"] is True
+
+
+def test_what_is_piped_in_is_the_question(emulator: GigaChatEmulator) -> None:
+    assert run("chat", given="Count from 1 to 3\n").out == "1, 2, 3\n"
+    assert question(emulator) == "Count from 1 to 3"
+
+
+def test_a_dash_reads_standard_input(emulator: GigaChatEmulator) -> None:
+    assert run("chat", "-", given="Count from 1 to 3\n").out == "1, 2, 3\n"
+
+
+@pytest.mark.parametrize("words", [("Explain this:",), ("Explain", "this:", "-")])
+def test_words_and_a_pipe_are_combined(words: tuple[str, ...], emulator: GigaChatEmulator) -> None:
+    run("chat", *words, given="Traceback\n  of many lines\n")
+    assert question(emulator) == "Explain this:\n\nTraceback\n  of many lines"
+
+
+def test_a_dash_after_two_dashes_begins_a_question_that_looks_like_an_option(emulator: GigaChatEmulator) -> None:
+    run("chat", "--", "--what is that?")
+    assert question(emulator) == "--what is that?"
+
+
+def test_options_become_fields_of_the_request(emulator: GigaChatEmulator) -> None:
+    ended = run(
+        *("chat", "Hello", "-m", "GigaChat-2-Max", "-s", "Be brief.", "-t", "0.3", "--top-p", "0.5"),
+        *("--max-tokens", "50"),
+    )  # fmt: skip
+    assert ended.code == 0
+    body = asked(emulator)
+    assert body["messages"] == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hello"},
+    ]
+    assert (body["model"], body["temperature"], body["top_p"], body["max_tokens"]) == ("GigaChat-2-Max", 0.3, 0.5, 50)
+
+
+def test_a_file_is_attached_by_its_id(emulator: GigaChatEmulator, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("Important")
+    uploaded = run("files", "upload", str(tmp_path / "notes.txt")).out.strip()
+    assert run("chat", "Sum up", "--attach", uploaded).code == 0
+    messages = asked(emulator)["messages"]
+    assert isinstance(messages, list)
+    assert messages[-1]["attachments"] == [uploaded]
+
+
+def test_json_is_one_document(emulator: GigaChatEmulator) -> None:
+    ended = run("chat", "Count from 1 to 3", "--json")
+    assert ended.out.count("\n") == 1
+    document = ended.json
+    assert list(document) == ["text", "model", "finish_reason", "usage", "request_id"]
+    assert (document["text"], document["finish_reason"]) == ("1, 2, 3", "stop")
+    assert document["usage"]["total_tokens"] > 0
+    assert asked(emulator).get("stream") is not True
+
+
+def test_json_keeps_letters_as_they_are(emulator: GigaChatEmulator) -> None:
+    emulator.answer("Привет \u2028 <b>")
+    assert '"text":"Привет \u2028 <b>"' in run("chat", "Hello", "--json").out
+
+
+def test_json_names_the_files_that_a_model_made(emulator: GigaChatEmulator) -> None:
+    picture = "0b1c6a1e-8f0e-4c57-8d3c-1f4f4c1d2a3b"
+    emulator.answer(f'Here: <img src="{picture}" fuse="true"/>')
+    assert run("chat", "Draw", "--json").json["files"] == [{"id": picture, "kind": "image"}]
+
+
+def test_json_stream_is_a_line_for_each_piece_and_the_answer_last(emulator: GigaChatEmulator) -> None:
+    *pieces, answer = run("chat", "Count from 1 to 5", "--json", "--stream").json_lines
+    assert len(pieces) > 1
+    assert {piece["event"] for piece in pieces} == {"text"}
+    assert "".join(piece["text"] for piece in pieces) == "1, 2, 3, 4, 5"
+    assert (answer["event"], answer["text"], answer["finish_reason"]) == ("answer", "1, 2, 3, 4, 5", "stop")
+
+
+def test_usage_goes_to_standard_error(emulator: GigaChatEmulator) -> None:
+    ended = run("chat", "Count from 1 to 3", "--usage")
+    assert ended.out == "1, 2, 3\n"
+    assert ended.err.split(" tokens")[0].count("+") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given", "wrong"),
+    [
+        (("chat", ""), None, "empty"),
+        (("chat",), " \n", "empty"),
+        (("chat", "-", "-"), "x", "read once"),
+        (("chat", "Hello", "--stream"), None, "--stream is for --json"),
+        (("chat", "Hello", "--temperature", "hot"), None, "--temperature"),
+        (("chat", "Hello", "--timeout", "0"), None, "--timeout"),
+        (("chat", "Hello", "--provider", "fakegpt", "--attach", "x"), None, "FakeGpt takes no files"),
+        (("chat",), b"\xff\xfe\xff", "not text"),
+        (("embed", ""), None, "empty text"),
+        (("embed",), None, "there is no text"),
+        (("files", "upload", "-"), b"x", "--name is needed"),
+        (("files", "nothing"), None, "nothing"),
+        (("batch", "create", "-", "--model", "x"), b"x", "without --lines"),
+        (("completion", "tcsh"), None, "tcsh"),
+    ],
+)
+def test_a_wrong_command_line_is_code_2_and_sends_nothing(
+    arguments: tuple[str, ...], given: str | bytes | None, wrong: str, emulator: GigaChatEmulator
+) -> None:
+    before = len(emulator.requests)
+    ended = run(*arguments, given=given)
+    assert (ended.code, ended.out) == (2, "")
+    assert wrong in ended.err
+    assert len(emulator.requests) == before
+
+
+def test_input_in_utf16_is_read_as_powershell_writes_it(emulator: GigaChatEmulator) -> None:
+    run("chat", given="Привет\r\nмир".encode("utf-16"))
+    assert question(emulator) == "Привет\nмир"
+
+
+def test_fakegpt_answers_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    with FakeGptEmulator() as fake:
+        monkeypatch.setenv("FAKEGPT_CA_BUNDLE_FILE", fake.authority.ca_file)
+        ended = run("chat", "--provider", "fakegpt", "--base-url", fake.base_url, "Count from 1 to 3")
+    assert (ended.code, ended.out) == (0, "1, 2, 3\n")
+
+
+def test_what_had_come_before_a_break_is_printed_and_told(emulator: GigaChatEmulator) -> None:
+    emulator.inject(Fault(cut_after_events=3), path="/chat/completions", times=2)
+    ended = run("chat", "Count from 1 to 9")
+    assert (ended.code, ended.out) == (5, "1, 2, 3,\n")
+    assert ended.err.startswith("error: the stream broke")
+    as_json = run("chat", "Count from 1 to 9", "--json", "--stream")
+    assert as_json.error["text"] == "1, 2, 3,"
+    assert as_json.error["type"] == "StreamInterruptedError"
+
+
+# -- what the key may use ----------------------------------------------------------------------------------------------
+
+
+def test_models_in_a_pipe_are_lines_of_two_columns(emulator: GigaChatEmulator) -> None:
+    lines = run("models").out.splitlines()
+    assert "GigaChat-2\tchat" in lines
+    assert "Embeddings\tembedder" in lines
+
+
+def test_models_can_be_narrowed_to_a_type(emulator: GigaChatEmulator) -> None:
+    found = run("models", "--type", "embedder", "--json").json["models"]
+    assert {model["type"] for model in found} == {"embedder"}
+    assert list(found[0]) == ["id", "type", "owned_by"]
+
+
+def test_the_balance_is_told_for_each_package(emulator: GigaChatEmulator) -> None:
+    assert "GigaChat-2\t1000000\n" in run("balance").out
+    packages = run("balance", "--json").json["balance"]
+    assert {"usage": "GigaChat-2", "value": 1000000.0} in packages
+
+
+def test_a_plan_without_packages_is_code_4(emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIGACHAT_CREDENTIALS", emulator.add_credentials("GIGACHAT_API_CORP"))
+    monkeypatch.setenv("GIGACHAT_SCOPE", "GIGACHAT_API_CORP")
+    ended = run("balance")
+    assert ended.code == 4
+    assert "has none, which is normal" in ended.err
+
+
+# -- texts -------------------------------------------------------------------------------------------------------------
+
+
+def test_tokens_in_a_pipe_are_numbers_alone(emulator: GigaChatEmulator) -> None:
+    assert run("tokens", "Hello, world", "a").out == "4\n1\n"
+    assert run("tokens", given="Hello, world").out == "4\n"
+
+
+def test_tokens_as_json_have_a_sum(emulator: GigaChatEmulator) -> None:
+    assert run("tokens", "Hello, world", "мир", "--json").json == {
+        "model": "GigaChat-2",
+        "tokens": 5,
+        "counts": [{"tokens": 4, "characters": 12}, {"tokens": 1, "characters": 3}],
+    }
+
+
+def test_vectors_in_a_pipe_are_a_json_array_on_each_line(emulator: GigaChatEmulator) -> None:
+    lines = run("embed", "one", "two").out.splitlines()
+    assert [len(json.loads(line)) for line in lines] == [1024, 1024]
+
+
+def test_vectors_as_json_stand_beside_their_places(emulator: GigaChatEmulator) -> None:
+    document = run("embed", "--lines", "--json", given="one\n\ntwo\n").json
+    assert [item["index"] for item in document["embeddings"]] == [0, 1]
+    assert document["model"] == "Embeddings"
+    assert document["usage"]["prompt_tokens"] > 0
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+def uploaded(path: Path, *options: str) -> str:
+    ended = run("files", "upload", str(path), *options)
+    assert ended.code == 0, ended.err
+    return ended.out.strip()
+
+
+def test_a_file_goes_up_is_listed_comes_back_and_is_deleted(
+    emulator: GigaChatEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").write_bytes("Заметки\n".encode())
+    identifier = uploaded(tmp_path / "notes.txt")
+
+    listed = [line.split("\t") for line in run("files", "list").out.splitlines()]
+    assert [identifier, "15", "general"] in [row[:3] for row in listed]
+    assert run("files", "get", identifier, "--json").json["filename"] == "notes.txt"
+
+    (tmp_path / "notes.txt").unlink()
+    assert run("files", "download", identifier).out == "notes.txt\n"
+    assert (tmp_path / "notes.txt").read_bytes() == "Заметки\n".encode()
+
+    refused = run("files", "download", identifier)
+    assert (refused.code, "already" in refused.err) == (2, True)
+    assert run("files", "download", identifier, "--force", "--json").json["bytes"] == 15
+    assert run("files", "download", identifier, "-o", "-").out == "Заметки\n"
+
+    assert run("files", "delete", identifier, "--json").json == {"files": [{"id": identifier, "deleted": True}]}
+    assert run("files", "get", identifier).code == 4
+
+
+def test_standard_input_goes_up_under_a_name(emulator: GigaChatEmulator) -> None:
+    ended = run("files", "upload", "-", "--name", "from a pipe.txt", given="text")
+    assert run("files", "get", ended.out.strip(), "--json").json["filename"] == "from a pipe.txt"
+
+
+def test_a_download_stays_in_its_folder_whatever_the_file_is_called(
+    emulator: GigaChatEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "inner"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    identifier = run("files", "upload", "-", "--name", "../.profile\x1b.txt", given="text").out.strip()
+    written = run("files", "download", identifier).out.strip()
+    assert "/" not in written
+    assert not written.startswith(".")
+    assert [path.name for path in folder.iterdir()] == [written]
+    assert [path.name for path in tmp_path.glob("*.txt")] == []
+
+
+def test_a_file_that_is_not_there_is_told_before_anything_is_sent(emulator: GigaChatEmulator) -> None:
+    before = len(emulator.requests)
+    ended = run("files", "upload", "missing.txt")
+    assert ended.code == 3
+    assert "missing.txt" in ended.err
+    assert len(emulator.requests) == before
+
+
+# -- batches -----------------------------------------------------------------------------------------------------------
+
+
+def created(emulator: GigaChatEmulator, *arguments: str, given: str) -> str:
+    ended = run("batch", "create", "-", *arguments, given=given)
+    assert ended.code == 0, ended.err
+    return ended.out.strip()
+
+
+def test_a_batch_of_questions_is_answered_line_by_line(emulator: GigaChatEmulator) -> None:
+    identifier = created(
+        emulator, "--lines", "-s", "Be brief.", "-m", "GigaChat-2", given="Count from 1 to 3\n\nCount from 1 to 2\n"
+    )
+    assert identifier in run("batch", "list").out
+    waited = run("batch", "wait", identifier, "--poll", "0.01", "--json")
+    assert waited.json["status"] == "completed"
+    assert run("batch", "get", identifier).out == f"{identifier}: completed, 2 of 2 rows answered\n"
+    # In the order of the service's file, which is not that of the questions.
+    assert sorted(run("batch", "results", identifier).out.split("\n\n")) == ["", "# row-1\n1, 2, 3", "# row-2\n1, 2"]
+    rows = run("batch", "results", identifier, "--json").json_lines
+    assert sorted((row["id"], row["text"], row["finish_reason"]) for row in rows) == [
+        ("row-1", "1, 2, 3", "stop"),
+        ("row-2", "1, 2", "stop"),
+    ]
+
+
+def test_a_batch_of_rows_is_sent_as_it_is_and_a_failed_row_is_code_1(
+    emulator: GigaChatEmulator, tmp_path: Path
+) -> None:
+    request = {"model": "GigaChat-2", "messages": [{"role": "user", "content": "Count from 1 to 3"}]}
+    rows = [json.dumps({"id": name, "request": request}) for name in ("good", "bad")]
+    (tmp_path / "rows.jsonl").write_text("\n".join(rows) + "\n")
+    emulator.batches.failing = {"bad"}
+    try:
+        identifier = run("batch", "create", str(tmp_path / "rows.jsonl"), "--json").json["id"]
+        ended = run("batch", "results", identifier, "--wait", "--json")
+    finally:
+        emulator.batches.failing = set()
+    assert ended.code == 1
+    bad, good = sorted(ended.json_lines, key=lambda row: str(row["id"]))
+    assert good["text"] == "1, 2, 3"
+    assert bad["id"] == "bad"
+    assert bad["error"]["status_code"] == 500
+
+
+def test_a_wait_that_is_too_short_is_code_6(emulator: GigaChatEmulator) -> None:
+    emulator.batches.seconds = 600
+    try:
+        identifier = created(emulator, "--lines", given="Hello\n")
+        ended = run("batch", "wait", identifier, "--poll", "0.05", "--within", "0.2")
+    finally:
+        emulator.batches.seconds = None
+    assert ended.code == 6
+    assert "still" in ended.err
+
+
+# -- what holds for all ------------------------------------------------------------------------------------------------
+
+
+def test_debug_says_what_is_sent_and_neither_secrets_nor_texts(emulator: GigaChatEmulator) -> None:
+    ended = run("chat", "Say Murmansk and nothing else", "--debug")
+    assert ended.out == "Murmansk\n"
+    assert "POST" in ended.err
+    assert "/chat/completions" in ended.err
+    assert "Murmansk" not in ended.err
+    assert emulator.credentials not in ended.err
+    assert "Bearer" not in ended.err
+
+
+def test_the_key_may_come_from_a_file(
+    emulator: GigaChatEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "key").write_text(emulator.credentials + "\n")
+    monkeypatch.setenv("GIGACHAT_CREDENTIALS", "wrong")
+    assert run("tokens", "Hello", "--credentials-file", str(tmp_path / "key")).code == 0
+    missing = run("tokens", "Hello", "--credentials-file", str(tmp_path / "none"))
+    assert missing.code == 3
+    assert "cannot be read" in missing.err
+
+
+def told(ended: Ended) -> tuple[int, str]:
+    return ended.code, ended.err
+
+
+def test_without_a_key_the_next_step_is_told() -> None:
+    code, err = told(run("chat", "Hello"))
+    assert code == 3
+    assert "gigaclient login" in err
+    assert "GIGACHAT_CREDENTIALS" in err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_gets_a_completion_script_of_its_own(shell: str) -> None:
+    ended = run("completion", shell)
+    assert ended.code == 0
+    assert f"_GIGACLIENT_COMPLETE={shell}_complete" in ended.out
+
+
+def test_in_a_pipe_there_are_no_escapes_unless_they_are_forced(
+    emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "\x1b" not in run("chat", "-m", "none", "Hello").err
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert run("chat", "-m", "none", "Hello").err.startswith("\x1b[1;31merror: \x1b[0m")
+    emulator.answer("**bold**")
+    assert run("chat", "Hello").out == "**bold**\n"
+    assert "\x1b" not in run("chat", "-m", "none", "Hello", "--no-color").err
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b" not in run("chat", "-m", "none", "Hello").err

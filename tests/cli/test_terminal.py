@@ -1,0 +1,241 @@
+"""A person at a terminal: a pseudo-terminal whose screen is read, keys that are typed, and the emulator behind it."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.rel_tools import wait_until
+from support.terminal import Terminal, at_terminal
+
+from gigaclient.testing import Fault, GigaChatEmulator
+
+COLOUR = re.compile(rb"\x1b\[(?:\d+;)*(?:3[0-7]|4[0-7]|9[0-7])[;m]")
+CTRL_C, CTRL_D, UP = "\x03", "\x04", "\x1b[A"
+
+MARKDOWN = "# Title\n\nSome **bold** words.\n\n```python\nx = 1\n```\n\n1. one\n2. two\n"
+
+
+def questions(emulator: GigaChatEmulator) -> list[list[dict[str, str]]]:
+    """The messages of each request for a chat."""
+    return [
+        json.loads(request.body)["messages"]
+        for request in emulator.requests
+        if request.path.endswith("/chat/completions")
+    ]
+
+
+@pytest.fixture
+def talk(emulator: GigaChatEmulator) -> Iterator[Terminal]:
+    """``gigaclient chat`` that waits for the first question."""
+    with at_terminal("chat") as terminal:
+        terminal.wait_for("Ctrl-D leaves.\n>")
+        yield terminal
+
+
+# -- one question ------------------------------------------------------------------------------------------------------
+
+
+def test_the_answer_is_drawn_as_markdown_while_it_comes(emulator: GigaChatEmulator) -> None:
+    emulator.answer(MARKDOWN)
+    emulator.inject(Fault(stall_after_events=6), path="/chat/completions")
+    with at_terminal("chat", "Show me") as terminal:
+        terminal.wait_for("bold")
+        first = terminal.text
+        assert first.startswith("Title\n\nSome bold")  # seen though the rest never comes
+        assert "x = 1" not in first
+        assert not terminal.echoes
+        terminal.type(CTRL_C)
+        assert terminal.end() == 130
+        assert terminal.text.startswith("Title\n\nSome bold")
+        assert terminal.echoes
+
+
+def test_the_whole_answer_is_on_the_screen_and_coloured(emulator: GigaChatEmulator) -> None:
+    emulator.answer(MARKDOWN)
+    with at_terminal("chat", "Show me") as terminal:
+        assert terminal.end() == 0
+        assert terminal.text == "Title\n\nSome bold words.\n\n  x = 1\n\n 1 one\n 2 two"
+        assert COLOUR.search(terminal.raw)
+
+
+def test_no_color_leaves_only_what_says_something(emulator: GigaChatEmulator) -> None:
+    emulator.answer(MARKDOWN)
+    with at_terminal("chat", "Show me", environment={"NO_COLOR": "1"}) as terminal:
+        assert terminal.end() == 0
+        assert "Some bold words." in terminal.text
+        assert b"\x1b[1mbold" in terminal.raw
+        assert not COLOUR.search(terminal.raw)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment"), [(("--plain",), {}), ((), {"TERM": "dumb"})], ids=["--plain", "a dumb terminal"]
+)
+def test_the_text_can_be_had_as_it_came_and_steers_nothing(
+    arguments: tuple[str, ...], environment: dict[str, str], emulator: GigaChatEmulator
+) -> None:
+    emulator.answer("**bold** \x1b]0;owned\x07\x1b[31m")
+    with at_terminal("chat", "Show me", *arguments, environment=environment) as terminal:
+        assert terminal.end() == 0
+        assert terminal.text == "**bold** ␛]0;owned␇␛[31m"
+        assert b"\x1b" not in terminal.raw
+
+
+def test_a_picture_is_named_with_the_command_that_fetches_it(emulator: GigaChatEmulator) -> None:
+    picture = "0b1c6a1e-8f0e-4c57-8d3c-1f4f4c1d2a3b"
+    emulator.answer(f'<img src="{picture}" fuse="true"/>')
+    with at_terminal("chat", "Draw") as terminal:
+        assert terminal.end() == 0
+        assert f"image: gigaclient files download {picture}" in terminal.text
+
+
+def test_tables_have_headings_and_columns(emulator: GigaChatEmulator) -> None:
+    with at_terminal("balance") as terminal:
+        assert terminal.end() == 0
+        lines = terminal.text.splitlines()
+        assert lines[0].split() == ["for", "tokens", "left"]
+        assert len({len(line) for line in lines}) == 1
+        assert b"\x1b[1m" in terminal.raw
+
+
+# -- a conversation ----------------------------------------------------------------------------------------------------
+
+
+def test_ctrl_c_stops_the_answer_and_not_the_program(talk: Terminal, emulator: GigaChatEmulator) -> None:
+    aborted = emulator.api_aborted
+    emulator.inject(Fault(stall_after_events=2), path="/chat/completions")
+    talk.type("Count from 1 to 9\r")
+    talk.wait_for("1, 2,")
+    talk.type(CTRL_C)
+    talk.wait_for("stopped\n>")
+    wait_until(lambda: emulator.api_aborted > aborted, what="the end of the answer upstream")
+
+    talk.type("Say Murmansk and nothing else\r")
+    talk.wait_for("\nMurmansk\n>")
+    # What had come of the stopped answer is part of the conversation, as it is of the screen.
+    assert [(m["role"], m["content"]) for m in questions(emulator)[-1]] == [
+        ("user", "Count from 1 to 9"),
+        ("assistant", "1, 2,"),
+        ("user", "Say Murmansk and nothing else"),
+    ]
+
+    talk.type("half a line" + CTRL_C)
+    talk.wait_for("half a line\n>")
+    talk.type(CTRL_D)
+    assert talk.end() == 0
+    assert "Traceback" not in talk.text
+
+
+def test_an_interrupt_before_the_first_word_leaves_the_conversation_as_it_was(
+    talk: Terminal, emulator: GigaChatEmulator
+) -> None:
+    before = len(emulator.requests)
+    emulator.inject(Fault(before_s=float("inf")), path="/chat/completions")
+    talk.type("Hello\r")
+    wait_until(lambda: any("chat" in request.path for request in emulator.requests[before:]), what="the question")
+    talk.type(CTRL_C)
+    talk.wait_for("stopped\n>")
+    talk.type("Say Murmansk and nothing else\r")
+    talk.wait_for("\nMurmansk\n>")
+    assert len(questions(emulator)[-1]) == 1
+
+
+def test_an_error_is_one_sentence_and_the_conversation_goes_on(talk: Terminal, emulator: GigaChatEmulator) -> None:
+    emulator.inject(Fault(status=402), path="/chat/completions")
+    talk.type("Hello\r")
+    talk.wait_for("error: 402: ")
+    talk.type("Say Murmansk and nothing else\r")
+    talk.wait_for("\nMurmansk\n>")
+    assert len(questions(emulator)[-1]) == 1
+    assert "Traceback" not in talk.text
+
+
+def test_commands_change_the_conversation(talk: Terminal, emulator: GigaChatEmulator, tmp_path: Path) -> None:
+    talk.type("My name is Bob\r")
+    talk.wait_for("Nice to meet you")
+    talk.type("/system Be brief.\r")
+    talk.wait_for("\nBe brief.\n")
+    talk.type("/model GigaChat-2-Max\r")
+    talk.wait_for("\nGigaChat-2-Max\n")
+    talk.type("/temperature 0,3\r")
+    talk.wait_for("temperature: 0.3")
+    talk.type("What is my name?\r")
+    talk.wait_for("Your name is Bob.")
+    body = json.loads([r for r in emulator.requests if r.path.endswith("/chat/completions")][-1].body)
+    assert (body["model"], body["temperature"]) == ("GigaChat-2-Max", 0.3)
+    assert body["messages"][0] == {"role": "system", "content": "Be brief."}
+    assert len(body["messages"]) == 4
+
+    for name in ("talk.json", "talk.md"):
+        talk.type(f"/save {tmp_path / name}\r")
+        talk.wait_for(f"saved: {str(tmp_path / name)[:20]}", count=1 + (name == "talk.md"))
+    assert "**You:**\n\nMy name is Bob" in (tmp_path / "talk.md").read_text()
+
+    talk.type("/reset\r")
+    talk.wait_for("a new conversation")
+    talk.type("What is my name?\r")
+    talk.wait_for("You have not told me your name yet.")
+    assert [message["role"] for message in questions(emulator)[-1]] == ["system", "user"]
+
+    talk.type(f"/load {tmp_path / 'talk.json'}\r")
+    talk.wait_for("2 questions and their answers")
+    talk.type("/retry\r")
+    talk.wait_for("Your name is Bob.", count=2)
+    assert len(questions(emulator)[-1]) == 4
+
+    (tmp_path / "other.json").write_text("somebody's")
+    talk.type(f"/save {tmp_path / 'other.json'}\r")
+    talk.wait_for("there already")
+    assert (tmp_path / "other.json").read_text() == "somebody's"
+    talk.type(f"/load {tmp_path / 'other.json'}\r")
+    talk.wait_for("no saved conversation")
+    talk.type("/nothing\r")
+    talk.wait_for("no such command: /nothing")
+    talk.type("/usage\r")
+    talk.wait_for("since the start:")
+    talk.type("/exit\r")
+    assert talk.end() == 0
+
+
+def test_earlier_questions_come_back_in_the_next_run_and_nobody_else_reads_them(
+    emulator: GigaChatEmulator, tmp_path: Path
+) -> None:
+    history = tmp_path / "state/gigaclient/history"
+    history.parent.mkdir(parents=True, mode=0o700)
+    history.touch(0o644)
+    with at_terminal("chat") as terminal:
+        terminal.wait_for("Ctrl-D leaves.\n>")
+        terminal.type("Say Murmansk\x1b\rand nothing else\r")  # Alt+Enter: a line of the same question
+        terminal.wait_for("\nMurmansk\n>")
+        terminal.type(CTRL_D)
+        assert terminal.end() == 0
+    assert questions(emulator)[-1][-1]["content"] == "Say Murmansk\nand nothing else"
+    assert stat.S_IMODE(history.stat().st_mode) == 0o600
+    with at_terminal("chat") as terminal:
+        terminal.wait_for("Ctrl-D leaves.\n>")
+        terminal.type(UP)
+        terminal.wait_for("> Say Murmansk")
+        terminal.type("\r")
+        terminal.wait_for("\nMurmansk\n>")
+        terminal.type(CTRL_D)
+        assert terminal.end() == 0
+
+
+# -- a key -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_key_is_asked_for_and_not_shown(emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = emulator.credentials
+    monkeypatch.delenv("GIGACHAT_CREDENTIALS")
+    with at_terminal("login") as terminal:
+        terminal.wait_for("Authorization key (not shown):")
+        wait_until(lambda: not terminal.echoes, what="hiding what is typed")
+        terminal.type(key + "\r")
+        assert terminal.end() == 0
+        assert "Logged in with the key of client" in terminal.text
+        assert key[:8].encode() not in terminal.raw
+        assert terminal.echoes
