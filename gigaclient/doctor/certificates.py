@@ -1,0 +1,114 @@
+"""Reading certificates that nobody vouches for: names, dates, and what they are made for. Pure.
+
+The ``ssl`` module decodes only what it trusts, and here it is the refused ones that matter. For a report alone, never
+for a decision about trust. Source: RFC 5280, section 4.1; X.690 for DER.
+"""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+from typing import ClassVar
+
+from gigaclient.tls import der_item, name_in
+from gigaclient.value import Value
+
+__all__ = ["Certificate", "read_certificate"]
+
+_SUBJECT_ALTERNATIVE_NAMES = b"\x55\x1d\x11"
+_UTC_TIME, _GENERALIZED_TIME = 0x17, 0x18
+_DNS_NAME, _IP_ADDRESS = 0x82, 0x87
+_MOST_NAMES = 20
+
+
+class Certificate(Value, frozen=True, kw_only=True):
+    """What a certificate says of itself.
+
+    Attributes:
+        subject: whose it is, such as ``CN=api.example, O=Example``; empty when it names nobody.
+        issuer: who signed it, as its ``subject`` would name him.
+        not_before, not_after: when it is good; UTC.
+        names: the host names and addresses that it was made for.
+        is_self_issued: whether subject and issuer are the same, as a root's are.
+    """
+
+    _hidden: ClassVar[frozenset[str]] = frozenset({"names"})
+
+    subject: str
+    issuer: str
+    not_before: datetime.datetime
+    not_after: datetime.datetime
+    names: tuple[str, ...] = ()
+    is_self_issued: bool = False
+
+
+def read_certificate(der: bytes) -> Certificate | None:
+    """The certificate in ``der``; None when it cannot be read."""
+    try:
+        return _certificate(der)
+    except (IndexError, ValueError, OverflowError):
+        return None
+
+
+def _certificate(der: bytes) -> Certificate:
+    _, certificate, _ = der_item(der, 0)
+    _, body, _ = der_item(certificate, 0)
+    tag, _, position = der_item(body, 0)
+    if tag == 0xA0:  # the explicit version
+        _, _, position = der_item(body, position)
+    _, _, position = der_item(body, position)  # the signature's algorithm
+    _, issuer, position = der_item(body, position)
+    _, validity, position = der_item(body, position)
+    _, subject, position = der_item(body, position)
+    _, _, position = der_item(body, position)  # the public key
+    begins_tag, begins, after = der_item(validity, 0)
+    ends_tag, ends, _ = der_item(validity, after)
+    return Certificate(
+        subject=name_in(subject),
+        issuer=name_in(issuer),
+        not_before=_moment(begins_tag, begins),
+        not_after=_moment(ends_tag, ends),
+        names=_names(body, position),
+        is_self_issued=subject == issuer,
+    )
+
+
+def _moment(tag: int, value: bytes) -> datetime.datetime:
+    text = value.decode("ascii")
+    if tag == _UTC_TIME:  # two digits for the year: 1950 to 2049
+        text = ("20" if text[:2] < "50" else "19") + text
+    elif tag != _GENERALIZED_TIME:
+        raise ValueError("not a time")
+    return datetime.datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=datetime.timezone.utc)
+
+
+def _names(body: bytes, position: int) -> tuple[str, ...]:
+    while position < len(body):
+        tag, content, position = der_item(body, position)
+        if tag == 0xA3:  # the extensions
+            _, extensions, _ = der_item(content, 0)
+            return _alternative_names(extensions)
+    return ()
+
+
+def _alternative_names(extensions: bytes) -> tuple[str, ...]:
+    position = 0
+    while position < len(extensions):
+        _, extension, position = der_item(extensions, position)
+        _, oid, after = der_item(extension, 0)
+        if oid != _SUBJECT_ALTERNATIVE_NAMES:
+            continue
+        tag, value, after = der_item(extension, after)
+        if tag == 0x01:  # whether it is critical
+            _, value, _ = der_item(extension, after)
+        _, listed, _ = der_item(value, 0)
+        found: list[str] = []
+        at = 0
+        while at < len(listed) and len(found) < _MOST_NAMES:
+            tag, name, at = der_item(listed, at)
+            if tag == _DNS_NAME:
+                found.append("".join(c if c.isprintable() else "?" for c in name.decode("ascii", "replace"))[:100])
+            elif tag == _IP_ADDRESS and len(name) in (4, 16):
+                found.append(str(ipaddress.ip_address(name)))
+        return tuple(found)
+    return ()

@@ -1,0 +1,204 @@
+"""``gigaclient doctor``: in this process for its shapes, and as a program for what only a program has."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.doctor_tools import decoded
+from support.wire_tools import Peer, eventually, silent
+
+from gigaclient.doctor.command import main
+from gigaclient.testing import Authority, GigaChatEmulator
+
+PROGRAM = (sys.executable, "-m", "gigaclient", "doctor")
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[GigaChatEmulator]:
+    with Authority() as authority, GigaChatEmulator(authority=authority) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def environment(emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> GigaChatEmulator:
+    """The emulator in the environment, and nothing stored."""
+    for name, value in emulator.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    return emulator
+
+
+def test_a_healthy_report_is_0(environment: GigaChatEmulator, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    out, err = capsys.readouterr()
+    assert "Nothing failed" in out
+    assert err == ""
+    assert environment.credentials not in out
+    assert not any(part in out for part in decoded(environment.credentials))
+
+
+def test_a_failure_is_1_and_a_warning_is_0(
+    environment: GigaChatEmulator, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["--scope", "GIGACHAT_API_CORP"]) == 1
+    assert "--scope" in capsys.readouterr().out
+    monkeypatch.setenv("GIGACHAT_CREDENTIAL", "x")
+    assert main([]) == 0
+    assert re.search(r"^Nothing failed, \d warnings?\.$", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_json_is_one_document(environment: GigaChatEmulator, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["healthy"] is True
+    assert {check["id"]: check["outcome"] for check in told["checks"]}["token"] == "ok"
+
+
+def test_a_chat_is_had_when_asked_for(environment: GigaChatEmulator, capsys: pytest.CaptureFixture[str]) -> None:
+    environment.answer("Hello!")
+    assert main(["--chat"]) == 0
+    assert "'Hello!'" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["--limit", "0"], ["--limit", "soon"], ["--key", "x"], ["extra"]], ids=str)
+def test_a_wrong_command_line_is_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: gigaclient doctor" in capsys.readouterr().err
+
+
+def test_options_come_before_the_environment(
+    environment: GigaChatEmulator, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("BASE_URL", "AUTH_URL"):
+        monkeypatch.setenv(f"GIGACHAT_{name}", "https://nobody.example.invalid/v1")
+    monkeypatch.delenv("GIGACHAT_CA_BUNDLE_FILE")
+    options = ["--base-url", environment.base_url, "--auth-url", environment.auth_url]
+    assert main([*options, "--ca-bundle", environment.ca_file, "--model", "GigaChat-2-Max", "--limit", "20"]) == 0
+    out = capsys.readouterr().out
+    assert f"base_url = {environment.base_url} (--base-url (over GIGACHAT_BASE_URL))" in " ".join(out.split())
+    assert "model = GigaChat-2-Max (--model)" in out
+
+
+# -- keys that are kept elsewhere --------------------------------------------------------------------------------------
+
+
+def store(folder: Path, key: str, *, scope: str = "GIGACHAT_API_PERS", mode: int = 0o600) -> None:
+    """A key as ``gigaclient login`` leaves it where there is no keyring."""
+    folder.mkdir(parents=True)
+    file = folder / "credentials.json"
+    file.write_text(json.dumps({"place": "file", "scope": scope, "credentials": key}))
+    file.chmod(mode)
+
+
+def test_the_key_of_a_login_is_used_where_the_environment_has_none(
+    environment: GigaChatEmulator,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    store(tmp_path / "config" / "gigaclient", environment.credentials)
+    monkeypatch.delenv("GIGACHAT_CREDENTIALS")
+    monkeypatch.delenv("GIGACHAT_SCOPE")
+    assert main([]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "credentials = *** (gigaclient login, in" in out
+    assert "scope = GIGACHAT_API_PERS (gigaclient login, in" in out
+    assert environment.credentials not in out
+
+
+def test_the_environment_comes_before_a_login(
+    environment: GigaChatEmulator, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    store(tmp_path / "config" / "gigaclient", "c3RhbGU6a2V5")
+    assert main([]) == 0
+    assert "credentials = *** (GIGACHAT_CREDENTIALS)" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files have no modes there")
+def test_a_stored_key_that_cannot_be_had_is_a_finding_and_the_rest_is_looked_at(
+    environment: GigaChatEmulator,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    store(tmp_path / "config" / "gigaclient", environment.credentials, mode=0o644)
+    monkeypatch.delenv("GIGACHAT_CREDENTIALS")
+    assert main(["--json"]) == 1
+    told = {check["id"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+    assert told["key"]["outcome"] == "failure"
+    assert "chmod 600" in told["key"]["detail"] + told["key"]["next_step"]
+    assert told["auth.tls"]["outcome"] == "ok"
+    assert told["token"]["detail"] == "not checked: no key"
+
+
+def test_a_key_may_be_in_a_file(
+    environment: GigaChatEmulator,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("GIGACHAT_CREDENTIALS", "c3RhbGU6a2V5")
+    file = tmp_path / "key"
+    file.write_text(environment.credentials + "\n")
+    assert main(["--credentials-file", str(file)]) == 0
+    assert "--credentials-file" in capsys.readouterr().out
+    assert main(["--credentials-file", str(tmp_path / "gone")]) == 1
+    out = " ".join(capsys.readouterr().out.split())
+    assert "cannot be read: No such file" in out
+
+
+# -- as a program ------------------------------------------------------------------------------------------------------
+
+
+def test_on_a_terminal_of_another_alphabet_it_prints_all_the_same(environment: GigaChatEmulator) -> None:
+    run = subprocess.run(
+        [*PROGRAM, "--model", "Модель"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        timeout=50,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.isascii()
+    assert b"ok   Token" in run.stdout
+    assert run.stderr == b""
+
+
+_WHAT_HELP_LOADS = """
+import sys
+from gigaclient.doctor.command import main
+try:
+    main(["--help"])
+except SystemExit:
+    print("loaded:", *sorted({"requests", "urllib3", "cryptography", "click"} & set(sys.modules)))
+"""
+
+
+def test_help_loads_nothing_heavy() -> None:
+    run = subprocess.run([sys.executable, "-c", _WHAT_HELP_LOADS], capture_output=True, text=True, timeout=50)
+    assert run.stdout.endswith("loaded:\n"), run.stdout + run.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no such signal there")
+def test_an_interrupt_ends_it_at_once_without_a_traceback(environment: GigaChatEmulator) -> None:
+    with Peer(silent) as mute:
+        command = [*PROGRAM, "--limit", "50", "--base-url", f"https://127.0.0.1:{mute.port}/v1"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+            try:
+                # The second connection is the handshake that never ends.
+                assert eventually(lambda: mute.accepted >= 2, 30)
+                program.send_signal(signal.SIGINT)
+                _, err = program.communicate(timeout=25)
+            finally:
+                program.kill()
+    assert program.returncode == 130
+    assert err.strip() == "interrupted"
