@@ -3,7 +3,8 @@
 msgspec notes what it knows of a struct the first time that a decoder needs it, and notes it before it is complete,
 because types may contain themselves. A second thread that makes a decoder in between finds the half of it, and its
 first decoding ends the process with a segmentation fault (seen with msgspec 0.22). So every decoder and every
-conversion of the package comes from here. A fork waits as well (:data:`gigaclient.forks.steps`): the child would keep the half.
+conversion of the package comes from here. A fork waits as well (:data:`gigaclient.forks.steps`): the child would keep
+the half.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from gigaclient.decoding import convert, decoder
 
 PACKAGE = Path(gigaclient.__file__).parent
 
-# An interpreter of its own, because a failure is a crash. An annotation is evaluated when the first decoder is made, and
-# other threads run meanwhile; here it lasts until they have done all they can.
+# An interpreter of its own, because a failure is a crash. An annotation is evaluated when the first decoder is made,
+# and other threads run meanwhile; here it lasts until they have done all they can.
 TWO_THREADS = """
 import threading, msgspec
 from gigaclient.decoding import convert, decoder, new_decoder

@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from gigaclient.decoding import decoder
 from gigaclient.errors import ConfigError
 from gigaclient.secret import Secret
 
@@ -240,7 +241,7 @@ def _read(path: Path, *, guarded: bool = True) -> _Note | None:
         reason = error.strerror
         raise ConfigError(f"{_shown(path)} cannot be read: {reason}") from None
     try:
-        return msgspec.json.decode(content, type=_Note)
+        return decoder(_Note).decode(content)
     except msgspec.MsgspecError:
         damaged = True
     assert damaged
