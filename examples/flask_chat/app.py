@@ -1,0 +1,109 @@
+"""A chat page on Flask: ``python examples/flask_chat/app.py --emulator``, or with GIGACHAT_CREDENTIALS set, without.
+
+Behind a real server: ``gunicorn --worker-class gthread --threads 16 --chdir examples/flask_chat "app:create_app()"``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, Response, jsonify, request
+from werkzeug.exceptions import BadRequest, HTTPException
+from werkzeug.serving import make_server
+
+from gigaclient.contrib.flask import GigaClient, gigachat, stream_response
+
+PAGE = Path(__file__).resolve().parent.parent / "chat_page"
+ROLES = ("system", "user", "assistant")
+NO_KEY = "There is no key: set GIGACHAT_CREDENTIALS, or start with --emulator, which needs none."
+
+
+def create_app(config: Mapping[str, Any] | None = None) -> Flask:
+    """The app; gunicorn calls this. Options of the client are in ``config["GIGACLIENT"]``, or in the environment."""
+    app = Flask(__name__, static_folder=PAGE, static_url_path="")
+    app.config["MAX_CONTENT_LENGTH"] = 512 * 1024
+    app.config.update(config or {})
+    GigaClient(app)
+
+    @app.get("/")
+    def page() -> Response:
+        return app.send_static_file("index.html")
+
+    @app.post("/chat")
+    def chat() -> Response:
+        # A page of another site cannot send JSON here without asking first, so this view needs no CSRF token.
+        messages, model = asked(request.get_json())
+        return stream_response(gigachat.stream(messages, model=model))
+
+    @app.errorhandler(HTTPException)
+    def refused(error: HTTPException) -> tuple[Response, int]:
+        # In the form that errors of gigaclient have, so that the page understands both.
+        status = error.code or 500
+        return jsonify(status=status, type=error.name, message=error.description), status
+
+    return app
+
+
+def asked(body: Any) -> tuple[list[dict[str, str]], str | None]:
+    """What the page sent, checked: it is the world's, and everything else in it would be paid for."""
+    messages = body.get("messages") if isinstance(body, dict) else None
+    if not isinstance(messages, list) or not messages:
+        raise BadRequest("messages must be a list of at least one message")
+    checked = []
+    for message in messages:
+        role, content = (message.get("role"), message.get("content")) if isinstance(message, dict) else (None, None)
+        if role not in ROLES or not isinstance(content, str):
+            raise BadRequest(f"a message has a role ({', '.join(ROLES)}) and a content, which is text")
+        checked.append({"role": role, "content": content})
+    model = body.get("model")
+    if model is not None and not (isinstance(model, str) and model):
+        raise BadRequest("model must be the name of a model, or left out")
+    return checked, model
+
+
+def port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise ValueError
+    return number
+
+
+def interrupt(*_: object) -> None:
+    """Ended by a signal as by Ctrl-C, so that nothing is left behind."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="A chat page on Flask, for this machine.")
+    parser.add_argument("--emulator", action="store_true", help="answer from the emulator, without a key")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine alone)")
+    parser.add_argument("--port", type=port, default=5000, help="port to listen at; 0 is a free one (default: 5000)")
+    arguments = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, interrupt)
+    with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as stack:
+        config = {}
+        if arguments.emulator:
+            from gigaclient.testing import GigaChatEmulator
+
+            emulator = stack.enter_context(GigaChatEmulator(answer_pause_s=0.3, event_pause_s=0.05))
+            config["GIGACLIENT"] = emulator.client_options
+        elif not any(os.environ.get(f"GIGACHAT_{name}") for name in ("CREDENTIALS", "ACCESS_TOKEN", "USER")):
+            sys.stderr.write(NO_KEY + "\n")
+            return 2
+        server = make_server(arguments.host, arguments.port, create_app(config), threaded=True)
+        sys.stdout.write(f"http://{arguments.host}:{server.port}/\n")
+        sys.stdout.flush()
+        server.serve_forever()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,214 @@
+"""What tests of web frameworks share: events as a browser sees them, a browser that may leave, and servers to visit."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from support.rel_tools import SUPPORT, wait_until
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+PUMP = "gigaclient-event-stream"
+"""The name of the threads that read streams."""
+
+
+class Event(NamedTuple):
+    """A server-sent event; ``name`` is ``message`` for one without a name and ``ping`` for a comment."""
+
+    name: str
+    data: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.data)
+
+
+def event_of(block: str) -> Event:
+    """The event that the lines of ``block`` are, by the rules for browsers."""
+    name, data = "message", []
+    for line in block.splitlines():
+        field, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if not field or field == "event":
+            name = value
+        elif field == "data":
+            data.append(value)
+        else:
+            raise AssertionError(f"a line that should not be there: {line!r}")
+    return Event(name, "\n".join(data))
+
+
+def events(body: bytes) -> list[Event]:
+    """The events of a whole body, which ends with the last one."""
+    text = body.decode("utf-8")
+    assert text == "" or text.endswith("\n\n"), f"the last event is cut: {text[-100:]!r}"
+    return [event_of(block) for block in text.split("\n\n")[:-1]]
+
+
+def said(found: Sequence[Event]) -> str:
+    """The text that unnamed events add up to."""
+    return "".join(event.json["text"] for event in found if event.name == "message")
+
+
+def names(found: Sequence[Event]) -> list[str]:
+    """The names in order, without pings."""
+    return [event.name for event in found if event.name != "ping"]
+
+
+def pumps() -> list[threading.Thread]:
+    """Threads that read streams now."""
+    return [thread for thread in threading.enumerate() if thread.name == PUMP]
+
+
+class Visit:
+    """One request of a browser; its answer is read event by event, and the tab may be closed at any time."""
+
+    def __init__(self, port: int, path: str, body: Any = None, *, timeout: float = 30) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+        try:
+            if body is None:
+                self._connection.request("GET", path)
+            else:
+                self._connection.request("POST", path, json.dumps(body).encode(), {"Content-Type": "application/json"})
+            self._answer = self._connection.getresponse()
+        except BaseException:
+            self._connection.close()
+            raise
+        self.status = self._answer.status
+        self.headers = self._answer.headers
+
+    def event(self) -> Event | None:
+        """The next event, pings too; None when the answer has ended in good order."""
+        lines = []
+        while True:
+            line = self._answer.readline()
+            if line == b"\n":
+                return event_of(b"".join(lines).decode("utf-8"))
+            if not line:
+                assert lines == [], f"the last event is cut: {lines}"
+                return None
+            lines.append(line)
+
+    def events(self) -> Iterator[Event]:
+        """All that is left, as it comes."""
+        while (event := self.event()) is not None:
+            yield event
+
+    def json(self) -> Any:
+        """The whole body, as JSON."""
+        return json.loads(self._answer.read())
+
+    def leave(self) -> None:
+        """Close the tab."""
+        self._connection.close()
+        self._answer.close()
+
+    def __enter__(self) -> Visit:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.leave()
+
+
+class Served(NamedTuple):
+    """A server: where it listens, and what it has logged."""
+
+    port: int
+    log: Path
+
+
+@contextlib.contextmanager
+def gunicorn(
+    application: str,
+    folder: Path,
+    environment: Mapping[str, str],
+    *options: str,
+    workers: int = 1,
+    directory: Path = SUPPORT.parent,
+) -> Iterator[Served]:
+    """A gunicorn that serves ``application`` of a module in ``directory``; its log is written to ``folder``."""
+    log = folder / "gunicorn.log"
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
+        command = [
+            sys.executable, "-m", "gunicorn", application, "--workers", str(workers),
+            "--bind", f"fd://{listener.fileno()}", "--error-logfile", str(log), "--no-control-socket",
+            "--graceful-timeout", "5", *options,
+        ]  # fmt: skip
+        server = subprocess.Popen(
+            command,
+            cwd=directory,  # and not the checkout, which "python -m" would import gigaclient from
+            pass_fds=[listener.fileno()],
+            env={**os.environ, **environment, "PYTHONDONTWRITEBYTECODE": "1"},
+        )
+        try:
+            wait_until(
+                lambda: (
+                    server.poll() is not None or (log.is_file() and log.read_text().count("Booting worker") == workers)
+                ),
+                seconds=30,
+                what="the start of gunicorn",
+            )
+            assert server.poll() is None, log.read_text()[-3000:]
+            yield Served(listener.getsockname()[1], log)
+        finally:
+            end(server, lambda: log.read_text() if log.is_file() else "")
+
+
+def end(server: subprocess.Popen[Any], told: Any) -> None:
+    """Ask a server to end; a failure when it does not."""
+    server.send_signal(signal.SIGTERM)
+    try:
+        server.wait(20)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait(15)
+        raise AssertionError(f"the server did not end: {told()[-3000:]}") from None
+
+
+def flask_app() -> Flask:
+    """An app as people write them, for gunicorn. What the views are asked goes to the model as it is."""
+    from flask import Flask, request
+
+    from gigaclient.contrib.flask import GigaClient, gigachat, stream_response
+
+    app = Flask(__name__)
+    GigaClient(app)
+    ended: list[dict[str, Any]] = []
+
+    @app.post("/chat")
+    def chat() -> Any:
+        asked = request.get_json()
+        return stream_response(
+            gigachat.stream(asked["prompt"], **asked.get("options", {})),
+            ping_s=asked.get("ping_s", 2.0),
+            on_end=lambda answer: ended.append({"text": answer.text, "finish_reason": answer.finish_reason}),
+        )
+
+    @app.post("/whole")
+    def whole() -> Any:
+        return {"text": gigachat.chat(request.get_json()["prompt"]).text, "worker": os.getpid()}
+
+    @app.get("/state")
+    def state() -> Any:
+        import resource
+
+        return {
+            "worker": os.getpid(),
+            "threads": [thread.name for thread in pumps()],
+            "ended": ended,
+            "peak_kib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        }
+
+    return app
