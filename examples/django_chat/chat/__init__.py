@@ -1,0 +1,1 @@
+"""A chat page on Django: the site and its only application."""

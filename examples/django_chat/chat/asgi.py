@@ -1,0 +1,10 @@
+"""For ASGI servers: ``uvicorn chat.asgi:application``."""
+
+from __future__ import annotations
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chat.settings")
+application = get_asgi_application()

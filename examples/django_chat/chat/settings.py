@@ -1,0 +1,45 @@
+"""Settings of the example. The key is in the environment, as ``GIGACHAT_CREDENTIALS``, and nowhere else."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+PAGE = Path(__file__).resolve().parents[2] / "chat_page"
+
+INSTALLED_APPS = ["gigaclient.contrib.django", "chat"]
+
+# Every option of GigaChat may stand here. What does not is read from GIGACHAT_* in the environment.
+GIGACLIENT = {
+    "default": {"timeout": (5, 60), "deadline": 300},
+}
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.gzip.GZipMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "chat.urls"
+WSGI_APPLICATION = "chat.wsgi.application"
+
+# Nothing is signed here that should outlive the process, so a new one for each start will do.
+SECRET_KEY = os.environ.get("DJANGO_SECRET_KEY") or secrets.token_urlsafe(50)
+DEBUG = os.environ.get("DJANGO_DEBUG") == "1"
+ALLOWED_HOSTS = os.environ.get("DJANGO_ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]").split(",")
+
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "loggers": {
+        "django.request": {"handlers": ["console"], "level": "WARNING", "propagate": False},
+        "gigaclient": {"handlers": ["console"], "level": "WARNING"},
+    },
+}

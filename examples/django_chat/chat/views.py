@@ -1,0 +1,62 @@
+"""The page, and the answers to what is typed there."""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+from typing import Any
+
+from django.conf import settings
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
+from django.views.decorators.csrf import ensure_csrf_cookie
+from django.views.decorators.http import require_GET, require_POST
+
+from gigaclient.contrib.django import errors_as_json, get_client, stream_response
+
+ROLES = ("system", "user", "assistant")
+
+mimetypes.add_type("text/javascript", ".js")  # browsers run no script of another type, and some systems have one
+
+
+@require_GET
+@ensure_csrf_cookie  # the page's script sends it back as X-CSRFToken
+def page(request: HttpRequest, path: str) -> HttpResponse:
+    file = (settings.PAGE / path).resolve()
+    if not file.is_relative_to(settings.PAGE) or not file.is_file():
+        raise Http404
+    kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+    return HttpResponse(file.read_bytes(), content_type=f"{kind}; charset=utf-8")
+
+
+@require_POST
+@errors_as_json
+def chat(request: HttpRequest) -> HttpResponseBase:
+    try:
+        messages, options = read_question(request.body)
+    except ValueError as error:
+        return JsonResponse({"status": 400, "type": "BadRequest", "message": str(error)}, status=400)
+    return stream_response(get_client().stream(messages, **options))
+
+
+def read_question(body: bytes) -> tuple[list[dict[str, str]], dict[str, str]]:
+    """The messages, and the model if one is named; nothing else that a browser says reaches the service."""
+    try:
+        question: Any = json.loads(body)
+    except ValueError:
+        raise ValueError("the body is not JSON") from None
+    if not isinstance(question, dict) or not isinstance(question.get("messages"), list) or not question["messages"]:
+        raise ValueError('the body must be {"messages": [{"role": …, "content": …}, …]}')
+    messages = []
+    for message in question["messages"]:
+        if (
+            not isinstance(message, dict)
+            or message.get("role") not in ROLES
+            or not isinstance(message.get("content"), str)
+        ):
+            raise ValueError(f"a message has a role ({', '.join(ROLES)}) and a content, which is text")
+        messages.append({"role": message["role"], "content": message["content"]})
+    model = question.get("model")
+    if model is not None and not (isinstance(model, str) and model):
+        raise ValueError("model must be a name")
+    return messages, {} if model is None else {"model": model}

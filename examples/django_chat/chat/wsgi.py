@@ -1,0 +1,10 @@
+"""For WSGI servers: ``gunicorn --worker-class gthread chat.wsgi``."""
+
+from __future__ import annotations
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chat.settings")
+application = get_wsgi_application()

@@ -1,0 +1,40 @@
+"""GigaChat and FakeGpt in Django: clients from settings, streams as responses, errors as statuses, system checks.
+
+::
+
+    # settings.py
+    INSTALLED_APPS = [..., "gigaclient.contrib.django"]
+    GIGACLIENT = {"credentials": os.environ["GIGACHAT_CREDENTIALS"]}
+
+    # views.py
+    from gigaclient.contrib.django import errors_as_json, get_client, stream_response
+
+    @errors_as_json
+    def chat(request):
+        return stream_response(get_client().stream(request.POST["question"]))
+
+Needs the extra: ``pip install "gigaclient[django]"``. Django 4.2 or newer.
+"""
+
+from __future__ import annotations
+
+try:
+    import django as _django  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        'gigaclient.contrib.django needs Django, which is not installed: pip install "gigaclient[django]"',
+        name=error.name,
+    ) from None
+
+from gigaclient.contrib.django.clients import get_client
+from gigaclient.contrib.django.failures import error_response, errors_as_json
+from gigaclient.contrib.django.responses import EventStreamResponse, astream_response, stream_response
+
+__all__ = [
+    "EventStreamResponse",
+    "astream_response",
+    "error_response",
+    "errors_as_json",
+    "get_client",
+    "stream_response",
+]

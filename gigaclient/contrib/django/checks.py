@@ -1,0 +1,410 @@
+"""System checks: what of the settings cannot work or is not safe, before the first request.
+
+Each has an id, for ``SILENCED_SYSTEM_CHECKS``; the list is in :data:`MESSAGES`. No check sends anything, and none shows
+a secret.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import django
+from django.apps import AppConfig, apps
+from django.conf import settings
+from django.core import checks
+
+from gigaclient import FakeGpt, GigaChat
+from gigaclient.contrib.aliases import DEFAULT_ALIAS, SETTING, options_by_alias, place_of, provider_of, unknown_options
+from gigaclient.errors import ConfigError
+from gigaclient.provider import Provider
+from gigaclient.secret import Secret
+
+__all__ = ["MESSAGES", "TAG", "register_all"]
+
+TAG = "gigaclient"
+"""``manage.py check --tag gigaclient`` runs these alone."""
+
+OLDEST_DJANGO = (4, 2)
+NOTICES_DISCONNECTS_UNDER_ASGI = (5, 0)
+
+MESSAGES: Mapping[str, str] = {
+    "gigaclient.E001": "certificates are not checked",
+    "gigaclient.E002": "an option that the client does not have",
+    "gigaclient.E003": "options that cannot work",
+    "gigaclient.E004": "GIGACLIENT is not of a form that can be read",
+    "gigaclient.E005": "Django is too old",
+    "gigaclient.W001": "a secret is written in the settings' source",
+    "gigaclient.W002": "a client is made in the settings",
+    "gigaclient.W003": "a client is made when a module is imported",
+    "gigaclient.W004": "a plain generator is streamed under ASGI",
+    "gigaclient.W005": "Django does not tell of closed browsers under ASGI",
+    "gigaclient.W006": "there is no key",
+    "gigaclient.W007": "an async view waits for the model and stops the event loop",
+}
+"""The ids, and what each is about."""
+
+_SHORTEST_FOUND = 8
+"""Shorter strings are found by chance."""
+
+
+def register_all() -> None:
+    """Have Django run them; called when the application is ready."""
+    for check in (check_setting, check_secrets_in_source, check_clients_at_import, check_streaming):
+        checks.register(check, TAG)
+
+
+def check_setting(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[checks.CheckMessage]:
+    """``GIGACLIENT`` and the versions: E001 to E005, W006."""
+    found = _of_versions()
+    try:
+        aliases = options_by_alias(getattr(settings, SETTING, None))
+    except ConfigError as error:
+        hint = f'Write {SETTING} = {{"credentials": …}}, or {{"{DEFAULT_ALIAS}": {{"credentials": …}}, …}}.'
+        return [*found, checks.Error(error.message, hint=hint, id="gigaclient.E004")]
+    for alias, options in aliases.items():
+        found += _of_alias(alias, options)
+    return found
+
+
+def _of_versions() -> list[checks.CheckMessage]:
+    if django.VERSION[:2] >= OLDEST_DJANGO:
+        return []
+    return [
+        checks.Error(
+            f"gigaclient.contrib.django does not run on Django {django.get_version()}.",
+            hint='Install 4.2 or a newer one: pip install "gigaclient[django]"',
+            id="gigaclient.E005",
+        )
+    ]
+
+
+def _of_alias(alias: str, options: dict[str, Any]) -> list[checks.CheckMessage]:
+    place = place_of(alias)
+    try:
+        provider = provider_of(alias, options)
+    except ConfigError as error:
+        return [checks.Error(error.message, hint="Correct it, or leave it out for GigaChat.", id="gigaclient.E003")]
+    unknown = unknown_options(provider, options)
+    found: list[checks.CheckMessage] = [
+        checks.Error(
+            f"{place}: {advice}",
+            hint=f"Options are the arguments of {provider.__name__}, and provider.",
+            id="gigaclient.E002",
+        )
+        for advice in unknown.values()
+    ]
+    known = {name: value for name, value in options.items() if name != "provider" and name not in unknown}
+    try:
+        understood = _understood(provider, known)
+    except ConfigError as error:
+        return [
+            *found,
+            checks.Error(
+                f"{place}: {error.message}",
+                hint=f"Values come from {SETTING}, and those that are not there from the environment.",
+                id="gigaclient.E003",
+            ),
+        ]
+    if understood is None:
+        return found
+    if understood.trust.kind == "insecure":
+        found.append(
+            checks.Error(
+                f"{place}: certificates are not checked, so that anybody on the line can read the key and the answers.",
+                hint="Delete verify_ssl_certs; the certificate that GigaChat's servers need ships with gigaclient. "
+                "Behind a company's proxy, pass its root certificate as ca_bundle_file.",
+                id="gigaclient.E001",
+            )
+        )
+    if understood.origin_of_trust == "none":
+        found.append(
+            checks.Warning(
+                f"{place}: there is no key, so that every call will be refused.",
+                hint=f"Set GIGACHAT_CREDENTIALS in the environment, or credentials in {SETTING}.",
+                id="gigaclient.W006",
+            )
+        )
+    return found
+
+
+def _understood(provider: type[Any], options: Mapping[str, Any]) -> Any:
+    """The settings that a client would be made from; None for a class that we do not know."""
+    if issubclass(provider, GigaChat):
+        from gigaclient.gigachat.settings import read_settings as of_gigachat
+
+        return of_gigachat(options)
+    if issubclass(provider, FakeGpt):
+        from gigaclient.fakegpt.settings import read_settings as of_fakegpt
+
+        return of_fakegpt(options)
+    return None
+
+
+# -- secrets in the source ---------------------------------------------------------------------------------------------
+
+
+def check_secrets_in_source(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[checks.CheckMessage]:
+    """W001: what is written in the source is in everybody's clone, and in its history for good."""
+    try:
+        aliases = options_by_alias(getattr(settings, SETTING, None))
+    except ConfigError:
+        return []
+    secrets = [
+        (alias, option, secret)
+        for alias, options in aliases.items()
+        for option, value in options.items()
+        for secret in ([value] if isinstance(value, Secret) else _within(value))
+        if len(secret) >= _SHORTEST_FOUND
+    ]
+    if not secrets:
+        return []
+    found: list[checks.CheckMessage] = []
+    for source in _sources_of_settings():
+        literals = [
+            (node.lineno, node.value)
+            for node in ast.walk(source.tree)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        ]
+        for alias, option, secret in secrets:
+            line = next((line for line, text in literals if secret.reveal() in text), None)
+            if line is not None:
+                found.append(
+                    checks.Warning(
+                        f"{place_of(alias)}: {option} is written in {source.name}, line {line}.",
+                        hint="Leave it out and set GIGACHAT_CREDENTIALS in the environment, or read it from there. "
+                        "One that has been in version control is known to others: issue another in Studio.",
+                        id="gigaclient.W001",
+                    )
+                )
+    return found
+
+
+def _within(value: Any) -> list[Secret]:
+    return [inner for inner in value.values() if isinstance(inner, Secret)] if isinstance(value, Mapping) else []
+
+
+class _Source(NamedTuple):
+    name: str
+    tree: ast.Module
+
+
+def _sources_of_settings() -> Iterator[_Source]:
+    """The settings' module, and the modules that it takes names from, as far as they are not installed packages."""
+    first = _settings_module()
+    waiting = [first] if first is not None else []
+    seen: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        source = _source_of(name)
+        if source is None:
+            continue
+        yield source
+        package = name if _is_package(name) else name.rpartition(".")[0]
+        for node in ast.walk(source.tree):
+            if isinstance(node, ast.ImportFrom):
+                base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+                origin = ".".join([*base, *([node.module] if node.module else [])])
+                waiting += [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
+            elif isinstance(node, ast.Import):
+                waiting += [alias.name for alias in node.names]
+
+
+def _settings_module() -> str | None:
+    # None while override_settings has its own.
+    name = getattr(settings, "SETTINGS_MODULE", None) or os.environ.get("DJANGO_SETTINGS_MODULE")
+    return name if isinstance(name, str) else None
+
+
+def _is_package(name: str) -> bool:
+    return hasattr(sys.modules.get(name), "__path__")
+
+
+def _source_of(name: str, *, only_with: str = "") -> _Source | None:
+    """The source of a module that is loaded and belongs to the project, if it has ``only_with`` somewhere."""
+    module = sys.modules.get(name)
+    path = getattr(module, "__file__", None)
+    if path is None or not path.endswith(".py") or not _is_of_the_project(path):
+        return None
+    try:
+        text = Path(path).read_text("utf-8")
+        return _Source(_shown(path), ast.parse(text)) if only_with in text else None
+    except (OSError, SyntaxError, ValueError):
+        return None
+
+
+def _is_of_the_project(path: str) -> bool:
+    folders = Path(path).parts
+    if "site-packages" in folders or "dist-packages" in folders:
+        return False
+    return not any(Path(path).is_relative_to(place) for place in _PLACES_OF_OTHERS)
+
+
+_PLACES_OF_OTHERS = tuple(Path(inspect.getfile(module)).parent for module in (ast, django, sys.modules["gigaclient"]))
+
+
+def _shown(path: str) -> str:
+    """The path as people know it: without the folders above the project."""
+    try:
+        return str(Path(path).relative_to(Path.cwd()))
+    except ValueError:
+        return "/".join(Path(path).parts[-2:])
+
+
+# -- clients at import -------------------------------------------------------------------------------------------------
+
+
+def check_clients_at_import(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[checks.CheckMessage]:
+    """W002, W003: clients that were made before anybody asked for them."""
+    found: list[checks.CheckMessage] = [
+        checks.Warning(
+            f"settings.{name} is a client.",
+            hint=f"Keep its options in {SETTING} and ask for the client with get_client(): settings are copied, "
+            "printed and overridden.",
+            id="gigaclient.W002",
+        )
+        for name in _clients_in_settings()
+    ]
+    for module in _project_modules(app_configs):
+        for name, value in vars(module).copy().items():
+            if isinstance(value, Provider):
+                found.append(
+                    checks.Warning(
+                        f"{module.__name__}.{name} is a client that is made when the module is imported.",
+                        hint="Call get_client() in the view instead: it follows override_settings, and a mistake in "
+                        "the settings does not stop the import.",
+                        id="gigaclient.W003",
+                    )
+                )
+    return found
+
+
+def _clients_in_settings() -> Iterator[str]:
+    for name in dir(settings):
+        if name.isupper() and settings.is_overridden(name):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Django's, about settings that will go
+                value = getattr(settings, name, None)
+            if isinstance(value, Provider):
+                yield name
+
+
+def _project_modules(app_configs: Sequence[AppConfig] | None) -> list[ModuleType]:
+    """Loaded modules of the project: its applications, and the package of its URLs."""
+    packages = [config.name for config in (apps.get_app_configs() if app_configs is None else app_configs)]
+    urls = getattr(settings, "ROOT_URLCONF", None)
+    if app_configs is None and isinstance(urls, str):
+        # Views are imported with the URLs, and nobody may have asked for those yet.
+        try:
+            import_module(urls)
+        except Exception:
+            return []  # Django's own check says what is wrong
+        packages.append(urls.rpartition(".")[0] or urls)
+    of_settings = _settings_module()
+    return [
+        module
+        for name, module in sorted(sys.modules.items())
+        if any(name == package or name.startswith(f"{package}.") for package in packages)
+        and name != of_settings
+        and _is_of_the_project(getattr(module, "__file__", None) or "")
+    ]
+
+
+# -- streaming ---------------------------------------------------------------------------------------------------------
+
+_STREAMING_CLASS = "StreamingHttpResponse"
+_READS = frozenset({"generate", "stream"})
+
+
+def check_streaming(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[checks.CheckMessage]:
+    """W004, W005, W007: what becomes of streams in async views and under ASGI, as far as the source shows it."""
+    found: list[checks.CheckMessage] = []
+    is_for_asgi = _is_for_asgi()
+    if is_for_asgi and django.VERSION[:2] < NOTICES_DISCONNECTS_UNDER_ASGI:
+        found.append(
+            checks.Warning(
+                f"Django {django.get_version()} learns nothing of closed browsers under ASGI: an answer that nobody "
+                "reads any more is generated, and paid for, to its end.",
+                hint="Run it under WSGI, or install Django 5.0 or newer.",
+                id="gigaclient.W005",
+            )
+        )
+    for module in _project_modules(app_configs):
+        source = _source_of(module.__name__, only_with="gigaclient")
+        if source is not None:
+            found += _of_source(source, is_for_asgi)
+    return found
+
+
+def _is_for_asgi() -> bool:
+    """Whether the settings say so. A server that is started on ``asgi.py`` by hand is not seen."""
+    return bool(getattr(settings, "ASGI_APPLICATION", None)) or apps.is_installed("daphne")
+
+
+def _of_source(source: _Source, is_for_asgi: bool) -> Iterator[checks.CheckMessage]:
+    for node in ast.walk(source.tree):
+        if is_for_asgi and isinstance(node, ast.Call) and _called(node) == _STREAMING_CLASS and _reads_stream(node):
+            yield checks.Warning(
+                f"{source.name}, line {node.lineno}: under ASGI Django reads the whole answer before it sends any.",
+                hint="Return stream_response(client.stream(messages)) instead.",
+                id="gigaclient.W004",
+            )
+        if isinstance(node, ast.AsyncFunctionDef):
+            for call in _calls_of_the_coroutine(node):
+                name = _called(call)
+                if name == "stream_response":
+                    hint = "Return await astream_response(lambda: client.stream(messages)) instead."
+                elif _is_of_get_client(call):
+                    hint = (
+                        f"Await asyncio.to_thread(get_client().{name}, …), or for a stream astream_response, instead."
+                    )
+                else:
+                    continue
+                yield checks.Warning(
+                    f"{source.name}, line {call.lineno}: {name} waits for the model, and {node.name} is asynchronous.",
+                    hint=hint,
+                    id="gigaclient.W007",
+                )
+
+
+def _called(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+
+
+def _is_of_get_client(call: ast.Call) -> bool:
+    of = call.func.value if isinstance(call.func, ast.Attribute) else None
+    return isinstance(of, ast.Call) and _called(of) == "get_client"
+
+
+def _reads_stream(call: ast.Call) -> bool:
+    """Whether what is streamed is made of a client's stream, right there."""
+    return any(
+        isinstance(inner, ast.Call) and isinstance(inner.func, ast.Attribute) and inner.func.attr in _READS
+        for given in (*call.args, *(keyword.value for keyword in call.keywords))
+        for inner in ast.walk(given)
+    )
+
+
+def _calls_of_the_coroutine(function: ast.AsyncFunctionDef) -> Iterator[ast.Call]:
+    """Calls in its own body: what an inner function calls may run in a thread."""
+    waiting: list[ast.AST] = list(function.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)):
+            continue
+        if isinstance(node, ast.Call):
+            yield node
+            if _called(node) == "stream_response":
+                continue  # one word about it will do
+        waiting += ast.iter_child_nodes(node)

@@ -1,0 +1,434 @@
+"""Clients from settings, responses, errors and what Django shows of secrets, in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from support.django_tools import configured, site
+from support.rel_tools import together, wait_until
+from support.web import events, names, pumps, said
+
+configured()
+
+from django.conf import settings  # noqa: E402
+from django.http import HttpResponse, JsonResponse  # noqa: E402
+from django.test import AsyncClient, AsyncRequestFactory, Client, RequestFactory, override_settings  # noqa: E402
+from django.urls import path  # noqa: E402
+from django.utils.decorators import method_decorator  # noqa: E402
+from django.views import View  # noqa: E402
+
+from gigaclient import ChatStream, ConfigError, FakeGpt, GigaChat, RateLimitError  # noqa: E402
+from gigaclient.contrib.aliases import seal  # noqa: E402
+from gigaclient.contrib.django import (  # noqa: E402
+    EventStreamResponse,
+    astream_response,
+    error_response,
+    errors_as_json,
+    get_client,
+    stream_response,
+)
+from gigaclient.contrib.django import clients as clients_module  # noqa: E402
+from gigaclient.testing import Fault, GigaChatEmulator  # noqa: E402
+
+KEY = "MDAwMDAwMDAtMDAwMC00MDAwLTgwMDAtMDAwMDAwMDAwMDAwOjExMTExMTExLTExMTEtNDExMS04MTExLTExMTExMTExMTExMQ=="
+
+
+@pytest.fixture(autouse=True)
+def _clients_of_nobody() -> Iterator[None]:
+    clients_module._clients.reset()
+    yield
+    clients_module._clients.reset()
+
+
+@pytest.fixture
+def emulator(gigachat_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
+    """An emulator that ``GIGACLIENT`` points at, and the site's URLs."""
+    options = {**gigachat_emulator.client_options, "max_retries": 0}
+    with site(), override_settings(GIGACLIENT={"default": options, "hasty": {**options, "timeout": (30, 0.5)}}):
+        yield gigachat_emulator
+        gc.collect()
+    wait_until(lambda: gigachat_emulator.open_streams == 0, what="the end of all streams")
+    wait_until(lambda: not pumps(), what="the end of the threads that read streams")
+
+
+# -- clients -----------------------------------------------------------------------------------------------------------
+
+
+def test_each_alias_has_one_client_for_all_threads() -> None:
+    with override_settings(GIGACLIENT={"default": {"credentials": KEY}, "pool": {"provider": "fakegpt"}}):
+        found = together(lambda number: get_client("pool" if number % 2 else "default"), 16)
+        assert len({id(client) for client in found}) == 2
+        assert isinstance(get_client(), GigaChat)
+        assert isinstance(get_client("pool"), FakeGpt)
+
+
+def test_options_without_an_alias_are_the_default_one() -> None:
+    with override_settings(GIGACLIENT={"credentials": KEY, "model": "GigaChat-2-Pro"}):
+        assert get_client(kind=GigaChat).model == "GigaChat-2-Pro"
+
+
+def test_without_the_setting_the_environment_says_it_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIGACHAT_MODEL", "GigaChat-2-Max")
+    with override_settings():
+        if hasattr(settings, "GIGACLIENT"):
+            del settings.GIGACLIENT
+        clients_module._clients.reset()
+        assert get_client(kind=GigaChat).model == "GigaChat-2-Max"
+
+
+def test_override_settings_brings_another_client_and_takes_it_away_again() -> None:
+    with override_settings(GIGACLIENT={"credentials": KEY, "model": "outer"}):
+        outer = get_client()
+        with override_settings(GIGACLIENT={"credentials": KEY, "model": "inner"}):
+            assert get_client(kind=GigaChat).model == "inner"
+        assert get_client(kind=GigaChat).model == "outer"
+        with override_settings(LANGUAGE_CODE="ru"):
+            kept = get_client()
+        assert get_client() is kept
+        assert not outer.closed  # type: ignore[attr-defined]
+
+
+def test_a_client_that_was_closed_is_replaced() -> None:
+    with override_settings(GIGACLIENT={"credentials": KEY}):
+        with get_client() as closed:
+            pass
+        assert get_client() is not closed
+
+
+class OwnProvider(GigaChat):
+    """For ``provider`` as a dotted path."""
+
+
+@pytest.mark.parametrize("provider", [OwnProvider, f"{__name__}.OwnProvider"])
+def test_a_provider_may_be_a_class_of_ones_own(provider: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, __name__.partition(".")[0], sys.modules.get(__name__.partition(".")[0]))
+    monkeypatch.setitem(sys.modules, __name__, sys.modules[OwnProvider.__module__])
+    with override_settings(GIGACLIENT={"provider": provider, "credentials": KEY}):
+        assert type(get_client()).__name__ == "OwnProvider"
+
+
+@pytest.mark.parametrize(
+    ("setting", "alias", "told"),
+    [
+        ({"default": {}, "cheap": {}}, "chaep", "has no alias 'chaep'; it has 'default', 'cheap'; is it 'cheap'?"),
+        ({"cheap": {}}, "default", "has no alias 'default'; it has 'cheap'"),
+        ({"Model": "x"}, "default", "GigaChat has no option 'Model'; is it 'model'?"),
+        ({"api_key": "hidden-word"}, "default", "pass credentials="),
+        ({"credentials": "hidden-word"}, "default", "credentials: is base64, but not of client_id"),
+        ({"provider": "fakegtp"}, "default", 'provider must be "gigachat", "fakegpt"'),
+        ({"provider": "nowhere.Client"}, "default", "cannot be imported"),
+        ({"provider": "json.JSONDecoder"}, "default", "meets gigaclient.ChatProvider"),
+        ({"default": {}, "model": "x"}, "default", "mixes aliases and options: move 'model'"),
+        ("hidden-word", "default", "must be a dict of options, or of aliases to options, not str"),
+        ({1: {}}, "default", "names are strings"),
+        ({"default": {1: 2}}, "default", "names of options are strings"),
+    ],
+)
+def test_a_setting_that_cannot_work_says_what_to_do(setting: Any, alias: str, told: str) -> None:
+    with override_settings(GIGACLIENT=setting), pytest.raises(ConfigError) as raised:
+        get_client(alias)
+    assert told in str(raised.value)
+    assert str(raised.value).startswith("GIGACLIENT")
+    assert "hidden-word" not in str(raised.value)
+
+
+def test_a_client_of_another_class_than_asked_for_is_an_error() -> None:
+    told = "is a GigaChat, and a FakeGpt was asked for"
+    with override_settings(GIGACLIENT={"credentials": KEY}), pytest.raises(ConfigError, match=told):
+        get_client(kind=FakeGpt)
+
+
+# -- responses ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_test_client_gets_whole_events(emulator: GigaChatEmulator) -> None:
+    response = Client().get("/chat", headers={"accept-encoding": "gzip"})
+    assert response.status_code == 200
+    assert not response.is_async
+    found = events(response.getvalue())
+    assert said(found) == "1, 2, 3, 4, 5"
+    assert names(found)[-1] == "done"
+
+
+def test_the_asynchronous_test_client_gets_them_from_sync_and_async_views(emulator: GigaChatEmulator) -> None:
+    async def visit() -> None:
+        for view in ("/achat", "/chat"):
+            response = await AsyncClient().get(view)
+            assert response.status_code == 200
+            if view == "/achat":
+                assert response.is_async
+            body = b"".join([piece async for piece in response])
+            assert said(events(body)) == "1, 2, 3, 4, 5"
+            response.close()
+
+    Client().get("/chat").getvalue()  # which must leave nothing that the next one stumbles over
+    asyncio.run(visit())
+
+
+def test_an_async_view_under_wsgi_streams_to_a_plain_iterator(emulator: GigaChatEmulator) -> None:
+    emulator.inject(Fault(stall_after_events=3))
+    response = Client().get("/achat")
+    assert not response.is_async
+    pieces = iter(response)
+    assert b"1" in next(pieces)  # and the model is not through
+    response.close()
+
+
+def test_a_view_called_by_hand_answers_whoever_iterates(emulator: GigaChatEmulator) -> None:
+    from contrib.django_site import views
+
+    body = b"".join(views.chat(RequestFactory().get("/")))
+    assert said(events(body)) == "1, 2, 3, 4, 5"
+
+    async def ask() -> bytes:
+        response = await views.achat(AsyncRequestFactory().get("/"))
+        return b"".join([piece async for piece in response])
+
+    assert said(events(asyncio.run(ask()))) == "1, 2, 3, 4, 5"
+
+
+def test_a_response_that_is_never_read_ends_the_call(emulator: GigaChatEmulator) -> None:
+    emulator.inject(Fault(stall_after_events=2))
+    response = stream_response(get_client().stream("Count from 1 to 5"))
+    wait_until(lambda: emulator.open_streams == 1, what="the call")
+    assert response.body.text
+    del response
+    gc.collect()
+    wait_until(lambda: emulator.open_streams == 0, what="the end of the call")
+
+
+def test_render_status_and_headers_are_the_callers_to_say(emulator: GigaChatEmulator) -> None:
+    response = stream_response(
+        lambda: get_client().stream("Count from 1 to 2"),
+        status=203,
+        headers={"X-Model": "GigaChat-2", "cache-control": "no-store"},
+        render=lambda chunk: {"piece": chunk.text},
+    )
+    assert isinstance(response, EventStreamResponse)
+    assert (response.status_code, response["X-Model"], response["Cache-Control"]) == (203, "GigaChat-2", "no-store")
+    assert response["Content-Type"] == "text/event-stream; charset=utf-8"
+    assert "piece" in events(b"".join(response))[0].json
+
+
+def test_stream_response_refuses_to_stop_an_event_loop_and_closes_the_stream(emulator: GigaChatEmulator) -> None:
+    emulator.inject(Fault(stall_after_events=2))
+    opened: list[ChatStream] = []
+
+    async def view() -> None:
+        opened.append(get_client().stream("Count from 1 to 5"))
+        stream_response(opened[0])
+
+    with pytest.raises(ConfigError, match="return await astream_response"):
+        asyncio.run(view())
+    assert opened[0].closed
+
+
+def test_astream_response_leaves_the_loop_free_while_it_waits(emulator: GigaChatEmulator) -> None:
+    emulator.inject(Fault(before_s=0.5))
+    turns = 0
+
+    async def tick() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0.01)
+            turns += 1
+
+    async def view() -> bytes:
+        ticking = asyncio.create_task(tick())
+        response = await astream_response(lambda: get_client().stream("Count from 1 to 5"))
+        assert turns > 3
+        ticking.cancel()
+        return b"".join([piece async for piece in response])
+
+    assert said(events(asyncio.run(view()))) == "1, 2, 3, 4, 5"
+
+
+@pytest.mark.parametrize("opened_before", [True, False])
+def test_a_cancelled_astream_response_closes_the_stream(emulator: GigaChatEmulator, opened_before: bool) -> None:
+    emulator.inject(Fault(stall_after_events=0))
+
+    async def view() -> None:
+        source: Any = lambda: get_client().stream("Count from 1 to 5")  # noqa: E731
+        if opened_before:
+            source = await asyncio.to_thread(source)
+        waiting = asyncio.create_task(astream_response(source))
+        while not emulator.open_streams:
+            await asyncio.sleep(0.01)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    asyncio.run(asyncio.wait_for(view(), 20))
+    wait_until(lambda: emulator.open_streams == 0, what="the end of the call")
+    wait_until(lambda: not _openers(), what="the end of the thread")
+
+
+def _openers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "gigaclient-first-chunk"]
+
+
+# -- errors ------------------------------------------------------------------------------------------------------------
+
+
+def test_an_error_becomes_json_with_its_status_and_retry_after() -> None:
+    response = error_response(RateLimitError("Too Many Requests", status_code=429, retry_after=1.2, request_id="r-1"))
+    assert response.status_code == 429
+    assert (response["Retry-After"], response["Cache-Control"]) == ("2", "no-store")
+    told = json.loads(response.content)
+    assert told["type"] == "RateLimitError"
+    assert (told["retry_after"], told["request_id"]) == (1.2, "r-1")
+
+
+def _limited(*_: Any, **__: Any) -> HttpResponse:
+    raise RateLimitError("Too Many Requests", status_code=429)
+
+
+async def _limited_later(*_: Any, **__: Any) -> HttpResponse:
+    raise RateLimitError("Too Many Requests", status_code=429)
+
+
+async def _well_later(*_: Any) -> HttpResponse:
+    return JsonResponse({"well": True})
+
+
+def _wrong(*_: Any) -> HttpResponse:
+    raise LookupError("not ours")
+
+
+@method_decorator(errors_as_json, name="dispatch")
+class Limited(View):
+    get = _limited
+
+
+@method_decorator(errors_as_json, name="dispatch")
+class LimitedLater(View):
+    get = _limited_later
+
+
+urlpatterns = [
+    path("plain", _limited),
+    path("sync", errors_as_json(_limited)),
+    path("async", errors_as_json(_limited_later)),
+    path("class", Limited.as_view()),
+    path("async-class", LimitedLater.as_view()),
+    path("well", errors_as_json(_well_later)),
+    path("wrong", errors_as_json(_wrong)),
+]
+
+
+@pytest.fixture
+def views() -> Iterator[None]:
+    """The views above, on a site of their own."""
+    urls = type("Urls", (), {"urlpatterns": urlpatterns})
+    with site(ROOT_URLCONF=urls, MIDDLEWARE=[]):
+        yield
+
+
+@pytest.mark.parametrize("address", ["/sync", "/async", "/class", "/async-class"])
+def test_the_decorator_makes_statuses_of_errors(views: None, address: str, caplog: pytest.LogCaptureFixture) -> None:
+    response = Client().get(address)
+    assert response.status_code == 429
+    assert response.json()["type"] == "RateLimitError"
+    assert [record.levelname for record in caplog.records if record.name == "django.request"] == ["WARNING"]
+    assert "Too Many Requests" in caplog.text
+
+
+@pytest.mark.parametrize("address", ["/async", "/class", "/async-class"])
+def test_the_decorator_does_so_in_an_event_loop(views: None, address: str) -> None:
+    assert asyncio.run(AsyncClient().get(address)).status_code == 429
+
+
+def test_the_decorator_leaves_answers_and_other_errors_alone(views: None) -> None:
+    assert Client().get("/well").json() == {"well": True}
+    with pytest.raises(LookupError):
+        Client().get("/wrong")
+    with pytest.raises(RateLimitError):
+        Client().get("/plain")
+
+
+def test_the_middleware_does_it_for_every_view(views: None) -> None:
+    with override_settings(MIDDLEWARE=["gigaclient.contrib.django.middleware.ErrorsAsJsonMiddleware"]):
+        assert Client().get("/plain").status_code == 429
+        assert asyncio.run(AsyncClient().get("/plain")).status_code == 429
+
+
+def test_a_mistake_in_the_settings_is_in_the_log_and_not_on_the_page(
+    emulator: GigaChatEmulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    response = Client().post("/chat", {"alias": "nobody"}, content_type="application/json")
+    assert response.status_code == 500
+    assert "nobody" not in response.content.decode()
+    record = next(record for record in caplog.records if record.name == "django.request")
+    assert record.levelname == "ERROR"
+    assert record.exc_info is not None
+    assert "has no alias 'nobody'" in caplog.text
+
+
+# -- secrets -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_page_about_an_error_shows_no_secret(views: None) -> None:
+    setting = {
+        "default": {"credentials": KEY, "proxy": f"http://me:{KEY}@proxy.example:3128"},
+        "pool": {"provider": "fakegpt", "headers": {"Cookie": KEY}},
+    }
+    client = Client(raise_request_exception=False)
+    with override_settings(DEBUG=True, GIGACLIENT=setting):
+        assert KEY in client.get("/wrong").content.decode(), "Django leaves these out by itself now"
+        seal(settings.GIGACLIENT)
+        for accept in ("text/html", "text/plain"):
+            page = client.get("/wrong", headers={"accept": accept}).content.decode()
+            assert "LookupError" in page
+            place = page.find(KEY)
+            assert place < 0, page[place - 300 : place]
+        assert settings.GIGACLIENT["default"]["credentials"] == KEY
+        assert get_client(kind=GigaChat)
+
+
+def test_a_page_about_a_setting_that_cannot_work_shows_no_secret() -> None:
+    def view(*_: Any) -> HttpResponse:
+        get_client()
+        raise AssertionError("the setting was taken")
+
+    urls = type("Urls", (), {"urlpatterns": [path("", view)]})
+    for setting in ({"credentials": KEY[:40]}, {"api_key": KEY}, {"credentials": KEY, "timeout": -1}):
+        with site(ROOT_URLCONF=urls, MIDDLEWARE=[], DEBUG=True), override_settings(GIGACLIENT=setting):
+            seal(settings.GIGACLIENT)
+            page = Client(raise_request_exception=False).get("/").content.decode()
+        assert "ConfigError" in page
+        assert KEY[:40] not in page
+
+
+def test_the_application_seals_the_setting_when_it_is_ready() -> None:
+    run = subprocess.run([sys.executable, "-c", _READY], capture_output=True, text=True, timeout=50, check=False)
+    assert run.stdout == "{'credentials': '***'}\n", run.stderr
+
+
+_READY = """
+import django
+from django.conf import settings
+settings.configure(INSTALLED_APPS=["gigaclient.contrib.django"], GIGACLIENT={"credentials": "a secret"})
+django.setup()
+print(settings.GIGACLIENT)
+"""
+
+
+# -- the extra ---------------------------------------------------------------------------------------------------------
+
+
+def test_without_django_one_sentence_says_what_to_install() -> None:
+    script = "import sys; sys.modules['django'] = None; import gigaclient.contrib.django"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=50, check=False)
+    last = run.stderr.strip().splitlines()[-1]
+    assert last == (
+        'ImportError: gigaclient.contrib.django needs Django, which is not installed: pip install "gigaclient[django]"'
+    )
+    assert "During handling" not in run.stderr

@@ -1,0 +1,114 @@
+"""What tests of Django share: the settings of one process, and servers of the site in ``contrib/django_site``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import django
+from django.conf import settings
+from django.test import override_settings
+from support.rel_tools import SUPPORT, wait_until
+from support.web import Served
+
+TESTS = SUPPORT.parent
+CHECKOUT = TESTS.parent
+SITE = "contrib.django_site"
+
+
+def configured() -> None:
+    """Have Django ready in this process. Nothing but the application is set: others may have been here before."""
+    if not settings.configured:
+        settings.configure(INSTALLED_APPS=["gigaclient.contrib.django"], SECRET_KEY="of tests", USE_TZ=True)
+        django.setup()
+    assert "gigaclient.contrib.django" in settings.INSTALLED_APPS
+
+
+def site(**changed: object) -> override_settings:
+    """The settings of the site, with changes, for a while."""
+    from contrib.django_site import settings as of_site
+
+    names = ("ALLOWED_HOSTS", "MIDDLEWARE", "ROOT_URLCONF", "GIGACLIENT")
+    return override_settings(**{**{name: getattr(of_site, name) for name in names}, "FOLDER": "", **changed})
+
+
+def clean_environment(**added: str) -> dict[str, str]:
+    """This process's environment without proxies and settings of somebody's own."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.upper().endswith("_PROXY") and not name.upper().startswith(("GIGACHAT_", "DJANGO_"))
+    }
+    return {**kept, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", **added}
+
+
+_UVICORN = """
+import socket, sys
+import uvicorn
+config = uvicorn.Config(sys.argv[1], lifespan="off", log_level="info", timeout_graceful_shutdown=5)
+uvicorn.Server(config).run(sockets=[socket.socket(fileno=int(sys.argv[2]))])
+"""
+
+
+@contextlib.contextmanager
+def uvicorn(
+    application: str, folder: Path, environment: Mapping[str, str], directory: Path = TESTS
+) -> Iterator[Served]:
+    """A uvicorn that serves ``application`` of a module in ``directory``; its log is written to ``folder``."""
+    log = folder / "uvicorn.log"
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener, log.open("w") as written:
+        server = subprocess.Popen(
+            [sys.executable, "-c", _UVICORN, application, str(listener.fileno())],
+            cwd=directory, pass_fds=[listener.fileno()], env=dict(environment), stdout=written, stderr=written,
+        )  # fmt: skip
+        try:
+            yield Served(listener.getsockname()[1], log)
+        finally:
+            end(server, log)
+
+
+@contextlib.contextmanager
+def command(*words: str, folder: Path, environment: Mapping[str, str], directory: Path) -> Iterator[Served]:
+    """A command that serves and says where, such as ``manage.py runserver``; its output is written to ``folder``."""
+    log = folder / "command.log"
+    with log.open("w") as written:
+        server = subprocess.Popen(
+            [sys.executable, *words], cwd=directory, env=dict(environment), stdout=written, stderr=written,
+            start_new_session=True,  # the reloader has a child, which ends with it
+        )  # fmt: skip
+        try:
+            wait_until(
+                lambda: server.poll() is not None or any(word in log.read_text() for word in ("http://", "Traceback")),
+                seconds=40,
+                what=f"the start of {words}",
+            )
+            assert server.poll() is None and "http://127.0.0.1:" in log.read_text(), log.read_text()[-3000:]
+            port = log.read_text().partition("http://127.0.0.1:")[2].partition("/")[0]
+            yield Served(int(port), log)
+        finally:
+            end(server, log, group=True)
+
+
+def end(server: subprocess.Popen[bytes], log: Path, *, group: bool = False) -> None:
+    """Ask a server to end; a failure when it does not."""
+
+    def tell(number: int) -> None:
+        if group:
+            os.killpg(server.pid, number)
+        else:
+            server.send_signal(number)
+
+    if server.poll() is None:
+        tell(signal.SIGINT if group else signal.SIGTERM)
+    try:
+        server.wait(20)
+    except subprocess.TimeoutExpired:
+        tell(signal.SIGKILL)
+        server.wait(15)
+        raise AssertionError(f"the server did not end: {log.read_text()[-3000:]}") from None
