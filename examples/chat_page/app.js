@@ -1,0 +1,534 @@
+// The page: a conversation, its composer, and the list of earlier ones.
+
+import { Failure, ask } from "./chat.js";
+import * as history from "./history.js";
+import { MarkdownView } from "./markdown.js";
+import { fill, language, sentenceFor, words } from "./words.js";
+
+const SAVE_EVERY_MS = 500;
+const NEAR_THE_END_PX = 32;
+const TITLE_LETTERS = 60;
+
+const place = Object.fromEntries([...document.querySelectorAll("[id]")].map((element) => [element.id, element]));
+const narrow = matchMedia("(max-width: 55rem)");
+// A phone's keyboard has no Shift+Enter, and a button to send with is under the thumb.
+const touch = matchMedia("(hover: none) and (pointer: coarse)");
+
+let chat = history.currentChat();
+let views = [];
+/** What is being answered: {chat, message, view, controller, fresh}; null when nothing is. */
+let running = null;
+/** Whether the page is about to go away. */
+let leaving = false;
+
+// --- one message ---------------------------------------------------------------------------------------------------
+
+class MessageView {
+  #message;
+  #element;
+  #parts;
+  #markdown = null;
+  #frame = 0;
+  #notBefore = 0;
+  #countdown = 0;
+
+  constructor(message) {
+    this.#message = message;
+    this.#element = place.message.content.firstElementChild.cloneNode(true);
+    const part = (selector) => this.#element.querySelector(selector);
+    this.#parts = {
+      heading: part("h2"), body: part(".body"), dots: part(".dots"), note: part(".note"), failure: part(".failure"),
+      sentence: part(".sentence"), details: part("details"), retry: part(".retry"), tools: part(".tools"),
+      copy: part(".copy"), again: part(".again"), meta: part(".meta"),
+    };
+    this.#element.dataset.role = message.role;
+    this.#parts.heading.textContent = message.role === "user" ? words.you : words.model;
+    if (message.role !== "user") this.#markdown = new MarkdownView(this.#parts.body, frameCode);
+    this.#parts.details.querySelector("summary").textContent = words.details;
+    name(this.#parts.copy, words.copy);
+    name(this.#parts.again, words.again);
+    this.#parts.copy.addEventListener("click", () => copy(this.#parts.copy, this.#message.content, words.copy));
+    for (const button of [this.#parts.again, this.#parts.retry]) button.addEventListener("click", () => answer(this));
+    this.draw();
+  }
+
+  get element() {
+    return this.#element;
+  }
+
+  get message() {
+    return this.#message;
+  }
+
+  /** What a reader sees of the answer, without its marks. */
+  get text() {
+    return this.#parts.body.innerText;
+  }
+
+  /** Show it as it is now. */
+  draw() {
+    cancelAnimationFrame(this.#frame);
+    this.#frame = 0;
+    const { role, state, content, failure } = this.#message;
+    this.#element.dataset.state = state ?? "done";
+    this.#element.setAttribute("aria-busy", String(state === "streaming"));
+    if (this.#markdown === null) this.#parts.body.textContent = content;
+    else this.#markdown.draw(content);
+    this.#parts.body.hidden = content === "";
+    this.#parts.dots.hidden = state !== "streaming" || (running?.message === this.#message && !running.fresh);
+    this.#parts.tools.hidden = role === "user" || state === "streaming" || (content === "" && state !== "stopped");
+    this.#parts.copy.hidden = content === "";
+    this.#drawNote();
+    this.#drawFailure(state === "failed" ? failure : null);
+    this.#drawMeta();
+    this.drawAgain();
+  }
+
+  /** Show what has come since, with the next frame; not more often than drawing allows. */
+  drawSoon() {
+    if (this.#frame !== 0) return;
+    this.#frame = requestAnimationFrame((now) => {
+      this.#frame = 0;
+      if (now < this.#notBefore) {
+        this.drawSoon();
+        return;
+      }
+      this.draw();
+      keepUp();
+      // A long answer takes its time to draw; the rest of the page gets four times as much.
+      this.#notBefore = performance.now() + 4 * (performance.now() - now);
+    });
+  }
+
+  /** Only the last answer can be asked for again. */
+  drawAgain() {
+    const last = running === null && chat.messages.at(-1) === this.#message;
+    this.#parts.again.hidden = !last || this.#message.state === "failed";
+    this.#parts.retry.hidden = !last;
+  }
+
+  remove() {
+    cancelAnimationFrame(this.#frame);
+    clearInterval(this.#countdown);
+    this.#element.remove();
+  }
+
+  #drawNote() {
+    const { state, end } = this.#message;
+    let note = "";
+    if (state === "stopped") note = words.stopped;
+    else if (end?.finish_reason === "length") note = words.cutByLimit;
+    else if (end?.finish_reason === "blacklist") note = words.filtered;
+    this.#parts.note.textContent = note;
+    this.#parts.note.hidden = note === "";
+  }
+
+  #drawFailure(failure) {
+    clearInterval(this.#countdown);
+    this.#parts.failure.hidden = failure === null;
+    if (failure === null) return;
+    this.#parts.sentence.textContent = sentenceFor(failure);
+    const told = [failure.type, failure.detail, failure.requestId && `${words.requestId} ${failure.requestId}`];
+    const details = told.filter(Boolean).join(" · ");
+    this.#parts.details.querySelector("p").textContent = details;
+    this.#parts.details.hidden = details === "";
+    const count = () => {
+      const seconds = Math.ceil(((failure.until ?? 0) - Date.now()) / 1000);
+      this.#parts.retry.disabled = seconds > 0;
+      this.#parts.retry.textContent = seconds > 0 ? fill(words.retryIn, { seconds }) : words.retry;
+      if (seconds <= 0) clearInterval(this.#countdown);
+    };
+    this.#countdown = setInterval(count, 250);
+    count();
+  }
+
+  #drawMeta() {
+    const { end } = this.#message;
+    const count = end?.usage?.total_tokens;
+    const tokens = Number.isFinite(count) && fill(words.tokens, { count: new Intl.NumberFormat(language).format(count) });
+    this.#parts.meta.textContent = [end?.model, tokens].filter(Boolean).join(" · ");
+  }
+}
+
+function frameCode(fragment) {
+  for (const pre of fragment.querySelectorAll("pre")) {
+    const frame = place.code.content.firstElementChild.cloneNode(true);
+    const code = pre.querySelector("code") ?? pre;
+    const written = [...code.classList].find((one) => one.startsWith("language-"));
+    frame.querySelector(".language").textContent = written?.slice("language-".length) ?? "";
+    const button = frame.querySelector("button");
+    name(button, words.copyCode);
+    button.addEventListener("click", () => copy(button, code.textContent, words.copyCode));
+    pre.tabIndex = 0;
+    pre.replaceWith(frame);
+    frame.append(pre);
+  }
+}
+
+async function copy(button, text, usual) {
+  let done = true;
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    done = copyBySelection(text);
+  }
+  const use = button.querySelector("use");
+  use.setAttribute("href", done ? "#icon-done" : "#icon-alert");
+  name(button, done ? words.copied : words.notCopied);
+  announce(done ? words.copied : words.notCopied);
+  setTimeout(() => {
+    use.setAttribute("href", "#icon-copy");
+    name(button, usual);
+  }, 1500);
+}
+
+// Without https a browser has no clipboard for a page, but it has this.
+function copyBySelection(text) {
+  const before = document.activeElement;
+  const field = document.createElement("textarea");
+  field.className = "visually-hidden";
+  field.value = text;
+  document.body.append(field);
+  field.select();
+  try {
+    return document.execCommand("copy");
+  } finally {
+    field.remove();
+    before?.focus({ preventScroll: true });
+  }
+}
+
+// --- asking and answering ------------------------------------------------------------------------------------------
+
+function send(text) {
+  if (running !== null || text.trim() === "") return;
+  const asked = { role: "user", content: text.trim() };
+  const answered = { role: "assistant", content: "", state: "streaming" };
+  chat.messages.push(asked, answered);
+  show(asked);
+  place.question.value = "";
+  history.setDraft("");
+  fitQuestion();
+  following = true;
+  place.welcome.hidden = true;
+  answer(show(answered));
+}
+
+async function answer(view) {
+  if (running !== null) return;
+  const message = view.message;
+  const asked = chat.messages.slice(0, chat.messages.indexOf(message)).filter(({ content }) => content !== "");
+  const mine = { chat, message, view, controller: new AbortController(), fresh: true };
+  running = mine;
+  Object.assign(message, { state: "streaming", failure: null, end: null });
+  redrawTools();
+  view.draw();
+  keepUp();
+  announce(words.sayWaiting);
+  keep(chat);
+  const saving = setInterval(save, SAVE_EVERY_MS);
+  let outcome;
+  try {
+    const end = await ask(asked.map(({ role, content }) => ({ role, content })), {
+      signal: mine.controller.signal,
+      onText: (text) => {
+        if (text === "") return;
+        // What an earlier try had brought stays until this one has brought something.
+        if (mine.fresh) message.content = "";
+        mine.fresh = false;
+        message.content += text;
+        view.drawSoon();
+      },
+    });
+    outcome = { state: "done", end };
+  } catch (error) {
+    // A page that goes away has its requests ended by the browser: nothing has failed.
+    const stopped = error.name === "AbortError" || (leaving && error instanceof Failure && error.kind !== "status");
+    outcome = stopped ? { state: "stopped" } : { state: "failed", failure: failureOf(error) };
+  }
+  clearInterval(saving);
+  if (running === mine) settle(mine, outcome);
+}
+
+function settle({ chat: answered, message, view }, outcome) {
+  running = null;
+  Object.assign(message, outcome);
+  keep(answered);
+  if (answered !== chat) return;
+  view.draw();
+  redrawTools();
+  keepUp();
+  if (message.state === "done") announce(fill(words.sayAnswer, { text: view.text }));
+  else if (message.state === "stopped") announce(fill(words.sayStopped, { text: view.text }));
+  else announce(sentenceFor(message.failure));
+}
+
+// As it is kept in the history; the end of the wait is a moment, so that a reload does not begin it again.
+function failureOf(error) {
+  if (!(error instanceof Failure)) {
+    console.error(error);
+    return { kind: "strange", status: null, type: error.name, detail: error.message, requestId: null, until: null };
+  }
+  const { kind, status, type, detail, requestId, retryAfter } = error;
+  return { kind, status, type, detail, requestId, until: retryAfter === null ? null : Date.now() + retryAfter * 1000 };
+}
+
+function stop() {
+  running?.controller.abort();
+  place.question.focus();
+}
+
+// Keep what has come of the answer.
+function save() {
+  if (running !== null) store(running.chat);
+}
+
+function store(kept) {
+  kept.updated = Date.now();
+  place["no-room"].hidden = history.save(kept);
+}
+
+// Keep a chat, and show it at its place among the others.
+function keep(kept) {
+  store(kept);
+  history.setCurrent(chat.id);
+  drawList();
+}
+
+// --- the conversation ----------------------------------------------------------------------------------------------
+
+function show(message) {
+  const view = new MessageView(message);
+  views.push(view);
+  place.messages.append(view.element);
+  return view;
+}
+
+function open(wanted) {
+  const left = running;
+  chat = wanted;
+  if (left !== null) {
+    // The chat that is left keeps what has come of its answer.
+    left.controller.abort();
+    settle(left, { state: "stopped" });
+    redrawTools();
+  }
+  history.setCurrent(chat.id);
+  drawChat();
+  drawList();
+  if (!touch.matches) place.question.focus();
+}
+
+function drawChat() {
+  for (const view of views) view.remove();
+  views = [];
+  chat.messages.forEach(show);
+  place.welcome.hidden = chat.messages.length > 0;
+  following = true;
+  goToEnd();
+}
+
+function redrawTools() {
+  place.send.hidden = running !== null;
+  place.stop.hidden = running === null;
+  for (const view of views) view.drawAgain();
+}
+
+function titleOf({ messages }) {
+  const first = messages.find(({ role }) => role === "user")?.content.trim().split("\n")[0] ?? words.untitled;
+  const letters = [...first];
+  return letters.length > TITLE_LETTERS ? `${letters.slice(0, TITLE_LETTERS - 1).join("")}…` : first;
+}
+
+let listed = "";
+
+function drawList() {
+  const chats = history.allChats().map((one) => ({ id: one.id, title: titleOf(one) }));
+  const title = titleOf(chat);
+  place.heading.textContent = chat.messages.length > 0 ? title : words.title;
+  document.title = chat.messages.length > 0 ? `${title} – ${words.title}` : words.title;
+  const wanted = JSON.stringify([chat.id, chats]);
+  if (wanted === listed) return;
+  listed = wanted;
+  place["chat-list"].replaceChildren(
+    ...chats.map(({ id, title }) => {
+      const item = place.chat.content.firstElementChild.cloneNode(true);
+      const [opener, deleter] = item.querySelectorAll("button");
+      opener.textContent = title;
+      if (id === chat.id) opener.setAttribute("aria-current", "page");
+      opener.addEventListener("click", () => {
+        showChats(false);
+        const found = history.allChats().find((one) => one.id === id);
+        if (id !== chat.id && found !== undefined) open(found);
+      });
+      name(deleter, fill(words.deleteChat, { title }));
+      deleter.addEventListener("click", () => {
+        if (!confirm(fill(words.deleteSure, { title }))) return;
+        if (id === chat.id) open(history.newChat());
+        history.remove(id);
+        drawList();
+      });
+      return item;
+    }),
+  );
+}
+
+function beginNew() {
+  showChats(false);
+  if (chat.messages.length > 0) open(history.newChat());
+  place.question.focus();
+}
+
+// --- scrolling: after the text, until the reader goes somewhere else -------------------------------------------------
+
+let following = true;
+let lastTop = 0;
+
+function belowTheView() {
+  return place.log.scrollHeight - place.log.scrollTop - place.log.clientHeight;
+}
+
+function keepUp() {
+  noteScroll(); // the reader may have gone up since
+  goToEnd();
+}
+
+function goToEnd() {
+  if (following) place.log.scrollTop = place.log.scrollHeight;
+  lastTop = place.log.scrollTop;
+  noteScroll();
+}
+
+function noteScroll() {
+  const below = belowTheView();
+  const top = place.log.scrollTop;
+  if (below <= NEAR_THE_END_PX) following = following || top >= lastTop;
+  if (top < lastTop && below > 1) following = false;
+  lastTop = top;
+  place.jump.hidden = following || below <= NEAR_THE_END_PX;
+}
+
+place.log.addEventListener("scroll", noteScroll, { passive: true });
+// Where another size has put the view is not where the reader has put it.
+new ResizeObserver(goToEnd).observe(place.log);
+place.jump.addEventListener("click", () => {
+  following = true;
+  goToEnd();
+  place.question.focus();
+});
+
+// --- the composer --------------------------------------------------------------------------------------------------
+
+function fitQuestion() {
+  place.question.style.height = "auto";
+  place.question.style.height = `${place.question.scrollHeight}px`;
+  place.send.disabled = place.question.value.trim() === "";
+}
+
+place.question.addEventListener("input", () => {
+  fitQuestion();
+  history.setDraft(place.question.value);
+});
+place.question.addEventListener("keydown", (event) => {
+  // 229: in some browsers the Enter that ends a composition is not marked as part of it.
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229 || touch.matches) return;
+  event.preventDefault();
+  send(place.question.value);
+});
+place.composer.addEventListener("submit", (event) => {
+  event.preventDefault();
+  send(place.question.value);
+});
+place.stop.addEventListener("click", stop);
+
+// --- the list of chats, a drawer on narrow screens -------------------------------------------------------------------
+
+function showChats(shown) {
+  const drawer = narrow.matches;
+  const opened = drawer && shown;
+  const wasOpen = document.body.classList.contains("chats-open");
+  document.body.classList.toggle("chats-open", opened);
+  place.chats.inert = drawer && !opened;
+  place.shade.hidden = !opened;
+  place.menu.setAttribute("aria-expanded", String(opened));
+  name(place.menu, opened ? words.hideChats : words.showChats);
+  if (opened) place["new-chat"].focus();
+  else if (wasOpen) place.menu.focus();
+}
+
+place.menu.addEventListener("click", () => showChats(!document.body.classList.contains("chats-open")));
+place.shade.addEventListener("click", () => showChats(false));
+narrow.addEventListener("change", () => showChats(false));
+for (const button of [place["new-chat"], place["new-chat-short"]]) button.addEventListener("click", beginNew);
+
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || event.isComposing) return;
+  if (document.body.classList.contains("chats-open")) showChats(false);
+  else if (running !== null) stop();
+});
+
+// --- the rest ------------------------------------------------------------------------------------------------------
+
+function name(element, text) {
+  element.setAttribute("aria-label", text);
+  element.title = text;
+}
+
+function announce(text) {
+  place.announcer.textContent = text;
+}
+
+function sayInTheirLanguage() {
+  document.documentElement.lang = language;
+  place.heading = document.querySelector("header h1");
+  place["new-chat"].querySelector("span").textContent = words.newChat;
+  name(place["new-chat-short"], words.newChat);
+  name(place.jump, words.jump);
+  name(place.send, words.send);
+  name(place.stop, words.stop);
+  place.chats.setAttribute("aria-label", words.chats);
+  place.log.setAttribute("aria-label", words.conversation);
+  place.question.setAttribute("aria-label", words.placeholder);
+  place.question.placeholder = words.placeholder;
+  place.hint.textContent = touch.matches ? words.hintTouch : words.hint;
+  place["no-room"].textContent = words.noRoom;
+  place.welcome.querySelector(".greeting").textContent = words.greeting;
+  place.welcome.querySelector(".hint").textContent = words.tryThis;
+  place.welcome.querySelector("ul").replaceChildren(
+    ...words.examples.map((example) => {
+      const item = document.createElement("li");
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = example;
+      button.addEventListener("click", () => send(example));
+      item.append(button);
+      return item;
+    }),
+  );
+}
+
+addEventListener("beforeunload", () => {
+  leaving = true;
+  setTimeout(() => (leaving = false), 2000); // it was a download, or somebody thought better of it
+});
+// The page goes, or may go without another word: keep what has come.
+addEventListener("pagehide", save);
+document.addEventListener("visibilitychange", save);
+// Another tab has changed something.
+addEventListener("storage", (event) => {
+  if (!history.concerns(event)) return;
+  drawList();
+  if (running !== null || history.isUnderWay(event)) return;
+  const found = history.allChats().find(({ id }) => id === chat.id);
+  if (found === undefined || found.updated === chat.updated) return;
+  chat = found;
+  drawChat();
+});
+
+sayInTheirLanguage();
+showChats(false);
+place.question.value = history.draft();
+fitQuestion();
+drawChat();
+drawList();
+redrawTools();

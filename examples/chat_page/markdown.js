@@ -1,0 +1,97 @@
+// Markdown of a model, drawn into the page as it grows. Nothing that the model writes becomes markup of its own.
+
+const { markdownit, DOMPurify } = globalThis;
+
+// html: false shows tags as the text they are. The sanitizer behind it is there for the day the parser has a fault.
+const parser = markdownit({ html: false, linkify: true, breaks: true });
+parser.linkify.set({ fuzzyLink: false, fuzzyEmail: false });
+
+// A picture would be fetched from wherever the model says, with whatever it put into the address: a link, instead.
+parser.renderer.rules.image = (tokens, index) => {
+  const { escapeHtml } = parser.utils;
+  const address = tokens[index].attrGet("src") ?? "";
+  return `<a href="${escapeHtml(address)}">${escapeHtml(tokens[index].content || address)}</a>`;
+};
+
+const ALLOWED = {
+  ALLOWED_TAGS: [
+    "a", "blockquote", "br", "code", "del", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "s",
+    "strong", "table", "tbody", "td", "th", "thead", "tr", "ul",
+  ],
+  ALLOWED_ATTR: ["align", "class", "href", "start", "title"],
+  ALLOWED_URI_REGEXP: /^(?:https?:|mailto:)/i,
+  ADD_URI_SAFE_ATTR: ["align", "start"], // these are no addresses
+  ALLOW_DATA_ATTR: false,
+  ALLOW_ARIA_ATTR: false,
+  RETURN_DOM_FRAGMENT: true,
+};
+
+/**
+ * Draws a growing text into `place`.
+ *
+ * Only the blocks that have changed are made anew (while text streams in, the last one), so that a selection, and a
+ * button that somebody is about to press, stay where they are.
+ */
+export class MarkdownView {
+  #place;
+  #blocks = [];
+  #decorate;
+
+  /** `decorate(fragment)` is called with each new block before it is shown. */
+  constructor(place, decorate = () => {}) {
+    this.#place = place;
+    this.#decorate = decorate;
+  }
+
+  draw(text) {
+    const wanted = blocks(text);
+    let same = 0;
+    while (same < wanted.length && same < this.#blocks.length && this.#blocks[same].html === wanted[same]) same += 1;
+    for (const { nodes } of this.#blocks.splice(same)) for (const node of nodes) node.remove();
+    for (const html of wanted.slice(same)) {
+      const fragment = DOMPurify.sanitize(html, ALLOWED);
+      prepare(fragment);
+      this.#decorate(fragment);
+      this.#blocks.push({ html, nodes: [...fragment.childNodes] });
+      this.#place.append(fragment);
+    }
+  }
+}
+
+// The HTML of each block at the top level: a paragraph, a list, a table, a block of code.
+function blocks(text) {
+  const environment = {};
+  const tokens = parser.parse(text, environment);
+  const found = [];
+  let start = 0;
+  let depth = 0;
+  tokens.forEach((token, index) => {
+    if (token.type === "td_open" || token.type === "th_open") align(token);
+    depth += token.nesting;
+    if (depth > 0) return;
+    found.push(parser.renderer.render(tokens.slice(start, index + 1), parser.options, environment));
+    start = index + 1;
+  });
+  return found;
+}
+
+// The parser says how a column is aligned by a style, which no security policy worth having lets through.
+function align(token) {
+  const style = token.attrGet("style");
+  if (style !== null) token.attrs = [["align", style.replace("text-align:", "")]];
+}
+
+function prepare(fragment) {
+  for (const link of fragment.querySelectorAll("a")) {
+    link.target = "_blank";
+    link.rel = "noopener noreferrer nofollow";
+  }
+  // A wide table scrolls by itself; the page does not.
+  for (const table of fragment.querySelectorAll("table")) {
+    const frame = document.createElement("div");
+    frame.className = "table";
+    frame.tabIndex = 0;
+    table.replaceWith(frame);
+    frame.append(table);
+  }
+}
