@@ -1,0 +1,273 @@
+"""How Sphinx makes the site of these pages: ``make docs``, which runs ``scripts/build-docs``.
+
+One folder of pages, two runs: English (with the reference and the project's own pages) and Russian (``-t ru``), so that
+each has its own search, its own index of words and its own words on the buttons. The site has the folders that the
+sources have, so a relative link that works in the repository works on the site, from one language to the other as well.
+
+The pages are plain CommonMark and read well in the repository. What the site needs beside that is made here: the
+contents at the side come from the lists of links on each language's ``index.md``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util import logging
+
+DOCS = Path(__file__).resolve().parent
+CHECKOUT = DOCS.parent
+sys.path.insert(0, str(CHECKOUT))
+
+RUSSIAN: bool = tags.has("ru")  # type: ignore[name-defined]  # noqa: F821  # Sphinx runs this file with "tags" in it
+HERE = "ru" if RUSSIAN else ""
+"""Where this run's pages are on the site, and under docs/."""
+
+_log = logging.getLogger(__name__)
+
+# -- what there is -----------------------------------------------------------------------------------------------------
+
+version_of: dict[str, str] = {}
+exec((CHECKOUT / "gigaclient" / "version.py").read_text("utf-8"), version_of)
+
+project = "gigaclient"
+author = "gigaclient contributors"
+version = release = version_of["__version__"]
+language = "ru" if RUSSIAN else "en"
+root_doc = "index" if RUSSIAN else "en/index"
+exclude_patterns = ["_*", "ru", "images"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+templates_path = ["_templates"]
+# In a copy, because Sphinx writes what it compiles of these words beside them.
+_words = tempfile.TemporaryDirectory(prefix="gigaclient-docs-")
+shutil.copytree(DOCS / "_locale", Path(_words.name) / "locale")
+locale_dirs = [str(Path(_words.name) / "locale")]
+source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
+myst_heading_anchors = 3
+
+# -- the reference -----------------------------------------------------------------------------------------------------
+
+# Rooms for optional packages are described even where those are not installed.
+_OPTIONAL = (
+    *("IPython", "asgiref", "click", "cryptography", "django", "filelock", "flask", "h11", "keyring", "prompt_toolkit"),
+    *("pytest", "rich", "traitlets", "trustme", "werkzeug", "yaml"),
+)
+autodoc_mock_imports = [name for name in _OPTIONAL if importlib.util.find_spec(name) is None]
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+python_use_unqualified_type_names = True
+maximum_signature_line_length = 88
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+# Headings that our docstrings have beside the usual ones.
+napoleon_custom_sections = [
+    ("Instead of the answer", "params_style"),
+    ("How the answer is written", "params_style"),
+    ("Within an event stream", "params_style"),
+]
+add_module_names = False
+# Nothing is fetched while the site is made, so names of other packages lead nowhere.
+nitpicky = True
+suppress_warnings = ["ref.python"]  # two classes are called EventStream; what is meant is found first
+# So do type variables, and what only the inside of a class is made of.
+nitpick_ignore_regex = [
+    ("py:.*", r"(?!gigaclient\b).*"),
+    ("py:class", r"gigaclient\..*\.(_\w+|\w*T)"),
+    ("py:class", r"gigaclient\.gigachat\.(road\.Road|conversation\.Client)"),
+    ("py:class", r"gigaclient\.transport\.\w+"),
+    ("py:class", r"gigaclient\.testing\.wire\.Headers"),
+    ("py:class", r"gigaclient\.contrib\.event_stream\.Readable"),
+]
+
+# -- how it looks ------------------------------------------------------------------------------------------------------
+
+html_theme = "furo"
+html_title = "gigaclient"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_extra_path = [] if RUSSIAN else ["_root"]
+html_copy_source = False
+html_show_sphinx = False
+html_show_copyright = False
+html_use_index = not RUSSIAN
+html_domain_indices = False
+html_sidebars = {
+    "**": [
+        "sidebar/brand.html",
+        "sidebar/language.html",
+        "sidebar/search.html",
+        "sidebar/scroll-start.html",
+        "sidebar/navigation.html",
+        "sidebar/elsewhere.html",
+        "sidebar/scroll-end.html",
+    ]
+}
+# Signatures are text of ours, and "text" is what most blocks without Python are.
+highlight_language = "text"
+pygments_style = "friendly"
+pygments_dark_style = "github-dark"
+
+
+# -- the contents at the side ------------------------------------------------------------------------------------------
+
+_ENTRY = re.compile(r"^- \[(?P<text>[^]]+)\]\((?P<target>[^)#:]+\.(?:md|rst))\)")
+
+
+def _entries(index: str) -> dict[str, list[tuple[str, str]]]:
+    """By heading of the index: its links to pages that there are, as text and path."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    heading = ""
+    for line in index.splitlines():
+        if line.startswith("## "):
+            heading = line[3:].strip()
+        entry = _ENTRY.match(line)
+        if entry:
+            found.setdefault(heading, []).append((entry["text"], entry["target"]))
+    return found
+
+
+def _index() -> str:
+    return (DOCS / language / "index.md").read_text("utf-8")
+
+
+def _add_contents(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Sphinx wants each page in a ``toctree``: one for each heading of the index that lists pages."""
+    if docname != root_doc:
+        return
+    folder = DOCS / language
+    for heading, entries in _entries(source[0]).items():
+        there = [target for _, target in entries if (folder / target).is_file()]
+        inside = [target for target in there if not (RUSSIAN and target.startswith("../"))]
+        if inside:
+            pages = "\n".join(os.path.splitext(target)[0] for target in inside)
+            source[0] += f"\n\n```{{toctree}}\n:hidden:\n:caption: {heading}\n\n{pages}\n```\n"
+
+
+# -- links -------------------------------------------------------------------------------------------------------------
+
+
+def _lead_on(app: Sphinx, doctree: nodes.document) -> None:
+    """Links to pages of the other run, and to files of the repository that are not on the site.
+
+    A page that the index promises and that is not written yet is no link; tests/test_docs.py says that it is missing.
+    """
+    docname = app.env.docname
+    promised = {target for entries in _entries(_index()).values() for _, target in entries}
+    page = DOCS / HERE / docname
+    for node in list(doctree.findall(addnodes.pending_xref)) + list(doctree.findall(addnodes.download_reference)):
+        if node.get("reftype") != "myst" or node.get("reftarget") in app.env.found_docs:
+            continue
+        target = str(node["reftarget"])
+        anchor = node.get("reftargetid")
+        is_page = node.get("refdomain") == "doc"
+        if is_page:  # relative to the source folder of this run, without its suffix
+            path = next(iter((DOCS / HERE).joinpath(target).resolve().parent.glob(Path(target).name + ".*")), None)
+        else:
+            path = (page.parent / target.partition("#")[0]).resolve()
+        if not is_page and target.partition("#")[0] in promised and path is not None and not path.exists():
+            node.replace_self(list(node.children))
+            continue
+        if path is None or not path.exists() or target.startswith("#"):
+            continue  # Sphinx says so
+        if is_page and path.is_relative_to(DOCS):
+            address = os.path.relpath(path.with_suffix(".html"), page.parent).replace(os.sep, "/")
+            link = nodes.reference("", "", internal=True, refuri=f"{address}#{anchor}" if anchor else address)
+            link += node.children
+            node.replace_self(link)
+        elif is_page or path.is_dir() or not path.is_relative_to(DOCS.parent):
+            node.replace_self(_in_the_repository(node, path))
+
+
+def _in_the_repository(node: nodes.Element, path: Path) -> nodes.Node:
+    """The link's own text, with the path where it does not say it."""
+    place = path.relative_to(CHECKOUT).as_posix() + ("/" if path.is_dir() else "")
+    text = node.astext()
+    shown = nodes.inline("", "")
+    if text.rstrip("/") == place.rstrip("/"):
+        shown += nodes.literal(place, place)
+    else:
+        shown += [*node.children, nodes.Text(" ("), nodes.literal(place, place), nodes.Text(")")]
+    return shown
+
+
+# -- from one language to the other ------------------------------------------------------------------------------------
+
+
+def _other_language(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object) -> None:
+    """The same page in the other language; its first page for one that there is no counterpart of."""
+    here = f"{HERE}/{pagename}" if HERE else pagename
+    folder, _, name = here.rpartition("/")
+    there = "en" if RUSSIAN else "ru"
+    if pagename == "search":
+        other = "search" if RUSSIAN else "ru/search"
+    elif folder == language and any((DOCS / there).glob(f"{name}.md")):
+        other = f"{there}/{name}"
+    else:
+        other = f"{there}/index"
+    context["other_language"] = os.path.relpath(f"{other}.html", folder or ".").replace(os.sep, "/")
+    # The reference and the project's own pages are in English alone; the Russian contents lead there as well.
+    outside = []
+    if RUSSIAN:
+        for entries in _entries(_index()).values():
+            outside += [(text, target) for text, target in entries if target.startswith("../")]
+    depth = "../" * pagename.count("/")
+    context["elsewhere"] = [(text, depth + os.path.splitext(target)[0] + ".html") for text, target in outside]
+
+
+# -- docstrings --------------------------------------------------------------------------------------------------------
+
+
+def _as_markup(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
+    """Docstrings are written for ``help()``: an indented example is a block of code, whatever stands before it."""
+    if what in ("attribute", "property") and lines and lines[0]:
+        lines[:0] = ["..", ""]  # or napoleon would take what stands before a colon in the first line for a type
+    for place, line in enumerate(lines):
+        if line.startswith("Raises, "):
+            lines[place] = "Raises:"
+        elif line.startswith("Within an event stream ("):
+            lines[place : place + 1] = [
+                line[len("Within an event stream (") : -2].capitalize() + ".",
+                "",
+                "Within an event stream:",
+            ]
+        if line.startswith("    As :"):  # under "Raises:", where everything begins with a class
+            lines[place] = line.replace("    As :", "    GigaClientError: as :", 1)
+        if what == "module" and place and line.startswith("    ") and not lines[place - 1]:
+            before = next((text for text in reversed(lines[:place]) if text), "")
+            if not before.startswith(" ") and not before.endswith("::"):
+                lines[place - 1 : place - 1] = ["", "::"]
+                return _as_markup(app, what, name, thing, options, lines)
+    return None
+
+
+def _where_it_is_described(
+    app: Sphinx, env: BuildEnvironment, node: addnodes.pending_xref, content: nodes.Node
+) -> nodes.Node | None:
+    """What GigaChat is put together of is described as GigaChat's own, and a function where people import it from."""
+    target = re.sub(r"^gigaclient\.gigachat\.endpoints\.\w+\.\w+Endpoints\.", "gigaclient.GigaChat.", node["reftarget"])
+    target = {"gigaclient.functions.function": "gigaclient.function"}.get(target, target)
+    if node.get("refdomain") != "py" or target == node["reftarget"]:
+        return None
+    domain = env.get_domain("py")
+    return domain.resolve_xref(env, node["refdoc"], app.builder, node["reftype"], target, node, content)
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("autodoc-process-docstring", _as_markup, priority=400)  # before napoleon
+    app.connect("missing-reference", _where_it_is_described)
+    app.connect("source-read", _add_contents)
+    app.connect("doctree-read", _lead_on)
+    app.connect("html-page-context", _other_language)
