@@ -21,6 +21,8 @@ PINS := requirements/pins.txt requirements/newest.txt
 BUILD := .venv/build
 TOOLS := .venv/tools
 FUZZ := .venv/fuzz
+DOCS := .venv/docs
+BROWSER := .venv/browser
 TEST = .venv/test-$(VERSION)
 OLDEST = .venv/floor-$(VERSION)
 DEMO = .venv/demo-$(VERSION)
@@ -34,7 +36,7 @@ INSTALL = $(1)/bin/python -m pip install -qq --disable-pip-version-check --no-de
 .DELETE_ON_ERROR:
 .SECONDARY:
 .SECONDEXPANSION:
-.PHONY: help demo soak fuzz test lint format wheel test-all test-floor audit bench bench-short check clean run-floor
+.PHONY: help demo soak fuzz test lint format wheel test-all test-floor audit bench bench-short browser docs check clean run-floor
 
 help: ## list the chores
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +78,12 @@ run-floor: $$(OLDEST)/.installed
 	@echo "Testing the installed package on Python $(VERSION), oldest dependencies."
 	@$(call PYTEST,$(OLDEST))
 
+browser: $(BROWSER)/.installed ## drive the example chat pages in a headless Chromium; pictures go to outputs/
+	@env -u PYTHONPATH $(BROWSER)/bin/pytest --no-skips --browser tests/browser $(ARGS)
+
+docs: $(DOCS)/.ready ## the documentation as a site, in both languages: build/docs/index.html
+	@scripts/build-docs $(DOCS)/bin/python build/docs
+
 audit: $(TOOLS)/.ready ## look for known vulnerabilities in the dependencies
 	@$(TOOLS)/bin/python scripts/audit.py
 
@@ -87,7 +95,7 @@ bench-short: $$(TEST)/.installed ## fail where a ratio to requests or urllib3 ha
 
 check: lint test ## all of it: what has to pass before a change goes in
 	@$(MAKE) --no-print-directory test-all VERSIONS="$(filter-out $(VERSION),$(VERSIONS))"
-	@$(MAKE) --no-print-directory test-floor wheel demo audit soak bench-short
+	@$(MAKE) --no-print-directory test-floor wheel demo docs browser audit soak bench-short
 
 soak: $$(TEST)/.installed ## a bad day under load: make soak SECONDS=600
 	@env -u PYTHONPATH $(TEST)/bin/python scripts/soak.py $(SECONDS)
@@ -109,6 +117,16 @@ $(TOOLS)/.ready: requirements/tools.txt requirements/test.txt $(PINS)
 
 $(FUZZ)/.ready: requirements/fuzz.txt $(PINS)
 	@scripts/make-venv $(@D) $(PYTHON) "fuzzing" -r requirements/fuzz.txt -r requirements/newest.txt
+
+$(DOCS)/.ready: requirements/docs.txt
+	@scripts/make-venv $(@D) $(PYTHON) "the documentation" -r requirements/docs.txt
+
+# With the extras that the examples need, as their users install them.
+$(BROWSER)/.ready: requirements/browser.txt requirements/test.txt setup.cfg $(PINS) | dist/.built
+	@scripts/make-venv $(@D) $(PYTHON) "the browser" -r requirements/browser.txt -c requirements/newest.txt "$$(echo dist/gigaclient-*.whl)[django,flask,testing]"
+
+$(BROWSER)/.installed: $(BROWSER)/.ready dist/.built
+	@$(call INSTALL,$(@D))
 
 .venv/test-%/.ready: requirements/test.txt $(PINS)
 	@scripts/make-venv $(@D) $(PYTHON) "the tests" -r requirements/test.txt -r requirements/newest.txt

@@ -19,7 +19,10 @@ settings.load_profile("gigaclient")
 # Whoever starts the tests in the background of a shell has them ignore interrupts, and some tests send them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-_FOREIGN_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE", "NETRC")
+_FOREIGN_VARIABLES = {
+    "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE", "NETRC",
+    "XDG_CONFIG_HOME", "XDG_STATE_HOME", "NO_COLOR", "FORCE_COLOR", "PYTHONUNBUFFERED", "DJANGO_SETTINGS_MODULE",
+}  # fmt: skip
 _FOREIGN_SUFFIXES = ("_PROXY",)
 _FOREIGN_PREFIXES = ("GIGACHAT_", "FAKEGPT_", "GIGACLIENT_")
 

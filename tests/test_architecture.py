@@ -30,8 +30,20 @@ HTTP_LIBRARIES = {"requests", "urllib3"}
 OPTIONAL_PACKAGES = {
     "h11", "trustme", "werkzeug", "cryptography", "yaml", "pytest", "_pytest", "hypothesis", "responses", "filelock",
     "pydantic", "attr", "attrs", "annotated_types", "IPython", "ipykernel", "django", "flask", "httpx", "aiohttp",
-    "numpy", "tqdm",
+    "numpy", "tqdm", "click", "rich", "markdown_it", "keyring", "prompt_toolkit", "asgiref", "sphinx",
 }  # fmt: skip
+# What each room may import, by the extra that installs it: its packages, and what those bring along.
+EXTRAS = {
+    "testing": {"testing"},
+    "cli": {"cli"},
+    "contrib.flask": {"flask"},
+    "contrib.django": {"django"},
+    "contrib.jupyter": {"jupyter"},
+    "token_cache": {"cache"},
+}
+ALONG = {"flask": {"werkzeug"}, "django": {"asgiref"}, "testing": {"pytest"}}
+# The names of packages that are imported under another one.
+IMPORTED_AS = {"pyyaml": "yaml", "ipython": "IPython", "markdown-it-py": "markdown_it"}
 LOCKS = {"Lock", "RLock", "Condition", "Event", "Semaphore", "BoundedSemaphore", "Barrier"}
 
 
@@ -175,13 +187,18 @@ def test_only_the_transport_imports_requests_and_urllib3() -> None:
     )
 
 
-def test_only_testing_imports_what_serves_tests() -> None:
+def extras_of(module: str) -> set[str]:
+    """The extras that whoever uses ``module`` has installed."""
+    return set().union(*(extras for room, extras in EXTRAS.items() if f"{module}.".startswith(f"{room}.")))
+
+
+def test_optional_packages_are_imported_in_the_rooms_that_they_are_for() -> None:
     elsewhere = [
         f"{path_of(module)}:{line} imports {name}"
         for module in modules()
-        if module.partition(".")[0] != "testing"
+        if not extras_of(module)
         for name, line in imports(module)
-        if name.partition(".")[0] in OPTIONAL_PACKAGES - {"filelock"}
+        if name.partition(".")[0] in OPTIONAL_PACKAGES
     ]
     assert elsewhere == []
 
@@ -191,15 +208,15 @@ def test_whatever_is_imported_is_declared() -> None:
     config.read(CHECKOUT / "setup.cfg", "utf-8")
     runtime = set(re.findall(r"^([\w-]+)", config["options"]["install_requires"], re.MULTILINE))
     extras = {
-        extra: set(re.findall(r"^([\w-]+)", packages.replace("pyyaml", "yaml"), re.MULTILINE))
+        extra: {IMPORTED_AS.get(name, name) for name in re.findall(r"^([\w-]+)", packages, re.MULTILINE)}
         for extra, packages in config["options.extras_require"].items()
     }
     # certifi is what requests itself takes authorities from; pytest loads the plugin, so it is there then.
     brought_by_type_checkers = {"_typeshed", "typing_extensions"}
-    free = sys.stdlib_module_names | {"gigaclient", "certifi"} | brought_by_type_checkers | runtime | extras["cache"]
+    free = sys.stdlib_module_names | {"gigaclient", "certifi"} | brought_by_type_checkers | runtime
     undeclared = []
     for module in modules():
-        allowed = free | (extras["testing"] | {"pytest"} if module.partition(".")[0] == "testing" else set())
+        allowed = free.union(*(extras[extra] | ALONG.get(extra, set()) for extra in extras_of(module)))
         for name, line in imports(module):
             if name.partition(".")[0] not in allowed:
                 undeclared.append(f"{path_of(module)}:{line} imports {name}")
