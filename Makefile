@@ -123,7 +123,7 @@ $(DOCS)/.ready: requirements/docs.txt
 
 # With the extras that the examples need, as their users install them.
 $(BROWSER)/.ready: requirements/browser.txt requirements/test.txt setup.cfg $(PINS) | dist/.built
-	@scripts/make-venv $(@D) $(PYTHON) "the browser" -r requirements/browser.txt -c requirements/newest.txt "$$(echo dist/gigaclient-*.whl)[django,flask,testing]"
+	@scripts/make-venv $(@D) $(PYTHON) "the browser" -r requirements/browser.txt -c requirements/test.txt -c requirements/newest.txt "$$(echo dist/gigaclient-*.whl)[django,flask,testing]"
 
 $(BROWSER)/.installed: $(BROWSER)/.ready dist/.built
 	@$(call INSTALL,$(@D))

@@ -43,7 +43,12 @@ EXTRAS = {
 }
 ALONG = {"flask": {"werkzeug"}, "django": {"asgiref"}, "testing": {"pytest"}}
 # The names of packages that are imported under another one.
-IMPORTED_AS = {"pyyaml": "yaml", "ipython": "IPython", "markdown-it-py": "markdown_it"}
+IMPORTED_AS = {
+    "pyyaml": "yaml",
+    "ipython": "IPython",
+    "markdown-it-py": "markdown_it",
+    "prompt-toolkit": "prompt_toolkit",
+}
 LOCKS = {"Lock", "RLock", "Condition", "Event", "Semaphore", "BoundedSemaphore", "Barrier"}
 
 

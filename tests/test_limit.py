@@ -335,7 +335,9 @@ def use(n):
         used[n] += 1
 
 def shoot():
-    for _ in range(400):
+    shots, ends = 0, time.monotonic() + 40
+    while (shots < 400 or interrupted <= 20) and time.monotonic() < ends:
+        shots += 1
         time.sleep(0.002)
         signal.pthread_kill(main, signal.SIGINT)
     stop.set()
