@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import os
+import shutil
 import signal
 import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -104,11 +108,31 @@ def _refuse_unless(allowed: bool, host: object) -> None:
 sys.addaudithook(_loopback_only)
 
 
+@pytest.fixture(scope="session")
+def _homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Path]]:
+    """Gives an empty folder: the one before, if nobody has put anything into it.
+
+    pytest's own way to a new folder looks at all those that there are, and there would be thousands.
+    """
+    base = tmp_path_factory.mktemp("homes")
+    numbers = itertools.count()
+    last: list[Path] = []
+
+    def home() -> Path:
+        if not last or any(last[-1].iterdir()):
+            last.append(base / str(next(numbers)))
+            last[-1].mkdir()
+        return last[-1]
+
+    yield home
+    shutil.rmtree(base, ignore_errors=True)
+
+
 @pytest.fixture(autouse=True)
-def _environment_of_nobody(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def _environment_of_nobody(_homes: Callable[[], Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test starts without proxies, bundles, settings of ours, and with an empty home (so no ``.netrc``)."""
     for name in list(os.environ):
         upper = name.upper()
         if upper in _FOREIGN_VARIABLES or upper.endswith(_FOREIGN_SUFFIXES) or upper.startswith(_FOREIGN_PREFIXES):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+    monkeypatch.setenv("HOME", str(_homes()))
