@@ -6,7 +6,6 @@ request ids, logs) happens here and nowhere else, so that no endpoint can forget
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import random
@@ -228,11 +227,13 @@ class Core:
                 watch.end(error)
             raise
         if watch is not None:
-            # Where a stream finds it. What is no event stream has nobody but its blocks to tell of its end.
-            reply.watch = watch
-            if call.accept != EVENT_STREAM:
-                vars(reply)["blocks"] = functools.partial(_observed, watch, reply.blocks)
+            reply.watch = watch  # where a stream finds it
         return reply, request_id
+
+    @staticmethod
+    def blocks(reply: Reply) -> Generator[bytes, None, None]:
+        """The body of a reply of :meth:`open` that is no event stream, as it comes; its end is told."""
+        return reply.blocks() if reply.watch is None else reply.watch.observed(reply.blocks())
 
     # -- whoever watches ---------------------------------------------------------------------------------------------
 
@@ -556,10 +557,6 @@ def checked_headers(headers: Mapping[str, Any]) -> dict[str, str]:
             )
         checked[name] = Secret(value) if name.lower() in SECRET_HEADERS else value
     return checked
-
-
-def _observed(watch: Watch, blocks: Callable[[], Generator[bytes, None, None]]) -> Generator[bytes, None, None]:
-    return watch.observed(blocks())
 
 
 def _tell_failure(watch: Watch, failure: GigaClientError, reply: Reply | None, *, retry_in: float | None) -> None:

@@ -32,6 +32,7 @@ from gigaclient.errors import (
 )
 from gigaclient.hooks import CallEvent, EndEvent, Hooks, RequestEvent, ResponseEvent, Watch
 from gigaclient.testing import FakeGptEmulator, Fault, GigaChatEmulator
+from gigaclient.types import Batch
 
 CHAT = "/chat/completions"
 PROMPT = "Count from 1 to 5"
@@ -208,6 +209,15 @@ def test_a_download_that_breaks_off_ends_with_its_error(
     with pytest.raises(APIConnectionError):
         giga.get_file_content(uploaded.id, max_retries=0)
     assert (notes.ends[-1].outcome, notes.responses[-1].outcome) == ("APIConnectionError", "200")
+
+
+def test_a_page_in_place_of_the_results_of_a_batch_ends_as_the_error_that_it_is(
+    emulator: GigaChatEmulator, giga: GigaChat, notes: Notes
+) -> None:
+    emulator.inject(Fault(body=b"<html></html>", content_type="text/html"), path="/files/f-1/content")
+    with pytest.raises(GigaClientError, match="a page and not a file"):
+        giga.batch_results(Batch(id="b-1", status="completed", output_file_id="f-1"))
+    assert notes.end.outcome == "InvalidResponseError"
 
 
 def test_fakegpt_tells_the_same_and_its_login_as_token_calls(notes: Notes) -> None:

@@ -312,7 +312,7 @@ class BatchesEndpoints(Road):
             self._core.tell_failure(reply, failure)
             raise failure
         try:
-            with contextlib.closing(reply.blocks()) as blocks:
+            with contextlib.closing(self._core.blocks(reply)) as blocks:
                 reply.patience.begin_event()
                 for line in rows.lines(blocks, MAX_ANSWER_BYTES):
                     result = rows.read_result(line, known)

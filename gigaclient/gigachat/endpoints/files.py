@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, overload
 import msgspec.structs
 
 from gigaclient import types
-from gigaclient.core import Answered, Call, CallOptions, path
+from gigaclient.core import Answered, Call, CallOptions, Core, path
 from gigaclient.errors import ConfigError, GigaClientError, InvalidResponseError, NotFoundError
 from gigaclient.gigachat.endpoints.common import advising
 from gigaclient.gigachat.road import Road, answer_of
@@ -344,7 +344,7 @@ def _blocks(reply: Reply, request_id: str) -> Generator[bytes, None, None]:
         APIStatusError: what came is an error object in place of the file.
         GigaClientError: as for reading any reply, with the call's id.
     """
-    with contextlib.closing(reply.blocks()) as blocks:
+    with contextlib.closing(Core.blocks(reply)) as blocks:
         try:
             if reply.media_type == "application/json":
                 yield from _unless_refused(reply, blocks, request_id)
