@@ -229,16 +229,26 @@ def issuer_of(der: bytes) -> str | None:
     decision about trust.
     """
     try:
-        _, certificate, _ = der_item(der, 0)
-        _, body, _ = der_item(certificate, 0)
-        tag, _, position = der_item(body, 0)
-        if tag == 0xA0:  # the explicit version
-            _, _, position = der_item(body, position)
-        _, _, position = der_item(body, position)  # the signature's algorithm
-        _, name, _ = der_item(body, position)
-        return name_in(name) or None
+        _, issuer, _ = as_far_as_issuer(der)
+        return name_in(issuer) or None
     except (IndexError, ValueError):
         return None
+
+
+def as_far_as_issuer(der: bytes) -> tuple[bytes, bytes, int]:
+    """The fields of a certificate, the issuer among them, and where in the fields the next one begins.
+
+    Raises:
+        IndexError, ValueError: ``der`` is no certificate.
+    """
+    _, certificate, _ = der_item(der, 0)
+    _, body, _ = der_item(certificate, 0)
+    tag, _, position = der_item(body, 0)
+    if tag == 0xA0:  # the explicit version
+        _, _, position = der_item(body, position)
+    _, _, position = der_item(body, position)  # the signature's algorithm
+    _, issuer, position = der_item(body, position)
+    return body, issuer, position
 
 
 def name_in(name: bytes) -> str:

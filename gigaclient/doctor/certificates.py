@@ -10,7 +10,7 @@ import datetime
 import ipaddress
 from typing import ClassVar
 
-from gigaclient.tls import der_item, name_in
+from gigaclient.tls import as_far_as_issuer, der_item, name_in
 from gigaclient.value import Value
 
 __all__ = ["Certificate", "read_certificate"]
@@ -51,13 +51,7 @@ def read_certificate(der: bytes) -> Certificate | None:
 
 
 def _certificate(der: bytes) -> Certificate:
-    _, certificate, _ = der_item(der, 0)
-    _, body, _ = der_item(certificate, 0)
-    tag, _, position = der_item(body, 0)
-    if tag == 0xA0:  # the explicit version
-        _, _, position = der_item(body, position)
-    _, _, position = der_item(body, position)  # the signature's algorithm
-    _, issuer, position = der_item(body, position)
+    body, issuer, position = as_far_as_issuer(der)
     _, validity, position = der_item(body, position)
     _, subject, position = der_item(body, position)
     _, _, position = der_item(body, position)  # the public key
