@@ -24,7 +24,7 @@ from typing import Any, Literal, TypeAlias
 from gigaclient.testing import answers
 from gigaclient.testing.authority import Authority
 from gigaclient.testing.faults import END_MARKER, EventAnswer, Fault, FaultQueue, respond
-from gigaclient.testing.wire import Answer, Pause, RawAnswer, RecordedRequest, Server
+from gigaclient.testing.wire import Answer, Pause, RawAnswer, RecordedRequest, Server, wait_for_streams
 
 __all__ = ["FakeGptEmulator"]
 
@@ -230,11 +230,7 @@ class FakeGptEmulator:
         Raises:
             TimeoutError: one still was after ``seconds``.
         """
-        ends_at = time.monotonic() + seconds
-        while self.open_streams:
-            if time.monotonic() >= ends_at:
-                raise TimeoutError(f"{self.open_streams} streams are still under way after {seconds:g} s")
-            time.sleep(0.01)
+        wait_for_streams(lambda: self.open_streams, seconds)
 
     # -- what shall happen
 

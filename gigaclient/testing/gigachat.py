@@ -46,7 +46,7 @@ from gigaclient.testing.oauth import (
 from gigaclient.testing.recordings import Recording, recording
 from gigaclient.testing.text_tools import TextTools
 from gigaclient.testing.threads import Threads
-from gigaclient.testing.wire import Answer, Pause, RawAnswer, RecordedRequest, Server
+from gigaclient.testing.wire import Answer, Pause, RawAnswer, RecordedRequest, Server, wait_for_streams
 
 __all__ = ["LEFT_OUT", "GigaChatEmulator", "Scripted"]
 
@@ -347,11 +347,7 @@ class GigaChatEmulator:
         Raises:
             TimeoutError: one still was after ``seconds``.
         """
-        ends_at = time.monotonic() + seconds
-        while self.open_streams:
-            if time.monotonic() >= ends_at:
-                raise TimeoutError(f"{self.open_streams} streams are still under way after {seconds:g} s")
-            time.sleep(0.01)
+        wait_for_streams(lambda: self.open_streams, seconds)
 
     # -- what shall happen
 

@@ -47,6 +47,7 @@ __all__ = [
     "Reset",
     "Server",
     "Step",
+    "wait_for_streams",
 ]
 
 _HOST = "127.0.0.1"
@@ -212,6 +213,19 @@ Handler: TypeAlias = Callable[["RecordedRequest"], Answer | RawAnswer]
 
 
 # --- the server ------------------------------------------------------------------------------------------------
+
+
+def wait_for_streams(count: Callable[[], int], seconds: float) -> None:
+    """Wait until ``count``, of the streams under way, is 0.
+
+    Raises:
+        TimeoutError: it was not after ``seconds``.
+    """
+    ends_at = time.monotonic() + seconds
+    while count():
+        if time.monotonic() >= ends_at:
+            raise TimeoutError(f"{count()} streams are still under way after {seconds:g} s")
+        time.sleep(0.01)
 
 
 class Server:
