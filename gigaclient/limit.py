@@ -2,7 +2,9 @@
 
 GigaChat answers 429 to more parallel generations than the plan has (one, for a personal key). Callers wait here
 instead, first come first served and within their deadline. Where no number was given, or the number was too high, the
-limit is found from the refusals: halved at the first of a burst, then raised by one after a run of successes.
+limit is found from the refusals: halved at the first of a burst, and lowered to what is left under way by the others.
+After a run of successes one more is tried; if that was one too many, it is taken back, and the next run has to be four
+times as long.
 
 A place is given back by finalisers too, which run anywhere, and a Ctrl-C can hit between any two steps. Hence three
 rules below. What is held is a set, whose ``add`` and ``discard`` each happen at once or not at all and may happen
@@ -22,7 +24,10 @@ from gigaclient.patience import Latch, Patience
 
 __all__ = ["Limiter", "Permit", "limiter_for"]
 
+# For each call that the limit allows.
 _SUCCESSES_TO_GROW = 20
+_LONGER_AFTER_REFUSAL = 4
+_MOST_SUCCESSES_TO_GROW = _SUCCESSES_TO_GROW * _LONGER_AFTER_REFUSAL**5
 _LOOK_AGAIN_SECONDS = 2.0
 
 
@@ -83,6 +88,8 @@ class Limiter:
         self._queue: deque[_Place] = deque()
         self._generation = 0
         self._successes = 0
+        self._successes_to_grow = _SUCCESSES_TO_GROW
+        self._grown = False  # since the last refusal
         forks.register(self)
 
     def after_fork_in_child(self) -> None:
@@ -187,11 +194,23 @@ class Limiter:
         me = get_ident()
         with self._lock:
             self._inside = me
-            self._successes = 0
-            # A call that began before the limit was lowered last belongs to the same burst.
+            others = len(self._held - {permit._place})
+            enough = self._limit
             if permit.generation == self._generation:
                 self._generation += 1
-                self._limit = max(1, min(self._limit, max(1, len(self._held))) // 2)
+                if self._grown:
+                    enough = self._limit - 1
+                    longer = self._successes_to_grow * _LONGER_AFTER_REFUSAL
+                    self._successes_to_grow = min(longer, _MOST_SUCCESSES_TO_GROW)
+                else:
+                    enough = min(self._limit, others + 1) // 2
+                self._grown = False
+                self._successes = 0
+            elif self._successes == 0:
+                # A call that began before the limit was lowered last belongs to the same burst: others of it may be
+                # about to be refused, and those that remain in the end are what the server takes.
+                enough = others
+            self._limit = max(1, min(self._limit, enough))
         self._advance()
 
     def _succeeded(self) -> None:
@@ -201,9 +220,12 @@ class Limiter:
         with self._lock:
             self._inside = me
             self._successes += 1
-            if self._successes >= _SUCCESSES_TO_GROW * self._limit:
+            if self._successes >= self._successes_to_grow * self._limit:
                 self._successes = 0
                 self._limit = min(self._limit + 1, self._most)
+                if self._grown:  # the last step was right: the server takes more than it did
+                    self._successes_to_grow = _SUCCESSES_TO_GROW
+                self._grown = True
         self._advance()
 
 

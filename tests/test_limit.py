@@ -415,12 +415,21 @@ def test_a_thousand_operations_of_many_threads_lose_no_place(most: int | None) -
 # -- finding the limit -----
 
 
-def test_a_burst_of_refusals_halves_the_limit_once() -> None:
-    limiter = Limiter()
-    permits = [acquire(limiter) for _ in range(16)]
+def refuse(*permits: Permit) -> None:
     for permit in permits:
         permit.refused()
         permit.release()
+
+
+def succeed(limiter: Limiter, times: int) -> None:
+    for _ in range(times):
+        limiter._succeeded()
+
+
+def test_a_burst_of_refusals_halves_the_limit_once() -> None:
+    limiter = Limiter()
+    permits = [acquire(limiter) for _ in range(16)]
+    refuse(*permits[:4])
     assert limiter.limit == 8
 
 
@@ -429,10 +438,8 @@ def test_the_next_burst_halves_it_again_down_to_one_and_no_further() -> None:
     found = []
     for _ in range(6):
         permits = [acquire(limiter) for _ in range(int(limiter.limit))]
-        for permit in permits:
-            permit.refused()
-        for permit in permits:
-            permit.release()
+        refuse(permits[0])
+        permits.clear()
         found.append(limiter.limit)
     assert found == [8, 4, 2, 1, 1, 1]
 
@@ -444,21 +451,86 @@ def test_it_is_halved_from_what_was_under_way_not_from_a_limit_that_was_never_re
     assert limiter.limit == 3
 
 
+@pytest.mark.parametrize("taken", [3, 1, 0])
+def test_of_a_burst_from_nowhere_as_many_may_go_as_were_taken(taken: int) -> None:
+    limiter = Limiter()
+    permits = [acquire(limiter) for _ in range(32)]
+    refuse(*permits[taken:])
+    assert limiter.limit == max(1, taken)
+
+
+def test_calls_that_ended_well_amid_a_burst_are_not_taken_for_refused() -> None:
+    limiter = Limiter()
+    permits = [acquire(limiter) for _ in range(32)]
+    refuse(permits[0])
+    for permit in permits[1:20]:
+        permit.succeeded()
+        permit.release()
+    refuse(*permits[20:])
+    assert limiter.limit == 16
+
+
+def test_a_refusal_never_raises_the_limit() -> None:
+    limiter = Limiter()
+    held = [acquire(limiter) for _ in range(20)]
+    limiter.tighten(2)
+    refuse(held[2])
+    assert limiter.limit == 1
+
+
 @pytest.mark.parametrize("most", [None, 5])
 def test_after_a_run_of_successes_it_grows_by_one_up_to_what_was_configured(most: int | None) -> None:
     limiter = Limiter(most)
     permits = [acquire(limiter) for _ in range(4)]
-    permits[0].refused()
+    refuse(permits[0])
     permits.clear()
     assert limiter.limit == 2
-    for _ in range(39):
-        limiter._succeeded()
+    succeed(limiter, 39)
     assert limiter.limit == 2
-    limiter._succeeded()
+    succeed(limiter, 1)
     assert limiter.limit == 3
-    for _ in range(20 * (3 + 4 + 5 + 6)):
-        limiter._succeeded()
+    succeed(limiter, 20 * (3 + 4 + 5 + 6))
     assert limiter.limit == (most or 7)
+
+
+def probes_refused(limiter: Limiter, runs: int) -> list[int]:
+    """Successes until the limit grows, each time; the server refuses the call that it grew for."""
+    lengths = []
+    for _ in range(runs):
+        successes, found = 0, limiter.limit
+        while limiter.limit == found:
+            succeed(limiter, 1)
+            successes += 1
+        lengths.append(successes)
+        permits = [acquire(limiter) for _ in range(int(limiter.limit))]
+        refuse(permits[-1])
+        permits.clear()
+        assert limiter.limit == found
+    return lengths
+
+
+def test_each_time_that_one_more_was_one_too_many_the_next_try_is_four_times_as_far_away() -> None:
+    limiter = Limiter()
+    permits = [acquire(limiter), acquire(limiter)]
+    refuse(permits[1])
+    permits.clear()
+    lengths = probes_refused(limiter, 7)
+    assert lengths[:5] == [20, 80, 320, 1280, 5120]
+    assert lengths[5:] == [20480, 20480]
+
+
+def test_a_server_that_takes_more_than_it_did_is_soon_asked_for_more() -> None:
+    limiter = Limiter()
+    permits = [acquire(limiter), acquire(limiter)]
+    refuse(permits[1])
+    permits.clear()
+    probes_refused(limiter, 3)
+    succeed(limiter, 1280)
+    assert limiter.limit == 2
+    succeed(limiter, 2 * 1280)  # two at a time were taken all this while
+    assert limiter.limit == 3
+    succeed(limiter, 3 * 20 + 4 * 20)
+    assert limiter.limit == 5
 
 
 def test_a_refusal_begins_the_run_anew() -> None:
@@ -475,9 +547,8 @@ def test_a_refusal_begins_the_run_anew() -> None:
 def test_a_raised_limit_lets_the_next_in_at_once() -> None:
     limiter = Limiter(4)
     held = [acquire(limiter) for _ in range(2)]
-    held[0].refused()
+    refuse(held[1])
     assert limiter.limit == 1
-    held[0].release()
     crowd = Crowd(1, lambda n: acquire(limiter).release())
     until(lambda: limiter.waiting == 1)
     for _ in range(20):

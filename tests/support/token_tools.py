@@ -109,6 +109,12 @@ class Crowd:
         assert not any(thread.is_alive() for thread in self._threads), "a thread hangs"
         return self.outcomes
 
+    def is_busy_after(self, seconds: float) -> bool:
+        """Whether a thread is still at work after so long."""
+        for thread in self._threads:
+            thread.join(seconds)
+        return any(thread.is_alive() for thread in self._threads)
+
 
 def together(count: int, work: Callable[[int], Any], seconds: float = LONG) -> list[Any]:
     """Run ``work(n)`` in so many threads at once; what each returned or raised."""
