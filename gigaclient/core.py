@@ -22,7 +22,7 @@ import msgspec.structs
 from gigaclient import transport
 from gigaclient.errors import APIConnectionError, APIStatusError, ConfigError, GigaClientError, InvalidResponseError
 from gigaclient.limit import Limiter, Permit
-from gigaclient.patience import Cancelled, Exhausted, Patience, Timeouts
+from gigaclient.patience import Cancelled, Exhausted, Patience, Scope, Timeouts
 from gigaclient.refusals import JSON_ERRORS, error_in, excerpt, status_error
 from gigaclient.retry import Repeat, RetryPolicy
 from gigaclient.secret import Secret
@@ -159,6 +159,7 @@ class Core:
         self.retry = retry
         self.timeouts = timeouts
         self.hooks = hooks
+        self.scope: Scope | None = None
         self._authorize = authorize
         self._refuses = refuses
         self._explain = explain
@@ -170,6 +171,12 @@ class Core:
         """A core that shares the wire, the credential and the queue, with another patience."""
         copy = object.__new__(type(self))
         copy.__dict__.update(self.__dict__, retry=retry, timeouts=timeouts)
+        return copy
+
+    def within(self, scope: Scope) -> Core:
+        """A core that shares everything, and whose calls ``scope`` counts and can end."""
+        copy = self.with_policy(self.retry, self.timeouts)
+        copy.scope = scope
         return copy
 
     def stats(self) -> Stats:
@@ -276,6 +283,9 @@ class Core:
         stream: bool,
         limit: int,
     ) -> tuple[Reply, str]:
+        scope = self.scope
+        if scope is not None:
+            scope.begin(patience)
         headers = self._headers_for(call, options)
         request_id = headers["X-Request-ID"]
         url = self._url(call)
@@ -305,6 +315,8 @@ class Core:
                     has_credential = True
                     if watch is not None:
                         watch.sending(headers)
+                    if scope is not None:
+                        scope.sent += 1
                     reply = self._send(call, url, headers, credential, patience, permit)
                 except BaseException:
                     permit.release()

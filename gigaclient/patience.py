@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 
-__all__ = ["Cancelled", "Exhausted", "Latch", "Patience", "Timeouts"]
+__all__ = ["Cancelled", "Exhausted", "Latch", "Patience", "Scope", "Timeouts"]
 
 
 class Exhausted(TimeoutError):
@@ -222,3 +222,32 @@ class Patience:
     def pause(self, seconds: float) -> None:
         """Sleep between two tries; raises as :meth:`wait` does."""
         self.wait(Latch(), seconds)
+
+
+class Scope:
+    """The calls of one piece of work: counted, and ended together by whoever gives the work up.
+
+    Attributes:
+        sent: requests that were sent, repeated ones included.
+        cancelled: whether the work was given up.
+    """
+
+    __slots__ = ("_calls", "cancelled", "sent")
+
+    def __init__(self) -> None:
+        self._calls: list[Patience] = []
+        self.cancelled = False
+        self.sent = 0
+
+    def begin(self, patience: Patience) -> None:
+        """A call of this work begins; it ends at once where the work was given up."""
+        # Noted first and looked at then, and in cancel() the other way round: one of the two sees the other.
+        self._calls.append(patience)
+        if self.cancelled:
+            patience.cancel()
+
+    def cancel(self) -> None:
+        """End all calls of this work, and every later one. From any thread; more than once is no harm."""
+        self.cancelled = True
+        for patience in [*self._calls]:
+            patience.cancel()

@@ -22,7 +22,7 @@ from gigaclient.core import SECRET_HEADERS, Call, CallOptions, Core, Stats
 from gigaclient.errors import ConfigError
 from gigaclient.interface import Messages
 from gigaclient.options import Reader
-from gigaclient.patience import Timeouts
+from gigaclient.patience import Scope, Timeouts
 from gigaclient.retry import DEFAULT_STATUS_CODES, RetryPolicy
 from gigaclient.secret import Secret
 from gigaclient.stream import ChatStream
@@ -255,13 +255,24 @@ class Provider(abc.ABC, Generic[SettingsT]):
                 changed[name] = options.named(name, self._changes[name], value)
         if "timeout" in changed:
             changed["connect_timeout"], changed["read_timeout"] = changed.pop("timeout")
-        copy = object.__new__(type(self))
-        copy._settings = msgspec.structs.replace(self._settings, **changed)
-        copy._core = self._core.with_policy(copy._settings.retry, copy._settings.timeouts)
+        settings = msgspec.structs.replace(self._settings, **changed)
+        copy = self._on(self._core.with_policy(settings.retry, settings.timeouts), settings)
         if not changed.keys().isdisjoint(HOOKS):
-            copy._core.hooks = copy._settings.hooks(self._name, "api")
+            copy._core.hooks = settings.hooks(self._name, "api")
+        return copy
+
+    def _on(self: ProviderT, core: Core, settings: Any) -> ProviderT:
+        copy = object.__new__(type(self))
+        copy._settings = settings
+        copy._core = core
         copy._owner = False
         copy._closed = False
+        return copy
+
+    def _within(self: ProviderT, scope: Scope) -> ProviderT:
+        """A copy on the same core, whose calls ``scope`` counts and can end."""
+        copy = self._on(self._core.within(scope), self._settings)
+        copy._closed = self._closed
         return copy
 
     def __reduce__(self: ProviderT) -> tuple[Callable[..., ProviderT], tuple[Any, ...]]:

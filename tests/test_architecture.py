@@ -39,6 +39,7 @@ EXTRAS = {
     "contrib.flask": {"flask"},
     "contrib.django": {"django"},
     "contrib.jupyter": {"jupyter"},
+    "mapping.progress": {"progress"},
     "token_cache": {"cache"},
 }
 ALONG = {"flask": {"werkzeug"}, "django": {"asgiref"}, "testing": {"pytest"}}

@@ -155,7 +155,7 @@ def test_everything_that_is_required_is_pinned() -> None:
 
 def test_the_extras_are_pinned_for_the_tests(config: configparser.ConfigParser) -> None:
     extras = config["options.extras_require"]
-    assert set(extras) == {"cache", "cli", "django", "flask", "jupyter", "testing"}
+    assert set(extras) == {"cache", "cli", "django", "flask", "jupyter", "progress", "testing"}
     packages = re.findall(r"^([\w-]+)>=", "\n".join(extras.values()), re.MULTILINE)
     assert packages
     assert set(packages) <= set(pins("test.txt"))

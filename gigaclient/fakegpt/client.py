@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextvars
 import hashlib
 import logging
+import os
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 import msgspec.structs
@@ -42,6 +43,12 @@ from gigaclient.stream import ChatStream
 from gigaclient.tokens import Credential, TokenCache
 from gigaclient.transport import origin_of
 from gigaclient.types import ChatCompletion
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from gigaclient.mapping.results import MapResults
+    from gigaclient.types.mapping import MapResult
 
 __all__ = ["FakeGpt"]
 
@@ -233,6 +240,44 @@ class FakeGpt(Provider[Settings]):
         :class:`~gigaclient.fakegpt.events.SnapshotInterpreter` for how it is flagged.
         """
         return self._open_stream(*self._chat_call(messages, options, stream=True))
+
+    def map(
+        self,
+        prompts: Iterable[Any] | os.PathLike[str],
+        *,
+        template: str | Callable[[Any], Any] | None = None,
+        ordered: bool = True,
+        raise_errors: bool = False,
+        progress: bool | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        max_workers: int | None = None,
+        max_tokens_total: int | None = None,
+        max_seconds: float | None = None,
+        max_errors_in_row: int | None = None,
+        executor: Executor | None = None,
+        **options: Any,
+    ) -> MapResults[MapResult]:
+        """Ask many prompts, as many at a time as the service allows, and give their results one by one.
+
+        Args:
+            prompts, template, ordered, raise_errors, progress, checkpoint, max_workers, max_seconds, max_errors_in_row,
+                executor: as for :meth:`gigaclient.GigaChat.map`.
+            max_tokens_total: of no effect unless the server tells what answers cost, and this service does not.
+            options: as for :meth:`chat`, for each of the prompts.
+
+        Returns:
+            An iterator and context manager of :class:`~gigaclient.types.mapping.MapResult`. Nothing is sent before the
+            first result is asked for.
+
+        Raises:
+            ConfigError: an argument cannot work, or the checkpoint is no checkpoint. Nothing was sent.
+        """
+        from gigaclient.fakegpt.many import FakeGptJob
+        from gigaclient.mapping.results import MapResults, Wishes
+
+        wishes = Wishes.of(locals())
+        self._check_open()
+        return MapResults(self, FakeGptJob(options), prompts, wishes, template=template)
 
     @classmethod
     def create_generator(

@@ -19,6 +19,7 @@ from gigaclient.gigachat.endpoints.dialogues import DialogueEndpoints
 from gigaclient.gigachat.endpoints.embeddings import EmbeddingsEndpoints
 from gigaclient.gigachat.endpoints.files import FilesEndpoints
 from gigaclient.gigachat.endpoints.functions import FunctionsEndpoints
+from gigaclient.gigachat.endpoints.many import ManyEndpoints
 from gigaclient.gigachat.endpoints.models import ModelsEndpoints
 from gigaclient.gigachat.endpoints.raw import RawEndpoints
 from gigaclient.gigachat.endpoints.stored import StoredEndpoints
@@ -106,6 +107,7 @@ _CHANGES: Mapping[str, Callable[[Any], Any]] = {
 class GigaChat(
     StructuredEndpoints,
     DialogueEndpoints,
+    ManyEndpoints,
     ModelsEndpoints,
     EmbeddingsEndpoints,
     TokensEndpoints,

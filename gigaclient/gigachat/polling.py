@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from gigaclient import options as setting
+from gigaclient.core import Core
 from gigaclient.errors import (
     APIConnectionError,
     APITimeoutError,
@@ -16,7 +17,6 @@ from gigaclient.errors import (
     TLSError,
 )
 from gigaclient.patience import Cancelled, Exhausted, Patience, Timeouts
-from gigaclient.transport import Transport
 
 __all__ = ["poll", "shortened"]
 
@@ -33,7 +33,7 @@ _FAILED_LOOKS = 5
 
 
 def poll(
-    transport: Transport,
+    core: Core,
     look: Callable[[float], T],
     over: Callable[[T], bool],
     describe: Callable[[T | None], str],
@@ -44,7 +44,7 @@ def poll(
     """Look until it is over.
 
     Args:
-        transport: whose ``close()`` ends the wait.
+        core: of the client, whose ``close()`` ends the wait; and so does whoever gives the work up that it is part of.
         look: how things stand; it gets the seconds that it may take, ``inf`` for any number.
         over: whether the wait is over.
         describe: how things stood last, for the message; given None when no look succeeded.
@@ -61,6 +61,8 @@ def poll(
     patience = Patience(
         Timeouts(deadline=math.inf if timeout is None else setting.named("timeout", setting.seconds, timeout))
     )
+    if core.scope is not None:
+        core.scope.begin(patience)
     seen: T | None = None
     failures = 0
     while True:
@@ -76,12 +78,12 @@ def poll(
                 return seen
         elif patience.left() > 0.0:
             failures += 1
-            if failures > _FAILED_LOOKS or transport.closed or not _passes(failure):
+            if failures > _FAILED_LOOKS or core.transport.closed or not _passes(failure):
                 raise failure
             wait = max(wait, min(getattr(failure, "retry_after", None) or 0.0, _LONGEST_ASKED))
         pause = min(pause * _GROWTH, longest)
         try:
-            with transport.waiting(patience):
+            with core.transport.waiting(patience):
                 patience.pause(wait)
             continue
         except Exhausted:

@@ -105,7 +105,7 @@ class Road(Provider[Settings]):
         if asked is None or seconds <= 0:
             return failure
         core = self._core.with_policy(self._core.retry, Timeouts(seconds, seconds, deadline=seconds))
-        core.limiter = Limiter()
+        core.limiter, core.scope = Limiter(), None
         own_id = {name: value for name, value in settings.headers.items() if name.lower() != "x-request-id"}
         options = CallOptions(headers=own_id, max_retries=0, authorization=settings.authorization)
         try:

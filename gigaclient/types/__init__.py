@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     )
     from gigaclient.types.embeddings import Embedding, Embeddings, EmbeddingsUsage
     from gigaclient.types.files import DeletedFile, GeneratedFile, Image, UploadedFile, UploadedFiles
+    from gigaclient.types.mapping import EmbedResult, ItemResult, MapResult
     from gigaclient.types.models import Model, Models
     from gigaclient.types.parameters import FunctionParameters, FunctionParametersProperty
     from gigaclient.types.raw import RawResponse, ServerEvent
@@ -169,6 +170,7 @@ __all__ = [
     "CreateAssistant",
     "DeletedFile",
     "Delta",
+    "EmbedResult",
     "Embedding",
     "Embeddings",
     "EmbeddingsUsage",
@@ -184,6 +186,8 @@ __all__ = [
     "FunctionValidation",
     "GeneratedFile",
     "Image",
+    "ItemResult",
+    "MapResult",
     "Message",
     "MessagesRole",
     "Model",
@@ -264,6 +268,7 @@ _LATER = {
     "CreateAssistant": "assistants",
     "DeletedFile": "files",
     "Embedding": "embeddings",
+    "EmbedResult": "mapping",
     "Embeddings": "embeddings",
     "EmbeddingsUsage": "embeddings",
     "FilterCheck": "tools",
@@ -274,6 +279,8 @@ _LATER = {
     "FunctionValidation": "tools",
     "GeneratedFile": "files",
     "Image": "files",
+    "ItemResult": "mapping",
+    "MapResult": "mapping",
     "Model": "models",
     "Models": "models",
     "RawResponse": "raw",

@@ -87,6 +87,10 @@ class BatchesEndpoints(Road):
             if fields:
                 raise ConfigError(f"a file is sent as it is: {', '.join(fields)} must be in its rows")
             by_id = rows.written_before(content)
+        return _with_requests(self._created_batch(content, method, settings), by_id)
+
+    def _created_batch(self, content: bytes, method: str, settings: CallOptions) -> types.Batch:
+        """Send the file of a batch; the batch, without its requests."""
         call = Call(
             "POST",
             "/batches",
@@ -99,7 +103,7 @@ class BatchesEndpoints(Road):
         made = _listed(answered).batches
         if not made:
             raise answered.invalid("it names no batch")
-        return _with_requests(made[0], by_id)
+        return made[0]
 
     def get_batches(self, **options: Unpack[CallSettings]) -> types.Batches:
         """The batches of this key: ``GET /batches``.
@@ -196,7 +200,7 @@ class BatchesEndpoints(Road):
             return f"the batch {wanted} is still {seen.status if seen is not None else 'not to be seen'}{rows}"
 
         return poll(
-            self._core.transport,
+            self._core,
             look,
             lambda seen: seen.done,
             describe,
@@ -271,6 +275,8 @@ class BatchesEndpoints(Road):
         if settings.max_retries is not None:
             policy = msgspec.structs.replace(policy, max_retries=settings.max_retries)
         patience = Patience(settings.timeouts or self._core.timeouts)
+        if self._core.scope is not None:
+            self._core.scope.begin(patience)
         attempt = 0
         while True:
             results: list[types.BatchResult] = []

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gigaclient import types
 from gigaclient.asked import encode
 from gigaclient.core import Answered, Call
 from gigaclient.errors import ConfigError, GigaClientError
 from gigaclient.gigachat.endpoints.common import checked_text, checked_texts
+from gigaclient.gigachat.parts import Parts
 from gigaclient.gigachat.road import Road, answer_of
 from gigaclient.patience import Patience
 from gigaclient.retry import Repeat
@@ -17,11 +18,13 @@ from gigaclient.retry import Repeat
 if TYPE_CHECKING:
     from gigaclient.options import CallSettings, Unpack
 
-__all__ = ["EmbeddingsEndpoints"]
+__all__ = ["BYTES_AT_ONCE", "TEXTS_AT_ONCE", "EmbeddingsEndpoints", "EmbeddingsRequest", "in_order"]
 
 # What Sber's own integrations have sent at once for years; the API documents no number.
-_TEXTS_AT_ONCE = 90
-_BYTES_AT_ONCE = 1_000_000
+TEXTS_AT_ONCE = 90
+BYTES_AT_ONCE = 1_000_000
+
+_TAIL = b"]}"
 
 
 class EmbeddingsEndpoints(Road):
@@ -32,8 +35,8 @@ class EmbeddingsEndpoints(Road):
         texts: str | Iterable[str],
         model: str = "Embeddings",
         *,
-        batch_size: int = _TEXTS_AT_ONCE,
-        batch_bytes: int = _BYTES_AT_ONCE,
+        batch_size: int = TEXTS_AT_ONCE,
+        batch_bytes: int = BYTES_AT_ONCE,
         **options: Unpack[CallSettings],
     ) -> types.Embeddings:
         """The vectors of texts: ``POST /embeddings``.
@@ -69,19 +72,19 @@ class EmbeddingsEndpoints(Road):
         https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-embeddings
         """
         settings = self._call_settings(options)
-        for name, value in (("batch_size", batch_size), ("batch_bytes", batch_bytes)):
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ConfigError(f"{name} must be a whole number, 1 or more")
+        request = EmbeddingsRequest(model, batch_size, batch_bytes)
         encoded = _encoded(checked_texts(texts, "texts"))
-        head = encode({"model": checked_text(model, "model", "name of a model")})[:-1] + b',"input":['
         patience = Patience(settings.timeouts or self._core.timeouts)
         answers: list[types.Embeddings] = []
         bodies: list[bytes] = []
         try:
-            for part in _parts(encoded, batch_size, batch_bytes - len(head) - len(b"]}")):
-                call = Call("POST", "/embeddings", body=head + b",".join(part) + b"]}", repeat=Repeat.PAID)
-                answered = self._whole(call, settings, patience=patience)
-                answers.append(_in_order(answered, len(part)))
+            for part in request.parts_of(encoded):
+                answered = self._whole(request.call(part), settings, patience=patience)
+                answer = in_order(answered, len(part))
+                for place, item in enumerate(answer.data):
+                    if not item.embedding:
+                        raise answered.invalid(f"the vector of text {place} is empty")
+                answers.append(answer)
                 bodies.append(answered.body)
         except GigaClientError as error:
             if answers:
@@ -92,6 +95,46 @@ class EmbeddingsEndpoints(Road):
                 error.args = (error.message,)
             raise
         return answers[0] if len(answers) == 1 else _joined(answers, bodies)
+
+
+class EmbeddingsRequest:
+    """How texts are put into requests.
+
+    Args:
+        model: an embedder.
+        batch_size: texts in one request at the most.
+        batch_bytes: bytes of one request's body at the most.
+
+    Raises:
+        ConfigError: an argument cannot work.
+    """
+
+    def __init__(self, model: str, batch_size: int, batch_bytes: int) -> None:
+        for name, value in (("batch_size", batch_size), ("batch_bytes", batch_bytes)):
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ConfigError(f"{name} must be a whole number, 1 or more")
+        self._head = encode({"model": checked_text(model, "model", "name of a model")})[:-1] + b',"input":['
+        self._most = batch_size
+        self._most_bytes = batch_bytes - len(self._head) - len(_TAIL)
+
+    def parts(self) -> Parts[Any]:
+        """Gathers texts for one request; a text counts with its comma."""
+        return Parts(self._most, self._most_bytes)
+
+    def parts_of(self, encoded: Iterable[bytes]) -> Iterator[list[bytes]]:
+        """Texts as JSON, in lists for one request each."""
+        parts = self.parts()
+        for text in encoded:
+            yield from parts.add(text, len(text) + 1)
+        yield from parts.rest()
+
+    def body(self, encoded: Iterable[bytes]) -> bytes:
+        """The request's body for texts as JSON."""
+        return self._head + b",".join(encoded) + _TAIL
+
+    def call(self, encoded: Iterable[bytes]) -> Call:
+        """The request for texts as JSON."""
+        return Call("POST", "/embeddings", body=self.body(encoded), repeat=Repeat.PAID)
 
 
 def _encoded(texts: list[str]) -> list[bytes]:
@@ -105,20 +148,8 @@ def _encoded(texts: list[str]) -> list[bytes]:
     return encoded
 
 
-def _parts(encoded: list[bytes], most: int, most_bytes: int) -> Iterator[list[bytes]]:
-    part: list[bytes] = []
-    size = 0
-    for text in encoded:
-        if part and (len(part) >= most or size + len(text) + 1 > most_bytes):
-            yield part
-            part, size = [], 0
-        part.append(text)
-        size += len(text) + 1
-    yield part
-
-
-def _in_order(answered: Answered, wanted: int) -> types.Embeddings:
-    """The answer with an item for each of the texts, in their order.
+def in_order(answered: Answered, wanted: int) -> types.Embeddings:
+    """The answer with an item for each of the texts, in their order. A vector may be empty.
 
     Raises:
         InvalidResponseError: that cannot be told from it: there is no knowing which text a vector belongs to.
@@ -133,8 +164,6 @@ def _in_order(answered: Answered, wanted: int) -> types.Embeddings:
             raise answered.invalid(f"its vectors are not numbered from 0 to {wanted - 1}, each once")
         items.sort(key=lambda item: item.index)
     for place, item in enumerate(items):
-        if not item.embedding:
-            raise answered.invalid(f"the vector of text {place} is empty")
         item.index = place
     return answer
 

@@ -369,7 +369,7 @@ class ThreadsResource:
             return f"the run of thread {wanted} is still {seen.status if seen is not None else 'not to be seen'}"
 
         return poll(
-            client._core.transport,
+            client._core,
             look,
             lambda seen: seen.status in ends,
             describe,

@@ -1,0 +1,1 @@
+"""Many prompts at once: the engine of ``giga.map`` and ``giga.embed_many``."""

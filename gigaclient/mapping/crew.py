@@ -1,0 +1,138 @@
+"""The threads that ask: as many as the pace allows, and no more than there is work for."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gigaclient.mapping.dispatch import Dispatcher
+from gigaclient.mapping.items import Job, Outcome, Unit
+from gigaclient.patience import Scope
+
+__all__ = ["Crew", "settle"]
+
+
+class Crew:
+    """Threads that take units from a dispatcher.
+
+    They are daemons: a peer that hangs must not keep a program from ending.
+
+    Args:
+        dispatcher: where units come from and go to.
+        job: what is asked.
+        ask: asks a unit; never raises.
+        record: writes what came of a unit to the checkpoint; its position there.
+        most: threads at the most.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        job: Job[Any, Any],
+        ask: Callable[[Unit, Scope], Sequence[Outcome]],
+        record: Callable[[Unit, Sequence[Outcome]], int],
+        most: int,
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._job = job
+        self._ask = ask
+        self._record = record
+        self._most = most
+        self._threads: list[threading.Thread] = []
+        self._scopes: set[Scope] = set()
+        self._cancelled = False
+        self._growing = threading.Lock()  # no more threads than wanted; nobody waits for it
+        # What the caller set of context variables holds in its threads as well.
+        self._context = contextvars.copy_context()
+        dispatcher.comes_back = True
+
+    def grow(self) -> None:
+        """Start threads, if there is more to do than there are.
+
+        Raises:
+            RuntimeError: the system gives no thread, and there is none.
+        """
+        while len(self._threads) < self._most and len(self._threads) < self._dispatcher.workers_wanted():
+            if not self._growing.acquire(blocking=False):
+                return  # another thread starts one, and then looks again whether there are enough
+            try:
+                self._start_one()
+            finally:
+                self._growing.release()
+
+    def _start_one(self) -> None:
+        if len(self._threads) >= self._dispatcher.workers_wanted():
+            return  # by now
+        number = len(self._threads) + 1
+        context = self._context.copy()
+        thread = threading.Thread(target=context.run, args=(self._work,), name=f"giga.map-{number}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            if not self._threads:
+                raise
+            self._most = len(self._threads)
+            return
+        self._threads.append(thread)
+
+    def cancel(self) -> None:
+        """End the calls under way. Whatever comes of them is not recorded."""
+        self._cancelled = True  # and then whoever begins: one of the two sees the other
+        for scope in [*self._scopes]:
+            scope.cancel()
+
+    def join(self, seconds: float) -> None:
+        """Wait for the threads to end, ``seconds`` at the longest."""
+        ends_at = time.monotonic() + seconds
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, ends_at - time.monotonic()))
+
+    def _work(self) -> None:
+        while True:
+            scope = Scope()
+            unit = self._dispatcher.take(scope)
+            if unit is None:
+                return
+            self.grow()
+            self._scopes.add(scope)
+            if self._cancelled:
+                scope.cancel()
+            outcomes = self._ask(unit, scope)
+            self._scopes.discard(scope)
+            settle(self._dispatcher, self._job, self._record, unit, None if scope.cancelled else outcomes)
+
+
+def settle(
+    dispatcher: Dispatcher,
+    job: Job[Any, Any],
+    record: Callable[[Unit, Sequence[Outcome]], int],
+    unit: Unit,
+    outcomes: Sequence[Outcome] | None,
+) -> None:
+    """What came of ``unit`` (None: it was given up) goes to the checkpoint first, and to the caller then."""
+    position = 0
+    if outcomes is not None:
+        if dispatcher.is_put_off(unit, outcomes):
+            return
+        smaller = _smaller(job, unit, outcomes)
+        if smaller and dispatcher.replace(unit, smaller):
+            return
+        if dispatcher.ends_all(outcomes):
+            outcomes = None
+    if outcomes is not None:
+        try:
+            position = record(unit, outcomes)
+        except BaseException as error:  # a disk that is full: what has come is given out, and nothing more is asked
+            dispatcher.stop(error)
+    dispatcher.finish(unit, outcomes, position)
+
+
+def _smaller(job: Job[Any, Any], unit: Unit, outcomes: Sequence[Outcome]) -> Sequence[Unit]:
+    error = outcomes[0].error
+    if error is None or len(unit.items) < 2 or any(outcome.error is not error for outcome in outcomes):
+        return ()
+    return job.split(unit, error)
