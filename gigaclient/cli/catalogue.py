@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType(
         "embed": Entry(f"{_HERE}.embed", "the vectors of texts"),
         "tokens": Entry(f"{_HERE}.tokens", "how many tokens a text is"),
         "files": Entry(f"{_HERE}.files", "list, upload, download and delete files"),
+        "map": Entry(f"{_HERE}.map", "ask a question of each line of a file"),
         "batch": Entry(f"{_HERE}.batch", "many requests in one file, answered later"),
         "login": Entry(f"{_HERE}.login", "store your key in the system's keyring, or in a file"),
         "logout": Entry(f"{_HERE}.logout", "forget the stored key"),
