@@ -260,8 +260,8 @@ class FakeGpt(Provider[Settings]):
         """Ask many prompts, as many at a time as the service allows, and give their results one by one.
 
         Args:
-            prompts, template, ordered, raise_errors, progress, checkpoint, max_workers, max_seconds, max_errors_in_row,
-                executor: as for :meth:`gigaclient.GigaChat.map`.
+            prompts, template, ordered, raise_errors, progress, checkpoint: as for :meth:`gigaclient.GigaChat.map`.
+            max_workers, max_seconds, max_errors_in_row, executor: as there.
             max_tokens_total: of no effect unless the server tells what answers cost, and this service does not.
             options: as for :meth:`chat`, for each of the prompts.
 

@@ -43,7 +43,7 @@ class GigaChatJob(ChatJob):
 
     def read(self, outcome: Outcome) -> None:
         """Set the value that the answer is, or the error for one that is none."""
-        if self._type is None:
+        if self._type is None or outcome.error is not None:
             return
         try:
             outcome.value = value_of(outcome.answer, self._type)

@@ -92,18 +92,25 @@ class Crew:
                 thread.join(max(0.0, ends_at - time.monotonic()))
 
     def _work(self) -> None:
-        while True:
-            scope = Scope()
-            unit = self._dispatcher.take(scope)
-            if unit is None:
-                return
-            self.grow()
-            self._scopes.add(scope)
-            if self._cancelled:
-                scope.cancel()
-            outcomes = self._ask(unit, scope)
-            self._scopes.discard(scope)
-            settle(self._dispatcher, self._job, self._record, unit, None if scope.cancelled else outcomes)
+        unit = None
+        try:
+            while True:
+                scope = Scope()
+                unit = self._dispatcher.take(scope)
+                if unit is None:
+                    return
+                self.grow()
+                self._scopes.add(scope)
+                if self._cancelled:
+                    scope.cancel()
+                outcomes = self._ask(unit, scope)
+                self._scopes.discard(scope)
+                settle(self._dispatcher, self._job, self._record, unit, None if scope.cancelled else outcomes)
+                unit = None
+        except BaseException as error:  # no fault of a prompt's: the caller is told, and does not wait for this thread
+            self._dispatcher.stop(error)
+            if unit is not None:
+                self._dispatcher.finish(unit, None)
 
 
 def settle(

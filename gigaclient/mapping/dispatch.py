@@ -91,6 +91,14 @@ class Dispatcher:
         with self._lock:
             return not self._ready and self._under_way == 0
 
+    def count(self, outcome: Outcome) -> None:
+        """What came of an item that could not be asked."""
+        with self._lock:
+            self._budget.spend(None, outcome.error is not None)
+            limit = self._reached()
+            dropped = self._stop(limit) if limit is not None else ()
+        self._drop(dropped)
+
     def stop(self, reason: str | BaseException) -> None:
         """Nothing is asked from now on; the first reason is kept. What is under way is not touched."""
         with self._lock:
@@ -126,14 +134,13 @@ class Dispatcher:
         while True:
             with self._lock:
                 unit = sleeper.unit or self._next(sleeper.scope)
-                if unit is not None:
-                    if pause < math.inf:
-                        dropped = self._hand_out()  # a pause is over for the others as well
-                elif self._ready and (limit := self._reached()) is not None:
+                if unit is None and self._ready and (limit := self._reached()) is not None:
                     dropped = self._stop(limit)  # a unit of more items than the budget has room for
                 if unit is not None or self._reason is not None:
                     if sleeper in self._sleepers:
                         self._sleepers.remove(sleeper)
+                    if pause < math.inf and unit is not None:
+                        dropped = self._hand_out()  # a pause is over for the others as well
                     break
                 if sleeper not in self._sleepers:
                     self._sleepers.append(sleeper)

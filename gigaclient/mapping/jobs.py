@@ -9,6 +9,7 @@ import msgspec
 
 from gigaclient.core import Call
 from gigaclient.decoding import convert
+from gigaclient.errors import NotFoundError
 from gigaclient.mapping.items import Item, Job, Outcome, Unit
 from gigaclient.provider import Provider
 from gigaclient.types import ChatCompletion, Usage
@@ -34,7 +35,15 @@ class ChatJob(Job[Any, MapResult]):
 
     def ask(self, client: Provider[Any], unit: Unit) -> list[Outcome]:
         call, settings = unit.items[0].request
-        return [Outcome(answer=client._completion(call, settings))]
+        failure: NotFoundError
+        try:
+            return [Outcome(answer=client._completion(call, settings))]
+        except NotFoundError as error:
+            failure = error
+        failure.__traceback__ = None
+        sample, _ = client._chat_call(self.sample, dict(self.options), stream=False)
+        # A model that was named for all of them is there for none.
+        return [Outcome(error=failure, fatal=_model(call) == _model(sample))]
 
     def result(self, item: Item, outcome: Outcome) -> MapResult:
         return MapResult(
@@ -58,6 +67,10 @@ class ChatJob(Job[Any, MapResult]):
         completion = convert(raw, ChatCompletion, strict=False).attach(raw=raw)
         usage = line.get("usage")
         return Outcome(answer=completion, usage=None if usage is None else convert(usage, Usage))
+
+
+def _model(call: Call) -> Any:
+    return msgspec.json.decode(call.body or b"{}").get("model")
 
 
 def as_value(text: str) -> Any:

@@ -48,8 +48,9 @@ class Prompts:
         if problem is not None:
             raise ConfigError(problem)
         self._inputs = prompts
-        # Not of a lazy column of dask, whose length is the work itself.
-        if hasattr(type(prompts), "__len__") and not hasattr(type(prompts), "__dask_graph__"):
+        # Not of what would have to be loaded for it: a lazy column of dask, a queryset of Django.
+        lazy = any(hasattr(type(prompts), name) for name in ("__dask_graph__", "_fetch_all"))
+        if hasattr(type(prompts), "__len__") and not lazy:
             self._total = len(prompts)
 
     @property

@@ -43,6 +43,8 @@ MOST_WORKERS = 64
 _WINDOW = 1000
 _GOODBYE_SECONDS = 5.0
 _LOOK_AGAIN_SECONDS = 0.5
+# A source of prompts that takes longer for one is waiting for something: results are given before the next is read.
+_SLOW_READ_SECONDS = 0.05
 
 _COMPLETE = "complete"
 
@@ -109,6 +111,8 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
     Raises, while it is iterated:
         AuthenticationError, PaymentRequiredError, TLSError: every further prompt would fail in the same way. The
             results that had come are given first.
+        NotFoundError: the model that all prompts go to does not exist.
+        ConfigError: there is no key, or the client was closed.
         RateLimitError: the service was too busy for ten tries in a row, or asked for a longer wait than ten minutes.
         OSError: the checkpoint cannot be written.
         Exception: whatever the iterable of prompts raises, after the results of the prompts before; with
@@ -151,6 +155,7 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
         self._process = os.getpid()
         self._inputs: Iterator[Any] | None = None
         self._exhausted = False
+        self._source_is_slow = False
         self._failure: BaseException | None = None
         self._closed = False
         self._ends_at: float | None = None
@@ -243,8 +248,11 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
             self._begin()
         while True:
             self._collect()
-            self._fill()
-            given = self._ready()
+            self._keep_to_time()
+            given = self._ready() if self._source_is_slow else None
+            if given is None:
+                self._fill()
+                given = self._ready()
             if given is not None:
                 if self._checkpoint is not None:
                     self._checkpoint.sync(given.position)
@@ -279,13 +287,17 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
                 self._failure = error
                 self._end_of_prompts()
                 return
-            self._seconds_read += time.monotonic() - began_at
+            seconds = time.monotonic() - began_at
+            self._seconds_read += seconds
+            self._source_is_slow = seconds >= _SLOW_READ_SECONDS
             index, self._read = self._read, self._read + 1
             self._open += 1
             self._take(index, given)
             if self._seconds_read > self._job.gathers_for:
                 self._offer(self._job.rest())
                 self._seconds_read = 0.0
+            if self._source_is_slow and (self._finished or self._waiting or not self._dispatcher.done.empty()):
+                break  # what has come need not wait for the next prompt
         if self._dispatcher.reason is not None and not self._exhausted:
             self._end_of_prompts()
 
@@ -311,6 +323,7 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
         except Exception as error:
             item = Item(index, given, None, NO_KEY)
             outcome = Outcome(error=error)
+            self._dispatcher.count(outcome)
             self._finish(item, outcome, self._recorder(Unit([item]), [outcome]))
             return
         outcome_found = self._recorder.restored(item)
@@ -326,12 +339,13 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
         try:
             self._settle(self._dispatcher.done.get(timeout=seconds))
         except queue.Empty:
-            if self._ends_at is not None and self._ends_at <= time.monotonic():
-                # What is under way is given up: it would not be in time, and asking for it again is the next run's.
-                self._ends_at = None
-                self._leave("max_seconds")
-            else:
-                self._crew.grow()  # more may go by now
+            self._crew.grow()  # more may go by now
+
+    def _keep_to_time(self) -> None:
+        if self._ends_at is not None and self._ends_at <= time.monotonic():
+            # What is under way is given up: it would not be in time, and asking for it again is the next run's.
+            self._ends_at = None
+            self._leave("max_seconds")
 
     def _collect(self) -> None:
         while True:

@@ -189,7 +189,7 @@ def names_of(given: Any) -> Collection[str] | None:
         return None
     if _has_items(given):
         return [str(name) for name in given.keys()]  # noqa: SIM118
-    for attribute in ("_fields", "__struct_fields__", "__dataclass_fields__"):
+    for attribute in ("_fields", "__struct_fields__", "__dataclass_fields__", "__fields__"):  # the last one is Spark's
         names = getattr(given, attribute, None)
         if names is not None:
             return list(names)

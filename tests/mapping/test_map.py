@@ -23,6 +23,7 @@ from gigaclient import (
     FakeGpt,
     GigaChat,
     GigaClientError,
+    NotFoundError,
     PaymentRequiredError,
     RateLimitError,
     ServerError,
@@ -166,6 +167,20 @@ def test_the_iterable_is_read_in_the_thread_that_iterates(giga: GigaChat) -> Non
     assert threads == {threading.get_ident()}
 
 
+@pytest.mark.parametrize("ordered", [True, False])
+def test_results_do_not_wait_for_a_source_that_is_slower_than_the_service(giga: GigaChat, ordered: bool) -> None:
+    read: list[int] = []
+
+    def prompts() -> Iterator[str]:
+        for number in range(12):
+            time.sleep(0.1)
+            read.append(number)
+            yield f"prompt {number}"
+
+    for result in giga.map(prompts(), ordered=ordered):
+        assert len(read) - result.index <= 6
+
+
 def test_no_prompts_are_no_results(giga: GigaChat) -> None:
     results = giga.map([])
     assert list(results) == []
@@ -237,9 +252,18 @@ def test_an_empty_account_ends_the_run_after_the_results_that_had_come(
 
 
 def test_the_look_for_the_model_that_was_meant_is_no_attempt(giga: GigaChat) -> None:
-    (result,) = giga.map(["one"], model="GigaChat-2-Prp")
+    (result,) = giga.map([{"messages": "one", "model": "GigaChat-2-Prp"}])
     assert "GigaChat-2-Pro" in str(result.error)
     assert result.attempts == 1
+
+
+def test_a_wrong_model_is_told_once_if_it_is_that_of_all_prompts(giga: GigaChat) -> None:
+    one_wrong = list(giga.map(["one", {"messages": "two", "model": "GigaChat-17"}, "three"]))
+    assert [result.ok for result in one_wrong] == [True, False, True]
+    results = giga.map((f"prompt {n}" for n in range(10_000)), model="GigaChat-17")
+    with pytest.raises(NotFoundError):
+        list(results)
+    assert results.progress.read < 20
 
 
 def test_what_an_option_is_wrong_with_is_told_at_once(giga: GigaChat, emulator: GigaChatEmulator) -> None:
@@ -266,6 +290,23 @@ def test_what_an_option_is_wrong_with_is_told_at_once(giga: GigaChat, emulator: 
 
 
 # -- the account's limits -----
+
+
+def test_inputs_that_can_be_no_prompt_count_as_errors_in_a_row(giga: GigaChat) -> None:
+    results = giga.map(itertools.repeat(17), max_errors_in_row=5)
+    assert [type(result.error) for result in results] == [ConfigError] * 5
+    assert results.stopped == "max_errors_in_row"
+
+
+def test_a_fault_of_our_own_is_told_and_does_not_leave_the_caller_waiting(
+    giga: GigaChat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: Any) -> Any:
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr("gigaclient.mapping.crew.settle", broken)
+    with pytest.raises(ZeroDivisionError):
+        list(giga.map(["one", "two"]))
 
 
 @pytest.mark.parametrize(("streams", "prompts", "most"), [(1, 40, 5), (4, 120, 12)])
@@ -353,6 +394,13 @@ def test_what_is_not_there_in_time_is_given_up(giga: GigaChat, emulator: GigaCha
     assert "slow" not in came
     assert came[:2] == ["one", "two"]
     assert results.stopped == "max_seconds"
+
+
+def test_time_is_up_also_while_results_keep_coming(giga: GigaChat, emulator: GigaChatEmulator) -> None:
+    results = giga.map((f"prompt {n}" for n in itertools.count()), max_seconds=0.5)
+    assert sum(1 for result in results if result.ok) > 5
+    assert results.stopped == "max_seconds"
+    assert results.progress.seconds < LONG / 2
 
 
 def test_the_run_stops_after_so_many_errors_in_a_row(giga: GigaChat, emulator: GigaChatEmulator) -> None:
