@@ -23,6 +23,7 @@ TOOLS := .venv/tools
 FUZZ := .venv/fuzz
 DOCS := .venv/docs
 BROWSER := .venv/browser
+CLUSTERS := .venv/clusters
 TEST = .venv/test-$(VERSION)
 OLDEST = .venv/floor-$(VERSION)
 DEMO = .venv/demo-$(VERSION)
@@ -36,7 +37,7 @@ INSTALL = $(1)/bin/python -m pip install -qq --disable-pip-version-check --no-de
 .DELETE_ON_ERROR:
 .SECONDARY:
 .SECONDEXPANSION:
-.PHONY: help demo soak fuzz test lint format wheel test-all test-floor audit bench bench-short browser docs check clean run-floor
+.PHONY: help demo soak fuzz test lint format wheel test-all test-floor audit bench bench-short browser clusters docs check clean run-floor
 
 help: ## list the chores
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +82,9 @@ run-floor: $$(OLDEST)/.installed
 browser: $(BROWSER)/.installed ## drive the example chat pages in a headless Chromium; pictures go to outputs/
 	@env -u PYTHONPATH $(BROWSER)/bin/pytest --no-skips --browser tests/browser $(ARGS)
 
+clusters: $(CLUSTERS)/.installed ## many prompts on Dask and Celery (with redis-server), and from pandas and polars
+	@env -u PYTHONPATH $(CLUSTERS)/bin/pytest --no-skips --clusters tests/clusters $(ARGS)
+
 docs: $(DOCS)/.ready ## the documentation as a site, in both languages: build/docs/index.html
 	@scripts/build-docs $(DOCS)/bin/python build/docs
 
@@ -95,7 +99,7 @@ bench-short: $$(TEST)/.installed ## fail where a ratio to requests or urllib3 ha
 
 check: lint test ## all of it: what has to pass before a change goes in
 	@$(MAKE) --no-print-directory test-all VERSIONS="$(filter-out $(VERSION),$(VERSIONS))"
-	@$(MAKE) --no-print-directory test-floor wheel demo docs browser audit soak bench-short
+	@$(MAKE) --no-print-directory test-floor wheel demo docs browser clusters audit soak bench-short
 
 soak: $$(TEST)/.installed ## a bad day under load: make soak SECONDS=600
 	@env -u PYTHONPATH $(TEST)/bin/python scripts/soak.py $(SECONDS)
@@ -126,6 +130,12 @@ $(BROWSER)/.ready: requirements/browser.txt requirements/test.txt setup.cfg $(PI
 	@scripts/make-venv $(@D) $(PYTHON) "the browser" -r requirements/browser.txt -c requirements/test.txt -c requirements/newest.txt "$$(echo dist/gigaclient-*.whl)[django,flask,testing]"
 
 $(BROWSER)/.installed: $(BROWSER)/.ready dist/.built
+	@$(call INSTALL,$(@D))
+
+$(CLUSTERS)/.ready: requirements/clusters.txt requirements/test.txt setup.cfg $(PINS) | dist/.built
+	@scripts/make-venv $(@D) $(PYTHON) "clusters" -r requirements/clusters.txt -c requirements/test.txt -c requirements/newest.txt "$$(echo dist/gigaclient-*.whl)[django,testing]"
+
+$(CLUSTERS)/.installed: $(CLUSTERS)/.ready dist/.built
 	@$(call INSTALL,$(@D))
 
 .venv/test-%/.ready: requirements/test.txt $(PINS)

@@ -1,0 +1,137 @@
+"""``giga.map`` on a cluster of Dask: two worker processes, one of which is killed amid the work; and the page's script.
+
+The cluster lives in an interpreter of its own, and the emulator here, where it counts what was asked.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.pages import files, run
+from support.rel_tools import run_python
+
+from gigaclient.testing import Fault, GigaChatEmulator
+
+# Not imported here: it would change how this process pickles.
+pytestmark = pytest.mark.skipif(find_spec("distributed") is None, reason="Dask is not installed")
+
+PROMPTS = 45
+THREADS = 4
+
+SCRIPT = """
+import json, os, signal
+from dataclasses import dataclass
+import msgspec
+from distributed import Client, LocalCluster
+from gigaclient import ConfigError, GigaChat
+
+@dataclass
+class Feeling:
+    mood: str
+
+class Record(msgspec.Struct):
+    mood: str
+
+def get_weather(city: str) -> str:
+    "The weather in a city."
+    return f"sunny in {city}, says {os.getpid()}"
+
+def told(results):
+    return [{"text": r.text, "error": r.error and repr(r.error), "seconds": r.seconds} for r in results]
+
+if __name__ == "__main__":
+    giga = GigaChat(**given["options"], timeout=40)
+    report = {}
+    with LocalCluster(n_workers=2, threads_per_worker=given["threads"], dashboard_address=None) as cluster:
+        with Client(cluster) as client:
+            executor = client.get_executor(pure=True)
+            pids = list(client.run(os.getpid).values())
+            question = ["What is the weather in Paris?"] * 6
+            ran = list(giga.map(question, functions=[get_weather], executor=executor))
+            report["functions"] = [result.run.steps[0].result["result"] for result in ran]
+            [read] = giga.map(["I am glad"], response_format=Feeling, executor=executor)
+            report["value"] = repr(read.value), type(read.value) is Feeling
+            try:
+                giga.map(["I am glad"], response_format=Record, executor=executor)
+            except ConfigError as error:
+                report["struct"] = str(error)
+
+            prompts = [f"Say {number} and nothing else" for number in range(given["prompts"])]
+            results = giga.map(prompts, executor=executor, max_workers=2 * given["threads"])
+            killed = []
+            for result in results:
+                killed.append(result)
+                if result.index == 20:
+                    os.kill(pids[0], signal.SIGKILL)
+            report["killed"] = told(killed)
+            report["progress"] = results.progress
+    report["pids"] = pids
+    print(json.dumps(report))
+"""
+
+
+@dataclass
+class Story:
+    """What the script told, and what the emulator was asked."""
+
+    report: dict[str, Any]
+    asked: Counter[str] = field(default_factory=Counter)
+    oauth_calls: int = 0
+
+
+@pytest.fixture(scope="module")
+def story() -> Iterator[Story]:
+    """The script, run to its end."""
+    with GigaChatEmulator(answer_pause_s=0.3) as emulator:
+        # The first prompt of all is refused: it has to go out again, and not to be taken for one that was answered.
+        emulator.inject(Fault(status=429, retry_after=0))
+        given = {"options": emulator.client_options, "prompts": PROMPTS, "threads": THREADS}
+        report = json.loads(run_python(SCRIPT, given, timeout=55))
+        yield Story(report, Counter(emulator.prompts), emulator.oauth_calls)
+
+
+def test_with_a_worker_killed_amid_the_work_nothing_is_lost_and_nothing_asked_more_than_twice(story: Story) -> None:
+    found = story.report["killed"]
+    assert [result["text"] for result in found] == [str(number) for number in range(PROMPTS)]
+    assert [result["error"] for result in found if result["error"]] == []
+    asked = {prompt: count for prompt, count in story.asked.items() if prompt.startswith("Say ")}
+    assert len(asked) == PROMPTS
+    assert max(asked.values()) == 2, "the killed worker had some under way, and another one asked them again"
+    assert sum(asked.values()) <= PROMPTS + 2 * THREADS, "what was under way there, and answers that had not left it"
+
+
+def test_functions_and_types_of_a_script_travel(story: Story) -> None:
+    tellers = {int(told.rpartition(" ")[2]) for told in story.report["functions"]}
+    assert tellers <= set(story.report["pids"])
+    assert len(story.report["functions"]) == 6
+    assert story.report["value"] == ["Feeling(mood='mood')", True]
+    assert "msgspec.Struct Record of a script or notebook cannot travel" in story.report["struct"]
+
+
+def test_equal_prompts_and_refused_ones_are_tasks_of_their_own(story: Story) -> None:
+    # Each took two turns, of which the emulator counts both by their question, and one more was refused.
+    assert story.asked["What is the weather in Paris?"] == 6 * 2 + 1
+
+
+def test_there_is_one_token_for_each_process(story: Story) -> None:
+    assert 1 <= story.oauth_calls <= 3, "two workers, and the one that took the place of the killed one"
+
+
+def test_the_time_to_reach_a_worker_does_not_count(story: Story) -> None:
+    assert all(0.3 <= result["seconds"] < 20 for result in story.report["killed"])
+    read, answered, failed, *_ = story.report["progress"]
+    assert (read, answered, failed) == (PROMPTS, PROMPTS, 0)
+
+
+def test_the_script_of_the_page_runs(gigachat_emulator: GigaChatEmulator, tmp_path: Path) -> None:
+    (tmp_path / "on_dask.py").write_text(files("en/clusters")["on_dask.py"], "utf-8")
+    ended = run(tmp_path, "on_dask.py", variables=gigachat_emulator.environment)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert len(ended.stdout.splitlines()) == len(set(gigachat_emulator.prompts)) > 10

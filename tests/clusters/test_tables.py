@@ -1,0 +1,143 @@
+"""Columns, rows and values of numpy, pandas and polars as prompts, with the libraries themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy
+import pandas
+import polars
+import pytest
+
+from gigaclient.errors import ConfigError
+from gigaclient.mapping.prompts import Prompts
+
+PANDAS = pandas.DataFrame({"text": ["Good", "Bad"], "rating": [5, 1]})
+POLARS = polars.DataFrame({"text": ["Good", "Bad"], "rating": [5, 1]})
+
+
+def asked(prompts: Any, template: Any = None) -> list[Any]:
+    """The prompt of each input."""
+    found = Prompts(prompts, template)
+    return [found.ask(one) for one in found]
+
+
+def refusal_of(given: Any, template: Any = None) -> str:
+    """Why one input is refused."""
+    with pytest.raises(ConfigError) as caught:
+        Prompts([], template).ask(given)
+    return str(caught.value)
+
+
+COLUMNS = {
+    "an array of numpy": numpy.array(["Good", "Bad"]),
+    "objects in an array": numpy.array(["Good", "Bad"], dtype=object),
+    "a column of pandas": PANDAS["text"],
+    "strings of pandas": PANDAS["text"].astype("string"),
+    "an index of pandas": pandas.Index(["Good", "Bad"]),
+    "categories of pandas": PANDAS["text"].astype("category"),
+    "a column of polars": POLARS["text"],
+}
+
+
+@pytest.mark.parametrize("column", COLUMNS.values(), ids=COLUMNS)
+def test_a_column_is_a_list_of_prompts(column: Any) -> None:
+    assert Prompts(column).total == 2
+    texts = asked(column)
+    assert texts == ["Good", "Bad"]
+    assert {type(text) for text in texts} == {str}
+    assert asked(column, "Sort: {}") == ["Sort: Good", "Sort: Bad"]
+
+
+ROWS = {
+    "records of pandas": PANDAS.to_dict("records"),
+    "tuples of pandas": PANDAS.itertuples(),
+    "series of pandas": (row for _, row in PANDAS.iterrows()),
+    "records of polars": POLARS.to_dicts(),
+    "named rows of polars": POLARS.iter_rows(named=True),
+}
+
+
+@pytest.mark.parametrize("rows", ROWS.values(), ids=ROWS)
+def test_rows_have_fields_for_a_template(rows: Any) -> None:
+    assert asked(rows, "{rating}/5: {text}") == ["5/5: Good", "1/5: Bad"]
+
+
+def test_a_row_without_a_template_is_told_its_fields() -> None:
+    for row in (PANDAS.iloc[0], next(PANDAS.itertuples(index=False)), next(POLARS.iter_rows(named=True))):
+        assert "the fields text, rating: template=" in refusal_of(row)
+        assert "no such field: it has text, rating" in refusal_of(row, "{txt}")
+
+
+@pytest.mark.parametrize("row", [(7, "Good"), *POLARS.iter_rows()], ids=str)
+def test_a_row_without_names_is_for_a_function(row: Any) -> None:
+    assert "a row of 2 values: a function as template=" in refusal_of(row)
+
+
+@pytest.mark.parametrize(
+    ("table", "advice"),
+    [
+        (PANDAS, 'df.to_dict("records")'),
+        (POLARS, "df.iter_rows(named=True)"),
+        (POLARS.lazy(), "a LazyFrame is a table"),
+        (PANDAS.groupby("text"), "an array of 2 dimensions"),
+        (PANDAS.to_numpy(), "an array of 2 dimensions"),
+        (numpy.array("Good"), "an array of 0 dimensions"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_table_is_no_list_of_prompts(table: Any, advice: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Prompts(table, "{text}")
+    assert advice in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("missing", "shown"),
+    [
+        (pandas.NA, "<NA>"),
+        (pandas.NaT, "NaT"),
+        (numpy.float64("nan"), "nan"),
+        (numpy.float32("nan"), "nan"),
+        (numpy.datetime64("NaT", "s"), "NaT"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_stands_for_no_value_is_refused(missing: Any, shown: str) -> None:
+    assert f"the input is {shown}; leave such inputs out" in refusal_of(missing)
+    assert f"the field value has no value ({shown})" in refusal_of({"value": missing}, "{value}")
+
+
+def test_empty_cells_of_columns_are_refused_alone() -> None:
+    for column in (
+        pandas.Series(["Good", None]),
+        pandas.Series(["Good", None], dtype="string"),
+        polars.Series(["Good", None]),
+    ):
+        found = Prompts(column)
+        good, empty = found
+        assert found.ask(good) == "Good"
+        with pytest.raises(ConfigError, match="there is no prompt"):
+            found.ask(empty)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (numpy.str_("Good"), "Good"),
+        (numpy.int64(5), "5"),
+        (numpy.float32(0.5), "0.5"),
+        (numpy.bool_(False), "false"),
+        (numpy.array([1, 2]), "[1,2]"),
+        (numpy.array([["a"], ["b"]]), '[["a"],["b"]]'),
+        (pandas.Series([1, 2]), "[1,2]"),
+        (polars.Series([1, 2]), "[1,2]"),
+        ({"many": numpy.arange(2), "one": numpy.float64(0.5)}, '{"many":[0,1],"one":0.5}'),
+        (pandas.Timestamp("2024-01-02"), "2024-01-02 00:00:00"),
+        (pandas.Timedelta(minutes=5), "0 days 00:05:00"),
+        (numpy.datetime64("2024-01-02"), "2024-01-02"),
+    ],
+    ids=lambda value: f"{type(value).__name__} {value}"[:40],
+)
+def test_values_are_written_as_people_would(value: Any, text: str) -> None:
+    assert asked([{"value": value}], "<{value}>") == [f"<{text}>"]
