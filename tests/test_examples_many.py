@@ -1,0 +1,228 @@
+"""What is shown of ``giga.map`` outside of its pages' own snippets: the example that sorts reviews, and the command of
+Django that ``docs/en/many.md`` and ``docs/ru/many.md`` have.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from support.pages import CHECKOUT, LANGUAGES, files, run
+from support.rel_tools import wait_until
+
+from gigaclient.testing import Fault, GigaChatEmulator
+
+EXAMPLE = CHECKOUT / "examples" / "reviews"
+SCRIPT = EXAMPLE / "classify.py"
+SECONDS = 40
+
+
+@pytest.fixture(scope="module")
+def example() -> Iterator[ModuleType]:
+    """The script as a module, in this process."""
+    specification = importlib.util.spec_from_file_location("classify_reviews", SCRIPT)
+    assert specification is not None and specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[module.__name__] = module  # where the types of its dataclass are looked up
+    specification.loader.exec_module(module)
+    yield module
+    del sys.modules[module.__name__]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the script is started, with three reviews of the user's own."""
+    monkeypatch.chdir(tmp_path)
+    texts = ("Доставка — хорошо", "Качество — плохо", "Пылесос как пылесос")
+    lines = [json.dumps({"text": text, "phone": "+7 900 000-00-00"}, ensure_ascii=False) for text in texts]
+    (tmp_path / "mine.jsonl").write_text("\n".join(lines), "utf-8")
+    return tmp_path
+
+
+def kept(checkpoint: Path) -> list[dict[str, Any]]:
+    """The lines of a checkpoint that are whole."""
+    if not checkpoint.exists():
+        return []
+    return [json.loads(line) for line in checkpoint.read_bytes().split(b"\n")[:-1]]
+
+
+def without_numbers(text: str) -> str:
+    """What a run says, but for tokens and seconds."""
+    return re.sub(r"\d+ tokens, [\d.]+ s", "", text)
+
+
+# -- the example -------------------------------------------------------------------------------------------------------
+
+
+def test_the_example_says_what_its_page_shows_and_asks_nothing_twice(tmp_path: Path) -> None:
+    first, second = [run(tmp_path, str(SCRIPT), "--emulator") for _ in range(2)]
+    assert (first.returncode, first.stderr, second.returncode, second.stderr) == (0, "", 0, "")
+    shown = re.findall(r"^```text\n(.*?)^```$", (EXAMPLE / "README.md").read_text("utf-8"), re.M | re.S)
+    assert [without_numbers(first.stdout)] == [without_numbers(text) for text in shown]
+    assert second.stdout.splitlines()[:-1] == first.stdout.splitlines()[:-1]
+    assert "20 sorted (20 were in verdicts-emulator.jsonl), 0 failed, 0 tokens" in second.stdout
+    reviews = [json.loads(line) for line in (EXAMPLE / "reviews.jsonl").read_text("utf-8").splitlines()]
+    lines = kept(tmp_path / "verdicts-emulator.jsonl")
+    assert sorted(line["input"]["id"] for line in lines) == [review["id"] for review in reviews] == [*range(1, 21)]
+
+
+def test_with_a_key_the_service_is_asked_for_verdicts_of_the_text_alone(
+    example: ModuleType, folder: Path, gigachat_env: GigaChatEmulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert example.main(["mine.jsonl"]) == 0
+    assert "3 sorted (0 were in verdicts.jsonl), 0 failed" in capsys.readouterr().out
+    assert sorted(gigachat_env.prompts) == [
+        "Отзыв покупателя: Доставка — хорошо",
+        "Отзыв покупателя: Качество — плохо",
+        "Отзыв покупателя: Пылесос как пылесос",
+    ]
+    asked = gigachat_env.chats[0]
+    assert "900" not in json.dumps(asked)
+    moods = asked["response_format"]["schema"]["properties"]["mood"]["enum"]
+    assert sorted(moods) == ["нейтрально", "плохо", "хорошо"]
+    values = {line["input"]["text"]: line["value"] for line in kept(folder / "verdicts.jsonl")}
+    assert values["Качество — плохо"] == {"mood": "плохо", "topic": "качество"}
+
+
+def test_what_failed_is_named_and_is_all_that_the_next_run_asks(
+    example: ModuleType, folder: Path, gigachat_env: GigaChatEmulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gigachat_env.inject(Fault(status=422))
+    assert example.main(["mine.jsonl", "--checkpoint", "kept.jsonl"]) == 1
+    said = capsys.readouterr()
+    assert re.match(r"review 1: 422: .+\n\Z", said.err)
+    assert "2 sorted (0 were in kept.jsonl), 1 failed" in said.out
+
+    asked_before = len(gigachat_env.prompts)
+    assert example.main(["mine.jsonl", "--checkpoint", "kept.jsonl"]) == 0
+    assert "3 sorted (2 were in kept.jsonl), 0 failed" in capsys.readouterr().out
+    assert gigachat_env.prompts[asked_before:] == ["Отзыв покупателя: Доставка — хорошо"]
+
+
+def test_without_a_key_it_says_what_to_do(
+    example: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("CREDENTIALS", "ACCESS_TOKEN", "USER"):
+        monkeypatch.delenv(f"GIGACHAT_{name}", raising=False)
+    assert example.main([]) == 2
+    assert "set GIGACHAT_CREDENTIALS, or start with --emulator" in capsys.readouterr().err
+    assert not (folder / "verdicts.jsonl").exists()
+
+
+def test_what_cannot_be_begun_is_one_sentence(
+    example: ModuleType, folder: Path, gigachat_env: GigaChatEmulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert example.main(["nothing-here.jsonl"]) == 2
+    assert example.main(["mine.jsonl", "--checkpoint", str(EXAMPLE / "README.md")]) == 2
+    missing, no_checkpoint = capsys.readouterr().err.splitlines()
+    assert "nothing-here.jsonl is not there" in missing
+    assert "no checkpoint" in no_checkpoint
+    assert gigachat_env.prompts == []
+
+
+def test_a_wrong_key_ends_it_at_once(
+    example: ModuleType,
+    folder: Path,
+    gigachat_env: GigaChatEmulator,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("GIGACHAT_CREDENTIALS", "bm9ib2R5OmtleQ==")
+    assert example.main(["mine.jsonl"]) == 1
+    said = capsys.readouterr().err
+    assert "401" in said and "the same command goes on" in said and "Traceback" not in said
+    assert gigachat_env.prompts == []
+
+
+def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(
+    example: ModuleType, folder: Path, gigachat_env: GigaChatEmulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = folder / "verdicts.jsonl"
+    gigachat_env.max_streams = 1
+    gigachat_env.answer_pause_s = 0.3
+    with subprocess.Popen([sys.executable, str(SCRIPT)], cwd=folder, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            wait_until(lambda: len(kept(checkpoint)) >= 2, seconds=SECONDS, what="two reviews")
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=SECONDS)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert "Interrupted" in said and "Traceback" not in said
+
+    finished = {line["input"]["id"] for line in kept(checkpoint)}
+    assert 2 <= len(finished) < 20
+    gigachat_env.answer_pause_s = 0
+    gigachat_env.max_streams = None
+    asked_before = len(gigachat_env.prompts)
+    assert example.main([]) == 0
+    assert f"20 sorted ({len(finished)} were in verdicts.jsonl), 0 failed" in capsys.readouterr().out
+    assert len(gigachat_env.prompts) - asked_before == 20 - len(finished)
+    assert Counter(line["input"]["id"] for line in kept(checkpoint)) == Counter(range(1, 21))
+
+
+# -- the command of Django ---------------------------------------------------------------------------------------------
+
+MODELS = """
+from django.db import models
+
+
+class Review(models.Model):
+    text = models.TextField()
+    mood = models.TextField(default="")
+"""
+SITE = """
+import django
+from django.conf import settings
+from django.core.management import call_command
+
+database = {"ENGINE": "django.db.backends.sqlite3", "NAME": "reviews.sqlite3"}
+settings.configure(
+    INSTALLED_APPS=["gigaclient.contrib.django", "reviews"],
+    DATABASES={"default": database},
+    DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
+    USE_TZ=True,
+)
+django.setup()
+
+from reviews.models import Review
+
+call_command("migrate", run_syncdb=True, verbosity=0)
+Review.objects.bulk_create([Review(text=f"Count from 1 to {n}") for n in (2, 3, 4)])
+Review.objects.create(text="seen", mood="good")
+call_command("classify")
+call_command("classify")
+print([*Review.objects.order_by("pk").values_list("mood", flat=True)])
+"""
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_command_of_the_page_sorts_what_is_new(
+    language: str, tmp_path: Path, gigachat_emulator: GigaChatEmulator
+) -> None:
+    commands = tmp_path / "reviews" / "management" / "commands"
+    commands.mkdir(parents=True)
+    for package in (commands, commands.parent, commands.parent.parent):
+        (package / "__init__.py").touch()
+    (tmp_path / "reviews" / "models.py").write_text(MODELS, "utf-8")
+    (commands / "classify.py").write_text(files(f"{language}/many")["classify.py"], "utf-8")
+    (tmp_path / "site_with_reviews.py").write_text(SITE, "utf-8")
+    gigachat_emulator.answer(lambda request: f"mood {request.json()['messages'][-1]['content'][-1]}", times=3)
+
+    ended = run(tmp_path, "site_with_reviews.py", variables=gigachat_emulator.environment)
+    assert ended.returncode == 0, ended.stderr
+    first, second, moods = ended.stdout.splitlines()
+    assert [re.findall(r"\d+", line) for line in (first, second)] == [["3", "0"], ["0", "0"]]
+    assert moods == "['mood 2', 'mood 3', 'mood 4', 'good']"
+    assert len(gigachat_emulator.prompts) == 3
+    assert all("seen" not in prompt for prompt in gigachat_emulator.prompts)
