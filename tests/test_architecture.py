@@ -30,8 +30,8 @@ HTTP_LIBRARIES = {"requests", "urllib3"}
 OPTIONAL_PACKAGES = {
     "h11", "trustme", "werkzeug", "cryptography", "yaml", "pytest", "_pytest", "hypothesis", "responses", "filelock",
     "pydantic", "attr", "attrs", "annotated_types", "IPython", "ipykernel", "django", "flask", "httpx", "aiohttp",
-    "numpy", "tqdm", "click", "rich", "markdown_it", "keyring", "prompt_toolkit", "asgiref", "sphinx", "dask", "distributed",
-    "cloudpickle", "celery", "redis", "ray", "pyspark", "pandas", "polars", "ipywidgets",
+    "numpy", "tqdm", "click", "rich", "markdown_it", "keyring", "prompt_toolkit", "asgiref", "sphinx", "dask",
+    "distributed", "cloudpickle", "celery", "redis", "ray", "pyspark", "pandas", "polars", "ipywidgets",
 }  # fmt: skip
 # What each room may import, by the extra that installs it: its packages, and what those bring along.
 EXTRAS = {

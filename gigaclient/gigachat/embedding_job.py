@@ -8,7 +8,7 @@ from typing import Any
 from gigaclient.asked import encode
 from gigaclient.core import CallOptions
 from gigaclient.decoding import convert
-from gigaclient.errors import APIStatusError, ConfigError, InvalidResponseError
+from gigaclient.errors import APIStatusError, ConfigError, InvalidResponseError, NotFoundError
 from gigaclient.gigachat.endpoints.common import checked_text
 from gigaclient.gigachat.endpoints.embeddings import EmbeddingsRequest, in_order
 from gigaclient.gigachat.parts import Parts
@@ -38,6 +38,7 @@ class EmbeddingJob(Job[Road, EmbedResult]):
 
     kind = "GigaChat embeddings"
     unit = "text"
+    hopeless = (NotFoundError,)  # the model is that of all texts
 
     def __init__(self, model: str, batch_size: int, batch_bytes: int, settings: CallOptions) -> None:
         self._request = EmbeddingsRequest(model, batch_size, batch_bytes)

@@ -18,6 +18,7 @@ from gigaclient.errors import (
     APIStatusError,
     ConfigError,
     InvalidResponseError,
+    NotFoundError,
     PaymentRequiredError,
     RequestEntityTooLargeError,
     ServerError,
@@ -224,10 +225,9 @@ def test_another_error_is_that_of_all_texts_of_its_request_and_of_no_others(
     assert sizes(emulator) == [2, 1]
 
 
-def test_a_model_that_is_not_there_is_asked_for_once_a_request(emulator: GigaChatEmulator, giga: GigaChat) -> None:
-    results = embedded(giga, ["one", "two"], model="Embedings")
-    assert [isinstance(result.error, APIStatusError) for result in results] == [True, True]
-    assert "Embeddings" in str(results[0].error)  # the name that was meant
+def test_a_model_that_is_not_there_is_asked_for_once(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+    with pytest.raises(NotFoundError, match="Embeddings"):  # the name that was meant
+        embedded(giga, (f"text {number}" for number in itertools.count()), model="Embedings", batch_size=2)
     assert sizes(emulator) == [2]
 
 
