@@ -104,9 +104,25 @@ def with_length(body: bytes, closes: bool = False) -> bytes:
     return _COMMON + connection + length + b"\r\n" + body
 
 
+def refusal() -> bytes:
+    """The 429 for one request too many."""
+    answer = with_length(b'{"status":429,"message":"Too many requests"}')
+    return answer.replace(b"200 OK", b"429 Too Many Requests", 1)
+
+
 def dated(answer: bytes) -> bytes:
     """``answer`` with the date of now."""
     return answer.replace(_DATE, email.utils.formatdate(usegmt=True).encode(), 1)
+
+
+def missing(data: bytes) -> tuple[int, bytes]:
+    """Bytes of a request that are not here yet (-1: the head is not whole), and what came after it."""
+    end = data.find(b"\r\n\r\n") + 4
+    if end < 4:
+        return -1, b""
+    position = data[:end].lower().find(b"content-length:")
+    length = int(data[position + 15 : data.index(b"\r\n", position)]) if position >= 0 else 0
+    return max(0, end + length - len(data)), data[end + length :]
 
 
 def chunk(block: bytes) -> bytes:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import curves, instructions, report
+from benchmarks import curves, instructions, many, report
 from benchmarks.environments import CHECKOUT, Environments
 from benchmarks.measure import Bench, Samples, bench, forms_of, known
 from benchmarks.rows import CONTENDERS, ROWS, TITLES, Row, short_rows
@@ -48,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=0, help="measurements of each contender (5; 3 when short)")
     parser.add_argument("--rows", default="", help="only these, by key, comma-separated; nothing is written")
     parser.add_argument("--contenders", default="", help="only these, comma-separated; nothing is written")
+    parser.add_argument("--only", choices=("map",), help="only the part on many prompts, beside the last results")
     parser.add_argument("--tries", type=int, default=_TRIES, help="when short: the best of so many")
     parser.add_argument("--wheel", type=Path, help="what to install as ours")
     parser.add_argument("--folder", type=Path, default=CHECKOUT / ".venv" / "bench" / "contenders")
@@ -63,7 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         contenders = known(options.contenders.split(",")) if options.contenders else list(CONTENDERS)
         environments = Environments(options.folder, Path(home))
         wheel = options.wheel or max((CHECKOUT / "dist").glob("gigaclient-*.whl"), key=os.path.getmtime)
+        if options.only == "map":
+            contenders = known([way.installed for way in many.WAYS])
         environments.install(contenders, wheel.resolve(), _PINS)
+        if options.only == "map":
+            return _only_many(environments, contenders)
         return _full(
             environments, rows, contenders, options.rounds or 5, write=not (options.rows or options.contenders)
         )
@@ -81,7 +86,9 @@ def _chosen(rows: list[Row], keys: str) -> list[Row]:
 
 def _full(environments: Environments, rows: list[Row], contenders: list[str], rounds: int, *, write: bool) -> int:
     begun = time.monotonic()
-    forms = {*forms_of(rows), *(instructions.FORMS if write else ()), *(curves.forms() if write else ())}
+    forms = {*forms_of(rows)}
+    if write:
+        forms.update(instructions.FORMS, curves.forms(), many.forms())
     results: dict[str, Any] = {"samples": {}, "curves": {}, "instructions": {}}
     with bench(environments, sorted(forms)) as running:
         results["versions"] = _versions(running, contenders)
@@ -95,12 +102,32 @@ def _full(environments: Environments, rows: list[Row], contenders: list[str], ro
             results["curves"]["prompts"] = curves.measure_prompts(running, contenders, curves.PROMPTS.count)
             counted = [name for name in contenders if name not in ("with_openai", "with_g4f")]
             results["instructions"] = instructions.count(running, counted, _say)
+            results["many"] = _many(running, contenders)
     results.update(date=str(datetime.date.today()), machine=_machine(), rounds=rounds)
     if write:
-        _RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", "utf-8")
-        _write(results)
+        _keep(results)
     _say(f"Done in {time.monotonic() - begun:.0f} s.")
     return 0
+
+
+def _only_many(environments: Environments, contenders: list[str]) -> int:
+    results = json.loads(_RESULTS.read_text("utf-8"))
+    with bench(environments, many.forms()) as running:
+        results["many"] = _many(running, contenders)
+    _keep(results)
+    return 0
+
+
+def _many(running: Bench, contenders: list[str]) -> dict[str, Any]:
+    installed = known([way.installed for way in many.WAYS])
+    found = many.measure(running, _say)
+    versions = _versions(running, [name for name in contenders if name in installed])
+    return {**found, "date": str(datetime.date.today()), "machine": _machine(), "versions": versions}
+
+
+def _keep(results: dict[str, Any]) -> None:
+    _RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    _write(results)
 
 
 def _write(results: dict[str, Any]) -> None:
@@ -128,7 +155,7 @@ def _passes(running: Bench, row: Row, rounds: int, tries: int) -> bool:
     peers = [target.against for target in row.targets if target.against is not None]
     contenders = known(["ours", *peers])
     missing = set(row.targets)
-    if row.task in ("first_token", "renewal"):
+    if row.task in ("first_token", "renewal", "many_share"):
         rounds = 1  # long, and a median or a percentile of many already
     for _ in range(tries):
         samples = running.row(row, contenders, rounds, _say)

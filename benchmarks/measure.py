@@ -49,7 +49,14 @@ class Bench:
         self.ca = ca
         self.large_ca = large_ca
 
-    def run(self, contender: str, code: str, *arguments: str, prefix: Sequence[str] = ()) -> str:
+    def run(
+        self,
+        contender: str,
+        code: str,
+        *arguments: str,
+        prefix: Sequence[str] = (),
+        limit_seconds: float = _LIMIT_SECONDS,
+    ) -> str:
         """What a fresh process of ``contender`` prints.
 
         Raises:
@@ -63,7 +70,7 @@ class Bench:
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
-                timeout=_LIMIT_SECONDS * (10 if prefix else 1),
+                timeout=limit_seconds * (10 if prefix else 1),
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
@@ -84,6 +91,7 @@ class Bench:
             "count": row.count,
             "events": row.events,
             "seconds": row.seconds,
+            "at_once": row.at_once,
         }
         if row.oauth is not None:
             spec["auth"] = f"https://localhost:{self.ports[row.oauth]}/api/v2/oauth"

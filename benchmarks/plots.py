@@ -15,12 +15,14 @@ from matplotlib import pyplot  # noqa: E402 - after the choice of a backend
 from matplotlib.patches import Rectangle  # noqa: E402
 
 from benchmarks.curves import CURVES  # noqa: E402
+from benchmarks.many import WAYS  # noqa: E402
 from benchmarks.measure import ratio  # noqa: E402
 from benchmarks.rows import CONTENDERS, ROWS, TITLES  # noqa: E402
 
 _COLOURS = dict(
     zip(CONTENDERS, ("#0b7a4b", "#c0392b", "#8e6bbf", "#b07d2b", "#2c6fbb", "#5aa9d6", "#999999"), strict=True)
 )
+_COLOURS_OF_WAYS = dict(zip((way.contender for way in WAYS), ("#0b7a4b", "#8e6bbf", "#2c6fbb", "#999999"), strict=True))
 
 
 def draw(results: dict[str, Any], folder: Path) -> list[str]:
@@ -36,12 +38,15 @@ def draw(results: dict[str, Any], folder: Path) -> list[str]:
         memory = {name: [kb / 1024 for _, _, kb in rows] for name, rows in prompts.items()}
         title, x_label = "Resident memory", "calls one after the other"
         names.append(_curve("memory", title, x_label, "MB", marks, memory, folder, linear_y=True))
+    if "many" in results:
+        names.append(_prompts(results["many"]["growth"], folder))
     return names
 
 
 def _ratios(samples: dict[str, dict[str, list[float]]], folder: Path) -> str:
     # A difference may be negative, and then a ratio means nothing.
-    rows = [row for row in ROWS if samples.get(row.key, {}).get("ours") and row.beyond is None]
+    # There may also be nobody to compare with.
+    rows = [row for row in ROWS if len(samples.get(row.key, {})) > 1 and row.beyond is None]
     figure, axes = pyplot.subplots(figsize=(9, 1.0 + 0.75 * len(rows)))
     for place, row in enumerate(rows):
         others = [name for name in CONTENDERS if name != "ours" and samples[row.key].get(name)]
@@ -87,6 +92,29 @@ def _curve(
     axes.grid(alpha=0.3)
     axes.legend()
     return _save(figure, folder / f"{key}.svg")
+
+
+def _prompts(growth: dict[str, list[list[float]]], folder: Path) -> str:
+    figure, (above, below) = pyplot.subplots(2, 1, sharex=True, figsize=(6.5, 7))
+    for way in WAYS:
+        points = growth.get(way.contender)
+        if not points:
+            continue
+        colour = _COLOURS_OF_WAYS[way.contender]
+        prompts, cpu, kilobytes = zip(*points, strict=True)
+        above.plot(prompts, [ms / 1e3 for ms in cpu], marker="o", label=way.title, color=colour)
+        below.plot(prompts, [kb / 1024 for kb in kilobytes], marker="o", color=colour)
+    above.set_xscale("log")
+    above.set_yscale("log")
+    above.set_title("Many prompts, answered at once")
+    above.set_ylabel("client CPU, s")
+    above.legend()
+    below.set_ylim(bottom=0)
+    below.set_ylabel("memory that they take at the most, MB")
+    below.set_xlabel("prompts")
+    for axes in (above, below):
+        axes.grid(alpha=0.3)
+    return _save(figure, folder / "prompts.svg")
 
 
 def _save(figure: Any, path: Path) -> str:

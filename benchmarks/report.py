@@ -5,11 +5,13 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
+from benchmarks import many
 from benchmarks.curves import CURVES
 from benchmarks.measure import Samples, ratio
 from benchmarks.rows import CONTENDERS, ROWS, TITLES, Row, Target
 
 BEGIN, END = "<!-- results: begin, written by make bench -->", "<!-- results: end -->"
+BEGIN_MANY, END_MANY = "<!-- many prompts: begin, written by make bench -->", "<!-- many prompts: end -->"
 
 
 class Verdict:
@@ -107,8 +109,20 @@ def instructions(results: dict[str, Any]) -> str:
 
 def circumstances(results: dict[str, Any]) -> str:
     """When, where and with what."""
+    return f"{_where(results)} Medians of {results['rounds']} rounds.\n"
+
+
+def many_prompts(results: dict[str, Any]) -> str:
+    """What ``giga.map`` reaches, and under which circumstances."""
+    rounds = many.RATES[-1].rounds
+    return f"{_where(results['many'])} At {many.AT_ONCE} at a time medians of {rounds} rounds.\n\n" + many.table(
+        results["many"]
+    )
+
+
+def _where(results: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
-    return f"{results['date']}, {results['machine']}. {versions}. Medians of {results['rounds']} rounds.\n"
+    return f"{results['date']}, {results['machine']}. {versions}."
 
 
 def page(results: dict[str, Any], pictures: list[str]) -> str:
@@ -134,20 +148,25 @@ def page(results: dict[str, Any], pictures: list[str]) -> str:
             "## Curves",
             "",
             curves(results),
+            *(["## Many prompts", "", many_prompts(results), ""] if "many" in results else []),
             *(f"![{name.partition('.')[0]}]({name})\n" for name in pictures),
         ]
     )
 
 
 def between_markers(text: str, results: dict[str, Any]) -> str:
-    """``text`` with the part between the markers written anew.
+    """``text`` with what is between the markers written anew.
 
     Raises:
         ValueError: the markers are not there.
     """
-    before, _, rest = text.partition(BEGIN)
-    _, found, after = rest.partition(END)
+    text = _between(text, BEGIN, END, f"{circumstances(results)}\n{table(results)}\n\n{instructions(results)}")
+    return _between(text, BEGIN_MANY, END_MANY, many_prompts(results) + "\n") if "many" in results else text
+
+
+def _between(text: str, begin: str, end: str, part: str) -> str:
+    before, _, rest = text.partition(begin)
+    _, found, after = rest.partition(end)
     if not found:
         raise ValueError("the page has lost its markers")
-    part = f"{circumstances(results)}\n{table(results)}\n\n{instructions(results)}"
-    return f"{before}{BEGIN}\n\n{part}\n{END}{after}"
+    return f"{before}{begin}\n\n{part}\n{end}{after}"

@@ -54,7 +54,7 @@ class Row:
         task: one of the worker's; or ``import``, ``memory``, ``start``, ``size``, which take a bare process or none.
         targets: what ours must reach.
         form: what the server answers.
-        count, events, seconds: for the task.
+        count, events, seconds, at_once: for the task.
         short: ``count`` in the short form.
         oauth: the form of the token endpoint, where tokens are fetched.
         large_bundle: trust a file with the public roots in it as well.
@@ -74,6 +74,7 @@ class Row:
     count: int = 1
     events: int = 1
     seconds: float = 1.0
+    at_once: int = 1
     short: int = 1
     oauth: str | None = None
     tokens: int = 0
@@ -200,6 +201,30 @@ ROWS = (
         tokens=2,
         beyond="oauth-600",
         without=("with_openai", "with_g4f"),
+    ),
+    Row(
+        "map-cpu",
+        "client CPU of one of many prompts, 32 at once (ours: giga.map; the others: a pool of threads)",
+        "µs",
+        "many_cpu",
+        (Target("with_requests", 0.75),),
+        count=2000,
+        short=400,
+        at_once=32,
+        without=("with_g4f",),
+    ),
+    Row(
+        "map-rate",
+        "giga.map where ten prompts are taken at a time: its rate to the possible one",
+        "ratio",
+        "many_share",
+        (Target(None, 0.65, at_least=True),),  # so few prompts, of which the first find out how many may go at a time
+        form="paced-10-50",
+        count=300,
+        short=300,
+        seconds=0.05,
+        at_once=10,
+        without=tuple(name for name in CONTENDERS if name != "ours"),
     ),
 )
 

@@ -1,7 +1,8 @@
 """The server: ready bytes over TLS from a few processes, so cheap that it is never what is measured.
 
 ``python -m benchmarks.server CERTIFICATE FORM...`` writes one line of JSON, the port of each form, and ends with its
-standard input. Streams are encrypted before their first byte leaves: from then on a write is one system call.
+standard input. Streams are encrypted before their first byte leaves: from then on a write is one system call. What has
+to take its time is served by a process of its own (``paced.py``).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import sys
 import threading
 import time
 
-from benchmarks import canned
+from benchmarks import canned, paced
 
 _PROCESSES = 4
 _OAUTH_SECONDS = 0.1
@@ -70,7 +71,7 @@ class Channel:
             if not block:
                 return False
             data += block
-            missing, self._rest = _missing(data)
+            missing, self._rest = canned.missing(data)
         return True
 
     def send(self, writes: list[bytes]) -> None:
@@ -94,16 +95,6 @@ class Channel:
             self._flush()
         finally:
             self._sock.close()
-
-
-def _missing(data: bytes) -> tuple[int, bytes]:
-    """Bytes of the request that are not here yet (-1: the head is not whole), and what came after it."""
-    end = data.find(b"\r\n\r\n") + 4
-    if end < 4:
-        return -1, b""
-    position = data[:end].lower().find(b"content-length:")
-    length = int(data[position + 15 : data.index(b"\r\n", position)]) if position >= 0 else 0
-    return max(0, end + length - len(data)), data[end + length :]
 
 
 def serve(sock: socket.socket, context: ssl.SSLContext, answer: canned.Answer) -> None:
@@ -167,19 +158,27 @@ def main() -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     listeners: dict[socket.socket, canned.Answer] = {}
+    paced_listeners: dict[socket.socket, str] = {}
     ports = {}
     for form in forms:
         listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        ports[form] = listener.getsockname()[1]
+        if form.startswith("paced-"):
+            paced_listeners[listener] = form
+            continue
         listener.setblocking(False)
         listeners[listener] = canned.answer(form)
-        ports[form] = listener.getsockname()[1]
-    for _ in range(_PROCESSES - 1):
-        if os.fork() == 0:
-            break
+    serving = threading.Thread(target=accept, args=(listeners, context), daemon=True)
+    if paced_listeners and os.fork() == 0:
+        serving = threading.Thread(target=paced.serve, args=(paced_listeners, context), daemon=True)
     else:
-        sys.stdout.write(json.dumps(ports) + "\n")
-        sys.stdout.flush()
-    threading.Thread(target=accept, args=(listeners, context), daemon=True).start()
+        for _ in range(_PROCESSES - 1):
+            if os.fork() == 0:
+                break
+        else:
+            sys.stdout.write(json.dumps(ports) + "\n")
+            sys.stdout.flush()
+    serving.start()
     # The harness holds the other end: all of us end with it, however it ends.
     while os.read(0, 1):
         continue

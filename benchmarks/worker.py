@@ -11,7 +11,8 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -36,6 +37,7 @@ class Specification:
         counter, tokens: where the number of tokens given so far is told, and how many this measurement takes at least.
         count: how many calls, streams or threads; what exactly, the task says.
         events: how many texts a stream has.
+        at_once: how many prompts the server takes at a time.
     """
 
     def __init__(self, text: str) -> None:
@@ -50,6 +52,7 @@ class Specification:
         self.count: int = given.get("count", 1)
         self.events: int = given.get("events", 1)
         self.seconds: float = given.get("seconds", 1.0)
+        self.at_once: int = given.get("at_once", 1)
 
     def client(self) -> Client:
         module = importlib.import_module(f"benchmarks.contenders.{self.contender}")
@@ -159,6 +162,55 @@ def prompts(spec: Specification) -> list[float]:
     return found
 
 
+def many_cpu(spec: Specification) -> float:
+    """Client CPU of one of ``count`` prompts, connections and threads included, µs."""
+    client = spec.client()
+    client.call()
+    return _cpu_of(lambda: _ask(client, spec)) / spec.count * 1e6
+
+
+def many_share(spec: Specification) -> float:
+    """The rate of ``count`` prompts, over what the server allows; it takes ``seconds`` for each."""
+    client = spec.client()
+    client.call()
+    begun = time.perf_counter()
+    _ask(client, spec)
+    return spec.count * spec.seconds / spec.at_once / (time.perf_counter() - begun)
+
+
+def many_counted(spec: Specification) -> dict[str, float]:
+    """``share`` and ``cpu`` of the two above, and what the server counted: ``refused``, ``most`` at a time."""
+    client = spec.client()
+    client.call()
+    _told(spec, spec.url)
+    cpu, begun = time.process_time(), time.perf_counter()
+    _ask(client, spec)
+    seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu
+    counted = _told(spec, spec.url)
+    if counted["answered"] != spec.count:
+        raise RuntimeError(f"{counted['answered']} answers were given, not {spec.count}: this is no comparison")
+    return {
+        "share": spec.count * spec.seconds / spec.at_once / seconds,
+        "cpu": cpu / spec.count * 1e6,
+        "refused": counted["refused"],
+        "most": counted["most"],
+    }
+
+
+def many_growth(spec: Specification) -> list[list[float]]:
+    """``[prompts, CPU ms, KB]`` of runs over 1, 10 … ``count`` prompts: of the memory its peak, less what it was."""
+    client = spec.client()
+    client.call()
+    before = _peak_kb()
+    found: list[list[float]] = []
+    most, spec.count = spec.count, 1
+    while spec.count <= most:
+        cpu = _cpu_of(lambda: _ask(client, spec))
+        found.append([spec.count, cpu * 1e3, _peak_kb() - before])
+        spec.count *= 10
+    return found
+
+
 def callgrind_calls(spec: Specification) -> float:
     """``count`` calls and nothing measured: valgrind counts."""
     client = spec.client()
@@ -173,7 +225,7 @@ def callgrind_events(spec: Specification) -> float:
     return 0.0
 
 
-TASKS: dict[str, Callable[[Specification], float | list[float]]] = {
+TASKS: dict[str, Callable[[Specification], Any]] = {
     task.__name__: task
     for task in (
         calls,
@@ -183,6 +235,10 @@ TASKS: dict[str, Callable[[Specification], float | list[float]]] = {
         throughput,
         renewal,
         prompts,
+        many_cpu,
+        many_share,
+        many_counted,
+        many_growth,
         callgrind_calls,
         callgrind_events,
     )
@@ -208,14 +264,35 @@ def _read(client: Client, expected: int) -> None:
         raise RuntimeError(f"{count} texts came, not {expected}: this is no comparison")
 
 
+def _many(client: Client, spec: Specification) -> Iterator[str]:
+    """The answers to ``count`` prompts: in the contender's own way, or from a pool of threads."""
+    many = getattr(client, "many", None)
+    if many is not None:
+        yield from many(spec.count, spec.at_once)
+        return
+    with ThreadPoolExecutor(spec.at_once) as pool:
+        yield from pool.map(lambda _: client.call(), range(spec.count))
+
+
+def _ask(client: Client, spec: Specification) -> None:
+    answered = sum(1 for text in _many(client, spec) if text)
+    if answered != spec.count:
+        raise RuntimeError(f"{answered} answers came, not {spec.count}: this is no comparison")
+
+
 def _tokens_given(spec: Specification) -> int:
-    parts = urlsplit(spec.counter or "")
+    return int(_told(spec, spec.counter or ""))
+
+
+def _told(spec: Specification, url: str) -> Any:
+    """What the server answers to a GET."""
+    parts = urlsplit(url)
     context = ssl.create_default_context(cafile=spec.ca)
     connection = http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=30, context=context)
     connection.request("GET", "/")
-    given = int(connection.getresponse().read())
+    told = json.loads(connection.getresponse().read())
     connection.close()
-    return given
+    return told
 
 
 def _started(run: Callable[[int], None], count: int) -> list[threading.Thread]:
@@ -233,6 +310,12 @@ def _join(threads: list[threading.Thread]) -> None:
 def _resident_kb() -> float:
     with open("/proc/self/statm", "rb") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1024
+
+
+def _peak_kb() -> float:
+    # Not ru_maxrss, which begins with what the parent process had.
+    with open("/proc/self/status", encoding="ascii") as file:
+        return next(float(line.split()[1]) for line in file if line.startswith("VmHWM"))
 
 
 def main() -> None:

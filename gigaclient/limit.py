@@ -25,7 +25,7 @@ from gigaclient.patience import Latch, Patience
 __all__ = ["Limiter", "Permit", "limiter_for"]
 
 # For each call that the limit allows.
-_SUCCESSES_TO_GROW = 20
+_SUCCESSES_TO_GROW = 4
 _LONGER_AFTER_REFUSAL = 4
 _MOST_SUCCESSES_TO_GROW = _SUCCESSES_TO_GROW * _LONGER_AFTER_REFUSAL**5
 _LOOK_AGAIN_SECONDS = 2.0

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import importlib.util
 import json
+import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -161,3 +164,121 @@ def test_the_page_on_performance_shows_the_results_that_are_kept() -> None:
 
     page = (CHECKOUT / "docs" / "performance.md").read_text("utf-8")
     assert between_markers(page, json.loads((FOLDER / "results.json").read_text("utf-8"))) == page
+
+
+# -- many prompts -----
+
+
+def found_of_many(share: float) -> dict[str, object]:
+    """What a run would have found, every way with the same numbers."""
+    from benchmarks import many
+
+    sample = {"share": share, "cpu": 500.0, "refused": 3, "most": 64}
+    growth = [[10.0**place, 10.0**place / 2, 2048.0] for place in range(6)]
+    return {
+        "rates": {str(rate.at_once): {way.contender: [sample] for way in many.WAYS} for rate in many.RATES},
+        "growth": {name: [[*point] for point in growth[: len(str(most))]] for name, most in many.GROWTH.items()},
+        "versions": {"Python": "3"},
+        "date": "today",
+        "machine": "it",
+    }
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(0.91, "0.91 met"), (0.89, "0.89 **missed**")])
+def test_the_table_of_many_prompts_says_whether_the_possible_rate_is_near(share: float, verdict: str) -> None:
+    from benchmarks import many
+
+    lines = many.table(found_of_many(share)).splitlines()
+    rates = [line for line in lines if "share of the possible rate" in line]
+    assert len(rates) == 3
+    assert all(line.endswith(f"| ≥ 0.9 | {verdict} |") for line in rates)
+    assert len({line.count("|") for line in lines}) == 1
+
+
+def test_the_memory_of_many_prompts_is_compared_with_that_of_fewer() -> None:
+    from benchmarks import many
+
+    found = found_of_many(0.95)
+    found["growth"]["ours"][-1][2] = 8 * 1024.0  # type: ignore[index]
+    memory = [line for line in many.table(found).splitlines() if "memory that they take" in line]
+    assert [line.rpartition("× that of 1 000 | ")[2] for line in memory[1:]] == ["1.00 met |", "4.00 **missed** |"]
+    # Nobody measured the pool that far.
+    assert memory[-1].split("|")[2:5] == [" 8.0 ", " 2.0 ", " – "]
+
+
+def test_many_prompts_have_their_own_markers_and_a_section_of_the_results() -> None:
+    from benchmarks.report import BEGIN, BEGIN_MANY, END, END_MANY, between_markers, page
+
+    results = {"samples": {}, "instructions": {}, "curves": {}, "versions": {}, "date": "", "machine": "", "rounds": 1}
+    results["many"] = found_of_many(0.95)
+    text = f"{BEGIN} old {END} between {BEGIN_MANY} old {END_MANY} below"
+    written = between_markers(text, results)
+    assert " old " not in written
+    assert " between " in written
+    assert "share of the possible rate" in written.partition(" between ")[2]
+    assert "## Many prompts" in page(results, [])
+    with pytest.raises(ValueError, match="markers"):
+        between_markers(f"{BEGIN} old {END}", results)
+
+
+class Answering:
+    """A contender that answers so many prompts of those that it is asked."""
+
+    def __init__(self, answers: int) -> None:
+        self.answers = answers
+
+    def many(self, count: int, at_once: int) -> Iterator[str]:
+        yield from ["Hello there."] * self.answers
+
+
+def test_prompts_that_were_not_answered_are_no_measurement() -> None:
+    from benchmarks import worker
+
+    spec = worker.Specification(json.dumps({"contender": "", "task": "", "url": "", "ca": "", "count": 3}))
+    worker._ask(Answering(3), spec)  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError, match="2 answers came, not 3"):
+        worker._ask(Answering(2), spec)  # type: ignore[arg-type]
+
+
+def test_the_paced_service_takes_its_time_and_so_many_at_once_and_refuses_one_more(tmp_path: Path) -> None:
+    from benchmarks.environments import Environments
+    from benchmarks.measure import bench
+
+    with bench(Environments(None, tmp_path), ["paced-2-500"]) as running:
+        context = ssl.create_default_context(cafile=running.ca)
+
+        def connection() -> http.client.HTTPSConnection:
+            return http.client.HTTPSConnection("localhost", running.ports["paced-2-500"], timeout=20, context=context)
+
+        callers = [connection() for _ in range(3)]
+        for caller in callers:
+            caller.connect()
+        begun = time.monotonic()
+        for caller in callers:
+            caller.request("POST", "/api/v1/chat/completions", b'{"messages": []}')
+        refused = callers[2].getresponse()
+        refused_after = time.monotonic() - begun
+        assert (refused.status, json.loads(refused.read())["message"]) == (429, "Too many requests")
+        answers = [caller.getresponse() for caller in callers[:2]]
+        assert [answer.status for answer in answers] == [200, 200]
+        assert refused_after < 0.5 <= time.monotonic() - begun
+        assert [json.loads(answer.read())["choices"][0]["message"]["content"] for answer in answers] == [
+            "Hello there.",
+            "Hello there.",
+        ]
+        # The same connection goes on, and the place is free again.
+        callers[2].request("POST", "/api/v1/chat/completions", b'{"messages": []}')
+        assert callers[2].getresponse().status == 200
+        counting = connection()
+        for expected in ({"answered": 3, "refused": 1, "most": 2}, {"answered": 0, "refused": 0, "most": 0}):
+            counting.request("GET", "/")
+            assert json.loads(counting.getresponse().read()) == expected
+        for caller in (*callers, counting):
+            caller.close()
+
+
+def test_the_short_form_measures_many_prompts_where_ten_are_taken_at_a_time() -> None:
+    finished = run_short("--tries", "1", "--rows", "map-rate")
+    assert finished.returncode in (0, 1), finished.stderr
+    assert "its rate to the possible one" in finished.stdout
+    assert "cannot do" not in finished.stdout

@@ -485,11 +485,11 @@ def test_after_a_run_of_successes_it_grows_by_one_up_to_what_was_configured(most
     refuse(permits[0])
     permits.clear()
     assert limiter.limit == 2
-    succeed(limiter, 39)
+    succeed(limiter, 7)
     assert limiter.limit == 2
     succeed(limiter, 1)
     assert limiter.limit == 3
-    succeed(limiter, 20 * (3 + 4 + 5 + 6))
+    succeed(limiter, 4 * (3 + 4 + 5 + 6))
     assert limiter.limit == (most or 7)
 
 
@@ -515,8 +515,8 @@ def test_each_time_that_one_more_was_one_too_many_the_next_try_is_four_times_as_
     refuse(permits[1])
     permits.clear()
     lengths = probes_refused(limiter, 7)
-    assert lengths[:5] == [20, 80, 320, 1280, 5120]
-    assert lengths[5:] == [20480, 20480]
+    assert lengths[:5] == [4, 16, 64, 256, 1024]
+    assert lengths[5:] == [4096, 4096]
 
 
 def test_a_server_that_takes_more_than_it_did_is_soon_asked_for_more() -> None:
@@ -525,11 +525,11 @@ def test_a_server_that_takes_more_than_it_did_is_soon_asked_for_more() -> None:
     refuse(permits[1])
     permits.clear()
     probes_refused(limiter, 3)
-    succeed(limiter, 1280)
+    succeed(limiter, 256)
     assert limiter.limit == 2
-    succeed(limiter, 2 * 1280)  # two at a time were taken all this while
+    succeed(limiter, 2 * 256)  # two at a time were taken all this while
     assert limiter.limit == 3
-    succeed(limiter, 3 * 20 + 4 * 20)
+    succeed(limiter, 3 * 4 + 4 * 4)
     assert limiter.limit == 5
 
 
@@ -537,8 +537,7 @@ def test_a_refusal_begins_the_run_anew() -> None:
     limiter = Limiter()
     for permit in [acquire(limiter) for _ in range(4)]:
         permit.refused()
-    for _ in range(39):
-        limiter._succeeded()
+    succeed(limiter, 3)
     acquire(limiter).refused()
     limiter._succeeded()
     assert limiter.limit == 1
@@ -551,8 +550,7 @@ def test_a_raised_limit_lets_the_next_in_at_once() -> None:
     assert limiter.limit == 1
     crowd = Crowd(1, lambda n: acquire(limiter).release())
     until(lambda: limiter.waiting == 1)
-    for _ in range(20):
-        limiter._succeeded()
+    succeed(limiter, 4)
     assert crowd.results(1.0) == [None]
 
 

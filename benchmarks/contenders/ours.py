@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from gigaclient import GigaChat
 
@@ -22,3 +23,15 @@ class Client:
     def stream(self) -> Iterator[str]:
         for chunk in self._giga.stream("Hello"):
             yield chunk.text
+
+    def many(self, count: int, at_once: int) -> Iterator[str]:
+        """How many go at once it finds out by itself."""
+        return self._texts(count)
+
+    def _texts(self, count: int, **options: Any) -> Iterator[str]:
+        for result in self._giga.map(prompts(count), raise_errors=True, progress=False, **options):
+            yield result.text
+
+
+def prompts(count: int) -> Iterator[str]:
+    return (f"Prompt {number}" for number in range(count))

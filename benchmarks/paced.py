@@ -1,0 +1,153 @@
+"""A service that takes its time and so many requests at once; one more is a 429.
+
+One process with timers and no threads, so that it costs next to nothing beside what is measured. A form
+``paced-LIMIT-MS`` is an account of its own: ``LIMIT`` answers at a time, each ``MS`` milliseconds after its request. A
+GET tells what the account has seen since the last one.
+"""
+
+from __future__ import annotations
+
+import json
+import selectors
+import socket
+import ssl
+import time
+from collections import deque
+from collections.abc import Mapping
+
+from benchmarks import canned
+
+_ANSWER = canned.answer("plain").writes[0]
+_REFUSAL = canned.refusal()
+_READ_BYTES = 65536
+_LOOK_AGAIN_SECONDS = 1.0
+
+
+class Account:
+    """What one port takes, and has seen.
+
+    Args:
+        form: its name.
+    """
+
+    def __init__(self, form: str) -> None:
+        _, limit, milliseconds = form.split("-")
+        self.limit = int(limit)
+        self.seconds = int(milliseconds) / 1000
+        self.under_way: deque[tuple[float, Connection]] = deque()
+        self.answered = self.refused = self.most = 0
+
+    def request(self, connection: Connection, now: float) -> None:
+        """A request has come."""
+        if len(self.under_way) >= self.limit:
+            self.refused += 1
+            connection.send(_REFUSAL)
+            return
+        self.under_way.append((now + self.seconds, connection))
+        self.most = max(self.most, len(self.under_way))
+
+    def answer(self, now: float) -> None:
+        """Send what is due."""
+        while self.under_way and self.under_way[0][0] <= now:
+            _, connection = self.under_way.popleft()
+            self.answered += 1
+            connection.send(_ANSWER)
+
+    def told(self) -> bytes:
+        """The answer to a GET; counting begins anew."""
+        counted = {"answered": self.answered, "refused": self.refused, "most": self.most}
+        self.answered = self.refused = self.most = 0
+        return canned.with_length(json.dumps(counted).encode())
+
+
+class Connection:
+    """One TLS connection, whose socket is read when there is something to read."""
+
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext, account: Account) -> None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._sock = sock
+        self._account = account
+        self._arrived, self._leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._arrived, self._leaving, server_side=True)
+        self._greeted = False
+        self._data = b""
+        self._open = True
+
+    def readable(self) -> bool:
+        """Take what has come; False when the connection is over."""
+        try:
+            block = self._sock.recv(_READ_BYTES)
+            self._arrived.write(block)
+            if block and self._advance():
+                return True
+        except OSError:  # TLS errors are such, too: the client went away, as contenders do at their end
+            self._open = False
+        self.close()
+        return False
+
+    def _advance(self) -> bool:
+        try:
+            if not self._greeted:
+                self._tls.do_handshake()
+                self._greeted = True
+            while block := self._tls.read(_READ_BYTES):
+                self._data += block
+                self._take()
+        except ssl.SSLWantReadError:
+            self._flush()
+            return True
+        return False
+
+    def _take(self) -> None:
+        missing, rest = canned.missing(self._data)
+        if missing:
+            return
+        is_question = self._data.startswith(b"GET")
+        self._data = rest
+        if is_question:
+            self.send(self._account.told())
+        else:
+            self._account.request(self, time.monotonic())
+
+    def send(self, answer: bytes) -> None:
+        """Send an answer, unless the client has gone."""
+        if self._open:
+            try:
+                self._tls.write(answer)
+                self._flush()
+            except OSError:
+                self._open = False
+
+    def _flush(self) -> None:
+        if self._leaving.pending:
+            self._sock.sendall(self._leaving.read())
+
+    def close(self) -> None:
+        """Part with the socket; answers that are due are not sent."""
+        self._open = False
+        self._sock.close()
+
+
+def serve(listeners: Mapping[socket.socket, str], context: ssl.SSLContext) -> None:
+    """Serve the form of each listener for ever."""
+    accounts = {listener: Account(form) for listener, form in listeners.items()}
+    # Not epoll, which waits in whole milliseconds: a fiftieth of an answer.
+    with selectors.SelectSelector() as selector:
+        for listener in listeners:
+            selector.register(listener, selectors.EVENT_READ)
+        while True:
+            due = [account.under_way[0][0] for account in accounts.values() if account.under_way]
+            wait = min(due) - time.monotonic() if due else _LOOK_AGAIN_SECONDS
+            for key, _ in selector.select(max(0.0, wait)):
+                connection, sock = key.data, key.fileobj
+                assert isinstance(sock, socket.socket)
+                if connection is not None:
+                    if not connection.readable():
+                        selector.unregister(sock)
+                    continue
+                accepted, _ = sock.accept()
+                connection = Connection(accepted, context, accounts[sock])
+                selector.register(accepted, selectors.EVENT_READ, connection)
+            now = time.monotonic()
+            for account in accounts.values():
+                account.answer(now)
