@@ -15,7 +15,6 @@ from support.stream_tools import until
 
 from gigaclient import GigaChat
 from gigaclient.errors import (
-    APIStatusError,
     ConfigError,
     InvalidResponseError,
     NotFoundError,

@@ -459,7 +459,7 @@ def test_a_long_call_lets_others_go_where_no_worker_has_to_be_waited_for(gigacha
 def test_successes_of_workers_raise_the_limit_again(gigachat_emulator: GigaChatEmulator) -> None:
     gigachat_emulator.inject(Fault(status=429, retry_after=0))
     with client_of(gigachat_emulator) as giga:
-        found = iter(giga.map(words(45)[0], executor=Inline()))
+        found = iter(giga.map(words(9)[0], executor=Inline()))
         assert next(found).attempts == 2
         assert giga.stats().limit == 1
         assert all(result.ok for result in found)
