@@ -275,7 +275,9 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
 
     def _fill(self) -> None:
         """Read as many prompts as the workers can use soon, and no more."""
-        while not self._exhausted and self._dispatcher.wants_more() and self._has_room():
+        # However fast they are: what has come in the meantime waits for the end of this.
+        most = self._read + self._pace.allowed() * self._job.most_in_unit
+        while not self._exhausted and self._read < most and self._dispatcher.wants_more() and self._has_room():
             assert self._inputs is not None
             began_at = time.monotonic()
             try:

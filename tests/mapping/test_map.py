@@ -76,7 +76,8 @@ def echo(emulator: GigaChatEmulator, **special: Any) -> None:
 
 
 def no_threads_are_left() -> bool:
-    return not any(thread.name.startswith("giga.map") for thread in threading.enumerate())
+    until(lambda: not any(thread.name.startswith("giga.map") for thread in threading.enumerate()), LONG / 4)
+    return True
 
 
 # -- what comes out -----
@@ -132,12 +133,11 @@ def test_nothing_is_read_or_sent_before_the_first_result_is_asked_for(
             read.append(number)
             yield f"prompt {number}"
 
-    results = giga.map(prompts())
+    results = giga.map(prompts(), max_workers=4)
     assert (read, emulator.prompts) == ([], [])
     assert [result.index for result in itertools.islice(results, 5)] == [0, 1, 2, 3, 4]
-    # One went first, and then as many more as succeeded: little of what has no end was read.
-    assert len(read) < 40
     results.close()
+    assert len(read) < 60  # of what has no end: a few for each result
     asked = len(emulator.prompts)
     assert asked <= len(read)
     assert no_threads_are_left()
