@@ -275,6 +275,10 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
 
     def _fill(self) -> None:
         """Read as many prompts as the workers can use soon, and no more."""
+        try:
+            self._client._check_open()
+        except ConfigError as error:  # no fault of the prompts that are still to come
+            self._dispatcher.stop(error)
         # However fast they are: what has come in the meantime waits for the end of this.
         most = self._read + self._pace.allowed() * self._job.most_in_unit
         while not self._exhausted and self._read < most and self._dispatcher.wants_more() and self._has_room():

@@ -651,6 +651,16 @@ def test_a_client_that_is_closed_ends_the_run(giga: GigaChat, emulator: GigaChat
     assert results.progress.read < 1000
 
 
+def test_a_client_that_is_closed_while_nothing_is_under_way_ends_the_run(giga: GigaChat) -> None:
+    results = giga.map((f"prompt {n}" for n in range(10_000)), max_workers=1)
+    next(results)
+    until(lambda: giga.stats().in_flight == 0 and results._dispatcher.is_idle())
+    giga.close()
+    with pytest.raises(ConfigError, match="closed"):
+        list(results)
+    assert results.progress.read < 10
+
+
 def test_threads_see_the_context_variables_of_the_caller(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     seen: list[Any] = []
 
