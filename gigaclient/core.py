@@ -179,6 +179,11 @@ class Core:
         copy.scope = scope
         return copy
 
+    def begin(self, patience: Patience) -> None:
+        """A call or a wait begins, which whoever gives up the work that it is part of can end."""
+        if self.scope is not None:
+            self.scope.begin(patience)
+
     def stats(self) -> Stats:
         """How things stand."""
         return Stats(
@@ -283,9 +288,7 @@ class Core:
         stream: bool,
         limit: int,
     ) -> tuple[Reply, str]:
-        scope = self.scope
-        if scope is not None:
-            scope.begin(patience)
+        self.begin(patience)
         headers = self._headers_for(call, options)
         request_id = headers["X-Request-ID"]
         url = self._url(call)
@@ -315,8 +318,8 @@ class Core:
                     has_credential = True
                     if watch is not None:
                         watch.sending(headers)
-                    if scope is not None:
-                        scope.sent += 1
+                    if self.scope is not None:
+                        self.scope.sent += 1
                     reply = self._send(call, url, headers, credential, patience, permit)
                 except BaseException:
                     permit.release()

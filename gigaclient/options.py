@@ -32,7 +32,7 @@ from gigaclient.secret import Secret
 if TYPE_CHECKING:
     from typing_extensions import Unpack as Unpack  # type checkers bring it; nothing needs it at run time
 
-__all__ = ["CALL_OPTIONS", "CallSettings", "Reader", "base_url", "call_options", "named", "timeouts_from"]
+__all__ = ["CALL_OPTIONS", "CallSettings", "Reader", "base_url", "call_options", "if_given", "named", "timeouts_from"]
 
 T = TypeVar("T")
 
@@ -392,7 +392,7 @@ def call_options(given: dict[str, Any], default: Timeouts, session_id: str | Non
     return CallOptions(
         headers=checked,
         timeouts=_changed_timeouts(given, default) if changed else None,
-        max_retries=_named("max_retries", whole(0), given.get("max_retries")),
+        max_retries=if_given("max_retries", whole(0), given.get("max_retries")),
         authorization=authorization,
     )
 
@@ -400,9 +400,9 @@ def call_options(given: dict[str, Any], default: Timeouts, session_id: str | Non
 def _changed_timeouts(given: Mapping[str, Any], default: Timeouts) -> Timeouts:
     return timeouts_from(
         default,
-        _named("timeout", timeout, given.get("timeout")),
-        _named("deadline", seconds, given.get("deadline")),
-        _named("event_timeout", seconds, given.get("event_timeout")),
+        if_given("timeout", timeout, given.get("timeout")),
+        if_given("deadline", seconds, given.get("deadline")),
+        if_given("event_timeout", seconds, given.get("event_timeout")),
     )
 
 
@@ -419,5 +419,6 @@ def named(name: str, parse: Callable[[Any], T], value: Any) -> T:
     raise ConfigError(f"{name}: {reason}")
 
 
-def _named(name: str, parse: Callable[[Any], T], value: Any) -> T | None:
+def if_given(name: str, parse: Callable[[Any], T], value: Any) -> T | None:
+    """The same, and None for None."""
     return None if value is None else named(name, parse, value)

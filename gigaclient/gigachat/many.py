@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from gigaclient.errors import ConfigError
 from gigaclient.functions import as_tools, listed
 from gigaclient.mapping.items import Outcome, Unit
-from gigaclient.mapping.jobs import ChatJob, as_value
+from gigaclient.mapping.jobs import ChatJob
+from gigaclient.refusals import JSON_ERRORS
 from gigaclient.structured import shape_of, value_of
 
 if TYPE_CHECKING:
@@ -53,7 +56,7 @@ class GigaChatJob(ChatJob):
     def saved(self, outcome: Outcome) -> dict[str, Any]:
         line = super().saved(outcome)
         if self._type is not None:
-            line["value"] = as_value(line["text"])
+            line["value"] = _json(line["text"])
         return line
 
     def restored(self, line: Mapping[str, Any]) -> Outcome:
@@ -119,3 +122,11 @@ def chat_job(
     if options.get("stream"):
         raise ConfigError("map() gives whole answers: leave stream= out")
     return GigaChatJob(response_format, options, strict=strict)
+
+
+def _json(text: str) -> Any:
+    """The JSON that ``text`` is; None where it is none."""
+    try:
+        return msgspec.json.decode(text.encode())
+    except JSON_ERRORS:
+        return None

@@ -61,8 +61,7 @@ def poll(
     patience = Patience(
         Timeouts(deadline=math.inf if timeout is None else setting.named("timeout", setting.seconds, timeout))
     )
-    if core.scope is not None:
-        core.scope.begin(patience)
+    core.begin(patience)
     seen: T | None = None
     failures = 0
     while True:

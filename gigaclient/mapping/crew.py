@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gigaclient.mapping.dispatch import Dispatcher
-from gigaclient.mapping.items import Job, Outcome, Unit
+from gigaclient.mapping.items import Job, Outcome, Unit, error_of_all
 from gigaclient.patience import Scope
 
 __all__ = ["Crew", "settle"]
@@ -44,39 +44,39 @@ class Crew:
         self._threads: list[threading.Thread] = []
         self._scopes: set[Scope] = set()
         self._cancelled = False
-        self._growing = threading.Lock()  # no more threads than wanted; nobody waits for it
+        # Held from before a thread's start until it is counted, by itself; nobody waits for it.
+        self._growing = threading.Lock()
         # What the caller set of context variables holds in its threads as well.
         self._context = contextvars.copy_context()
         dispatcher.comes_back = True
 
     def grow(self) -> None:
-        """Start threads, if there is more to do than there are.
+        """Start a thread, if there is more to do than there are. It looks in its turn whether one more is wanted.
+
+        Nobody does that with a unit in hand: where many threads want the interpreter, a start takes long.
 
         Raises:
             RuntimeError: the system gives no thread, and there is none.
         """
-        while len(self._threads) < self._most and len(self._threads) < self._dispatcher.workers_wanted():
-            if not self._growing.acquire(blocking=False):
-                return  # another thread starts one, and then looks again whether there are enough
-            try:
-                self._start_one()
-            finally:
-                self._growing.release()
-
-    def _start_one(self) -> None:
-        if len(self._threads) >= self._dispatcher.workers_wanted():
-            return  # by now
+        if not self._is_wanted() or not self._growing.acquire(blocking=False):
+            return
+        if not self._is_wanted():  # by now
+            self._growing.release()
+            return
         number = len(self._threads) + 1
         context = self._context.copy()
         thread = threading.Thread(target=context.run, args=(self._work,), name=f"giga.map-{number}", daemon=True)
         try:
             thread.start()
         except RuntimeError:
+            self._most = number - 1
+            self._growing.release()
             if not self._threads:
                 raise
-            self._most = len(self._threads)
-            return
-        self._threads.append(thread)
+
+    def _is_wanted(self) -> bool:
+        there_are = len(self._threads)
+        return there_are < self._most and there_are < self._dispatcher.workers_wanted()
 
     def cancel(self) -> None:
         """End the calls under way. Whatever comes of them is not recorded."""
@@ -92,14 +92,16 @@ class Crew:
                 thread.join(max(0.0, ends_at - time.monotonic()))
 
     def _work(self) -> None:
+        self._threads.append(threading.current_thread())
+        self._growing.release()
         unit = None
         try:
             while True:
+                self.grow()
                 scope = Scope()
                 unit = self._dispatcher.take(scope)
                 if unit is None:
                     return
-                self.grow()
                 self._scopes.add(scope)
                 if self._cancelled:
                     scope.cancel()
@@ -139,7 +141,5 @@ def settle(
 
 
 def _smaller(job: Job[Any, Any], unit: Unit, outcomes: Sequence[Outcome]) -> Sequence[Unit]:
-    error = outcomes[0].error
-    if error is None or len(unit.items) < 2 or any(outcome.error is not error for outcome in outcomes):
-        return ()
-    return job.split(unit, error)
+    error = error_of_all(outcomes)
+    return job.split(unit, error) if error is not None and len(unit.items) > 1 else ()

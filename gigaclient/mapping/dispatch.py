@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from gigaclient.errors import AuthenticationError, GigaClientError, PaymentRequiredError, RateLimitError, TLSError
-from gigaclient.mapping.items import Outcome, Unit, used
+from gigaclient.mapping.items import Outcome, Unit, error_of_all, used
 from gigaclient.mapping.pace import Budget, Pace
 from gigaclient.patience import Latch, Scope
 
@@ -161,7 +161,6 @@ class Dispatcher:
             again = self._pace.refused(self._clock(), refusal.retry_after, others, random.random())
             put_off = again and self._reason is None
             if put_off:
-                unit.refusals += 1
                 dropped = self._put_back(unit, [unit])
             elif not again:
                 dropped = self._stop(refusal)
@@ -181,8 +180,8 @@ class Dispatcher:
         """Whether they are an error of the job's own that every further unit would meet. The run ends with it then, and
         it is told once, and not as the error of each item.
         """
-        error = outcomes[0].error if outcomes else None
-        if not isinstance(error, self._hopeless) or any(outcome.error is not error for outcome in outcomes):
+        error = error_of_all(outcomes)
+        if not isinstance(error, self._hopeless):
             return False
         self.stop(error)
         return True
@@ -306,7 +305,7 @@ def _hopeless(outcomes: Sequence[Outcome]) -> Exception | None:
 
 def _refusal_in(outcomes: Sequence[Outcome]) -> RateLimitError | None:
     """The refusal that a unit ended with, if nothing had been done for it before: asking again repeats nothing."""
-    error = outcomes[0].error if outcomes else None
+    error = error_of_all(outcomes)
     if not isinstance(error, RateLimitError) or (error.run is not None and error.run.steps):
         return None
-    return error if all(outcome.error is error for outcome in outcomes) else None
+    return error

@@ -15,7 +15,7 @@ from gigaclient.types.mapping import ItemResult
 if TYPE_CHECKING:
     from gigaclient.mapping.checkpoint import Checkpoint
 
-__all__ = ["NO_KEY", "Item", "Job", "Outcome", "Unit", "key_of", "used"]
+__all__ = ["NO_KEY", "Item", "Job", "Outcome", "Unit", "error_of_all", "key_of", "used"]
 
 ResultT = TypeVar("ResultT", bound="ItemResult[Any]")
 ClientT = TypeVar("ClientT")
@@ -72,7 +72,6 @@ class Unit(msgspec.Struct, eq=False):
     Attributes:
         items: the items.
         note: what the job wants to find again with them; picklable.
-        refusals: how often the service was too busy for it.
         sent: requests that were sent for it before.
         started_at: when it was first taken, by the monotonic clock; 0 before.
         rank: how many units were under way when it was taken last, itself included.
@@ -80,7 +79,6 @@ class Unit(msgspec.Struct, eq=False):
 
     items: list[Item]
     note: Any = None
-    refusals: int = 0
     sent: int = 0
     started_at: float = 0.0
     rank: int = 0
@@ -176,6 +174,12 @@ def key_of(kind: str, content: bytes) -> bytes:
     """
     canonical = msgspec.json.encode(msgspec.json.decode(content), order="sorted")
     return hashlib.sha256(kind.encode() + b"\0" + canonical).digest()[:_KEY_BYTES]
+
+
+def error_of_all(outcomes: Sequence[Outcome]) -> Exception | None:
+    """The error that a unit met as a whole, if it met one: the same for each of its items."""
+    error = outcomes[0].error if outcomes else None
+    return error if all(outcome.error is error for outcome in outcomes) else None
 
 
 def used(usage: Any) -> int | None:

@@ -71,11 +71,3 @@ class ChatJob(Job[Any, MapResult]):
 
 def _model(call: Call) -> Any:
     return msgspec.json.decode(call.body or b"{}").get("model")
-
-
-def as_value(text: str) -> Any:
-    """The JSON that ``text`` is; None where it is none."""
-    try:
-        return msgspec.json.decode(text.encode())
-    except (msgspec.DecodeError, ValueError):
-        return None

@@ -10,6 +10,7 @@ from typing import IO, Any
 import msgspec
 
 from gigaclient.errors import ConfigError
+from gigaclient.refusals import JSON_ERRORS
 
 __all__ = ["BadLine", "Lines"]
 
@@ -140,7 +141,7 @@ class Lines:
     def _json(self, line: Any, number: int) -> Any:
         try:
             return msgspec.json.decode(line)
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        except JSON_ERRORS as error:
             reason = str(error).removeprefix("JSON is malformed: ")
         # Python writes NaN into what it calls JSON, and halves of surrogate pairs.
         try:

@@ -34,7 +34,6 @@ class Pace:
         self._limit = limit
         self._proven = 0
         self._refusals = 0
-        self._others_may_go = True
         self.resumes_at = -math.inf
         """When the next call may begin, by the clock that :meth:`refused` was told."""
 

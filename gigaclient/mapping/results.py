@@ -76,9 +76,9 @@ class Wishes(NamedTuple):
             ConfigError: a number cannot work.
         """
         return Limits(
-            max_tokens_total=_given("max_tokens_total", setting.whole(1), self.max_tokens_total),
-            max_seconds=_given("max_seconds", setting.seconds, self.max_seconds),
-            max_errors_in_row=_given("max_errors_in_row", setting.whole(1), self.max_errors_in_row),
+            max_tokens_total=setting.if_given("max_tokens_total", setting.whole(1), self.max_tokens_total),
+            max_seconds=setting.if_given("max_seconds", setting.seconds, self.max_seconds),
+            max_errors_in_row=setting.if_given("max_errors_in_row", setting.whole(1), self.max_errors_in_row),
         )
 
 
@@ -433,13 +433,9 @@ class _Given(NamedTuple):
     position: int
 
 
-def _given(name: str, parse: Callable[[Any], Any], value: Any) -> Any:
-    return None if value is None else setting.named(name, parse, value)
-
-
 def _most(wishes: Wishes, job: Job[Any, Any]) -> int:
     """How many units may be under way."""
-    most: int | None = _given("max_workers", setting.whole(1), wishes.max_workers) or job.at_once
+    most: int | None = setting.if_given("max_workers", setting.whole(1), wishes.max_workers) or job.at_once
     if wishes.executor is None:
         return most or MOST_WORKERS
     from gigaclient.mapping.executors import checked, workers_of

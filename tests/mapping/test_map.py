@@ -243,12 +243,12 @@ def test_no_key_at_all_is_told_once(emulator: GigaChatEmulator) -> None:
 def test_an_empty_account_ends_the_run_after_the_results_that_had_come(
     giga: GigaChat, emulator: GigaChatEmulator
 ) -> None:
-    results = giga.map(f"prompt {n}" for n in range(1000))
+    results = giga.map(f"prompt {n}" for n in range(10_000))
     came = [next(results) for _ in range(10)]
     emulator.inject(Fault(status=402), times=None)
     with pytest.raises(PaymentRequiredError):
         came.extend(results)
-    assert 10 <= sum(result.ok for result in came) < 1000
+    assert 10 <= sum(result.ok for result in came) < 10_000
 
 
 def test_the_look_for_the_model_that_was_meant_is_no_attempt(giga: GigaChat) -> None:
@@ -549,6 +549,16 @@ def test_answers_come_as_values_of_a_type_also_from_the_checkpoint(
     again = list(giga.map(["odd", "nice"], response_format=Review, checkpoint=place))
     assert [result.value for result in again] == [Review(good=False, stars=1), Review(good=True, stars=5)]
     assert [result.restored for result in again] == [False, True]
+
+
+def test_an_answer_that_is_nested_beyond_reading_costs_its_own_prompt_alone(
+    giga: GigaChat, emulator: GigaChatEmulator, tmp_path: Path
+) -> None:
+    emulator.answer("[" * 100_000)
+    emulator.answer('{"good": true, "stars": 5}')
+    results = list(giga.map(["deep", "nice"], response_format=Review, checkpoint=tmp_path / "c.jsonl", max_workers=1))
+    assert [result.ok for result in results] == [False, True]
+    assert results[0].text == "[" * 100_000
 
 
 def test_functions_are_run_for_each_prompt(giga: GigaChat, emulator: GigaChatEmulator, tmp_path: Path) -> None:

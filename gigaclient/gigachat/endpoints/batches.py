@@ -275,8 +275,7 @@ class BatchesEndpoints(Road):
         if settings.max_retries is not None:
             policy = msgspec.structs.replace(policy, max_retries=settings.max_retries)
         patience = Patience(settings.timeouts or self._core.timeouts)
-        if self._core.scope is not None:
-            self._core.scope.begin(patience)
+        self._core.begin(patience)
         attempt = 0
         while True:
             results: list[types.BatchResult] = []

@@ -1,0 +1,82 @@
+"""The threads that ask: when they are started, and what must not wait for that."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from gigaclient import GigaChat
+from gigaclient.testing import GigaChatEmulator
+
+
+@pytest.fixture
+def giga(gigachat_emulator: GigaChatEmulator) -> Iterator[GigaChat]:
+    with GigaChat(**gigachat_emulator.client_options) as client:
+        yield client
+
+
+def test_no_prompt_waits_while_its_thread_starts_another(giga: GigaChat, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where many threads want the interpreter, a thread that starts another one waits for long until that one runs."""
+    answered = threading.Event()
+    waits: list[bool] = []
+    start = threading.Thread.start
+
+    def start_late(thread: threading.Thread) -> None:
+        start(thread)
+        if threading.current_thread().name.startswith("giga.map"):
+            waits.append(answered.wait(20))
+
+    monkeypatch.setattr(threading.Thread, "start", start_late)
+    results = giga.map([f"prompt {n}" for n in range(20)], max_workers=4)
+    came = [next(results).index for _ in range(20)]
+    answered.set()
+    assert list(results) == []
+    assert came == list(range(20))
+    assert waits
+    assert all(waits)
+
+
+def test_there_are_no_more_threads_than_wanted(giga: GigaChat, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+    start = threading.Thread.start
+
+    def start_counted(thread: threading.Thread) -> None:
+        if thread.name.startswith("giga.map"):
+            started.append(thread.name)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_counted)
+    assert len(list(giga.map([f"prompt {n}" for n in range(200)], max_workers=5))) == 200
+    assert started == [f"giga.map-{n + 1}" for n in range(len(started))]
+    assert 2 <= len(started) <= 5
+
+
+def test_the_threads_that_the_system_gives_have_to_do(giga: GigaChat, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+    given: list[str] = []
+
+    def start_two(thread: threading.Thread) -> None:
+        if thread.name.startswith("giga.map"):
+            if len(given) == 2:
+                raise RuntimeError("can't start new thread")
+            given.append(thread.name)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_two)
+    assert [result.ok for result in giga.map([f"prompt {n}" for n in range(40)])] == [True] * 40
+    assert given == ["giga.map-1", "giga.map-2"]
+
+
+def test_a_system_that_gives_no_thread_at_all_is_told(giga: GigaChat, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+
+    def start_none(thread: threading.Thread) -> None:
+        if thread.name.startswith("giga.map"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_none)
+    with pytest.raises(RuntimeError, match="new thread"):
+        list(giga.map(["one"]))
