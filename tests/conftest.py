@@ -11,9 +11,14 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from gigaclient.testing import Authority, GigaChatEmulator
+    from gigaclient.tls import Trust
 
 # No deadline per example: two busy cores are slow now and then. No database: a run leaves nothing behind. Always the
 # same examples, so that a failure is the change's; make test ARGS=--hypothesis-profile=wander looks further.
@@ -143,3 +148,51 @@ def _environment_of_nobody(_homes: Callable[[], Path], monkeypatch: pytest.Monke
         if upper in _FOREIGN_VARIABLES or upper.endswith(_FOREIGN_SUFFIXES) or upper.startswith(_FOREIGN_PREFIXES):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(_homes()))
+
+
+# -- what tests of many folders ask for; nothing is imported before one does -------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def authority() -> Iterator[Authority]:
+    """Signs the servers of a file's tests."""
+    from gigaclient.testing import Authority
+
+    with Authority() as authority:
+        yield authority
+
+
+@pytest.fixture(scope="module")
+def foreign() -> Iterator[Authority]:
+    """Another one, which clients do not believe."""
+    from gigaclient.testing import Authority
+
+    with Authority() as authority:
+        yield authority
+
+
+@pytest.fixture(scope="module")
+def trust(authority: Authority) -> Trust:
+    """In ``authority`` and nobody else."""
+    from support.wire_tools import trust_in
+
+    return trust_in(authority.ca_file)
+
+
+@pytest.fixture
+def emulator(authority: Authority) -> Iterator[GigaChatEmulator]:
+    """GigaChat for one test; whatever it was asked, it knew what to do."""
+    from gigaclient.testing import GigaChatEmulator
+
+    with GigaChatEmulator(authority=authority) as emulator:
+        yield emulator
+    assert emulator.api_server.handler_errors == emulator.oauth_server.handler_errors == []
+
+
+@pytest.fixture(scope="module")
+def shared_emulator() -> Iterator[GigaChatEmulator]:
+    """GigaChat for all tests of a file: for many short tests, and for programs that outlive a test."""
+    from gigaclient.testing import GigaChatEmulator
+
+    with GigaChatEmulator() as emulator:
+        yield emulator

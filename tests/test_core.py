@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.stream_tools import WAIT_SECONDS, Background, until
+from support.stream_tools import WAIT_SECONDS, Background, client_of, until
 
 from gigaclient import GigaChat
 from gigaclient.errors import (
@@ -37,23 +37,11 @@ PROMPT = "Count from 1 to 5"
 TEXT = "1, 2, 3, 4, 5"
 
 
-@pytest.fixture(scope="module")
-def _emulator() -> Iterator[GigaChatEmulator]:
-    with GigaChatEmulator() as emulator:
-        yield emulator
-
-
 @pytest.fixture
-def emulator(_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
-    _emulator.clear()
-    yield _emulator
-    _emulator.clear()
-
-
-def client_of(emulator: GigaChatEmulator, **options: Any) -> GigaChat:
-    given = {"timeout": WAIT_SECONDS, "retry_backoff_factor": 0.0, **emulator.client_options, **options}
-    given["credentials"] = emulator.add_credentials()
-    return GigaChat(**given)
+def emulator(shared_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
+    shared_emulator.clear()
+    yield shared_emulator
+    shared_emulator.clear()
 
 
 @pytest.fixture

@@ -23,12 +23,6 @@ from gigaclient.testing import Answer, Authority, GigaChatEmulator, Server
 from gigaclient.tls import Trust, read_bundle
 
 
-@pytest.fixture(scope="module")
-def authority() -> Iterator[Authority]:
-    with Authority() as authority:
-        yield authority
-
-
 @pytest.fixture
 def silent() -> Iterator[socket.socket]:
     """Takes connections and says nothing."""

@@ -79,17 +79,11 @@ class Notes:
         return [type(event).__name__.removesuffix("Event") for event in self.events]
 
 
-@pytest.fixture(scope="module")
-def _emulator() -> Iterator[GigaChatEmulator]:
-    with GigaChatEmulator() as emulator:
-        yield emulator
-
-
 @pytest.fixture
-def emulator(_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
-    _emulator.clear()
-    yield _emulator
-    _emulator.clear()
+def emulator(shared_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
+    shared_emulator.clear()
+    yield shared_emulator
+    shared_emulator.clear()
 
 
 @pytest.fixture

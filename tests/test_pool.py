@@ -23,7 +23,6 @@ from support.wire_tools import (
     reset,
     send,
     transport_to,
-    trust_in,
 )
 
 from gigaclient import APIConnectionError, ConfigError, GigaChat
@@ -34,17 +33,6 @@ from gigaclient.transport.wire import IdleConnections, PatientHTTPPool
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 EVENTS = [b"data: 1\n\n", b"data: 2\n\n", b"data: [DONE]\n\n"]
-
-
-@pytest.fixture(scope="module")
-def authority() -> Iterator[Authority]:
-    with Authority() as authority:
-        yield authority
-
-
-@pytest.fixture(scope="module")
-def trust(authority: Authority) -> Trust:
-    return trust_in(authority.ca_file)
 
 
 def in_threads(count: int, work: Callable[[], Any]) -> list[Any]:

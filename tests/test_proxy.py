@@ -37,17 +37,6 @@ LOGIN = f"alice:{PASSWORD}"
 
 
 @pytest.fixture(scope="module")
-def authority() -> Iterator[Authority]:
-    with Authority() as authority:
-        yield authority
-
-
-@pytest.fixture(scope="module")
-def trust(authority: Authority) -> Trust:
-    return trust_in(authority.ca_file)
-
-
-@pytest.fixture(scope="module")
 def server(authority: Authority) -> Iterator[Server]:
     with Server(lambda request: Answer(body="hello"), tls=authority) as server:
         yield server

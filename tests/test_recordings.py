@@ -24,16 +24,10 @@ USAGE = Usage(prompt_tokens=17, completion_tokens=42, total_tokens=59, precached
 FINISHED_AT = STREAM.index(b"\n\ndata: [DONE]")
 
 
-@pytest.fixture(scope="module")
-def emulator() -> Iterator[GigaChatEmulator]:
-    with GigaChatEmulator() as emulator:
-        yield emulator
-
-
 @pytest.fixture
-def giga(emulator: GigaChatEmulator) -> Iterator[GigaChat]:
-    emulator.clear()
-    with GigaChat(**emulator.client_options, max_retries=0, timeout=20) as client:
+def giga(shared_emulator: GigaChatEmulator) -> Iterator[GigaChat]:
+    shared_emulator.clear()
+    with GigaChat(**shared_emulator.client_options, max_retries=0, timeout=20) as client:
         yield client
 
 
@@ -85,9 +79,11 @@ def test_the_recorded_stream_is_the_same_with_other_line_ends(line_end: bytes) -
      Fault(write_size=3, gzip=True, close_delimited=True), Fault(comments=1)],
     ids=["plain", "bytes", "gzip", "close-delimited", "CRLF", "CR", "gzip in threes, close-delimited", "comments"],
 )  # fmt: skip
-def test_the_recorded_stream_comes_through_the_wire(emulator: GigaChatEmulator, giga: GigaChat, fault: Fault) -> None:
-    emulator.replay("v1-stream.sse")
-    emulator.inject(fault, path="/chat/completions")
+def test_the_recorded_stream_comes_through_the_wire(
+    shared_emulator: GigaChatEmulator, giga: GigaChat, fault: Fault
+) -> None:
+    shared_emulator.replay("v1-stream.sse")
+    shared_emulator.inject(fault, path="/chat/completions")
     stream = giga.stream("Count from 1 to 3")
     pieces = [chunk.text for chunk in stream]
     assert "".join(pieces) == stream.text == TEXT
@@ -98,24 +94,24 @@ def test_the_recorded_stream_comes_through_the_wire(emulator: GigaChatEmulator, 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 1000, 4096])
 def test_the_recorded_stream_is_replayed_in_pieces_of_every_size(
-    emulator: GigaChatEmulator, giga: GigaChat, size: int
+    shared_emulator: GigaChatEmulator, giga: GigaChat, size: int
 ) -> None:
-    emulator.replay("v1-stream.sse")
-    emulator.inject(Fault(write_size=size), path="/chat/completions")
+    shared_emulator.replay("v1-stream.sse")
+    shared_emulator.inject(Fault(write_size=size), path="/chat/completions")
     assert giga.stream("x").result().text == TEXT
 
 
-def test_the_recorded_stream_cut_on_the_wire_is_interrupted(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_the_recorded_stream_cut_on_the_wire_is_interrupted(shared_emulator: GigaChatEmulator, giga: GigaChat) -> None:
     for end in range(1, FINISHED_AT, 97):
-        emulator.replay("v1-stream.sse")
-        emulator.inject(Fault(cut_after_bytes=end, close_delimited=True), path="/chat/completions")
+        shared_emulator.replay("v1-stream.sse")
+        shared_emulator.inject(Fault(cut_after_bytes=end, close_delimited=True), path="/chat/completions")
         with pytest.raises(StreamInterruptedError) as caught:
             giga.stream("x").result()
         assert TEXT.startswith(caught.value.text)
 
 
-def test_the_recorded_answer_is_decoded(emulator: GigaChatEmulator, giga: GigaChat) -> None:
-    emulator.replay("v1-chat.json")
+def test_the_recorded_answer_is_decoded(shared_emulator: GigaChatEmulator, giga: GigaChat) -> None:
+    shared_emulator.replay("v1-chat.json")
     answer = giga.chat("Say hello")
     assert answer.text == "Hello."
     assert answer.usage == Usage(prompt_tokens=17, completion_tokens=3, total_tokens=20, precached_prompt_tokens=2)
@@ -123,9 +119,9 @@ def test_the_recorded_answer_is_decoded(emulator: GigaChatEmulator, giga: GigaCh
     assert answer.raw == json.loads(recording("v1-chat.json").body)
 
 
-def test_the_recorded_refusal_is_an_error(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_the_recorded_refusal_is_an_error(shared_emulator: GigaChatEmulator, giga: GigaChat) -> None:
     found = recording("v1-model-not-found.json")
-    emulator.answer(lambda _: Answer(found.status, {"Content-Type": "application/json"}, found.body))
+    shared_emulator.answer(lambda _: Answer(found.status, {"Content-Type": "application/json"}, found.body))
     with pytest.raises(NotFoundError, match="No such model") as caught:
         giga.chat("x")
     assert caught.value.body == {"status": 404, "message": "No such model"}

@@ -9,7 +9,6 @@ import pickle
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -357,12 +356,6 @@ def test_lengths_that_contradict_each_other_are_refused() -> None:
 # -- whoever looks over our shoulder -----------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def emulator() -> Iterator[GigaChatEmulator]:
-    with GigaChatEmulator() as emulator:
-        yield emulator
-
-
 def client(emulator: GigaChatEmulator, **options: Any) -> GigaChat:
     return GigaChat(
         base_url=emulator.base_url,
@@ -373,7 +366,9 @@ def client(emulator: GigaChatEmulator, **options: Any) -> GigaChat:
     )
 
 
-def test_a_hook_of_the_users_session_sees_a_whole_response_and_the_client_the_same(emulator: GigaChatEmulator) -> None:
+def test_a_hook_of_the_users_session_sees_a_whole_response_and_the_client_the_same(
+    shared_emulator: GigaChatEmulator,
+) -> None:
     seen: list[Any] = []
 
     def hook(response: requests.Response, **options: Any) -> None:
@@ -391,7 +386,7 @@ def test_a_hook_of_the_users_session_sees_a_whole_response_and_the_client_the_sa
 
     with requests.Session() as session:
         session.hooks["response"].append(hook)
-        with client(emulator, session=session) as giga:
+        with client(shared_emulator, session=session) as giga:
             answer = giga.chat("hello").text
             streamed = "".join(giga.generate("Count from 1 to 3"))
     assert [kind for kind, _ in seen] == ["application/json", "application/json", "text/event-stream"]
@@ -399,11 +394,11 @@ def test_a_hook_of_the_users_session_sees_a_whole_response_and_the_client_the_sa
     assert (streamed, "data: [DONE]" in seen[2][1]) == ("1, 2, 3", True)
 
 
-def test_a_hook_that_reads_nothing_leaves_the_stream_alive(emulator: GigaChatEmulator) -> None:
+def test_a_hook_that_reads_nothing_leaves_the_stream_alive(shared_emulator: GigaChatEmulator) -> None:
     statuses: list[int] = []
     with requests.Session() as session:
         session.hooks["response"].append(lambda response, **options: statuses.append(response.status_code))
-        with client(emulator, session=session) as giga:
+        with client(shared_emulator, session=session) as giga:
             assert [chunk.text for chunk in giga.stream("Count from 1 to 3") if chunk.text]
     assert statuses == [200, 200]
 
@@ -432,11 +427,11 @@ def test_cookies_and_redirects_are_there_for_whoever_asks() -> None:
         responses[0].nothing_of_that_name  # noqa: B018
 
 
-def test_a_response_has_whatever_this_requests_gives_one(emulator: GigaChatEmulator) -> None:
+def test_a_response_has_whatever_this_requests_gives_one(shared_emulator: GigaChatEmulator) -> None:
     found: list[requests.Response] = []
     with requests.Session() as session:
         session.hooks["response"].append(lambda response, **options: found.append(response))
-        with client(emulator, session=session) as giga:
+        with client(shared_emulator, session=session) as giga:
             giga.chat("hello")
     for name in vars(requests.Response()):
         assert hasattr(found[0], name), name

@@ -38,12 +38,6 @@ from gigaclient.tls import (
 
 
 @pytest.fixture(scope="module")
-def authority() -> Iterator[Authority]:
-    with Authority() as authority:
-        yield authority
-
-
-@pytest.fixture(scope="module")
 def other() -> Iterator[Authority]:
     with Authority() as authority:
         yield authority

@@ -39,7 +39,6 @@ from support.wire_tools import (
     send,
     silent,
     transport_to,
-    trust_in,
     unanswered_port,
 )
 
@@ -52,17 +51,6 @@ from gigaclient.transport.wire import Wire
 
 NOISE = 0.5
 """Seconds that two busy cores may add to a wait."""
-
-
-@pytest.fixture(scope="module")
-def authority() -> Iterator[Authority]:
-    with Authority() as authority:
-        yield authority
-
-
-@pytest.fixture(scope="module")
-def trust(authority: Authority) -> Trust:
-    return trust_in(authority.ca_file)
 
 
 def holding(release: threading.Event) -> Callable[[Any], None]:

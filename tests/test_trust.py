@@ -45,13 +45,6 @@ def ours() -> Iterator[Authority]:
 
 
 @pytest.fixture(scope="module")
-def foreign() -> Iterator[Authority]:
-    """Another one."""
-    with Authority() as authority:
-        yield authority
-
-
-@pytest.fixture(scope="module")
 def server(ours: Authority) -> Iterator[Server]:
     with Server(lambda request: Answer(body="ours"), tls=ours) as server:
         yield server

@@ -19,7 +19,7 @@ from gigaclient.secret import Secret
 if TYPE_CHECKING:
     from gigaclient import FakeGpt, GigaChat
 
-__all__ = ["Terminal", "input_text", "output_options", "with_client", "with_screen"]
+__all__ = ["Terminal", "file_text", "input_text", "output_options", "with_client", "with_screen"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -203,6 +203,22 @@ def input_text(words: tuple[str, ...]) -> list[str]:
     if words.count("-") > 1:
         raise click.UsageError("- is standard input, which can be read once")
     return [_from_input() if word == "-" else word for word in words or ("-",)]
+
+
+def file_text(path: str) -> str:
+    """The text of a file that a command line names; ``~`` is the person's home.
+
+    Raises:
+        click.UsageError: it cannot be read, or is no text.
+    """
+    try:
+        with open(os.path.expanduser(path), "rb") as file:
+            return read_input(file)
+    except OSError as error:
+        reason = error.strerror or "it cannot be read"
+    except ValueError:
+        reason = "it is not text in UTF-8"
+    raise click.UsageError(f"{path}: {reason}")
 
 
 def _from_input() -> str:

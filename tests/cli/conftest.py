@@ -10,12 +10,6 @@ import pytest
 from gigaclient.testing import GigaChatEmulator
 
 
-@pytest.fixture(scope="module")
-def shared_emulator() -> Iterator[GigaChatEmulator]:
-    with GigaChatEmulator() as emulator:
-        yield emulator
-
-
 @pytest.fixture(autouse=True)
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder for settings; nothing of the person who runs the tests comes in, and nothing of theirs is touched."""

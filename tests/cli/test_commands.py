@@ -370,6 +370,29 @@ def test_a_batch_of_rows_is_sent_as_it_is_and_a_failed_row_is_code_1(
     assert bad["error"]["status_code"] == 500
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "content"),
+    [
+        ("rows.jsonl", (), json.dumps({"id": "1", "request": {"messages": [{"role": "user", "content": "Hello"}]}})),
+        ("questions.txt", ("--lines",), "Hello"),
+    ],
+    ids=["rows", "questions"],
+)
+def test_the_file_of_a_batch_may_lie_at_home(
+    name: str,
+    options: tuple[str, ...],
+    content: str,
+    emulator: GigaChatEmulator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / name).write_text(f"{content}\n")
+    ended = run("batch", "create", f"~/{name}", *options, "--json")
+    assert ended.code == 0, ended.err
+    assert ended.json["request_counts"]["total"] == 1
+
+
 def test_a_wait_that_is_too_short_is_code_6(emulator: GigaChatEmulator) -> None:
     emulator.batches.seconds = 600
     try:

@@ -10,7 +10,6 @@ import contextlib
 import json
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -23,6 +22,7 @@ import pytest
 from support.django_tools import clean_environment
 from support.pages import files, run
 from support.rel_tools import free_port, wait_until
+from support.web import end
 
 from gigaclient.testing import Fault, GigaChatEmulator
 
@@ -107,8 +107,7 @@ def redis(folder: Path) -> Iterator[str]:
             assert server.poll() is None, (folder / "redis.log").read_text()
             yield f"redis://127.0.0.1:{port}/0"
         finally:
-            server.terminate()
-            server.wait(20)
+            end(server, (folder / "redis.log").read_text)
 
 
 def takes_calls(port: int) -> bool:
@@ -135,13 +134,7 @@ def worker(folder: Path, environment: dict[str, str]) -> Iterator[Path]:
             assert process.poll() is None, log.read_text()[-3000:]
             yield log
         finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(20)
-                raise AssertionError(f"the worker did not end: {log.read_text()[-3000:]}") from None
+            end(process, log.read_text)
 
 
 @dataclass

@@ -32,12 +32,6 @@ COUNT = "Count from 1 to 5"
 FIVE = "1, 2, 3, 4, 5"
 
 
-@pytest.fixture(scope="module")
-def emulator() -> Iterator[GigaChatEmulator]:
-    with GigaChatEmulator() as running:
-        yield running
-
-
 @pytest.fixture
 def giga(emulator: GigaChatEmulator) -> Iterator[GigaChat]:
     emulator.clear()

@@ -32,17 +32,11 @@ COUNT = {"prompt": "Count from 1 to 5"}
 FIVE = "1, 2, 3, 4, 5"
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[GigaChatEmulator]:
-    with GigaChatEmulator() as emulator:
-        yield emulator
-
-
 @pytest.fixture
-def emulator(running: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
-    yield running
-    running.clear()
-    wait_until(lambda: running.open_streams == 0, what="the end of all upstream calls")
+def emulator(shared_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
+    yield shared_emulator
+    shared_emulator.clear()
+    wait_until(lambda: shared_emulator.open_streams == 0, what="the end of all upstream calls")
 
 
 def app_of(emulator: GigaChatEmulator, **config: Any) -> Flask:
@@ -450,11 +444,11 @@ def test_gunicorns_sync_worker_is_warned_of_once(
 
 
 @pytest.fixture(scope="module")
-def threads(running: GigaChatEmulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def threads(shared_emulator: GigaChatEmulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """gunicorn with two workers of threads, forked from a master that has made the app."""
     options = ("--preload", "--worker-class", "gthread", "--threads", "8")
     folder = tmp_path_factory.mktemp("gthread")
-    with gunicorn("support.web:flask_app()", folder, running.environment, *options, workers=2) as served:
+    with gunicorn("support.web:flask_app()", folder, shared_emulator.environment, *options, workers=2) as served:
         yield served
     assert "Traceback" not in served.log.read_text(), served.log.read_text()[-3000:]
 
@@ -593,9 +587,9 @@ def check_page(port: int) -> None:
 
 
 def test_the_example_under_gunicorns_sync_worker(
-    running: GigaChatEmulator, emulator: GigaChatEmulator, tmp_path: Path
+    shared_emulator: GigaChatEmulator, emulator: GigaChatEmulator, tmp_path: Path
 ) -> None:
-    with gunicorn("app:create_app()", tmp_path, running.environment, directory=EXAMPLE) as served:
+    with gunicorn("app:create_app()", tmp_path, shared_emulator.environment, directory=EXAMPLE) as served:
         check_page(served.port)
         with Visit(served.port, "/chat", ask_of("Скажи: Привет")) as visit:
             found = list(visit.events())

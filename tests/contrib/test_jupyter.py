@@ -20,12 +20,6 @@ LONG = "Count from 1 to 600"
 
 
 @pytest.fixture(scope="module")
-def emulator() -> Iterator[GigaChatEmulator]:
-    with GigaChatEmulator() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def running(emulator: GigaChatEmulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
     folder = tmp_path_factory.mktemp("notebook")
     private = {"HOME": str(folder), "IPYTHONDIR": str(folder / "ipython"), "XDG_CONFIG_HOME": str(folder / "config")}

@@ -16,12 +16,6 @@ PATIENCE_S = 40
 
 
 @pytest.fixture(scope="module")
-def emulator() -> Iterator[GigaChatEmulator]:
-    with GigaChatEmulator() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def terminal(emulator: GigaChatEmulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     folder = str(tmp_path_factory.mktemp("terminal"))
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIGA")}

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,24 +15,18 @@ from support.doctor_tools import decoded
 from support.wire_tools import Peer, eventually, silent
 
 from gigaclient.doctor.command import main
-from gigaclient.testing import Authority, GigaChatEmulator
+from gigaclient.testing import GigaChatEmulator
 
 PROGRAM = (sys.executable, "-m", "gigaclient", "doctor")
 
 
-@pytest.fixture(scope="module")
-def emulator() -> Iterator[GigaChatEmulator]:
-    with Authority() as authority, GigaChatEmulator(authority=authority) as emulator:
-        yield emulator
-
-
 @pytest.fixture
-def environment(emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> GigaChatEmulator:
+def environment(shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> GigaChatEmulator:
     """The emulator in the environment, and nothing stored."""
-    for name, value in emulator.environment.items():
+    for name, value in shared_emulator.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    return emulator
+    return shared_emulator
 
 
 def test_a_healthy_report_is_0(environment: GigaChatEmulator, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,19 +16,6 @@ from gigaclient.doctor import Check, Report, examine
 from gigaclient.doctor import examination as examination_module
 from gigaclient.testing import Answer, Authority, Fault, GigaChatEmulator
 
-
-@pytest.fixture(scope="module")
-def authority() -> Iterator[Authority]:
-    with Authority() as authority:
-        yield authority
-
-
-@pytest.fixture
-def emulator(authority: Authority) -> Iterator[GigaChatEmulator]:
-    with GigaChatEmulator(authority=authority) as emulator:
-        yield emulator
-
-
 # -- all well --------------------------------------------------------------------------------------------------------
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ssl
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,25 +13,6 @@ from support.wire_tools import Peer, eventually, silent
 
 from gigaclient.doctor import examine
 from gigaclient.testing import Answer, Authority, Fault, GigaChatEmulator
-
-
-@pytest.fixture(scope="module")
-def authority() -> Iterator[Authority]:
-    with Authority() as authority:
-        yield authority
-
-
-@pytest.fixture(scope="module")
-def foreign() -> Iterator[Authority]:
-    with Authority() as authority:
-        yield authority
-
-
-@pytest.fixture
-def emulator(authority: Authority) -> Iterator[GigaChatEmulator]:
-    with GigaChatEmulator(authority=authority) as emulator:
-        yield emulator
-
 
 # -- certificates ----------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ import datetime
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,42 +22,30 @@ PASSWORD = "s3cret-passw0rd"
 LOGIN = f"alice:{PASSWORD}"
 
 
-@pytest.fixture(scope="module")
-def authority() -> Iterator[Authority]:
-    with Authority() as authority:
-        yield authority
-
-
-@pytest.fixture(scope="module")
-def emulator(authority: Authority) -> Iterator[GigaChatEmulator]:
-    with GigaChatEmulator(authority=authority) as emulator:
-        yield emulator
-
-
 # -- proxies ---------------------------------------------------------------------------------------------------------
 
 
 def test_everything_goes_through_the_proxy_of_the_environment(
-    emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
+    shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with ConnectProxy(login=LOGIN) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", with_login(proxy.url, LOGIN))
-        report = examined(emulator)
+        report = examined(shared_emulator)
         assert report.healthy
         assert f"http://***@{proxy.address} from HTTPS_PROXY" in report["proxy"].detail
-        assert f"127.0.0.1:{emulator.api_server.port} through" in report["api.connection"].detail
+        assert f"127.0.0.1:{shared_emulator.api_server.port} through" in report["api.connection"].detail
         assert report["api.address"].outcome == "not_checked"
         assert report["api.tls"].outcome == "ok"
         assert set(proxy.targets) == {
-            f"127.0.0.1:{emulator.api_server.port}",
-            f"127.0.0.1:{emulator.oauth_server.port}",
+            f"127.0.0.1:{shared_emulator.api_server.port}",
+            f"127.0.0.1:{shared_emulator.oauth_server.port}",
         }
     shows_no(report, PASSWORD, "alice")
 
 
-def test_a_proxy_that_asks_for_a_password_says_where_to_put_it(emulator: GigaChatEmulator) -> None:
+def test_a_proxy_that_asks_for_a_password_says_where_to_put_it(shared_emulator: GigaChatEmulator) -> None:
     with ConnectProxy(login=LOGIN) as proxy:
-        report = examined(emulator, proxy=with_login(proxy.url, "alice:wrong-passw0rd"))
+        report = examined(shared_emulator, proxy=with_login(proxy.url, "alice:wrong-passw0rd"))
     assert failed(report) == ["api.connection", "auth.connection"]
     assert "407" in report["api.connection"].detail
     assert "user and password in proxy= (argument)" in report["api.connection"].next_step
@@ -66,26 +53,26 @@ def test_a_proxy_that_asks_for_a_password_says_where_to_put_it(emulator: GigaCha
     shows_no(report, "wrong-passw0rd")
 
 
-def test_a_proxy_that_does_not_tunnel_to_a_host_says_which(emulator: GigaChatEmulator) -> None:
+def test_a_proxy_that_does_not_tunnel_to_a_host_says_which(shared_emulator: GigaChatEmulator) -> None:
     with ConnectProxy(instead=b"HTTP/1.1 403 Forbidden\r\n\r\n") as proxy:
-        report = examined(emulator, proxy=proxy.url)
+        report = examined(shared_emulator, proxy=proxy.url)
     assert report["proxy"].outcome == "ok"
     assert failed(report) == ["api.connection", "auth.connection"]
     assert "403 Forbidden" in report["auth.connection"].detail
-    assert f"allow CONNECT to 127.0.0.1:{emulator.oauth_server.port}" in report["auth.connection"].next_step
+    assert f"allow CONNECT to 127.0.0.1:{shared_emulator.oauth_server.port}" in report["auth.connection"].next_step
 
 
 @pytest.mark.parametrize("instead", [b"SSH-2.0-OpenSSH\r\n\r\n", b"HTTP/1.1 20"], ids=["SSH", "cut"])
-def test_what_is_no_proxy_is_told(instead: bytes, emulator: GigaChatEmulator) -> None:
+def test_what_is_no_proxy_is_told(instead: bytes, shared_emulator: GigaChatEmulator) -> None:
     with ConnectProxy(instead=instead) as proxy:
-        report = examined(emulator, proxy=proxy.url)
+        report = examined(shared_emulator, proxy=proxy.url)
     assert failed(report) == ["api.connection", "auth.connection"]
 
 
-def test_a_proxy_that_is_not_there_is_told_once_and_the_rest_is_not_checked(emulator: GigaChatEmulator) -> None:
+def test_a_proxy_that_is_not_there_is_told_once_and_the_rest_is_not_checked(shared_emulator: GigaChatEmulator) -> None:
     with Peer(silent) as gone:
         port = gone.port
-    report = examined(emulator, proxy=f"http://{LOGIN}@127.0.0.1:{port}")
+    report = examined(shared_emulator, proxy=f"http://{LOGIN}@127.0.0.1:{port}")
     assert failed(report) == ["proxy"]
     assert f"http://***@127.0.0.1:{port} from proxy= (argument)" in report["proxy"].detail
     assert "refused" in report["proxy"].detail
@@ -94,28 +81,30 @@ def test_a_proxy_that_is_not_there_is_told_once_and_the_rest_is_not_checked(emul
     shows_no(report, PASSWORD)
 
 
-def test_a_proxy_that_says_nothing_costs_its_limit(emulator: GigaChatEmulator) -> None:
+def test_a_proxy_that_says_nothing_costs_its_limit(shared_emulator: GigaChatEmulator) -> None:
     with ConnectProxy(instead=b"") as proxy:
         began = time.monotonic()
-        report = examined(emulator, proxy=proxy.url, check_seconds=0.6)
+        report = examined(shared_emulator, proxy=proxy.url, check_seconds=0.6)
         assert time.monotonic() - began < 30
     assert failed(report) == ["api.connection", "auth.connection"]
     assert "timed out" in report["api.connection"].detail
 
 
-def test_a_proxys_name_that_nobody_knows_is_told(emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxys_name_that_nobody_knows_is_told(
+    shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("https_proxy", "http://proxy.example.invalid:3128")
-    report = examined(emulator)
+    report = examined(shared_emulator)
     assert failed(report) == ["proxy"]
     assert "https_proxy" in report["proxy"].next_step
 
 
 @pytest.mark.parametrize("address", [f"socks5://{LOGIN}@127.0.0.1:1080", f"http://{LOGIN}@127.0.0.1:port"])
 def test_an_address_that_can_be_no_proxy_is_told_and_the_way_without_it_is_looked_at(
-    address: str, emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
+    address: str, shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", address)
-    report = examined(emulator)
+    report = examined(shared_emulator)
     assert failed(report) == ["proxy"]
     assert report["proxy"].next_step.startswith("mend or unset ALL_PROXY:")
     assert "NO_PROXY=127.0.0.1" in report["proxy"].next_step
@@ -125,59 +114,59 @@ def test_an_address_that_can_be_no_proxy_is_told_and_the_way_without_it_is_looke
 
 
 def test_no_proxy_leads_past_the_proxy_and_that_is_told(
-    emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
+    shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    report = examined(emulator)
+    report = examined(shared_emulator)
     assert report.healthy
     assert "NO_PROXY leads past HTTPS_PROXY" in report["proxy"].detail
 
 
 def test_a_proxy_for_plain_http_is_not_for_us_and_that_is_told(
-    emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
+    shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    report = examined(emulator)
+    report = examined(shared_emulator)
     assert report.healthy
     assert "HTTPS_PROXY is for these addresses" in report["environment"].detail
 
 
 def test_a_proxy_that_speaks_tls_itself_is_checked_against_public_authorities(
-    authority: Authority, emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
+    authority: Authority, shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with ConnectProxy(tls=authority.server_context(), login=LOGIN) as proxy:
         address = with_login(proxy.url, LOGIN)
-        refused = examined(emulator, proxy=address)
+        refused = examined(shared_emulator, proxy=address)
         assert failed(refused) == ["api.connection", "auth.connection"]
         assert "REQUESTS_CA_BUNDLE" in refused["api.connection"].next_step
         assert proxy.heads == []  # no password to somebody who is not believed
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", authority.ca_file)
-        assert examined(emulator, proxy=address).healthy  # TLS inside TLS
+        assert examined(shared_emulator, proxy=address).healthy  # TLS inside TLS
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(Path(authority.ca_file).with_name("gone.pem")))
-        lost = examined(emulator, proxy=address)
+        lost = examined(shared_emulator, proxy=address)
     assert "REQUESTS_CA_BUNDLE" in lost["api.connection"].detail
 
 
-def test_https_in_the_address_of_a_plain_proxy_is_told(emulator: GigaChatEmulator) -> None:
+def test_https_in_the_address_of_a_plain_proxy_is_told(shared_emulator: GigaChatEmulator) -> None:
     def plain(sock: Any) -> None:
         sock.recv(100)
         sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
     with Peer(plain) as peer:
-        report = examined(emulator, proxy=f"https://127.0.0.1:{peer.port}")
+        report = examined(shared_emulator, proxy=f"https://127.0.0.1:{peer.port}")
     assert "write http:// in its address" in report["api.connection"].next_step
 
 
 def test_behind_a_proxy_that_reads_everything_its_authority_is_named(
-    authority: Authority, emulator: GigaChatEmulator
+    authority: Authority, shared_emulator: GigaChatEmulator
 ) -> None:
     with Authority() as company, GigaChatEmulator(authority=company) as intercepted:
         # A proxy that answers in the server's place, whatever is asked for.
-        ports = {emulator.api_server.port: intercepted.api_server.port}
-        ports[emulator.oauth_server.port] = intercepted.oauth_server.port
+        ports = {shared_emulator.api_server.port: intercepted.api_server.port}
+        ports[shared_emulator.oauth_server.port] = intercepted.oauth_server.port
         with _Redirecting(ports) as proxy:
-            report = examined(emulator, proxy=proxy.url)
+            report = examined(shared_emulator, proxy=proxy.url)
     assert failed(report) == ["api.tls", "auth.tls"]
     assert "most likely the proxy answers in the server's place" in report["api.tls"].next_step
     assert intercepted.requests == intercepted.oauth_requests == []
@@ -214,7 +203,7 @@ class _Rewritten:
 
 
 def test_a_look_up_that_hangs_costs_its_limit_and_the_report_does_not_wait(
-    emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
+    shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     released = threading.Event()
 
@@ -226,7 +215,7 @@ def test_a_look_up_that_hangs_costs_its_limit_and_the_report_does_not_wait(
         monkeypatch.setattr(socket, "getaddrinfo", hanging)
         try:
             began = time.monotonic()
-            report = examined(emulator, check_seconds=0.5)
+            report = examined(shared_emulator, check_seconds=0.5)
             seconds = time.monotonic() - began
         finally:
             released.set()
@@ -237,23 +226,23 @@ def test_a_look_up_that_hangs_costs_its_limit_and_the_report_does_not_wait(
 
 
 def test_name_servers_that_fail_are_told_from_names_that_are_unknown(
-    emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
+    shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failing(*arguments: Any, **options: Any) -> Any:
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
     monkeypatch.setattr(socket, "getaddrinfo", failing)
-    report = examined(emulator)
+    report = examined(shared_emulator)
     assert "Temporary failure" in report["api.address"].detail
     assert "name servers of this machine fail" in report["api.address"].next_step
 
 
 def test_an_address_that_does_not_answer_is_a_warning_where_another_does(
-    emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
+    shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Peer(silent) as gone:
         dead = gone.port
-    port = emulator.api_server.port
+    port = shared_emulator.api_server.port
     asked = socket.getaddrinfo
 
     def two(host: str, wanted: int, **options: Any) -> Any:
@@ -264,7 +253,7 @@ def test_an_address_that_does_not_answer_is_a_warning_where_another_does(
         return [(family, kind, protocol, name, ("127.0.0.1", dead)), *found]
 
     monkeypatch.setattr(socket, "getaddrinfo", two)
-    report = examined(emulator, base_url=at_localhost(emulator.base_url))
+    report = examined(shared_emulator, base_url=at_localhost(shared_emulator.base_url))
     assert report.healthy
     assert report["api.connection"].outcome == "warning"
     assert "refused" in report["api.connection"].detail
@@ -340,9 +329,9 @@ def test_a_line_whose_time_is_over_waits_no_more() -> None:
             assert caught.value.kind == "slow"
 
 
-def test_a_proxy_that_drips_costs_its_limit(emulator: GigaChatEmulator) -> None:
+def test_a_proxy_that_drips_costs_its_limit(shared_emulator: GigaChatEmulator) -> None:
     with ConnectProxy(drip_s=0.1) as proxy:
-        report = examined(emulator, proxy=proxy.url, check_seconds=0.8)
+        report = examined(shared_emulator, proxy=proxy.url, check_seconds=0.8)
     assert failed(report) == ["api.connection", "auth.connection"]
     assert "timed out" in report["api.connection"].detail
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from gigaclient import GigaChat
 from gigaclient.doctor import Report, examine
 from gigaclient.doctor.plan import _HARMLESS, ENVIRONMENT_SETTINGS, Plan, _aside, misspelt, read_plan
 from gigaclient.gigachat.settings import read_settings
-from gigaclient.testing import Authority, GigaChatEmulator
+from gigaclient.testing import GigaChatEmulator
 
 # What cannot work, for each setting that can be wrong in the environment.
 WRONG = {
@@ -35,12 +34,6 @@ WRONG = {
     "v2_url": "nowhere",
     "verify_ssl_certs": "maybe",
 }
-
-
-@pytest.fixture(scope="module")
-def emulator() -> Iterator[GigaChatEmulator]:
-    with Authority() as authority, GigaChatEmulator(authority=authority) as emulator:
-        yield emulator
 
 
 def plan(**arguments: Any) -> Plan:
@@ -91,16 +84,16 @@ def test_all_of_them_at_once_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(plan().problems) == set(alone)
 
 
-def test_two_settings_that_contradict_each_other_are_told(emulator: GigaChatEmulator) -> None:
-    report = examined(emulator, trust="system")
+def test_two_settings_that_contradict_each_other_are_told(shared_emulator: GigaChatEmulator) -> None:
+    report = examined(shared_emulator, trust="system")
     assert failed(report)[0] == "settings"
     assert "both say whom to believe" in report["settings"].detail
 
 
 def test_a_bundle_that_is_not_there_is_the_first_finding_and_the_rest_is_looked_at(
-    emulator: GigaChatEmulator, tmp_path: Path
+    shared_emulator: GigaChatEmulator, tmp_path: Path
 ) -> None:
-    report = examined(emulator, ca_bundle_file=str(tmp_path / "gone.pem"))
+    report = examined(shared_emulator, ca_bundle_file=str(tmp_path / "gone.pem"))
     assert failed(report)[0] == "settings"
     assert "gone.pem" in report["settings"].detail
     assert "mend or remove ca_bundle_file= (argument)" in report["settings"].next_step
@@ -108,32 +101,34 @@ def test_a_bundle_that_is_not_there_is_the_first_finding_and_the_rest_is_looked_
     assert "Russian Trusted Root CA" in report["api.tls"].detail  # the default took its place
 
 
-def test_an_address_that_is_none_leaves_its_host_out(emulator: GigaChatEmulator) -> None:
-    report = examined(emulator, base_url="api.giga.chat")
+def test_an_address_that_is_none_leaves_its_host_out(shared_emulator: GigaChatEmulator) -> None:
+    report = examined(shared_emulator, base_url="api.giga.chat")
     assert failed(report) == ["settings"]
     for id in ("api.address", "api.connection", "api.tls", "models"):
         assert report[id].detail == "not checked: base_url cannot be used"
     assert report["token"].outcome == "ok"
 
 
-def test_a_key_in_the_wrong_variable_is_not_shown(emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GIGACHAT_BASE_URL", emulator.credentials)
-    monkeypatch.setenv("GIGACHAT_MODEL", f"Bearer {emulator.credentials}")
-    report = examined(emulator, base_url=None)
+def test_a_key_in_the_wrong_variable_is_not_shown(
+    shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIGACHAT_BASE_URL", shared_emulator.credentials)
+    monkeypatch.setenv("GIGACHAT_MODEL", f"Bearer {shared_emulator.credentials}")
+    report = examined(shared_emulator, base_url=None)
     assert "settings" in failed(report)
 
 
-def test_a_password_in_an_address_is_not_shown(emulator: GigaChatEmulator) -> None:
-    report = examined(emulator, base_url="https://alice:a-passw0rd@api.example.invalid/v1")
+def test_a_password_in_an_address_is_not_shown(shared_emulator: GigaChatEmulator) -> None:
+    report = examined(shared_emulator, base_url="https://alice:a-passw0rd@api.example.invalid/v1")
     assert "must not hold a user and a password" in report["settings"].detail
     shows_no(report, "a-passw0rd", "alice")
 
 
 def test_a_bundle_of_the_environment_that_the_system_is_told_to_believe_and_is_not_there(
-    emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
+    shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/bundle.pem")
-    report = examined(emulator, ca_bundle_file=None, trust="system")
+    report = examined(shared_emulator, ca_bundle_file=None, trust="system")
     assert failed(report)[0] == "settings"
     assert "REQUESTS_CA_BUNDLE" in report["settings"].detail
 
@@ -148,26 +143,26 @@ def test_an_argument_wins_and_the_report_says_over_what(monkeypatch: pytest.Monk
 
 
 def test_a_variable_that_an_argument_keeps_from_being_asked_is_told(
-    emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
+    shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GIGACHAT_TRUST", "system")
-    report = examined(emulator)
+    report = examined(shared_emulator)
     assert "trust = system (GIGACHAT_TRUST): not asked" in report["settings"].detail
     assert report.healthy
 
 
 def test_a_variable_that_cannot_be_used_and_is_not_asked_is_no_failure(
-    emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
+    shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GIGACHAT_ACCESS_TOKEN", "not a token\n at all")
-    assert examined(emulator).healthy
+    assert examined(shared_emulator).healthy
 
 
-def test_objects_are_named_by_their_kind(emulator: GigaChatEmulator) -> None:
+def test_objects_are_named_by_their_kind(shared_emulator: GigaChatEmulator) -> None:
     import requests
 
     with requests.Session() as session:
-        report = examined(emulator, session=session, timeout=(3, 4))
+        report = examined(shared_emulator, session=session, timeout=(3, 4))
     assert report.healthy
     assert "session = <Session> (argument)" in report["settings"].detail
     assert "timeout = (3, 4) (argument)" in report["settings"].detail
@@ -190,11 +185,11 @@ def test_objects_are_named_by_their_kind(emulator: GigaChatEmulator) -> None:
     ],
 )
 def test_a_variable_that_nobody_reads_is_told_with_the_one_that_was_meant(
-    variable: str, meant: str, emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
+    variable: str, meant: str, shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, "a-value-that-may-be-secret")
     assert misspelt() == [(variable, meant)]
-    report = examined(emulator)
+    report = examined(shared_emulator)
     assert report.healthy
     assert report["environment"].outcome == "warning"
     assert variable in report["environment"].detail
@@ -203,10 +198,10 @@ def test_a_variable_that_nobody_reads_is_told_with_the_one_that_was_meant(
 
 
 def test_a_variable_that_is_like_none_of_ours_may_be_the_programs_own(
-    emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
+    shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GIGACHAT_FAVOURITE_COLOUR", "blue")
-    report = examined(emulator)
+    report = examined(shared_emulator)
     assert report["environment"].outcome == "ok"
     assert "no settings of gigaclient: GIGACHAT_FAVOURITE_COLOUR" in report["environment"].detail
 
@@ -223,19 +218,19 @@ def test_what_is_read_is_not_called_misspelt(name: str, monkeypatch: pytest.Monk
     assert misspelt() == []
 
 
-def test_a_variable_without_a_value_is_told(emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_without_a_value_is_told(shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIGACHAT_SCOPE", " ")
-    report = examined(emulator, scope=None)
+    report = examined(shared_emulator, scope=None)
     assert report["environment"].outcome == "warning"
     assert "GIGACHAT_SCOPE is empty" in report["environment"].detail
 
 
 def test_what_other_programs_obey_is_said_to_be_ignored(
-    emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
+    shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("NETRC", "SSLKEYLOGFILE", "SSL_CERT_DIR"):
         monkeypatch.setenv(name, "/no/such/place")
-    report = examined(emulator)
+    report = examined(shared_emulator)
     assert report["environment"].outcome == "ok"
     assert "ignored: SSL_CERT_DIR, NETRC, SSLKEYLOGFILE" in report["environment"].detail
 

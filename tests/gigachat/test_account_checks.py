@@ -54,12 +54,6 @@ def emulator(_emulators: dict[str, GigaChatEmulator]) -> Iterator[GigaChatEmulat
 
 
 @pytest.fixture
-def giga(emulator: GigaChatEmulator) -> Iterator[GigaChat]:
-    with client_of(emulator) as client:
-        yield client
-
-
-@pytest.fixture
 def company(_emulators: dict[str, GigaChatEmulator]) -> Iterator[GigaChat]:
     with client_of(_emulators["company"]) as client:
         yield client

@@ -15,21 +15,8 @@ from support.thr_tools import asked, client_of
 
 from gigaclient import Function, GigaChat
 from gigaclient.errors import ConfigError, NotFoundError, ServerError, UnprocessableEntityError
-from gigaclient.testing import Authority, Fault, GigaChatEmulator
+from gigaclient.testing import Fault, GigaChatEmulator
 from gigaclient.types import AssistantAttachment
-
-
-@pytest.fixture(scope="module")
-def authority() -> Iterator[Authority]:
-    with Authority() as found:
-        yield found
-
-
-@pytest.fixture
-def emulator(authority: Authority) -> Iterator[GigaChatEmulator]:
-    with GigaChatEmulator(authority=authority) as found:
-        yield found
-    assert found.api_server.handler_errors == []
 
 
 @pytest.fixture

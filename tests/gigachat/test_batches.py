@@ -28,7 +28,7 @@ from gigaclient.errors import (
     ServerError,
     StreamInterruptedError,
 )
-from gigaclient.testing import Authority, Fault, GigaChatEmulator
+from gigaclient.testing import Fault, GigaChatEmulator
 from gigaclient.types import Batch
 
 ITEM = {
@@ -47,19 +47,6 @@ ANSWER = {
     "object": "chat.completion",
     "usage": {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15},
 }
-
-
-@pytest.fixture(scope="module")
-def authority() -> Iterator[Authority]:
-    with Authority() as found:
-        yield found
-
-
-@pytest.fixture
-def emulator(authority: Authority) -> Iterator[GigaChatEmulator]:
-    with GigaChatEmulator(authority=authority) as found:
-        yield found
-    assert found.api_server.handler_errors == []
 
 
 @pytest.fixture

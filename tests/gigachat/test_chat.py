@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.stream_tools import WAIT_SECONDS
 
 from gigaclient import ChatCompletion, GigaChat, context
 from gigaclient.errors import (
@@ -42,22 +41,16 @@ TIDE = Function(
 
 
 @pytest.fixture(scope="module")
-def _emulator() -> Iterator[GigaChatEmulator]:
+def shared_emulator() -> Iterator[GigaChatEmulator]:
     with GigaChatEmulator(exhausted_models=["GigaChat-2-Max"], context_tokens=500) as emulator:
         yield emulator
 
 
 @pytest.fixture
-def emulator(_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
-    _emulator.clear()
-    yield _emulator
-    _emulator.clear()
-
-
-@pytest.fixture
-def giga(emulator: GigaChatEmulator) -> Iterator[GigaChat]:
-    with GigaChat(**emulator.client_options, timeout=WAIT_SECONDS, max_retries=0) as client:
-        yield client
+def emulator(shared_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
+    shared_emulator.clear()
+    yield shared_emulator
+    shared_emulator.clear()
 
 
 def sent(emulator: GigaChatEmulator) -> Any:

@@ -10,7 +10,6 @@ import attrs
 import msgspec
 import pydantic
 import pytest
-from support.stream_tools import WAIT_SECONDS
 from typing_extensions import TypedDict
 
 from gigaclient import ChatCompletion, GigaChat
@@ -49,23 +48,11 @@ class TideModel(pydantic.BaseModel):
     metres: Annotated[float, pydantic.Field(ge=0)]
 
 
-@pytest.fixture(scope="module")
-def _emulator() -> Iterator[GigaChatEmulator]:
-    with GigaChatEmulator() as emulator:
-        yield emulator
-
-
 @pytest.fixture
-def emulator(_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
-    _emulator.clear()
-    yield _emulator
-    _emulator.clear()
-
-
-@pytest.fixture
-def giga(emulator: GigaChatEmulator) -> Iterator[GigaChat]:
-    with GigaChat(**emulator.client_options, timeout=WAIT_SECONDS, max_retries=0) as client:
-        yield client
+def emulator(shared_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
+    shared_emulator.clear()
+    yield shared_emulator
+    shared_emulator.clear()
 
 
 def sent(emulator: GigaChatEmulator) -> Any:

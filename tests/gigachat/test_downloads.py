@@ -33,19 +33,6 @@ CONTENT = bytes(range(256)) * 1024
 
 
 @pytest.fixture
-def emulator() -> Iterator[GigaChatEmulator]:
-    with GigaChatEmulator() as emulator:
-        yield emulator
-    assert emulator.api_server.handler_errors == []
-
-
-@pytest.fixture
-def giga(emulator: GigaChatEmulator) -> Iterator[GigaChat]:
-    with client_of(emulator) as client:
-        yield client
-
-
-@pytest.fixture
 def file_id(emulator: GigaChatEmulator, giga: GigaChat) -> str:
     return giga.upload_file(("a.txt", CONTENT)).id
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.plat_tools import answer_with, client_of, sent_to
+from support.plat_tools import answer_with, sent_to
 from support.stream_tools import until
 
 from gigaclient import GigaChat
@@ -25,30 +25,17 @@ from gigaclient.errors import (
 from gigaclient.gigachat.embedding_job import EmbeddingJob
 from gigaclient.mapping import results as engine
 from gigaclient.mapping.items import Item, Unit
-from gigaclient.testing import Authority, Fault, GigaChatEmulator
+from gigaclient.testing import Fault, GigaChatEmulator
 from gigaclient.types import EmbeddingsUsage, EmbedResult
 
 PATH = "/embeddings"
 TOO_LONG = "word " * 3000
 
 
-@pytest.fixture(scope="module")
-def authority() -> Iterator[Authority]:
-    with Authority() as found:
-        yield found
-
-
 @pytest.fixture
-def emulator(authority: Authority) -> Iterator[GigaChatEmulator]:
-    with GigaChatEmulator(authority=authority, exhausted_models=["Embeddings-2"]) as emulator:
-        yield emulator
-    assert emulator.api_server.handler_errors == []
-
-
-@pytest.fixture
-def giga(emulator: GigaChatEmulator) -> Iterator[GigaChat]:
-    with client_of(emulator) as client:
-        yield client
+def emulator(emulator: GigaChatEmulator) -> GigaChatEmulator:
+    emulator.exhausted_models = {"Embeddings-2"}
+    return emulator
 
 
 def sizes(emulator: GigaChatEmulator) -> list[int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -28,16 +27,9 @@ PATH = "/embeddings"
 
 
 @pytest.fixture
-def emulator() -> Iterator[GigaChatEmulator]:
-    with GigaChatEmulator(exhausted_models=["Embeddings-2"]) as emulator:
-        yield emulator
-    assert emulator.api_server.handler_errors == []
-
-
-@pytest.fixture
-def giga(emulator: GigaChatEmulator) -> Iterator[GigaChat]:
-    with client_of(emulator) as client:
-        yield client
+def emulator(emulator: GigaChatEmulator) -> GigaChatEmulator:
+    emulator.exhausted_models = {"Embeddings-2"}
+    return emulator
 
 
 def item(index: Any, *vector: Any, tokens: Any = 1) -> dict[str, Any]:

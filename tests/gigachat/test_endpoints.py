@@ -399,17 +399,11 @@ def function_of(name: str) -> Any:
     return ChatResource.__call__ if name == "chat" else getattr(HOMES[place], method)
 
 
-@pytest.fixture(scope="module")
-def _emulator() -> Iterator[GigaChatEmulator]:
-    with GigaChatEmulator() as emulator:
-        yield emulator
-
-
 @pytest.fixture
-def emulator(_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
-    _emulator.clear()
-    yield _emulator
-    _emulator.clear()
+def emulator(shared_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
+    shared_emulator.clear()
+    yield shared_emulator
+    shared_emulator.clear()
 
 
 class Case:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import socket
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +30,6 @@ from gigaclient.testing.files import PICTURE, form
 from gigaclient.types import UploadedFile
 
 TEXT = "Прилив в полдень.\r\n--\r\n".encode()
-
-
-@pytest.fixture
-def emulator() -> Iterator[GigaChatEmulator]:
-    with GigaChatEmulator() as emulator:
-        yield emulator
-    assert emulator.api_server.handler_errors == []
-
-
-@pytest.fixture
-def giga(emulator: GigaChatEmulator) -> Iterator[GigaChat]:
-    with client_of(emulator) as client:
-        yield client
 
 
 def uploaded(emulator: GigaChatEmulator) -> tuple[str | None, str | None, bytes]:

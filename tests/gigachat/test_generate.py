@@ -24,12 +24,6 @@ CHAT = "/chat/completions"
 
 
 @pytest.fixture
-def emulator() -> Iterator[GigaChatEmulator]:
-    with GigaChatEmulator() as emulator:
-        yield emulator
-
-
-@pytest.fixture
 def giga(emulator: GigaChatEmulator) -> Iterator[GigaChat]:
     with GigaChat(**emulator.client_options, timeout=WAIT_SECONDS) as client:
         yield client

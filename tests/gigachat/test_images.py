@@ -7,12 +7,11 @@ import json
 import os
 import pickle
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.plat_tools import answer_with, client_of, sent_to
+from support.plat_tools import answer_with, sent_to
 
 from gigaclient import ChatCompletion, GigaChat, Message
 from gigaclient.errors import APITimeoutError, ConfigError, InvalidResponseError, NotFoundError, ServerError
@@ -22,19 +21,6 @@ from gigaclient.types import Choice, GeneratedFile, Image
 
 DRAW = {"messages": "Draw a river", "function_call": "auto"}
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
-
-
-@pytest.fixture
-def emulator() -> Iterator[GigaChatEmulator]:
-    with GigaChatEmulator() as emulator:
-        yield emulator
-    assert emulator.api_server.handler_errors == []
-
-
-@pytest.fixture
-def giga(emulator: GigaChatEmulator) -> Iterator[GigaChat]:
-    with client_of(emulator) as client:
-        yield client
 
 
 def said(*texts: str | None) -> ChatCompletion:

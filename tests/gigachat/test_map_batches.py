@@ -45,19 +45,6 @@ class Places(BaseModel):
     numbers: list[int]
 
 
-@pytest.fixture(scope="module")
-def authority() -> Iterator[Authority]:
-    with Authority() as found:
-        yield found
-
-
-@pytest.fixture
-def emulator(authority: Authority) -> Iterator[GigaChatEmulator]:
-    with GigaChatEmulator(authority=authority) as found:
-        yield found
-    assert found.api_server.handler_errors == []
-
-
 @pytest.fixture
 def giga(emulator: GigaChatEmulator) -> Iterator[GigaChat]:
     with client_of(emulator) as client:

@@ -7,7 +7,6 @@ import math
 import threading
 import time
 import uuid
-from collections.abc import Iterator
 from email.utils import formatdate
 from typing import Any
 
@@ -182,13 +181,6 @@ def test_arbitrary_fields_give_a_credential_that_can_be_sent_or_our_error(fields
 
 
 # -- over the wire -----
-
-
-@pytest.fixture
-def emulator(gigachat_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
-    yield gigachat_emulator
-    assert gigachat_emulator.oauth_server.handler_errors == []
-    assert gigachat_emulator.api_server.handler_errors == []
 
 
 def client(emulator: GigaChatEmulator, **options: Any) -> GigaChat:

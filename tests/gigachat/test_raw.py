@@ -42,7 +42,7 @@ def echo(call: Call) -> Answer:
 
 
 @pytest.fixture(scope="module")
-def _emulator() -> Iterator[GigaChatEmulator]:
+def shared_emulator() -> Iterator[GigaChatEmulator]:
     with GigaChatEmulator() as emulator:
         rare = tuple(
             Route(method, version, place, echo)
@@ -54,12 +54,12 @@ def _emulator() -> Iterator[GigaChatEmulator]:
 
 
 @pytest.fixture
-def emulator(_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
-    _emulator.clear()
-    before = _emulator.routes
-    yield _emulator
-    _emulator.routes = before
-    _emulator.clear()
+def emulator(shared_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
+    shared_emulator.clear()
+    before = shared_emulator.routes
+    yield shared_emulator
+    shared_emulator.routes = before
+    shared_emulator.clear()
 
 
 @pytest.fixture

@@ -55,25 +55,13 @@ def calls_v2(*calls: tuple[str, str | None, Any]) -> dict[str, Any]:
     return {"messages": [message], "finish_reason": "function_call"}
 
 
-@pytest.fixture(scope="module")
-def _emulator() -> Iterator[GigaChatEmulator]:
-    with GigaChatEmulator() as emulator:
-        yield emulator
-
-
 @pytest.fixture
-def emulator(_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
-    before = dict(vars(_emulator.v2))
-    _emulator.clear()
-    yield _emulator
-    _emulator.clear()
-    vars(_emulator.v2).update(before)
-
-
-@pytest.fixture
-def giga(emulator: GigaChatEmulator) -> Iterator[GigaChat]:
-    with GigaChat(**emulator.client_options, timeout=WAIT_SECONDS, max_retries=0) as client:
-        yield client
+def emulator(shared_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
+    before = dict(vars(shared_emulator.v2))
+    shared_emulator.clear()
+    yield shared_emulator
+    shared_emulator.clear()
+    vars(shared_emulator.v2).update(before)
 
 
 @pytest.fixture(params=["v1", "v2", "v1 stream", "v2 stream"])

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.stream_tools import DONE, WAIT_SECONDS, Background, event, payload, until, wire
+from support.stream_tools import DONE, WAIT_SECONDS, Background, client_of, event, payload, until, wire
 
 from gigaclient import ChatStream, GigaChat
 from gigaclient.errors import (
@@ -34,24 +34,11 @@ PROMPT = "Count from 1 to 5"
 CHAT = "/chat/completions"
 
 
-@pytest.fixture(scope="module")
-def _emulator() -> Iterator[GigaChatEmulator]:
-    with GigaChatEmulator() as emulator:
-        yield emulator
-
-
 @pytest.fixture
-def emulator(_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
-    _emulator.clear()
-    yield _emulator
-    _emulator.clear()
-
-
-def client_of(emulator: GigaChatEmulator, **options: Any) -> GigaChat:
-    given = {"timeout": WAIT_SECONDS, "retry_backoff_factor": 0.0, **emulator.client_options, **options}
-    # An account of its own for each test: limits and tokens of one test are no concern of the next.
-    given["credentials"] = emulator.add_credentials()
-    return GigaChat(**given)
+def emulator(shared_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
+    shared_emulator.clear()
+    yield shared_emulator
+    shared_emulator.clear()
 
 
 @pytest.fixture

@@ -78,18 +78,12 @@ def test_the_model_is_found_in_the_body_or_in_the_path(call: Call, model: str | 
 # -- on the wire -----------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def _emulator() -> Iterator[GigaChatEmulator]:
-    with GigaChatEmulator() as emulator:
-        yield emulator
-
-
 @pytest.fixture
-def emulator(_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
-    _emulator.clear()
-    yield _emulator
-    _emulator.clear()
-    _emulator.max_streams = None
+def emulator(shared_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
+    shared_emulator.clear()
+    yield shared_emulator
+    shared_emulator.clear()
+    shared_emulator.max_streams = None
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from gigaclient.errors import (
     UnprocessableEntityError,
 )
 from gigaclient.gigachat.thread_stream import ThreadStream
-from gigaclient.testing import Authority, Fault, GigaChatEmulator
+from gigaclient.testing import Fault, GigaChatEmulator
 from gigaclient.types import (
     NamedFunctionCall,
     ThreadCompletion,
@@ -40,19 +40,6 @@ from gigaclient.types import (
 RUN = "/threads/messages/run"
 COUNT = "Count from 1 to 5"
 COUNTED = "1, 2, 3, 4, 5"
-
-
-@pytest.fixture(scope="module")
-def authority() -> Iterator[Authority]:
-    with Authority() as found:
-        yield found
-
-
-@pytest.fixture
-def emulator(authority: Authority) -> Iterator[GigaChatEmulator]:
-    with GigaChatEmulator(authority=authority) as found:
-        yield found
-    assert found.api_server.handler_errors == []
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,19 +14,6 @@ from gigaclient.testing import Fault, GigaChatEmulator
 from gigaclient.types import TokensCount
 
 PATH = "/tokens/count"
-
-
-@pytest.fixture
-def emulator() -> Iterator[GigaChatEmulator]:
-    with GigaChatEmulator() as emulator:
-        yield emulator
-    assert emulator.api_server.handler_errors == []
-
-
-@pytest.fixture
-def giga(emulator: GigaChatEmulator) -> Iterator[GigaChat]:
-    with client_of(emulator) as client:
-        yield client
 
 
 def test_texts_are_counted_in_their_order(emulator: GigaChatEmulator, giga: GigaChat) -> None:

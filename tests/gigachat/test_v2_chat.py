@@ -42,23 +42,17 @@ WEATHER = {
 }
 
 
-@pytest.fixture(scope="module")
-def _emulator() -> Iterator[GigaChatEmulator]:
-    with GigaChatEmulator() as emulator:
-        yield emulator
-
-
 @pytest.fixture
-def emulator(_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
-    _emulator.clear()
-    before = dict(vars(_emulator.v2))
-    yield _emulator
+def emulator(shared_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
+    shared_emulator.clear()
+    before = dict(vars(shared_emulator.v2))
+    yield shared_emulator
     for name, value in before.items():
         if not name.startswith("_"):
-            setattr(_emulator.v2, name, value)
-    _emulator.v2.unavailable_tools.clear()
-    _emulator.clear()
-    assert _emulator.api_server.handler_errors == []
+            setattr(shared_emulator.v2, name, value)
+    shared_emulator.v2.unavailable_tools.clear()
+    shared_emulator.clear()
+    assert shared_emulator.api_server.handler_errors == []
 
 
 @pytest.fixture

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from support.stream_tools import WAIT_SECONDS, Background, until
+from support.stream_tools import WAIT_SECONDS, Background, client_of, until
 
 from gigaclient import GigaChat
 from gigaclient.errors import (
@@ -34,27 +33,15 @@ TIDE = {
 }
 
 
-@pytest.fixture(scope="module")
-def _emulator() -> Iterator[GigaChatEmulator]:
-    with GigaChatEmulator() as emulator:
-        yield emulator
-
-
 @pytest.fixture
-def emulator(_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
-    _emulator.clear()
-    before = {name: value for name, value in vars(_emulator.v2).items() if not name.startswith("_")}
-    yield _emulator
+def emulator(shared_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
+    shared_emulator.clear()
+    before = {name: value for name, value in vars(shared_emulator.v2).items() if not name.startswith("_")}
+    yield shared_emulator
     for name, value in before.items():
-        setattr(_emulator.v2, name, value)
-    _emulator.max_streams = None
-    _emulator.clear()
-
-
-def client_of(emulator: GigaChatEmulator, **options: Any) -> GigaChat:
-    given = {"timeout": WAIT_SECONDS, "retry_backoff_factor": 0.0, **emulator.client_options, **options}
-    given["credentials"] = emulator.add_credentials()
-    return GigaChat(**given)
+        setattr(shared_emulator.v2, name, value)
+    shared_emulator.max_streams = None
+    shared_emulator.clear()
 
 
 @pytest.fixture

@@ -778,6 +778,16 @@ class Disk:
             raise self.error
         self._fsync(descriptor)
 
+    def sync_under_way(self, checkpoint: Checkpoint, position: int) -> threading.Thread:
+        """The thread of a sync that has come to the disk, and is held up there until the gate is set."""
+        self.calls.clear()
+        self.entered.clear()
+        self.gate.clear()
+        syncing = threading.Thread(target=checkpoint.sync, args=(position,))
+        syncing.start()
+        assert self.entered.wait(LONG)
+        return syncing
+
 
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
@@ -831,12 +841,7 @@ def test_what_a_killed_run_left_is_on_the_disk_before_any_of_it_is_given_out(pat
 def test_lines_are_appended_while_a_sync_is_under_way_and_are_not_covered_by_it(path: Path, disk: Disk) -> None:
     with Checkpoint(path) as checkpoint:
         first = checkpoint.append(line(1))
-        disk.calls.clear()
-        disk.entered.clear()
-        disk.gate.clear()
-        syncing = threading.Thread(target=checkpoint.sync, args=(first,))
-        syncing.start()
-        assert disk.entered.wait(LONG)
+        syncing = disk.sync_under_way(checkpoint, first)
         [second] = together(1, lambda _: checkpoint.append(line(2)))
         assert checkpoint.claim(key(1)) is None  # does not wait either
         disk.gate.set()
@@ -851,12 +856,7 @@ def test_lines_are_appended_while_a_sync_is_under_way_and_are_not_covered_by_it(
 def test_threads_that_wait_for_the_disk_together_share_the_next_sync(path: Path, disk: Disk) -> None:
     with Checkpoint(path) as checkpoint:
         first = checkpoint.append(line(0))
-        disk.calls.clear()
-        disk.entered.clear()
-        disk.gate.clear()
-        syncing = threading.Thread(target=checkpoint.sync, args=(first,))
-        syncing.start()
-        assert disk.entered.wait(LONG)
+        syncing = disk.sync_under_way(checkpoint, first)
         positions = [checkpoint.append(line(number)) for number in range(1, 6)]
         waiting = [threading.Thread(target=checkpoint.sync, args=(position,)) for position in positions]
         for thread in waiting:
@@ -871,12 +871,7 @@ def test_threads_that_wait_for_the_disk_together_share_the_next_sync(path: Path,
 def test_closing_waits_for_the_sync_under_way(path: Path, disk: Disk) -> None:
     checkpoint = Checkpoint(path)
     position = checkpoint.append(line(1))
-    disk.calls.clear()
-    disk.entered.clear()
-    disk.gate.clear()
-    syncing = threading.Thread(target=checkpoint.sync, args=(position,))
-    syncing.start()
-    assert disk.entered.wait(LONG)
+    syncing = disk.sync_under_way(checkpoint, position)
     closing = threading.Thread(target=checkpoint.close)
     closing.start()
     closing.join(0.5)  # time for the mistake, if it were made; without it nothing here depends on the time
@@ -893,11 +888,7 @@ def test_what_is_on_the_disk_already_does_not_wait_for_the_sync_under_way(path: 
         first = checkpoint.append(line(1))
         checkpoint.sync(first)
         second = checkpoint.append(line(2))
-        disk.entered.clear()
-        disk.gate.clear()
-        syncing = threading.Thread(target=checkpoint.sync, args=(second,))
-        syncing.start()
-        assert disk.entered.wait(LONG)
+        syncing = disk.sync_under_way(checkpoint, second)
         try:
             together(1, lambda _: checkpoint.sync(first))
             assert syncing.is_alive()

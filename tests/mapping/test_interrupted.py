@@ -36,12 +36,6 @@ print("the end", flush=True)
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
 
 
-@pytest.fixture
-def emulator() -> Iterator[GigaChatEmulator]:
-    with GigaChatEmulator() as emulator:
-        yield emulator
-
-
 @contextmanager
 def program(emulator: GigaChatEmulator, place: Path, count: int, *words: str) -> Iterator[subprocess.Popen[str]]:
     """The script in a process of its own, in which nothing ignores interrupts."""

@@ -31,19 +31,7 @@ from gigaclient import (
 )
 from gigaclient.context import custom_headers_cvar
 from gigaclient.mapping.checkpoint import Checkpoint
-from gigaclient.testing import Authority, FakeGptEmulator, Fault, GigaChatEmulator
-
-
-@pytest.fixture(scope="module")
-def authority() -> Iterator[Authority]:
-    with Authority() as authority:
-        yield authority
-
-
-@pytest.fixture
-def emulator(authority: Authority) -> Iterator[GigaChatEmulator]:
-    with GigaChatEmulator(authority=authority) as emulator:
-        yield emulator
+from gigaclient.testing import FakeGptEmulator, Fault, GigaChatEmulator
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import django
 from django.conf import settings
 from django.test import override_settings
 from support.rel_tools import SUPPORT, wait_until
-from support.web import Served
+from support.web import Served, end
 
 TESTS = SUPPORT.parent
 CHECKOUT = TESTS.parent
@@ -70,7 +69,7 @@ def uvicorn(
         try:
             yield Served(listener.getsockname()[1], log)
         finally:
-            end(server, log)
+            end(server, log.read_text)
 
 
 @contextlib.contextmanager
@@ -92,23 +91,4 @@ def command(*words: str, folder: Path, environment: Mapping[str, str], directory
             port = log.read_text().partition("http://127.0.0.1:")[2].partition("/")[0]
             yield Served(int(port), log)
         finally:
-            end(server, log, group=True)
-
-
-def end(server: subprocess.Popen[bytes], log: Path, *, group: bool = False) -> None:
-    """Ask a server to end; a failure when it does not."""
-
-    def tell(number: int) -> None:
-        if group:
-            os.killpg(server.pid, number)
-        else:
-            server.send_signal(number)
-
-    if server.poll() is None:
-        tell(signal.SIGINT if group else signal.SIGTERM)
-    try:
-        server.wait(20)
-    except subprocess.TimeoutExpired:
-        tell(signal.SIGKILL)
-        server.wait(15)
-        raise AssertionError(f"the server did not end: {log.read_text()[-3000:]}") from None
+            end(server, log.read_text, group=True)

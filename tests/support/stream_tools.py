@@ -1,4 +1,4 @@
-"""What tests of streams share: chunks and events as bytes, a reply without a network, waiting with a limit."""
+"""What tests of streams share: chunks and events as bytes, a client, a reply without a network, waits with a limit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from gigaclient import GigaChat
 from gigaclient.patience import Patience, Timeouts
+from gigaclient.testing import GigaChatEmulator
 
 WAIT_SECONDS = 20.0
 """No wait in these tests may be longer; it is a hang then."""
@@ -44,6 +46,16 @@ def event(data: Any) -> bytes:
 def wire(*data: Any) -> bytes:
     """Events, one after the other."""
     return b"".join(event(one) for one in data)
+
+
+def client_of(emulator: GigaChatEmulator, **options: Any) -> GigaChat:
+    """A client that never waits between tries.
+
+    Its account is its own: limits and tokens of one test are no concern of the next.
+    """
+    given = {"timeout": WAIT_SECONDS, "retry_backoff_factor": 0.0, **emulator.client_options, **options}
+    given["credentials"] = emulator.add_credentials()
+    return GigaChat(**given)
 
 
 class FakeReply:

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -166,13 +166,24 @@ def gunicorn(
             end(server, lambda: log.read_text() if log.is_file() else "")
 
 
-def end(server: subprocess.Popen[Any], told: Any) -> None:
-    """Ask a server to end; a failure when it does not."""
-    server.send_signal(signal.SIGTERM)
+def end(server: subprocess.Popen[Any], told: Callable[[], str], *, group: bool = False) -> None:
+    """Ask a server to end; a failure with what it has ``told`` when it does not.
+
+    With ``group`` it leads one of its own, and all of them hear what Ctrl-C would send.
+    """
+
+    def tell(number: int) -> None:
+        if group:
+            os.killpg(server.pid, number)
+        else:
+            server.send_signal(number)
+
+    if server.poll() is None:
+        tell(signal.SIGINT if group else signal.SIGTERM)
     try:
         server.wait(20)
     except subprocess.TimeoutExpired:
-        server.kill()
+        tell(signal.SIGKILL)
         server.wait(15)
         raise AssertionError(f"the server did not end: {told()[-3000:]}") from None
 

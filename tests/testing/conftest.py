@@ -1,10 +1,11 @@
-"""Emulators for the tests of the emulators (the plugin's own fixtures are tested separately)."""
+"""Emulators, and a client, for the tests of the emulators (the plugin's own fixtures are tested separately)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
+from testing.plain_client import Giga
 
 from gigaclient.testing import FakeGptEmulator, GigaChatEmulator
 
@@ -15,6 +16,13 @@ def gigachat() -> Iterator[GigaChatEmulator]:
         yield emulator
     assert emulator.api_server.handler_errors == []
     assert emulator.oauth_server.handler_errors == []
+
+
+@pytest.fixture
+def giga(gigachat: GigaChatEmulator) -> Iterator[Giga]:
+    """A client of the standard library, with its token."""
+    with Giga(gigachat) as client:
+        yield client
 
 
 @pytest.fixture

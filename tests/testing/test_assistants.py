@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from testing.plain_client import Giga, Reply, oauth
 
 from gigaclient.testing import GigaChatEmulator
-
-
-@pytest.fixture
-def giga(gigachat: GigaChatEmulator) -> Iterator[Giga]:
-    with Giga(gigachat) as client:
-        yield client
 
 
 def post(giga: Giga, path: str, body: Any) -> Reply:

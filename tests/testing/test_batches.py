@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,12 +17,6 @@ ROWS = [
     }
     for name, last in (("a", 2), ("b", 3), ("c", 4))
 ]
-
-
-@pytest.fixture
-def giga(gigachat: GigaChatEmulator) -> Iterator[Giga]:
-    with Giga(gigachat) as client:
-        yield client
 
 
 def create(giga: Giga, rows: Any, method: str = "chat_completions", **headers: str) -> Reply:

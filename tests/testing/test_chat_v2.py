@@ -59,12 +59,6 @@ def text(body: Any) -> str:
     return "".join([part.get("text", "") for part in parts(body)])
 
 
-@pytest.fixture
-def giga(gigachat: GigaChatEmulator) -> Any:
-    with Giga(gigachat) as client:
-        yield client
-
-
 # --- refused ---------------------------------------------------------------------------------------------------
 
 

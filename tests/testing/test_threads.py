@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,12 +11,6 @@ from testing.plain_client import Giga, Reply, data_of, oauth, soon
 from gigaclient.testing import GigaChatEmulator
 
 COUNT = [{"role": "user", "content": "Count from 1 to 4"}]
-
-
-@pytest.fixture
-def giga(gigachat: GigaChatEmulator) -> Iterator[Giga]:
-    with Giga(gigachat) as client:
-        yield client
 
 
 def post(giga: Giga, path: str, body: Any) -> Reply:

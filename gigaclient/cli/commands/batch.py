@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,7 +10,7 @@ import msgspec
 
 from gigaclient.cli import exits
 from gigaclient.cli.answers import as_document
-from gigaclient.cli.client import Terminal, input_text, with_client
+from gigaclient.cli.client import Terminal, file_text, input_text, with_client
 
 if TYPE_CHECKING:
     from gigaclient.types import Batch, BatchResult
@@ -53,26 +54,13 @@ def create(
         raise click.UsageError("without --lines the file is sent as it is: the model and the like stand in its rows")
     if method == "embedder" and (system or temperature is not None or max_tokens is not None):
         raise click.UsageError("--system, --temperature and --max-tokens are for chats")
-    requests: Any = file
+    requests: Any = os.path.expanduser(file)
     if lines or file == "-":
-        text = input_text(("-",))[0] if file == "-" else _content(file)
+        text = input_text(("-",))[0] if file == "-" else file_text(file)
         requests = _questions(text, system, method) if lines else text.encode("utf-8")
     with terminal.gigachat() as giga:
         batch = giga.create_batch(requests, method=method, **options)
     _show(terminal, batch, only_id=True)
-
-
-def _content(path: str) -> str:
-    from gigaclient.cli.screen import read_input
-
-    try:
-        with open(path, "rb") as file:
-            return read_input(file)
-    except OSError as error:
-        reason = error.strerror or "it cannot be read"
-    except ValueError:
-        reason = "it is not text in UTF-8"
-    raise click.UsageError(f"{path}: {reason}")
 
 
 def _questions(text: str, system: str | None, method: str) -> list[Any]:

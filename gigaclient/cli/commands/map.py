@@ -6,7 +6,6 @@ import contextlib
 import csv
 import itertools
 import json
-import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +16,7 @@ import click
 import msgspec
 
 from gigaclient.cli import exits
-from gigaclient.cli.client import Terminal, with_client
+from gigaclient.cli.client import Terminal, file_text, with_client
 from gigaclient.cli.screen import is_terminal, piped_input, printable, write_json
 from gigaclient.errors import APIStatusError, ConfigError, GigaClientError
 
@@ -259,11 +258,11 @@ def _template(template: str | None, path: str | None) -> str | None:
         return template
     if template is not None:
         raise click.UsageError("--template and --template-file are one and the same: leave one out")
-    return _content(path).rstrip("\n")
+    return file_text(path).rstrip("\n")
 
 
 def _schema(path: str) -> Any:
-    text = _content(path)
+    text = file_text(path)
     try:
         schema = json.loads(text)
     except ValueError as error:
@@ -273,19 +272,6 @@ def _schema(path: str) -> Any:
             return schema
         reason = "it is no object"
     raise click.UsageError(f"{path} is no JSON Schema: {reason}")
-
-
-def _content(path: str) -> str:
-    from gigaclient.cli.screen import read_input
-
-    try:
-        with open(os.path.expanduser(path), "rb") as file:
-            return read_input(file)
-    except OSError as error:
-        reason = error.strerror or "it cannot be read"
-    except ValueError:
-        reason = "it is not text in UTF-8"
-    raise click.UsageError(f"{path}: {reason}")
 
 
 def _making(prompts: Any, template: str | None, system: str | None) -> str | Callable[[Any], Any] | None:

@@ -1,0 +1,18 @@
+"""The client that most tests of GigaChat ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from support.plat_tools import client_of
+
+from gigaclient import GigaChat
+from gigaclient.testing import GigaChatEmulator
+
+
+@pytest.fixture
+def giga(emulator: GigaChatEmulator) -> Iterator[GigaChat]:
+    """A client of the file's emulator that tries nothing twice."""
+    with client_of(emulator) as client:
+        yield client
