@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from gigaclient.types import Answer, ChatCompletion, ChatCompletionChunk, Choice, ChunkChoice, Message
+from gigaclient.types import ChatCompletion, ChatCompletionChunk, Choice, ChunkChoice, Message
 from gigaclient.types.base import untyped
 from gigaclient.types.chat import IN_PROGRESS
 
@@ -35,6 +35,20 @@ class _Part:
 
     def add(self, choice: ChunkChoice) -> None:
         delta = choice.delta
+        if (
+            delta.role is None
+            and choice.finish_reason is None
+            and delta.functions_state_id is None
+            and delta.reasoning_content is None
+            and delta.function_call is None
+            and delta.inline_data is None
+            and delta.logprobs is None
+            and choice.logprobs is None
+        ):
+            # Nearly every event of a stream.
+            if delta.content:
+                self.content.append(delta.content)
+            return
         if choice.finish_reason is not None:
             self.finish_reason = choice.finish_reason
         if choice.logprobs is not None:
@@ -76,17 +90,13 @@ class RawChunks(abc.ABC):
     """
 
     def __init__(self) -> None:
-        self._unread: deque[Any] = deque()
+        self._unread: deque[bytes] = deque()
         self._unread_bytes = 0
         self._raw: dict[str, Any] = {}
 
-    def _keep_raw(self, chunk: Answer) -> None:
-        raw = chunk.__dict__.get("_raw")
-        if raw.__class__ is not bytes:
-            self._unread.append(chunk.raw)
-            return
-        self._unread.append(raw)
-        self._unread_bytes += len(raw)
+    def _keep_raw(self, sent: bytes) -> None:
+        self._unread.append(sent)
+        self._unread_bytes += len(sent)
         if self._unread_bytes > _MOST_UNREAD_BYTES:
             self._unread_bytes = 0
             self._read_raw()
@@ -94,10 +104,10 @@ class RawChunks(abc.ABC):
     def _read_raw(self) -> None:
         while True:
             try:
-                raw = self._unread.popleft()
+                sent = self._unread.popleft()
             except IndexError:  # not "while self._unread": another thread may be asking as well
                 return
-            self._take_raw(untyped(raw) if isinstance(raw, bytes) else raw)
+            self._take_raw(untyped(sent))
 
     @abc.abstractmethod
     def _take_raw(self, raw: Any) -> None:
@@ -136,9 +146,9 @@ class Assembler(RawChunks):
         part = self._parts.get(0)
         return "".join(part.content) if part is not None else ""
 
-    def add(self, chunk: ChatCompletionChunk) -> None:
-        """Take the next chunk in."""
-        self._keep_raw(chunk)
+    def add(self, chunk: ChatCompletionChunk, sent: bytes) -> None:
+        """Take the next chunk in, and the data of the event that it came as."""
+        self._keep_raw(sent)
         fields = self._fields
         # Spelled out, not in a loop over names: this runs for each event of a stream.
         if not self._has_first:
@@ -153,11 +163,12 @@ class Assembler(RawChunks):
             fields["additional_data"] = chunk.additional_data
         if chunk.error_details is not None:
             fields["error_details"] = chunk.error_details
+        parts = self._parts
         for choice in chunk.choices:
-            part = self._parts.get(choice.index)
-            if part is None:
-                part = self._parts[choice.index] = _Part()
-            part.add(choice)
+            index = choice.index
+            if index not in parts:
+                parts[index] = _Part()
+            parts[index].add(choice)
 
     def _take_first(self, chunk: ChatCompletionChunk) -> None:
         if self._request_id is None:

@@ -479,7 +479,7 @@ class Core:
         return f"{url}?{urlencode(call.query)}" if call.query else url
 
 
-class Answered(NamedTuple):
+class Answered(Value, frozen=True):
     """A whole answer of the API."""
 
     body: bytes

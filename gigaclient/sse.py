@@ -8,20 +8,18 @@ U+2028, U+2029 and U+0085 inside JSON stay where they are, and a character may b
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from gigaclient.value import Value
 
 __all__ = ["DEFAULT_MAX_EVENT_BYTES", "Decoder", "Event"]
 
 DEFAULT_MAX_EVENT_BYTES = 32 * 1024 * 1024
-
-_new = tuple.__new__  # an Event without the detour through its keyword arguments
 
 # As numbers: Python looks for a byte faster than for a string of one byte.
 _LF, _CR = 0x0A, 0x0D
 _BOM = b"\xef\xbb\xbf"
 
 
-class Event(NamedTuple):
+class Event(Value, frozen=True, gc=False):
     """One event of the stream.
 
     Attributes:
@@ -84,7 +82,7 @@ class Decoder:
         ):
             # One event of one line and nothing else, as servers write them.
             self._start = None
-            return [_new(Event, (block[6:-2], "message", self._last_id))]
+            return [Event(block[6:-2], "message", self._last_id)]
         if self.overflow is not None:
             return []
         if self._start is not None:
@@ -125,19 +123,21 @@ class Decoder:
         return self._interpret(lines)
 
     def _many(self, block: bytes) -> list[Event]:
-        """:meth:`feed` for a block that begins where an event does and is within the limit: many events of one line
-        each, as servers write them, are cut out without a look at each line.
-        """
-        events: list[Event] = []
-        *whole, rest = block.split(b"\n\n")
-        for piece in whole:
-            if piece[:6] == b"data: " and _LF not in piece:
-                events.append(_new(Event, (piece[6:], "message", self._last_id)))
-            else:
-                events += self._interpret([*piece.split(b"\n"), b""])
-        *lines, tail = rest.split(b"\n")
-        if lines:
-            events += self._interpret(lines)
+        """:meth:`feed` for a block that begins where an event does and is within the limit."""
+        end = block.rfind(b"\n\n")
+        if end >= 6 and block[:6] == b"data: ":
+            # As servers write them, one line each: cut in one step, and then one look whether that was all there is.
+            found = block[6:end].split(b"\n\ndata: ")
+            if block.count(b"\n", 0, end) == 2 * len(found) - 2:
+                last_id = self._last_id
+                events = [Event(data, "message", last_id) for data in found]
+                rest = block[end + 2 :]
+                return events + self._one_by_one(rest) if rest else events
+        return self._one_by_one(block)
+
+    def _one_by_one(self, block: bytes) -> list[Event]:
+        *lines, tail = block.split(b"\n")
+        events = self._interpret(lines) if lines else []
         if tail:
             self._keep(tail)
         return events

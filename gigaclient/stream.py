@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, TypeVar
@@ -33,14 +34,16 @@ _Assembling_contra = TypeVar("_Assembling_contra", contravariant=True)
 _StreamT = TypeVar("_StreamT", bound="Stream[Any, Any]")
 
 
-class End:
+class End(enum.Enum):
     """The type of :data:`END`."""
+
+    END = "end"
 
     def __repr__(self) -> str:
         return "END"
 
 
-END: Final = End()
+END: Final = End.END
 """What an :class:`Interpreter` returns for the event that ends the stream."""
 
 
@@ -51,8 +54,8 @@ class Assembling(Protocol[_Chunk_contra, _Answer_co]):
     def text(self) -> str:
         """The text so far."""
 
-    def add(self, chunk: _Chunk_contra) -> None:
-        """Take the next chunk in."""
+    def add(self, chunk: _Chunk_contra, sent: bytes) -> None:
+        """Take the next chunk in, and the data of the event that it came as."""
 
     def completion(self) -> _Answer_co:
         """The answer so far, as if it had come in one piece."""
@@ -262,11 +265,11 @@ def _read(
             chunk = interpret(event)
             if chunk is None:
                 continue
-            if isinstance(chunk, End):
+            if chunk is END:
                 reply.drain(blocks)
                 interpreter.check_end(assembler, marked=True)
                 return
-            add(chunk)
+            add(chunk, event.data)
             brought = True
             yield chunk
         if decoder.overflow is not None:
@@ -281,10 +284,10 @@ def _read(
             last = interpreter.interpret(tail)
         except InvalidResponseError:
             last = None
-        if isinstance(last, End):
+        if last is END:
             interpreter.check_end(assembler, marked=True)
             return
         if last is not None:
-            assembler.add(last)
+            assembler.add(last, tail.data)
             yield last
     interpreter.check_end(assembler, marked=False)

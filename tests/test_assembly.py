@@ -14,15 +14,16 @@ from gigaclient.assembly import _MOST_UNREAD_BYTES, Assembler
 from gigaclient.types import ChatCompletion, ChatCompletionChunk, FunctionCall, Usage
 
 
-def chunk(data: dict[str, Any]) -> ChatCompletionChunk:
+def chunk(data: dict[str, Any]) -> tuple[ChatCompletionChunk, bytes]:
+    """A chunk, and the data of its event."""
     body = msgspec.json.encode(data)
-    return msgspec.json.decode(body, type=ChatCompletionChunk).attach(raw=body, request_id="r-1")
+    return msgspec.json.decode(body, type=ChatCompletionChunk).attach(raw=body, request_id="r-1"), body
 
 
 def assembled(*chunks: dict[str, Any]) -> ChatCompletion:
     assembler = Assembler()
     for data in chunks:
-        assembler.add(chunk(data))
+        assembler.add(*chunk(data))
     return assembler.completion()
 
 
@@ -55,7 +56,7 @@ def test_the_text_is_the_chunks_texts_joined(texts: list[str]) -> None:
     texts = [text.encode("utf-8", "replace").decode() for text in texts]
     assembler = Assembler()
     for text in texts:
-        assembler.add(chunk(payload(text)))
+        assembler.add(*chunk(payload(text)))
     assert assembler.text == "".join(texts) == assembler.completion().text
 
 
@@ -121,13 +122,13 @@ def test_sources_and_probabilities_are_kept() -> None:
 def test_several_answers_are_kept_apart_and_in_order() -> None:
     assembler = Assembler()
     for data in (payload("b", index=1), payload("a"), payload("B", index=1), payload("A"), payload("", finish="stop")):
-        assembler.add(chunk(data))
+        assembler.add(*chunk(data))
     assert [choice.index for choice in assembler.completion().choices] == [0, 1]
     assert [choice.message.content for choice in assembler.completion().choices] == ["aA", "bB"]
     assert assembler.text == "aA"
     assert assembler.finish_reason == "stop"
     assert not assembler.finished
-    assembler.add(chunk(payload("", index=1, finish="length")))
+    assembler.add(*chunk(payload("", index=1, finish="length")))
     assert assembler.finished
     assert [choice.finish_reason for choice in assembler.completion().choices] == ["stop", "length"]
 
@@ -177,7 +178,7 @@ def test_asking_in_between_changes_nothing_of_the_end() -> None:
     chunks = [payload("a", first=1), payload("b", second=2), payload("", finish="stop")]
     assembler = Assembler()
     for data in chunks:
-        assembler.add(chunk(data))
+        assembler.add(*chunk(data))
         before = assembler.completion()
         assert before.raw["choices"][0]["message"]["content"] == before.text
     assert assembler.completion() == assembled(*chunks)
@@ -186,10 +187,10 @@ def test_asking_in_between_changes_nothing_of_the_end() -> None:
 
 def test_a_chunk_is_not_changed_by_what_follows() -> None:
     assembler = Assembler()
-    first = chunk(payload("a", first=1))
-    assembler.add(first)
+    first, sent = chunk(payload("a", first=1))
+    assembler.add(first, sent)
     whole = assembler.completion()
-    assembler.add(chunk(payload("b", first=2)))
+    assembler.add(*chunk(payload("b", first=2)))
     assembler.completion()
     assert first.raw["first"] == 1
     assert first.raw["choices"][0]["delta"] == {"content": "a"}
@@ -198,20 +199,19 @@ def test_a_chunk_is_not_changed_by_what_follows() -> None:
 
 def test_a_stream_does_not_hold_its_chunks() -> None:
     assembler = Assembler()
-    one = chunk(payload("a"))
+    one, sent = chunk(payload("a"))
     before = sys.getrefcount(one)
     for _ in range(100):
-        assembler.add(one)
+        assembler.add(one, sent)
     assert sys.getrefcount(one) == before
     assert len(assembler.text) == 100
 
 
 def test_a_long_stream_does_not_hold_all_its_bytes() -> None:
     assembler = Assembler()
-    one = chunk(payload("a", padding="x" * 100_000))
-    body = one.__dict__["_raw"]
+    one, body = chunk(payload("a", padding="x" * 100_000))
     before = sys.getrefcount(body)
     for _ in range(_MOST_UNREAD_BYTES // len(body) + 1):
-        assembler.add(one)
+        assembler.add(one, body)
     assert sys.getrefcount(body) <= before + 1
     assert len(assembler.completion().raw["padding"]) == 100_000

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import tracemalloc
-from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -275,7 +274,8 @@ def test_the_default_limit_holds_what_the_api_may_send() -> None:
     assert decode(b"data: " + b"x" * (20 * 1024 * 1024) + b"\n\n")[0].data == b"x" * (20 * 1024 * 1024)
 
 
-def test_events_compare_and_unpack_as_plain_tuples() -> None:
-    event: Any = Event(b"a", "b", "c")
-    assert event == (b"a", "b", "c")
+def test_events_compare_by_what_is_in_them() -> None:
+    event = Event(b"a", "b", "c")
+    assert event == Event(data=b"a", event="b", id="c")
+    assert event != Event(b"a")
     assert (event.data, event.event, event.id) == (b"a", "b", "c")

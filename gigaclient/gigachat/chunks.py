@@ -24,8 +24,6 @@ ChunkT = TypeVar("ChunkT", bound=Answer)
 
 ChoicesT = TypeVar("ChoicesT", bound=ChatCompletionChunk)
 
-_decoder = decoder(ChatCompletionChunk)
-
 
 class _Finishing(Protocol):
     @property
@@ -60,9 +58,7 @@ class ChunkReader(Generic[ChunkT]):
                 return None
             reason = str(error)
         else:
-            attributes = chunk.__dict__
-            attributes["_raw"] = data
-            attributes["_request_id"] = self._request_id
+            chunk.__dict__ = {"_raw": data, "_request_id": self._request_id}
             return chunk
         return self._read_again(data, reason)
 
@@ -118,13 +114,11 @@ class ChoicesInterpreter(Generic[ChoicesT]):
         except JSON_ERRORS:
             chunk = None
         if chunk is not None:
-            attributes = chunk.__dict__
-            attributes["_raw"] = data
-            attributes["_request_id"] = self._request_id
+            chunk.__dict__ = {"_raw": data, "_request_id": self._request_id}
         else:
             # Not in the handler above: an error of ours would drag the decoder's along.
             chunk = self._reader.read(data)
-            if chunk is None or isinstance(chunk, End):
+            if chunk is None or chunk is END:
                 return chunk
         if not chunk.choices and (event.event == "error" or reports_something_else(chunk.raw)):
             raise self._reader.refusal(data)
@@ -138,7 +132,7 @@ class ChunkInterpreter(ChoicesInterpreter[ChatCompletionChunk]):
     """Events of ``/chat/completions`` with ``stream``."""
 
     def __init__(self, request_id: str | None) -> None:
-        super().__init__(request_id, _decoder)
+        super().__init__(request_id, decoder(ChatCompletionChunk))
 
 
 def check_whole(*, marked: bool, finished: bool) -> None:

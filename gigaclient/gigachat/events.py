@@ -24,7 +24,7 @@ class _Nothing:
 
     text = ""
 
-    def add(self, event: ServerEvent) -> None:
+    def add(self, event: ServerEvent, sent: bytes) -> None:
         """The event goes to the reader; nothing of it is kept."""
 
     def completion(self) -> Answer:

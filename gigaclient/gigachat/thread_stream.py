@@ -43,9 +43,9 @@ class ThreadAssembler:
         """Whether a chunk said why the answer ended."""
         return self._chat.finished
 
-    def add(self, chunk: ThreadCompletionChunk) -> None:
-        """Take the next chunk in."""
-        self._chat.add(chunk)
+    def add(self, chunk: ThreadCompletionChunk, sent: bytes) -> None:
+        """Take the next chunk in, and the data of the event that it came as."""
+        self._chat.add(chunk, sent)
         if chunk.usage is not None:
             self._usage = summed(self._usage, chunk.usage)
 

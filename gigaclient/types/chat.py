@@ -237,7 +237,9 @@ class ChatCompletion(Answer):
         return of_answer(self.text, [self.function_call] if self.function_call is not None else [])
 
 
-class Delta(Record):
+# Without the garbage collector's book-keeping: each event of a stream brings one of these and of its choice, and there is
+# nothing in them that it would have to find.
+class Delta(Record, gc=False):
     """What one chunk adds to the message.
 
     Attributes:
@@ -258,7 +260,7 @@ class Delta(Record):
     logprobs: Any = None
 
 
-class ChunkChoice(Record):
+class ChunkChoice(Record, gc=False):
     """One alternative's part of a chunk."""
 
     delta: Delta = msgspec.field(default_factory=Delta)

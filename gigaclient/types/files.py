@@ -139,7 +139,7 @@ class Image(Answer):
         """
         import pathlib
 
-        target = pathlib.Path(path)
+        target = pathlib.Path(path).expanduser()
         target.write_bytes(self.data)
         return target
 

@@ -83,7 +83,7 @@ def test_any_data_is_a_chunk_an_end_nothing_or_our_error(data: bytes) -> None:
 def so_far(*chunks: dict[str, Any]) -> Assembler:
     assembler = Assembler()
     for chunk in chunks:
-        assembler.add(msgspec.convert(chunk, ChatCompletionChunk))
+        assembler.add(msgspec.convert(chunk, ChatCompletionChunk), msgspec.json.encode(chunk))
     return assembler
 
 

@@ -56,6 +56,24 @@ def test_a_file_is_sent_from_its_path(emulator: GigaChatEmulator, giga: GigaChat
         assert giga.get_file_content(file.id) == TEXT
 
 
+def test_a_path_may_begin_at_home(
+    emulator: GigaChatEmulator, giga: GigaChat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "tides.txt").write_bytes(TEXT)
+    file = giga.upload_file("~/tides.txt")
+    assert file.filename == "tides.txt"
+    assert giga.get_file_content(file.id, "~/copy.txt") == len(TEXT)
+    assert (tmp_path / "copy.txt").read_bytes() == TEXT
+    (tmp_path / "rows.jsonl").write_text('{"id": "1", "request": {"messages": [{"role": "user", "content": "Hello"}]}}')
+    batch = giga.create_batch(Path("~/rows.jsonl"))
+    assert batch.request_counts is not None
+    assert batch.request_counts.total == 1
+    (picture,) = giga.get_images(giga.chat("Draw a cat", function_call="auto"))
+    assert picture.save("~/cat.jpg") == tmp_path / "cat.jpg"
+    assert (tmp_path / "cat.jpg").read_bytes() == picture.data
+
+
 class _Shaky(io.RawIOBase):
     """A pipe: it cannot go back, and it has no name but a number."""
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -213,7 +214,7 @@ def test_the_raw_form_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:
     assembler = assembly.ResponseAssembler()
     opened = ChatResponseStream(FakeReply([*(delta("x" * 50) for _ in range(200)), done()]))
     for chunk in opened:
-        assembler.add(chunk)
+        assembler.add(chunk, msgspec.json.encode(chunk.raw))
         assert sum(len(raw) for raw in assembler._unread) < 2000
     assert assembler.text == "x" * 50 * 200
 

@@ -119,6 +119,9 @@ def emulator() -> Iterator[Emulator]:
         server.close()
 
 
+_UNSENT = "deadline before it was sent"
+
+
 @dataclass
 class Round:
     """What one round came to.
@@ -127,7 +130,9 @@ class Round:
         outcomes: how many calls ended how: ``right``, or the name of an error.
         wrong: answers that belong to another question, and whatever else must not be.
         revoked: how often all tokens were revoked.
-        logins: how many OAuth calls the server saw.
+        logins: how many tokens the client fetched.
+        in_vain: how many OAuth calls the server saw beyond that. What a call has begun for all whose own deadline
+            passes comes to nothing.
         threads, descriptors, megabytes: of this process when the round was over and the client closed.
     """
 
@@ -135,6 +140,7 @@ class Round:
     wrong: list[str] = field(default_factory=list)
     revoked: int = 0
     logins: int = 0
+    in_vain: int = 0
     threads: int = 0
     descriptors: int = 0
     megabytes: float = 0.0
@@ -182,15 +188,16 @@ def run_round(server: Emulator, seconds: float, *, threads: int = 64, seed: int 
             thread.join(max(0.0, limit - time.monotonic()))
         done.wrong += [f"{thread.name} is stuck" for thread in workers if thread.is_alive()]
         stats = giga.stats()
+        done.logins = stats.tokens_fetched
         if stats.in_flight or stats.waiting:
             done.wrong.append(f"something is left over: {stats}")
     del giga
     _settle(server, done)
     found = server.order("look")
     done.wrong += found["errors"]
-    done.logins = found["oauth_calls"] - logins_before
-    if done.logins > done.revoked + 1:
-        done.wrong.append(f"{done.logins} logins for {done.revoked} revocations")
+    done.in_vain = found["oauth_calls"] - logins_before - done.logins
+    if done.logins > done.revoked + 1 or done.in_vain > done.outcomes[_UNSENT]:
+        done.wrong.append(f"{done.logins} logins, and {done.in_vain} in vain, for {done.revoked} revocations")
     done.threads, done.descriptors, done.megabytes = threading.active_count(), descriptors(), resident_megabytes()
     return done
 
@@ -228,7 +235,7 @@ def _work(giga: GigaChat, over: threading.Event, note: Any, seed: float) -> None
         except GigaClientError as error:
             wrong = None if word.startswith(error.text) else f"{error.text!r} was not asked for: {error}"
             if isinstance(error, APITimeoutError) and error.deadline == "deadline":
-                note("deadline", wrong)
+                note("deadline" if error.sent else _UNSENT, wrong)
             else:
                 note(type(error).__name__, wrong)
         except BaseException as error:  # whatever else comes is what this is here to find

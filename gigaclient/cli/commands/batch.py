@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -54,7 +53,7 @@ def create(
         raise click.UsageError("without --lines the file is sent as it is: the model and the like stand in its rows")
     if method == "embedder" and (system or temperature is not None or max_tokens is not None):
         raise click.UsageError("--system, --temperature and --max-tokens are for chats")
-    requests: Any = os.path.expanduser(file)
+    requests: Any = file
     if lines or file == "-":
         text = input_text(("-",))[0] if file == "-" else file_text(file)
         requests = _questions(text, system, method) if lines else text.encode("utf-8")

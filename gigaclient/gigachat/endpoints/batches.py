@@ -383,7 +383,7 @@ def _content(requests: Any) -> bytes | None:
 
 def _content_of_file(name: str | os.PathLike[str]) -> bytes:
     try:
-        with open(name, "rb") as file:
+        with open(os.path.expanduser(name), "rb") as file:
             return file.read()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)

@@ -194,7 +194,7 @@ class FilesEndpoints(Road):
         if to is None:
             return self._content(call, settings).body
         if isinstance(to, (str, os.PathLike)):
-            with _replacing(os.fspath(to)) as target:
+            with _replacing(os.path.expanduser(os.fspath(to))) as target:
                 return self._write(call, settings, target.write)
         if isinstance(to, io.TextIOBase) or not callable(getattr(to, "write", None)):
             raise ConfigError(

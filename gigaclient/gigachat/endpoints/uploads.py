@@ -109,7 +109,7 @@ def _content_of(file: Any, *, text: bool) -> tuple[bytes, str | None]:
         except UnicodeEncodeError:
             raise ConfigError("the text holds half of a surrogate pair: repair it where it was decoded") from None
     if isinstance(file, (str, os.PathLike)):
-        path = os.fsdecode(file)
+        path = os.path.expanduser(os.fsdecode(file))
         return _read_path(path), os.path.basename(path)
     if callable(getattr(file, "read", None)):
         return _read_open(file), _name_of(file)

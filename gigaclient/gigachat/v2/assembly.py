@@ -150,10 +150,9 @@ class ResponseAssembler(RawChunks):
         """What the assistant has said so far."""
         return "".join([said.text for said in list(self._messages) if said.role == ASSISTANT])
 
-    def add(self, chunk: ChatCompletionResponseChunk) -> None:
-        """Take the next chunk in."""
-        attributes = chunk.__dict__
-        self._keep_raw(chunk)
+    def add(self, chunk: ChatCompletionResponseChunk, sent: bytes) -> None:
+        """Take the next chunk in, and the data of the event that it came as."""
+        self._keep_raw(sent)
         if self._request_id is None:
             self._request_id = chunk.request_id
         fields = self._fields
@@ -168,7 +167,7 @@ class ResponseAssembler(RawChunks):
                 fields[name] = value
         if chunk.logprobs:
             fields["logprobs"] = [*fields.get("logprobs", ()), *chunk.logprobs]
-        with_text = not attributes.get("_repeats")
+        with_text = not chunk.__dict__.get("_repeats")
         for more in chunk.messages:
             self._said(more).add(more, with_text=with_text)
 
