@@ -2,9 +2,9 @@
 
 GigaChat answers 429 to more parallel generations than the plan has (one, for a personal key). Callers wait here
 instead, first come first served and within their deadline. Where no number was given, or the number was too high, the
-limit is found from the refusals: halved at the first of a burst, and lowered to what is left under way by the others.
-After a run of successes one more is tried; if that was one too many, it is taken back, and the next run has to be four
-times as long.
+limit is found from the refusals: at the first of a burst it falls to half, or to as many as went at once before without
+one, and the others lower it to what is left under way. After a run of successes one more is tried; if that was one too
+many, it is taken back, and the next run has to be four times as long.
 
 A place is given back by finalisers too, which run anywhere, and a Ctrl-C can hit between any two steps. Hence three
 rules below. What is held is a set, whose ``add`` and ``discard`` each happen at once or not at all and may happen
@@ -44,12 +44,13 @@ class _Place:
 class Permit:
     """A place among the calls under way. Give it back once; more often is no harm, and dropping it will do."""
 
-    __slots__ = ("_limiter", "_place", "generation")
+    __slots__ = ("_limiter", "_place", "generation", "rank")
 
     def __init__(self, limiter: Limiter, place: _Place) -> None:
         self._limiter = limiter
         self._place = place
         self.generation = limiter._generation
+        self.rank = 0
 
     def release(self) -> None:
         """Give the place to whoever waits longest. From any thread, and from a finaliser."""
@@ -68,7 +69,7 @@ class Permit:
 
     def succeeded(self) -> None:
         """The server accepted the call that held this place."""
-        self._limiter._succeeded()
+        self._limiter._succeeded(self)
 
 
 class Limiter:
@@ -90,6 +91,7 @@ class Limiter:
         self._successes = 0
         self._successes_to_grow = _SUCCESSES_TO_GROW
         self._grown = False  # since the last refusal
+        self._proven = 0  # so many were under way, since then, when a call began that was accepted
         forks.register(self)
 
     def after_fork_in_child(self) -> None:
@@ -147,7 +149,7 @@ class Limiter:
         except BaseException:
             self._give_up(permit, place)
             raise
-        permit.generation = self._generation
+        permit.generation, permit.rank = self._generation, len(self._held)
         return permit
 
     def _give_up(self, permit: Permit, place: _Place) -> None:
@@ -203,9 +205,9 @@ class Limiter:
                     longer = self._successes_to_grow * _LONGER_AFTER_REFUSAL
                     self._successes_to_grow = min(longer, _MOST_SUCCESSES_TO_GROW)
                 else:
-                    enough = min(self._limit, others + 1) // 2
+                    enough = max(min(self._limit, others + 1) // 2, min(self._proven, others))
                 self._grown = False
-                self._successes = 0
+                self._successes = self._proven = 0
             elif self._successes == 0:
                 # A call that began before the limit was lowered last belongs to the same burst: others of it may be
                 # about to be refused, and those that remain in the end are what the server takes.
@@ -213,7 +215,9 @@ class Limiter:
             self._limit = max(1, min(self._limit, enough))
         self._advance()
 
-    def _succeeded(self) -> None:
+    def _succeeded(self, permit: Permit) -> None:
+        if permit.rank > self._proven and permit.generation == self._generation:
+            self._proven = permit.rank
         if self._limit >= self._most:
             return
         me = get_ident()

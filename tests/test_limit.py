@@ -226,7 +226,7 @@ def test_a_place_given_back_while_another_thread_has_the_lock_is_not_forgotten(
         "tighten": lambda: limiter.tighten(1),
         "refused late": lambda: limiter._refused(stranger),
         "refused": lambda: limiter._refused(stranger),
-        "succeeded": limiter._succeeded,
+        "succeeded": lambda: limiter._succeeded(stranger),
         "given up": lambda: limiter._give_up(stranger, limit._Place()),
     }
     together(1, lambda n: actions[section](), 5.0)
@@ -422,8 +422,9 @@ def refuse(*permits: Permit) -> None:
 
 
 def succeed(limiter: Limiter, times: int) -> None:
+    permit = Permit(limiter, limit._Place())
     for _ in range(times):
-        limiter._succeeded()
+        permit.succeeded()
 
 
 def test_a_burst_of_refusals_halves_the_limit_once() -> None:
@@ -468,6 +469,34 @@ def test_calls_that_ended_well_amid_a_burst_are_not_taken_for_refused() -> None:
         permit.release()
     refuse(*permits[20:])
     assert limiter.limit == 16
+
+
+def test_as_many_as_went_at_once_before_go_on_when_more_are_refused() -> None:
+    limiter = Limiter()
+    permits = [acquire(limiter) for _ in range(10)]
+    for permit in permits:
+        permit.succeeded()
+    refuse(*[acquire(limiter) for _ in range(3)])
+    assert limiter.limit == 10
+    for permit in permits:
+        permit.release()
+    # What went well before a refusal says nothing of the next one: others may use the account as well.
+    permits = [acquire(limiter) for _ in range(10)]
+    refuse(permits[0])
+    assert limiter.limit == 5
+
+
+def test_what_was_accepted_before_a_refusal_and_is_told_later_proves_nothing() -> None:
+    limiter = Limiter()
+    permits = [acquire(limiter) for _ in range(12)]
+    refuse(permits.pop())
+    assert limiter.limit == 6
+    for permit in permits:
+        permit.succeeded()
+        permit.release()
+    permits = [acquire(limiter) for _ in range(6)]
+    refuse(permits[0])
+    assert limiter.limit == 3
 
 
 def test_a_refusal_never_raises_the_limit() -> None:
@@ -539,7 +568,7 @@ def test_a_refusal_begins_the_run_anew() -> None:
         permit.refused()
     succeed(limiter, 3)
     acquire(limiter).refused()
-    limiter._succeeded()
+    succeed(limiter, 1)
     assert limiter.limit == 1
 
 

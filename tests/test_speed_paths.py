@@ -8,7 +8,6 @@ import json
 import pickle
 import subprocess
 import sys
-import uuid
 from datetime import timedelta
 from typing import Any
 
@@ -23,7 +22,7 @@ from urllib3.util import SKIP_HEADER
 
 from gigaclient import GigaChat, GigaClientError, InvalidResponseError
 from gigaclient.context import trace_id_cvar
-from gigaclient.core import Call, CallOptions, _new_id
+from gigaclient.core import Call, CallOptions
 from gigaclient.options import call_options
 from gigaclient.patience import Timeouts
 from gigaclient.retry import RetryPolicy
@@ -495,14 +494,6 @@ def test_without_options_all_calls_share_one_value_and_context_variables_still_c
     assert call_options({"max_retries": 0}, default).max_retries == 0
     assert call_options({}, default) is shared
     assert dict(shared.headers) == {}
-
-
-def test_request_ids_are_random_uuids() -> None:
-    found = [_new_id() for _ in range(200)]
-    assert len(set(found)) == 200
-    for text in found:
-        parsed = uuid.UUID(text)
-        assert (str(parsed), parsed.version, parsed.variant) == (text, 4, uuid.RFC_4122)
 
 
 def test_values_show_what_may_be_shown_and_never_change() -> None:

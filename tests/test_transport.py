@@ -12,6 +12,7 @@ import gc
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import textwrap
@@ -43,11 +44,11 @@ from support.wire_tools import (
 )
 
 from gigaclient import APIConnectionError, APITimeoutError, GigaChat, InvalidResponseError, StreamInterruptedError
-from gigaclient.patience import Patience
+from gigaclient.patience import Exhausted, Patience
 from gigaclient.testing import Answer, Authority, Cut, Fault, GigaChatEmulator, Pause, RawAnswer, Reset, Server
 from gigaclient.tls import Trust
 from gigaclient.transport import Outgoing, Reply, Transport
-from gigaclient.transport.wire import Wire
+from gigaclient.transport.wire import Exchange, Wire
 
 NOISE = 0.5
 """Seconds that two busy cores may add to a wait."""
@@ -731,6 +732,72 @@ def test_a_request_arrives_byte_for_byte(size: int, tls: bool, authority: Author
         assert (request.path, request.query) == ("/a%20b", "c=d")
         assert request.headers["x-header"] == "value"
         assert request.headers["accept-encoding"] == "identity"
+
+
+def test_a_server_that_never_lets_anybody_wait_is_left_at_the_deadline_too() -> None:
+    ours, peers = socket.socketpair()
+    with ours, peers:
+        wire = Wire(ours)
+        waiting = patience(deadline=0.3)
+        wire.serve(Exchange(waiting))
+        with wire.makefile() as reader, pytest.raises(Exhausted):
+            while True:
+                peers.send(b"x" * 1000)
+                assert reader.read1(1000)
+        assert waiting.ran_out == "deadline"
+
+
+def test_nothing_is_written_once_the_time_is_over() -> None:
+    ours, peers = socket.socketpair()
+    with ours, peers:
+        wire = Wire(ours)
+        late = Exchange(patience(deadline=0.001))
+        wire.serve(late)
+        time.sleep(0.01)
+        with pytest.raises(Exhausted):
+            wire.sendall(b"x")
+        assert not late.sent
+
+
+def test_a_connection_that_serves_no_exchange_waits_as_its_user_says() -> None:
+    ours, peers = socket.socketpair()
+    with ours, peers:
+        wire = Wire(ours)
+        wire.settimeout(0.2)
+        for exchange in (Exchange(patience()), None):
+            wire.serve(exchange)
+        with wire.makefile() as reader, pytest.raises(TimeoutError):
+            reader.read(1)
+        for exchange in (Exchange(patience()), None):
+            wire.serve(exchange)
+        with pytest.raises(TimeoutError):
+            wire.sendall(b"y" * 16 * 1024 * 1024)
+
+
+def test_an_answer_is_waited_for_and_not_tried_for(
+    authority: Authority, trust: Trust, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each try gives the interpreter away, and of many threads each waits for its turn again."""
+    tries: list[int] = []
+    receive = ssl.SSLSocket.recv_into
+
+    def counted(self: ssl.SSLSocket, *arguments: Any) -> int:
+        tries.append(0)
+        return receive(self, *arguments)
+
+    monkeypatch.setattr(ssl.SSLSocket, "recv_into", counted)
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+    def talk(sock: Any) -> None:
+        while read_request(sock):
+            time.sleep(0.2)
+            sock.sendall(answer)
+
+    with Peer(talk, tls=authority.server_context()) as peer, transport_to(peer.url, trust=trust) as transport:
+        assert ask(transport, peer.url + "/") == b"ok"
+        tries.clear()
+        assert ask(transport, peer.url + "/") == b"ok"
+    assert len(tries) == 1
 
 
 def test_a_small_request_leaves_in_one_write(monkeypatch: pytest.MonkeyPatch) -> None:

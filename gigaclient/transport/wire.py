@@ -13,19 +13,21 @@ import io
 import math
 import os
 import queue
+import select
+import selectors
 import socket
 import ssl
 import threading
 from collections import deque
 from collections.abc import Callable
 from http.client import HTTPException, IncompleteRead
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError, ProxyError
 
-from gigaclient.handshake import in_steps
+from gigaclient.forks import steps
 from gigaclient.patience import Cancelled, Exhausted, Patience
 from gigaclient.transport.head import Headers, PlainHeadResponse, Written, header_block
 
@@ -45,8 +47,11 @@ def _librarys_own(kind: Any) -> Any:
 if not TYPE_CHECKING:
     HTTPConnection, HTTPSConnection = _librarys_own(HTTPConnection), _librarys_own(HTTPSConnection)
 
-# One TLS record: what a single read can bring at most.
+# One TLS record: what a single read can bring at most. With less room for it, the rest of a record would stay in
+# OpenSSL, where poll() knows nothing of it.
 READ_BYTES = 16 * 1024
+# What poll() can be given.
+_LONGEST_POLL_MS = 2**31 - 1
 # Below this, head and body of a request leave in one write: one packet, one TLS record, no wait for an acknowledgement.
 _COALESCE_BYTES = 64 * 1024
 
@@ -104,18 +109,28 @@ class exchanging:
 class Wire:
     """A connected socket, plain or TLS, that obeys the patience of the exchange it serves.
 
+    Such a socket does not block: what is not ready is waited for in ``poll``. The time limits of Python's sockets take
+    more system calls for each read and write, and each is a turn that a thread has to wait for among many.
+
     Between exchanges, and for code that uses the connection without one, it behaves like the socket itself.
     """
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._armed: float | None = None
         self._pid = os.getpid()
         # Guards `exchange` against an abort meant for the one before, since a connection that went back to the pool may
         # already be carrying somebody else's answer; and the descriptor, whose number may be another socket's once it
         # is closed. Reentrant, because a finaliser or a signal handler may close in the middle of it.
         self._lock = threading.RLock()
         self.exchange: Exchange | None = None
+        # urllib3's TLS inside TLS, through an HTTPS proxy, has a loop of its own around a socket that blocks.
+        self._is_socket = isinstance(sock, socket.socket)
+        self._limit: float | None = -1.0
+        """The time limit that the socket has now: 0 when it does not block; below that when nobody knows."""
+        self._users_limit: float | None = None
+        self._readable = _waiter(sock, _READABLE)
+        self.asked = False
+        """A request has left and nothing was read since: an answer takes its time."""
         self.greeted = not isinstance(sock, ssl.SSLSocket)
         """The server's first data has come. With it come session tickets, which OpenSSL files under its locks."""
 
@@ -126,45 +141,77 @@ class Wire:
         """From now on, wait as ``exchange`` allows."""
         with self._lock:
             before, self.exchange = self.exchange, exchange
-            self._armed = None
         if before is not None and before is not exchange:
             before.patience.on_cancel(None)
         if exchange is not None:
+            self._set_limit(0.0)
             exchange.patience.on_cancel(functools.partial(self.abort, exchange))
 
-    def arm(self, patience: Patience) -> None:
-        limit, armed = patience.remaining(), self._armed
-        # Arming costs a system call, so a difference that nobody would notice is left alone.
-        if armed is None or limit < 0.1 or not -0.05 <= limit - armed <= 0.05:
-            self._sock.settimeout(_settable(limit))
-            self._armed = limit
+    def _set_limit(self, seconds: float | None) -> None:
+        if self._limit != seconds:  # it costs a system call
+            self._sock.settimeout(seconds)
+            self._limit = seconds
 
     def settimeout(self, seconds: float | None) -> None:
         if self.exchange is None:
-            self._armed = None
-            self._sock.settimeout(seconds)
+            self._users_limit = seconds
+            self._set_limit(seconds)
+
+    def as_itself(self) -> None:
+        """Block, as long as whoever uses the connection without an exchange has said."""
+        self._set_limit(self._users_limit)
+
+    def wait(self, patience: Patience, event: int) -> None:
+        """Wait until the socket is ready, or has something to tell.
+
+        Raises:
+            patience.Exhausted, patience.Cancelled: the call cannot wait that long.
+        """
+        limit = patience.remaining()
+        if self._is_socket:
+            ready = self._readable if event == _READABLE else _waiter(self._sock, event)
+            if not ready(limit):
+                raise patience.exhausted()
+        elif self._limit is None or limit < 0.1 or not -0.05 <= limit - self._limit <= 0.05:
+            # The next read or write waits. A difference that nobody would notice is left alone.
+            self._set_limit(_settable(limit))
+
+    def is_quiet(self) -> bool:
+        """Whether nothing has come that nobody asked for, such as the connection's end."""
+        return not self._readable(0.0)
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         exchange = self.exchange
         if exchange is None:
+            self.as_itself()
             self._sock.sendall(data, flags)
             return
+        patience = exchange.patience
+        if not self._is_socket:
+            self.wait(patience, _WRITABLE)
         with memoryview(data) as view, view.cast("B") as rest:
             done = 0
             while done < len(rest):
-                self.arm(exchange.patience)
+                patience.remaining()
                 exchange.sent = True
                 try:
                     done += self._sock.send(rest[done:])
+                    continue
+                except (BlockingIOError, ssl.SSLWantWriteError):
+                    awaited = _WRITABLE
+                except ssl.SSLWantReadError:
+                    awaited = _READABLE
                 except TimeoutError:
-                    raise exchange.patience.exhausted() from None
+                    raise patience.exhausted() from None
                 except OSError as error:
-                    if exchange.patience.cancelled:
+                    if patience.cancelled:
                         raise Cancelled("closed") from None
                     if isinstance(error, ssl.SSLEOFError):
                         # Told as over plain TCP: the peer takes no more, and may have said why (an alert, an answer).
                         raise BrokenPipeError(errno.EPIPE, "connection closed by the peer") from None
                     raise
+                self.wait(patience, awaited)
+        self.asked = True
 
     def makefile(self, mode: str = "rb", buffering: int | None = None, **options: Any) -> io.BufferedReader:
         raw = self._sock.makefile("rb", buffering=0)
@@ -213,7 +260,8 @@ class _WireReader(io.RawIOBase):
         self._recv = self._wire._sock.recv
 
     def _first(self, receive: Callable[[Any], T], what: Any) -> T:
-        received = in_steps(cast(ssl.SSLSocket, self._wire._sock), receive, what)
+        with steps:
+            received = receive(what)
         self._wire.greeted = True
         self._receive_as_it_comes()
         return received
@@ -229,19 +277,13 @@ class _WireReader(io.RawIOBase):
         return self._patiently(self._recv, size)
 
     def _patiently(self, receive: Callable[[Any], T], what: Any) -> T:
-        exchange = self._wire.exchange
+        wire = self._wire
+        exchange = wire.exchange
         if exchange is None:
+            wire.as_itself()
             return receive(what)
         patience = exchange.patience
-        self._wire.arm(patience)
-        try:
-            received = receive(what)
-        except TimeoutError:
-            raise patience.exhausted() from None
-        except OSError:
-            if patience.cancelled:
-                raise Cancelled("closed") from None
-            raise
+        received = self._when_ready(receive, what, patience)
         if patience.cancelled:
             # The shutdown looks like the end of the answer, and a head cut there would pass for a whole one.
             raise Cancelled("closed")
@@ -250,6 +292,28 @@ class _WireReader(io.RawIOBase):
         else:
             exchange.ended = True
         return received
+
+    def _when_ready(self, receive: Callable[[Any], T], what: Any, patience: Patience) -> T:
+        wire = self._wire
+        if wire.asked or not wire._is_socket:
+            wire.asked = False
+            wire.wait(patience, _READABLE)
+        else:
+            patience.remaining()  # a server may never let anybody wait
+        while True:
+            try:
+                return receive(what)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                awaited = _READABLE  # of a TLS record not all is here yet
+            except ssl.SSLWantWriteError:
+                awaited = _WRITABLE
+            except TimeoutError:
+                raise patience.exhausted() from None
+            except OSError:
+                if patience.cancelled:
+                    raise Cancelled("closed") from None
+                raise
+            wire.wait(patience, awaited)
 
     def close(self) -> None:
         if not self.closed:
@@ -261,6 +325,33 @@ class _WireReader(io.RawIOBase):
 
 def _settable(seconds: float) -> float | None:
     return seconds if seconds < threading.TIMEOUT_MAX else None
+
+
+if hasattr(select, "poll"):
+    _READABLE, _WRITABLE = select.POLLIN, select.POLLOUT
+
+    def _waiter(sock: socket.socket, event: int) -> Callable[[float], bool]:
+        """Waits until ``sock`` is ready for reading or writing, or broken; False after so many seconds."""
+        poll = select.poll()
+        poll.register(sock, event)
+
+        def ready(seconds: float) -> bool:
+            return bool(poll.poll(min(math.ceil(seconds * 1e3), _LONGEST_POLL_MS) if seconds < math.inf else None))
+
+        return ready
+
+else:  # Windows
+    _READABLE, _WRITABLE = selectors.EVENT_READ, selectors.EVENT_WRITE
+
+    def _waiter(sock: socket.socket, event: int) -> Callable[[float], bool]:
+        """Waits until ``sock`` is ready for reading or writing, or broken; False after so many seconds."""
+
+        def ready(seconds: float) -> bool:
+            with selectors.SelectSelector() as selector:
+                selector.register(sock, event)
+                return bool(selector.select(seconds if seconds < threading.TIMEOUT_MAX else None))
+
+        return ready
 
 
 class _Waker:
@@ -395,6 +486,10 @@ class _PatientConnection(HTTPConnection):
         patience.begin("read", math.inf)
         plain.settimeout(_settable(patience.connect_remaining(self._connect_began)))
         patience.on_cancel(self._waker)
+
+    @property
+    def is_connected(self) -> bool:
+        return self.sock.is_quiet() if isinstance(self.sock, Wire) else super().is_connected
 
     def request(self, method: str, url: str, body: Any = None, headers: Any = None, **options: Any) -> None:
         exchange = current_exchange()

@@ -237,8 +237,8 @@ class ChatCompletion(Answer):
         return of_answer(self.text, [self.function_call] if self.function_call is not None else [])
 
 
-# Without the garbage collector's book-keeping: each event of a stream brings one of these and of its choice, and there is
-# nothing in them that it would have to find.
+# Without the garbage collector's book-keeping: each event of a stream brings one of these and of its choice, and there
+# is nothing in them that it would have to find.
 class Delta(Record, gc=False):
     """What one chunk adds to the message.
 
