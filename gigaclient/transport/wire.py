@@ -21,13 +21,14 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from http.client import HTTPException, IncompleteRead
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError, ProxyError
 
 from gigaclient.forks import steps
+from gigaclient.handshake import in_steps
 from gigaclient.patience import Cancelled, Exhausted, Patience
 from gigaclient.transport.head import Headers, PlainHeadResponse, Written, header_block
 
@@ -125,9 +126,8 @@ class Wire:
         self.exchange: Exchange | None = None
         # urllib3's TLS inside TLS, through an HTTPS proxy, has a loop of its own around a socket that blocks.
         self._is_socket = isinstance(sock, socket.socket)
-        self._limit: float | None = -1.0
-        """The time limit that the socket has now: 0 when it does not block; below that when nobody knows."""
-        self._users_limit: float | None = None
+        self._limit = self._users_limit = sock.gettimeout()
+        """The time limit that the socket has now, 0 when it does not block; and the one it has without an exchange."""
         self._readable = _waiter(sock, _READABLE)
         self.asked = False
         """A request has left and nothing was read since: an answer takes its time."""
@@ -260,8 +260,11 @@ class _WireReader(io.RawIOBase):
         self._recv = self._wire._sock.recv
 
     def _first(self, receive: Callable[[Any], T], what: Any) -> T:
-        with steps:
-            received = receive(what)
+        if self._wire.exchange is None:
+            received = in_steps(cast(ssl.SSLSocket, self._wire._sock), receive, what)
+        else:
+            with steps:
+                received = receive(what)
         self._wire.greeted = True
         self._receive_as_it_comes()
         return received

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import os
 import subprocess
@@ -122,7 +121,6 @@ def together(function: Callable[[int], T], count: int, *, seconds: float = 30) -
 @contextlib.contextmanager
 def at_most(*, seconds: float, megabytes: float) -> Iterator[None]:
     """A bound on the time of the block, and on what Python allocates within it at any one moment."""
-    gc.collect()
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
