@@ -91,7 +91,7 @@ docs: $(DOCS)/.ready ## the documentation as a site, in both languages: build/do
 audit: $(TOOLS)/.ready ## look for known vulnerabilities in the dependencies
 	@$(TOOLS)/bin/python scripts/audit.py
 
-bench: .venv/bench/.ready dist/.built ## measure beside every peer and write benchmarks/RESULTS.md; 20 minutes
+bench: .venv/bench/.ready dist/.built ## measure beside every peer and write benchmarks/RESULTS.md; half an hour
 	@env -u PYTHONPATH .venv/bench/bin/python benchmarks $(ARGS)
 
 bench-short: $$(TEST)/.installed ## fail where a ratio to requests or urllib3 has got worse
