@@ -8,6 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from gigaclient import GigaChat
+from gigaclient.mapping.crew import Crew
+from gigaclient.mapping.dispatch import Dispatcher
+from gigaclient.mapping.items import NO_KEY, Item, Outcome, Unit
+from gigaclient.mapping.pace import Budget, Limits, Pace
 from gigaclient.testing import GigaChatEmulator
 
 
@@ -17,25 +21,29 @@ def giga(gigachat_emulator: GigaChatEmulator) -> Iterator[GigaChat]:
         yield client
 
 
-def test_no_prompt_waits_while_its_thread_starts_another(giga: GigaChat, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_prompt_waits_while_its_thread_starts_another(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where many threads want the interpreter, a thread that starts another one waits for long until that one runs."""
-    answered = threading.Event()
+    all_came = threading.Event()
     waits: list[bool] = []
     start = threading.Thread.start
 
     def start_late(thread: threading.Thread) -> None:
         start(thread)
         if threading.current_thread().name.startswith("giga.map"):
-            waits.append(answered.wait(20))
+            waits.append(all_came.wait(20))
 
     monkeypatch.setattr(threading.Thread, "start", start_late)
-    results = giga.map([f"prompt {n}" for n in range(20)], max_workers=4)
-    came = [next(results).index for _ in range(20)]
-    answered.set()
-    assert list(results) == []
+    dispatcher = Dispatcher(Pace(4, None), Budget(Limits()))
+    for number in range(20):
+        dispatcher.offer(Unit([Item(number, number, None, NO_KEY)]))
+    crew = Crew(dispatcher, None, lambda unit, scope: [Outcome()], lambda unit, outcomes: 0, 4)  # type: ignore[arg-type]
+    crew.grow()
+    came = sorted(dispatcher.done.get(timeout=10)[0].items[0].index for _ in range(20))
+    all_came.set()
+    dispatcher.stop("closed")
+    crew.join(10)
     assert came == list(range(20))
-    assert waits
-    assert all(waits)
+    assert waits == [True] * 3
 
 
 def test_there_are_no_more_threads_than_wanted(giga: GigaChat, monkeypatch: pytest.MonkeyPatch) -> None:
