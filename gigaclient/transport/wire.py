@@ -195,23 +195,30 @@ class Wire:
                 patience.remaining()
                 exchange.sent = True
                 try:
-                    done += self._sock.send(rest[done:])
-                    continue
-                except (BlockingIOError, ssl.SSLWantWriteError):
-                    awaited = _WRITABLE
-                except ssl.SSLWantReadError:
-                    awaited = _READABLE
-                except TimeoutError:
-                    raise patience.exhausted() from None
-                except OSError as error:
-                    if patience.cancelled:
-                        raise Cancelled("closed") from None
-                    if isinstance(error, ssl.SSLEOFError):
-                        # Told as over plain TCP: the peer takes no more, and may have said why (an alert, an answer).
-                        raise BrokenPipeError(errno.EPIPE, "connection closed by the peer") from None
-                    raise
-                self.wait(patience, awaited)
+                    done += self.when_ready(self._sock.send, rest[done:], patience, _WRITABLE)
+                except ssl.SSLEOFError:
+                    # Told as over plain TCP: the peer takes no more, and may have said why (an alert, an answer).
+                    raise BrokenPipeError(errno.EPIPE, "connection closed by the peer") from None
         self.asked = True
+
+    def when_ready(self, operation: Callable[[Any], T], what: Any, patience: Patience, event: int) -> T:
+        """What ``operation``, a read or a write of the socket, returns; tried first, and waited for where need be."""
+        while True:
+            try:
+                return operation(what)
+            except BlockingIOError:
+                awaited = event
+            except ssl.SSLWantReadError:
+                awaited = _READABLE  # of a TLS record not all is here yet
+            except ssl.SSLWantWriteError:
+                awaited = _WRITABLE
+            except TimeoutError:
+                raise patience.exhausted() from None
+            except OSError:
+                if patience.cancelled:
+                    raise Cancelled("closed") from None
+                raise
+            self.wait(patience, awaited)
 
     def makefile(self, mode: str = "rb", buffering: int | None = None, **options: Any) -> io.BufferedReader:
         raw = self._sock.makefile("rb", buffering=0)
@@ -286,7 +293,12 @@ class _WireReader(io.RawIOBase):
             wire.as_itself()
             return receive(what)
         patience = exchange.patience
-        received = self._when_ready(receive, what, patience)
+        if wire.asked or not wire._is_socket:
+            wire.asked = False
+            wire.wait(patience, _READABLE)
+        else:
+            patience.remaining()  # a server may never let anybody wait
+        received = wire.when_ready(receive, what, patience, _READABLE)
         if patience.cancelled:
             # The shutdown looks like the end of the answer, and a head cut there would pass for a whole one.
             raise Cancelled("closed")
@@ -295,28 +307,6 @@ class _WireReader(io.RawIOBase):
         else:
             exchange.ended = True
         return received
-
-    def _when_ready(self, receive: Callable[[Any], T], what: Any, patience: Patience) -> T:
-        wire = self._wire
-        if wire.asked or not wire._is_socket:
-            wire.asked = False
-            wire.wait(patience, _READABLE)
-        else:
-            patience.remaining()  # a server may never let anybody wait
-        while True:
-            try:
-                return receive(what)
-            except (BlockingIOError, ssl.SSLWantReadError):
-                awaited = _READABLE  # of a TLS record not all is here yet
-            except ssl.SSLWantWriteError:
-                awaited = _WRITABLE
-            except TimeoutError:
-                raise patience.exhausted() from None
-            except OSError:
-                if patience.cancelled:
-                    raise Cancelled("closed") from None
-                raise
-            wire.wait(patience, awaited)
 
     def close(self) -> None:
         if not self.closed:
