@@ -12,17 +12,17 @@ from typing import Any
 
 import msgspec
 
-from gigaclient import sse
-from gigaclient.core import Answered
+from gigaclient._core.error_mapping import status_error
+from gigaclient._core.responses import Answered
+from gigaclient._primitives.deadline import Patience, Timeouts
+from gigaclient.auth.token_manager import Credential
+from gigaclient.auth.token_store import FileStore, SharedSource
 from gigaclient.errors import GigaClientError, InvalidResponseError
 from gigaclient.fakegpt.events import SnapshotInterpreter
-from gigaclient.gigachat.chunks import ChunkInterpreter
 from gigaclient.gigachat.oauth import read_token
-from gigaclient.patience import Patience, Timeouts
-from gigaclient.refusals import status_error
-from gigaclient.stream import ChatStream, Interpreter
-from gigaclient.token_cache import FileStore, SharedSource
-from gigaclient.tokens import Credential
+from gigaclient.gigachat.stream_events import ChunkInterpreter
+from gigaclient.streaming import sse
+from gigaclient.streaming.stream import ChatStream, Interpreter
 from gigaclient.transport.chunked import ChunkedDecoder, MalformedChunkError
 from gigaclient.types import ChatCompletion
 

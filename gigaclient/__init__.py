@@ -35,17 +35,9 @@ from gigaclient.errors import (
     UnprocessableEntityError,
 )
 from gigaclient.gigachat import GigaChat
-from gigaclient.interface import ChatProvider
-from gigaclient.stream import ChatStream
-from gigaclient.types import (
-    Chat,
-    ChatCompletion,
-    ChatCompletionChunk,
-    Function,
-    FunctionCall,
-    Message,
-    Usage,
-)
+from gigaclient.protocols import ChatProvider
+from gigaclient.streaming.stream import ChatStream
+from gigaclient.types import Chat, ChatCompletion, ChatCompletionChunk, Function, FunctionCall, Message, Usage
 from gigaclient.version import __version__
 
 if TYPE_CHECKING:

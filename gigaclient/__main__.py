@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from gigaclient.cli.catalogue import COMMANDS, unknown, usage
+from gigaclient.cli.registry import COMMANDS, unknown, usage
 
 # Which package is missing when a command cannot be loaded, by the extra that brings it.
 _EXTRAS = {"click": "cli", "rich": "cli", "prompt_toolkit": "cli"}

@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from gigaclient.headers import Headers
+from gigaclient._primitives.headers import Headers
 
 __all__ = [
     "APIConnectionError",

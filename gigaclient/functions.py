@@ -31,10 +31,11 @@ from typing import Annotated, Any, NamedTuple, TypeAlias, TypeVar, get_args, get
 
 import msgspec
 
-from gigaclient.asked import encode, fields_of
-from gigaclient.docstrings import described
+from gigaclient._core.messages import encode
+from gigaclient._primitives.struct import fields_of
 from gigaclient.errors import ConfigError
-from gigaclient.structured import LeftOut, Misfit, Shape, note_of, shape_of
+from gigaclient.schema.docstrings import described
+from gigaclient.schema.json_schema import LeftOut, Misfit, Shape, note_of, shape_of
 from gigaclient.types import Function, FunctionFewShot, Record
 
 __all__ = [
@@ -558,7 +559,7 @@ def _is_object_text(text: str) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """``value`` without the types that :func:`~gigaclient.asked.encode` does not know."""
+    """``value`` without the types that :func:`~gigaclient._primitives.serialization.encode` does not know."""
     if isinstance(value, msgspec.Struct):
         return {name: _plain(inner) for name, inner in fields_of(value).items()}
     if not isinstance(value, type):

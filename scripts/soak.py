@@ -2,7 +2,7 @@
 
     python scripts/soak.py 600
 
-The work is in tests/support/rel_load.py, which tests/test_load.py runs for some seconds.
+The work is in tests/support/load_tools.py, which tests/test_load.py runs for some seconds.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from support.rel_load import emulator, grown, run_round
+from support.load_tools import emulator, grown, run_round
 
 
 def main(arguments: list[str]) -> int:

@@ -18,7 +18,7 @@ from hypothesis import settings
 
 if TYPE_CHECKING:
     from gigaclient.testing import Authority, GigaChatEmulator
-    from gigaclient.tls import Trust
+    from gigaclient.transport.tls import Trust
 
 # No deadline per example: two busy cores are slow now and then. No database: a run leaves nothing behind. Always the
 # same examples, so that a failure is the change's; make test ARGS=--hypothesis-profile=wander looks further.
@@ -174,7 +174,7 @@ def foreign() -> Iterator[Authority]:
 @pytest.fixture(scope="module")
 def trust(authority: Authority) -> Trust:
     """In ``authority`` and nobody else."""
-    from support.wire_tools import trust_in
+    from support.socket_tools import trust_in
 
     return trust_in(authority.ca_file)
 

@@ -70,7 +70,7 @@ def modules() -> dict[str, ast.Module]:
 
 
 def path_of(module: str) -> str:
-    """``transport.wire`` as the documents write it: ``transport/wire.py``."""
+    """``transport.wire`` as the documents write it: ``transport/socket.py``."""
     parts = module.split(".") if module else []
     is_package = PACKAGE.joinpath(*parts, "__init__.py").is_file()
     return "/".join([*parts, "__init__.py"]) if is_package else "/".join(parts) + ".py"

@@ -21,9 +21,9 @@ import pytest
 
 import gigaclient
 from gigaclient import FakeGpt, GigaChat
+from gigaclient._core.settings import Reader
 from gigaclient.fakegpt.settings import read_settings as read_fakegpt_settings
 from gigaclient.gigachat.settings import read_settings as read_gigachat_settings
-from gigaclient.options import Reader
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 DOCS = CHECKOUT / "docs"

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from support.pages import CHECKOUT, LANGUAGES, files, run
-from support.rel_tools import wait_until
+from support.reliability_tools import wait_until
 
 from gigaclient.testing import Fault, GigaChatEmulator
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from support.rel_tools import Task, descriptors, finish, python, together, wait_until
+from support.reliability_tools import Task, descriptors, finish, python, together, wait_until
 
 from gigaclient import GigaChat
 from gigaclient.errors import APIConnectionError, ConfigError, GigaClientError, StreamInterruptedError

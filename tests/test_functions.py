@@ -18,10 +18,11 @@ import attrs
 import msgspec
 import pydantic
 import pytest
+from support.ids import stable_id
 
-from gigaclient.docstrings import described
 from gigaclient.errors import ConfigError
 from gigaclient.functions import BadArguments, Tool, as_tools, function, function_of, result_text
+from gigaclient.schema.docstrings import described
 from gigaclient.types import Function, FunctionFewShot, Message
 
 
@@ -434,7 +435,7 @@ class Seen:
         (uuid.UUID(int=1), '{"result":"00000000-0000-0000-0000-000000000001"}'),
         (datetime.date(2026, 10, 2), '{"result":"2026-10-02"}'),
     ],
-    ids=repr,
+    ids=stable_id,
 )
 def test_results_become_json_objects(result: Any, text: str) -> None:
     assert result_text(result) == text

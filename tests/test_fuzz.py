@@ -13,14 +13,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.stream_tools import DONE, FakeReply, event, payload
 
-from gigaclient.core import Answered
+from gigaclient._core.error_mapping import error_in, status_error
+from gigaclient._core.responses import Answered
+from gigaclient.auth.token_manager import Credential
 from gigaclient.errors import APIStatusError, ConfigError, GigaClientError, InvalidResponseError
-from gigaclient.gigachat.body import chat_body
-from gigaclient.gigachat.chunks import ChunkInterpreter
 from gigaclient.gigachat.oauth import read_token
-from gigaclient.refusals import error_in, status_error
-from gigaclient.stream import ChatStream
-from gigaclient.tokens import Credential
+from gigaclient.gigachat.request_body import chat_body
+from gigaclient.gigachat.stream_events import ChunkInterpreter
+from gigaclient.streaming.stream import ChatStream
 from gigaclient.types import ChatCompletion
 
 _TEXT = st.text(max_size=20)

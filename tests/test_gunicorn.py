@@ -11,7 +11,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 import pytest
-from support.rel_tools import SUPPORT, question
+from support.reliability_tools import SUPPORT, question
 from support.web import gunicorn
 
 from gigaclient.testing import GigaChatEmulator

@@ -18,9 +18,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from support.rel_tools import Task, together, wait_until
+from support.reliability_tools import Task, together, wait_until
 
 from gigaclient import FakeGpt, GigaChat
+from gigaclient._core.observer import Hooks, Watch
 from gigaclient.errors import (
     APIConnectionError,
     AuthenticationError,
@@ -30,7 +31,7 @@ from gigaclient.errors import (
     ServerError,
     StreamInterruptedError,
 )
-from gigaclient.hooks import CallEvent, EndEvent, Hooks, RequestEvent, ResponseEvent, Watch
+from gigaclient.hooks import CallEvent, EndEvent, RequestEvent, ResponseEvent
 from gigaclient.testing import FakeGptEmulator, Fault, GigaChatEmulator
 from gigaclient.types import Batch
 

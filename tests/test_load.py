@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from support import rel_load
-from support.rel_load import Emulator, Round
+from support import load_tools
+from support.load_tools import Emulator, Round
 
 
 @pytest.fixture(scope="module")
 def rounds() -> Iterator[tuple[Round, Round]]:
-    with rel_load.emulator() as server:
-        yield rel_load.run_round(server, 3.0, seed=1), rel_load.run_round(server, 7.0, seed=2)
+    with load_tools.emulator() as server:
+        yield load_tools.run_round(server, 3.0, seed=1), load_tools.run_round(server, 7.0, seed=2)
 
 
 def test_every_answer_belongs_to_its_question_and_no_thread_is_stuck(rounds: tuple[Round, Round]) -> None:
@@ -42,25 +42,25 @@ def test_a_revoked_token_costs_at_most_one_login(rounds: tuple[Round, Round]) ->
 
 def test_threads_descriptors_and_memory_are_what_they_were(rounds: tuple[Round, Round]) -> None:
     first, second = rounds
-    assert rel_load.grown(first, second, megabytes=12.0) == []
+    assert load_tools.grown(first, second, megabytes=12.0) == []
 
 
 def test_the_soak_notices_an_answer_to_another_question(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rel_load, "question", lambda: ("something", "Say else and nothing else"))
-    monkeypatch.setattr(rel_load, "FAULTS", ({},))
-    with rel_load.emulator() as server:
-        found = rel_load.run_round(server, 0.5, threads=2, seed=1)
+    monkeypatch.setattr(load_tools, "question", lambda: ("something", "Say else and nothing else"))
+    monkeypatch.setattr(load_tools, "FAULTS", ({},))
+    with load_tools.emulator() as server:
+        found = load_tools.run_round(server, 0.5, threads=2, seed=1)
     assert any("asked for something" in wrong for wrong in found.wrong)
 
 
 def test_the_soak_notices_a_connection_that_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    with rel_load.emulator() as server:
+    with load_tools.emulator() as server:
         look = Emulator.order
 
         def one_more(self: Emulator, do: str, **more: object) -> dict[str, object]:
             return {**look(self, do, **more), "open": 1}
 
         monkeypatch.setattr(Emulator, "order", one_more)
-        monkeypatch.setattr(rel_load, "SETTLE_SECONDS", 0.2)
-        found = rel_load.run_round(server, 0.3, threads=2, seed=1)
+        monkeypatch.setattr(load_tools, "SETTLE_SECONDS", 0.2)
+        found = load_tools.run_round(server, 0.3, threads=2, seed=1)
     assert any("still has 1 connections" in wrong for wrong in found.wrong)

@@ -17,8 +17,8 @@ from support.token_tools import LONG, ask_elsewhere
 
 import gigaclient
 from gigaclient import ChatCompletion, ConfigError, GigaChat, GigaClientError, errors
-from gigaclient.patience import Timeouts
-from gigaclient.retry import RetryPolicy
+from gigaclient._core.retry import RetryPolicy
+from gigaclient._primitives.deadline import Timeouts
 from gigaclient.testing import Authority, Fault, GigaChatEmulator
 from gigaclient.types import Choice, FunctionCall, Message, Usage
 

@@ -9,7 +9,7 @@ import json
 import os
 
 import pytest
-from support.rel_tools import finish, python, run_python, wait_until
+from support.reliability_tools import finish, python, run_python, wait_until
 
 from gigaclient.testing import Answer, Fault, GigaChatEmulator, RecordedRequest, Server
 
@@ -207,7 +207,7 @@ def be_busy():
 def revoke():
     # A refused token is fetched anew, so that the lock of the token cache is in use all the time.
     while not over.is_set():
-        narrow._core.tokens.reject(narrow._core.tokens.get(__import__("gigaclient.patience").patience.Patience(narrow._core.timeouts)))
+        narrow._core.tokens.reject(narrow._core.tokens.get(__import__("gigaclient._primitives.deadline").patience.Patience(narrow._core.timeouts)))
         time.sleep(0.005)
 
 threads = [threading.Thread(target=be_busy) for _ in range(6)] + [threading.Thread(target=revoke)]

@@ -10,8 +10,8 @@ from support.stream_tools import FakeReply
 
 from gigaclient import ChatStream, GigaChat
 from gigaclient.errors import GigaClientError, NotFoundError, StreamInterruptedError
-from gigaclient.gigachat.chunks import ChunkInterpreter
-from gigaclient.sse import Decoder
+from gigaclient.gigachat.stream_events import ChunkInterpreter
+from gigaclient.streaming.sse import Decoder
 from gigaclient.testing import Answer, Fault, GigaChatEmulator, recording
 from gigaclient.types import Usage
 

@@ -30,10 +30,11 @@ def test_no_name_of_a_test_is_written_in_a_way_that_would_not_be_found() -> None
 
 
 def test_the_numbers_on_the_page_are_those_of_the_code() -> None:
-    from gigaclient import core, sse
+    from gigaclient._core import executor as core
+    from gigaclient._core.retry import DEFAULT_STATUS_CODES, RetryPolicy
+    from gigaclient._primitives.deadline import Timeouts
     from gigaclient.gigachat import oauth
-    from gigaclient.patience import Timeouts
-    from gigaclient.retry import DEFAULT_STATUS_CODES, RetryPolicy
+    from gigaclient.streaming import sse
 
     timeouts, retry = Timeouts(), RetryPolicy()
     assert (timeouts.connect, timeouts.read, timeouts.event) == (10, 120, 4 * 120)

@@ -19,7 +19,7 @@ import pytest
 
 from gigaclient import ConfigError, FakeGpt, GigaChat, GigaClientError, context
 from gigaclient.testing import Authority, FakeGptEmulator, Fault, GigaChatEmulator, Server
-from gigaclient.testing.wire import Answer
+from gigaclient.testing.fault_server import Answer
 
 USER, PASSWORD = "the-user", "the-Password-of-the-user"
 PROXY_PASSWORD = "the-Password-of-the-proxy"

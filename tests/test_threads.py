@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from support.rel_tools import Task, question, together, wait_until
+from support.reliability_tools import Task, question, together, wait_until
 
 from gigaclient import GigaChat
 from gigaclient.context import session_id_cvar

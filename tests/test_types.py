@@ -21,7 +21,7 @@ from gigaclient.types import (
     Message,
     Usage,
 )
-from gigaclient.types.lenient import as_promised
+from gigaclient.types.coercion import as_promised
 
 ANSWER: dict[str, Any] = {
     "choices": [

@@ -13,9 +13,9 @@ from typing import Any, TextIO
 
 import click
 
-from gigaclient.cli import exits
-from gigaclient.cli.catalogue import COMMANDS, Entry, unknown
-from gigaclient.cli.screen import Screen, is_terminal, speak_utf8, write_json
+from gigaclient.cli import exit_codes as exits
+from gigaclient.cli.console import Screen, is_terminal, speak_utf8, write_json
+from gigaclient.cli.registry import COMMANDS, Entry, unknown
 from gigaclient.errors import GigaClientError
 
 __all__ = ["COMPLETION_VARIABLE", "PROGRAM", "Application", "run"]

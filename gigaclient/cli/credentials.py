@@ -16,9 +16,9 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from gigaclient.decoding import decoder
+from gigaclient._primitives.decoding import decoder
+from gigaclient._primitives.secret import Secret
 from gigaclient.errors import ConfigError
-from gigaclient.secret import Secret
 
 __all__ = [
     "Credentials",

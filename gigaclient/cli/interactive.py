@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from gigaclient.cli.answers import notes, show, undisturbed
+from gigaclient.cli.console import Screen, wants_colour
 from gigaclient.cli.credentials import state_folder
-from gigaclient.cli.exits import hint_for, in_commands
-from gigaclient.cli.screen import Screen, wants_colour
+from gigaclient.cli.exit_codes import hint_for, in_commands
+from gigaclient.cli.output import notes, show, undisturbed
 from gigaclient.errors import ConfigError, GigaClientError
 from gigaclient.gigachat.conversation import Conversation
 

@@ -48,7 +48,7 @@ from gigaclient.errors import (
     TLSError,
     TooManyStepsError,
 )
-from gigaclient.types.running import Run
+from gigaclient.types.tool_runs import Run
 
 __all__ = ["HEADERS", "EventStream", "error_headers", "error_payload", "status_of"]
 

@@ -10,7 +10,8 @@
         return stream_response(gigachat.stream(request.get_json()["messages"]))
 
 ``app.config["GIGACLIENT"]`` holds the options of the client, or of several by alias; see
-:mod:`gigaclient.contrib.aliases`. Without it they come from the environment, ``GIGACHAT_CREDENTIALS`` and so on.
+:mod:`gigaclient.contrib.client_registry`. Without it they come from the environment, ``GIGACHAT_CREDENTIALS`` and so
+on.
 Needs ``gigaclient[flask]``.
 """
 
@@ -21,7 +22,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast, overload
 
-from gigaclient.contrib.aliases import (
+from gigaclient.contrib.client_registry import (
     DEFAULT_ALIAS,
     SETTING,
     ClientsByAlias,
@@ -34,7 +35,7 @@ from gigaclient.contrib.aliases import (
 from gigaclient.contrib.event_stream import EventStream, Readable, error_headers, error_payload, status_of
 from gigaclient.errors import ConfigError, GigaClientError
 from gigaclient.gigachat import GigaChat
-from gigaclient.interface import ChatProvider
+from gigaclient.protocols import ChatProvider
 
 try:
     from flask import Flask, Response, current_app, has_request_context, request

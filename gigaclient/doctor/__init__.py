@@ -15,15 +15,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gigaclient.doctor.examination import examine
     from gigaclient.doctor.report import Check, Report
+    from gigaclient.doctor.runner import examine
 
 __all__ = ["Check", "Report", "examine"]
 
 _HOMES = {
     "Check": "gigaclient.doctor.report",
     "Report": "gigaclient.doctor.report",
-    "examine": "gigaclient.doctor.examination",
+    "examine": "gigaclient.doctor.runner",
 }
 
 

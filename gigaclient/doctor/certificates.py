@@ -10,8 +10,8 @@ import datetime
 import ipaddress
 from typing import ClassVar
 
-from gigaclient.tls import as_far_as_issuer, der_item, name_in
-from gigaclient.value import Value
+from gigaclient._primitives.struct import Value
+from gigaclient.transport.tls import as_far_as_issuer, der_item, name_in
 
 __all__ = ["Certificate", "read_certificate"]
 

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from gigaclient._primitives.secret import Secret
 from gigaclient.errors import ConfigError
-from gigaclient.secret import Secret
 
 __all__ = ["main"]
 
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ``--help`` and wrong arguments exit as argparse does.
     """
     options = _parser().parse_args(argv)
-    from gigaclient.doctor.examination import examine_from  # the wire is not needed for --help
+    from gigaclient.doctor.runner import examine_from  # the wire is not needed for --help
 
     arguments: dict[str, Any] = {name: getattr(options, name) for name in _CLIENT_OPTIONS}
     sources = {name: f"--{name.replace('_', '-').removesuffix('-file')}" for name in _CLIENT_OPTIONS}

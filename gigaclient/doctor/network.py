@@ -11,14 +11,9 @@ from contextlib import contextmanager
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import urlsplit
 
-from gigaclient.doctor.authorities import (
-    Alternative,
-    alternatives,
-    describe_verified,
-    explain_refusal,
-    unverified_context,
-)
-from gigaclient.doctor.line import (
+from gigaclient._primitives.secret import Secret
+from gigaclient._primitives.struct import Value
+from gigaclient.doctor.probe_socket import (
     Address,
     Line,
     Shown,
@@ -33,12 +28,17 @@ from gigaclient.doctor.line import (
     within,
 )
 from gigaclient.doctor.report import Diagnosis, Outcome
+from gigaclient.doctor.trust_store import (
+    Alternative,
+    alternatives,
+    describe_verified,
+    explain_refusal,
+    unverified_context,
+)
 from gigaclient.errors import ConfigError
-from gigaclient.secret import Secret
-from gigaclient.tls import Trust, system_context
 from gigaclient.transport.adapter import TrustAdapter
-from gigaclient.transport.client import without_password
-from gigaclient.value import Value
+from gigaclient.transport.proxies import without_password
+from gigaclient.transport.tls import Trust, system_context
 
 __all__ = ["Door", "Host", "Route", "Way", "examine_proxy"]
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec.structs
 
-from gigaclient.value import Value
+from gigaclient._primitives.struct import Value
 from gigaclient.version import __version__
 
 __all__ = ["Check", "Diagnosis", "Outcome", "Report"]

@@ -12,8 +12,8 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gigaclient.doctor.plan import NoTokenCache, Plan
 from gigaclient.doctor.report import Diagnosis
+from gigaclient.doctor.settings_report import NoTokenCache, Plan
 from gigaclient.errors import (
     APIConnectionError,
     APIStatusError,

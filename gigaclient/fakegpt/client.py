@@ -14,17 +14,7 @@ import msgspec
 import msgspec.structs
 
 from gigaclient import transport
-from gigaclient.core import Answered, Call, CallOptions, Core
-from gigaclient.errors import APIConnectionError
-from gigaclient.fakegpt.conversation import SECRETS, WIRE_MODEL, conversation
-from gigaclient.fakegpt.events import SnapshotInterpreter
-from gigaclient.fakegpt.login import login_source
-from gigaclient.fakegpt.refused import error_in, explained, page_title
-from gigaclient.fakegpt.settings import PUBLIC_URL, Settings, read_settings
-from gigaclient.interface import Messages
-from gigaclient.limit import Limiter, limiter_for
-from gigaclient.options import call_options
-from gigaclient.provider import (
+from gigaclient._core.base_client import (
     EndEvent,
     OneOrMore,
     Provider,
@@ -35,20 +25,31 @@ from gigaclient.provider import (
     sealed,
     sealed_headers,
 )
-from gigaclient.refusals import JSON_ERRORS
-from gigaclient.retry import Repeat
-from gigaclient.secret import Secret
-from gigaclient.shared import SharedClients
-from gigaclient.stream import ChatStream
-from gigaclient.tokens import Credential, TokenCache
+from gigaclient._core.client_cache import SharedClients
+from gigaclient._core.executor import Core
+from gigaclient._core.limiter import Limiter, limiter_for
+from gigaclient._core.request_options import CallOptions, call_options
+from gigaclient._core.responses import Answered
+from gigaclient._primitives.secret import Secret
+from gigaclient._primitives.serialization import JSON_ERRORS
+from gigaclient.auth.token_manager import Credential, TokenCache
+from gigaclient.errors import APIConnectionError
+from gigaclient.fakegpt.conversation import SECRETS, WIRE_MODEL, conversation
+from gigaclient.fakegpt.error_mapping import error_in, explained, page_title
+from gigaclient.fakegpt.events import SnapshotInterpreter
+from gigaclient.fakegpt.login import login_source
+from gigaclient.fakegpt.settings import PUBLIC_URL, Settings, read_settings
+from gigaclient.protocols import Messages
+from gigaclient.streaming.stream import ChatStream
 from gigaclient.transport import origin_of
+from gigaclient.transport.request import Call, Repeat
 from gigaclient.types import ChatCompletion
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from gigaclient.mapping.results import MapResults
-    from gigaclient.types.mapping import MapResult
+    from gigaclient.bulk.results import MapResults
+    from gigaclient.types.bulk import MapResult
 
 __all__ = ["FakeGpt"]
 
@@ -235,7 +236,8 @@ class FakeGpt(Provider[Settings]):
         """Ask, and get the answer as it comes: ``POST /api/conversation``.
 
         Takes what :meth:`chat` takes. When it returns, the request has been sent and its status checked; what can go
-        wrong later is told by :class:`~gigaclient.stream.ChatStream`. The server repeats the answer so far in each
+        wrong later is told by :class:`~gigaclient.streaming.stream.ChatStream`. The server repeats the answer so far
+        in each
         event, and a chunk is what an event adds. A server that changes its mind cannot make us take back a chunk: see
         :class:`~gigaclient.fakegpt.events.SnapshotInterpreter` for how it is flagged.
         """
@@ -266,14 +268,14 @@ class FakeGpt(Provider[Settings]):
             options: as for :meth:`chat`, for each of the prompts.
 
         Returns:
-            An iterator and context manager of :class:`~gigaclient.types.mapping.MapResult`. Nothing is sent before the
+            An iterator and context manager of :class:`~gigaclient.types.bulk.MapResult`. Nothing is sent before the
             first result is asked for.
 
         Raises:
             ConfigError: an argument cannot work, or the checkpoint is no checkpoint. Nothing was sent.
         """
-        from gigaclient.fakegpt.many import FakeGptJob
-        from gigaclient.mapping.results import MapResults, Wishes
+        from gigaclient.bulk.results import MapResults, Wishes
+        from gigaclient.fakegpt.job import FakeGptJob
 
         wishes = Wishes.of(locals())
         self._check_open()

@@ -10,10 +10,10 @@ import uuid
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from gigaclient.asked import as_request, encode
+from gigaclient._core.messages import as_request, encode
+from gigaclient._core.request_options import CALL_OPTIONS
 from gigaclient.errors import ConfigError
 from gigaclient.fakegpt.prompt import format_prompt
-from gigaclient.options import CALL_OPTIONS
 from gigaclient.types import Chat
 
 __all__ = ["SECRETS", "WIRE_MODEL", "Conversation", "conversation"]

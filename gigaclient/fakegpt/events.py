@@ -11,15 +11,15 @@ from typing import Any
 
 import msgspec
 
-from gigaclient.assembly import Assembler
-from gigaclient.decoding import decoder
+from gigaclient._primitives.decoding import decoder
+from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.errors import InvalidResponseError, StreamInterruptedError
 from gigaclient.fakegpt.conversation import WIRE_MODEL
-from gigaclient.fakegpt.refused import error_in
+from gigaclient.fakegpt.error_mapping import error_in
 from gigaclient.fakegpt.snapshots import Increment, Snapshots
-from gigaclient.refusals import JSON_ERRORS
-from gigaclient.sse import Event
-from gigaclient.stream import END, End
+from gigaclient.streaming.accumulator import Assembler
+from gigaclient.streaming.sse import Event
+from gigaclient.streaming.stream import END, End
 from gigaclient.types import ChatCompletionChunk, ChunkChoice, Delta
 
 __all__ = ["SnapshotInterpreter"]

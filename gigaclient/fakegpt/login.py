@@ -18,18 +18,17 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from gigaclient.core import Answered, Call, CallOptions, Core
-from gigaclient.errors import (
-    APIStatusError,
-    AuthenticationError,
-    GigaClientError,
-    InvalidResponseError,
-)
-from gigaclient.fakegpt.refused import error_in, explained, masked, page_title, status_in
-from gigaclient.patience import Patience
-from gigaclient.refusals import JSON_ERRORS, excerpt
-from gigaclient.secret import Secret
-from gigaclient.tokens import Credential
+from gigaclient._core.error_mapping import excerpt
+from gigaclient._core.executor import Core
+from gigaclient._core.request_options import CallOptions
+from gigaclient._core.responses import Answered
+from gigaclient._primitives.deadline import Patience
+from gigaclient._primitives.secret import Secret
+from gigaclient._primitives.serialization import JSON_ERRORS
+from gigaclient.auth.token_manager import Credential
+from gigaclient.errors import APIStatusError, AuthenticationError, GigaClientError, InvalidResponseError
+from gigaclient.fakegpt.error_mapping import error_in, explained, masked, page_title, status_in
+from gigaclient.transport.request import Call
 
 __all__ = ["Cookies", "login_source", "random_string"]
 

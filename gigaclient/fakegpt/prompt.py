@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gigaclient.asked import as_messages
+from gigaclient._core.messages import as_messages
 from gigaclient.types import Message
 
 __all__ = ["format_prompt"]

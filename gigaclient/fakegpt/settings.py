@@ -6,14 +6,14 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from gigaclient import options
-from gigaclient.core import checked_headers
+from gigaclient._core import settings as options
+from gigaclient._core.base_client import CommonSettings, read_common
+from gigaclient._core.request_options import checked_headers
+from gigaclient._core.settings import Reader
+from gigaclient._core.tls_settings import WHOM_TO_TRUST, read_trust
+from gigaclient._primitives.secret import Secret
 from gigaclient.errors import ConfigError
 from gigaclient.fakegpt.conversation import WIRE_MODEL
-from gigaclient.options import Reader
-from gigaclient.provider import CommonSettings, read_common
-from gigaclient.secret import Secret
-from gigaclient.trusting import WHOM_TO_TRUST, read_trust
 
 __all__ = ["PUBLIC_URL", "Settings", "read_settings"]
 

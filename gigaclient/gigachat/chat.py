@@ -5,24 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from gigaclient._core.request_options import CallOptions, call_options
 from gigaclient.context import chat_completions_url_cvar, chat_url_cvar
-from gigaclient.core import Call, CallOptions
 from gigaclient.errors import ConfigError
-from gigaclient.gigachat.body import chat_body
-from gigaclient.gigachat.chunks import ChunkInterpreter
-from gigaclient.gigachat.road import Road, answer_of, names_a_version
-from gigaclient.interface import Messages
-from gigaclient.options import call_options
-from gigaclient.retry import Repeat
-from gigaclient.stream import ChatStream
+from gigaclient.gigachat.request_body import chat_body
+from gigaclient.gigachat.resource import Road, answer_of, names_a_version
+from gigaclient.gigachat.stream_events import ChunkInterpreter
+from gigaclient.protocols import Messages
+from gigaclient.streaming.stream import ChatStream
 from gigaclient.transport import origin_of
+from gigaclient.transport.request import Call, Repeat
 from gigaclient.types import ChatCompletion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from gigaclient.functions import AnyFunction
-    from gigaclient.gigachat.running import OnError, RunStream
+    from gigaclient.gigachat.tool_loop import OnError, RunStream
     from gigaclient.gigachat.v2.stream import ChatResponseStream
     from gigaclient.types import (
         ChatCompletionRequest,
@@ -62,7 +61,7 @@ class ChatEndpoints(Road):
 
         Returns:
             The stream. The request has been sent and its status checked; what can go wrong later is told by
-            :class:`~gigaclient.stream.ChatStream`.
+            :class:`~gigaclient.streaming.stream.ChatStream`.
 
         Raises:
             ConfigError, APIStatusError, APIConnectionError, InvalidResponseError: as ``giga.chat``.
@@ -95,7 +94,7 @@ class ChatEndpoints(Road):
         return origin_of(self._settings.base_url) + path if names_a_version(path) else path
 
     def _v2_call(self, messages: MessagesV2, options: dict[str, Any], *, stream: bool) -> tuple[Call, CallOptions]:
-        from gigaclient.gigachat.v2.body import chat_v2_body
+        from gigaclient.gigachat.v2.request_body import chat_v2_body
 
         self._check_open()
         settings = self._settings
@@ -119,7 +118,7 @@ class ChatEndpoints(Road):
         return ChatResponseStream(reply, request_id=request_id)
 
     def _response(self, call: Call, call_settings: CallOptions) -> ChatCompletionResponse:
-        from gigaclient.gigachat.v2.events import failure_in
+        from gigaclient.gigachat.v2.stream_events import failure_in
         from gigaclient.types.chat_v2 import ChatCompletionResponse
 
         answered = self._whole(call, call_settings, limit=MAX_CHAT_BYTES)
@@ -261,7 +260,8 @@ class ChatResource:
 
         Source: https://developers.sber.ru/docs/ru/gigachat/guides/structured-output
         """
-        from gigaclient.structured import schema_of, value_of
+        from gigaclient.schema.json_schema import schema_of
+        from gigaclient.schema.parse import value_of
 
         form = {"type": "json_schema", "schema": schema_of(response_format), "strict": strict}
         answer = self.create(messages, response_format=form, **options)
@@ -300,8 +300,8 @@ class ChatResource:
 
         Source: https://developers.sber.ru/docs/ru/gigachat/guides/functions/overview
         """
-        from gigaclient.gigachat import running
-        from gigaclient.gigachat.v2.running import V2
+        from gigaclient.gigachat import tool_loop as running
+        from gigaclient.gigachat.v2.tool_loop import V2
 
         return running.run(
             V2(self, result_role, result_as_text),
@@ -337,12 +337,12 @@ class ChatResource:
 
         Raises:
             ConfigError, APIStatusError, APIConnectionError: the first request; what can go wrong later is told by
-                :class:`~gigaclient.gigachat.running.RunStream`.
+                :class:`~gigaclient.gigachat.tool_loop.RunStream`.
 
         Source: https://developers.sber.ru/docs/ru/gigachat/guides/functions/overview
         """
-        from gigaclient.gigachat import running
-        from gigaclient.gigachat.v2.running import V2
+        from gigaclient.gigachat import tool_loop as running
+        from gigaclient.gigachat.v2.tool_loop import V2
 
         return running.RunStream(
             V2(self, result_role, result_as_text),

@@ -8,29 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from gigaclient import options as setting
 from gigaclient import transport
-from gigaclient.core import Core
-from gigaclient.errors import ConfigError, GigaClientError
-from gigaclient.gigachat.endpoints.account import AccountEndpoints
-from gigaclient.gigachat.endpoints.batches import BatchesEndpoints
-from gigaclient.gigachat.endpoints.checks import ChecksEndpoints
-from gigaclient.gigachat.endpoints.dialogues import DialogueEndpoints
-from gigaclient.gigachat.endpoints.embeddings import EmbeddingsEndpoints
-from gigaclient.gigachat.endpoints.files import FilesEndpoints
-from gigaclient.gigachat.endpoints.functions import FunctionsEndpoints
-from gigaclient.gigachat.endpoints.many import ManyEndpoints
-from gigaclient.gigachat.endpoints.models import ModelsEndpoints
-from gigaclient.gigachat.endpoints.raw import RawEndpoints
-from gigaclient.gigachat.endpoints.stored import StoredEndpoints
-from gigaclient.gigachat.endpoints.structured import StructuredEndpoints
-from gigaclient.gigachat.endpoints.tokens import TokensEndpoints
-from gigaclient.gigachat.oauth import key_source, password_source
-from gigaclient.gigachat.settings import Settings, read_settings
-from gigaclient.interface import Messages
-from gigaclient.limit import Limiter, limiter_for
-from gigaclient.patience import Cancelled, Exhausted, Patience
-from gigaclient.provider import (
+from gigaclient._core import settings as setting
+from gigaclient._core.base_client import (
     COMMON_CHANGES,
     EndEvent,
     OneOrMore,
@@ -40,9 +20,29 @@ from gigaclient.provider import (
     fingerprint,
     sealed,
 )
-from gigaclient.secret import Secret
-from gigaclient.shared import SharedClients
-from gigaclient.tokens import Credential, TokenCache
+from gigaclient._core.client_cache import SharedClients
+from gigaclient._core.executor import Core
+from gigaclient._core.limiter import Limiter, limiter_for
+from gigaclient._primitives.deadline import Cancelled, Exhausted, Patience
+from gigaclient._primitives.secret import Secret
+from gigaclient.auth.token_manager import Credential, TokenCache
+from gigaclient.errors import ConfigError, GigaClientError
+from gigaclient.gigachat.bulk_methods import ManyEndpoints
+from gigaclient.gigachat.oauth import key_source, password_source
+from gigaclient.gigachat.resources.account import AccountEndpoints
+from gigaclient.gigachat.resources.batches import BatchesEndpoints
+from gigaclient.gigachat.resources.embeddings import EmbeddingsEndpoints
+from gigaclient.gigachat.resources.files import FilesEndpoints
+from gigaclient.gigachat.resources.functions import FunctionsEndpoints
+from gigaclient.gigachat.resources.models import ModelsEndpoints
+from gigaclient.gigachat.resources.moderation import ChecksEndpoints
+from gigaclient.gigachat.resources.raw import RawEndpoints
+from gigaclient.gigachat.resources.stored import StoredEndpoints
+from gigaclient.gigachat.resources.structured import StructuredEndpoints
+from gigaclient.gigachat.resources.tokens import TokensEndpoints
+from gigaclient.gigachat.resources.tool_calls import DialogueEndpoints
+from gigaclient.gigachat.settings import Settings, read_settings
+from gigaclient.protocols import Messages
 from gigaclient.transport import origin_of
 from gigaclient.types import AccessToken
 from gigaclient.version import __version__
@@ -381,7 +381,7 @@ def _bearer(credential: Credential) -> dict[str, str]:
 def _share(source: Callable[[Patience], Credential], cache: Any, secret: Secret, *parts: str) -> Any:
     if cache is None:
         return source
-    from gigaclient.token_cache import share  # few programs share tokens
+    from gigaclient.auth.token_store import share  # few programs share tokens
 
     return share(source, cache, secret, *parts)
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from gigaclient import forks
-from gigaclient.asked import as_messages, encode
+from gigaclient._core.messages import as_messages, encode
+from gigaclient._core.request_options import CALL_OPTIONS
+from gigaclient._primitives import fork_safety as forks
 from gigaclient.errors import ConfigError, GigaClientError
-from gigaclient.gigachat.running import RunStream
-from gigaclient.options import CALL_OPTIONS
-from gigaclient.stream import ChatStream
+from gigaclient.gigachat.tool_loop import RunStream
+from gigaclient.streaming.stream import ChatStream
 from gigaclient.types import ChatCompletion, ChatCompletionChunk, Message, Usage
-from gigaclient.types.running import Run, Step
+from gigaclient.types.tool_runs import Run, Step
 
 if TYPE_CHECKING:
     from gigaclient.types import TokensCount
@@ -83,7 +83,7 @@ class Conversation:
     Args:
         client: whom to ask.
         system, messages, history_tokens, session_id, options: as for
-            :meth:`giga.conversation <gigaclient.gigachat.endpoints.dialogues.DialogueEndpoints.conversation>`.
+            :meth:`giga.conversation <gigaclient.gigachat.resources.tool_calls.DialogueEndpoints.conversation>`.
 
     Raises:
         ConfigError: the history is none, or ``history_tokens`` cannot work.
@@ -161,7 +161,7 @@ class Conversation:
 
         Raises:
             ConfigError, APIStatusError, APIConnectionError: as :meth:`ask`; what can go wrong later is told by
-                :class:`~gigaclient.stream.ChatStream`.
+                :class:`~gigaclient.streaming.stream.ChatStream`.
         """
         release = self._begin()
         try:
@@ -359,7 +359,7 @@ class _Asked:
 
 
 class ConversationStream(Iterator[ChatCompletionChunk]):
-    """The answer of a turn as it comes: what :class:`~gigaclient.stream.ChatStream` is, for a conversation.
+    """The answer of a turn as it comes: what :class:`~gigaclient.streaming.stream.ChatStream` is, for a conversation.
 
     Once it has ended, the turn is part of the history. When it breaks, is closed or dropped, it is not; what had come
     stays readable as :attr:`text` and :attr:`completion`. Where functions are run, their steps are in :attr:`steps`,

@@ -9,8 +9,8 @@ import base64
 import binascii
 import re
 
+from gigaclient._primitives.secret import Secret
 from gigaclient.errors import ConfigError
-from gigaclient.secret import Secret
 
 __all__ = ["access_token", "authorization_key"]
 

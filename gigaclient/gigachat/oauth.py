@@ -15,19 +15,14 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from gigaclient.core import Call, CallOptions, Core
-from gigaclient.errors import (
-    APIStatusError,
-    AuthenticationError,
-    ConfigError,
-    GigaClientError,
-    InvalidResponseError,
-)
-from gigaclient.patience import Patience
-from gigaclient.refusals import JSON_ERRORS
-from gigaclient.retry import Repeat
-from gigaclient.secret import MASK, Secret
-from gigaclient.tokens import Credential
+from gigaclient._core.executor import Core
+from gigaclient._core.request_options import CallOptions
+from gigaclient._primitives.deadline import Patience
+from gigaclient._primitives.secret import MASK, Secret
+from gigaclient._primitives.serialization import JSON_ERRORS
+from gigaclient.auth.token_manager import Credential
+from gigaclient.errors import APIStatusError, AuthenticationError, ConfigError, GigaClientError, InvalidResponseError
+from gigaclient.transport.request import Call, Repeat
 
 __all__ = ["check_pair", "key_source", "password_source", "read_token"]
 

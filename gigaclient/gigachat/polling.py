@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from gigaclient import options as setting
-from gigaclient.core import Core
+from gigaclient._core import settings as setting
+from gigaclient._core.executor import Core
+from gigaclient._primitives.deadline import Cancelled, Exhausted, Patience, Timeouts
 from gigaclient.errors import (
     APIConnectionError,
     APITimeoutError,
@@ -16,7 +17,6 @@ from gigaclient.errors import (
     ServerError,
     TLSError,
 )
-from gigaclient.patience import Cancelled, Exhausted, Patience, Timeouts
 
 __all__ = ["poll", "shortened"]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from gigaclient import options
+from gigaclient._core import settings as options
+from gigaclient._core.base_client import CommonSettings, read_common
+from gigaclient._core.settings import Reader
+from gigaclient._core.tls_settings import CLIENT_CERTIFICATE, WHOM_TO_TRUST, read_trust
+from gigaclient._primitives.secret import Secret
 from gigaclient.errors import ConfigError
 from gigaclient.gigachat.credentials import access_token, authorization_key
 from gigaclient.gigachat.oauth import check_pair
-from gigaclient.options import Reader
-from gigaclient.provider import CommonSettings, read_common
-from gigaclient.secret import Secret
-from gigaclient.trusting import CLIENT_CERTIFICATE, WHOM_TO_TRUST, read_trust
 
 __all__ = ["Settings", "read_settings"]
 
@@ -108,7 +108,7 @@ def read_settings(arguments: Mapping[str, Any]) -> Settings:
 
 
 def _token_cache(value: Any) -> Any:
-    from gigaclient.token_cache import token_cache_setting  # few programs share tokens
+    from gigaclient.auth.token_store import token_cache_setting  # few programs share tokens
 
     return token_cache_setting(value)
 

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from gigaclient.core import Call
+from gigaclient.transport.request import Call
 from gigaclient.types.models import Model
 
 __all__ = ["asked_for", "meant"]

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import msgspec
 
-from gigaclient.assembly import Assembler, summed
-from gigaclient.decoding import decoder
-from gigaclient.gigachat.chunks import ChoicesInterpreter
-from gigaclient.stream import Stream, StreamReply
+from gigaclient._primitives.decoding import decoder
+from gigaclient.gigachat.stream_events import ChoicesInterpreter
+from gigaclient.streaming.accumulator import Assembler, summed
+from gigaclient.streaming.stream import Stream, StreamReply
 from gigaclient.types import Usage
 from gigaclient.types.threads import ThreadCompletion, ThreadCompletionChunk
 
@@ -73,7 +73,7 @@ class ThreadAssembler:
 class ThreadStream(Stream[ThreadCompletionChunk, ThreadCompletion]):
     """The answer of a run as it arrives: its chunks, :class:`~gigaclient.types.ThreadCompletionChunk`, add up to a
     :class:`~gigaclient.types.ThreadCompletion`, and their ``usage`` to its. What it promises is at
-    :class:`~gigaclient.stream.Stream`.
+    :class:`~gigaclient.streaming.stream.Stream`.
     """
 
     def __init__(self, reply: StreamReply, interpreter: ThreadInterpreter, *, request_id: str | None = None) -> None:

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gigaclient.testing.authority import Authority, ClientCertificate
     from gigaclient.testing.fakegpt import FakeGptEmulator
+    from gigaclient.testing.fault_server import Answer, Cut, Pause, RawAnswer, RecordedRequest, Reset, Server
     from gigaclient.testing.faults import EventAnswer, Fault
     from gigaclient.testing.gigachat import LEFT_OUT, GigaChatEmulator
     from gigaclient.testing.recordings import Recording, recording
-    from gigaclient.testing.wire import Answer, Cut, Pause, RawAnswer, RecordedRequest, Reset, Server
 
 __all__ = [
     "LEFT_OUT",
@@ -49,7 +49,7 @@ _HOMES = {
     "faults": ("EventAnswer", "Fault"),
     "gigachat": ("LEFT_OUT", "GigaChatEmulator"),
     "recordings": ("Recording", "recording"),
-    "wire": ("Answer", "Cut", "Pause", "RawAnswer", "RecordedRequest", "Reset", "Server"),
+    "fault_server": ("Answer", "Cut", "Pause", "RawAnswer", "RecordedRequest", "Reset", "Server"),
 }
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from gigaclient.testing import chat_v1
-from gigaclient.testing.calls import AnyAnswer, Call, Route, Service, json_answer
 from gigaclient.testing.chat_v1 import INVALID_JSON, Refusal
+from gigaclient.testing.routing import AnyAnswer, Call, Route, Service, json_answer
 
 __all__ = ["Assistants", "Kept"]
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from gigaclient.testing import chat_v1
-from gigaclient.testing.calls import AnyAnswer, Call, Route, Service, json_answer
 from gigaclient.testing.chat_v1 import INVALID_JSON, Refusal, compact
 from gigaclient.testing.files import FileStore
+from gigaclient.testing.routing import AnyAnswer, Call, Route, Service, json_answer
 from gigaclient.testing.text_tools import embeddings
 
 __all__ = ["Batches"]

@@ -9,7 +9,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from gigaclient.testing import answers, schema
+from gigaclient.testing import canned_model as answers
+from gigaclient.testing import sampling as schema
 
 __all__ = [
     "BUILT_IN_FUNCTIONS",

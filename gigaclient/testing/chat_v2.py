@@ -13,13 +13,14 @@ import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from gigaclient.testing import answers, chat_v1
-from gigaclient.testing.calls import AnyAnswer, Call, Route, Service, json_answer
+from gigaclient.testing import canned_model as answers
+from gigaclient.testing import chat_v1
 from gigaclient.testing.chat_v1 import INVALID_JSON, Refusal, compact
+from gigaclient.testing.fault_server import Pause
 from gigaclient.testing.faults import END_MARKER, EventAnswer, event
 from gigaclient.testing.files import PICTURE, FileStore
 from gigaclient.testing.patterns import fitting
-from gigaclient.testing.wire import Pause
+from gigaclient.testing.routing import AnyAnswer, Call, Route, Service, json_answer
 
 __all__ = ["ChatV2", "check"]
 

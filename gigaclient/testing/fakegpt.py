@@ -21,10 +21,10 @@ from http.cookies import CookieError, SimpleCookie
 from types import TracebackType
 from typing import Any, Literal, TypeAlias
 
-from gigaclient.testing import answers
+from gigaclient.testing import canned_model as answers
 from gigaclient.testing.authority import Authority
+from gigaclient.testing.fault_server import Answer, Pause, RawAnswer, RecordedRequest, Server, wait_for_streams
 from gigaclient.testing.faults import END_MARKER, EventAnswer, Fault, FaultQueue, respond
-from gigaclient.testing.wire import Answer, Pause, RawAnswer, RecordedRequest, Server, wait_for_streams
 
 __all__ = ["FakeGptEmulator"]
 

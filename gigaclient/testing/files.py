@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gigaclient.testing.calls import AnyAnswer, Call, Route, Service, json_answer
 from gigaclient.testing.chat_v1 import Refusal
-from gigaclient.testing.wire import Answer
+from gigaclient.testing.fault_server import Answer
+from gigaclient.testing.routing import AnyAnswer, Call, Route, Service, json_answer
 
 __all__ = ["PICTURE", "FileStore", "Part", "form"]
 

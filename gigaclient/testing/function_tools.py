@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from gigaclient.testing.calls import AnyAnswer, Call, Route, json_answer
 from gigaclient.testing.chat_v1 import INVALID_JSON, Refusal
+from gigaclient.testing.routing import AnyAnswer, Call, Route, json_answer
 
 __all__ = ["FunctionTools", "convert", "faults", "hints"]
 

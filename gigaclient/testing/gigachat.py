@@ -26,9 +26,9 @@ from gigaclient.testing import chat_v1
 from gigaclient.testing.assistants import Assistants
 from gigaclient.testing.authority import Authority
 from gigaclient.testing.batches import Batches
-from gigaclient.testing.calls import AnyAnswer, Call, Route, json_answer
 from gigaclient.testing.chat_v1 import Refusal, compact
 from gigaclient.testing.chat_v2 import ChatV2
+from gigaclient.testing.fault_server import Answer, Pause, RawAnswer, RecordedRequest, Server, wait_for_streams
 from gigaclient.testing.faults import END_MARKER, EventAnswer, Fault, FaultQueue, event, respond
 from gigaclient.testing.files import FileStore
 from gigaclient.testing.function_tools import FunctionTools
@@ -44,9 +44,9 @@ from gigaclient.testing.oauth import (
     new_key,
 )
 from gigaclient.testing.recordings import Recording, recording
+from gigaclient.testing.routing import AnyAnswer, Call, Route, json_answer
 from gigaclient.testing.text_tools import TextTools
 from gigaclient.testing.threads import Threads
-from gigaclient.testing.wire import Answer, Pause, RawAnswer, RecordedRequest, Server, wait_for_streams
 
 __all__ = ["LEFT_OUT", "GigaChatEmulator", "Scripted"]
 

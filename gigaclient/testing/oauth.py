@@ -10,7 +10,7 @@ import time
 import uuid
 from dataclasses import dataclass
 
-from gigaclient.testing.wire import RecordedRequest
+from gigaclient.testing.fault_server import RecordedRequest
 
 __all__ = ["SCOPES", "Account", "Desk", "Expired", "OAuthRefusal", "Unknown", "check_oauth", "decoded_key", "new_key"]
 

@@ -12,9 +12,9 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from gigaclient.testing import answers
-from gigaclient.testing.calls import AnyAnswer, Call, Route, Service, json_answer
+from gigaclient.testing import canned_model as answers
 from gigaclient.testing.chat_v1 import INVALID_JSON, Refusal
+from gigaclient.testing.routing import AnyAnswer, Call, Route, Service, json_answer
 
 __all__ = ["TextTools", "embeddings", "vector"]
 

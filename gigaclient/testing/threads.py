@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 from urllib.parse import parse_qs
 
-from gigaclient.testing import answers, chat_v1
+from gigaclient.testing import canned_model as answers
+from gigaclient.testing import chat_v1
 from gigaclient.testing.assistants import Assistants, Kept
-from gigaclient.testing.calls import AnyAnswer, Call, Route, Service, json_answer
 from gigaclient.testing.chat_v1 import INVALID_JSON, Refusal
+from gigaclient.testing.fault_server import Answer, Pause
 from gigaclient.testing.faults import END_MARKER, EventAnswer, event
-from gigaclient.testing.wire import Answer, Pause
+from gigaclient.testing.routing import AnyAnswer, Call, Route, Service, json_answer
 
 __all__ = ["Threads"]
 

@@ -9,21 +9,22 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from gigaclient.transport.outgoing import Outgoing, origin_of
+from gigaclient.transport.request import Outgoing, origin_of
 
 if TYPE_CHECKING:
     from requests import Session
 
-    from gigaclient.transport.client import Reply, Transport
-    from gigaclient.transport.failures import timed_out
+    from gigaclient.transport.errors import timed_out
+    from gigaclient.transport.http import Transport
+    from gigaclient.transport.response import Reply
 
 __all__ = ["Outgoing", "Reply", "Session", "Transport", "origin_of", "timed_out"]
 
 _LATER = {
-    "Reply": "gigaclient.transport.client",
+    "Reply": "gigaclient.transport.response",
     "Session": "requests",
-    "Transport": "gigaclient.transport.client",
-    "timed_out": "gigaclient.transport.failures",
+    "Transport": "gigaclient.transport.http",
+    "timed_out": "gigaclient.transport.errors",
 }
 
 

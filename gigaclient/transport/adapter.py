@@ -20,9 +20,10 @@ from urllib3 import HTTPResponse
 from urllib3.poolmanager import PoolManager, ProxyManager
 
 from gigaclient.errors import ConfigError
-from gigaclient.tls import Trust, insecure_context, system_context
-from gigaclient.transport.head import Headers
-from gigaclient.transport.wire import POOL_CLASSES, current_exchange
+from gigaclient.transport.headers import Headers
+from gigaclient.transport.pool import POOL_CLASSES
+from gigaclient.transport.socket import current_exchange
+from gigaclient.transport.tls import Trust, insecure_context, system_context
 
 __all__ = ["TrustAdapter"]
 

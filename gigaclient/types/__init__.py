@@ -43,12 +43,8 @@ if TYPE_CHECKING:
         Assistants,
         CreateAssistant,
     )
-    from gigaclient.types.batches import (
-        Batch,
-        Batches,
-        BatchRequestCounts,
-        BatchResult,
-    )
+    from gigaclient.types.batches import Batch, Batches, BatchRequestCounts, BatchResult
+    from gigaclient.types.bulk import EmbedResult, ItemResult, MapResult
     from gigaclient.types.chat_v2 import (
         ChatCompletionRequest,
         ChatCompletionResponse,
@@ -84,11 +80,9 @@ if TYPE_CHECKING:
     )
     from gigaclient.types.embeddings import Embedding, Embeddings, EmbeddingsUsage
     from gigaclient.types.files import DeletedFile, GeneratedFile, Image, UploadedFile, UploadedFiles
-    from gigaclient.types.mapping import EmbedResult, ItemResult, MapResult
     from gigaclient.types.models import Model, Models
     from gigaclient.types.parameters import FunctionParameters, FunctionParametersProperty
     from gigaclient.types.raw import RawResponse, ServerEvent
-    from gigaclient.types.running import Run, Step
     from gigaclient.types.threads import (
         Thread,
         ThreadCompletion,
@@ -104,6 +98,7 @@ if TYPE_CHECKING:
         Threads,
         ThreadStatus,
     )
+    from gigaclient.types.tool_runs import Run, Step
     from gigaclient.types.tools import (
         AICheckResult,
         Balance,
@@ -268,7 +263,7 @@ _LATER = {
     "CreateAssistant": "assistants",
     "DeletedFile": "files",
     "Embedding": "embeddings",
-    "EmbedResult": "mapping",
+    "EmbedResult": "bulk",
     "Embeddings": "embeddings",
     "EmbeddingsUsage": "embeddings",
     "FilterCheck": "tools",
@@ -279,14 +274,14 @@ _LATER = {
     "FunctionValidation": "tools",
     "GeneratedFile": "files",
     "Image": "files",
-    "ItemResult": "mapping",
-    "MapResult": "mapping",
+    "ItemResult": "bulk",
+    "MapResult": "bulk",
     "Model": "models",
     "Models": "models",
     "RawResponse": "raw",
     "ServerEvent": "raw",
-    "Run": "running",
-    "Step": "running",
+    "Run": "tool_runs",
+    "Step": "tool_runs",
     "OpenApiFunctions": "tools",
     "Thread": "threads",
     "ThreadCompletion": "threads",

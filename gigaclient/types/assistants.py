@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gigaclient.decoding import convert
+from gigaclient._primitives.decoding import convert
 from gigaclient.types.base import Answer, Record
 from gigaclient.types.chat import Function
 

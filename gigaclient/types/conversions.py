@@ -14,9 +14,9 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 import msgspec
 import msgspec.structs
 
-from gigaclient.decoding import convert
+from gigaclient._primitives.decoding import convert
 from gigaclient.errors import ConfigError
-from gigaclient.types.lenient import as_promised, field_types
+from gigaclient.types.coercion import as_promised, field_types
 
 __all__ = ["Wanted", "as_json", "copied", "dumped", "from_json", "json_schema", "validated"]
 

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from gigaclient._primitives.headers import Headers
 from gigaclient.errors import InvalidResponseError
-from gigaclient.headers import Headers
 
 __all__ = ["RawResponse", "ServerEvent"]
 

@@ -13,16 +13,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import msgspec.structs
 
-from gigaclient.decoding import convert
+from gigaclient._primitives.decoding import convert
 from gigaclient.types.base import Answer, Record
-from gigaclient.types.chat import (
-    ChatCompletionChunk,
-    Function,
-    FunctionCall,
-    Message,
-    NamedFunctionCall,
-    Usage,
-)
+from gigaclient.types.chat import ChatCompletionChunk, Function, FunctionCall, Message, NamedFunctionCall, Usage
 
 __all__ = [
     "Thread",

@@ -12,7 +12,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 from support.browser import DONE, PAGE, Browser, ChatPage, PageServer, event, texts, until
 
-from gigaclient.testing.wire import Answer, Cut, Pause
+from gigaclient.testing.fault_server import Answer, Cut, Pause
 
 SENTENCES = {
     401: ("GigaChat не принял ключ сервера: проверьте GIGACHAT_CREDENTIALS.", "did not accept the server's key"),

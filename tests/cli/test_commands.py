@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.terminal import Ended, run
 
-from gigaclient.cli.catalogue import COMMANDS
+from gigaclient.cli.registry import COMMANDS
 from gigaclient.testing import FakeGptEmulator, Fault, GigaChatEmulator
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.rel_tools import wait_until
+from support.reliability_tools import wait_until
 from support.terminal import LIMIT, at_terminal, child, run
 
 from gigaclient.cli.commands.map import _in_options

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.rel_tools import wait_until
+from support.reliability_tools import wait_until
 from support.terminal import LIMIT, child, run_child
 
 from gigaclient.testing import Fault, GigaChatEmulator
@@ -65,7 +65,7 @@ def modules(*arguments: str, **environment: str) -> set[str]:
 
 def test_help_loads_neither_the_wire_nor_what_draws_nor_click() -> None:
     loaded = modules("--help")
-    assert "gigaclient.cli.catalogue" in loaded
+    assert "gigaclient.cli.registry" in loaded
     assert loaded.isdisjoint([*HEAVY, "click"])
 
 

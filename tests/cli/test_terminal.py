@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.rel_tools import wait_until
+from support.reliability_tools import wait_until
 from support.terminal import Terminal, at_terminal
 
 from gigaclient.testing import Fault, GigaChatEmulator

@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 from support.django_tools import clean_environment
 from support.pages import files, run
-from support.rel_tools import free_port, wait_until
+from support.reliability_tools import free_port, wait_until
 from support.web import end
 
 from gigaclient.testing import Fault, GigaChatEmulator

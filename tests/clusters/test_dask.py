@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from support.pages import files, run
-from support.rel_tools import run_python
+from support.reliability_tools import run_python
 
 from gigaclient.testing import Fault, GigaChatEmulator
 

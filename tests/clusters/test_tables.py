@@ -9,8 +9,8 @@ import pandas
 import polars
 import pytest
 
+from gigaclient.bulk.prompts import Prompts
 from gigaclient.errors import ConfigError
-from gigaclient.mapping.prompts import Prompts
 
 PANDAS = pandas.DataFrame({"text": ["Good", "Bad"], "rating": [5, 1]})
 POLARS = polars.DataFrame({"text": ["Good", "Bad"], "rating": [5, 1]})

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from support.django_tools import configured, site
-from support.rel_tools import together, wait_until
+from support.reliability_tools import together, wait_until
 from support.web import events, names, pumps, said
 
 configured()
@@ -26,7 +26,7 @@ from django.utils.decorators import method_decorator  # noqa: E402
 from django.views import View  # noqa: E402
 
 from gigaclient import ChatStream, ConfigError, FakeGpt, GigaChat, RateLimitError  # noqa: E402
-from gigaclient.contrib.aliases import seal  # noqa: E402
+from gigaclient.contrib.client_registry import seal  # noqa: E402
 from gigaclient.contrib.django import (  # noqa: E402
     EventStreamResponse,
     astream_response,

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from support.django_tools import CHECKOUT, SITE, TESTS, clean_environment, command
-from support.rel_tools import wait_until
+from support.reliability_tools import wait_until
 from support.web import Visit, events, names, said
 
 from gigaclient.testing import Fault, GigaChatEmulator

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import django
 import pytest
 from support.django_tools import SITE, clean_environment, uvicorn
-from support.rel_tools import question, wait_until
+from support.reliability_tools import question, wait_until
 from support.web import Visit, gunicorn, names, said
 
 from gigaclient.testing import Fault, GigaChatEmulator

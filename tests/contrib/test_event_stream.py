@@ -19,13 +19,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.rel_tools import Task, wait_until
+from support.ids import stable_id
+from support.reliability_tools import Task, wait_until
 from support.stream_tools import DONE, FakeReply, event, payload, wire
 from support.web import events, names, pumps, said
 
 from gigaclient import ChatStream, Conversation, FakeGpt, GigaChat, errors
 from gigaclient.contrib.event_stream import HEADERS, EventStream, error_headers, error_payload, status_of
-from gigaclient.gigachat.chunks import ChunkInterpreter
+from gigaclient.gigachat.stream_events import ChunkInterpreter
 from gigaclient.testing import FakeGptEmulator, Fault, GigaChatEmulator
 
 COUNT = "Count from 1 to 5"
@@ -231,7 +232,7 @@ def test_a_stream_that_was_closed_before_is_no_answer() -> None:
     "options",
     [{"ping_s": 0}, {"ping_s": True}, {"ping_s": "2"}, {"ping_s": math.nan}, {"reader_timeout_s": -1}, {"render": "x"},
      {"on_end": []}, {"within": contextlib.nullcontext()}, {"to_thread": 1}],
-    ids=str,
+    ids=stable_id,
 )  # fmt: skip
 def test_wrong_options_are_refused_by_name_and_close_the_stream(options: dict[str, Any]) -> None:
     stream, reply = stream_of(wire(payload("a", finish="stop")) + DONE)
@@ -320,7 +321,7 @@ def test_what_render_raises_ends_the_upstream_call(giga: GigaChat, emulator: Gig
     wait_until(lambda: emulator.open_streams == 0, what="the end of the upstream call")
 
 
-@pytest.mark.parametrize("wrong", [7, b"text", ["a"], {"a": math.nan}, {"a": object()}], ids=str)
+@pytest.mark.parametrize("wrong", [7, b"text", ["a"], {"a": math.nan}, {"a": object()}], ids=stable_id)
 def test_what_cannot_be_data_is_an_error_of_the_application(wrong: Any) -> None:
     values = {"a": "fine"}
     found = events(body_of(whole("a", "b"), render=lambda chunk: values.get(chunk.text, wrong)))

@@ -18,14 +18,14 @@ from typing import Any
 import pytest
 from flask import Blueprint, Flask, current_app, g, request
 from flask.testing import FlaskClient
-from support.rel_tools import run_python, together, wait_until
+from support.reliability_tools import run_python, together, wait_until
 from support.web import Served, Visit, end, events, gunicorn, names, pumps, said
 
 import gigaclient.contrib.flask as room
 from gigaclient import AuthenticationError, ConfigError, FakeGpt, GigaChat, GigaClientError, RateLimitError
 from gigaclient.contrib.flask import GigaClient, error_response, get_client, gigachat, stream_response
 from gigaclient.testing import FakeGptEmulator, Fault, GigaChatEmulator
-from gigaclient.testing.wire import Answer
+from gigaclient.testing.fault_server import Answer
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "flask_chat"
 COUNT = {"prompt": "Count from 1 to 5"}

@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.doctor_tools import made_certificate
 
-from gigaclient.doctor import authorities, versions
-from gigaclient.doctor.authorities import examine_trust, explain_refusal
+from gigaclient.doctor import trust_store as authorities
+from gigaclient.doctor import versions
 from gigaclient.doctor.certificates import read_certificate
-from gigaclient.doctor.line import Shown, Trouble
+from gigaclient.doctor.probe_socket import Shown, Trouble
 from gigaclient.doctor.report import Diagnosis
+from gigaclient.doctor.trust_store import examine_trust, explain_refusal
 from gigaclient.gigachat.settings import Settings
-from gigaclient.tls import Trust, read_bundle, shipped_root
+from gigaclient.transport.tls import Trust, read_bundle, shipped_root
 
 UTC = datetime.timezone.utc
 NOW = datetime.datetime(2026, 6, 1, tzinfo=UTC)

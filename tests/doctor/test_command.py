@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.doctor_tools import decoded
-from support.wire_tools import Peer, eventually, silent
+from support.socket_tools import Peer, eventually, silent
 
 from gigaclient.doctor.command import main
 from gigaclient.testing import GigaChatEmulator

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from support.doctor_tools import Listener, answering, examined, failed, outcomes
-from support.wire_tools import Peer, eventually, silent
+from support.socket_tools import Peer, eventually, silent
 
 from gigaclient.doctor import examine
 from gigaclient.testing import Answer, Authority, Fault, GigaChatEmulator

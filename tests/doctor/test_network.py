@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 from support.doctor_tools import doctors_threads_end, examined, failed, shows_no
-from support.wire_tools import ConnectProxy, Peer, PlainAuthority, at_localhost, silent, with_login
+from support.socket_tools import ConnectProxy, Peer, PlainAuthority, at_localhost, silent, with_login
 
 from gigaclient.doctor import examine
-from gigaclient.doctor.line import Line, TooSlow, Trouble, within
 from gigaclient.doctor.network import Door
+from gigaclient.doctor.probe_socket import Line, TooSlow, Trouble, within
 from gigaclient.testing import Authority, GigaChatEmulator
 
 PASSWORD = "s3cret-passw0rd"

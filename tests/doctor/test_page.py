@@ -10,12 +10,12 @@ import pytest
 from support.doctor_tools import made_certificate
 
 from gigaclient.doctor import Check, Report
-from gigaclient.doctor.authorities import explain_refusal
 from gigaclient.doctor.command import _parser
-from gigaclient.doctor.line import Shown, Trouble
 from gigaclient.doctor.network import Host
+from gigaclient.doctor.probe_socket import Shown, Trouble
+from gigaclient.doctor.trust_store import explain_refusal
 from gigaclient.testing import GigaChatEmulator
-from gigaclient.tls import Trust
+from gigaclient.transport.tls import Trust
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PAGES = ("docs/en/doctor.md", "docs/ru/doctor.md")

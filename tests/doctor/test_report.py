@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from gigaclient.doctor import Check, Report
+from gigaclient.doctor.redaction import Scrubber
 from gigaclient.doctor.report import Diagnosis
-from gigaclient.doctor.scrub import Scrubber
 
 KEY = base64.b64encode(b"b5a6f0c0-0a3c-4f2e-9d38-1d2f7b0c9e11:7c9e6679-7425-40de-944b-e07fc1f90ae7").decode()
 CHECKS = (

@@ -35,9 +35,9 @@ from gigaclient import (
     StreamInterruptedError,
     TLSError,
 )
+from gigaclient._core.client_cache import SharedClients
 from gigaclient.context import authorization_cvar, custom_headers_cvar
 from gigaclient.fakegpt import client as client_module
-from gigaclient.shared import SharedClients
 from gigaclient.testing import Authority, FakeGptEmulator, Fault
 
 MakeClient = Callable[..., FakeGpt]

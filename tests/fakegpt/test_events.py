@@ -20,8 +20,8 @@ from gigaclient import (
     ServerError,
     StreamInterruptedError,
 )
+from gigaclient._primitives.deadline import Patience, Timeouts
 from gigaclient.fakegpt.events import SnapshotInterpreter
-from gigaclient.patience import Patience, Timeouts
 
 DONE = b"data: [DONE]\n\n"
 

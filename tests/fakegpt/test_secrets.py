@@ -12,7 +12,7 @@ import pytest
 
 from gigaclient import ConfigError, FakeGpt, GigaClientError
 from gigaclient.testing import FakeGptEmulator, Fault
-from gigaclient.testing.wire import Answer
+from gigaclient.testing.fault_server import Answer
 
 MakeClient = Callable[..., FakeGpt]
 

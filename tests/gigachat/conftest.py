@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from support.plat_tools import client_of
+from support.platform_tools import client_of
 
 from gigaclient import GigaChat
 from gigaclient.testing import GigaChatEmulator

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.thr_tools import asked, client_of
+from support.thread_tools import asked, client_of
 
 from gigaclient import Function, GigaChat
 from gigaclient.errors import ConfigError, NotFoundError, ServerError, UnprocessableEntityError

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from support.stream_tools import Background, until
-from support.thr_tools import SOON, asked, client_of, rows_of
+from support.thread_tools import SOON, asked, client_of, rows_of
 
 from gigaclient import Chat, GigaChat, Message
 from gigaclient.errors import (
@@ -708,7 +708,7 @@ def test_lines_are_found_wherever_the_blocks_end(
 
 
 def test_a_line_without_end_is_not_read_without_end() -> None:
-    from gigaclient.gigachat.rows import lines
+    from gigaclient.gigachat.batch_file import lines
 
     def endless() -> Iterator[bytes]:
         while True:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from support.ids import stable_id
 
 from gigaclient import ChatCompletion, GigaChat, context
 from gigaclient.errors import (
@@ -27,7 +28,7 @@ from gigaclient.errors import (
     ServerError,
     UnprocessableEntityError,
 )
-from gigaclient.gigachat.body import chat_body
+from gigaclient.gigachat.request_body import chat_body
 from gigaclient.testing import Answer, Fault, GigaChatEmulator
 from gigaclient.types import Chat, Function, Message
 
@@ -298,7 +299,7 @@ def test_the_whole_address_may_be_set_by_context_for_our_own_hosts_alone(
         (PROMPT, {"headers": {"X": "\n"}}),
         (PROMPT, {"authorization": "no-scheme"}),
     ],
-    ids=str,
+    ids=stable_id,
 )
 @pytest.mark.parametrize("method", ["chat", "stream", "generate"])
 def test_what_cannot_work_is_refused_before_anything_is_sent(
@@ -326,7 +327,7 @@ def test_what_cannot_work_is_refused_before_anything_is_sent(
         ({"functions": [{"name": "7"}]}, UnprocessableEntityError, 422, "Invalid function names"),
         ({"headers": {"User-Agent": " "}}, ForbiddenError, 403, "User-Agent"),
     ],
-    ids=str,
+    ids=stable_id,
 )
 def test_the_service_says_no_in_its_own_words(
     giga: GigaChat, options: dict[str, Any], kind: type[APIStatusError], status: int, said: str

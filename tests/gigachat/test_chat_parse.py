@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 
 from gigaclient import ChatCompletion, GigaChat
 from gigaclient.errors import BadRequestError, ConfigError, InvalidResponseError, LengthFinishReasonError
-from gigaclient.structured import schema_of
+from gigaclient.schema.json_schema import schema_of
 from gigaclient.testing import GigaChatEmulator
 from gigaclient.types import Chat, Message
 

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from support.stream_tools import WAIT_SECONDS
 
-from gigaclient import GigaChat, forks
+from gigaclient import GigaChat
+from gigaclient._primitives import fork_safety as forks
 from gigaclient.errors import ConfigError, RateLimitError, ServerError, StreamInterruptedError, TooManyStepsError
 from gigaclient.gigachat.conversation import Conversation
 from gigaclient.testing import Fault, GigaChatEmulator

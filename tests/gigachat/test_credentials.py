@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.token_tools import shown_by
 
+from gigaclient._primitives.secret import Secret
 from gigaclient.errors import ConfigError
 from gigaclient.gigachat.credentials import access_token, authorization_key
-from gigaclient.secret import Secret
 
 ID = "0f0e0d0c-0b0a-4909-8807-060504030201"
 SECRET = "11aa22bb-33cc-44dd-95ee-66ff77aa88bb"

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.plat_tools import WAIT_SECONDS, answer_with, client_of
-from support.rel_tools import Task, at_most, wait_until
+from support.platform_tools import WAIT_SECONDS, answer_with, client_of
+from support.reliability_tools import Task, at_most, wait_until
 
 from gigaclient import GigaChat
 from gigaclient.errors import (
@@ -25,9 +25,9 @@ from gigaclient.errors import (
     NotFoundError,
     ServerError,
 )
-from gigaclient.gigachat.endpoints import files
+from gigaclient.gigachat.resources import files
 from gigaclient.testing import Answer, Authority, Fault, GigaChatEmulator, Pause, Server
-from gigaclient.testing.wire import Cut, Step
+from gigaclient.testing.fault_server import Cut, Step
 
 CONTENT = bytes(range(256)) * 1024
 

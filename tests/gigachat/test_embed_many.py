@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.plat_tools import answer_with, sent_to
+from support.platform_tools import answer_with, sent_to
 from support.stream_tools import until
 
 from gigaclient import GigaChat
+from gigaclient.bulk import results as engine
+from gigaclient.bulk.tasks import Item, Unit
 from gigaclient.errors import (
     ConfigError,
     InvalidResponseError,
@@ -22,9 +24,7 @@ from gigaclient.errors import (
     RequestEntityTooLargeError,
     ServerError,
 )
-from gigaclient.gigachat.embedding_job import EmbeddingJob
-from gigaclient.mapping import results as engine
-from gigaclient.mapping.items import Item, Unit
+from gigaclient.gigachat.jobs.embeddings import EmbeddingJob
 from gigaclient.testing import Fault, GigaChatEmulator
 from gigaclient.types import EmbeddingsUsage, EmbedResult
 

@@ -7,7 +7,7 @@ import pickle
 from typing import Any
 
 import pytest
-from support.plat_tools import answer_with, client_of, cosine, sent_to
+from support.platform_tools import answer_with, client_of, cosine, sent_to
 
 from gigaclient import GigaChat
 from gigaclient.errors import (

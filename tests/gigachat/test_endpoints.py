@@ -30,10 +30,10 @@ from gigaclient.errors import (
     ServerError,
 )
 from gigaclient.gigachat.chat import ChatResource
-from gigaclient.gigachat.endpoints.assistants import AssistantsResource
-from gigaclient.gigachat.endpoints.threads import ThreadsResource
-from gigaclient.retry import Repeat
+from gigaclient.gigachat.resources.assistants import AssistantsResource
+from gigaclient.gigachat.resources.threads import ThreadsResource
 from gigaclient.testing import Fault, GigaChatEmulator
+from gigaclient.transport.request import Repeat
 
 FREELY, PAID, NEVER_TWICE = Repeat.FREELY, Repeat.PAID, Repeat.NEVER_TWICE
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.plat_tools import answer_with, client_of, sent_to
-from support.rel_tools import at_most
+from support.ids import stable_id
+from support.platform_tools import answer_with, client_of, sent_to
+from support.reliability_tools import at_most
 
 from gigaclient import GigaChat
 from gigaclient.errors import (
@@ -24,7 +25,7 @@ from gigaclient.errors import (
     RequestEntityTooLargeError,
     ServerError,
 )
-from gigaclient.gigachat.endpoints.uploads import as_upload
+from gigaclient.gigachat.resources.uploads import as_upload
 from gigaclient.testing import Fault, GigaChatEmulator
 from gigaclient.testing.files import PICTURE, form
 from gigaclient.types import UploadedFile
@@ -106,7 +107,7 @@ class _Shaky(io.RawIOBase):
         ((None, PICTURE, None), "upload.jpg", "image/jpeg"),
         (("photo.png", PICTURE, None, {"Content-Type": "image/tiff"}), "photo.png", "image/tiff"),
     ],
-    ids=str,
+    ids=stable_id,
 )
 def test_a_file_is_sent_from_memory(
     emulator: GigaChatEmulator, giga: GigaChat, given: Any, name: str, kind: str
@@ -255,7 +256,7 @@ def test_an_upload_is_a_form_of_two_fields(emulator: GigaChatEmulator, giga: Gig
 def test_a_large_file_is_in_memory_twice_and_no_more(emulator: GigaChatEmulator, tmp_path: Path) -> None:
     path = tmp_path / "large.txt"
     path.write_bytes(b"0123456789abcdef" * (2 * 2**20))
-    from gigaclient.gigachat.endpoints.files import _form
+    from gigaclient.gigachat.resources.files import _form
 
     with at_most(seconds=20, megabytes=80):
         body, _ = _form(path, "general", None, None)

@@ -10,12 +10,7 @@ import pytest
 from support.stream_tools import DONE, WAIT_SECONDS, Background, payload, until, wire
 
 from gigaclient import GigaChat
-from gigaclient.errors import (
-    AuthenticationError,
-    ConfigError,
-    NotFoundError,
-    StreamInterruptedError,
-)
+from gigaclient.errors import AuthenticationError, ConfigError, NotFoundError, StreamInterruptedError
 from gigaclient.testing import Fault, GigaChatEmulator
 
 TEXT = "1, 2, 3, 4, 5"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.plat_tools import answer_with, sent_to
+from support.platform_tools import answer_with, sent_to
 
 from gigaclient import ChatCompletion, GigaChat, Message
 from gigaclient.errors import APITimeoutError, ConfigError, InvalidResponseError, NotFoundError, ServerError

@@ -18,9 +18,12 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 from support.stream_tools import WAIT_SECONDS, Background, until
-from support.thr_tools import SOON, asked, client_of, rows_of
+from support.thread_tools import SOON, asked, client_of, rows_of
 
 from gigaclient import Chat, GigaChat, Message
+from gigaclient.bulk.checkpoint import Checkpoint
+from gigaclient.bulk.tasks import Item, Unit
+from gigaclient.bulk.throttle import Pace
 from gigaclient.errors import (
     APIConnectionError,
     APIStatusError,
@@ -30,10 +33,7 @@ from gigaclient.errors import (
     NotFoundError,
     ServerError,
 )
-from gigaclient.gigachat.batch_job import BatchJob
-from gigaclient.mapping.checkpoint import Checkpoint
-from gigaclient.mapping.items import Item, Unit
-from gigaclient.mapping.pace import Pace
+from gigaclient.gigachat.jobs.batches import BatchJob
 from gigaclient.testing import Authority, Fault, GigaChatEmulator
 from gigaclient.types import MapResult
 

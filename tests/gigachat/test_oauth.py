@@ -25,9 +25,9 @@ from gigaclient import (
     RateLimitError,
     ServerError,
 )
+from gigaclient.auth.token_manager import Credential
 from gigaclient.gigachat.oauth import read_token
 from gigaclient.testing import LEFT_OUT, Fault, GigaChatEmulator, recording
-from gigaclient.tokens import Credential
 
 NOW = 1_790_000_000.0
 TOKEN = "eyJ-a-token-that-nobody-may-see"

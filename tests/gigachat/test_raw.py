@@ -25,7 +25,7 @@ from gigaclient.errors import (
     StreamInterruptedError,
 )
 from gigaclient.testing import Answer, Fault, GigaChatEmulator, Pause
-from gigaclient.testing.calls import AnyAnswer, Call, Route, json_answer
+from gigaclient.testing.routing import AnyAnswer, Call, Route, json_answer
 
 
 def echo(call: Call) -> Answer:

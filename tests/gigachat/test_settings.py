@@ -18,7 +18,7 @@ from support.token_tools import shown_by
 from gigaclient import ConfigError, GigaChat
 from gigaclient.gigachat.settings import Settings, read_settings
 from gigaclient.testing import GigaChatEmulator
-from gigaclient.tls import shipped_root
+from gigaclient.transport.tls import shipped_root
 
 KEY = base64.b64encode(b"the-client-id:the-client-secret").decode()
 OTHER_KEY = base64.b64encode(b"another-id:another-secret").decode()

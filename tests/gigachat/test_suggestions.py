@@ -10,9 +10,9 @@ import pytest
 from support.stream_tools import WAIT_SECONDS
 
 from gigaclient import GigaChat, NotFoundError
-from gigaclient.core import Call, path
 from gigaclient.gigachat.suggestions import asked_for, meant
 from gigaclient.testing import Fault, GigaChatEmulator
+from gigaclient.transport.request import Call, path
 from gigaclient.types import Model
 
 MODELS = [
@@ -157,7 +157,7 @@ def test_the_look_ends_with_the_deadline_of_the_call(emulator: GigaChatEmulator,
 
 
 def test_no_look_is_begun_when_the_deadline_has_passed(emulator: GigaChatEmulator, giga: GigaChat) -> None:
-    from gigaclient.core import CallOptions
+    from gigaclient._core.request_options import CallOptions
 
     call = Call("GET", path("models", "gigachat-2-pro"))
     failure = NotFoundError("No such model", status_code=404)
@@ -169,7 +169,7 @@ def test_no_look_is_begun_when_the_deadline_has_passed(emulator: GigaChatEmulato
 def test_the_look_takes_no_place_in_the_queue(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     # The one place of this client is taken, as it would be by another thread: the look goes past the queue.
     with giga.stream("Count from 1 to 3"):
-        from gigaclient.core import CallOptions
+        from gigaclient._core.request_options import CallOptions
 
         call = Call("GET", path("models", "gigachat-2-pro"))
         failure = giga._explained(NotFoundError("No such model", status_code=404), call, CallOptions(), 60.0)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from support.stream_tools import DONE, Background, event, payload, until, wire
-from support.thr_tools import SOON, asked, client_of
+from support.thread_tools import SOON, asked, client_of
 
 from gigaclient import Function, GigaChat, Message, Usage
 from gigaclient.errors import (

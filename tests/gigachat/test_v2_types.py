@@ -37,8 +37,8 @@ from gigaclient.types import (
     ChatUserInfo,
     ChatWebSearchTool,
 )
+from gigaclient.types.coercion import as_promised
 from gigaclient.types.files import GeneratedFile
-from gigaclient.types.lenient import as_promised
 
 
 def answer(*messages: Any, **fields: Any) -> ChatCompletionResponse:

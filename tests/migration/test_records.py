@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from support.ids import stable_id
 
 from gigaclient import ConfigError, GigaChat
 from gigaclient.models import (
@@ -128,7 +129,7 @@ def test_a_dump_has_every_field_under_the_official_names() -> None:
         ({"include": set()}, {}),
         ({"exclude": {"role": True, "content": ...}, "exclude_none": True}, {}),
     ],
-    ids=repr,
+    ids=stable_id,
 )
 def test_a_dump_leaves_out_what_it_is_told_to(options: dict[str, Any], expected: dict[str, Any]) -> None:
     assert Messages(content="Hi").model_dump(**options) == expected
@@ -145,7 +146,7 @@ def test_a_dump_leaves_out_what_it_is_told_to(options: dict[str, Any], expected:
             {"choices": [{"index": 1, "finish_reason": None}]},
         ),
     ],
-    ids=repr,
+    ids=stable_id,
 )
 def test_a_dump_can_be_selected_in_depth(selection: dict[str, Any], expected: dict[str, Any]) -> None:
     assert answer().model_dump(**selection) == expected
@@ -307,7 +308,7 @@ def test_a_dict_with_fields_that_are_not_known_stays_one_and_loses_nothing() -> 
     assert chat.storage == {"brand_new": 1}
 
 
-@pytest.mark.parametrize("messages", [[{"content": "Hi"}], [{}], [{5: 6}], "Hi", None, [None]], ids=repr)
+@pytest.mark.parametrize("messages", [[{"content": "Hi"}], [{}], [{5: 6}], "Hi", None, [None]], ids=stable_id)
 def test_what_cannot_be_a_message_is_left_for_the_call_to_name(messages: Any) -> None:
     assert Chat(messages=messages).messages == messages
 

@@ -27,7 +27,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
-from gigaclient.testing.wire import Answer, Pause, RawAnswer, RecordedRequest, Server, Step
+from gigaclient.testing.fault_server import Answer, Pause, RawAnswer, RecordedRequest, Server, Step
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 EXAMPLES = CHECKOUT / "examples"

@@ -53,7 +53,7 @@ def _no_json(name: str) -> Any:
 
 _WRITER = """
 import sys
-from gigaclient.mapping.checkpoint import Checkpoint
+from gigaclient.bulk.checkpoint import Checkpoint
 from support.checkpoint_tools import line
 
 checkpoint = Checkpoint(sys.argv[1])
@@ -69,7 +69,7 @@ sys.stdin.read()
 # Its child lives on, does nothing with the checkpoint, and ends when the test closes the pipe.
 _PARENT = """
 import os, sys, time
-from gigaclient.mapping.checkpoint import Checkpoint
+from gigaclient.bulk.checkpoint import Checkpoint
 
 checkpoint = Checkpoint(sys.argv[1])
 if os.fork() == 0:

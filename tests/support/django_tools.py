@@ -13,7 +13,7 @@ from pathlib import Path
 import django
 from django.conf import settings
 from django.test import override_settings
-from support.rel_tools import SUPPORT, wait_until
+from support.reliability_tools import SUPPORT, wait_until
 from support.web import Served, end
 
 TESTS = SUPPORT.parent

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
-from support.wire_tools import Peer
+from support.socket_tools import Peer
 
 from gigaclient.doctor import Report, examine
 from gigaclient.testing import Answer, GigaChatEmulator, RecordedRequest, Server

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from gigaclient import GigaChat
-from gigaclient.patience import Patience, Timeouts
+from gigaclient._primitives.deadline import Patience, Timeouts
 from gigaclient.testing import GigaChatEmulator
 
 WAIT_SECONDS = 20.0

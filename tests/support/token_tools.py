@@ -13,9 +13,9 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from gigaclient.patience import Patience, Timeouts
-from gigaclient.secret import Secret
-from gigaclient.tokens import Credential
+from gigaclient._primitives.deadline import Patience, Timeouts
+from gigaclient._primitives.secret import Secret
+from gigaclient.auth.token_manager import Credential
 
 LONG = 20.0
 """Seconds after which a wait in a test has failed; far more than anything here takes."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from support.rel_tools import SUPPORT, wait_until
+from support.reliability_tools import SUPPORT, wait_until
 
 if TYPE_CHECKING:
     from flask import Flask

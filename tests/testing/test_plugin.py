@@ -40,7 +40,7 @@ def run(code: str, *arguments: str, cwd: Path | None = None) -> subprocess.Compl
 def test_the_package_and_the_plugin_import_nothing_heavy() -> None:
     done = run(
         "import sys, gigaclient.testing, gigaclient.testing.plugin\n"
-        "print(sorted({'trustme', 'h11', 'cryptography', 'gigaclient.testing.wire'} & set(sys.modules)))"
+        "print(sorted({'trustme', 'h11', 'cryptography', 'gigaclient.testing.fault_server'} & set(sys.modules)))"
     )
     assert done.stdout.strip() == "[]", done.stderr
 

@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.plat_tools import cosine
+from support.platform_tools import cosine
 
-from gigaclient.testing import GigaChatEmulator, answers
-from gigaclient.testing.calls import Call
+from gigaclient.testing import GigaChatEmulator
+from gigaclient.testing import canned_model as answers
 from gigaclient.testing.chat_v1 import Refusal
+from gigaclient.testing.fault_server import Answer, Headers, RecordedRequest
+from gigaclient.testing.routing import Call
 from gigaclient.testing.text_tools import TextTools, embeddings, vector
-from gigaclient.testing.wire import Answer, Headers, RecordedRequest
 
 MODELS = {"Embeddings": "embedder", "GigaEmbeddings-3B-2025-09": "embedder", "GigaChat-2": "chat"}
 

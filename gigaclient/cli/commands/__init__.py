@@ -1,1 +1,1 @@
-"""The commands, one module each, named in ``gigaclient.cli.catalogue``."""
+"""The commands, one module each, named in ``gigaclient.cli.registry``."""

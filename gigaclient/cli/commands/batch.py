@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from gigaclient.cli import exits
-from gigaclient.cli.answers import as_document
-from gigaclient.cli.client import Terminal, file_text, input_text, with_client
+from gigaclient.cli import exit_codes as exits
+from gigaclient.cli.options import Terminal, file_text, input_text, with_client
+from gigaclient.cli.output import as_document
 
 if TYPE_CHECKING:
     from gigaclient.types import Batch, BatchResult

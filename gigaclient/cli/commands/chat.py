@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from gigaclient.cli.client import Terminal, input_text, with_client
-from gigaclient.cli.screen import is_terminal, piped_input
+from gigaclient.cli.console import is_terminal, piped_input
+from gigaclient.cli.options import Terminal, input_text, with_client
 
 __all__ = ["command"]
 
@@ -96,7 +96,7 @@ def _ask(
     plain: bool,
     usage: bool,
 ) -> None:
-    from gigaclient.cli.answers import as_document, notes, show, undisturbed
+    from gigaclient.cli.output import as_document, notes, show, undisturbed
 
     if terminal.json and not stream:
         terminal.document(as_document(client.chat(messages, **options)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import msgspec
 
-from gigaclient.cli.client import Terminal, input_text, with_client
+from gigaclient.cli.options import Terminal, input_text, with_client
 
 __all__ = ["command"]
 

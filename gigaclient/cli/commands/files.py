@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gigaclient.cli.client import Terminal, with_client
+from gigaclient.cli.options import Terminal, with_client
 
 if TYPE_CHECKING:
     from gigaclient.types import UploadedFile

@@ -13,12 +13,12 @@ from typing import Any
 
 import click
 
-from gigaclient.cli import exits
-from gigaclient.cli.client import Terminal, with_client
-from gigaclient.cli.screen import is_terminal
+from gigaclient._core.settings import named
+from gigaclient._primitives.secret import Secret
+from gigaclient.cli import exit_codes as exits
+from gigaclient.cli.console import is_terminal
+from gigaclient.cli.options import Terminal, with_client
 from gigaclient.errors import AuthenticationError, ConfigError
-from gigaclient.options import named
-from gigaclient.secret import Secret
 
 __all__ = ["command"]
 

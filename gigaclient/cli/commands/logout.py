@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from gigaclient.cli.client import with_screen
-from gigaclient.cli.screen import Screen
+from gigaclient.cli.console import Screen
+from gigaclient.cli.options import with_screen
 
 __all__ = ["command"]
 

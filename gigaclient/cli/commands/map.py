@@ -15,13 +15,13 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 import msgspec
 
-from gigaclient.cli import exits
-from gigaclient.cli.client import Terminal, file_text, with_client
-from gigaclient.cli.screen import is_terminal, piped_input, printable, write_json
+from gigaclient.cli import exit_codes as exits
+from gigaclient.cli.console import is_terminal, piped_input, printable, write_json
+from gigaclient.cli.options import Terminal, file_text, with_client
 from gigaclient.errors import APIStatusError, ConfigError, GigaClientError
 
 if TYPE_CHECKING:
-    from gigaclient.mapping.results import MapResults
+    from gigaclient.bulk.results import MapResults
     from gigaclient.types import MapResult
 
 __all__ = ["command"]
@@ -276,7 +276,7 @@ def _schema(path: str) -> Any:
 
 def _making(prompts: Any, template: str | None, system: str | None) -> str | Callable[[Any], Any] | None:
     """What ``map`` takes as template."""
-    from gigaclient.mapping.prompts import Prompts
+    from gigaclient.bulk.prompts import Prompts
 
     try:
         made = Prompts(prompts, template)

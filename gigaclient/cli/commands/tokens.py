@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gigaclient.cli.client import Terminal, input_text, with_client
+from gigaclient.cli.options import Terminal, input_text, with_client
 
 __all__ = ["command"]
 

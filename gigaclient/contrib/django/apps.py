@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.apps import AppConfig
 from django.conf import settings
 
-from gigaclient.contrib.aliases import SETTING, seal
+from gigaclient.contrib.client_registry import SETTING, seal
 
 __all__ = ["GigaClientConfig"]
 

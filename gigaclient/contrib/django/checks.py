@@ -23,10 +23,17 @@ from django.conf import settings
 from django.core import checks
 
 from gigaclient import FakeGpt, GigaChat
-from gigaclient.contrib.aliases import DEFAULT_ALIAS, SETTING, options_by_alias, place_of, provider_of, unknown_options
+from gigaclient._core.base_client import Provider
+from gigaclient._primitives.secret import Secret
+from gigaclient.contrib.client_registry import (
+    DEFAULT_ALIAS,
+    SETTING,
+    options_by_alias,
+    place_of,
+    provider_of,
+    unknown_options,
+)
 from gigaclient.errors import ConfigError
-from gigaclient.provider import Provider
-from gigaclient.secret import Secret
 
 __all__ = ["MESSAGES", "TAG", "register_all"]
 

@@ -7,8 +7,8 @@ from typing import Any, TypeVar, overload
 from django.conf import settings
 from django.core.signals import setting_changed
 
-from gigaclient.contrib.aliases import DEFAULT_ALIAS, SETTING, ClientsByAlias
-from gigaclient.interface import ChatProvider
+from gigaclient.contrib.client_registry import DEFAULT_ALIAS, SETTING, ClientsByAlias
+from gigaclient.protocols import ChatProvider
 
 __all__ = ["get_client"]
 
@@ -40,7 +40,7 @@ def get_client(alias: str = DEFAULT_ALIAS, *, kind: type[Any] | None = None) -> 
         alias: a name in the setting. A setting without aliases is ``"default"``; so is none at all, and then the client
             is made of ``GIGACHAT_CREDENTIALS`` and the like.
         kind: the class that the client has to be. ``get_client(kind=GigaChat).embeddings(…)`` is for type checkers,
-            which otherwise know it as a :class:`~gigaclient.interface.ChatProvider`, and is checked when it runs.
+            which otherwise know it as a :class:`~gigaclient.protocols.ChatProvider`, and is checked when it runs.
 
     Raises:
         ConfigError: there is no such alias, its options cannot work, or it is of another class.

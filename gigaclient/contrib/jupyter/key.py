@@ -7,11 +7,11 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
+from gigaclient._primitives.secret import Secret
 from gigaclient.cli import credentials
 from gigaclient.contrib.jupyter.notebook import current
 from gigaclient.errors import AuthenticationError, ConfigError, ForbiddenError, GigaClientError
 from gigaclient.gigachat import GigaChat
-from gigaclient.secret import Secret
 from gigaclient.types import Balance, Models
 from gigaclient.types.tables import number, table
 

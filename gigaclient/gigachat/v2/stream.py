@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gigaclient.gigachat.v2.assembly import ResponseAssembler
-from gigaclient.gigachat.v2.events import ResponseInterpreter
-from gigaclient.stream import Stream, StreamReply
+from gigaclient.gigachat.v2.accumulator import ResponseAssembler
+from gigaclient.gigachat.v2.stream_events import ResponseInterpreter
+from gigaclient.streaming.stream import Stream, StreamReply
 from gigaclient.types.chat_v2 import ChatCompletionResponse, ChatCompletionResponseChunk
 
 if TYPE_CHECKING:
-    from gigaclient.patience import Patience
+    from gigaclient._primitives.deadline import Patience
 
 __all__ = ["ChatResponseStream"]
 
@@ -23,7 +23,7 @@ class ChatResponseStream(Stream[ChatCompletionResponseChunk, ChatCompletionRespo
     The answer is whole with the event ``response.message.done``, or with a finish reason where events have no names. An
     answer that the server ends as failed (``response.error``, or the finish reason ``error``) raises an
     :class:`~gigaclient.errors.APIStatusError` with what came before on it. What else is promised is at
-    :class:`~gigaclient.stream.Stream`.
+    :class:`~gigaclient.streaming.stream.Stream`.
     """
 
     def __init__(self, reply: StreamReply, *, request_id: str | None = None) -> None:

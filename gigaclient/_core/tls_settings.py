@@ -1,0 +1,79 @@
+"""Whom to trust, from a client's settings: ``trust``, ``ca_bundle_file``, ``verify_ssl_certs``, ``ssl_context`` and the
+client certificate, which all answer one question and must not contradict each other.
+"""
+
+from __future__ import annotations
+
+import ssl
+
+import msgspec.structs
+
+from gigaclient._core import settings as options
+from gigaclient._core.settings import Reader
+from gigaclient.errors import ConfigError
+from gigaclient.transport.tls import Trust, read_bundle
+
+__all__ = ["CLIENT_CERTIFICATE", "WHOM_TO_TRUST", "read_trust"]
+
+WHOM_TO_TRUST = frozenset({"trust", "ca_bundle_file", "verify_ssl_certs", "ssl_context"})
+"""Settings of one question: where an argument answers it, the environment is not asked."""
+
+CLIENT_CERTIFICATE = frozenset({"cert_file", "key_file", "key_file_password"})
+
+
+def read_trust(
+    read: Reader, ssl_context: ssl.SSLContext | None, *, shipped_root: bool, client_certificate: bool
+) -> Trust:
+    """The trust that the settings describe.
+
+    Args:
+        read: the settings.
+        ssl_context: a context of the user's own, which then has to say everything.
+        shipped_root: whether the root certificate that ships with this package vouches for the service; it is then
+            what is believed by default, otherwise the public authorities are.
+        client_certificate: whether the provider has settings for one.
+
+    Raises:
+        ConfigError: two settings contradict each other, or a file cannot be used.
+    """
+    trust = read("trust", options.file_path, None)
+    bundle = read("ca_bundle_file", options.file_path, None)
+    verify = read("verify_ssl_certs", options.flag, True)
+    cert_file = key_file = password = None
+    if client_certificate:
+        cert_file = read("cert_file", options.file_path, None)
+        key_file = read("key_file", options.file_path, None)
+        password = read("key_file_password", options.secret, None)
+    if ssl_context is not None:
+        if not isinstance(ssl_context, ssl.SSLContext):
+            raise ConfigError(f"ssl_context must be an ssl.SSLContext, not {type(ssl_context).__name__}")
+        if trust is not None or bundle is not None or cert_file is not None or not verify:
+            raise ConfigError(
+                "ssl_context says everything about trust: load the authorities and the client certificate into it, "
+                "and leave trust, ca_bundle_file, verify_ssl_certs and cert_file out"
+            )
+        return Trust(kind="context", ssl_context=ssl_context)
+    if key_file is not None and cert_file is None:
+        raise ConfigError("key_file needs cert_file")
+    if not verify and (trust is not None or bundle is not None):
+        raise ConfigError(
+            "verify_ssl_certs=False believes anybody, trust= and ca_bundle_file= somebody: "
+            "leave verify_ssl_certs out to check certificates"
+        )
+    if trust is not None and bundle is not None:
+        raise ConfigError("trust and ca_bundle_file both say whom to believe: pass one of them")
+    trusted = _authorities(trust if bundle is None else bundle, shipped_root) if verify else Trust(kind="insecure")
+    return msgspec.structs.replace(trusted, cert_file=cert_file, key_file=key_file, key_file_password=password)
+
+
+def _authorities(trust: str | None, shipped_root: bool) -> Trust:
+    if trust == "system" or (trust is None and not shipped_root):
+        return Trust(kind="system")
+    if trust is None or trust == "pinned":
+        if not shipped_root:
+            raise ConfigError(
+                'trust="pinned" is the root certificate that ships with this package, and it vouches for no server of '
+                'this service: pass "system", or the path of a bundle'
+            )
+        return Trust()
+    return Trust(authorities=read_bundle(trust), source=trust)

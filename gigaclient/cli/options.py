@@ -1,0 +1,229 @@
+"""What commands have in common: the options for a client, and the client that they make."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from gigaclient._primitives.secret import Secret
+from gigaclient.cli.console import Screen, piped_input, read_input
+from gigaclient.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gigaclient import FakeGpt, GigaChat
+
+__all__ = ["Terminal", "file_text", "input_text", "output_options", "with_client", "with_screen"]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+_NO_KEY = (
+    "there is no key: gigaclient login stores one, or set GIGACHAT_CREDENTIALS; gigaclient emulator is a service to "
+    "try this with, without a key"
+)
+_MAX_KEY_BYTES = 64 * 1024
+
+
+class Terminal(Screen):
+    """The screen, and the client that the options and the environment describe.
+
+    Args:
+        json, no_color: as for :class:`~gigaclient.cli.console.Screen`.
+        settings: arguments of the client, as far as they were given as options.
+        credentials_file: a file that holds the key.
+    """
+
+    def __init__(
+        self,
+        *,
+        json: bool = False,
+        no_color: bool = False,
+        settings: dict[str, Any] | None = None,
+        credentials_file: str | None = None,
+    ) -> None:
+        super().__init__(json=json, no_color=no_color)
+        self.settings = settings or {}
+        self._credentials_file = credentials_file
+
+    def key_from_file(self) -> Secret | None:
+        """The key in the file of ``--credentials-file``; None without that option.
+
+        Raises:
+            ConfigError: the file cannot be read.
+        """
+        return None if self._credentials_file is None else _key_in(self._credentials_file)
+
+    def gigachat(self, **settings: Any) -> GigaChat:
+        """A client of GigaChat; the caller closes it.
+
+        Raises:
+            ConfigError: there is no key, or something else cannot work.
+        """
+        from gigaclient import GigaChat
+        from gigaclient.cli import credentials
+
+        given = {**self.settings, **settings}
+        key = self.key_from_file()
+        if key is not None:
+            given["credentials"] = key
+        elif credentials.variable_in_use() is None:
+            stored = credentials.stored()
+            if stored is None:
+                raise ConfigError(_NO_KEY)
+            given["credentials"] = stored.credentials
+            if not os.environ.get("GIGACHAT_SCOPE", "").strip():
+                given.setdefault("scope", stored.scope)
+        return GigaChat(**given)
+
+    def fakegpt(self) -> FakeGpt:
+        """A client of FakeGpt; the caller closes it."""
+        from gigaclient import FakeGpt
+
+        return FakeGpt(**self.settings)
+
+
+def _key_in(path: str) -> Secret:
+    try:
+        with open(os.path.expanduser(path), encoding="utf-8-sig") as file:
+            return Secret(file.read(_MAX_KEY_BYTES).strip())
+    except OSError as error:
+        reason = error.strerror
+    except UnicodeDecodeError:
+        reason = "it is not text"
+    raise ConfigError(f"--credentials-file {path} cannot be read: {reason}")
+
+
+def _stacked(*options: Callable[[_Function], _Function]) -> Callable[[_Function], _Function]:
+    def decorate(function: _Function) -> _Function:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+output_options: Callable[[_Function], _Function] = _stacked(
+    click.option("--json", "as_json", is_flag=True, help="JSON for programs; errors too, on standard error."),
+    click.option("--no-color", is_flag=True, help="No colours; the same as setting NO_COLOR."),
+)
+"""``--json`` and ``--no-color``, as ``as_json`` and ``no_color``."""
+
+_POSITIVE = click.FloatRange(min=0, min_open=True)
+
+_client_options: Callable[[_Function], _Function] = _stacked(
+    output_options,
+    click.option("--timeout", type=_POSITIVE, metavar="S", help="Seconds of silence after which to give up."),
+    click.option("--deadline", type=_POSITIVE, metavar="S", help="Seconds for the whole call, further tries included."),
+    click.option("--base-url", metavar="URL", help="The address of the service."),
+    click.option(
+        "--ca-bundle", type=click.Path(dir_okay=False), metavar="PATH", help="The authorities to trust, and no others."
+    ),
+    click.option(
+        "--credentials-file",
+        type=click.Path(dir_okay=False),
+        metavar="PATH",
+        help="A file with the authorization key, over the environment and a stored key.",
+    ),
+    click.option("--debug", is_flag=True, help="Say on standard error what is sent; never secrets or texts."),
+)
+
+
+def with_screen(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--json`` and ``--no-color``, gathered into a :class:`Screen` as the first argument."""
+
+    @functools.wraps(function)
+    def command(as_json: bool, no_color: bool, **options: Any) -> Any:
+        return function(Screen(json=as_json, no_color=no_color), **options)
+
+    decorated: Callable[..., Any] = output_options(command)
+    return decorated
+
+
+def with_client(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that every command with a client has, gathered into a :class:`Terminal` as the first argument."""
+
+    @functools.wraps(function)
+    def command(
+        as_json: bool,
+        no_color: bool,
+        timeout: float | None,
+        deadline: float | None,
+        base_url: str | None,
+        ca_bundle: str | None,
+        credentials_file: str | None,
+        debug: bool,
+        **options: Any,
+    ) -> Any:
+        settings = {"timeout": timeout, "deadline": deadline, "base_url": base_url, "ca_bundle_file": ca_bundle}
+        terminal = Terminal(
+            json=as_json,
+            no_color=no_color,
+            settings={name: value for name, value in settings.items() if value is not None},
+            credentials_file=credentials_file,
+        )
+        with _logging(debug):
+            return function(terminal, **options)
+
+    decorated: Callable[..., Any] = _client_options(command)
+    return decorated
+
+
+@contextmanager
+def _logging(debug: bool) -> Iterator[None]:
+    if not debug:
+        yield
+        return
+    logger = logging.getLogger("gigaclient")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(relativeCreated)6d ms  %(message)s"))
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+def input_text(words: tuple[str, ...]) -> list[str]:
+    """The texts of a command line: its arguments, where ``-`` is standard input; without arguments, what is piped in.
+
+    Raises:
+        click.UsageError: there are none, or the input is no text.
+    """
+    if not words and not piped_input():
+        raise click.UsageError("there is no text: pass it as an argument, or pipe it in")
+    if words.count("-") > 1:
+        raise click.UsageError("- is standard input, which can be read once")
+    return [_from_input() if word == "-" else word for word in words or ("-",)]
+
+
+def file_text(path: str) -> str:
+    """The text of a file that a command line names; ``~`` is the person's home.
+
+    Raises:
+        click.UsageError: it cannot be read, or is no text.
+    """
+    try:
+        with open(os.path.expanduser(path), "rb") as file:
+            return read_input(file)
+    except OSError as error:
+        reason = error.strerror or "it cannot be read"
+    except ValueError:
+        reason = "it is not text in UTF-8"
+    raise click.UsageError(f"{path}: {reason}")
+
+
+def _from_input() -> str:
+    try:
+        return read_input()
+    except ValueError as error:
+        reason = str(error)
+    raise click.UsageError(reason)

@@ -1,0 +1,275 @@
+"""The files of a batch: requests out, one JSON object a line, and results in. Pure.
+
+Source: https://developers.sber.ru/docs/ru/gigachat/guides/batches
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from gigaclient import types
+from gigaclient._core.error_mapping import error_in, excerpt
+from gigaclient._core.messages import encode
+from gigaclient._core.request_options import CALL_OPTIONS
+from gigaclient._primitives.serialization import JSON_ERRORS
+from gigaclient._primitives.struct import fields_of
+from gigaclient.errors import ConfigError, GigaClientError, InvalidResponseError
+from gigaclient.gigachat.request_body import chat_body
+from gigaclient.types.base import untyped
+from gigaclient.types.coercion import as_promised
+
+__all__ = ["METHODS", "in_order", "lines", "named", "read_result", "written", "written_before"]
+
+METHODS = ("chat_completions", "embedder")
+
+EMBEDDING_MODEL = "Embeddings"
+
+# The id at the beginning of a line that is broken off further on.
+_ID = re.compile(rb'\s*\{\s*"id"\s*:\s*("(?:[^"\\]|\\.)*")')
+
+
+# -- requests out ----------------------------------------------------------------------------------------------------
+
+
+def named(requests: Any) -> Iterator[tuple[str, Any]]:
+    """Each request with its id: its own one, or one made of its place (``row-1`` and on).
+
+    Raises:
+        ConfigError: an id is no id, or is there twice; or there are no requests.
+    """
+    if isinstance(requests, Mapping):
+        raise ConfigError(
+            "a batch takes a list of requests: put a single one into a list; pass ids and requests as .items()"
+        )
+    if isinstance(requests, msgspec.Struct) or not isinstance(requests, Iterable):
+        raise ConfigError(f"a batch takes a list of requests, not {type(requests).__name__}")
+    seen: set[str] = set()
+    for place, given in enumerate(requests, 1):
+        row_id, request = _id_and_request(given, place)
+        if row_id in seen:
+            raise ConfigError(f"two requests have the id {row_id!r}: results are told apart by it")
+        seen.add(row_id)
+        yield row_id, _kept(request)
+    if not seen:
+        raise ConfigError("there are no requests: a batch needs at least one")
+
+
+def _id_and_request(given: Any, place: int) -> tuple[str, Any]:
+    row_id: Any = f"row-{place}"
+    if isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], str):
+        row_id, given = given
+    elif isinstance(given, Mapping) and "request" in given:
+        row_id, given = given.get("id", row_id), given["request"]
+    elif isinstance(given, Mapping) and "id" in given:
+        raise ConfigError(f'request {place}: an id goes beside the request: {{"id": "…", "request": {{…}}}}')
+    if not isinstance(row_id, str) or not row_id:
+        raise ConfigError(f"request {place}: its id must be a string that is not empty, not {row_id!r}")
+    return row_id, given
+
+
+def _kept(request: Any) -> Any:
+    """The request as it is now: the same list, with one message more, may be the next one's."""
+    if isinstance(request, Mapping):
+        return dict(request)
+    if isinstance(request, (str, bytes, msgspec.Struct)) or not isinstance(request, Iterable):
+        return request
+    return list(request)
+
+
+def written(
+    requests: Any, method: str, options: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> tuple[bytes, dict[str, Any]]:
+    """The file, and the requests by their ids.
+
+    Args:
+        requests: what :func:`named` takes.
+        method: one of :data:`METHODS`.
+        options: body fields for each of them; names of call options are left out.
+        defaults: body fields of chats that name none of their own.
+
+    Raises:
+        ConfigError: a request cannot be sent; the message says which one, and what to change.
+    """
+    rows: list[bytes] = []
+    by_id: dict[str, Any] = {}
+    for row_id, request in named(requests):
+        reason = None
+        try:
+            if method == "embedder":
+                body = _embeddings_body(request, options)
+            else:
+                body = chat_body(request, options, defaults, stream=False)
+            rows.append(b'{"id":%b,"request":%b}\n' % (encode(row_id, "id"), body))
+        except ConfigError as error:
+            reason = error.message
+        if reason is not None:
+            raise ConfigError(f"the request {row_id!r}: {reason}")
+        by_id[row_id] = request
+    return b"".join(rows), by_id
+
+
+def _embeddings_body(request: Any, options: Mapping[str, Any]) -> bytes:
+    given = {name: value for name, value in options.items() if value is not None and name not in CALL_OPTIONS}
+    body: dict[str, Any] = {"input": request}
+    if isinstance(request, Mapping):
+        body = {name: value for name, value in request.items() if value is not None}
+    elif isinstance(request, msgspec.Struct):
+        body = fields_of(request)
+    texts = body.get("input")
+    if isinstance(texts, str):
+        texts = [texts]
+    if not isinstance(texts, (list, tuple)) or not texts or not all(isinstance(text, str) for text in texts):
+        raise ConfigError('an embedder takes a text, a list of texts, or a dict with "input"')
+    return encode({"model": EMBEDDING_MODEL, **body, "input": list(texts), **given})
+
+
+def written_before(content: bytes) -> dict[str, Any]:
+    """The requests of a file that is there already, by their ids.
+
+    Raises:
+        ConfigError: it has no rows, or one that the server could not take; the message says which line.
+    """
+    by_id: dict[str, Any] = {}
+    for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = msgspec.json.decode(line)
+        except JSON_ERRORS:
+            row = None
+        row_id = row.get("id") if isinstance(row, dict) else None
+        if not isinstance(row_id, str) or not row_id or not isinstance(row.get("request"), dict):
+            raise ConfigError(f'line {number} of the batch must be {{"id": "…", "request": {{…}}}} in JSON')
+        if row_id in by_id:
+            raise ConfigError(f"line {number} of the batch has the id {row_id!r} once more")
+        by_id[row_id] = row["request"]
+    if not by_id:
+        raise ConfigError("the batch is empty: it needs at least one request")
+    return by_id
+
+
+# -- results in ------------------------------------------------------------------------------------------------------
+
+
+def lines(blocks: Iterable[bytes], limit: int) -> Iterator[bytes]:
+    """The lines of a file that comes in blocks, without their ends.
+
+    Raises:
+        InvalidResponseError: a line is longer than ``limit`` bytes.
+    """
+    parts: list[bytes] = []
+    length = 0
+    for block in blocks:
+        # Not splitlines(): it knows more ends of lines than JSON Lines does.
+        first, *rest = block.split(b"\n")
+        parts.append(first)
+        length += len(first)
+        for piece in rest:
+            yield b"".join(parts)
+            parts, length = [piece], len(piece)
+        if length > limit:
+            raise InvalidResponseError(f"a line of the file is longer than {limit} bytes", status_code=200)
+    yield b"".join(parts)
+
+
+def read_result(line: bytes, requests: Mapping[str, Any]) -> types.BatchResult | None:
+    """What a line of the results says; None for a blank one. Nothing that it may hold is an error here."""
+    line = line.removeprefix(b"\xef\xbb\xbf").strip()
+    if not line:
+        return None
+    problem = "it is not a JSON object"
+    try:
+        row = msgspec.json.decode(line)
+    except JSON_ERRORS as error:
+        if isinstance(error, UnicodeDecodeError):
+            problem = "it is not UTF-8"
+        row = untyped(line)
+        told = None
+    else:
+        told = row
+    if not isinstance(row, dict):
+        row_id = _id_of_broken(line)
+        raw: dict[str, Any] = {"data": excerpt(line)}
+    else:
+        row_id, raw = row.get("id"), row
+    row_id = "" if row_id is None else str(row_id)
+    result = types.BatchResult(id=row_id, request=requests.get(row_id), raw=raw)
+    if isinstance(told, dict):
+        _take(result, told)
+    else:
+        result.error = InvalidResponseError(
+            f"a row of the results cannot be read: {problem}", status_code=200, body=excerpt(line)
+        )
+    return result
+
+
+def _id_of_broken(line: bytes) -> Any:
+    found = _ID.match(line)
+    return untyped(found[1]) if found is not None else None
+
+
+def _take(result: types.BatchResult, row: Mapping[str, Any]) -> None:
+    failed = row.get("error")
+    response = row.get("response")
+    status = None
+    if isinstance(response, Mapping):
+        status = response.get("status_code", response.get("status"))
+        failed = failed if failed is not None else response.get("error")
+        payload = response.get("body", response)
+    else:
+        payload = row.get("result", row.get("body", response))
+    if failed is not None:
+        result.error = _failure(failed, status)
+        return
+    try:
+        if isinstance(payload, Mapping) and payload.get("choices"):
+            result.completion = as_promised(payload, types.ChatCompletion).attach(raw=payload)
+            return
+        if isinstance(payload, Mapping) and isinstance(payload.get("data"), list):
+            embeddings = as_promised(payload, types.Embeddings).attach(raw=payload)
+            if all(item.index >= 0 for item in embeddings.data):
+                embeddings.data.sort(key=lambda item: item.index)
+            result.embeddings = embeddings
+            return
+    except JSON_ERRORS as error:
+        reason = str(error)
+    else:
+        reason = "it holds neither an answer nor an error"
+    result.error = error_in({"status": status, **payload}, request_id=None) if isinstance(payload, Mapping) else None
+    if result.error is None:
+        result.error = InvalidResponseError(
+            f"a row of the results is not what the API promises: {reason}", status_code=200, body=_shown(row)
+        )
+
+
+def _failure(failed: Any, status: Any) -> GigaClientError:
+    told = {"error": failed} if status is None else {"error": failed, "status": status}
+    return error_in(told, request_id=None) or InvalidResponseError(
+        f"the row failed, and does not say how: {_shown(failed)}", status_code=200, body=_shown(failed)
+    )
+
+
+def _shown(value: Any) -> str:
+    return excerpt(msgspec.json.encode(value))
+
+
+def in_order(results: Sequence[types.BatchResult], requests: Mapping[str, Any]) -> list[types.BatchResult]:
+    """The results in the order of their requests, with one that tells of it for each that is missing; then the rest."""
+    by_id: dict[str, list[types.BatchResult]] = {}
+    for result in results:
+        by_id.setdefault(result.id, []).append(result)
+    ordered: list[types.BatchResult] = []
+    for row_id, request in requests.items():
+        ordered += by_id.pop(row_id, []) or [_missing(row_id, request)]
+    for rest in by_id.values():
+        ordered += rest
+    return ordered
+
+
+def _missing(row_id: str, request: Any) -> types.BatchResult:
+    error = InvalidResponseError(f"the results have no row {row_id!r}", status_code=200)
+    return types.BatchResult(id=row_id, request=request, error=error)

@@ -1,0 +1,94 @@
+"""An event stream as it comes, for ``giga.request(…, stream=True)``. Loaded when the first one is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from gigaclient._primitives.headers import Headers
+from gigaclient.errors import GigaClientError
+from gigaclient.streaming.stream import Stream
+from gigaclient.types.base import Answer
+from gigaclient.types.raw import ServerEvent
+
+if TYPE_CHECKING:
+    from gigaclient.streaming.sse import Event
+    from gigaclient.transport import Reply
+
+__all__ = ["EventStream"]
+
+
+class _Nothing:
+    """What a raw stream adds up to: only its reader knows."""
+
+    text = ""
+
+    def add(self, event: ServerEvent, sent: bytes) -> None:
+        """The event goes to the reader; nothing of it is kept."""
+
+    def completion(self) -> Answer:
+        return Answer()
+
+
+class _AsItCame:
+    def interpret(self, event: Event) -> ServerEvent | None:
+        return ServerEvent(event.data, event.event, event.id)
+
+    def check_end(self, so_far: Any, *, marked: bool) -> None:
+        """What ends such a stream is not known: it has ended when its bytes have, all that were announced."""
+
+
+class EventStream(Iterator[ServerEvent]):
+    """The events of ``giga.request(…, stream=True)``, one :class:`~gigaclient.types.ServerEvent` each, as they come.
+
+    A context manager. Its end, an error, leaving the ``with`` block and :meth:`close` give the connection back. It is
+    read by one thread at a time; :meth:`close` may be called from any, and iteration then just ends.
+
+    Raises, while it is iterated:
+        StreamInterruptedError: the connection broke.
+        APITimeoutError: silence for longer than the read timeout, no event for longer than the event timeout, or the
+            deadline passed.
+        InvalidResponseError: an event is longer than 32 MiB, or the framing is malformed.
+
+    Attributes:
+        status_code: the HTTP status.
+        headers: the answer's headers, without cookies.
+        request_id: the ``X-Request-Id`` of the call.
+    """
+
+    def __init__(self, reply: Reply, request_id: str) -> None:
+        self.status_code = reply.status
+        self.headers: Mapping[str, str] = Headers(reply.headers)
+        self.request_id = request_id
+        self._events: Stream[ServerEvent, Answer] = Stream(reply, _AsItCame(), _Nothing(), request_id=request_id)
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more can come: it ended, broke or was closed."""
+        return self._events.closed
+
+    def close(self) -> None:
+        """Give the connection up, and end a read that is blocked in another thread at once."""
+        self._events.close()
+
+    def __iter__(self) -> EventStream:
+        return self
+
+    def __next__(self) -> ServerEvent:
+        try:
+            return next(self._events)
+        except GigaClientError as error:
+            error.completion = None
+            raise
+
+    def __enter__(self) -> EventStream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<EventStream {'closed' if self.closed else 'open'}, request {self.request_id}>"

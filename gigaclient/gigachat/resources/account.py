@@ -1,0 +1,41 @@
+"""What is left of the account's packages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gigaclient import types
+from gigaclient.errors import ForbiddenError
+from gigaclient.gigachat.resource import Road
+from gigaclient.gigachat.resources._validation import advising
+from gigaclient.transport.request import Call
+
+if TYPE_CHECKING:
+    from gigaclient._core.settings import CallSettings, Unpack
+
+__all__ = ["AccountEndpoints"]
+
+
+class AccountEndpoints(Road):
+    """``/balance``."""
+
+    def get_balance(self, **options: Unpack[CallSettings]) -> types.Balance:
+        """The tokens that are left: ``GET /balance``.
+
+        Args:
+            options: of the call: ``timeout``, ``deadline``, ``max_retries``, ``headers``, ``request_id`` …
+
+        Returns:
+            One item for each package as ``.balance``: what it is for (``.usage``), and the tokens left (``.value``).
+
+        Raises:
+            ForbiddenError: this key pays as it goes, so there is no package and nothing to be left of it.
+            APIStatusError, APIConnectionError, APITimeoutError, TLSError, InvalidResponseError: as for every call.
+
+        Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/get-balance
+        """
+        with advising(
+            ForbiddenError,
+            "a balance is what is left of packages of tokens; a plan that pays as it goes has none, which is normal",
+        ):
+            return self._fetch(Call("GET", "/balance"), types.Balance, options)

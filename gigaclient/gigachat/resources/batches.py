@@ -1,0 +1,393 @@
+"""Batches: many requests in one file, answered some time later."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import msgspec.structs
+
+from gigaclient import types
+from gigaclient._core.executor import MAX_ANSWER_BYTES
+from gigaclient._core.request_options import CALL_OPTIONS, CallOptions, call_options
+from gigaclient._core.responses import Answered
+from gigaclient._primitives.deadline import Cancelled, Exhausted, Patience
+from gigaclient._primitives.decoding import decoder
+from gigaclient._primitives.serialization import JSON_ERRORS
+from gigaclient.errors import (
+    APIConnectionError,
+    APITimeoutError,
+    ConfigError,
+    ForbiddenError,
+    GigaClientError,
+    NotFoundError,
+    StreamInterruptedError,
+)
+from gigaclient.gigachat.resource import Road
+from gigaclient.gigachat.resources._validation import advising
+from gigaclient.transport.request import Call, Repeat, path
+from gigaclient.types.coercion import as_promised
+
+if TYPE_CHECKING:
+    from gigaclient._core.settings import CallSettings, Unpack
+
+__all__ = ["BatchesEndpoints"]
+
+_MAX_PAGE_BYTES = 64 * 1024
+_PLAN = "batches are for pay-as-you-go accounts alone (scope GIGACHAT_API_CORP)"
+
+
+class BatchesEndpoints(Road):
+    """``/batches``. For pay-as-you-go accounts."""
+
+    def create_batch(
+        self,
+        requests: Iterable[Any] | bytes | str | os.PathLike[str],
+        *,
+        method: str = "chat_completions",
+        **options: Any,
+    ) -> types.Batch:
+        """Have many requests answered later: ``POST /batches``.
+
+        Args:
+            requests: an iterable, read once. Each item is what ``giga.chat`` takes (a string, a list of messages, a
+                :class:`~gigaclient.types.Chat`, a dict with ``"messages"``); for ``embedder`` a text, a list of texts
+                or a dict with ``"input"``. An item may bring its id, as a pair ``("id", request)`` or as
+                ``{"id": …, "request": …}``; those without one are ``row-1``, ``row-2`` … by their place. Or a file of
+                such rows, one JSON object a line: its path, its bytes, or the open file; it is sent as it is.
+            method: ``chat_completions`` or ``embedder``.
+            options: fields of the body of each request (``model``, ``temperature`` …), and of the call: ``timeout``,
+                ``deadline``, ``max_retries``, ``headers`` …
+
+        Returns:
+            The batch; ``.id`` is what to remember, ``.requests`` has the requests by their ids.
+
+        Raises:
+            ConfigError: a request cannot be sent, two have the same id, or there are none. Nothing was sent.
+            ForbiddenError: batches are not for this plan.
+            APIStatusError, APIConnectionError, InvalidResponseError: as for :meth:`get_models`.
+
+        Sent again only when the server turned it away or surely never got it: nothing is paid for twice. Source:
+        https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-batches
+        """
+        from gigaclient.gigachat import batch_file as rows
+
+        self._check_open()
+        settings = call_options(options, self._core.timeouts, self._settings.session_id)
+        if method not in rows.METHODS:
+            raise ConfigError(f"method must be one of {', '.join(rows.METHODS)}, not {method!r}")
+        content = _content(requests)
+        if content is None:
+            content, by_id = rows.written(requests, method, options, self._settings.body_defaults)
+        else:
+            fields = sorted(options.keys() - CALL_OPTIONS)
+            if fields:
+                raise ConfigError(f"a file is sent as it is: {', '.join(fields)} must be in its rows")
+            by_id = rows.written_before(content)
+        return _with_requests(self._created_batch(content, method, settings), by_id)
+
+    def _created_batch(self, content: bytes, method: str, settings: CallOptions) -> types.Batch:
+        """Send the file of a batch; the batch, without its requests."""
+        call = Call(
+            "POST",
+            "/batches",
+            body=content,
+            content_type="application/octet-stream",
+            query={"method": method},
+            repeat=Repeat.NEVER_TWICE,
+        )
+        answered = self._batch_answer(call, settings)
+        made = _listed(answered).batches
+        if not made:
+            raise answered.invalid("it names no batch")
+        return made[0]
+
+    def get_batches(self, **options: Unpack[CallSettings]) -> types.Batches:
+        """The batches of this key: ``GET /batches``.
+
+        Args:
+            options: of the call: ``timeout``, ``deadline``, ``max_retries``, ``headers`` …
+
+        Returns:
+            The batches in the server's order, as ``.batches``.
+
+        Raises:
+            ForbiddenError: batches are not for this plan.
+            APIStatusError, APIConnectionError, InvalidResponseError: as for :meth:`get_models`.
+
+        Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-batches
+        """
+        return self._batches({}, options)
+
+    def get_batch(self, batch_id: str | types.Batch, **options: Unpack[CallSettings]) -> types.Batch:
+        """How a batch stands: ``GET /batches?batch_id=``.
+
+        Args:
+            batch_id: its id; or the batch, whose ``.requests`` then come along.
+            options: of the call, as for :meth:`get_batches`.
+
+        Returns:
+            The batch; ``.done`` says whether it is completed, ``.request_counts`` how far it has come.
+
+        Raises:
+            NotFoundError: this key has no such batch.
+            ForbiddenError: batches are not for this plan.
+            ConfigError: ``batch_id`` is no id.
+            APIStatusError, APIConnectionError, InvalidResponseError: as for :meth:`get_models`.
+
+        Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-batches
+        """
+        wanted = _id_of(batch_id)
+        found = self._batches({"batch_id": wanted}, options)
+        for batch in found.batches:
+            if batch.id.lower() == wanted.lower():
+                return _with_requests(batch, batch_id.requests if isinstance(batch_id, types.Batch) else {})
+        raise NotFoundError(
+            f"Batch task not found: the server knows no batch {wanted!r}",
+            status_code=404,
+            body=found.raw,
+            headers=found.headers,
+            request_id=found.request_id,
+        )
+
+    def wait_for_batch(
+        self,
+        batch: str | types.Batch,
+        *,
+        poll_interval: float = 2.0,
+        timeout: float | None = None,
+        **options: Any,
+    ) -> types.Batch:
+        """Wait until a batch is completed: ``GET /batches?batch_id=``, again and again.
+
+        Args:
+            batch: the batch, or its id.
+            poll_interval: seconds before the second look; each pause is half as long again as the one before, up to a
+                minute (or to ``poll_interval``, if that is longer).
+            timeout: seconds for the whole wait; None waits for as long as it takes.
+            options: of each look: ``deadline``, ``max_retries``, ``headers`` …
+
+        Returns:
+            The completed batch, for :meth:`batch_results`.
+
+        Raises:
+            APITimeoutError: (a ``TimeoutError``) it was not completed in time; ``.completion`` is the batch as it was
+                seen last. The batch goes on: wait for it again.
+            APIConnectionError: ``close()`` ended the wait, from another thread.
+            NotFoundError: this key has no such batch.
+            ConfigError, APIStatusError, InvalidResponseError: as for :meth:`get_batch`. Of failures that pass (429,
+                5xx, a broken connection) five in a row are outlasted.
+
+        A status that is not known does not end the wait. Source:
+        https://developers.sber.ru/docs/ru/gigachat/guides/batches
+        """
+        from gigaclient.gigachat.polling import poll, shortened
+
+        wanted = _id_of(batch)
+        self._call_settings(options)
+        if isinstance(batch, types.Batch) and batch.done:
+            return batch
+
+        def look(left: float) -> types.Batch:
+            return self.get_batch(batch, **shortened(options, left, self._core.timeouts.deadline))
+
+        def describe(seen: types.Batch | None) -> str:
+            counts = seen.request_counts if seen is not None else None
+            rows = f", {counts.completed or 0} of {counts.total} rows answered" if counts is not None else ""
+            return f"the batch {wanted} is still {seen.status if seen is not None else 'not to be seen'}{rows}"
+
+        return poll(
+            self._core,
+            look,
+            lambda seen: seen.done,
+            describe,
+            poll_interval=poll_interval,
+            timeout=timeout,
+        )
+
+    def batch_results(
+        self, batch: str | types.Batch, *, requests: Any = None, **options: Unpack[CallSettings]
+    ) -> list[types.BatchResult]:
+        """The results of a completed batch, joined to its requests: ``GET /files/{output_file_id}/content``.
+
+        Args:
+            batch: the batch, or its id.
+            requests: the requests, as they were passed to :meth:`create_batch`, or a dict of them by their ids; by
+                default those that the batch remembers.
+            options: of the call, as for :meth:`get_batches`.
+
+        Returns:
+            One result for each request, in the order of the requests, whatever the order of the file; rows that belong
+            to no known request come last. A row that failed, cannot be read or is missing has an ``.error``, and costs
+            none of the others.
+
+        Raises:
+            ConfigError: the batch is not completed yet.
+            StreamInterruptedError: the file broke off, and so did the further tries; ``.completion`` is the list of
+                what had come.
+            NotFoundError: there is no such batch, or its file is gone.
+            APIStatusError, APIConnectionError, InvalidResponseError: as for :meth:`get_models`.
+
+        Source: https://developers.sber.ru/docs/ru/gigachat/guides/batches
+        """
+        from gigaclient.gigachat import batch_file as rows
+
+        settings = self._call_settings(options)
+        if not isinstance(batch, types.Batch) or batch.output_file_id is None:
+            batch = self.get_batch(batch, **options)
+        if batch.output_file_id is None:
+            raise ConfigError(
+                f"the batch {batch.id} is {batch.status or 'not completed'}, and has no results yet: "
+                "wait_for_batch() waits for them"
+            )
+        known: Mapping[str, Any] = batch.requests
+        if requests is not None:
+            content = _content(requests)
+            if content is not None:
+                known = rows.written_before(content)
+            else:
+                known = requests if isinstance(requests, Mapping) else dict(rows.named(requests))
+        results = self._downloaded_results(batch.output_file_id, known, settings)
+        return rows.in_order(results, known)
+
+    # -- how -----------------------------------------------------------------------------------------------------------
+
+    def _batches(self, query: Mapping[str, str], given: Mapping[str, Any]) -> types.Batches:
+        settings = self._call_settings(given)
+        if not any(name.lower() == "content-type" for name in settings.headers):
+            # The API wants it, though there is no content.
+            headers = {**settings.headers, "Content-Type": "application/json"}
+            settings = msgspec.structs.replace(settings, headers=headers)
+        return _listed(self._batch_answer(Call("GET", "/batches", query=query), settings))
+
+    def _batch_answer(self, call: Call, settings: CallOptions) -> Answered:
+        with advising(ForbiddenError, _PLAN), advising(NotFoundError, "get_batches() lists those of this key"):
+            return self._whole(call, settings)
+
+    def _downloaded_results(
+        self, file_id: str, known: Mapping[str, Any], settings: CallOptions
+    ) -> list[types.BatchResult]:
+        call = Call("GET", path("files", file_id, "content"), accept="application/octet-stream, */*")
+        policy = self._core.retry
+        if settings.max_retries is not None:
+            policy = msgspec.structs.replace(policy, max_retries=settings.max_retries)
+        patience = Patience(settings.timeouts or self._core.timeouts)
+        self._core.begin(patience)
+        attempt = 0
+        while True:
+            results: list[types.BatchResult] = []
+            failure = self._read_results(call, known, _within(settings, patience), results.append)
+            if failure is None:
+                return results
+            delay = policy.delay(
+                attempt, failure, repeat=Repeat.FREELY, patience=patience.left(), jitter=random.random()
+            )
+            attempt += 1
+            if delay is not None and not self.closed:
+                try:
+                    with self._core.transport.waiting(patience):
+                        patience.pause(delay)
+                    continue
+                except (Exhausted, Cancelled, ConfigError):
+                    delay = None
+            if isinstance(failure, APIConnectionError) and not isinstance(failure, APITimeoutError):
+                failure = StreamInterruptedError(
+                    f"the results broke off: {failure.message}", request_id=failure.request_id
+                )
+            failure.completion = results
+            raise failure
+
+    def _read_results(
+        self,
+        call: Call,
+        known: Mapping[str, Any],
+        settings: CallOptions,
+        take: Callable[[types.BatchResult], None],
+    ) -> GigaClientError | None:
+        """What broke the file off, if anything did; what came before that has been taken."""
+        from gigaclient.gigachat import batch_file as rows
+
+        reply, request_id = self._core.open(call, settings)
+        if reply.media_type == "text/html":
+            page = Answered(reply.read_some(_MAX_PAGE_BYTES), reply.status, reply.headers, request_id)
+            failure = page.invalid("it is a page and not a file")
+            self._core.tell_failure(reply, failure)
+            raise failure
+        try:
+            with contextlib.closing(self._core.blocks(reply)) as blocks:
+                reply.patience.begin_event()
+                for line in rows.lines(blocks, MAX_ANSWER_BYTES):
+                    result = rows.read_result(line, known)
+                    if result is not None:
+                        take(result)
+                    # Each row is as good a sign of life as an event of a stream.
+                    reply.patience.begin_event()
+        except GigaClientError as error:
+            error.request_id = error.request_id or request_id
+            return error
+        return None
+
+
+def _listed(answered: Answered) -> types.Batches:
+    """Batches, in whichever of the known shapes they came: ``{"batches": […]}``, a list, or a single one."""
+    data: Any = answered.decode(decoder(object))
+    items = data.get("batches", [data]) if isinstance(data, dict) else data
+    failure: GigaClientError | None = None
+    batches: list[types.Batch] = []
+    try:
+        for item in [] if items is None and data is not None else items:
+            if item is None:
+                continue
+            batch = as_promised(item, types.Batch)
+            batches.append(batch.attach(raw=item, request_id=answered.request_id, headers=answered.headers))
+    except (*JSON_ERRORS, TypeError) as error:
+        failure = answered.refusal() or answered.invalid(str(error))
+    if failure is not None:
+        raise failure
+    answer = types.Batches(batches=batches)
+    return answer.attach(raw=answered.body, request_id=answered.request_id, headers=answered.headers)
+
+
+def _id_of(batch: Any) -> str:
+    batch_id = batch.id if isinstance(batch, types.Batch) else batch
+    if not isinstance(batch_id, str) or not batch_id:
+        raise ConfigError(f"a batch is named by its id, a string, not {batch_id!r}")
+    return batch_id
+
+
+def _with_requests(batch: types.Batch, requests: Mapping[str, Any]) -> types.Batch:
+    if requests:
+        batch.__dict__["_requests"] = requests
+    return batch
+
+
+def _within(settings: CallOptions, patience: Patience) -> CallOptions:
+    """The same options with no more time than ``patience`` has left."""
+    return msgspec.structs.replace(settings, timeouts=patience.timeouts.within(max(patience.left(), 0.001)))
+
+
+def _content(requests: Any) -> bytes | None:
+    """The content of a batch file that is there already; None for requests that are yet to be written."""
+    if isinstance(requests, (bytes, bytearray, memoryview)):
+        return bytes(requests)
+    if isinstance(requests, (str, os.PathLike)):
+        return _content_of_file(requests)
+    if callable(getattr(requests, "read", None)):
+        content = requests.read()
+        return content.encode() if isinstance(content, str) else bytes(content)
+    return None
+
+
+def _content_of_file(name: str | os.PathLike[str]) -> bytes:
+    try:
+        with open(os.path.expanduser(name), "rb") as file:
+            return file.read()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+    raise ConfigError(
+        f"{os.fspath(name)[:200]!r} is no file that can be read ({reason}); a batch of one prompt is a list of one"
+    )

@@ -1,0 +1,100 @@
+"""Descriptions of functions: made of OpenAPI, and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from gigaclient import types
+from gigaclient._core.messages import encode
+from gigaclient.errors import ConfigError, NotFoundError
+from gigaclient.gigachat.resource import Road, answer_of
+from gigaclient.gigachat.resources._validation import advising, checked_text
+from gigaclient.transport.request import Call
+
+if TYPE_CHECKING:
+    from gigaclient._core.settings import CallSettings, Unpack
+
+__all__ = ["FunctionsEndpoints"]
+
+
+class FunctionsEndpoints(Road):
+    """``/functions``."""
+
+    def openapi_function_convert(
+        self, openapi_function: str | bytes | Mapping[str, Any], **options: Unpack[CallSettings]
+    ) -> types.OpenApiFunctions:
+        """Functions for chat, made of an OpenAPI description: ``POST /functions/convert``.
+
+        Args:
+            openapi_function: the description, in YAML or JSON, as text or UTF-8; or as a dict, which is sent as JSON.
+            options: of the call: ``timeout``, ``deadline``, ``max_retries``, ``headers``, ``request_id`` …
+
+        Returns:
+            One function for each operation, as ``.functions``: pass them to chat as they are.
+
+        Raises:
+            ConfigError: there is nothing to send, or it is not UTF-8.
+            BadRequestError: it is no OpenAPI description.
+            NotFoundError: this address no longer offers the conversion; Sber's newest description leaves it out.
+            APIStatusError, APIConnectionError, APITimeoutError, TLSError, InvalidResponseError: as for every call.
+
+        Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-functions-convert
+        """
+        # As the official SDK sends it: the server looks at the text and not at a type.
+        call = Call("POST", "/functions/convert", body=_document(openapi_function), content_type=None)
+        with advising(
+            NotFoundError,
+            "this address does not offer the conversion (any more); base_url="
+            '"https://gigachat.devices.sberbank.ru/api/v1" may',
+        ):
+            return self._fetch(call, types.OpenApiFunctions, options)
+
+    def validate_function(
+        self, function: types.Function | Mapping[str, Any], **options: Unpack[CallSettings]
+    ) -> types.FunctionValidation:
+        """Whether a function's description is good: ``POST /functions/validate``.
+
+        Args:
+            function: a :class:`~gigaclient.types.Function`, or a dict with its fields.
+            options: of the call: ``timeout``, ``deadline``, ``max_retries``, ``headers``, ``request_id`` …
+
+        Returns:
+            The verdict: ``.valid``, with what has to be mended as ``.errors`` and what could be better as
+            ``.warnings``. A bad verdict is a result too, not an error.
+
+        Raises:
+            ConfigError: ``function`` is neither, or cannot be written as JSON.
+            APIStatusError, APIConnectionError, APITimeoutError, TLSError, InvalidResponseError: as for every call.
+
+        Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-functions-validate
+        """
+        if not isinstance(function, (Mapping, msgspec.Struct)):
+            raise ConfigError(f"function must be a Function or a dict of its fields, not {type(function).__name__}")
+        call = Call("POST", "/functions/validate", body=encode(function, "function"))
+        answered = self._answered(call, options)
+        verdict = answer_of(answered, types.FunctionValidation)
+        if verdict.json_ai_rules_version is None and verdict.errors is None and verdict.warnings is None:
+            refusal = answered.refusal()  # {"status": 500, "message": …} looks much like a verdict
+            if refusal is not None:
+                raise refusal
+        return verdict
+
+
+def _document(document: Any) -> bytes:
+    if isinstance(document, Mapping):
+        return encode(document, "openapi_function")
+    if isinstance(document, (bytes, bytearray, memoryview)):
+        try:
+            document = str(bytes(document), "utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"openapi_function is not UTF-8: {error.reason} at byte {error.start}") from None
+    text = checked_text(document, "openapi_function", "description")
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(
+            "openapi_function holds half of a surrogate pair, which is no character: repair where it was decoded"
+        ) from None

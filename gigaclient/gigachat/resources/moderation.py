@@ -1,0 +1,83 @@
+"""Whether a text was written by a model, and whether the filter would step in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gigaclient import types
+from gigaclient._core.messages import as_messages, encode
+from gigaclient._core.request_options import CALL_OPTIONS
+from gigaclient.errors import ForbiddenError
+from gigaclient.gigachat.resource import Road
+from gigaclient.gigachat.resources._validation import advising, checked_text
+from gigaclient.transport.request import Call, Repeat
+
+if TYPE_CHECKING:
+    from gigaclient._core.settings import CallSettings, Unpack
+    from gigaclient.protocols import Messages
+
+__all__ = ["ChecksEndpoints"]
+
+
+class ChecksEndpoints(Road):
+    """``/ai/check`` and ``/filter/check``."""
+
+    def check_ai(self, text: str, model: str, **options: Unpack[CallSettings]) -> types.AICheckResult:
+        """Whether a text was written by a model: ``POST /ai/check``.
+
+        Args:
+            text: at least 20 words, or the server refuses it; Russian is recognised best.
+            model: ``GigaCheckDetection``, which also says where, or ``GigaCheckClassification``.
+            options: of the call: ``timeout``, ``deadline``, ``max_retries``, ``headers``, ``request_id`` …
+
+        Returns:
+            ``.category`` is ``ai``, ``human`` or ``mixed``; ``.ai_intervals`` are ranges of characters.
+
+        Raises:
+            ConfigError: the text is empty or no string.
+            ForbiddenError: this key's plan has no such check.
+            BadRequestError, UnprocessableEntityError: the text is too short.
+            NotFoundError: this key has no such model.
+            APIStatusError, APIConnectionError, APITimeoutError, TLSError, InvalidResponseError: as for every call.
+
+        Repeated after 429 and 5xx and when surely not sent. Source:
+        https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-ai-check
+        """
+        body = {"input": checked_text(text, "text"), "model": checked_text(model, "model", "name of a model")}
+        with advising(ForbiddenError, "the AI check is for companies that pay as they go (GIGACHAT_API_CORP)"):
+            call = Call("POST", "/ai/check", body=encode(body), repeat=Repeat.PAID)
+            return self._fetch(call, types.AICheckResult, options)
+
+    def filter_check(self, messages: Messages, model: str = "GigaFilter", **fields: Any) -> types.FilterCheck:
+        """Whether the content filter would step in: ``POST /filter/check``.
+
+        By agreement with Sber; other keys are refused.
+
+        Args:
+            messages: a string (one user message), or a list of dicts or :class:`~gigaclient.types.Message`.
+            model: a model of type ``filter``.
+            fields: further fields of the body: ``settings`` (a dict of ``neuro``, ``blacklist``, ``whitelist`` and
+                ``unnormalized_history``, each True or False), ``functions`` and any that the API may add; and the
+                options of the call, as for :meth:`check_ai`.
+
+        Returns:
+            ``.is_profane`` is True when it would; ``.usage.filter_tokens`` is what the check cost.
+
+        Raises:
+            ConfigError: the messages cannot be sent as they are.
+            NotFoundError, ForbiddenError: this address or this key has no such check.
+            APIStatusError, APIConnectionError, APITimeoutError, TLSError, InvalidResponseError: as for every call.
+
+        Repeated after 429 and 5xx and when surely not sent. Source: the official SDK for Java; the endpoint has no page
+        at https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/gigachat-api
+        """
+        given = {name: fields.pop(name) for name in list(fields) if name in CALL_OPTIONS}
+        further = {name: value for name, value in fields.items() if value is not None}
+        body = {
+            "model": checked_text(model, "model", "name of a model"),
+            **further,
+            "messages": as_messages(messages),
+        }
+        return self._fetch(
+            Call("POST", "/filter/check", body=encode(body), repeat=Repeat.PAID), types.FilterCheck, given
+        )

@@ -1,0 +1,54 @@
+"""How long texts are, in tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from gigaclient import types
+from gigaclient._core.messages import encode
+from gigaclient._primitives.decoding import decoder
+from gigaclient.gigachat.resource import Road
+from gigaclient.gigachat.resources._validation import checked_text, checked_texts
+from gigaclient.transport.request import Call
+from gigaclient.types.base import untyped
+
+if TYPE_CHECKING:
+    from gigaclient._core.settings import CallSettings, Unpack
+
+__all__ = ["TokensEndpoints"]
+
+
+class TokensEndpoints(Road):
+    """``/tokens/count``."""
+
+    def tokens_count(
+        self, input_: str | Iterable[str], model: str | None = None, **options: Unpack[CallSettings]
+    ) -> list[types.TokensCount]:
+        """How many tokens texts are: ``POST /tokens/count``. Costs none.
+
+        Args:
+            input_: one text, or any number of them, which are sent in one request; a text may be empty.
+            model: the model that is to count; the client's when None.
+            options: of the call: ``timeout``, ``deadline``, ``max_retries``, ``headers``, ``request_id`` …
+
+        Returns:
+            One item for each text, in their order: ``.tokens``, and ``.characters`` in code points.
+
+        Raises:
+            ConfigError: there is no text, or one is no string.
+            NotFoundError: this key has no such model.
+            InvalidResponseError: the answer does not have one count for each text.
+            APIStatusError, APIConnectionError, APITimeoutError, TLSError: as for every call.
+
+        Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-tokens-count
+        """
+        texts = checked_texts(input_, "input_", empty_ones=True)
+        model = self._settings.model if model is None else checked_text(model, "model", "name of a model")
+        answered = self._answered(Call("POST", "/tokens/count", body=encode({"model": model, "input": texts})), options)
+        counts = answered.decode(decoder(list[types.TokensCount]))
+        if len(counts) != len(texts):
+            raise answered.invalid(f"it has {len(counts)} counts for {len(texts)} texts")
+        for count, raw in zip(counts, untyped(answered.body), strict=True):
+            count.attach(raw=raw, request_id=answered.request_id, headers=answered.headers)
+        return counts

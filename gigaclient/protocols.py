@@ -1,0 +1,48 @@
+"""The one interface that both providers meet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Protocol, runtime_checkable
+
+from gigaclient.streaming.stream import ChatStream
+from gigaclient.types import Chat, ChatCompletion, Message
+
+__all__ = ["ChatProvider", "Messages"]
+
+Messages = str | Sequence[Message | Mapping[str, Any]] | Chat | Mapping[str, Any]
+"""A prompt: one user message as a string, a list of messages, or a whole request."""
+
+
+@runtime_checkable
+class ChatProvider(Protocol):
+    """Anything that answers messages: write against this and either provider serves.
+
+    Every method blocks the calling thread and may be called from many threads at once.
+    """
+
+    def chat(self, messages: Messages, **options: Any) -> ChatCompletion:
+        """Return the whole answer."""
+
+    def stream(self, messages: Messages, **options: Any) -> ChatStream:
+        """Return the answer as it comes, chunk by chunk."""
+
+    def generate(self, messages: Messages, **options: Any) -> Iterator[str]:
+        """Yield the text of the answer as it comes, and nothing but text."""
+
+    def close(self) -> None:
+        """Give up the connections."""
+
+    def __enter__(self) -> ChatProvider:
+        """A provider is closed at the end of its ``with`` block."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+    @classmethod
+    def create_generator(
+        cls, model: str | None, messages: Messages, stream: bool = True, proxy: str | None = None, **kwargs: Any
+    ) -> Iterator[str]:
+        """The one-call form for scripts: make or reuse a client and yield the answer's text."""

@@ -1,0 +1,160 @@
+"""Failures of requests, urllib3, http.client, ssl and the socket, told as ours: the one place of translation.
+
+Nothing of theirs is kept: their exceptions carry the prepared request, and with it the ``Authorization`` header.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+from collections.abc import Iterator
+
+import requests
+import urllib3.exceptions
+from urllib3.util.ssl_match_hostname import CertificateError
+
+from gigaclient._primitives.deadline import Patience
+from gigaclient.errors import APIConnectionError, APITimeoutError, GigaClientError, InvalidResponseError, TLSError
+from gigaclient.transport.chunked import MalformedChunkError
+from gigaclient.transport.socket import Exchange
+
+__all__ = ["certificate_failure", "is_lost_connection", "is_proxy_failure", "timed_out", "translate"]
+
+# A NewConnectionError of urllib3's is one by inheritance: what it was made from tells.
+_TIMEOUTS = (urllib3.exceptions.TimeoutError, requests.exceptions.Timeout, TimeoutError)
+
+_LIMITS = {
+    "connect": "no connection to {host} within {seconds:g} s: check the network, the proxy and the address",
+    "read": "{host} did not answer in time (read timeout {seconds:g} s): pass a longer timeout=, or stream the answer",
+    "event": "{host} kept the stream alive but sent no event for {seconds:g} s",
+    "deadline": "the deadline of {seconds:g} s for the whole call passed",
+}
+
+
+def timed_out(kind: str, host: str, patience: Patience, *, sent: bool) -> APITimeoutError:
+    """The error for a bound that was reached; ``kind`` as in :class:`~gigaclient._primitives.deadline.Exhausted`."""
+    seconds = getattr(patience.timeouts, kind)
+    return APITimeoutError(_LIMITS[kind].format(host=host, seconds=seconds), sent=sent, deadline=kind)
+
+
+def translate(failure: BaseException, exchange: Exchange, host: str, proxy: str | None = None) -> GigaClientError:
+    """The error of ours for what was raised below; its message holds no header, URL query or body."""
+    patience = exchange.patience
+    if patience.cancelled:
+        return APIConnectionError("the call was ended by close()", sent=exchange.sent)
+    if patience.ran_out is not None:
+        return timed_out(patience.ran_out, host, patience, sent=exchange.sent)
+    causes = list(_chain(failure))
+    for cause in causes:
+        if isinstance(cause, urllib3.exceptions.ProxyError):
+            return APIConnectionError(f"the proxy {proxy or ''} failed: {_proxy_reason(causes)}", sent=False)
+        if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
+            return _tls(cause, exchange, host)
+    for cause in causes:
+        if isinstance(cause, _TIMEOUTS) and not isinstance(cause, urllib3.exceptions.NewConnectionError):
+            kind = patience.exhausted(None if exchange.opened or exchange.reused else "connect").kind
+            return timed_out(kind, host, patience, sent=exchange.sent)
+        if isinstance(cause, (urllib3.exceptions.NameResolutionError, socket.gaierror)):
+            return APIConnectionError(
+                f"the host name {host!r} could not be resolved: check the address and the network", sent=False
+            )
+        if isinstance(cause, urllib3.exceptions.InvalidHeader):
+            return InvalidResponseError(f"{host} sent headers that contradict each other")
+        if isinstance(cause, MalformedChunkError):
+            return InvalidResponseError(f"{host} sent a malformed body: {cause}")
+        if isinstance(cause, http.client.HTTPException) and not isinstance(
+            cause, (http.client.RemoteDisconnected, http.client.IncompleteRead)
+        ):
+            return InvalidResponseError(f"{host} did not answer in HTTP ({type(cause).__name__})")
+        if isinstance(cause, (urllib3.exceptions.DecodeError, requests.exceptions.ContentDecodingError)):
+            return InvalidResponseError(f"{host} sent a body that cannot be decompressed")
+    return APIConnectionError(_broken(causes, exchange, host), sent=exchange.sent)
+
+
+def certificate_failure(failure: BaseException) -> str | None:
+    """Why the peer's certificate was refused, in OpenSSL's words; None when that is not what happened."""
+    for cause in _chain(failure):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return cause.verify_message or "certificate verify failed"
+        if isinstance(cause, CertificateError):  # where urllib3 itself compares the names
+            return str(cause)
+    return None
+
+
+def is_proxy_failure(failure: BaseException) -> bool:
+    """Whether the proxy failed, rather than the server behind it."""
+    return any(isinstance(cause, urllib3.exceptions.ProxyError) for cause in _chain(failure))
+
+
+def is_lost_connection(failure: BaseException) -> bool:
+    """Whether the connection was closed or reset by the peer, rather than slow or malformed."""
+    return any(
+        isinstance(cause, (http.client.RemoteDisconnected, ConnectionError, ssl.SSLEOFError))
+        and not isinstance(cause, requests.exceptions.RequestException)
+        for cause in _chain(failure)
+    )
+
+
+def _tls(cause: ssl.SSLError, exchange: Exchange, host: str) -> GigaClientError:
+    reason = (cause.reason or "").replace("_", " ").lower()
+    if "alert" in reason and any(word in reason for word in ("certificate", "unknown ca", "handshake failure")):
+        return TLSError(
+            f"{host} refused the connection ({reason}): it asks for a client certificate, or does not accept the one "
+            "that it got; pass cert_file and key_file",
+            host=host,
+            sent=exchange.sent,
+        )
+    if exchange.opened:
+        return APIConnectionError(f"the TLS connection to {host} broke ({reason or 'unknown'})", sent=exchange.sent)
+    hint = ": does that port speak TLS?" if "wrong version" in reason else ""
+    return TLSError(f"the TLS handshake with {host} failed ({reason or 'unknown'}){hint}", host=host)
+
+
+def _proxy_reason(causes: list[BaseException]) -> str:
+    for cause in causes:
+        text = str(cause)
+        if type(cause) is OSError and text.startswith("Tunnel connection failed"):
+            if "failed: 407" in text:
+                return 'it asks for a user and a password (407): pass proxy="http://user:password@host:port"'
+            return text.lower()
+        if isinstance(cause, http.client.HTTPException) and not isinstance(cause, http.client.RemoteDisconnected):
+            return "it did not answer in HTTP"
+    return _reason(causes)
+
+
+def _broken(causes: list[BaseException], exchange: Exchange, host: str) -> str:
+    if any(isinstance(cause, (http.client.IncompleteRead, urllib3.exceptions.IncompleteRead)) for cause in causes):
+        return f"the answer of {host} was cut short"
+    if exchange.received:
+        return f"the connection to {host} broke before the answer was complete ({_reason(causes)})"
+    if exchange.opened or exchange.reused:
+        return f"{host} closed the connection without an answer ({_reason(causes)})"
+    return f"no connection to {host} ({_reason(causes)})"
+
+
+def _reason(causes: list[BaseException]) -> str:
+    for cause in reversed(causes):
+        if isinstance(cause, requests.exceptions.RequestException):
+            continue  # an OSError as well, whose text may quote the request
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror.lower()
+    for cause in causes:
+        if isinstance(cause, (http.client.RemoteDisconnected, ssl.SSLEOFError, EOFError)):
+            return "connection closed by the peer"
+    # Not str(): an exception of a library may quote headers.
+    return type(causes[0]).__name__
+
+
+def _chain(failure: BaseException) -> Iterator[BaseException]:
+    """The exception and what it was made from, however the libraries nested it; outermost first."""
+    seen: set[int] = set()
+    todo: list[object] = [failure]
+    while todo:
+        error = todo.pop(0)
+        if not isinstance(error, BaseException) or id(error) in seen:
+            continue
+        seen.add(id(error))
+        yield error
+        todo += [getattr(error, "reason", None), getattr(error, "original_error", None), *error.args]
+        todo += [error.__cause__, error.__context__]

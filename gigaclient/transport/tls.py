@@ -1,0 +1,353 @@
+"""Whom to believe: the TLS contexts, and what to say about a certificate that was refused.
+
+*Pinned* is the default for GigaChat: exactly the shipped Russian Trusted Root CA, or exactly the user's bundle; nothing
+of certifi, the system or the environment beside it. *System* is what ``requests`` would believe by itself, for FakeGpt
+and for gateways with a public certificate. An explicit *insecure* context exists for people who move over.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+import ssl
+import sys
+from pathlib import Path
+from typing import ClassVar
+
+from gigaclient._primitives.fork_safety import steps
+from gigaclient._primitives.secret import Secret
+from gigaclient._primitives.struct import Value
+from gigaclient.errors import ConfigError
+from gigaclient.transport.tls_handshake import Context
+
+__all__ = [
+    "ROOT_FILE",
+    "Trust",
+    "insecure_context",
+    "issuer_of",
+    "pinned_context",
+    "read_bundle",
+    "shipped_root",
+    "system_context",
+]
+
+ROOT_FILE = "russian_trusted_root_ca.pem"
+
+_PEM_BLOCK = re.compile(
+    rb"-----BEGIN (?:TRUSTED )?CERTIFICATE-----(.+?)-----END (?:TRUSTED )?CERTIFICATE-----", re.DOTALL
+)
+
+
+def shipped_root() -> str:
+    """The Russian Trusted Root CA that ships with the package, as PEM text."""
+    from importlib import resources  # brings tempfile and a dozen more; whoever names a bundle needs none of it
+
+    try:
+        return resources.files("gigaclient.certs").joinpath(ROOT_FILE).read_text("ascii")
+    except ModuleNotFoundError:
+        # An editable install by tools that know no package_dir: the folder lies beside the package.
+        return Path(__file__).parents[1].joinpath("certs", ROOT_FILE).read_text("ascii")
+
+
+@steps
+def pinned_context(authorities: str | bytes) -> ssl.SSLContext:
+    """A context that believes ``authorities`` (PEM text or DER bytes) and nobody else. Names and dates are checked.
+
+    Raises:
+        ConfigError: there is no certificate in it that OpenSSL can read.
+    """
+    context = _client_context()
+    try:
+        context.load_verify_locations(cadata=authorities)
+        problem = "" if context.cert_store_stats()["x509"] else "there are none"
+    except (ssl.SSLError, ValueError) as error:
+        problem = str(error)
+    if problem:
+        raise ConfigError(f"the certificates in the bundle cannot be read: {problem}")
+    return context
+
+
+@steps
+def system_context() -> ssl.SSLContext:
+    """A context that believes what ``requests`` would: ``REQUESTS_CA_BUNDLE`` or ``CURL_CA_BUNDLE`` if set, otherwise
+    the authorities of certifi and of the operating system.
+
+    Raises:
+        ConfigError: the environment names a bundle that is not there or cannot be read.
+    """
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        path = os.environ.get(name)
+        if path:
+            context = _client_context()
+            try:
+                if os.path.isdir(path):
+                    context.load_verify_locations(capath=path)
+                else:
+                    context.load_verify_locations(cafile=path)
+            except (OSError, ssl.SSLError) as error:
+                reason = str(error)
+            else:
+                return context
+            raise ConfigError(f"the environment variable {name} names {path!r}, which cannot be read: {reason}")
+    import certifi  # the one module that requests, which depends on it, would take its authorities from
+
+    context = _client_context()
+    context.load_default_certs()
+    context.load_verify_locations(cafile=certifi.where())
+    return context
+
+
+@steps
+def insecure_context() -> ssl.SSLContext:
+    """A context that believes anybody. Whoever sits on the line reads the key, the prompts and the answers."""
+    context = _client_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _client_context() -> ssl.SSLContext:
+    # Not create_default_context(): that one also writes session secrets to the file named by SSLKEYLOGFILE.
+    context = Context(ssl.PROTOCOL_TLS_CLIENT)  # checks host names and requires certificates
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # an intermediate in a bundle is believed as well as a root
+    if sys.version_info >= (3, 13):  # what Python itself asks of certificates there
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+    return context
+
+
+@steps
+def add_client_certificate(
+    context: ssl.SSLContext, cert_file: str, key_file: str | None, key_file_password: Secret | None
+) -> None:
+    """Have ``context`` present a client certificate (mTLS).
+
+    Raises:
+        ConfigError: a file is missing, does not hold what it should, or the password is absent or wrong.
+    """
+    for name, path in (("cert_file", cert_file), ("key_file", key_file)):
+        if path is not None and not os.path.isfile(path):
+            raise ConfigError(f"{name}: there is no file {str(path)!r}")
+    asked = []
+
+    def password() -> str:
+        # Without this callback OpenSSL would stop and ask on the terminal.
+        asked.append(True)
+        return key_file_password.reveal() if key_file_password else ""
+
+    try:
+        context.load_cert_chain(cert_file, key_file, password)
+    except (ssl.SSLError, OSError, ValueError):
+        if asked and not key_file_password:
+            reason = "the private key is encrypted: pass key_file_password"
+        elif asked:
+            reason = "the private key could not be decrypted: key_file_password does not fit"
+        else:
+            reason = (
+                "the certificate and the key cannot be loaded: both must be PEM, belong together, and "
+                "key_file may be left out only when cert_file holds the key as well"
+            )
+    else:
+        return
+    raise ConfigError(reason)
+
+
+def read_bundle(path: str | os.PathLike[str]) -> str:
+    """The certificates in a bundle file, as PEM text.
+
+    People pass PEM, DER (often named ``.cer``), and PEM wrapped once more in base64 between PEM markers; each is
+    recognised by its content.
+
+    Raises:
+        ConfigError: no such file, or nothing in it is a certificate; the message says what was found.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        reason = error.strerror or "cannot be read"
+        content = b""
+    else:
+        reason = ""
+    if reason:
+        raise ConfigError(f"the CA bundle {str(path)!r} cannot be opened: {reason}")
+    certificates = _certificates(content)
+    if not certificates:
+        raise ConfigError(f"the CA bundle {str(path)!r} holds no certificate: {_what_it_is(content)}")
+    pem = "".join(ssl.DER_cert_to_PEM_cert(der) for der in certificates)
+    problem = ""
+    try:
+        pinned_context(pem)
+    except ConfigError as error:
+        problem = error.message
+    if problem:
+        raise ConfigError(f"the CA bundle {str(path)!r}: {problem}")
+    return pem
+
+
+def _certificates(content: bytes) -> list[bytes]:
+    if content[:1] == b"\x30":
+        return [content]
+    found: list[bytes] = []
+    for block in _PEM_BLOCK.findall(content):
+        try:
+            der = base64.b64decode(b"".join(block.split()), validate=True)
+        except (binascii.Error, ValueError):
+            continue
+        if der[:1] == b"\x30":
+            found.append(der)
+        elif b"-----BEGIN" in der:
+            found.extend(_certificates(der))
+    return found
+
+
+def _what_it_is(content: bytes) -> str:
+    if not content.strip():
+        return "it is empty"
+    if b"PRIVATE KEY-----" in content:
+        return "it holds a private key; that belongs into key_file"
+    if b"-----BEGIN CERTIFICATE REQUEST" in content:
+        return "it holds a certificate request, not a certificate"
+    if b"-----BEGIN" in content:
+        return "it has PEM markers, but what stands between them is not a certificate in base64; download it again"
+    if content.lstrip()[:1] == b"<":
+        return "it is a page of HTML; the download went wrong"
+    return "neither PEM nor DER"
+
+
+# -- naming the issuer of a certificate that was refused --------------------------------------------------------------
+
+_ISSUER_PARTS = {b"\x55\x04\x03": "CN", b"\x55\x04\x0a": "O"}
+
+
+def issuer_of(der: bytes) -> str | None:
+    """Who issued a certificate, such as ``CN=Example CA, O=Example``; None when that cannot be read.
+
+    The ``ssl`` module decodes only certificates that it trusts, and this one was refused, so the few fields needed are
+    read here (X.690 for DER, RFC 5280 section 4.1 for the order of the fields). For a message alone, never for a
+    decision about trust.
+    """
+    try:
+        _, issuer, _ = as_far_as_issuer(der)
+        return name_in(issuer) or None
+    except (IndexError, ValueError):
+        return None
+
+
+def as_far_as_issuer(der: bytes) -> tuple[bytes, bytes, int]:
+    """The fields of a certificate, the issuer among them, and where in the fields the next one begins.
+
+    Raises:
+        IndexError, ValueError: ``der`` is no certificate.
+    """
+    _, certificate, _ = der_item(der, 0)
+    _, body, _ = der_item(certificate, 0)
+    tag, _, position = der_item(body, 0)
+    if tag == 0xA0:  # the explicit version
+        _, _, position = der_item(body, position)
+    _, _, position = der_item(body, position)  # the signature's algorithm
+    _, issuer, position = der_item(body, position)
+    return body, issuer, position
+
+
+def name_in(name: bytes) -> str:
+    parts = []
+    position = 0
+    while position < len(name):
+        _, relative, position = der_item(name, position)
+        _, pair, _ = der_item(relative, 0)
+        _, oid, after = der_item(pair, 0)
+        tag, value, _ = der_item(pair, after)
+        label = _ISSUER_PARTS.get(oid)
+        if label:
+            text = value.decode("utf-16-be" if tag == 0x1E else "utf-8", "replace")
+            parts.append((label, "".join(c if c.isprintable() else "?" for c in text)[:100]))
+    parts.sort(key=lambda part: part[0] != "CN")
+    return ", ".join(f"{label}={text}" for label, text in parts)
+
+
+def der_item(data: bytes, position: int) -> tuple[int, bytes, int]:
+    tag, length = data[position], data[position + 1]
+    start = position + 2
+    if length & 0x80:
+        size = length & 0x7F
+        if not 1 <= size <= 4:
+            raise ValueError("not DER")
+        length = int.from_bytes(data[start : start + size], "big")
+        start += size
+    end = start + length
+    if end > len(data):
+        raise ValueError("cut short")
+    return tag, data[start:end], end
+
+
+# -- the choice as a value --------------------------------------------------------------------------------------------
+
+
+class Trust(Value, frozen=True):
+    """Whom a client believes, and how it proves who it is: a value, from which contexts are made. It can be pickled.
+
+    Attributes:
+        kind: ``"pinned"``, ``"system"``, ``"insecure"``, or ``"context"`` for an ``ssl.SSLContext`` of the user's own.
+        authorities: for ``"pinned"``: the certificates, as PEM text.
+        source: for ``"pinned"``: where they are from, for messages; None for the shipped root.
+        cert_file, key_file, key_file_password: the client certificate of mTLS.
+        ssl_context: for ``"context"``.
+    """
+
+    _hidden: ClassVar[frozenset[str]] = frozenset({"authorities", "key_file_password", "ssl_context"})
+
+    kind: str = "pinned"
+    authorities: str | None = None
+    source: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    key_file_password: Secret | None = None
+    ssl_context: ssl.SSLContext | None = None
+
+    def make_context(self) -> ssl.SSLContext:
+        """The TLS context that does what this says.
+
+        Raises:
+            ConfigError: a file cannot be used.
+        """
+        if self.ssl_context is not None:
+            return self.ssl_context
+        if self.kind == "system":
+            context = system_context()
+        elif self.kind == "insecure":
+            context = insecure_context()
+        else:
+            context = pinned_context(self.authorities if self.authorities is not None else shipped_root())
+        if self.cert_file is not None:
+            add_client_certificate(context, self.cert_file, self.key_file, self.key_file_password)
+        return context
+
+    def explain(self, host: str, reason: str, issuer: str | None) -> str:
+        """What to tell a user whose server's certificate was refused."""
+        if self.kind == "context":
+            believed = "what your ssl_context holds"
+        elif self.kind == "system":
+            believed = "the public authorities of this system"
+        elif self.source:
+            believed = f"exactly the certificates in {self.source!r}"
+        else:
+            believed = "exactly the Russian Trusted Root CA that ships with gigaclient"
+        text = f"the certificate of {host} was refused: {reason}; issuer met: {issuer or 'could not be read'}; "
+        text += f"believed here: {believed}. "
+        lowered = reason.lower()
+        if "expired" in lowered or "not yet valid" in lowered:
+            return text + "If the clock of this machine is right, the server's operator has to renew it."
+        if "mismatch" in lowered or "doesn't match" in lowered:
+            return text + "It was made for another host: check the address, and that no proxy answers in its place."
+        if "missing authority key identifier" in lowered or "basic constraints" in lowered:
+            return (
+                text + "Python 3.13 and later hold certificates to RFC 5280 strictly: have the authority issue it "
+                "again with that extension, or pass an ssl_context of your own without VERIFY_X509_STRICT."
+            )
+        return text + (
+            "If that issuer is expected here (a company's proxy, or a new authority of the service), pass "
+            'trust="system" for public authorities, or ca_bundle_file="…" (trust="…") with its root certificate. '
+            "Otherwise somebody may be listening: nothing was sent."
+        )

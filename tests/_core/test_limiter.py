@@ -1,0 +1,707 @@
+"""Callers queue here instead of meeting 429: first come first served, within their deadline, no place ever lost."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import math
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from support.token_tools import LONG, Crowd, in_child, patient, together, until
+
+from gigaclient import GigaChat, RateLimitError
+from gigaclient._core import limiter as limit
+from gigaclient._core.limiter import Limiter, Permit, limiter_for
+from gigaclient._primitives.deadline import Cancelled, Exhausted, Latch, Patience
+from gigaclient.errors import APITimeoutError
+from gigaclient.testing import Fault, GigaChatEmulator
+
+
+def acquire(limiter: Limiter, deadline: float = LONG) -> Permit:
+    return limiter.acquire(patient(deadline=deadline))
+
+
+def queue_of(limiter: Limiter, count: int) -> list[Crowd]:
+    """So many callers, queued one after the other; each gives the number of its turn and keeps no place."""
+    turns: list[int] = []
+    crowds = []
+    for number in range(count):
+
+        def turn(n: int, number: int = number) -> int:
+            permit = acquire(limiter)
+            turns.append(number)
+            permit.release()
+            return turns.index(number)
+
+        crowds.append(Crowd(1, turn))
+        until(lambda number=number: limiter.waiting == number + 1)
+    return crowds
+
+
+# -- the queue -----
+
+
+def test_first_come_is_first_served() -> None:
+    limiter = Limiter(1)
+    held = acquire(limiter)
+    crowds = queue_of(limiter, 12)
+    held.release()
+    assert [crowd.results()[0] for crowd in crowds] == list(range(12))
+    assert (limiter.under_way, limiter.waiting) == (0, 0)
+
+
+def test_nobody_overtakes_those_who_queue_even_when_a_place_is_free() -> None:
+    limiter = Limiter(1)
+    earlier = limit._Place()
+    limiter._queue.append(earlier)  # it was let in by nobody yet
+    with pytest.raises(Exhausted):
+        acquire(limiter, 0.05)
+    assert limiter._held == {earlier}
+
+
+def test_no_more_than_the_limit_are_under_way() -> None:
+    limiter = Limiter(3)
+    permits = [acquire(limiter) for _ in range(3)]
+    assert limiter.under_way == 3
+    with pytest.raises(Exhausted):
+        acquire(limiter, 0.05)
+    permits[1].release()
+    assert limiter.under_way == 2
+    permits.append(acquire(limiter, 0.05))
+    assert limiter.under_way == 3
+
+
+def test_without_a_number_there_is_no_limit() -> None:
+    limiter = Limiter()
+    permits = [acquire(limiter) for _ in range(500)]
+    assert limiter.limit == math.inf
+    assert limiter.under_way == len(permits) == 500
+
+
+def test_the_deadline_ends_the_wait_in_the_queue() -> None:
+    limiter = Limiter(1)
+    held = acquire(limiter)
+    crowd = Crowd(3, lambda n: acquire(limiter, 0.2))
+    assert [type(error) for error in crowd.results()] == [Exhausted] * 3
+    assert all(0.2 <= seconds < 1.0 for seconds in crowd.seconds)
+    assert (limiter.under_way, limiter.waiting) == (1, 0)
+    held.release()
+    assert limiter.under_way == 0
+
+
+def test_a_wait_that_the_system_ends_too_early_gives_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    limiter = Limiter(1)
+    _held = acquire(limiter)
+
+    def hasty(*arguments: object) -> bool:
+        time.sleep(0.01)
+        return False
+
+    monkeypatch.setattr(Patience, "wait", hasty)
+    crowd = Crowd(1, lambda n: acquire(limiter, 0.2))
+    time.sleep(0.2)
+    assert limiter.under_way == 1
+    monkeypatch.undo()
+    assert isinstance(crowd.results()[0], Exhausted)
+
+
+def test_cancel_ends_the_wait_in_the_queue_and_those_behind_are_not_disturbed() -> None:
+    limiter = Limiter(1)
+    held = acquire(limiter)
+    cancelled = patient()
+    first = Crowd(1, lambda n: limiter.acquire(cancelled))
+    until(lambda: limiter.waiting == 1)
+    second = Crowd(1, lambda n: acquire(limiter).release())
+    until(lambda: limiter.waiting == 2)
+    cancelled.cancel()
+    assert isinstance(first.results()[0], Cancelled)
+    assert limiter.waiting == 1
+    held.release()
+    assert second.results() == [None]
+    assert (limiter.under_way, limiter.waiting) == (0, 0)
+
+
+def test_a_place_that_comes_at_the_moment_of_giving_up_goes_to_the_next() -> None:
+    limiter = Limiter(1)
+    held = acquire(limiter)
+    leaving = patient()
+    first = Crowd(1, lambda n: limiter.acquire(leaving))
+    until(lambda: limiter.waiting == 1)
+    second = Crowd(1, lambda n: acquire(limiter).release())
+    until(lambda: limiter.waiting == 2)
+    leaving.cancelled = True  # it gives up when it wakes, and what wakes it is the place
+    held.release()
+    assert isinstance(first.results()[0], Cancelled)
+    assert second.results() == [None]
+    assert limiter.under_way == 0
+
+
+# -- a place is given back, whatever happens -----
+
+
+def test_a_place_is_given_back_once_however_often() -> None:
+    limiter = Limiter(2)
+    first, second = acquire(limiter), acquire(limiter)
+    for _ in range(3):
+        first.release()
+    assert limiter.under_way == 1
+    together(8, lambda n: second.release())
+    assert limiter.under_way == 0
+
+
+def test_a_permit_that_is_dropped_gives_its_place_back() -> None:
+    limiter = Limiter(1)
+    acquire(limiter)
+    assert limiter.under_way == 0
+
+
+def test_a_permit_that_only_the_garbage_collector_finds_gives_its_place_to_whoever_waits() -> None:
+    limiter = Limiter(1)
+    lost: list[Any] = [acquire(limiter)]
+    lost.append(lost)
+    crowd = Crowd(1, lambda n: acquire(limiter).release())
+    until(lambda: limiter.waiting == 1)
+    del lost
+    gc.collect()
+    assert crowd.results(1.0) == [None]
+
+
+def test_a_finaliser_that_runs_amid_our_own_use_of_the_lock_does_not_wait_for_itself() -> None:
+    limiter = Limiter(1)
+    held = acquire(limiter)
+    crowd = Crowd(1, lambda n: acquire(limiter).release())
+    until(lambda: limiter.waiting == 1)
+
+    def amid(n: int) -> None:
+        with limiter._lock:
+            limiter._inside = threading.get_ident()
+            held.release()
+        limiter._advance()  # as whoever leaves the lock does
+
+    assert together(1, amid, 5.0) == [None]
+    assert crowd.results(1.0) == [None]
+
+
+@pytest.mark.parametrize("section", ["tighten", "refused late", "refused", "succeeded", "given up"])
+def test_a_place_given_back_while_another_thread_has_the_lock_is_not_forgotten(
+    section: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The one who gives back may not wait for a lock: whoever leaves it looks again.
+    monkeypatch.setattr(limit, "_LOOK_AGAIN_SECONDS", LONG)
+    limiter = Limiter(1)
+    held = acquire(limiter)
+    stranger = Permit(limiter, limit._Place())
+    stranger.generation = -1 if section == "refused late" else limiter._generation
+    if section == "succeeded":
+        limiter._most = 2
+    crowd = Crowd(1, lambda n: acquire(limiter).release())
+    until(lambda: limiter.waiting == 1)
+
+    class Meanwhile:
+        """The lock, and what happens while it is held."""
+
+        def __init__(self, lock: Any) -> None:
+            self._lock = lock
+            self.locked = lock.locked
+
+        def __enter__(self) -> None:
+            self._lock.acquire()
+
+        def __exit__(self, *exc_info: object) -> None:
+            limiter._lock = self._lock
+            limiter._inside = threading.get_ident()
+            held.release()  # as a finaliser would, in this very thread
+            self._lock.release()
+
+    limiter._lock = Meanwhile(limiter._lock)  # type: ignore[assignment]
+    actions = {
+        "tighten": lambda: limiter.tighten(1),
+        "refused late": lambda: limiter._refused(stranger),
+        "refused": lambda: limiter._refused(stranger),
+        "succeeded": lambda: limiter._succeeded(stranger),
+        "given up": lambda: limiter._give_up(stranger, limit._Place()),
+    }
+    together(1, lambda n: actions[section](), 5.0)
+    assert crowd.results(2.0) == [None]
+
+
+def test_a_waiter_whom_an_interrupted_thread_forgot_looks_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limit, "_LOOK_AGAIN_SECONDS", 0.1)
+    limiter = Limiter(1)
+    held = acquire(limiter)
+    crowd = Crowd(1, lambda n: acquire(limiter).release())
+    until(lambda: limiter.waiting == 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(Latch, "open", lambda latch: None)
+        held.release()
+        assert crowd.results(5.0) == [None]
+    assert (limiter.under_way, limiter.waiting) == (0, 0)
+
+
+@pytest.mark.parametrize("step", ["before", "after"])
+def test_an_interrupt_between_granting_a_place_and_telling_loses_neither_place_nor_waiter(
+    monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    monkeypatch.setattr(limit, "_LOOK_AGAIN_SECONDS", 0.1)
+    limiter = Limiter(1)
+    held = acquire(limiter)
+    crowd = Crowd(3, lambda n: acquire(limiter).release())
+    until(lambda: limiter.waiting == 3)
+    plain_open = Latch.open
+    interrupts = [KeyboardInterrupt()]
+
+    def interrupted(latch: Latch) -> None:
+        if step == "after":
+            plain_open(latch)
+        if interrupts:
+            raise interrupts.pop()
+        plain_open(latch)
+
+    monkeypatch.setattr(Latch, "open", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        held.release()
+    assert crowd.results(5.0) == [None] * 3
+    assert (limiter.under_way, limiter.waiting) == (0, 0)
+    acquire(limiter, 0.1).release()
+
+
+@contextlib.contextmanager
+def interrupts() -> Iterator[list[bool]]:
+    """SIGINT raises KeyboardInterrupt if the list that this gives is not empty, and empties it; else nothing."""
+    armed: list[bool] = []
+
+    def handle(number: int, frame: object) -> None:
+        if armed:
+            armed.clear()
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield armed
+    finally:
+        armed.clear()
+        signal.signal(signal.SIGINT, before)
+
+
+def send_interrupt() -> None:
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
+def test_ctrl_c_while_queued_gives_nothing_away() -> None:
+    limiter = Limiter(1)
+    held = acquire(limiter)
+
+    def interrupt() -> None:
+        until(lambda: limiter.waiting == 1)
+        send_interrupt()
+
+    with interrupts() as armed:
+        armed.append(True)
+        helper = Crowd(1, lambda n: interrupt())
+        with pytest.raises(KeyboardInterrupt):
+            acquire(limiter)
+        armed.clear()
+        helper.results()
+    assert (limiter.under_way, limiter.waiting) == (1, 0)
+    held.release()
+    acquire(limiter, 0.5).release()
+    assert limiter.under_way == 0
+
+
+STORM = """
+import gc, signal, sys, threading, time
+from gigaclient._core.limiter import Limiter
+from gigaclient._primitives.deadline import Patience, Timeouts
+
+sys.unraisablehook = lambda told: None  # some interrupts hit a finaliser
+limiter, stop, armed, interrupted, used = Limiter(2), threading.Event(), [], 0, [0, 0]
+
+def handle(number, frame):
+    if armed:
+        armed.clear()
+        raise KeyboardInterrupt
+
+def use(n):
+    while not stop.is_set():
+        limiter.acquire(Patience(Timeouts(deadline=20))).release()
+        used[n] += 1
+
+def shoot():
+    shots, ends = 0, time.monotonic() + 40
+    while (shots < 400 or interrupted <= 20) and time.monotonic() < ends:
+        shots += 1
+        time.sleep(0.002)
+        signal.pthread_kill(main, signal.SIGINT)
+    stop.set()
+
+# A function, because Python 3.13.0 does not count the place where a loop begins anew to the try block around the loop.
+def be_interrupted():
+    armed.append(True)
+    while armed and not stop.is_set():  # an interrupt that hits a finaliser disarms, and raises nothing
+        limiter.acquire(Patience(Timeouts(deadline=20))).release()
+    armed.clear()
+
+signal.signal(signal.SIGINT, handle)
+main = threading.main_thread().ident
+threads = [threading.Thread(target=use, args=(n,)) for n in (0, 1)] + [threading.Thread(target=shoot)]
+for thread in threads:
+    thread.start()
+while not stop.is_set():
+    try:
+        be_interrupted()
+    except KeyboardInterrupt:
+        interrupted += 1
+for thread in threads:
+    thread.join()
+gc.collect()
+print(interrupted > 20, used[0] > 0, used[1] > 0, limiter.under_way, limiter.waiting)
+"""
+
+
+def test_a_storm_of_interrupts_never_loses_a_place() -> None:
+    told = subprocess.run([sys.executable, "-c", STORM], capture_output=True, text=True, timeout=50, check=False)
+    assert (told.stdout, told.stderr) == ("True True True 0 0\n", "")
+
+
+@pytest.mark.parametrize("most", [1, 3, None])
+def test_a_thousand_operations_of_many_threads_lose_no_place(most: int | None) -> None:
+    limiter = Limiter(most)
+    under_way, highest = [0], [0]
+    guard = threading.Lock()
+
+    def work(n: int) -> int:
+        rng = random.Random(n)
+        served = 0
+        for _ in range(1000 // 25 * 2):
+            patience = patient(deadline=rng.choice([0.001, 0.01, LONG]))
+            if rng.random() < 0.1:
+                threading.Timer(rng.random() / 200, patience.cancel).start()
+            try:
+                permit = limiter.acquire(patience)
+            except (Exhausted, Cancelled):
+                continue
+            with guard:
+                under_way[0] += 1
+                highest[0] = max(highest[0], under_way[0])
+            if rng.random() < 0.3:
+                time.sleep(rng.random() / 2000)
+            if rng.random() < 0.1:
+                permit.refused() if most is None and rng.random() < 0.3 else permit.succeeded()
+            with guard:
+                under_way[0] -= 1
+            if rng.random() < 0.8:
+                permit.release()
+            del permit
+            served += 1
+        return served
+
+    outcomes = together(25, work, 40.0)
+    assert all(isinstance(outcome, int) for outcome in outcomes), outcomes
+    assert sum(outcomes) > 200
+    gc.collect()
+    assert (limiter.under_way, limiter.waiting) == (0, 0)
+    if most is not None:
+        assert highest[0] <= most
+
+
+# -- finding the limit -----
+
+
+def refuse(*permits: Permit) -> None:
+    for permit in permits:
+        permit.refused()
+        permit.release()
+
+
+def succeed(limiter: Limiter, times: int) -> None:
+    permit = Permit(limiter, limit._Place())
+    for _ in range(times):
+        permit.succeeded()
+
+
+def test_a_burst_of_refusals_halves_the_limit_once() -> None:
+    limiter = Limiter()
+    permits = [acquire(limiter) for _ in range(16)]
+    refuse(*permits[:4])
+    assert limiter.limit == 8
+
+
+def test_the_next_burst_halves_it_again_down_to_one_and_no_further() -> None:
+    limiter = Limiter(16)
+    found = []
+    for _ in range(6):
+        permits = [acquire(limiter) for _ in range(int(limiter.limit))]
+        refuse(permits[0])
+        permits.clear()
+        found.append(limiter.limit)
+    assert found == [8, 4, 2, 1, 1, 1]
+
+
+def test_it_is_halved_from_what_was_under_way_not_from_a_limit_that_was_never_reached() -> None:
+    limiter = Limiter(100)
+    permits = [acquire(limiter) for _ in range(6)]
+    permits[0].refused()
+    assert limiter.limit == 3
+
+
+@pytest.mark.parametrize("taken", [3, 1, 0])
+def test_of_a_burst_from_nowhere_as_many_may_go_as_were_taken(taken: int) -> None:
+    limiter = Limiter()
+    permits = [acquire(limiter) for _ in range(32)]
+    refuse(*permits[taken:])
+    assert limiter.limit == max(1, taken)
+
+
+def test_calls_that_ended_well_amid_a_burst_are_not_taken_for_refused() -> None:
+    limiter = Limiter()
+    permits = [acquire(limiter) for _ in range(32)]
+    refuse(permits[0])
+    for permit in permits[1:20]:
+        permit.succeeded()
+        permit.release()
+    refuse(*permits[20:])
+    assert limiter.limit == 16
+
+
+def test_as_many_as_went_at_once_before_go_on_when_more_are_refused() -> None:
+    limiter = Limiter()
+    permits = [acquire(limiter) for _ in range(10)]
+    for permit in permits:
+        permit.succeeded()
+    refuse(*[acquire(limiter) for _ in range(3)])
+    assert limiter.limit == 10
+    for permit in permits:
+        permit.release()
+    # What went well before a refusal says nothing of the next one: others may use the account as well.
+    permits = [acquire(limiter) for _ in range(10)]
+    refuse(permits[0])
+    assert limiter.limit == 5
+
+
+def test_what_was_accepted_before_a_refusal_and_is_told_later_proves_nothing() -> None:
+    limiter = Limiter()
+    permits = [acquire(limiter) for _ in range(12)]
+    refuse(permits.pop())
+    assert limiter.limit == 6
+    for permit in permits:
+        permit.succeeded()
+        permit.release()
+    permits = [acquire(limiter) for _ in range(6)]
+    refuse(permits[0])
+    assert limiter.limit == 3
+
+
+def test_a_refusal_never_raises_the_limit() -> None:
+    limiter = Limiter()
+    held = [acquire(limiter) for _ in range(20)]
+    limiter.tighten(2)
+    refuse(held[2])
+    assert limiter.limit == 1
+
+
+@pytest.mark.parametrize("most", [None, 5])
+def test_after_a_run_of_successes_it_grows_by_one_up_to_what_was_configured(most: int | None) -> None:
+    limiter = Limiter(most)
+    permits = [acquire(limiter) for _ in range(4)]
+    refuse(permits[0])
+    permits.clear()
+    assert limiter.limit == 2
+    succeed(limiter, 7)
+    assert limiter.limit == 2
+    succeed(limiter, 1)
+    assert limiter.limit == 3
+    succeed(limiter, 4 * (3 + 4 + 5 + 6))
+    assert limiter.limit == (most or 7)
+
+
+def probes_refused(limiter: Limiter, runs: int) -> list[int]:
+    """Successes until the limit grows, each time; the server refuses the call that it grew for."""
+    lengths = []
+    for _ in range(runs):
+        successes, found = 0, limiter.limit
+        while limiter.limit == found:
+            succeed(limiter, 1)
+            successes += 1
+        lengths.append(successes)
+        permits = [acquire(limiter) for _ in range(int(limiter.limit))]
+        refuse(permits[-1])
+        permits.clear()
+        assert limiter.limit == found
+    return lengths
+
+
+def test_each_time_that_one_more_was_one_too_many_the_next_try_is_four_times_as_far_away() -> None:
+    limiter = Limiter()
+    permits = [acquire(limiter), acquire(limiter)]
+    refuse(permits[1])
+    permits.clear()
+    lengths = probes_refused(limiter, 7)
+    assert lengths[:5] == [4, 16, 64, 256, 1024]
+    assert lengths[5:] == [4096, 4096]
+
+
+def test_a_server_that_takes_more_than_it_did_is_soon_asked_for_more() -> None:
+    limiter = Limiter()
+    permits = [acquire(limiter), acquire(limiter)]
+    refuse(permits[1])
+    permits.clear()
+    probes_refused(limiter, 3)
+    succeed(limiter, 256)
+    assert limiter.limit == 2
+    succeed(limiter, 2 * 256)  # two at a time were taken all this while
+    assert limiter.limit == 3
+    succeed(limiter, 3 * 4 + 4 * 4)
+    assert limiter.limit == 5
+
+
+def test_a_refusal_begins_the_run_anew() -> None:
+    limiter = Limiter()
+    for permit in [acquire(limiter) for _ in range(4)]:
+        permit.refused()
+    succeed(limiter, 3)
+    acquire(limiter).refused()
+    succeed(limiter, 1)
+    assert limiter.limit == 1
+
+
+def test_a_raised_limit_lets_the_next_in_at_once() -> None:
+    limiter = Limiter(4)
+    held = [acquire(limiter) for _ in range(2)]
+    refuse(held[1])
+    assert limiter.limit == 1
+    crowd = Crowd(1, lambda n: acquire(limiter).release())
+    until(lambda: limiter.waiting == 1)
+    succeed(limiter, 4)
+    assert crowd.results(1.0) == [None]
+
+
+# -- shared by the clients of one account -----
+
+
+def test_clients_of_one_account_share_a_limiter_and_the_smaller_number_holds() -> None:
+    first = limiter_for("account a", 5)
+    assert limiter_for("account a", None) is first
+    assert limiter_for("account a", 3) is first
+    assert first.limit == 3
+    assert limiter_for("account a", 9) is first
+    assert first.limit == 3
+    assert limiter_for("account b", None) is not first
+
+
+def test_a_limiter_lives_no_longer_than_its_clients() -> None:
+    limiter = weakref.ref(limiter_for("account c", 1))
+    gc.collect()
+    assert limiter() is None
+    assert "account c" not in limit._limiters
+
+
+def test_two_clients_of_one_key_queue_together_and_those_of_another_key_do_not(
+    gigachat_emulator: GigaChatEmulator,
+) -> None:
+    options = {**gigachat_emulator.client_options, "max_connections": 1}
+    other_key = gigachat_emulator.add_credentials()
+    with (
+        GigaChat(**options) as one,
+        GigaChat(**options) as same,
+        GigaChat(**{**options, "credentials": other_key}) as other,
+    ):
+        with one.stream("Count from 1 to 5"):
+            with pytest.raises(APITimeoutError) as caught:
+                same.chat("hi", deadline=0.3)
+            assert caught.value.deadline == "deadline"
+            assert other.chat("hi", deadline=10).text
+            assert (one.stats().in_flight, same.stats().limit) == (1, 1)
+        assert same.chat("hi", deadline=10).text
+
+
+# -- over the wire -----
+
+
+def test_with_max_connections_1_eight_threads_never_show_the_server_two_calls_at_once(
+    gigachat_emulator: GigaChatEmulator,
+) -> None:
+    gigachat_emulator.max_streams = 1
+    gigachat_emulator.event_pause_s = 0.002
+    with GigaChat(**gigachat_emulator.client_options, max_connections=1, max_retries=0) as giga:
+
+        def work(n: int) -> list[str]:
+            return [
+                giga.chat(f"Repeat: word{n}").text if turn % 2 else "".join(giga.generate(f"Repeat: word{n}"))
+                for turn in range(6)
+            ]
+
+        outcomes = together(8, work, 40.0)
+        assert [type(outcome) for outcome in outcomes] == [list] * 8, outcomes
+        until(lambda: giga.stats().in_flight == 0)
+        assert giga._core.limiter.under_way == giga.stats().waiting == 0
+        assert giga.stats().limit == 1
+
+
+def test_without_the_queue_the_same_server_refuses(gigachat_emulator: GigaChatEmulator) -> None:
+    gigachat_emulator.max_streams = 1
+    gigachat_emulator.event_pause_s = 0.2
+    with GigaChat(**gigachat_emulator.client_options, max_retries=0) as giga, giga.stream("Count from 1 to 5"):
+        with pytest.raises(RateLimitError):
+            giga.chat("hi")
+        assert giga.stats().limit == 1, "and the limit is learnt from it"
+
+
+@pytest.mark.parametrize("how", ["read to its end", "closed", "left with its block", "dropped", "broken"])
+def test_a_stream_holds_its_place_until_it_is(gigachat_emulator: GigaChatEmulator, how: str) -> None:
+    if how == "broken":
+        gigachat_emulator.inject(Fault(cut_after_events=1), path="/chat/completions")
+    with GigaChat(**gigachat_emulator.client_options, max_connections=1) as giga:
+        stream: Any = giga.stream("Count from 1 to 5")
+        next(stream)
+        assert giga._core.limiter.under_way == 1
+        with pytest.raises(APITimeoutError):
+            giga.chat("hi", deadline=0.2)
+        if how == "read to its end":
+            stream.result()
+        elif how == "closed":
+            stream.close()
+        elif how == "left with its block":
+            with stream:
+                next(stream)
+        elif how == "broken":
+            with pytest.raises(Exception, match="broke"):
+                stream.result()
+        else:
+            cycle: list[Any] = [stream]
+            cycle.append(cycle)
+            del stream, cycle
+            gc.collect()
+        assert giga._core.limiter.under_way == 0
+        assert giga.chat("hi", deadline=10).text
+
+
+# -- forks -----
+
+
+def test_a_child_has_its_own_places_and_an_inherited_permit_gives_none_back_twice() -> None:
+    limiter = Limiter(1)
+    held = acquire(limiter)
+    crowd = Crowd(1, lambda n: acquire(limiter).release())
+    until(lambda: limiter.waiting == 1)
+
+    def work() -> list[int]:
+        mine = acquire(limiter, 1.0)
+        held.release()  # the parent's: it frees nothing here
+        numbers = [limiter.under_way, limiter.waiting]
+        mine.release()
+        return [*numbers, limiter.under_way]
+
+    with limiter._lock, limit._limiters_lock:
+        assert in_child(work) == [1, 0, 0]
+    assert limiter.under_way == 1
+    held.release()
+    assert crowd.results() == [None]

@@ -1,0 +1,623 @@
+"""Whom a client believes, proven with real TLS servers: the pin, the other choices, and what a refusal says."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import os
+import pickle
+import ssl
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+import trustme
+from cryptography import x509
+from support.socket_tools import (
+    ConnectProxy,
+    PlainAuthority,
+    ask,
+    at_localhost,
+    recorded_warnings,
+    send,
+    transport_to,
+    trust_in,
+)
+
+from gigaclient import ConfigError, GigaChat, TLSError
+from gigaclient.errors import APIConnectionError
+from gigaclient.testing import Answer, Authority, GigaChatEmulator, Server
+from gigaclient.transport import Transport, origin_of
+from gigaclient.transport.adapter import TrustAdapter
+from gigaclient.transport.tls import Trust, pinned_context, shipped_root
+
+ENVIRONMENT = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+
+
+@pytest.fixture(scope="module")
+def ours() -> Iterator[Authority]:
+    """The authority that is believed."""
+    with Authority() as authority:
+        yield authority
+
+
+@pytest.fixture(scope="module")
+def server(ours: Authority) -> Iterator[Server]:
+    with Server(lambda request: Answer(body="ours"), tls=ours) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def foreign_server(foreign: Authority) -> Iterator[Server]:
+    with Server(lambda request: Answer(body="foreign"), tls=foreign) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def proxy() -> Iterator[ConnectProxy]:
+    with ConnectProxy() as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def foreign_environment(foreign: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ENVIRONMENT:
+        monkeypatch.setenv(name, foreign.ca_file)
+
+
+@pytest.fixture
+def our_environment(ours: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ENVIRONMENT:
+        monkeypatch.setenv(name, ours.ca_file)
+
+
+def refused(transport: Transport, server: Server, url: str = "") -> TLSError:
+    """The error of a refusal, which happened before a request left."""
+    before = len(server.requests)
+    with pytest.raises(TLSError) as caught:
+        ask(transport, (url or server.url) + "/")
+    assert len(server.requests) == before
+    assert caught.value.sent is False
+    return caught.value
+
+
+# -- the pin -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("foreign_environment")
+@pytest.mark.parametrize("through_proxy", [False, True], ids=["directly", "through a proxy"])
+def test_a_bundle_is_believed_and_the_environment_is_not(
+    ours: Authority, server: Server, foreign_server: Server, proxy: ConnectProxy, through_proxy: bool
+) -> None:
+    address = proxy.url if through_proxy else None
+    tunnels = len(proxy.targets)
+    with transport_to(server.url, foreign_server.url, trust=trust_in(ours.ca_file), proxy=address) as transport:
+        assert ask(transport, server.url + "/") == b"ours"
+        refused(transport, foreign_server)
+        assert ask(transport, server.url + "/again") == b"ours"
+    assert (len(proxy.targets) > tunnels) is through_proxy
+
+
+@pytest.mark.usefixtures("our_environment")
+@pytest.mark.parametrize("through_proxy", [False, True], ids=["directly", "through a proxy"])
+def test_the_shipped_root_is_believed_alone_even_if_the_environment_names_the_servers_authority(
+    server: Server, proxy: ConnectProxy, through_proxy: bool
+) -> None:
+    with transport_to(server.url, trust=Trust(), proxy=proxy.url if through_proxy else None) as transport:
+        refused(transport, server)
+
+
+@pytest.mark.usefixtures("foreign_environment")
+@pytest.mark.parametrize("through_proxy", [False, True], ids=["directly", "through a proxy"])
+def test_a_context_of_the_users_own_is_believed_and_nothing_is_added_to_it(
+    ours: Authority, server: Server, foreign_server: Server, proxy: ConnectProxy, through_proxy: bool
+) -> None:
+    context = ssl.create_default_context(cafile=ours.ca_file)
+    trust = Trust(kind="context", ssl_context=context)
+    address = proxy.url if through_proxy else None
+    with transport_to(server.url, foreign_server.url, trust=trust, proxy=address) as transport:
+        assert ask(transport, server.url + "/") == b"ours"
+        refused(transport, foreign_server)
+    assert context.cert_store_stats()["x509"] == 1
+
+
+@pytest.mark.usefixtures("foreign_environment")
+def test_the_pinned_context_holds_one_authority_before_and_after_requests(
+    ours: Authority, server: Server, foreign_server: Server, proxy: ConnectProxy
+) -> None:
+    for address in (None, proxy.url):
+        with transport_to(server.url, foreign_server.url, trust=trust_in(ours.ca_file), proxy=address) as transport:
+            context = transport._context
+            assert context.cert_store_stats()["x509"] == 1
+            ask(transport, server.url + "/")
+            refused(transport, foreign_server)
+            ask(transport, server.url + "/")
+            assert context.cert_store_stats() == {"x509": 1, "crl": 0, "x509_ca": 1}
+            assert context.verify_mode is ssl.CERT_REQUIRED
+            assert context.check_hostname is True
+
+
+def test_the_default_trust_holds_exactly_the_shipped_root() -> None:
+    (certificate,) = Trust().make_context().get_ca_certs(binary_form=True)
+    assert certificate == ssl.PEM_cert_to_DER_cert(shipped_root())
+
+
+@pytest.mark.usefixtures("foreign_environment")
+@pytest.mark.parametrize("right_environment", [False, True], ids=["foreign bundle", "no bundle"])
+def test_a_client_by_default_believes_the_shipped_root_for_both_of_its_origins(
+    right_environment: bool, ours: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if right_environment:
+        for name in ENVIRONMENT:
+            monkeypatch.setenv(name, ours.ca_file)
+    with GigaChat(credentials="MTox") as giga:
+        adapters = giga._core.transport._session.adapters
+        assert list(adapters) == ["https://ngw.devices.sberbank.ru:9443/", "https://api.giga.chat/"]
+        for adapter in adapters.values():
+            assert isinstance(adapter, TrustAdapter)
+            (certificate,) = adapter._context.get_ca_certs(binary_form=True)
+            assert certificate == ssl.PEM_cert_to_DER_cert(shipped_root())
+
+
+def test_the_pin_holds_for_no_other_host_not_even_one_whose_name_begins_alike() -> None:
+    with transport_to("https://api.giga.chat/v1") as transport:
+        for url in ("https://api.giga.chat.evil.example/", "https://evil.example/", "http://api.giga.chat/"):
+            with pytest.raises(requests.exceptions.InvalidSchema):
+                transport._session.get_adapter(url)
+        assert isinstance(transport._session.get_adapter("https://api.giga.chat/v1/models"), TrustAdapter)
+
+
+def test_on_a_session_of_the_users_own_other_hosts_keep_their_adapters() -> None:
+    with requests.Session() as session:
+        before = session.get_adapter("https://api.giga.chat.evil.example/")
+        with transport_to("https://api.giga.chat/v1", session=session):
+            assert session.get_adapter("https://api.giga.chat.evil.example/") is before
+            assert session.get_adapter("https://api.giga.chat:444/") is before
+            assert isinstance(session.get_adapter("https://API.giga.chat/v1"), TrustAdapter)
+
+
+@pytest.mark.parametrize("name", ["SSLKEYLOGFILE"])
+def test_session_secrets_are_written_nowhere(
+    name: str, ours: Authority, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, str(tmp_path / "keys"))
+    with transport_to(server.url, trust=trust_in(ours.ca_file)) as transport:
+        ask(transport, server.url + "/")
+    assert not (tmp_path / "keys").exists()
+
+
+# -- through an HTTPS proxy ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tls_proxy(foreign: Authority) -> Iterator[ConnectProxy]:
+    """A proxy that speaks TLS itself, with a certificate of an authority that the pin does not hold."""
+    with ConnectProxy(tls=foreign.server_context()) as proxy:
+        yield proxy
+
+
+def test_an_https_proxy_is_checked_by_the_systems_authorities_and_the_server_by_the_pin(
+    ours: Authority,
+    foreign: Authority,
+    server: Server,
+    foreign_server: Server,
+    tls_proxy: ConnectProxy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", foreign.ca_file)
+    trust = trust_in(ours.ca_file)
+    with transport_to(server.url, foreign_server.url, trust=trust, proxy=tls_proxy.url) as transport:
+        assert ask(transport, server.url + "/") == b"ours"
+        error = refused(transport, foreign_server)
+        assert error.issuer == "O=gigaclient emulator"
+        assert transport._context.cert_store_stats()["x509"] == 1
+
+
+def test_an_https_proxy_that_is_not_believed_is_named_as_the_culprit(
+    ours: Authority, server: Server, tls_proxy: ConnectProxy
+) -> None:
+    tunnels = len(tls_proxy.targets)
+    with transport_to(server.url, trust=trust_in(ours.ca_file), proxy=tls_proxy.url) as transport:
+        error = refused(transport, server)
+    assert "the certificate of the proxy " + tls_proxy.url in str(error)
+    assert "REQUESTS_CA_BUNDLE" in str(error)
+    assert error.host == "127.0.0.1"
+    assert len(tls_proxy.targets) == tunnels
+
+
+def test_believing_any_server_is_no_trust_for_an_https_proxy(
+    foreign: Authority, foreign_server: Server, tls_proxy: ConnectProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with transport_to(foreign_server.url, trust=Trust(kind="insecure"), proxy=tls_proxy.url) as transport:
+        assert "the proxy" in str(refused(transport, foreign_server))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", foreign.ca_file)
+    with transport_to(foreign_server.url, trust=Trust(kind="insecure"), proxy=tls_proxy.url) as transport:
+        assert ask(transport, foreign_server.url + "/") == b"foreign"
+
+
+def test_the_pin_is_no_trust_for_an_https_proxy(ours: Authority, server: Server) -> None:
+    with (
+        ConnectProxy(tls=ours.server_context()) as proxy,
+        transport_to(server.url, trust=trust_in(ours.ca_file), proxy=proxy.url) as transport,
+    ):
+        assert "the proxy" in str(refused(transport, server))
+
+
+# -- names and dates -----------------------------------------------------------------------------------
+
+
+def test_a_certificate_for_another_host_is_refused(ours: Authority) -> None:
+    with (
+        Server(lambda request: Answer(), tls=ours.server_context("other.example")) as server,
+        transport_to(server.url, trust=trust_in(ours.ca_file)) as transport,
+    ):
+        error = refused(transport, server)
+    assert "127.0.0.1" in str(error)
+    assert "another host" in str(error)
+
+
+def test_a_certificate_that_has_expired_is_refused(ours: Authority) -> None:
+    with (
+        Server(lambda request: Answer(), tls=ours.server_context(expired=True)) as server,
+        transport_to(server.url, trust=trust_in(ours.ca_file)) as transport,
+    ):
+        error = refused(transport, server)
+    assert "expired" in str(error)
+    assert "clock" in str(error)
+
+
+def test_a_name_that_urllib3_itself_compares_is_refused_as_ours(ours: Authority) -> None:
+    context = ssl.create_default_context(cafile=ours.ca_file)
+    context.check_hostname = False
+    with (
+        Server(lambda request: Answer(), tls=ours.server_context("other.example")) as server,
+        transport_to(server.url, trust=Trust(kind="context", ssl_context=context)) as transport,
+    ):
+        error = refused(transport, server)
+    assert "what your ssl_context holds" in str(error)
+
+
+# -- what a refusal says -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("through_proxy", [False, True], ids=["directly", "through a proxy"])
+def test_a_refusal_names_the_host_the_issuer_met_and_the_options(
+    foreign_server: Server, proxy: ConnectProxy, through_proxy: bool
+) -> None:
+    url = at_localhost(foreign_server.url)
+    with transport_to(url, proxy=proxy.url if through_proxy else None) as transport:
+        error = refused(transport, foreign_server, url)
+    assert error.host == "localhost"
+    assert error.issuer == "O=gigaclient emulator"
+    text = str(error)
+    for said in ("localhost", "O=gigaclient emulator", "Russian Trusted Root CA", 'trust="system"', "ca_bundle_file"):
+        assert said in text
+    assert error.__cause__ is None
+    assert error.__context__ is None
+
+
+def test_a_refusal_says_which_bundle_was_believed(ours: Authority, foreign_server: Server) -> None:
+    with transport_to(foreign_server.url, trust=trust_in(ours.ca_file)) as transport:
+        assert f"exactly the certificates in {ours.ca_file!r}" in str(refused(transport, foreign_server))
+
+
+def test_to_learn_the_issuer_nothing_is_sent(foreign_server: Server) -> None:
+    before = len(foreign_server.requests)
+    with transport_to(foreign_server.url) as transport, pytest.raises(TLSError):
+        ask(transport, foreign_server.url + "/", headers={"Authorization": "Bearer secret"})
+    assert len(foreign_server.requests) == before
+
+
+def test_an_issuer_that_cannot_be_read_does_not_hide_the_refusal(
+    ours: Authority, foreign_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: TrustAdapter, url: str, proxy: str | None) -> bytes:
+        raise ValueError("no")
+
+    monkeypatch.setattr(TrustAdapter, "presented_certificate", broken)
+    with transport_to(foreign_server.url, trust=trust_in(ours.ca_file)) as transport:
+        error = refused(transport, foreign_server)
+    assert error.issuer is None
+    assert "could not be read" in str(error)
+
+
+def test_strict_python_says_why_an_old_company_authority_is_refused(tmp_path: Path) -> None:
+    old = PlainAuthority(tmp_path)
+    with Server(lambda request: Answer(body="old"), tls=old.server_context()) as server:
+        url = at_localhost(server.url)
+        with transport_to(url, trust=trust_in(old.ca_file)) as transport:
+            if sys.version_info < (3, 13):
+                assert ask(transport, url + "/") == b"old"
+            else:
+                error = refused(transport, server, url)
+                assert "VERIFY_X509_STRICT" in str(error)
+                assert "CN=Old Company CA" in str(error)
+        lenient = pinned_context(Path(old.ca_file).read_text("ascii"))
+        lenient.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        with transport_to(url, trust=Trust(kind="context", ssl_context=lenient)) as transport:
+            assert ask(transport, url + "/") == b"old"
+
+
+# -- the choices ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
+def test_the_system_is_what_requests_would_believe(
+    variable: str, foreign: Authority, server: Server, foreign_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, foreign.ca_file)
+    with transport_to(server.url, foreign_server.url, trust=Trust(kind="system")) as transport:
+        assert ask(transport, foreign_server.url + "/") == b"foreign"
+        assert "public authorities" in str(refused(transport, server))
+
+
+def test_the_system_takes_a_folder_of_authorities_as_well(
+    ours: Authority, server: Server, foreign_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / openssl_name(ours.ca_pem)).write_bytes(ours.ca_pem)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path))
+    with transport_to(server.url, foreign_server.url, trust=Trust(kind="system")) as transport:
+        assert ask(transport, server.url + "/") == b"ours"
+        refused(transport, foreign_server)
+
+
+def openssl_name(pem: bytes) -> str:
+    """The name under which OpenSSL finds a certificate in a folder: a hash of its subject in canonical form."""
+    canonical = b""
+    for attribute in x509.load_pem_x509_certificate(pem).subject:
+        value = str(attribute.value).lower().encode()
+        oid = {"2.5.4.10": b"\x55\x04\x0a", "2.5.4.11": b"\x55\x04\x0b"}[attribute.oid.dotted_string]
+        pair = b"\x06\x03" + oid + bytes([0x0C, len(value)]) + value
+        item = bytes([0x30, len(pair)]) + pair
+        canonical += bytes([0x31, len(item)]) + item
+    return f"{int.from_bytes(hashlib.sha1(canonical).digest()[:4], 'little'):08x}.0"
+
+
+def client_options(emulator: GigaChatEmulator, **changed: object) -> dict[str, object]:
+    """The emulator's options without its trust."""
+    options = {name: value for name, value in emulator.client_options.items() if name != "ca_bundle_file"}
+    return {**options, **changed}
+
+
+@pytest.mark.parametrize("argument", ["trust", "ca_bundle_file"])
+def test_trust_with_a_path_and_ca_bundle_file_mean_the_same(argument: str) -> None:
+    with GigaChatEmulator() as emulator:
+        with GigaChat(**client_options(emulator, **{argument: emulator.ca_file})) as giga:  # type: ignore[arg-type]
+            assert giga.chat("hello").text
+        with GigaChat(**client_options(emulator)) as giga, pytest.raises(TLSError):  # type: ignore[arg-type]
+            giga.chat("hello")
+
+
+@pytest.mark.parametrize(
+    "contradiction",
+    [
+        {"verify_ssl_certs": False, "ca_bundle_file": "BUNDLE"},
+        {"verify_ssl_certs": False, "trust": "pinned"},
+        {"trust": "system", "ca_bundle_file": "BUNDLE"},
+        {"ssl_context": "CONTEXT", "ca_bundle_file": "BUNDLE"},
+        {"ssl_context": "CONTEXT", "trust": "system"},
+        {"ssl_context": "CONTEXT", "verify_ssl_certs": False},
+        {"ssl_context": "CONTEXT", "cert_file": "BUNDLE"},
+        {"trust": "/no/such/bundle.pem"},
+        {"ca_bundle_file": "EMPTY"},
+        {"key_file": "BUNDLE"},
+    ],
+    ids=str,
+)
+def test_answers_to_the_same_question_that_differ_are_refused(
+    contradiction: dict[str, object], ours: Authority, tmp_path: Path
+) -> None:
+    (tmp_path / "empty.pem").write_bytes(b"")
+    stands_for = {
+        "BUNDLE": ours.ca_file,
+        "CONTEXT": ssl.create_default_context(cafile=ours.ca_file),
+        "EMPTY": str(tmp_path / "empty.pem"),
+    }
+    arguments = {name: stands_for.get(str(value), value) for name, value in contradiction.items()}
+    with pytest.raises(ConfigError):
+        GigaChat(credentials="MTox", **arguments)  # type: ignore[arg-type]
+
+
+def test_believing_anybody_warns_once_and_works_on_an_adapter_of_its_own() -> None:
+    with GigaChatEmulator() as emulator:
+        careful_options = client_options(emulator, ca_bundle_file=emulator.ca_file)
+        with GigaChat(**careful_options) as careful:  # type: ignore[arg-type]
+            with recorded_warnings() as warned:
+                careless = GigaChat(**client_options(emulator, verify_ssl_certs=False))  # type: ignore[arg-type]
+                with careless:
+                    for _ in range(3):
+                        assert careless.chat("hello").text
+                    assert list(careless.generate("hello"))
+                    assert careless.chat("hello").text
+                    assert careful.chat("hello").text
+            assert [warning.category for warning in warned] == [UserWarning]
+            assert "verify_ssl_certs=False" in str(warned[0].message)
+            assert warned[0].filename == __file__
+            context = careful._core.transport._context
+            assert context is not careless._core.transport._context
+            assert context.verify_mode is ssl.CERT_REQUIRED
+            assert context.check_hostname is True
+
+
+def test_another_client_goes_on_refusing_while_one_believes_anybody(foreign_server: Server) -> None:
+    with (
+        transport_to(foreign_server.url, trust=Trust(kind="insecure")) as careless,
+        transport_to(foreign_server.url) as careful,
+    ):
+        assert ask(careless, foreign_server.url + "/") == b"foreign"
+        refused(careful, foreign_server)
+        assert ask(careless, foreign_server.url + "/") == b"foreign"
+        refused(careful, foreign_server)
+
+
+def test_an_intermediate_in_the_bundle_is_believed_like_a_root(tmp_path: Path) -> None:
+    root = trustme.CA()
+    middle = root.create_child_ca()
+    leaf = middle.issue_cert("127.0.0.1")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    leaf.configure_cert(context)
+    bundle = tmp_path / "middle.pem"
+    middle.cert_pem.write_to_path(str(bundle))
+    with (
+        Server(lambda request: Answer(body="pinned"), tls=context) as server,
+        transport_to(server.url, trust=trust_in(str(bundle))) as transport,
+    ):
+        assert ask(transport, server.url + "/") == b"pinned"
+
+
+# -- mTLS ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["TLS 1.2", "TLS 1.3"])
+class TestClientCertificates:
+    @pytest.fixture
+    def careful_server(self, version: ssl.TLSVersion, ours: Authority, foreign: Authority) -> Iterator[Server]:
+        """A server under our authority that demands a client certificate of the other one."""
+        context = ours.server_context(client_ca=foreign)
+        context.minimum_version = context.maximum_version = version
+        with Server(lambda request: Answer(body=request.client_certificate or ""), tls=context) as server:
+            yield server
+
+    @pytest.mark.parametrize("password", [None, "correct horse"])
+    def test_a_client_shows_its_certificate_and_keeps_the_pin(
+        self, careful_server: Server, ours: Authority, foreign: Authority, foreign_server: Server, password: str | None
+    ) -> None:
+        issued = foreign.issue_client("client.example", password=password)
+        with GigaChat(
+            base_url=careful_server.url,
+            auth_url=foreign_server.url,
+            ca_bundle_file=ours.ca_file,
+            cert_file=issued.cert_file,
+            key_file=issued.key_file,
+            key_file_password=password,
+        ) as giga:
+            transport = giga._core.transport
+            assert ask(transport, careful_server.url + "/") == b"client.example"
+            refused(transport, foreign_server)
+
+    def test_without_one_the_error_says_which_arguments_are_missing(
+        self, careful_server: Server, ours: Authority
+    ) -> None:
+        with (
+            transport_to(careful_server.url, trust=trust_in(ours.ca_file)) as transport,
+            pytest.raises(TLSError, match="pass cert_file and key_file") as caught,
+        ):
+            ask(transport, careful_server.url + "/")
+        assert caught.value.host == "127.0.0.1"
+        assert careful_server.requests == []
+
+    def test_with_one_of_another_authority_the_error_says_so(self, careful_server: Server, ours: Authority) -> None:
+        issued = ours.issue_client()
+        trust = Trust(authorities=ours.ca_pem.decode(), cert_file=issued.cert_file, key_file=issued.key_file)
+        with (
+            transport_to(careful_server.url, trust=trust) as transport,
+            pytest.raises(TLSError, match="does not accept the one that it got"),
+        ):
+            ask(transport, careful_server.url + "/")
+
+
+# -- a session of the user's own -------------------------------------------------------------------------
+
+
+def test_verify_false_on_the_users_session_is_refused_for_our_origins(ours: Authority, server: Server) -> None:
+    with requests.Session() as session, transport_to(server.url, trust=trust_in(ours.ca_file), session=session):
+        with pytest.raises(ConfigError, match="verify=False"):
+            session.get(server.url + "/", verify=False, timeout=10)
+        session.verify = False
+        with pytest.raises(ConfigError, match="verify=False"):
+            session.get(server.url + "/", timeout=10)
+        with pytest.raises(ConfigError, match=r"session\.verify"):
+            Transport(trust_in(ours.ca_file), ("https://other.example",), session=session)
+
+
+@pytest.mark.usefixtures("foreign_environment")
+def test_the_users_own_requests_to_our_origins_are_pinned_too(
+    ours: Authority, server: Server, foreign_server: Server
+) -> None:
+    with (
+        requests.Session() as session,
+        transport_to(server.url, foreign_server.url, trust=trust_in(ours.ca_file), session=session) as transport,
+    ):
+        assert session.get(server.url + "/", timeout=10).text == "ours"
+        with pytest.raises(requests.exceptions.SSLError):
+            session.get(foreign_server.url + "/", timeout=10)
+        assert ask(transport, server.url + "/") == b"ours"
+        assert transport._context.cert_store_stats()["x509"] == 1
+
+
+def test_two_clients_with_different_trust_on_one_session_are_refused(ours: Authority) -> None:
+    with (
+        requests.Session() as session,
+        transport_to("https://a.example", trust=trust_in(ours.ca_file), session=session),
+    ):
+        with pytest.raises(ConfigError, match="two sessions"):
+            Transport(Trust(), ("https://a.example",), session=session)
+        with transport_to("https://a.example", trust=trust_in(ours.ca_file), session=session):
+            assert sum(isinstance(adapter, TrustAdapter) for adapter in session.adapters.values()) == 1
+
+
+# -- copies --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("travel", ["pickle", "copy", "deepcopy"])
+@pytest.mark.usefixtures("foreign_environment")
+def test_an_adapter_comes_back_from_pickle_and_copy_with_its_pin(
+    travel: str, ours: Authority, server: Server, foreign_server: Server
+) -> None:
+    ways = {
+        "pickle": lambda thing: pickle.loads(pickle.dumps(thing)),
+        "copy": copy.copy,
+        "deepcopy": copy.deepcopy,
+    }
+    adapter = TrustAdapter(trust_in(ours.ca_file))
+    other = ways[travel](adapter)
+    assert other is not adapter
+    assert other.poolmanager is not adapter.poolmanager
+    with requests.Session() as session:
+        session.mount("https://", other)
+        assert session.get(server.url + "/", timeout=10).text == "ours"
+        with pytest.raises(requests.exceptions.SSLError):
+            session.get(foreign_server.url + "/", timeout=10)
+    assert other._context.cert_store_stats()["x509"] == 1
+
+
+def test_an_adapter_with_a_context_of_the_users_own_does_not_travel(ours: Authority) -> None:
+    adapter = TrustAdapter(Trust(kind="context", ssl_context=ssl.create_default_context(cafile=ours.ca_file)))
+    with pytest.raises(ConfigError, match="cannot be pickled"):
+        pickle.dumps(adapter)
+
+
+# -- what is no certificate's fault ----------------------------------------------------------------------
+
+
+def test_a_port_without_tls_is_told_apart_from_a_bad_certificate() -> None:
+    with Server(lambda request: Answer()) as plain:
+        url = plain.url.replace("http:", "https:")
+        with (
+            transport_to(url) as transport,
+            pytest.raises(APIConnectionError, match=r"(?i)TLS") as caught,
+        ):
+            ask(transport, url + "/")
+    assert "certificate" not in str(caught.value)
+    assert caught.value.sent is False
+
+
+def test_plain_http_needs_no_trust(server: Server) -> None:
+    with Server(lambda request: Answer(body="plain")) as plain, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with transport_to(plain.url) as transport:
+            assert send(transport, plain.url + "/").read(100) == b"plain"
+
+
+def test_the_environment_is_read_when_the_client_is_made_and_not_later(
+    foreign: Authority, foreign_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", foreign.ca_file)
+    with transport_to(foreign_server.url, trust=Trust(kind="system")) as transport:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", os.devnull)
+        monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+        assert ask(transport, foreign_server.url + "/") == b"foreign"
+    assert origin_of(foreign_server.url + "/x?y") == foreign_server.url

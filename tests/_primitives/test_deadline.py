@@ -1,0 +1,204 @@
+"""Every wait is bounded before it begins, and can be ended from another thread."""
+
+from __future__ import annotations
+
+import gc
+import math
+import threading
+import time
+
+import pytest
+from support.token_tools import LONG, Clock, Crowd
+
+from gigaclient._primitives.deadline import Cancelled, Exhausted, Latch, Patience, Timeouts
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def bounded(clock: Clock, **bounds: float) -> Patience:
+    return Patience(Timeouts(**bounds), clock)
+
+
+# -- the bounds, on a clock that stands still -----
+
+
+@pytest.mark.parametrize(
+    ("bounds", "phase", "passed", "left"),
+    [
+        ({"read": 5.0}, math.inf, 0.0, 5.0),
+        ({"read": 5.0}, 3.0, 0.0, 3.0),
+        ({"read": 5.0}, 8.0, 4.0, 4.0),
+        ({"read": 5.0, "deadline": 2.0}, 3.0, 0.0, 2.0),
+        ({"read": 5.0, "deadline": 20.0}, math.inf, 16.0, 4.0),
+        ({"read": math.inf}, math.inf, 10.0**6, math.inf),
+    ],
+)
+def test_a_read_may_last_until_the_nearest_of_its_bounds(
+    clock: Clock, bounds: dict[str, float], phase: float, passed: float, left: float
+) -> None:
+    patience = bounded(clock, **bounds)
+    patience.begin("read", phase)
+    clock.now += passed
+    assert patience.remaining() == pytest.approx(left)
+    assert patience.ran_out is None
+
+
+@pytest.mark.parametrize(
+    ("bounds", "kind", "passed", "told"),
+    [
+        ({"read": 5.0}, "read", 5.0, "read"),
+        ({"read": 5.0, "event": 7.0}, "event", 7.0, "event"),
+        ({"read": 5.0, "deadline": 4.0}, "read", 4.0, "deadline"),
+        ({"read": 5.0, "deadline": 5.0}, "read", 5.0, "deadline"),
+        ({"read": 5.0, "deadline": 5.004}, "read", 5.0, "deadline"),
+        ({"read": 5.0, "deadline": 5.1}, "read", 5.0, "read"),
+    ],
+)
+def test_which_bound_was_reached_is_told_and_kept(
+    clock: Clock, bounds: dict[str, float], kind: str, passed: float, told: str
+) -> None:
+    patience = bounded(clock, **bounds)
+    patience.begin(kind, getattr(patience.timeouts, kind))
+    clock.now += passed
+    with pytest.raises(Exhausted) as caught:
+        patience.remaining()
+    assert caught.value.kind == patience.ran_out == told
+    assert isinstance(caught.value, TimeoutError)
+
+
+def test_the_first_bound_that_was_reached_is_the_one_that_is_kept(clock: Clock) -> None:
+    patience = bounded(clock, read=5.0, deadline=8.0)
+    patience.exhausted("connect")
+    clock.now += 8.0
+    assert patience.exhausted().kind == "deadline"
+    assert patience.ran_out == "connect"
+
+
+def test_connecting_is_bounded_by_its_own_timeout_and_the_deadline(clock: Clock) -> None:
+    patience = bounded(clock, connect=3.0, deadline=10.0)
+    began = clock.now
+    clock.now += 1.0
+    assert patience.connect_remaining(began) == pytest.approx(2.0)
+    clock.now += 2.0
+    with pytest.raises(Exhausted, match="connect"):
+        patience.connect_remaining(began)
+    clock.now += 6.5
+    assert patience.connect_remaining(clock.now) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("read", "event", "expected"), [(5.0, None, 20.0), (5.0, 7.0, 7.0), (math.inf, None, math.inf)]
+)
+def test_an_event_may_take_four_read_timeouts_unless_said_otherwise(
+    read: float, event: float | None, expected: float
+) -> None:
+    assert Timeouts(read=read, event=event).event == expected
+
+
+def test_a_cancelled_call_waits_for_nothing_any_more(clock: Clock) -> None:
+    patience = bounded(clock)
+    patience.cancel()
+    patience.cancel()
+    for wait in (
+        patience.remaining,
+        lambda: patience.connect_remaining(clock.now),
+        lambda: patience.wait(Latch()),
+        lambda: patience.pause(5.0),
+    ):
+        with pytest.raises(Cancelled):
+            wait()
+
+
+def test_whoever_begins_to_wait_for_a_cancelled_call_is_woken_at_once(clock: Clock) -> None:
+    woken = []
+    patience = bounded(clock)
+    patience.cancel()
+    patience.on_cancel(lambda: woken.append(True))
+    assert woken == [True]
+
+
+# -- waiting, in real time -----
+
+
+def test_a_wait_ends_when_the_latch_is_opened_by_another_thread() -> None:
+    latch, patience = Latch(), Patience(Timeouts())
+    crowd = Crowd(1, lambda n: patience.wait(latch, LONG))
+    latch.open()
+    latch.open()
+    assert crowd.results(5.0) == [True]
+    assert patience.wait(latch, LONG) is True, "once open, always open"
+
+
+def test_a_wait_ends_after_its_time_or_at_the_deadline_whichever_is_first() -> None:
+    began = time.monotonic()
+    assert Patience(Timeouts(deadline=LONG)).wait(Latch(), 0.1) is False
+    assert 0.1 <= time.monotonic() - began < 2.0
+    patience = Patience(Timeouts(deadline=0.1))
+    with pytest.raises(Exhausted, match="deadline"):
+        patience.wait(Latch(), LONG)
+    assert patience.ran_out == "deadline"
+    assert 0.2 <= time.monotonic() - began < 4.0
+
+
+def test_a_deadline_that_has_passed_is_told_without_waiting(clock: Clock) -> None:
+    patience = bounded(clock, deadline=1.0)
+    clock.now += 2.0
+    with pytest.raises(Exhausted, match="deadline"):
+        patience.pause(5.0)
+
+
+@pytest.mark.parametrize("early", [0.001, 0.3])
+def test_a_wait_that_the_system_ends_too_early_goes_on(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, early: float
+) -> None:
+    asked: list[float] = []
+
+    def hasty(latch: Latch, seconds: float = math.inf) -> bool:
+        asked.append(seconds)
+        clock.now += seconds - early if len(asked) == 1 else seconds
+        return False
+
+    monkeypatch.setattr(Latch, "wait", hasty)
+    with pytest.raises(Exhausted, match="deadline"):
+        bounded(clock, deadline=4.0).wait(Latch())
+    assert asked == pytest.approx([4.0, early])
+
+
+def test_cancel_ends_a_pause_in_another_thread_at_once() -> None:
+    patience = Patience(Timeouts())
+    crowd = Crowd(1, lambda n: patience.pause(LONG))
+    time.sleep(0.05)
+    patience.cancel()
+    assert isinstance(crowd.results(5.0)[0], Cancelled)
+
+
+def test_a_latch_is_opened_without_a_lock_that_the_waiting_thread_could_be_holding() -> None:
+    # A finaliser may open it in the very thread that waits, between two steps of the wait: whatever the thread holds
+    # then must not be needed. A latch is one lock, held while it is shut, and opening is letting go.
+    latch = Latch()
+    assert [type(getattr(latch, name)) for name in Latch.__slots__] == [type(threading.Lock())]
+    interrupted: list[bool] = []
+
+    class Dropped:
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            latch.open()
+            interrupted.append(True)
+
+    Dropped()
+    gc.collect()
+    assert interrupted == [True]
+    assert latch.wait(0.0) is True
+
+
+def test_a_latch_waits_without_a_bound_when_it_has_none_that_the_system_could_keep() -> None:
+    latch = Latch()
+    for seconds in (math.inf, threading.TIMEOUT_MAX * 2, 10.0**300):
+        crowd = Crowd(1, lambda n, seconds=seconds: latch.wait(seconds))
+        latch.open()
+        assert crowd.results(5.0) == [True]

@@ -1,0 +1,511 @@
+"""One credential for all threads: fetched once, renewed beside the callers, replaced when refused, never lost."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Any
+
+import msgspec
+import msgspec.structs
+import pytest
+from support.token_tools import LONG, Clock, Crowd, Source, credential, in_child, patient, together, until, value_of
+
+from gigaclient._primitives.deadline import Cancelled, Exhausted, Latch, Patience, Timeouts
+from gigaclient.auth import token_manager as tokens
+from gigaclient.auth.token_manager import Credential, TokenCache
+from gigaclient.errors import APIConnectionError, APITimeoutError, AuthenticationError, ServerError
+
+THREADS = 32
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def source(clock: Clock) -> Source:
+    return Source(clock)
+
+
+@pytest.fixture
+def cache(source: Source, clock: Clock) -> TokenCache:
+    return TokenCache(source, timeouts=Timeouts(), clock=clock)
+
+
+def get(cache: TokenCache) -> str:
+    return value_of(cache.get(patient()))
+
+
+def renewals_over(cache: TokenCache) -> None:
+    until(lambda: cache._flight is None)
+
+
+# -- fetched once -----
+
+
+def test_a_cold_cache_asks_once_for_32_threads(cache: TokenCache, source: Source) -> None:
+    source.gate.clear()
+    crowd = Crowd(THREADS, lambda n: get(cache))
+    until(lambda: cache._flight is not None and len(cache._flight.waiters) == THREADS - 1)
+    source.gate.set()
+    assert crowd.results() == ["token 1"] * THREADS
+    assert source.calls == cache.fetched == 1
+
+
+def test_a_good_credential_is_used_again(cache: TokenCache, source: Source) -> None:
+    assert [get(cache) for _ in range(5)] == ["token 1"] * 5
+    assert source.calls == 1
+
+
+def test_a_good_credential_is_had_without_the_lock(cache: TokenCache) -> None:
+    get(cache)
+    with cache._lock:
+        assert together(1, lambda n: get(cache)) == ["token 1"]
+
+
+def test_a_thread_that_was_late_for_the_lock_takes_what_came_meanwhile(cache: TokenCache, source: Source) -> None:
+    with cache._lock:
+        crowd = Crowd(1, lambda n: get(cache))
+        time.sleep(0.05)  # it is past the look without the lock, and waits for the lock
+        cache._credential = credential("of another thread")
+    assert crowd.results() == ["of another thread"]
+    assert source.calls == 0
+
+
+# -- renewed beside the callers -----
+
+
+@pytest.mark.parametrize(
+    ("left", "renewed"),
+    [(1800.0, False), (60.5, False), (60.001, False), (60.0, True), (59.999, True), (30.0, True), (0.001, True)],
+)
+def test_it_is_renewed_beside_the_callers_when_under_60_seconds_are_left(
+    cache: TokenCache, source: Source, clock: Clock, left: float, renewed: bool
+) -> None:
+    get(cache)
+    clock.now += 1800.0 - left
+    source.gate.clear()
+    assert get(cache) == "token 1", "nobody waits for a renewal"
+    source.gate.set()
+    renewals_over(cache)
+    assert source.calls == 1 + renewed
+    assert get(cache) == ("token 2" if renewed else "token 1")
+
+
+def test_one_renewal_for_32_threads_and_none_of_them_waits_while_it_hangs(
+    cache: TokenCache, source: Source, clock: Clock
+) -> None:
+    get(cache)
+    clock.now += 1750.0
+    source.gate.clear()  # the endpoint hangs from here on
+    assert together(THREADS, lambda n: [get(cache) for _ in range(20)], 5.0) == [["token 1"] * 20] * THREADS
+    source.gate.set()
+    renewals_over(cache)
+    assert source.calls == 2
+    assert get(cache) == "token 2"
+
+
+def test_the_thread_of_a_renewal_ends_with_it_and_keeps_no_program_alive(
+    cache: TokenCache, source: Source, clock: Clock
+) -> None:
+    get(cache)
+    clock.now += 1750.0
+    source.gate.clear()
+    get(cache)
+    renewing = [thread for thread in threading.enumerate() if thread.name == "gigaclient-token"]
+    assert [thread.daemon for thread in renewing] == [True]
+    source.gate.set()
+    renewing[0].join(LONG)
+    assert not renewing[0].is_alive()
+
+
+def test_a_failed_renewal_keeps_the_old_token_says_so_once_and_pauses(
+    cache: TokenCache, source: Source, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    get(cache)
+    clock.now += 1750.0
+    source.script = [ServerError("down", status_code=503)] * 9
+    for _ in range(50):
+        assert get(cache) == "token 1"
+        renewals_over(cache)
+    assert source.calls == 2, "one renewal, not one for each call"
+    until(lambda: caplog.records)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "503: down" in caplog.text
+    clock.now += 4.9
+    get(cache)
+    renewals_over(cache)
+    assert source.calls == 2
+    clock.now += 0.2
+    get(cache)
+    renewals_over(cache)
+    assert source.calls == 3
+
+
+def test_the_pause_is_in_force_before_the_next_renewal_could_begin(
+    cache: TokenCache, source: Source, clock: Clock
+) -> None:
+    get(cache)
+    clock.now += 1750.0
+    source.script = [ServerError("down", status_code=503)] * 200
+    assert together(8, lambda n: [get(cache) for _ in range(500)]) == [["token 1"] * 500] * 8
+    renewals_over(cache)
+    assert source.calls == 2
+
+
+def test_a_renewal_that_fails_in_a_way_nobody_foresaw_is_logged_without_its_words(
+    cache: TokenCache, source: Source, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    get(cache)
+    clock.now += 1750.0
+    source.script = [ZeroDivisionError("with the token in it")]
+    get(cache)
+    renewals_over(cache)
+    until(lambda: caplog.records)
+    assert "ZeroDivisionError" in caplog.text
+    assert "with the token in it" not in caplog.text
+    assert get(cache) == "token 1"
+
+
+@pytest.mark.parametrize("problem", ["no more threads", "at interpreter shutdown"])
+def test_where_no_thread_can_be_started_the_token_is_used_on_and_nobody_is_stuck(
+    cache: TokenCache, source: Source, clock: Clock, monkeypatch: pytest.MonkeyPatch, problem: str
+) -> None:
+    get(cache)
+    clock.now += 1750.0
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError(problem)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        assert get(cache) == "token 1"
+    assert cache._flight is None
+    clock.now += 51.0
+    assert get(cache) == "token 2"
+
+
+def test_an_interrupt_while_the_thread_is_started_leaves_no_fetch_behind(
+    cache: TokenCache, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get(cache)
+    clock.now += 1750.0
+
+    def interrupted(thread: threading.Thread) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            cache.get(patient())
+    assert cache._flight is None
+
+
+def test_a_token_refused_while_it_is_being_renewed_waits_for_that_renewal(
+    cache: TokenCache, source: Source, clock: Clock
+) -> None:
+    first = cache.get(patient())
+    assert first is not None
+    clock.now += 1750.0
+    source.gate.clear()
+    get(cache)
+    cache.reject(first)
+    crowd = Crowd(4, lambda n: get(cache))
+    until(lambda: cache._flight is not None and len(cache._flight.waiters) == 4)
+    source.gate.set()
+    assert crowd.results() == ["token 2"] * 4
+    assert source.calls == 2
+
+
+@pytest.mark.parametrize(
+    ("life", "margin"), [(1800.0, 60.0), (61.0, 60.0), (60.001, 60.0), (60.0, 15.0), (30.0, 7.5), (0.4, 0.1)]
+)
+def test_the_margin_is_60_seconds_or_a_quarter_of_a_shorter_life(life: float, margin: float) -> None:
+    assert Credential.margin_for(life) == margin
+
+
+@pytest.mark.parametrize("life", [59.0, 10.0, 1.0])
+def test_a_token_that_lives_shorter_than_the_margin_is_used_for_its_life(
+    cache: TokenCache, source: Source, clock: Clock, life: float
+) -> None:
+    source.life = life
+    get(cache)
+    for _ in range(7):
+        clock.now += life / 10
+        get(cache)
+        renewals_over(cache)
+    assert source.calls == 1
+
+
+# -- only an expired or refused one makes callers wait -----
+
+
+@pytest.mark.parametrize("past", [0.0, 0.001, 10_000.0])
+def test_an_expired_token_is_never_handed_out_and_32_threads_fetch_one_more(
+    cache: TokenCache, source: Source, clock: Clock, past: float
+) -> None:
+    get(cache)
+    clock.now += 1800.0 + past
+    assert together(THREADS, lambda n: get(cache)) == ["token 2"] * THREADS
+    assert source.calls == 2
+
+
+def test_a_token_of_unknown_life_is_used_until_it_is_refused(cache: TokenCache, source: Source, clock: Clock) -> None:
+    source.life = float("inf")
+    first = cache.get(patient())
+    assert first is not None
+    clock.now += 10.0**9
+    assert get(cache) == "token 1"
+    cache.reject(first)
+    assert get(cache) == "token 2"
+
+
+def test_32_threads_that_met_the_same_refused_token_cause_one_fetch(cache: TokenCache, source: Source) -> None:
+    refused = cache.get(patient())
+    assert refused is not None
+
+    def meet(n: int) -> str:
+        cache.reject(refused)
+        return get(cache)
+
+    assert together(THREADS, meet) == ["token 2"] * THREADS
+    assert source.calls == 2
+
+
+def test_a_late_refusal_spares_the_successor(cache: TokenCache, source: Source) -> None:
+    first = cache.get(patient())
+    assert first is not None
+    cache.reject(first)
+    assert get(cache) == "token 2"
+    for _ in range(5):
+        cache.reject(first)
+        assert get(cache) == "token 2"
+    assert source.calls == 2
+
+
+def test_a_successor_with_the_same_text_is_another_credential(clock: Clock) -> None:
+    cache = TokenCache(lambda patience: credential("same"), timeouts=Timeouts(), clock=clock)
+    first = cache.get(patient())
+    assert first is not None
+    cache.reject(first)
+    second = cache.get(patient())
+    cache.reject(first)
+    assert cache._credential is second
+
+
+def test_a_ready_token_that_nothing_can_replace_is_used_even_when_refused_or_past_its_time(clock: Clock) -> None:
+    ready = credential("ready", good_until=clock.now + 100)
+    cache = TokenCache(None, timeouts=Timeouts(), initial=ready, clock=clock)
+    assert not cache.renewable
+    clock.now += 50
+    assert get(cache) == "ready"
+    clock.now += 100
+    cache.reject(ready)
+    assert get(cache) == "ready"
+    assert cache.fetched == 0
+
+
+def test_without_a_token_and_without_a_source_there_is_none(clock: Clock) -> None:
+    assert TokenCache(None, timeouts=Timeouts(), clock=clock).get(patient()) is None
+
+
+def test_a_ready_token_with_a_source_is_used_first(source: Source, clock: Clock) -> None:
+    ready = credential("ready")
+    cache = TokenCache(source, timeouts=Timeouts(), initial=ready, clock=clock)
+    assert (get(cache), source.calls) == ("ready", 0)
+    cache.reject(ready)
+    assert (get(cache), source.calls) == ("token 1", 1)
+
+
+# -- failures -----
+
+
+def test_every_thread_gets_an_error_of_its_own(cache: TokenCache, source: Source) -> None:
+    failure = AuthenticationError("no", status_code=401, code=6, body={"code": 6}, headers={"x": "y"}, request_id="r")
+    failure.attempts = ("401 after 0.01 s",)
+    source.gate.clear()
+    source.script = [failure]
+    crowd = Crowd(8, lambda n: get(cache))
+    until(lambda: cache._flight is not None and len(cache._flight.waiters) == 7)
+    source.gate.set()
+    errors = crowd.results()
+    assert source.calls == 1
+    assert len({id(error) for error in errors}) == 8
+    assert {type(error) for error in errors} == {AuthenticationError}
+    assert {str(error) for error in errors} == {str(failure)}
+    seen = [(error.code, error.body, error.headers, error.request_id, error.attempts) for error in errors]
+    assert seen == [(6, {"code": 6}, {"x": "y"}, "r", ("401 after 0.01 s",))] * 8
+
+
+def test_a_failure_is_not_remembered(cache: TokenCache, source: Source) -> None:
+    source.script = [AuthenticationError("no", status_code=401)]
+    with pytest.raises(AuthenticationError):
+        get(cache)
+    assert get(cache) == "token 2"
+
+
+def _out_of_time(patience: Patience) -> None:
+    patience.ran_out = "deadline"
+    raise APITimeoutError("the deadline passed", deadline="deadline")
+
+
+def _closed(patience: Patience) -> None:
+    patience.cancel()
+    raise APIConnectionError("ended by close()")
+
+
+@pytest.mark.parametrize("how", [_out_of_time, _closed, KeyboardInterrupt(), SystemExit(), MemoryError()])
+def test_when_the_fetching_thread_gives_up_for_its_own_reasons_another_takes_over(
+    cache: TokenCache, source: Source, how: Any
+) -> None:
+    source.gate.clear()
+    go_on = threading.Event()
+
+    def first(patience: Patience) -> None:
+        assert go_on.wait(LONG)
+        if isinstance(how, BaseException):
+            raise how
+        how(patience)
+
+    source.script = [first]
+    leader = Crowd(1, lambda n: get(cache))
+    assert source.entered.wait(LONG)
+    others = Crowd(6, lambda n: get(cache))
+    until(lambda: cache._flight is not None and len(cache._flight.waiters) == 6)
+    source.gate.set()
+    go_on.set()
+    assert isinstance(leader.results()[0], BaseException)
+    assert others.results() == ["token 2"] * 6
+    assert source.calls == 2
+
+
+def test_a_more_patient_thread_tries_again_where_a_hasty_one_ran_out_of_its_read_timeout(
+    cache: TokenCache, source: Source
+) -> None:
+    go_on = threading.Event()
+
+    def slow(patience: Patience) -> None:
+        assert go_on.wait(LONG)
+        raise APITimeoutError("silence")
+
+    source.script = [slow]
+    hasty = Crowd(1, lambda n: value_of(cache.get(patient(read=0.2))))
+    assert source.entered.wait(LONG)
+    others = Crowd(4, lambda n: value_of(cache.get(patient(read=0.2 if n < 2 else 5.0))))
+    until(lambda: cache._flight is not None and len(cache._flight.waiters) == 4)
+    go_on.set()
+    assert isinstance(hasty.results()[0], APITimeoutError)
+    outcomes = others.results()
+    assert [type(outcome) for outcome in outcomes[:2]] == [APITimeoutError] * 2
+    assert outcomes[2:] == ["token 2"] * 2
+
+
+def test_a_thread_that_waits_for_another_ones_fetch_gets_its_error_within_its_own_timeouts(
+    cache: TokenCache, source: Source
+) -> None:
+    source.gate.clear()
+    leader = Crowd(1, lambda n: get(cache))
+    assert source.entered.wait(LONG)
+    waiting = Crowd(3, lambda n: cache.get(patient(connect=0.1, read=0.2 + n / 2)))
+    errors = waiting.results()
+    source.gate.set()
+    assert leader.results() == ["token 1"]
+    assert [type(error) for error in errors] == [APITimeoutError] * 3
+    assert [error.deadline for error in errors] == ["read"] * 3
+    assert not any(error.sent for error in errors)
+    for seconds, bound in zip(waiting.seconds, (0.3, 0.8, 1.3), strict=True):
+        assert bound <= seconds < bound + 0.4
+
+
+def test_the_deadline_and_a_close_end_the_wait_for_another_ones_fetch(cache: TokenCache, source: Source) -> None:
+    source.gate.clear()
+    leader = Crowd(1, lambda n: get(cache))
+    assert source.entered.wait(LONG)
+    closing = patient()
+    waiting = Crowd(2, lambda n: cache.get(patient(deadline=0.2) if n else closing))
+    until(lambda: cache._flight is not None and len(cache._flight.waiters) == 2)
+    closing.cancel()
+    assert [type(error) for error in waiting.results(5.0)] == [Cancelled, Exhausted]
+    source.gate.set()
+    leader.results()
+
+
+def test_waiters_that_were_forgotten_by_an_interrupted_thread_look_for_themselves(
+    cache: TokenCache, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source.gate.clear()
+    crowd = Crowd(4, lambda n: get(cache))
+    until(lambda: cache._flight is not None and len(cache._flight.waiters) == 3)
+    monkeypatch.setattr(tokens, "_LOOK_AGAIN_SECONDS", 0.1)
+    with monkeypatch.context() as patch:
+        patch.setattr(Latch, "open", lambda latch: None)  # nobody is ever told
+        source.gate.set()
+        assert crowd.results(10.0) == ["token 1"] * 4
+
+
+def test_an_interrupt_while_the_waiters_are_told_leaves_none_untold(
+    cache: TokenCache, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "_LOOK_AGAIN_SECONDS", LONG)
+    source.gate.clear()
+    crowd = Crowd(4, lambda n: get(cache))
+    until(lambda: cache._flight is not None and len(cache._flight.waiters) == 3)
+    plain_open = Latch.open
+    interrupts = [KeyboardInterrupt()]
+
+    def interrupted(latch: Latch) -> None:
+        if interrupts:
+            raise interrupts.pop()
+        plain_open(latch)
+
+    monkeypatch.setattr(Latch, "open", interrupted)
+    source.gate.set()
+    outcomes = crowd.results(10.0)
+    assert sorted(str(outcome) for outcome in outcomes) == ["", "token 1", "token 1", "token 1"]
+    assert get(cache) == "token 1"
+
+
+# -- what it keeps to itself -----
+
+
+def test_a_credential_shows_no_secret() -> None:
+    from gigaclient._primitives.secret import Secret
+
+    held = Credential(Secret("the-token"), cookies=Secret("the-cookie"))
+    assert "the-" not in repr(held) + str(held) + repr(msgspec.structs.asdict(held)) + repr(held.__rich_repr__())
+
+
+def test_a_fork_in_the_midst_of_a_fetch_leaves_the_child_free_and_the_token_in_place(
+    cache: TokenCache, source: Source, clock: Clock
+) -> None:
+    get(cache)
+    clock.now += 1750.0
+    source.gate.clear()
+    get(cache)  # a renewal is under way, in a thread that the child will not have
+    assert cache._flight is not None
+
+    def work() -> list[str]:
+        before = get(cache)
+        clock.now += 100.0
+        source.gate.set()
+        return [before, get(cache)]
+
+    with cache._lock:  # and somebody holds the lock at the moment of the fork
+        assert in_child(work) == ["token 1", "token 3"]
+    source.gate.set()
+    renewals_over(cache)
+    assert get(cache) == "token 2"
+
+
+def test_nothing_is_logged_when_all_goes_well(
+    cache: TokenCache, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        get(cache)
+        clock.now += 1750.0
+        get(cache)
+        renewals_over(cache)
+    assert caplog.records == []

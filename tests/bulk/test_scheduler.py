@@ -1,0 +1,351 @@
+"""Which unit goes next, and when: the place where the threads of a run meet."""
+
+from __future__ import annotations
+
+import math
+import queue
+import threading
+from typing import Any
+
+import pytest
+from support.token_tools import Clock, Crowd
+
+from gigaclient import (
+    APIConnectionError,
+    AuthenticationError,
+    ConfigError,
+    PaymentRequiredError,
+    RateLimitError,
+    ServerError,
+    TLSError,
+    Usage,
+)
+from gigaclient._primitives.deadline import Scope
+from gigaclient.bulk.budget import Budget, Limits
+from gigaclient.bulk.scheduler import Dispatcher
+from gigaclient.bulk.tasks import Item, Outcome, Unit
+from gigaclient.bulk.throttle import Pace
+from gigaclient.types import Run, Step
+from gigaclient.types.chat import FunctionCall
+
+
+def unit(number: int = 0) -> Unit:
+    return Unit([Item(number, f"prompt {number}", None, b"")])
+
+
+def dispatcher(most: int = 4, limit: float = math.inf, clock: Any = None, **limits: Any) -> Dispatcher:
+    return Dispatcher(Pace(most, lambda: limit), Budget(Limits(**limits)), clock or Clock())
+
+
+def take(subject: Dispatcher) -> Unit:
+    taken = Crowd(1, lambda n: subject.take()).results()[0]
+    assert isinstance(taken, Unit)
+    return taken
+
+
+def nothing_is_taken(subject: Dispatcher) -> bool:
+    """Whether a worker has to wait now. It is let go by stopping, so this comes last."""
+    crowd = Crowd(1, lambda n: subject.take())
+    waited = crowd.is_busy_after(0.2)
+    subject.stop("closed")
+    crowd.results()
+    return waited
+
+
+def good(tokens: int | None = None) -> list[Outcome]:
+    usage = None if tokens is None else Usage(total_tokens=tokens)
+    return [Outcome(answer="yes", attempts=1, usage=usage)]
+
+
+def bad(error: Exception) -> list[Outcome]:
+    return [Outcome(error=error, attempts=1)]
+
+
+def refusal(retry_after: float | None = None) -> RateLimitError:
+    return RateLimitError("429: Too many requests", status_code=429, retry_after=retry_after)
+
+
+# -- order -----
+
+
+def test_units_are_taken_in_the_order_in_which_they_were_offered() -> None:
+    subject = dispatcher(limit=4)
+    units = [unit(n) for n in range(3)]
+    for each in units:
+        subject.offer(each)
+    assert [take(subject) for _ in units] == units
+
+
+def test_no_more_are_under_way_than_the_pace_allows() -> None:
+    subject = dispatcher(limit=2)
+    for n in range(3):
+        subject.offer(unit(n))
+    take(subject)
+    take(subject)
+    assert nothing_is_taken(subject)
+
+
+def test_what_is_finished_makes_room_and_comes_out_with_its_position() -> None:
+    subject = dispatcher(limit=1)
+    subject.offer(unit(0))
+    subject.offer(unit(1))
+    first = take(subject)
+    outcomes = good()
+    waiting = Crowd(1, lambda n: subject.take())
+    subject.finish(first, outcomes, 17)
+    assert waiting.results()[0].items[0].index == 1  # type: ignore[union-attr]
+    assert subject.done.get_nowait() == (first, outcomes, 17)
+
+
+def test_a_worker_waits_for_units_and_gets_the_one_that_comes() -> None:
+    subject = dispatcher()
+    waiting = Crowd(1, lambda n: subject.take())
+    offered = unit()
+    subject.offer(offered)
+    assert waiting.results(2.0) == [offered]
+
+
+def test_the_more_succeed_the_more_are_let_go() -> None:
+    subject = dispatcher(most=64)
+    for n in range(8):
+        subject.offer(unit(n))
+    assert subject.workers_wanted() == 1
+    subject.finish(take(subject), good())
+    assert subject.workers_wanted() == 2
+    both = [take(subject), take(subject)]
+    for each in both:
+        subject.finish(each, good())
+    assert subject.workers_wanted() == 4
+
+
+@pytest.mark.parametrize(("sent", "wanted"), [(1, 2), (0, 1)])
+def test_a_call_that_is_not_refused_for_a_second_is_accepted_if_it_was_sent_at_all(sent: int, wanted: int) -> None:
+    clock = Clock()
+    subject = dispatcher(clock=clock)
+    for n in range(5):
+        subject.offer(unit(n))
+    scope = Scope()
+    scope.sent = sent
+    first = subject.take(scope)
+    clock.now += 0.9
+    assert subject.workers_wanted() == 1
+    clock.now += 0.2
+    assert subject.workers_wanted() == wanted
+    assert first is not None
+    subject.finish(first, bad(ServerError("500", status_code=500)))
+    clock.now += 5.0
+    assert subject.workers_wanted() == wanted
+
+
+def test_a_call_that_was_refused_proves_nothing_however_late_one_looks() -> None:
+    clock = Clock()
+    subject = dispatcher(clock=clock)
+    subject.offer(unit())
+    subject.offer(unit())
+    scope = Scope()
+    scope.sent = 1
+    refused = subject.take(scope)
+    assert refused is not None
+    assert subject.is_put_off(refused, bad(refusal()))
+    clock.now += 5.0
+    assert subject.workers_wanted() == 1
+
+
+def test_no_more_is_wanted_than_the_workers_will_soon_need() -> None:
+    subject = dispatcher(limit=2)
+    assert subject.wants_more()
+    subject.offer(unit(0))
+    assert subject.wants_more()
+    subject.offer(unit(1))
+    assert not subject.wants_more()
+
+
+# -- refused ones -----
+
+
+def test_a_refused_unit_goes_first_when_there_is_room() -> None:
+    subject = dispatcher(limit=2)
+    for n in range(3):
+        subject.offer(unit(n))
+    refused, other = take(subject), take(subject)
+    assert subject.is_put_off(refused, bad(refusal()))
+    assert subject.done.empty()
+    assert take(subject) is refused
+    subject.finish(other, good())
+    assert take(subject).items[0].index == 2
+
+
+def test_nothing_goes_before_the_time_that_the_service_asked_for() -> None:
+    clock = Clock()
+    subject = dispatcher(limit=4, clock=clock)
+    for n in range(3):
+        subject.offer(unit(n))
+    refused = take(subject)
+    take(subject)
+    assert subject.is_put_off(refused, bad(refusal(30.0)))
+    waiting = Crowd(1, lambda n: subject.take())
+    assert waiting.is_busy_after(0.2)
+    clock.now += 34.0
+    subject.offer(unit(3))  # the wait's own end would do as well, within two seconds
+    assert waiting.results() == [refused]
+
+
+def test_a_refusal_is_given_up_in_the_end_and_ends_the_run() -> None:
+    clock = Clock()
+    subject = dispatcher(clock=clock)
+    subject.offer(unit(0))
+    subject.offer(unit(1))
+    error = refusal()
+    for _ in range(10):
+        assert subject.is_put_off(take(subject), bad(error))
+        clock.now += 100.0
+    last = take(subject)
+    assert not subject.is_put_off(last, bad(error))
+    subject.finish(last, bad(error))
+    assert subject.reason is error
+    dropped, finished = subject.done.get_nowait(), subject.done.get_nowait()
+    assert (dropped[0].items[0].index, dropped[1]) == (1, None)
+    assert finished[0] is last
+
+
+def test_a_refusal_after_functions_have_run_is_no_reason_to_run_them_again() -> None:
+    subject = dispatcher()
+    subject.offer(unit())
+    error = refusal()
+    error.run = Run(None, [], [Step(FunctionCall(name="pay"))])
+    assert not subject.is_put_off(take(subject), bad(error))
+
+
+def test_other_errors_are_results() -> None:
+    subject = dispatcher()
+    subject.offer(unit())
+    assert not subject.is_put_off(take(subject), bad(ServerError("500", status_code=500)))
+
+
+# -- the end -----
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        AuthenticationError("401", status_code=401),
+        PaymentRequiredError("402", status_code=402),
+        TLSError("not believed"),
+    ],
+)
+def test_what_is_wrong_with_every_prompt_ends_the_run_and_what_is_under_way_still_counts(error: Exception) -> None:
+    subject = dispatcher(limit=2)
+    for n in range(3):
+        subject.offer(unit(n))
+    first, second = take(subject), take(subject)
+    subject.finish(first, bad(error))
+    assert subject.reason is error
+    assert subject.take() is None
+    subject.finish(second, good())
+    came = [subject.done.get_nowait() for _ in range(3)]
+    assert {(done[0].items[0].index, done[1] is None) for done in came} == {(0, False), (1, False), (2, True)}
+
+
+def test_what_is_wrong_with_one_prompt_is_no_reason_to_end() -> None:
+    subject = dispatcher()
+    for n, error in enumerate([ConfigError("no"), APIConnectionError("reset"), ServerError("500", status_code=500)]):
+        subject.offer(unit(n))
+        subject.finish(take(subject), bad(error))
+        assert subject.reason is None
+
+
+def test_the_first_reason_is_kept_and_what_is_offered_later_is_not_asked() -> None:
+    subject = dispatcher()
+    subject.stop("closed")
+    subject.stop("max_seconds")
+    late = unit()
+    subject.offer(late)
+    assert subject.reason == "closed"
+    assert subject.done.get_nowait() == (late, None, 0)
+    assert subject.take() is None
+    assert not subject.wants_more()
+
+
+def test_whoever_waits_is_let_go_at_the_end() -> None:
+    subject = dispatcher()
+    crowd = Crowd(5, lambda n: subject.take())
+    subject.stop("closed")
+    assert crowd.results(2.0) == [None] * 5
+
+
+def test_errors_in_a_row_end_the_run() -> None:
+    subject = dispatcher(max_errors_in_row=2)
+    for n in range(3):
+        subject.offer(unit(n))
+    subject.finish(take(subject), bad(ServerError("500", status_code=500)))
+    assert subject.reason is None
+    subject.finish(take(subject), bad(ServerError("500", status_code=500)))
+    assert subject.reason == "max_errors_in_row"
+
+
+def test_units_are_held_back_while_those_under_way_may_use_up_the_tokens() -> None:
+    subject = dispatcher(limit=4, max_tokens_total=350)
+    for n in range(4):
+        subject.offer(unit(n))
+    subject.finish(take(subject), good(100))
+    held = [take(subject), take(subject)]
+    crowd = Crowd(1, lambda n: subject.take())
+    assert crowd.is_busy_after(0.2)
+    subject.finish(held[0], good(10))  # cheaper than it seemed
+    assert isinstance(crowd.results()[0], Unit)
+
+
+def test_the_last_one_that_fits_ends_the_run() -> None:
+    subject = dispatcher(max_tokens_total=250)
+    for n in range(3):
+        subject.offer(unit(n))
+    subject.finish(take(subject), good(100))
+    subject.finish(take(subject), good(100))
+    assert subject.reason == "max_tokens_total"
+
+
+def test_a_refused_unit_for_which_no_tokens_are_left_ends_the_run() -> None:
+    subject = dispatcher(limit=2, max_tokens_total=250)
+    subject.offer(unit(0))
+    subject.offer(unit(1))
+    refused, other = take(subject), take(subject)
+    subject.finish(other, good(200))
+    assert subject.reason is None
+    assert subject.is_put_off(refused, bad(refusal()))
+    assert subject.reason == "max_tokens_total"
+    assert [subject.done.get_nowait()[1] is None for _ in range(2)] == [False, True]
+
+
+def test_a_unit_may_be_replaced_by_smaller_ones_which_go_next() -> None:
+    subject = dispatcher(limit=2)
+    whole = Unit([Item(n, n, None, b"") for n in range(2)])
+    subject.offer(whole)
+    subject.offer(unit(2))
+    assert take(subject) is whole
+    assert subject.replace(whole, [unit(0), unit(1)])
+    assert [take(subject).items[0].index for _ in range(2)] == [0, 1]
+    subject.stop("closed")
+    assert not subject.replace(whole, [unit(0)])
+
+
+# -- threads -----
+
+
+def test_nothing_is_lost_and_nothing_taken_twice_by_many_workers() -> None:
+    subject = Dispatcher(Pace(16, lambda: math.inf), Budget(Limits()))
+    taken: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def work(n: int) -> None:
+        while (each := subject.take()) is not None:
+            taken.put(each.items[0].index)
+            subject.finish(each, good())
+
+    crowd = Crowd(16, work)
+    for n in range(2000):
+        subject.offer(unit(n))
+    finished = {subject.done.get(timeout=10.0)[0].items[0].index for _ in range(2000)}
+    subject.stop("closed")
+    crowd.results()
+    assert finished == set(range(2000))
+    assert taken.qsize() == 2000
+    assert threading.active_count() < 20

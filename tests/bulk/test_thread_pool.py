@@ -1,0 +1,91 @@
+"""The threads that ask: when they are started, and what must not wait for that."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from gigaclient import GigaChat
+from gigaclient.bulk.budget import Budget, Limits
+from gigaclient.bulk.scheduler import Dispatcher
+from gigaclient.bulk.tasks import NO_KEY, Item, Outcome, Unit
+from gigaclient.bulk.thread_pool import Crew
+from gigaclient.bulk.throttle import Pace
+from gigaclient.testing import GigaChatEmulator
+
+
+@pytest.fixture
+def giga(gigachat_emulator: GigaChatEmulator) -> Iterator[GigaChat]:
+    with GigaChat(**gigachat_emulator.client_options) as client:
+        yield client
+
+
+def test_no_prompt_waits_while_its_thread_starts_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where many threads want the interpreter, a thread that starts another one waits for long until that one runs."""
+    all_came = threading.Event()
+    waits: list[bool] = []
+    start = threading.Thread.start
+
+    def start_late(thread: threading.Thread) -> None:
+        start(thread)
+        if threading.current_thread().name.startswith("giga.map"):
+            waits.append(all_came.wait(20))
+
+    monkeypatch.setattr(threading.Thread, "start", start_late)
+    dispatcher = Dispatcher(Pace(4, None), Budget(Limits()))
+    for number in range(20):
+        dispatcher.offer(Unit([Item(number, number, None, NO_KEY)]))
+    crew = Crew(dispatcher, None, lambda unit, scope: [Outcome()], lambda unit, outcomes: 0, 4)  # type: ignore[arg-type]
+    crew.grow()
+    came = sorted(dispatcher.done.get(timeout=10)[0].items[0].index for _ in range(20))
+    all_came.set()
+    dispatcher.stop("closed")
+    crew.join(10)
+    assert came == list(range(20))
+    assert waits == [True] * 3
+
+
+def test_there_are_no_more_threads_than_wanted(giga: GigaChat, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+    start = threading.Thread.start
+
+    def start_counted(thread: threading.Thread) -> None:
+        if thread.name.startswith("giga.map"):
+            started.append(thread.name)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_counted)
+    assert len(list(giga.map([f"prompt {n}" for n in range(200)], max_workers=5))) == 200
+    assert started == [f"giga.map-{n + 1}" for n in range(len(started))]
+    assert 2 <= len(started) <= 5
+
+
+def test_the_threads_that_the_system_gives_have_to_do(giga: GigaChat, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+    given: list[str] = []
+
+    def start_two(thread: threading.Thread) -> None:
+        if thread.name.startswith("giga.map"):
+            if len(given) == 2:
+                raise RuntimeError("can't start new thread")
+            given.append(thread.name)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_two)
+    assert [result.ok for result in giga.map([f"prompt {n}" for n in range(40)])] == [True] * 40
+    assert given == ["giga.map-1", "giga.map-2"]
+
+
+def test_a_system_that_gives_no_thread_at_all_is_told(giga: GigaChat, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+
+    def start_none(thread: threading.Thread) -> None:
+        if thread.name.startswith("giga.map"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_none)
+    with pytest.raises(RuntimeError, match="new thread"):
+        list(giga.map(["one"]))

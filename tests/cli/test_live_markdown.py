@@ -1,0 +1,231 @@
+"""Markdown drawn while it comes: whatever the pieces, the screen ends as if the text had come at once."""
+
+from __future__ import annotations
+
+import io
+import re
+import threading
+
+import pyte
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.reliability_tools import wait_until
+
+from gigaclient.cli.live_markdown import Painter
+from gigaclient.cli.markdown import Renderer
+
+COLUMNS, LINES = 40, 8
+
+BLOCKS = (
+    "# A heading",
+    "A paragraph with **bold** words and `code`, long enough for three lines of the screen at least, I think.",
+    "Стихи стоят\nпо строкам,\nи так же показаны.",
+    "1. one\n2. two\n3. three",
+    "- a\n- b\n  - c\n\n- d",
+    "1. first\n\n2. second\n\n3. third",
+    "```python\n" + "\n".join(f"print({number})  # a line" for number in range(12)) + "\n```",
+    "    indented = 1\n    code = 2",
+    "| a | b |\n|---|--:|\n| 1 | 2 |\n| 33333 | 4 |",
+    "> a quotation\n> of two lines",
+    "---",
+    "Setext\n======",
+    "<b>HTML</b> is shown as it is",
+    "A formula: \\(a_1 * b_2 * c\\) and $$\\{x\\}_1$$",
+    "\n".join(f"{number}. item number {number}" for number in range(1, 15)),
+    "1) unfinished",
+    "```\nnever closed",
+)
+
+
+COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-7]|4[0-7]|9[0-7])[;m]")
+
+
+class Display(io.StringIO):
+    """A terminal of 40 by 8, and what stands on it and above it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._screen = pyte.HistoryScreen(COLUMNS, LINES, history=10_000, ratio=0.5)
+        self._screen.set_mode(pyte.modes.LNM)  # as the line discipline has it: a line feed also returns
+        self._stream = pyte.Stream(self._screen)
+        self.writes: list[str] = []
+
+    def write(self, text: str) -> int:
+        self.writes.append(text)
+        self._stream.feed(text)
+        return len(text)
+
+    @property
+    def text(self) -> str:
+        above = ["".join(row[column].data for column in range(COLUMNS)) for row in self._screen.history.top]
+        return "\n".join(line.rstrip() for line in [*above, *self._screen.display]).rstrip()
+
+    @property
+    def cursor(self) -> int:
+        return int(self._screen.cursor.x)
+
+
+def without_escapes(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+
+
+@pytest.fixture(autouse=True)
+def _size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(COLUMNS))
+    monkeypatch.setenv("LINES", str(LINES))
+
+
+def drawn_at_once(source: str) -> str:
+    renderer = Renderer(colour=True)
+    blocks = renderer.split(source)
+    lines = renderer.lines([*blocks.finished, *blocks.growing], COLUMNS - 1)
+    return "\n".join(without_escapes(line).rstrip() for line in lines).rstrip()
+
+
+def paint(pieces: list[str]) -> Display:
+    """Each piece is drawn by itself, which no clock promises otherwise."""
+    display = Display()
+    painter = Painter(display, colour=True)
+    for piece in pieces:
+        painter._paint(piece)
+    painter.close()
+    return display
+
+
+@settings(max_examples=50)
+@given(st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=5), st.lists(st.integers(1, 25), max_size=60))
+def test_the_screen_ends_as_if_all_had_come_at_once(blocks: list[str], cuts: list[int]) -> None:
+    source = "\n\n".join(blocks)
+    pieces, place = [], 0
+    for cut in cuts:
+        pieces.append(source[place : place + cut])
+        place += cut
+    display = paint([*pieces, source[place:]])
+    assert display.text == drawn_at_once(source)
+    assert display.cursor == 0
+
+
+def test_code_that_is_taller_than_the_screen_scrolls_away_while_it_comes() -> None:
+    display = Display()
+    painter = Painter(display, colour=False)
+    painter._paint("```\n")
+    for number in range(30):
+        painter._paint(f"line {number}\n")
+        assert f"line {number}" in display.text
+    assert [f"line {number}" in display.text for number in range(30)] == [True] * 30
+    assert sum("line 0\n" in without_escapes(write) for write in display.writes) <= 2
+    painter.close()
+
+
+def test_what_has_not_changed_is_not_written_again() -> None:
+    display = Display()
+    painter = Painter(display, colour=False)
+    painter._paint("first line\nsecond line\nthird")
+    painter._paint(" line")
+    assert "third line" in display.writes[-1]
+    assert "first" not in display.writes[-1]
+    painter._paint("")
+    assert len(display.writes) == 2
+    painter.close()
+
+
+def test_when_a_block_gets_shorter_the_next_lines_follow_it() -> None:
+    display = Display()
+    painter = Painter(display, colour=False)
+    painter._write(["one", "two", "three"], 0)
+    painter._write(["one", "two"], 0)
+    assert display.text == "one\ntwo"
+    painter._write(["one", "two", "four"], 3)
+    assert display.text == "one\ntwo\nfour"
+    painter._write([], 0)
+    painter._write(["five"], 1)
+    assert display.text == "one\ntwo\nfour\nfive"
+
+
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        ("before \\(a_1 * b_2 * c\\) after", ["before \\(a_1 * b_2 * c\\) after"]),
+        ("$$\\{x\\}_1$$ and \\*no emphasis\\*", ["$$\\{x\\}_1$$ and *no emphasis*"]),
+        ("not closed \\(a", ["not closed (a"]),
+        ("a verse\nand another", ["a verse", "and another"]),
+        ("<b>HTML</b>", ["<b>HTML</b>"]),
+        ("<div>\n\nblock", ["<div>", "", "block"]),
+        ("[text](https://example.org)", ["text (https://example.org)"]),
+        ("# One\n## Two", ["One", "", "Two"]),
+        ("1. first\n\n2. second", [" 1 first", " 2 second"]),
+        ("```python\nx = 1\n\n\ny = 2\n```", ["  x = 1", "", "", "  y = 2"]),
+        ("one\n\n---\n\ntwo", ["one", "", "-" * 39, "", "two"]),
+        ("", []),
+    ],
+)
+def test_markdown_is_drawn_so(source: str, lines: list[str]) -> None:
+    renderer = Renderer(colour=True)
+    blocks = renderer.split(source)
+    drawn = renderer.lines([*blocks.finished, *blocks.growing], COLUMNS - 1)
+    assert [without_escapes(line).rstrip() for line in drawn] == lines
+
+
+def test_a_number_that_may_become_an_item_is_waited_for() -> None:
+    display = paint(["1. first\n\n2", ". second\n\n", "3", ". third"])
+    assert display.text == " 1 first\n 2 second\n 3 third"
+
+
+def test_each_drawing_is_one_write_between_the_marks_of_a_synchronous_update() -> None:
+    display = paint(["# One\n\nTwo", " three\n\nfour"])
+    assert all(write.startswith("\x1b[?2026h") and write.endswith("\x1b[?2026l") for write in display.writes)
+
+
+def test_escapes_in_the_answer_show_and_do_nothing() -> None:
+    display = paint(["before \x1b]0;owned\x07\x1b[2J after\x9b1m"])
+    assert "before ␛]0;owned␇␛[2J after" in display.text
+
+
+def test_text_that_cannot_be_rendered_is_shown_as_it_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    display = Display()
+    painter = Painter(display, colour=True)
+    painter._paint("**first**")
+
+    def broken(*arguments: object) -> None:
+        raise RecursionError("nested too deep")
+
+    monkeypatch.setattr(Renderer, "split", broken)
+    painter._paint(" second")
+    painter._paint(" third")
+    painter.close()
+    assert display.text.endswith("**first** second third")
+
+
+def test_the_last_words_are_seen_though_no_more_come() -> None:
+    display = Display()
+    with Painter(display, colour=True) as painter:
+        for word in ("one ", "two ", "three"):
+            painter.feed(word)
+        wait_until(lambda: "one two three" in display.text, what="drawing the last words")
+        assert any(thread.name == "gigaclient-painter" for thread in threading.enumerate())
+    assert not any(thread.name == "gigaclient-painter" for thread in threading.enumerate())
+
+
+def test_a_terminal_that_is_gone_ends_the_answer() -> None:
+    class Gone(Display):
+        def write(self, text: str) -> int:
+            raise OSError(5, "Input/output error")
+
+    painter = Painter(Gone(), colour=True)
+    painter.feed("text")
+    wait_until(lambda: painter._failure is not None, what="noticing that the terminal is gone")
+    with pytest.raises(OSError, match="Input/output"):
+        painter.feed("more")
+    with pytest.raises(OSError, match="Input/output"):
+        painter.close()
+
+
+def test_without_colour_emphasis_stays() -> None:
+    renderer = Renderer(colour=False)
+    source = "**bold** and `code`\n\n```python\nx = 1\n```\n\n| a |\n|---|\n| 1 |"
+    text = "\n".join(renderer.lines([*(blocks := renderer.split(source)).finished, *blocks.growing], 40))
+    assert "\x1b[1m" in text
+    assert not COLOUR.search(text)
+    coloured = Renderer(colour=True)
+    assert COLOUR.search("\n".join(coloured.lines(coloured.split(source).finished, 40)))

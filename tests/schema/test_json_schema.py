@@ -1,0 +1,491 @@
+"""Types as JSON Schemas, and answers as values of those types."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import datetime
+import enum
+import json
+import pickle
+import subprocess
+import sys
+import textwrap
+import uuid
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Annotated, Any, Generic, Literal, NamedTuple, Optional, TypeVar
+
+import attrs
+import msgspec
+import pydantic
+import pydantic.dataclasses
+import pytest
+from typing_extensions import NotRequired, TypedDict
+
+from gigaclient.errors import ConfigError, InvalidResponseError, LengthFinishReasonError
+from gigaclient.schema.json_schema import schema_of
+from gigaclient.schema.parse import value_of
+from gigaclient.testing import sampling as emulated
+from gigaclient.types import ChatCompletion, Choice, FunctionCall, Message, ResponseFormat
+from gigaclient.types.chat_v2 import ChatCompletionResponse
+
+
+class Kind(enum.Enum):
+    """How it is."""
+
+    HIGH = "high"
+    LOW = "low"
+
+
+@dataclasses.dataclass
+class Tide:
+    """The tide at a port.
+
+    Measured at the pier.
+
+    Attributes:
+        port: where it is.
+        metres: above the chart datum.
+    """
+
+    port: str
+    metres: float
+    kind: Kind = Kind.LOW
+    note: Optional[str] = None  # noqa: UP045
+
+
+class TideDict(TypedDict):
+    """The tide at a port."""
+
+    port: Annotated[str, "where it is"]
+    metres: float
+    kind: NotRequired[Kind]
+
+
+class TideStruct(msgspec.Struct):
+    """The tide at a port."""
+
+    port: Annotated[str, msgspec.Meta(description="where it is", min_length=1)]
+    metres: float
+    kind: Kind = Kind.LOW
+
+
+@attrs.define
+class TideAttrs:
+    """The tide at a port."""
+
+    port: str = attrs.field(metadata={"description": "where it is"})
+    metres: float = attrs.field(validator=attrs.validators.lt(20))
+    kind: Kind = Kind.LOW
+
+
+class TideModel(pydantic.BaseModel):
+    """The tide at a port."""
+
+    port: str = pydantic.Field(description="where it is")
+    metres: float = pydantic.Field(lt=20)
+    kind: Kind = Kind.LOW
+
+
+@pydantic.dataclasses.dataclass
+class TidePydantic:
+    port: Annotated[str, pydantic.Field(description="where it is")]
+    metres: Annotated[float, pydantic.Field(lt=20)]
+    kind: Kind = Kind.LOW
+
+
+CLASSES = [Tide, TideDict, TideStruct, TideAttrs, TideModel, TidePydantic]
+
+
+class Row(NamedTuple):
+    port: str
+    metres: float
+
+
+@dataclasses.dataclass
+class Node:
+    name: str
+    children: list[Node]
+
+
+class Branch(pydantic.BaseModel):
+    name: str
+    children: list[Branch] = []
+
+
+@dataclasses.dataclass
+class Voyage:
+    """A voyage."""
+
+    tides: list[TideModel]
+    start: datetime.date
+    by: dict[str, int]
+
+
+class Cat(msgspec.Struct, tag="cat"):
+    lives: int
+
+
+class Dog(msgspec.Struct, tag="dog"):
+    tricks: list[str]
+
+
+ItemT = TypeVar("ItemT")
+
+
+class Page(msgspec.Struct, Generic[ItemT]):
+    items: list[ItemT]
+
+
+def answer(text: str, *, finish_reason: str = "stop", **message: Any) -> ChatCompletion:
+    choice = Choice(message=Message(role="assistant", content=text, **message), finish_reason=finish_reason)
+    return ChatCompletion(choices=[choice]).attach(raw={}, request_id="r-1")
+
+
+def read(value: Any, kind: Any) -> Any:
+    return value_of(answer(value if isinstance(value, str) else json.dumps(value)), kind)
+
+
+# -- schemas ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_each_kind_of_class_has_a_closed_object_with_its_descriptions(kind: Any) -> None:
+    schema = schema_of(kind)
+    assert schema["type"] == "object"
+    assert list(schema["properties"])[:3] == ["port", "metres", "kind"]
+    assert schema["required"] == ["port", "metres"]
+    assert schema["additionalProperties"] is False
+    assert "where it is" in schema["properties"]["port"]["description"]
+    assert schema["properties"]["metres"]["type"] == "number"
+    assert schema["properties"]["kind"]["enum"] == ["high", "low"]
+    assert schema["properties"]["kind"]["type"] == "string"
+    assert "$ref" not in json.dumps(schema)
+    assert "$defs" not in schema
+
+
+def test_the_prose_of_a_docstring_describes_the_class_and_its_sections_the_fields() -> None:
+    schema = schema_of(Tide)
+    assert schema["description"] == "The tide at a port.\nMeasured at the pier."
+    assert schema["properties"]["metres"]["description"] == "above the chart datum."
+    assert schema["properties"]["note"] == {"anyOf": [{"type": "string"}, {"type": "null"}]}
+    assert schema["properties"]["kind"]["default"] == "low"
+    assert "description" not in schema_of(Node), "nobody wrote one"
+
+
+def test_limits_reach_the_schema() -> None:
+    assert schema_of(TideStruct)["properties"]["port"]["minLength"] == 1
+    assert schema_of(TideModel)["properties"]["metres"]["exclusiveMaximum"] == 20
+    limited = Annotated[int, msgspec.Meta(ge=1, le=5, multiple_of=2)]
+    value = schema_of(list[limited])["properties"]["value"]
+    assert value["items"] == {"type": "integer", "minimum": 1, "maximum": 5, "multipleOf": 2}
+
+
+@pytest.mark.parametrize(
+    ("kind", "inner"),
+    [
+        (list[int], {"type": "array", "items": {"type": "integer"}}),
+        (set[str], {"type": "array", "items": {"type": "string"}, "uniqueItems": True}),
+        (tuple[int, int], {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2}),
+        (Literal["yes", "no"], {"enum": ["no", "yes"], "type": "string"}),
+        (Kind, {"enum": ["high", "low"], "type": "string", "description": "How it is."}),
+        (int, {"type": "integer"}),
+        (bool, {"type": "boolean"}),
+        (datetime.date, {"type": "string", "format": "date"}),
+        (datetime.datetime, {"type": "string", "format": "date-time"}),
+        (uuid.UUID, {"type": "string", "description": "(format: uuid)"}),
+        (int | str, {"anyOf": [{"type": "integer"}, {"type": "string"}]}),
+    ],
+    ids=str,
+)
+def test_what_is_no_object_is_the_value_of_one(kind: Any, inner: dict[str, Any]) -> None:
+    assert schema_of(kind) == {
+        "type": "object",
+        "properties": {"value": inner},
+        "required": ["value"],
+        "additionalProperties": False,
+    }
+
+
+@pytest.mark.parametrize("kind", [Node, Branch])
+def test_a_type_that_holds_itself_keeps_its_definition_and_has_the_object_at_the_top(kind: Any) -> None:
+    schema = schema_of(kind)
+    name = kind.__name__
+    assert schema["type"] == "object"
+    assert schema["properties"]["children"]["items"] == {"$ref": f"#/$defs/{name}"}
+    assert schema["$defs"][name]["additionalProperties"] is False
+    assert schema_of(list[kind])["properties"]["value"]["items"] == {"$ref": f"#/$defs/{name}"}
+    assert read({"name": "a", "children": [{"name": "b", "children": []}]}, kind).children[0].name == "b"
+
+
+def test_without_any_required_field_all_are_since_the_service_promises_nothing_otherwise() -> None:
+    @dataclasses.dataclass
+    class Settings:
+        a: int = 1
+        b: str = "x"
+
+    assert schema_of(Settings)["required"] == ["a", "b"]
+
+
+def test_a_tagged_union_and_a_generic_class_are_described() -> None:
+    schema = schema_of(Cat | Dog)["properties"]["value"]["anyOf"]
+    assert schema[0]["properties"]["type"] == {"enum": ["cat"], "type": "string"}
+    assert schema[0]["required"] == ["type", "lives"]
+    assert isinstance(read({"value": {"type": "dog", "tricks": ["sit"]}}, Cat | Dog), Dog)
+    assert schema_of(Page[int])["properties"]["items"]["items"] == {"type": "integer"}
+    assert read({"items": [1]}, Page[int]) == Page([1])
+
+
+def test_models_inside_other_types_are_described_and_made() -> None:
+    tide = {"port": "Murmansk", "metres": 1.5}
+    schema = schema_of(Voyage)
+    assert schema["properties"]["tides"]["items"]["properties"]["port"]["description"] == "where it is"
+    assert schema["properties"]["by"]["additionalProperties"] == {"type": "integer"}
+    voyage = read({"tides": [tide], "start": "2026-10-02", "by": {"a": 1}}, Voyage)
+    assert voyage == Voyage([TideModel(**tide)], datetime.date(2026, 10, 2), {"a": 1})
+    assert read({"value": [tide]}, list[TideModel]) == [TideModel(**tide)]
+    assert read({"value": tide}, Branch | TideModel) == TideModel(**tide)
+    assert read({"value": [tide]}, list[TidePydantic]) == [TidePydantic("Murmansk", 1.5)]
+    with pytest.raises(InvalidResponseError, match=r"less than 20 - at `\$\[0\]\.metres`"):
+        read({"value": [{"port": "x", "metres": 21}]}, list[TidePydantic])
+
+
+def test_a_dict_is_a_schema_already_and_its_value_the_decoded_json() -> None:
+    schema = {"type": "object", "properties": {"port": {"type": "string"}}}
+    before = copy.deepcopy(schema)
+    assert schema_of(schema) == schema == before
+    assert schema_of({"type": "json_schema", "schema": schema, "strict": True}) == schema
+    assert schema_of({"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}) == schema
+    assert schema_of(ResponseFormat(type="json_schema", schema=schema)) == schema
+    assert read({"port": "Kem"}, schema) == {"port": "Kem"}
+
+
+def test_a_schema_given_out_may_be_changed() -> None:
+    schema_of(Tide)["properties"].clear()
+    assert schema_of(Tide)["properties"]
+
+
+@pytest.mark.parametrize("kind", [*CLASSES, Voyage, Node, list[Tide], Kind, dict[str, int], tuple[int, str], Row])
+def test_values_made_from_the_schema_fit_the_type(kind: Any) -> None:
+    made = emulated.instance(schema_of(kind))
+    if kind in (TideAttrs, TideModel, TidePydantic):
+        made["metres"] = 1.5
+    read(made, kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "advice"),
+    [
+        (Any, "says nothing"),
+        (object, "use a dataclass"),
+        (complex, "use a dataclass"),
+        (list[complex], "use a dataclass"),
+        (Callable[[], int], "use a dataclass"),
+        (Tide("x", 1.0), "pass Tide"),
+        ("Tide", "not its name"),
+        ({}, "empty"),
+        (Tide | Node, "more than one"),
+    ],
+    ids=str,
+)
+def test_a_kind_that_cannot_be_described_says_what_to_do(kind: Any, advice: str) -> None:
+    with pytest.raises(ConfigError, match=advice) as caught:
+        schema_of(kind)
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+
+
+def test_an_annotation_out_of_reach_is_named() -> None:
+    class Hidden:
+        pass
+
+    @dataclasses.dataclass
+    class Outer:
+        inner: Hidden
+
+    with pytest.raises(ConfigError, match="'Hidden', which its module does not have"):
+        schema_of(Outer)
+
+
+def test_a_model_of_pydantic_1_is_told_apart() -> None:
+    from pydantic.v1 import BaseModel
+
+    class Old(BaseModel):
+        port: str
+
+    with pytest.raises(ConfigError, match="pydantic 2 is needed"):
+        schema_of(Old)
+
+
+def test_a_model_is_known_by_what_it_can_do() -> None:
+    class LikeAModel:
+        @classmethod
+        def model_json_schema(cls) -> dict[str, Any]:
+            return {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+
+        @classmethod
+        def model_validate_json(cls, data: bytes) -> Any:
+            return ("made", json.loads(data))
+
+    assert schema_of(LikeAModel)["additionalProperties"] is False
+    assert read({"a": 1}, LikeAModel) == ("made", {"a": 1})
+
+
+def test_neither_pydantic_nor_attrs_is_imported_for_those_who_have_none_of_theirs() -> None:
+    script = """
+        import sys
+        from dataclasses import dataclass
+        from gigaclient.schema.json_schema import schema_of
+        from gigaclient.schema.parse import value_of
+        from gigaclient.types import ChatCompletion, Choice, Message
+        @dataclass
+        class Tide:
+            port: str
+        schema_of(Tide)
+        value_of(ChatCompletion(choices=[Choice(message=Message(content='{"port": "x"}'))]), Tide)
+        assert not {"pydantic", "attrs", "attr"} & set(sys.modules)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, timeout=50)
+
+
+# -- values ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_each_kind_of_class_is_made_of_the_answer(kind: Any) -> None:
+    made = read({"port": "Мурманск", "metres": 1.5, "kind": "high"}, kind)
+    if kind is TideDict:
+        assert made == {"port": "Мурманск", "metres": 1.5, "kind": Kind.HIGH}
+    else:
+        assert (made.port, made.metres, made.kind) == ("Мурманск", 1.5, Kind.HIGH)
+        assert type(made) is kind
+        assert read({"port": "x", "metres": 1}, kind).kind is Kind.LOW
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"port": "Kem", "metres": 2}',
+        '\ufeff {\n  "port": "Kem",\n  "metres": 2\n}\n',
+        '```json\n{"port": "Kem", "metres": 2}\n```',
+        '```\n{"port": "Kem", "metres": 2}```',
+        'Here it is:\n\n```json\n{"port": "Kem", "metres": 2}\n```\nAnything else?',
+        '<think>{"port"?}</think>\n{"port": "Kem", "metres": 2}',
+        '{"port": "Kem", "metres": "2", "unknown": [1]}',
+        '{"port": "Kem", "metres": 2, "note": null}',
+    ],
+)
+def test_the_json_may_be_dressed_up(text: str) -> None:
+    assert read(text, Tide) == Tide("Kem", 2.0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "expected"),
+    [
+        (list[int], {"value": [1, 2]}, [1, 2]),
+        (list[int], [1, 2], [1, 2]),
+        (int, {"value": 17.0}, 17),
+        (int, {"value": "17"}, 17),
+        (Kind, {"value": "low"}, Kind.LOW),
+        (Literal["yes", "no"], {"value": "yes"}, "yes"),
+        (tuple[int, str], {"value": [1, "a"]}, (1, "a")),
+        (dict[int, str], {"1": "a"}, {1: "a"}),
+        (Row, {"value": ["Kem", 1.5]}, Row("Kem", 1.5)),
+        (Decimal, {"value": "1.5"}, Decimal("1.5")),
+        (datetime.datetime, {"value": "2026-10-02T12:00:00"}, datetime.datetime(2026, 10, 2, 12)),
+    ],
+    ids=str,
+)
+def test_other_kinds_come_out_as_themselves(kind: Any, value: Any, expected: Any) -> None:
+    made = read(value, kind)
+    assert made == expected
+    assert type(made) is type(expected)
+
+
+def test_a_cut_answer_is_an_error_of_its_own_with_the_answer() -> None:
+    cut = answer('{"port": "Mur', finish_reason="length")
+    with pytest.raises(LengthFinishReasonError, match="max_tokens") as caught:
+        value_of(cut, Tide)
+    assert caught.value.completion is cut
+    assert caught.value.text == '{"port": "Mur'
+    assert caught.value.request_id == "r-1"
+
+
+@pytest.mark.parametrize(
+    ("completion", "reason"),
+    [
+        (answer("Let us talk about something else", finish_reason="blacklist"), "filter"),
+        (answer("", finish_reason="function_call", function_call=FunctionCall("get_tide")), "called a function"),
+        (answer(" \n"), "empty"),
+        (answer("The tide is high."), "not JSON"),
+        (answer('{"port": "Kem",\n "metres": }'), "line 2, column 12"),
+        (answer('{"port": "Kem", "metres": NaN}'), "not JSON"),
+        (answer("[" * 100_000), "nested too deep|not JSON"),
+        (answer('{"port": "Kem", "metres": "high"}'), r"at `\$.metres`"),
+        (answer('{"port": "Kem"}'), "metres"),
+        (answer("[]"), r"at `\$`"),
+    ],
+    ids=["filter", "call", "empty", "words", "comma", "nan", "deep", "type", "missing", "array"],
+)
+def test_what_is_no_value_is_an_error_that_names_the_place_and_keeps_the_answer(
+    completion: ChatCompletion, reason: str
+) -> None:
+    with pytest.raises(InvalidResponseError, match=reason) as caught:
+        value_of(completion, Tide)
+    assert caught.value.completion is completion
+    assert caught.value.text == completion.text
+    assert caught.value.request_id == "r-1"
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (str(again), again.completion) == (str(caught.value), completion)
+
+
+def test_a_model_s_own_errors_stay_inside_and_quote_no_value() -> None:
+    with pytest.raises(InvalidResponseError, match=r"less than 20 - at `\$\.metres`") as caught:
+        read({"port": "Kem", "metres": 987654}, TideModel)
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert type(error).__module__.partition(".")[0] != "pydantic_core"
+        assert "987654" not in str(error)
+        error = error.__cause__ or error.__context__
+
+
+def test_many_faults_are_told_in_few_words() -> None:
+    with pytest.raises(InvalidResponseError, match="and 95 more"):
+        read({"value": [{}] * 50}, list[TideModel])
+
+
+def test_what_a_class_finds_wrong_with_its_fields_is_told() -> None:
+    with pytest.raises(InvalidResponseError, match="'metres' must be < 20"):
+        read({"port": "Kem", "metres": 21}, TideAttrs)
+
+
+def test_what_a_class_raises_by_mistake_is_told_with_its_cause() -> None:
+    @dataclasses.dataclass
+    class Broken:
+        port: str
+
+        def __post_init__(self) -> None:
+            raise KeyError(self.port)
+
+    with pytest.raises(InvalidResponseError, match="KeyError") as caught:
+        read({"port": "Kem"}, Broken)
+    assert isinstance(caught.value.__cause__, KeyError)
+    assert caught.value.text == '{"port": "Kem"}'
+
+
+def test_an_answer_of_api_v2_is_read_as_well() -> None:
+    whole = msgspec.convert(
+        {
+            "messages": [{"role": "assistant", "content": [{"text": '{"port": "Kem", '}, {"text": '"metres": 2}'}]}],
+            "finish_reason": "stop",
+        },
+        ChatCompletionResponse,
+    )
+    assert value_of(whole, Tide) == Tide("Kem", 2.0)
+    calling = msgspec.convert(
+        {"messages": [{"role": "assistant", "content": [{"function_call": {"name": "f", "arguments": {}}}]}]},
+        ChatCompletionResponse,
+    )
+    with pytest.raises(InvalidResponseError, match="called a function"):
+        value_of(calling, Tide)

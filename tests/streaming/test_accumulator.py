@@ -1,0 +1,217 @@
+"""A whole answer from chunks: what is joined, what comes whole, and what the assembled raw keeps."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+from support.stream_tools import payload
+
+from gigaclient.streaming.accumulator import _MOST_UNREAD_BYTES, Assembler
+from gigaclient.types import ChatCompletion, ChatCompletionChunk, FunctionCall, Usage
+
+
+def chunk(data: dict[str, Any]) -> tuple[ChatCompletionChunk, bytes]:
+    """A chunk, and the data of its event."""
+    body = msgspec.json.encode(data)
+    return msgspec.json.decode(body, type=ChatCompletionChunk).attach(raw=body, request_id="r-1"), body
+
+
+def assembled(*chunks: dict[str, Any]) -> ChatCompletion:
+    assembler = Assembler()
+    for data in chunks:
+        assembler.add(*chunk(data))
+    return assembler.completion()
+
+
+def test_nothing_yet_is_an_empty_answer() -> None:
+    assembler = Assembler()
+    assert assembler.text == ""
+    assert assembler.finish_reason is None
+    assert not assembler.finished
+    assert assembler.completion() == ChatCompletion()
+    assert assembler.completion().raw == {"choices": []}
+
+
+def test_texts_are_joined_and_the_rest_is_taken_from_where_it_is() -> None:
+    usage = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
+    answer = assembled(
+        payload("About ", delta={"role": "assistant"}),
+        payload("62 metres."),
+        payload("", finish="stop", usage=usage),
+    )
+    assert answer.text == "About 62 metres."
+    assert answer.message.role == "assistant"
+    assert answer.finish_reason == "stop"
+    assert answer.usage == Usage(1, 2, 3)
+    assert (answer.created, answer.model, answer.object) == (1790000002, "GigaChat-2:2.0.31.04", "chat.completion")
+    assert answer.request_id == "r-1"
+
+
+@given(st.lists(st.text()))
+def test_the_text_is_the_chunks_texts_joined(texts: list[str]) -> None:
+    texts = [text.encode("utf-8", "replace").decode() for text in texts]
+    assembler = Assembler()
+    for text in texts:
+        assembler.add(*chunk(payload(text)))
+    assert assembler.text == "".join(texts) == assembler.completion().text
+
+
+def test_empty_and_missing_content_add_nothing() -> None:
+    answer = assembled(
+        payload("a"), payload(""), payload(), payload(delta={"content": None}), {"choices": []}, payload("b")
+    )
+    assert answer.text == "ab"
+
+
+def test_a_function_call_comes_whole_with_its_state() -> None:
+    call = {"name": "get_tide", "arguments": {"port": "Murmansk"}, "id": "c-1"}
+    answer = assembled(
+        payload("", delta={"role": "assistant", "function_call": call, "functions_state_id": "s-1"}),
+        payload("", finish="function_call"),
+    )
+    assert answer.function_call == FunctionCall("get_tide", {"port": "Murmansk"}, "c-1")
+    assert answer.message.functions_state_id == "s-1"
+    assert answer.message.content == ""
+
+
+def test_a_progress_report_is_not_part_of_the_answer() -> None:
+    answer = assembled(
+        payload(
+            "10 seconds left", delta={"role": "function_in_progress", "name": "text2image", "functions_state_id": "s"}
+        ),
+        payload("Here.", delta={"role": "assistant"}),
+        payload("1 second left", delta={"role": "function_in_progress"}),
+        payload("", finish="stop"),
+    )
+    assert answer.text == "Here."
+    assert answer.message.role == "assistant"
+    assert answer.message.functions_state_id == "s"
+    assert "name" not in answer.raw["choices"][0]["message"]
+
+
+def test_a_role_that_never_came_is_the_assistants() -> None:
+    assert assembled(payload("a")).message.role == "assistant"
+
+
+def test_reasoning_is_joined_apart_from_the_text() -> None:
+    answer = assembled(
+        payload("", delta={"reasoning_content": "First "}),
+        payload(delta={"reasoning_content": "this."}),
+        payload("So."),
+    )
+    assert answer.message.reasoning_content == "First this."
+    assert answer.text == "So."
+    assert assembled(payload("a")).message.reasoning_content is None
+
+
+def test_sources_and_probabilities_are_kept() -> None:
+    answer = assembled(
+        payload("a", delta={"inline_data": {"x": 1}, "logprobs": [1]}, choice={"logprobs": [0.5]}),
+        payload("b", delta={"logprobs": [2]}, choice={"logprobs": [0.25]}),
+    )
+    assert answer.message.inline_data == {"x": 1}
+    assert answer.message.logprobs == [1, 2]
+    assert answer.choices[0].logprobs == [0.5, 0.25]
+    assert assembled(payload("a", choice={"logprobs": {"x": 1}})).choices[0].logprobs == {"x": 1}
+
+
+def test_several_answers_are_kept_apart_and_in_order() -> None:
+    assembler = Assembler()
+    for data in (payload("b", index=1), payload("a"), payload("B", index=1), payload("A"), payload("", finish="stop")):
+        assembler.add(*chunk(data))
+    assert [choice.index for choice in assembler.completion().choices] == [0, 1]
+    assert [choice.message.content for choice in assembler.completion().choices] == ["aA", "bB"]
+    assert assembler.text == "aA"
+    assert assembler.finish_reason == "stop"
+    assert not assembler.finished
+    assembler.add(*chunk(payload("", index=1, finish="length")))
+    assert assembler.finished
+    assert [choice.finish_reason for choice in assembler.completion().choices] == ["stop", "length"]
+
+
+def test_two_answers_in_one_chunk_are_both_taken() -> None:
+    both = payload("a")
+    both["choices"].append(payload("b", index=1)["choices"][0])
+    assert [choice.message.content for choice in assembled(both).choices] == ["a", "b"]
+
+
+def test_usage_counts_from_whichever_chunk_brings_it() -> None:
+    assert assembled(payload("a", usage={"total_tokens": 5}), payload("b")).usage == Usage(total_tokens=5)
+    assert assembled(payload("a"), {"choices": [], "usage": {"total_tokens": 7}}).usage == Usage(total_tokens=7)
+
+
+def test_ids_of_a_stored_dialogue_are_kept_wherever_they_come() -> None:
+    answer = assembled(payload("a", thread_id="t"), payload("b", message_id="m"), payload("c"))
+    assert (answer.thread_id, answer.message_id) == ("t", "m")
+
+
+def test_the_raw_answer_has_the_unknown_fields_of_every_chunk() -> None:
+    answer = assembled(
+        payload("a", first=1),
+        payload("b", middle={"x": None}, delta={"mood": "good"}, choice={"weight": 2}, usage={"total_tokens": 5}),
+        payload("", finish="stop", last=3, usage=None),
+    )
+    assert answer.raw == {
+        "choices": [
+            {
+                "message": {"role": "assistant", "content": "ab", "mood": "good"},
+                "index": 0,
+                "weight": 2,
+                "finish_reason": "stop",
+            }
+        ],
+        "created": 1790000002,
+        "model": "GigaChat-2:2.0.31.04",
+        "object": "chat.completion",
+        "first": 1,
+        "middle": {"x": None},
+        "last": 3,
+        "usage": {"total_tokens": 5},
+    }
+
+
+def test_asking_in_between_changes_nothing_of_the_end() -> None:
+    chunks = [payload("a", first=1), payload("b", second=2), payload("", finish="stop")]
+    assembler = Assembler()
+    for data in chunks:
+        assembler.add(*chunk(data))
+        before = assembler.completion()
+        assert before.raw["choices"][0]["message"]["content"] == before.text
+    assert assembler.completion() == assembled(*chunks)
+    assert assembler.completion().raw == assembled(*chunks).raw
+
+
+def test_a_chunk_is_not_changed_by_what_follows() -> None:
+    assembler = Assembler()
+    first, sent = chunk(payload("a", first=1))
+    assembler.add(first, sent)
+    whole = assembler.completion()
+    assembler.add(*chunk(payload("b", first=2)))
+    assembler.completion()
+    assert first.raw["first"] == 1
+    assert first.raw["choices"][0]["delta"] == {"content": "a"}
+    assert (whole.text, whole.raw["first"]) == ("a", 1)
+
+
+def test_a_stream_does_not_hold_its_chunks() -> None:
+    assembler = Assembler()
+    one, sent = chunk(payload("a"))
+    before = sys.getrefcount(one)
+    for _ in range(100):
+        assembler.add(one, sent)
+    assert sys.getrefcount(one) == before
+    assert len(assembler.text) == 100
+
+
+def test_a_long_stream_does_not_hold_all_its_bytes() -> None:
+    assembler = Assembler()
+    one, body = chunk(payload("a", padding="x" * 100_000))
+    before = sys.getrefcount(body)
+    for _ in range(_MOST_UNREAD_BYTES // len(body) + 1):
+        assembler.add(one, body)
+    assert sys.getrefcount(body) <= before + 1
+    assert len(assembler.completion().raw["padding"]) == 100_000

@@ -1,0 +1,415 @@
+"""What the tests of the wire stand on beside ``gigaclient.testing``: raw peers, proxies, ports that take nobody,
+certificates that are wrong in one way, and short words for sending a request.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import datetime
+import gc
+import selectors
+import socket
+import ssl
+import struct
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from gigaclient._primitives.deadline import Patience, Timeouts
+from gigaclient.transport import Outgoing, Reply, Transport, origin_of
+from gigaclient.transport.tls import Trust, read_bundle
+
+HANG = 30.0
+"""Seconds that no wait of a test may last: longer than two busy cores need, shorter than the run's own limit."""
+
+
+# -- sending ---------------------------------------------------------------------------------------
+
+
+def trust_in(path: str) -> Trust:
+    """Pinned to the bundle at ``path``."""
+    return Trust(authorities=read_bundle(path), source=path)
+
+
+@contextlib.contextmanager
+def transport_to(*urls: str, trust: Trust | None = None, **options: Any) -> Iterator[Transport]:
+    """A transport to the origins of ``urls``, closed at the end."""
+    transport = Transport(trust or Trust(), tuple(dict.fromkeys(map(origin_of, urls))), **options)
+    try:
+        yield transport
+    finally:
+        transport.close()
+
+
+def patience(
+    *, connect: float = HANG, read: float = HANG, event: float | None = None, deadline: float | None = None
+) -> Patience:
+    """A patience that ends before the test run does."""
+    return Patience(Timeouts(connect, read, event, HANG if deadline is None else deadline))
+
+
+def send(
+    transport: Transport,
+    url: str,
+    waiting: Patience | None = None,
+    *,
+    body: bytes | None = b"{}",
+    headers: dict[str, str] | None = None,
+    method: str = "POST",
+) -> Reply:
+    """Send one request; the reply's body is not read yet."""
+    return transport.send(Outgoing(method, url, dict(headers or {}), body), waiting or patience())
+
+
+def ask(transport: Transport, url: str, waiting: Patience | None = None, **options: Any) -> bytes:
+    """Send one request and read the whole body."""
+    return send(transport, url, waiting, **options).read(64 * 1024 * 1024)
+
+
+class Stopwatch:
+    """``with Stopwatch() as took: ...`` then ``took.seconds``."""
+
+    seconds = 0.0
+
+    def __enter__(self) -> Stopwatch:
+        self._began = time.monotonic()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.seconds = time.monotonic() - self._began
+
+
+class InThread:
+    """Runs ``work`` in a thread; :meth:`outcome` waits for what it returned or raised."""
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self._work = work
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.value = self._work()
+        except BaseException as error:
+            self.error = error
+
+    def outcome(self) -> Any:
+        """What came back; the error is returned as well, not raised."""
+        self._thread.join(HANG)
+        assert not self._thread.is_alive(), "the thread still waits"
+        return self.error if self.error is not None else self.value
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 10.0) -> bool:
+    """Whether ``holds`` becomes true within ``seconds``."""
+    limit = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > limit:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+@contextlib.contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """What happens here happens without the collector's help."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@contextlib.contextmanager
+def recorded_warnings() -> Iterator[list[warnings.WarningMessage]]:
+    """Every warning, not only the first of its kind."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        yield found
+
+
+# -- peers -----------------------------------------------------------------------------------------
+
+
+class Peer:
+    """A TCP server on 127.0.0.1 that runs ``talk(sock)`` in a thread for each connection, and closes it after that.
+
+    With ``tls`` the handshake is done first. :attr:`accepted` counts the connections.
+    """
+
+    def __init__(self, talk: Callable[[Any], None], *, tls: ssl.SSLContext | None = None) -> None:
+        self._talk = talk
+        self._tls = tls
+        self.accepted = 0
+        self.open: list[Any] = []
+        self._lock = threading.Lock()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.port: int = self._listener.getsockname()[1]
+        self._threads: list[threading.Thread] = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return
+            with self._lock:
+                self.accepted += 1
+                self.open.append(sock)
+            thread = threading.Thread(target=self._serve, args=(sock,), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, sock: Any) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            if self._tls is not None:
+                wrapped = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+                with self._lock:
+                    self.open.append(wrapped)
+                sock = wrapped
+                sock.do_handshake()
+            self._talk(sock)
+        sock.close()
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        with self._lock:
+            for sock in self.open:
+                with contextlib.suppress(OSError):
+                    socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(HANG)
+
+    def __enter__(self) -> Peer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_request(sock: Any) -> bytes:
+    """One request with its body, off a peer's socket; empty when the client has gone."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        more = sock.recv(65536)
+        if not more:
+            return b""
+        data += more
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = 0
+    for line in head.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            length = int(value)
+    while len(body) < length:
+        more = sock.recv(65536)
+        if not more:
+            return b""
+        body += more
+    return data
+
+
+def reset(sock: socket.socket) -> None:
+    """Close with a TCP reset."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def silent(sock: Any) -> None:
+    """A peer that reads and never says a word."""
+    while sock.recv(65536):
+        continue
+
+
+@contextlib.contextmanager
+def unanswered_port() -> Iterator[int]:
+    """A port of this machine that takes no connection and refuses none: whoever connects waits."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        port = listener.getsockname()[1]
+        fillers = []
+        try:
+            for _ in range(8):
+                filler = socket.socket()
+                fillers.append(filler)
+                filler.settimeout(0.2)
+                try:
+                    filler.connect(("127.0.0.1", port))
+                except TimeoutError:
+                    break
+            else:
+                raise AssertionError("the queue of connections never filled up")
+            yield port
+        finally:
+            for filler in fillers:
+                filler.close()
+
+
+class ConnectProxy:
+    """An HTTP proxy that tunnels (CONNECT).
+
+    Args:
+        tls: the proxy itself speaks TLS.
+        login: ``user:password`` that it asks for; 407 otherwise.
+        drip_s: the pause after each byte of its answer to CONNECT.
+        instead: bytes that it answers to CONNECT with, in place of a tunnel; None inside means silence.
+    """
+
+    def __init__(
+        self,
+        *,
+        tls: ssl.SSLContext | None = None,
+        login: str | None = None,
+        drip_s: float = 0.0,
+        instead: bytes | None = None,
+    ) -> None:
+        self.login = login
+        self.drip_s = drip_s
+        self.instead = instead
+        self.targets: list[str] = []
+        self.heads: list[bytes] = []
+        self._peer = Peer(self._talk, tls=tls)
+        self.url = self._peer.url
+        self.address = f"127.0.0.1:{self._peer.port}"
+
+    @property
+    def connections(self) -> int:
+        return self._peer.accepted
+
+    def _talk(self, sock: Any) -> None:
+        head = read_request(sock)
+        if not head:
+            return
+        self.heads.append(head)
+        self.targets.append(head.split(b" ")[1].decode())
+        expected = None if self.login is None else b"Basic " + base64.b64encode(self.login.encode())
+        if self.instead is not None:
+            sock.sendall(self.instead)
+            if not self.instead:
+                silent(sock)
+            return
+        if expected is not None and expected not in head:
+            sock.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n\r\n")
+            return
+        host, _, port = self.targets[-1].rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=HANG) as server:
+            answer = b"HTTP/1.1 200 Connection established\r\nVia: 1.1 proxy\r\n\r\n"
+            if self.drip_s:
+                for byte in answer:
+                    sock.sendall(bytes([byte]))
+                    time.sleep(self.drip_s)
+            else:
+                sock.sendall(answer)
+            _pump(sock, server)
+
+    def close(self) -> None:
+        self._peer.close()
+
+    def __enter__(self) -> ConnectProxy:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _pump(one: Any, other: Any) -> None:
+    """Carry bytes both ways until either side ends."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(one, selectors.EVENT_READ, other)
+        selector.register(other, selectors.EVENT_READ, one)
+        while True:
+            for key, _ in selector.select(HANG):
+                source: Any = key.fileobj
+                while True:
+                    data = source.recv(65536)
+                    if not data:
+                        return
+                    key.data.sendall(data)
+                    if not (isinstance(source, ssl.SSLSocket) and source.pending()):
+                        break
+
+
+# -- certificates that are wrong in one way ------------------------------------------------------------
+
+
+class PlainAuthority:
+    """An authority without an Authority Key Identifier on what it signs, as many a company's is."""
+
+    def __init__(self, folder: Path) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Old Company CA")])
+        self._folder = folder
+        self.ca_file = str(folder / "old-ca.pem")
+        self.certificate = self._issue(self._name, self._key, is_authority=True)
+        Path(self.ca_file).write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
+
+    def _issue(self, name: x509.Name, key: ec.EllipticCurvePrivateKey, *, is_authority: bool) -> x509.Certificate:
+        now = datetime.datetime.now(datetime.timezone.utc)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(days=30))
+            .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        )
+        if not is_authority:
+            alternative = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+            builder = builder.add_extension(alternative, critical=False)
+        return builder.sign(self._key, hashes.SHA256())
+
+    def server_context(self) -> ssl.SSLContext:
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+        file = self._folder / "old-leaf.pem"
+        file.write_bytes(
+            self._issue(name, key, is_authority=False).public_bytes(serialization.Encoding.PEM)
+            + key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(file)
+        return context
+
+
+def at_localhost(url: str) -> str:
+    """The same address by name: 127.0.0.1 as ``localhost``."""
+    return url.replace("//127.0.0.1", "//localhost")
+
+
+def with_login(url: str, login: str) -> str:
+    """A proxy's URL with ``user:password`` in it."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{login}@{parts.netloc}"

@@ -1,0 +1,81 @@
+"""Values made from a JSON Schema."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gigaclient.testing.sampling import Hints, instance
+
+
+@pytest.mark.parametrize(
+    ("schema", "made"),
+    [
+        ({"type": "string"}, "text"),
+        ({"type": "string", "minLength": 6}, "text.."),
+        ({"type": "string", "maxLength": 2}, "te"),
+        ({"type": "string", "format": "date"}, "2026-10-02"),
+        ({"type": "string", "format": "date-time"}, "2026-10-02T12:00:00Z"),
+        ({"type": "string", "enum": ["a", "b"]}, "a"),
+        ({"const": 7}, 7),
+        ({"type": "integer"}, 1),
+        ({"type": "integer", "minimum": 5}, 5),
+        ({"type": "integer", "exclusiveMinimum": 5}, 6),
+        ({"type": "number", "maximum": 0.5}, 0.5),
+        ({"type": "integer", "minimum": 4, "multipleOf": 3}, 6),
+        ({"type": "integer", "minimum": 5, "maximum": 7, "multipleOf": 3}, 6),
+        ({"type": "boolean"}, True),
+        ({"type": "null"}, None),
+        ({"type": ["null", "integer"]}, 1),
+        ({"type": "array", "items": {"type": "integer"}}, [1, 1]),
+        ({"type": "array", "items": {"type": "string"}, "minItems": 3}, ["text", "text", "text"]),
+        ({"type": "array", "items": {"type": "integer"}, "maxItems": 1}, [1]),
+        ({"type": "array", "prefixItems": [{"type": "integer"}, {"type": "boolean"}], "items": False}, [1, True]),
+        ({"anyOf": [{"type": "null"}, {"type": "integer"}]}, 1),
+        (
+            {"allOf": [{"properties": {"a": {"type": "integer"}}}, {"properties": {"b": {"const": 2}}}]},
+            {"a": 1, "b": 2},
+        ),
+        ({"type": "object"}, {}),
+        ({}, "text"),
+        (None, "text"),
+    ],
+)
+def test_a_value_fits_its_schema(schema: Any, made: Any) -> None:
+    assert instance(schema) == made
+
+
+def test_a_schema_that_contains_itself_comes_to_an_end() -> None:
+    node: dict[str, Any] = {
+        "type": "object",
+        "properties": {"value": {"type": "integer"}, "children": {"type": "array", "items": {"$ref": "#/$defs/node"}}},
+        "required": ["value"],
+    }
+    made = instance({"$ref": "#/$defs/node", "$defs": {"node": node}})
+    assert made["children"][0]["value"] == 1
+    endless = {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}
+    assert instance(endless) == "text"
+
+
+def test_the_prompt_fills_what_it_can() -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "city": {"type": "string"},
+            "when": {"type": "string", "format": "date"},
+            "guests": {"type": "integer"},
+            "price": {"type": "number"},
+            "kind": {"enum": ["hotel", "hostel"]},
+            "title": {"type": "string"},
+        },
+    }
+    hints = Hints('A hostel in Oslo on 2027-01-05 for 3 people, at most 99.5, named "North"')
+    assert instance(schema, hints) == {
+        "city": "Oslo",
+        "when": "2027-01-05",
+        "guests": 3,
+        "price": 99.5,
+        "kind": "hostel",
+        "title": "North",
+    }

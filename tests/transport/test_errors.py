@@ -1,0 +1,422 @@
+"""Failures of the libraries below, told as ours: a table, and what must never come along with them."""
+
+from __future__ import annotations
+
+import http.client
+import pickle
+import socket
+import ssl
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import requests
+import urllib3.exceptions as u3
+from support.socket_tools import Peer, ask, patience, read_request, send, transport_to, trust_in
+from urllib3.util.ssl_match_hostname import CertificateError
+
+from gigaclient._primitives.deadline import Exhausted, Patience, Timeouts
+from gigaclient._primitives.secret import Secret
+from gigaclient.errors import APIConnectionError, APITimeoutError, GigaClientError, InvalidResponseError, TLSError
+from gigaclient.testing import Answer, Authority, Pause, RawAnswer, Reset, Server
+from gigaclient.transport import timed_out
+from gigaclient.transport.chunked import MalformedChunkError
+from gigaclient.transport.errors import certificate_failure, is_lost_connection, is_proxy_failure, translate
+from gigaclient.transport.socket import Exchange
+
+SECRET = "Bearer s3cret-token"
+
+
+def an_exchange(*, opened: bool = False, sent: bool = False, received: bool = False, reused: bool = False) -> Exchange:
+    exchange = Exchange(Patience(Timeouts(10.0, 120.0)))
+    exchange.opened, exchange.sent, exchange.received, exchange.reused = opened, sent, received, reused
+    return exchange
+
+
+def wrapped(cause: BaseException) -> Exception:
+    """``cause`` as requests hands it on: inside urllib3's, inside its own."""
+    inner = u3.MaxRetryError(None, "/v1?token=s3cret", cause)  # type: ignore[arg-type]
+    request = requests.Request("POST", "https://api.example/v1?token=s3cret", {"Authorization": SECRET}).prepare()
+    try:
+        try:
+            raise inner from cause
+        except u3.MaxRetryError as error:
+            raise requests.exceptions.ConnectionError(error, request=request) from error
+    except requests.exceptions.ConnectionError as error:
+        return error
+
+
+def ssl_error(kind: type[ssl.SSLError], reason: str) -> ssl.SSLError:
+    error = kind(1, f"[SSL: {reason}] {reason.lower()} (_ssl.c:1)")
+    error.reason = reason
+    return error
+
+
+before_sending = an_exchange
+while_waiting: Callable[[], Exchange] = lambda: an_exchange(opened=True, sent=True)  # noqa: E731
+while_reading: Callable[[], Exchange] = lambda: an_exchange(opened=True, sent=True, received=True)  # noqa: E731
+
+TABLE = [
+    # what was raised below, when, what it becomes, whether the request may have been sent, words of the message
+    (
+        socket.gaierror(-2, "Name or service not known"),
+        before_sending,
+        APIConnectionError,
+        False,
+        "could not be resolved",
+    ),
+    (u3.NameResolutionError("h", None, socket.gaierror()), before_sending, APIConnectionError, False, "resolved"),  # type: ignore[arg-type]
+    (
+        ConnectionRefusedError(111, "Connection refused"),
+        before_sending,
+        APIConnectionError,
+        False,
+        "connection refused",
+    ),
+    (u3.NewConnectionError(None, "refused"), before_sending, APIConnectionError, False, "no connection to api.example"),  # type: ignore[arg-type]
+    (OSError(101, "Network is unreachable"), before_sending, APIConnectionError, False, "network is unreachable"),
+    (TimeoutError("timed out"), before_sending, APITimeoutError, False, "no connection to api.example within 10 s"),
+    (
+        u3.ConnectTimeoutError(None, "slow"),
+        before_sending,
+        APITimeoutError,
+        False,
+        "no connection to api.example within 10 s",
+    ),
+    (
+        requests.exceptions.ConnectTimeout(),
+        before_sending,
+        APITimeoutError,
+        False,
+        "no connection to api.example within 10 s",
+    ),
+    (u3.ReadTimeoutError(None, "/", "slow"), while_waiting, APITimeoutError, True, "read timeout 120 s"),  # type: ignore[arg-type]
+    (requests.exceptions.ReadTimeout(), while_waiting, APITimeoutError, True, "read timeout 120 s"),
+    (TimeoutError("The read operation timed out"), while_waiting, APITimeoutError, True, "read timeout 120 s"),
+    (
+        u3.ProxyError("x", OSError("Tunnel connection failed: 407 Proxy Authentication Required")),
+        before_sending,
+        APIConnectionError,
+        False,
+        "user and a password (407)",
+    ),
+    (
+        u3.ProxyError("x", OSError("Tunnel connection failed: 503 Service Unavailable")),
+        before_sending,
+        APIConnectionError,
+        False,
+        "tunnel connection failed: 503",
+    ),
+    (
+        u3.ProxyError("x", ConnectionRefusedError(111, "Connection refused")),
+        before_sending,
+        APIConnectionError,
+        False,
+        "the proxy http://proxy:40713 failed: connection refused",
+    ),
+    (
+        u3.ProxyError("HTTPSConnectionPool(port=40713)", OSError("x")),
+        before_sending,
+        APIConnectionError,
+        False,
+        "failed",
+    ),
+    (http.client.RemoteDisconnected("closed"), while_waiting, APIConnectionError, True, "without an answer"),
+    (ConnectionResetError(104, "Connection reset by peer"), while_waiting, APIConnectionError, True, "reset by peer"),
+    (BrokenPipeError(32, "Broken pipe"), while_waiting, APIConnectionError, True, "broken pipe"),
+    (ConnectionResetError(104, "Connection reset by peer"), while_reading, APIConnectionError, True, "complete"),
+    (http.client.IncompleteRead(b"abc"), while_reading, APIConnectionError, True, "cut short"),
+    (u3.IncompleteRead(3, 5), while_reading, APIConnectionError, True, "cut short"),
+    (
+        u3.ProtocolError("Connection broken", http.client.IncompleteRead(b"")),
+        while_reading,
+        APIConnectionError,
+        True,
+        "cut",
+    ),
+    (ssl.SSLEOFError(8, "EOF occurred in violation of protocol"), while_waiting, APIConnectionError, True, "violation"),
+    (ssl_error(ssl.SSLError, "WRONG_VERSION_NUMBER"), before_sending, TLSError, False, "does that port speak TLS?"),
+    (ssl_error(ssl.SSLError, "TLSV1_ALERT_PROTOCOL_VERSION"), before_sending, TLSError, False, "handshake"),
+    (ssl_error(ssl.SSLError, "SSLV3_ALERT_HANDSHAKE_FAILURE"), before_sending, TLSError, False, "cert_file"),
+    (ssl_error(ssl.SSLError, "TLSV13_ALERT_CERTIFICATE_REQUIRED"), while_waiting, TLSError, True, "cert_file"),
+    (ssl_error(ssl.SSLError, "TLSV1_ALERT_UNKNOWN_CA"), while_waiting, TLSError, True, "does not accept the one"),
+    (ssl_error(ssl.SSLError, "DECRYPTION_FAILED_OR_BAD_RECORD_MAC"), while_reading, APIConnectionError, True, "broke"),
+    (http.client.BadStatusLine("SSH-2.0"), while_reading, InvalidResponseError, None, "did not answer in HTTP"),
+    (http.client.LineTooLong("header line"), while_reading, InvalidResponseError, None, "LineTooLong"),
+    (http.client.HTTPException("got more than 100 headers"), while_reading, InvalidResponseError, None, "HTTP"),
+    (u3.InvalidHeader("two lengths"), while_reading, InvalidResponseError, None, "contradict"),
+    (
+        MalformedChunkError("the size of a chunk is not a number"),
+        while_reading,
+        InvalidResponseError,
+        None,
+        "size of a",
+    ),
+    (u3.DecodeError("gzip"), while_reading, InvalidResponseError, None, "decompressed"),
+    (requests.exceptions.ContentDecodingError("gzip"), while_reading, InvalidResponseError, None, "decompressed"),
+    (
+        requests.exceptions.InvalidSchema("No connection adapters"),
+        before_sending,
+        APIConnectionError,
+        False,
+        "InvalidSchema",
+    ),
+    (AttributeError("read of a closed file"), while_reading, APIConnectionError, True, "AttributeError"),
+    (ValueError(f"headers were {SECRET}"), while_reading, APIConnectionError, True, "ValueError"),
+]
+
+
+@pytest.mark.parametrize("nested", [False, True], ids=["bare", "nested"])
+@pytest.mark.parametrize(
+    ("failure", "moment", "kind", "sent", "said"),
+    TABLE,
+    ids=[f"{type(row[0]).__name__}-{str(row[4])[:24]}" for row in TABLE],
+)
+def test_each_failure_becomes_one_of_ours(
+    failure: Exception,
+    moment: Callable[[], Exchange],
+    kind: type[GigaClientError],
+    sent: bool | None,
+    said: str,
+    nested: bool,
+) -> None:
+    if nested and type(failure) in (AttributeError, ValueError, requests.exceptions.InvalidSchema):
+        said = ""  # only the outermost type is named, and that is requests' then
+    error = translate(wrapped(failure) if nested else failure, moment(), "api.example", "http://proxy:40713")
+    assert type(error) is kind
+    assert said in str(error)
+    assert getattr(error, "sent", None) is sent
+    assert "s3cret" not in str(error) + repr(error)
+    assert ("407" in str(error).replace("40713", "")) is (said == "user and a password (407)")
+    assert error.__cause__ is None
+    assert error.__context__ is None
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again)) == (type(error), str(error))
+
+
+@pytest.mark.parametrize("nested", [False, True], ids=["bare", "nested"])
+def test_a_refused_certificate_is_recognised_with_openssls_words(nested: bool) -> None:
+    refusal = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    refusal.verify_message = "self-signed certificate"
+    mismatch = CertificateError("hostname 'h' doesn't match 'other'")
+    for failure, said in ((refusal, "self-signed certificate"), (mismatch, "hostname 'h' doesn't match 'other'")):
+        assert certificate_failure(wrapped(failure) if nested else failure) == said
+    assert certificate_failure(wrapped(ssl_error(ssl.SSLError, "WRONG_VERSION_NUMBER"))) is None
+
+
+@pytest.mark.parametrize(
+    ("failure", "lost"),
+    [
+        (http.client.RemoteDisconnected("closed"), True),
+        (ConnectionResetError(104, "reset"), True),
+        (BrokenPipeError(32, "pipe"), True),
+        (ssl.SSLEOFError(8, "EOF"), True),
+        (requests.exceptions.ConnectionError("made up"), False),
+        (TimeoutError("slow"), False),
+        (http.client.BadStatusLine("x"), False),
+        (ssl_error(ssl.SSLError, "TLSV13_ALERT_CERTIFICATE_REQUIRED"), False),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_a_connection_lost_is_told_from_one_that_is_slow_or_malformed(failure: Exception, lost: bool) -> None:
+    assert is_lost_connection(failure) is lost
+    assert is_lost_connection(wrapped(failure)) is lost
+
+
+def test_a_failure_of_the_proxy_is_told_from_one_of_the_server() -> None:
+    assert is_proxy_failure(wrapped(u3.ProxyError("x", OSError("y"))))
+    assert not is_proxy_failure(wrapped(OSError("y")))
+
+
+def test_a_bound_that_ran_out_is_what_counts_whatever_was_raised() -> None:
+    exchange = while_waiting()
+    exchange.patience.ran_out = "deadline"
+    error = translate(wrapped(ConnectionResetError(104, "reset")), exchange, "h")
+    assert isinstance(error, APITimeoutError)
+    assert error.deadline == "deadline"
+
+
+def test_a_call_that_was_ended_says_so_whatever_was_raised() -> None:
+    exchange = while_waiting()
+    exchange.patience.cancel()
+    error = translate(wrapped(TimeoutError("slow")), exchange, "h")
+    assert type(error) is APIConnectionError
+    assert "ended by close()" in str(error)
+
+
+def test_a_timeout_near_the_deadline_is_the_deadlines() -> None:
+    now = 0.0
+    exchange = Exchange(Patience(Timeouts(10.0, 120.0, deadline=5.0), clock=lambda: now))
+    now = 5.0
+    error = translate(wrapped(TimeoutError("The handshake operation timed out")), exchange, "h")
+    assert isinstance(error, APITimeoutError)
+    assert error.deadline == "deadline"
+
+
+@pytest.mark.parametrize("kind", ["connect", "read", "event", "deadline"])
+def test_each_bound_has_its_sentence_and_seconds(kind: str) -> None:
+    error = timed_out(kind, "api.example", Patience(Timeouts(1, 2, 3, 4)), sent=True)
+    assert error.deadline == kind
+    assert str({"connect": 1, "read": 2, "event": 3, "deadline": 4}[kind]) in str(error)
+    assert isinstance(error, TimeoutError)
+
+
+def test_a_ring_of_causes_ends_the_search() -> None:
+    one, two = OSError(5, "Input/output error"), ValueError("x")
+    one.__cause__, two.__context__ = two, one
+    two.args = (one, two)
+    assert "input/output error" in str(translate(two, before_sending(), "h"))
+
+
+def test_our_own_errors_pass_as_they_are() -> None:
+    with Server(lambda request: Answer()) as server, transport_to(server.url) as transport:
+
+        def refuse(*args: object, **kwargs: object) -> None:
+            raise InvalidResponseError("ours")
+
+        transport._session.send = refuse  # type: ignore[method-assign, assignment]
+        with pytest.raises(InvalidResponseError, match="ours"):
+            ask(transport, server.url + "/")
+
+
+# -- what reaches the user of a real failure ---------------------------------------------------------------
+
+
+def raised_by(work: Callable[[], object]) -> GigaClientError:
+    with pytest.raises(GigaClientError) as caught:
+        work()
+    return caught.value
+
+
+def shown_with_locals(error: BaseException) -> str:
+    """All that a tool which prints local variables would print of our frames and the libraries'."""
+    exception = traceback.TracebackException.from_exception(error, capture_locals=True)
+    frames = [frame for frame in exception.stack if "/tests/" not in frame.filename]
+    assert frames
+    return "".join(str(frame.locals) + str(frame.line) for frame in frames) + "".join(exception.format_exception_only())
+
+
+def failing_servers() -> dict[str, Callable[[object], Answer | RawAnswer]]:
+    return {
+        "reset": lambda request: RawAnswer([Reset()]),
+        "no answer": lambda request: RawAnswer([]),
+        "not HTTP": lambda request: RawAnswer([b"SSH-2.0-server\r\n"]),
+        "cut body": lambda request: RawAnswer([b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"]),
+        "cut chunk": lambda request: RawAnswer([b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"]),
+        "bad gzip": lambda request: Answer(headers={"Content-Encoding": "gzip"}, body=b"not gzip"),
+        "silence": lambda request: RawAnswer([Pause(None)]),
+    }
+
+
+@pytest.mark.parametrize("case", sorted(failing_servers()))
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+def test_nothing_of_the_libraries_and_no_secret_comes_along(case: str, tls: bool) -> None:
+    with Authority() as authority, Server(failing_servers()[case], tls=authority if tls else None) as server:
+        with transport_to(server.url, trust=trust_in(authority.ca_file)) as transport:
+            headers = {"Authorization": Secret(SECRET)}
+            error = raised_by(lambda: ask(transport, server.url + "/x?key=s3cret", patience(read=0.3), headers=headers))
+        assert type(error).__module__ == "gigaclient.errors"
+        assert error.__cause__ is None
+        assert error.__context__ is None
+        assert "s3cret" not in str(error)
+        shown = shown_with_locals(error)
+        assert "s3cret-token" not in shown
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            for name, value in frame.f_locals.items():
+                if "/tests/" not in frame.f_code.co_filename:
+                    module = type(value).__module__
+                    foreign = isinstance(value, BaseException) and module.split(".")[0] != "gigaclient"
+                    assert not foreign, f"{name} in {frame.f_code.co_name} holds a {module}.{type(value).__name__}"
+        pickle.loads(pickle.dumps(error))
+
+
+def test_the_exception_of_a_user_who_calls_while_handling_one_is_left_alone() -> None:
+    with Server(lambda request: RawAnswer([])) as server, transport_to(server.url) as transport:
+        theirs = KeyError("theirs")
+        try:
+            raise theirs
+        except KeyError:
+            error = raised_by(lambda: ask(transport, server.url + "/"))
+        assert error.__context__ is theirs
+
+
+# -- answers that are no answers ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stre",
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n",
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r",
+    ],
+)
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+def test_a_head_that_breaks_off_is_no_answer(head: bytes, tls: bool) -> None:
+    with (
+        Authority() as authority,
+        Server(lambda request: RawAnswer([head]), tls=authority if tls else None) as server,
+        transport_to(server.url, trust=trust_in(authority.ca_file)) as transport,
+    ):
+        error = raised_by(lambda: send(transport, server.url + "/"))
+    assert type(error) is APIConnectionError
+    assert "cut short" in str(error)
+    assert error.sent is True
+
+
+def endless(start: bytes, line: bytes) -> Callable[[Any], None]:
+    def talk(sock: Any) -> None:
+        read_request(sock)
+        sock.sendall(start)
+        while True:
+            sock.sendall(line * 50)
+
+    return talk
+
+
+@pytest.mark.parametrize(
+    ("start", "line"),
+    [
+        (b"HTTP/1.1 200 OK\r\n", b"X-Header: value\r\n"),
+        (b"HTTP/1.1 200 OK\r\nX-Header: ", b"value"),
+        (b"", b"HTTP"),
+    ],
+    ids=["headers", "one header", "status line"],
+)
+def test_a_head_without_end_is_refused(start: bytes, line: bytes) -> None:
+    with Peer(endless(start, line)) as peer, transport_to(peer.url) as transport:
+        error = raised_by(lambda: send(transport, peer.url + "/"))
+    assert type(error) is InvalidResponseError
+
+
+def test_interim_answers_without_end_last_no_longer_than_the_read_timeout() -> None:
+    with Peer(endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n")) as peer, transport_to(peer.url) as transport:
+        error = raised_by(lambda: send(transport, peer.url + "/", patience(read=0.5)))
+    assert isinstance(error, APITimeoutError)
+    assert error.deadline == "read"
+
+
+def test_exhausted_carries_its_kind() -> None:
+    assert Exhausted("read").kind == "read"
+
+
+def test_a_refused_connection_is_no_timeout() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))  # taken, and nobody listens
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+        with transport_to(url) as transport:
+            error = raised_by(lambda: send(transport, url + "/"))
+    assert type(error) is APIConnectionError
+    assert "connection refused" in str(error)
+    assert error.sent is False
+
+
+@pytest.mark.parametrize("name", ["no-such-host.invalid", "a" * 64 + ".invalid"])
+def test_a_name_that_nobody_has_is_told_as_such(name: str) -> None:
+    with transport_to(f"https://{name}") as transport:
+        error = raised_by(lambda: send(transport, f"https://{name}/"))
+    assert type(error) is APIConnectionError
+    assert f"'{name}' could not be resolved" in str(error)
+    assert error.sent is False

@@ -1,0 +1,558 @@
+"""The shortcuts: what is plain takes them, what is odd goes the libraries' way, and nobody can tell which it was."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import pickle
+import subprocess
+import sys
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import requests
+from hypothesis import given
+from hypothesis import strategies as st
+from requests.structures import CaseInsensitiveDict
+from support.socket_tools import Peer, ask, read_request, send, transport_to
+from urllib3.connectionpool import HTTPConnectionPool
+from urllib3.util import SKIP_HEADER
+
+from gigaclient import GigaChat, GigaClientError, InvalidResponseError
+from gigaclient._core.request_options import CallOptions, call_options
+from gigaclient._core.retry import RetryPolicy
+from gigaclient._primitives.deadline import Timeouts
+from gigaclient._primitives.secret import Secret
+from gigaclient.context import trace_id_cvar
+from gigaclient.testing import GigaChatEmulator
+from gigaclient.transport.connection import PatientHTTPConnection
+from gigaclient.transport.headers import Headers, PlainHeadResponse, header_block
+from gigaclient.transport.request import Call
+
+# -- the head of an answer ---------------------------------------------------------------------------------------------
+
+
+class Wired:
+    """Stands for a socket whose peer has sent ``content``, ``at_once`` bytes at a time."""
+
+    def __init__(self, content: bytes, at_once: int = 16 * 1024) -> None:
+        self._content = content
+        self._at_once = at_once
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        source, at_once = io.BytesIO(self._content), self._at_once
+
+        class Raw(io.RawIOBase):
+            def readable(self) -> bool:
+                return True
+
+            def readinto(self, buffer: Any) -> int:
+                piece = source.read(min(at_once, len(buffer)))
+                buffer[: len(piece)] = piece
+                return len(piece)
+
+        return io.BufferedReader(Raw(), 16 * 1024)
+
+
+def read_by(
+    kind: type[http.client.HTTPResponse], content: bytes, method: str = "POST", at_once: int = 16 * 1024
+) -> Any:
+    """All that ``kind`` makes of an answer, or the type of what it raises."""
+    response: Any = kind(Wired(content, at_once), method=method)  # type: ignore[arg-type]
+    try:
+        response.begin()
+        told = {name: getattr(response, name) for name in ("version", "status", "reason", "chunked", "chunk_left")}
+        told.update({name: getattr(response, name) for name in ("length", "will_close", "code")})
+        told["headers"] = response.msg.items()
+        told["body"] = response.read()
+    except (http.client.HTTPException, ValueError) as error:
+        return type(error)
+    return told
+
+
+PLAIN = [
+    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\nContent-Length: 7\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\n\r\nto the end",
+    b"HTTP/1.1 200 OK\r\nConnection: Close\r\ncontent-length: 2\r\n\r\nok",
+    b"HTTP/1.1 200\r\nContent-Length:2\r\n\r\nok",
+    b"HTTP/1.1 404  Not Found \r\nContent-Length: \t 2\r\nX: \r\nX:y \r\n\r\nok",
+    b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n",
+    b"HTTP/1.1 304 Not Modified\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1; path=/\r\nSet-Cookie: b=2\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 503 Weg \xe9\r\nX-Bytes: \xe9\xff: \x01\r\nContent-Length: 0\r\n\r\n",
+]
+ODD = [
+    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
+    b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok",
+    b"HTTP/2 200\r\n\r\n",
+    b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
+    b"HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 2\r\n\r\nok",
+    b"HTTP/1.1 200 OK\r\nX: a\r\n\tTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\nok",
+    b"HTTP/1.1 200 OK\r\nX: a\rContent-Length: 2\r\n\r\nok",
+    b"HTTP/1.1 200 OK\r\nX: a\nContent-Length: 2\r\n\r\nok",
+    b"HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nok",
+    b"HTTP/1.1 200 OK\r\n: nameless\r\nContent-Length: 2\r\n\r\nok",
+    b"HTTP/1.1 200 OK\r\nno colon\r\nContent-Length: 2\r\n\r\nok",
+    b"HTTP/1.1 200 OK\r\n\xd0\xaf: name\r\nContent-Length: 2\r\n\r\nok",
+    b"HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\nok",
+    b"HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nok",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 2 \r\n\r\nok",
+    b"HTTP/1.1 200 OK\r\nContent-Length: two\r\n\r\nok",
+    b"HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\nok",
+    b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\nok",
+    b"HTTP/1.1 200OK\r\nContent-Length: 2\r\n\r\nok",
+    b"HTTP/1.1 2000 OK\r\nContent-Length: 2\r\n\r\nok",
+    b"HTTP/1.1 600 OK\r\nContent-Length: 2\r\n\r\nok",
+    b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 70 + b"Content-Length: 2\r\n\r\nok",
+    b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 101 + b"Content-Length: 2\r\n\r\nok",
+    b"HTTP/1.1 200 OK\r\nX: " + b"y" * 20_000 + b"\r\nContent-Length: 2\r\n\r\nok",
+    b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000 + b"\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Le",
+    b"HTTP/1.1 2",
+    b"\x16\x03\x01\x00",
+    b"",
+]
+
+
+@pytest.fixture
+def librarys_turns(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Notes each head that was left to ``http.client``."""
+    turns: list[object] = []
+    begin = http.client.HTTPResponse.begin
+
+    def noting(self: Any, **options: Any) -> None:
+        turns.append(self)
+        begin(self, **options)
+
+    monkeypatch.setattr(http.client.HTTPResponse, "begin", noting)
+    return turns
+
+
+@pytest.mark.parametrize("method", ["POST", "HEAD"])
+@pytest.mark.parametrize("content", PLAIN)
+def test_a_plain_head_is_read_in_one_step_as_the_library_reads_it(
+    content: bytes, method: str, librarys_turns: list[object]
+) -> None:
+    found = read_by(PlainHeadResponse, content, method)
+    assert librarys_turns == []
+    assert found == read_by(http.client.HTTPResponse, content, method)
+
+
+@pytest.mark.parametrize("content", ODD)
+def test_an_odd_head_is_left_to_the_library_untouched(content: bytes, librarys_turns: list[object]) -> None:
+    found = read_by(PlainHeadResponse, content)
+    assert len(librarys_turns) == 1
+    assert found == read_by(http.client.HTTPResponse, content)
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 30])
+@pytest.mark.parametrize("content", PLAIN + ODD[:12])
+def test_a_head_that_comes_in_pieces_is_read_as_in_one(content: bytes, at_once: int) -> None:
+    found = read_by(PlainHeadResponse, content, at_once=at_once)
+    assert found == read_by(http.client.HTTPResponse, content)
+
+
+LINES = st.lists(
+    st.sampled_from(
+        [b"Content-Length: 2", b"content-length: 3", b"Transfer-Encoding: chunked", b"Connection: close", b" folded"]
+    )
+    | st.sampled_from(
+        [
+            b"X: \x0b\x1c\x85y",
+            b"A:b:c",
+            b"",
+            b"Keep-Alive: 5",
+            b"no",
+            b"A\t: b",
+            b"Set-Cookie: a=b",
+            b"X: \r",
+            b"\tX: y",
+        ]
+    )
+    | st.binary(max_size=12),
+    max_size=6,
+)
+
+
+@given(
+    status=st.sampled_from(
+        [b"HTTP/1.1 200 OK", b"HTTP/1.1 204 ", b"HTTP/1.1 99 X", b"HTTP/1.1 500", b"HTTP/1.0 200 OK"]
+    ),
+    lines=LINES,
+    end=st.sampled_from([b"\r\n", b"\n"]),
+    body=st.sampled_from([b"", b"ok", b"2\r\nok\r\n0\r\n\r\n"]),
+)
+def test_any_head_means_what_the_library_says(status: bytes, lines: list[bytes], end: bytes, body: bytes) -> None:
+    content = end.join([status, *lines, b"", body])
+    assert read_by(PlainHeadResponse, content) == read_by(http.client.HTTPResponse, content)
+
+
+def test_a_later_pythons_limit_on_headers_is_the_librarys_to_keep(monkeypatch: pytest.MonkeyPatch) -> None:
+    passed: list[dict[str, Any]] = []
+    monkeypatch.setattr(http.client.HTTPResponse, "begin", lambda self, **options: passed.append(options))
+    response: Any = PlainHeadResponse(Wired(PLAIN[0]))  # type: ignore[arg-type]
+    response.begin(_max_headers=1)
+    assert passed == [{"_max_headers": 1}]
+
+
+# -- the head of a request ---------------------------------------------------------------------------------------------
+
+
+def request_with(headers: dict[str, Any], url: str = "/v1/x?y=z", body: bytes | None = b"{}") -> bytes:
+    """What a connection of ours writes for a request."""
+    written: list[bytes] = []
+
+    class Sock:
+        def sendall(self, data: bytes) -> None:
+            written.append(data)
+
+        def settimeout(self, seconds: float | None) -> None: ...
+
+        def close(self) -> None: ...
+
+    connection: Any = PatientHTTPConnection("127.0.0.1", 1)
+    connection.sock = Sock()
+    connection.request("POST", url, body=body, headers=headers)
+    return b"".join(written)
+
+
+HEADERS: list[dict[str, Any]] = [
+    {"User-Agent": "x", "Accept": "a/b", "Content-Length": "2", "Authorization": Secret("Bearer s3cret")},
+    {"x-lower": "1", "X-Empty": "", "X-Tab": "a\tb"},
+    {"X-Latin": "caf\xe9", "Content-Length": "2"},
+    {"Host": "elsewhere", "Accept-Encoding": "gzip", "Content-Length": "2"},
+    {"User-Agent": SKIP_HEADER, "Accept-Encoding": SKIP_HEADER, "Host": SKIP_HEADER},
+    {"X-Bytes": b"bytes", "Content-Length": "2"},
+    {"X-Folded": "a\r\n b"},
+    {},
+]
+
+
+@pytest.mark.parametrize("body", [b"{}", b"", None])
+@pytest.mark.parametrize("headers", HEADERS)
+def test_headers_written_in_one_block_are_those_that_urllib3_writes(
+    headers: dict[str, Any], body: bytes | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = request_with(headers, body=body)
+    monkeypatch.setattr("gigaclient.transport.socket.header_block", lambda headers: None)
+    assert found == request_with(headers, body=body)
+    assert b"***" not in found
+
+
+def test_most_headers_are_written_in_one_block() -> None:
+    block = header_block({"A": "1", "Authorization": Secret("Bearer s3cret")})
+    assert block == b"A: 1\r\nAuthorization: Bearer s3cret"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X": "a\r\nEvil: 1"}, {"X": "a\nEvil: 1"}, {"X": "a\rEvil: 1"}, {"X": "a\r\n\r\nGET / HTTP/1.1"},
+        {"X\r\nEvil": "1"}, {"X\nEvil": "1"}, {"X: a\r\nEvil": "1"}, {"X:Evil": "1"},
+        {"": "1"}, {"X ": "1"}, {" X": "1"},
+        {"\u042f": "1"}, {"X": "\u042f"}, {"X": 7}, {"X": b"1"}, {b"X": "1"}, {"X": None}, {"X": "a\0b"},
+    ],
+)  # fmt: skip
+def test_what_could_begin_a_line_of_its_own_is_never_written_in_a_block(headers: dict[Any, Any]) -> None:
+    assert header_block({"Accept": "a/b", **headers, "Z": "z"}) is None
+
+
+@pytest.mark.parametrize("headers", [{"X": "a\r\nEvil: 1"}, {"X": "a\nEvil: 1"}, {"X\r\nEvil": "1"}, {"X:Evil": "1"}])
+def test_an_injected_header_is_refused_and_nothing_is_sent(headers: dict[str, str]) -> None:
+    with Peer(lambda sock: None) as peer, transport_to(peer.url) as transport:
+        with pytest.raises(GigaClientError) as caught:
+            ask(transport, peer.url + "/", headers=headers)
+        assert "Evil" not in str(caught.value)
+    with pytest.raises(ValueError, match="header"):
+        request_with(headers)
+
+
+@pytest.mark.parametrize("url", ["/a\r\nEvil: 1", "/a b", "/\x7f"])
+def test_an_injected_path_is_refused(url: str) -> None:
+    with pytest.raises(http.client.InvalidURL):
+        request_with({"Content-Length": "2"}, url)
+
+
+def test_headers_are_a_case_insensitive_dict_like_any_other() -> None:
+    pairs = [("Content-Type", "a"), ("X", "1"), ("x", "2")]
+    ours, theirs = Headers(pairs), CaseInsensitiveDict(pairs)
+    for headers in (ours, theirs):
+        headers["ACCEPT"] = "b"
+        headers["accept"] = "c"
+        del headers["content-TYPE"]
+        headers.update({"New": "n"})
+        headers.setdefault("nEW", "m")
+    assert ours == theirs
+    assert list(ours) == list(theirs) == ["x", "accept", "New"]
+    assert list(ours.items()) == list(theirs.items())
+    assert list(ours.lower_items()) == list(theirs.lower_items())
+    assert (len(ours), "X" in ours, "y" in ours, repr(ours)) == (len(theirs), True, False, repr(theirs))
+    copy, travelled = ours.copy(), pickle.loads(pickle.dumps(ours))
+    copy["X"] = "changed"
+    assert ours["x"] == travelled["X"] == "2"
+    assert isinstance(ours, CaseInsensitiveDict)
+    with pytest.raises(KeyError):
+        ours["gone"]
+
+
+# -- bodies ------------------------------------------------------------------------------------------------------------
+
+
+def test_bytes_after_the_announced_length_are_nobodys_and_end_the_connection() -> None:
+    served = []
+
+    def talk(sock: Any) -> None:
+        while read_request(sock):
+            served.append(1)
+            sock.sendall(
+                b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
+            )
+
+    with Peer(talk) as peer, transport_to(peer.url) as transport:
+        assert [ask(transport, peer.url + "/") for _ in range(3)] == [b"ok"] * 3
+        assert transport.connections_opened == 3
+    assert len(served) == 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "method", "body"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "POST", b""),
+        (b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", "POST", b""),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", "HEAD", b""),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", "GET", b"abc"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100_000, "GET", b"x" * 100_000),
+    ],
+)
+def test_a_body_of_announced_length_leaves_the_connection_for_the_next_call(
+    answer: bytes, method: str, body: bytes
+) -> None:
+    def talk(sock: Any) -> None:
+        while read_request(sock):
+            sock.sendall(answer)
+
+    with Peer(talk) as peer, transport_to(peer.url) as transport:
+        assert [send(transport, peer.url + "/", method=method).read(10**6) for _ in range(3)] == [body] * 3
+        assert transport.connections_opened == 1
+
+
+def test_lengths_that_contradict_each_other_are_refused() -> None:
+    def talk(sock: Any) -> None:
+        read_request(sock)
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok!")
+
+    with Peer(talk) as peer, transport_to(peer.url) as transport, pytest.raises(InvalidResponseError):
+        ask(transport, peer.url + "/")
+
+
+# -- whoever looks over our shoulder -----------------------------------------------------------------------------------
+
+
+def client(emulator: GigaChatEmulator, **options: Any) -> GigaChat:
+    return GigaChat(
+        base_url=emulator.base_url,
+        auth_url=emulator.auth_url,
+        credentials=emulator.credentials,
+        ca_bundle_file=emulator.ca_file,
+        **options,
+    )
+
+
+def test_a_hook_of_the_users_session_sees_a_whole_response_and_the_client_the_same(
+    shared_emulator: GigaChatEmulator,
+) -> None:
+    seen: list[Any] = []
+
+    def hook(response: requests.Response, **options: Any) -> None:
+        assert response.request.headers["User-Agent"].startswith("gigaclient/")
+        assert response.elapsed > timedelta(0)
+        assert response.encoding == ("utf-8" if "charset" in response.headers["content-type"] else response.encoding)
+        assert (response.ok, response.is_redirect, response.history) == (True, False, [])
+        assert not response.cookies
+        seen.append((response.headers["CONTENT-TYPE"].partition(";")[0], response.text))
+        if response.headers["Content-Type"].startswith("application/json"):
+            assert response.json() == json.loads(response.text)
+        response.request.hooks.clear()  # of this request alone; a function in a test cannot be pickled
+        travelled = pickle.loads(pickle.dumps(response))
+        assert (travelled.text, travelled.headers) == (response.text, response.headers)
+
+    with requests.Session() as session:
+        session.hooks["response"].append(hook)
+        with client(shared_emulator, session=session) as giga:
+            answer = giga.chat("hello").text
+            streamed = "".join(giga.generate("Count from 1 to 3"))
+    assert [kind for kind, _ in seen] == ["application/json", "application/json", "text/event-stream"]
+    assert json.loads(seen[1][1])["choices"][0]["message"]["content"] == answer
+    assert (streamed, "data: [DONE]" in seen[2][1]) == ("1, 2, 3", True)
+
+
+def test_a_hook_that_reads_nothing_leaves_the_stream_alive(shared_emulator: GigaChatEmulator) -> None:
+    statuses: list[int] = []
+    with requests.Session() as session:
+        session.hooks["response"].append(lambda response, **options: statuses.append(response.status_code))
+        with client(shared_emulator, session=session) as giga:
+            assert [chunk.text for chunk in giga.stream("Count from 1 to 3") if chunk.text]
+    assert statuses == [200, 200]
+
+
+def test_cookies_and_redirects_are_there_for_whoever_asks() -> None:
+    answer = (
+        b"HTTP/1.1 302 Found\r\nLocation: /x\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2; Path=/\r\nContent-Length: 0\r\n\r\n"
+    )
+    responses: list[requests.Response] = []
+
+    def talk(sock: Any) -> None:
+        while read_request(sock):
+            sock.sendall(answer)
+
+    with Peer(talk) as peer, requests.Session() as session:
+        session.hooks["response"].append(lambda response, **options: responses.append(response))
+        with transport_to(peer.url, session=session) as transport:
+            reply = send(transport, peer.url + "/")
+            assert reply.read(10) == b""
+    assert {name: value.reveal() for name, value in reply.cookies.items()} == {"a": "1", "b": "2"}
+    assert dict(responses[0].cookies) == {"a": "1", "b": "2"}
+    assert "set-cookie" not in reply.headers
+    assert responses[0].headers["set-cookie"] == "a=1, b=2; Path=/"
+    assert responses[0].encoding is None
+    with pytest.raises(AttributeError):
+        responses[0].nothing_of_that_name  # noqa: B018
+
+
+def test_a_response_has_whatever_this_requests_gives_one(shared_emulator: GigaChatEmulator) -> None:
+    found: list[requests.Response] = []
+    with requests.Session() as session:
+        session.hooks["response"].append(lambda response, **options: found.append(response))
+        with client(shared_emulator, session=session) as giga:
+            giga.chat("hello")
+    for name in vars(requests.Response()):
+        assert hasattr(found[0], name), name
+    assert found[0].history is not found[1].history
+
+
+def test_an_adapter_of_the_users_own_may_answer_with_any_mapping_of_headers() -> None:
+    class Own(requests.adapters.HTTPAdapter):
+        def send(self, request: Any, *args: Any, **options: Any) -> Any:
+            response = requests.Response()
+            response.status_code, response.raw = 200, io.BytesIO(b"ok")
+            response.headers = {"Content-Type": "Text/Plain"}  # type: ignore[assignment]
+            return response
+
+    with requests.Session() as session:
+        session.mount("https://api.example/", Own())
+        with transport_to("https://api.example", session=session) as transport:
+            reply = send(transport, "https://api.example/")
+            assert (reply.media_type, reply.read(10)) == ("text/plain", b"ok")
+
+
+def test_a_recorder_that_replaces_the_librarys_connections_gets_ours_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+
+    class Recording(HTTPConnectionPool.ConnectionCls):  # type: ignore[misc, name-defined]
+        def connect(self) -> None:
+            made.append(self)
+            super().connect()
+
+    def talk(sock: Any) -> None:
+        while read_request(sock):
+            sock.sendall(PLAIN[0])
+
+    with Peer(talk) as peer, transport_to(peer.url) as transport:
+        assert ask(transport, peer.url + "/") == b"ok"
+        with monkeypatch.context() as patch:
+            patch.setattr(HTTPConnectionPool, "ConnectionCls", Recording)
+            pool = transport._adapter._pools[peer.url]
+            pool.close()
+            transport._adapter._pools.clear()
+            transport._adapter.poolmanager.clear()
+            assert ask(transport, peer.url + "/") == b"ok"
+        assert len(made) == 1
+        assert transport._adapter._pools[peer.url].ConnectionCls is PatientHTTPConnection
+
+
+# -- what is worked out once or never ----------------------------------------------------------------------------------
+
+
+def test_without_options_all_calls_share_one_value_and_context_variables_still_count() -> None:
+    default = Timeouts()
+    shared = call_options({}, default)
+    assert call_options({"temperature": 1}, default) is shared
+    assert shared == CallOptions()
+    token = trace_id_cvar.set("t-1")
+    try:
+        assert call_options({}, default).headers == {"X-Trace-ID": "t-1"}
+    finally:
+        trace_id_cvar.reset(token)
+    assert call_options({}, default, "s-1").headers == {"X-Session-ID": "s-1"}
+    assert call_options({"max_retries": 0}, default).max_retries == 0
+    assert call_options({}, default) is shared
+    assert dict(shared.headers) == {}
+
+
+def test_values_show_what_may_be_shown_and_never_change() -> None:
+    call = Call("POST", "/x", body=b"s3cret")
+    options = CallOptions(headers={"X": "s3cret"}, authorization=Secret("s3cret"), max_retries=1)
+    assert "s3cret" not in repr((call, options, call.__rich_repr__(), options.__rich_repr__()))
+    assert "max_retries=1" in repr(options)
+    assert repr(RetryPolicy(3)).startswith("RetryPolicy(max_retries=3, ")
+    assert (RetryPolicy(3), hash(RetryPolicy(3))) == (RetryPolicy(3), hash(RetryPolicy(3)))
+    with pytest.raises(AttributeError):
+        call.path = "/y"  # type: ignore[misc]
+
+
+IMPORTED = """
+import json, sys
+{}
+print(json.dumps(sorted(sys.modules)))
+"""
+
+
+def loaded_by(line: str) -> set[str]:
+    """The modules that a fresh interpreter has after ``line``."""
+    run = subprocess.run([sys.executable, "-c", IMPORTED.format(line)], capture_output=True, text=True, timeout=50)
+    assert run.returncode == 0, run.stderr
+    return set(json.loads(run.stdout))
+
+
+def test_an_import_loads_neither_the_wire_nor_what_few_programs_need() -> None:
+    loaded = loaded_by("from gigaclient import GigaChat, ChatStream, Message, ConfigError")
+    assert "gigaclient.gigachat.client" in loaded
+    unwanted = {"requests", "urllib3", "http.client", "dataclasses", "inspect", "html", "gigaclient.auth.token_store"}
+    assert loaded & unwanted - loaded_by("import msgspec") == set()
+    assert not [name for name in loaded if name.startswith(("gigaclient.fakegpt", "gigaclient.testing"))]
+
+
+def test_the_first_client_loads_the_wire_and_no_other_service() -> None:
+    loaded = loaded_by("from gigaclient import GigaChat; GigaChat(access_token='t')")
+    assert {"requests", "gigaclient.transport.socket"} <= loaded
+    assert "gigaclient.fakegpt.client" not in loaded
+
+
+def test_what_is_loaded_later_is_there_like_the_rest() -> None:
+    assert "gigaclient.fakegpt.client" in loaded_by("from gigaclient import FakeGpt; FakeGpt")
+    assert "gigaclient.fakegpt.client" in loaded_by("from gigaclient import *; FakeGpt")
+    loaded_by("import gigaclient; assert 'FakeGpt' in dir(gigaclient) and not hasattr(gigaclient, 'Nonsense')")
+    loaded_by("from gigaclient.transport import Session, Transport, Reply, timed_out, Outgoing, origin_of")
+    loaded_by("import typing, gigaclient; assert typing.get_type_hints(gigaclient.GigaChat.__init__)['session']")
+
+
+def test_a_wire_that_is_loaded_under_a_recorder_is_built_on_the_librarys_own_classes() -> None:
+    loaded_by(
+        "import urllib3.connection as c, urllib3.connectionpool as p\n"
+        "own = c.HTTPSConnection\n"
+        "class Recording(own): ...\n"
+        "class Plain(c.HTTPConnection): ...\n"
+        "c.HTTPConnection, c.HTTPSConnection = Plain, Recording\n"
+        "p.HTTPConnectionPool.ConnectionCls, p.HTTPSConnectionPool.ConnectionCls = Plain, Recording\n"
+        "from gigaclient.transport import wire\n"
+        "assert issubclass(wire.PatientHTTPSConnection, own)\n"
+        "assert not issubclass(wire.PatientHTTPSConnection, (Recording, Plain))\n"
+        "assert wire.PatientHTTPSPool('h').ConnectionCls is Recording\n"
+    )

@@ -1,0 +1,406 @@
+"""Through proxies: whose address counts, what is shown of it, and how its failures are told. And what ``.netrc`` and
+redirects may not do.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+import requests
+from support.socket_tools import (
+    ConnectProxy,
+    Peer,
+    Stopwatch,
+    ask,
+    patience,
+    recorded_warnings,
+    send,
+    silent,
+    transport_to,
+    trust_in,
+    with_login,
+)
+
+from gigaclient import APIConnectionError, APIStatusError, APITimeoutError, ConfigError, GigaChat
+from gigaclient._primitives.secret import Secret
+from gigaclient.testing import Answer, Authority, GigaChatEmulator, RecordedRequest, Server
+from gigaclient.transport import Transport
+from gigaclient.transport.proxies import proxy_for, without_password
+from gigaclient.transport.tls import Trust
+
+PASSWORD = "s3cret-passw0rd"
+LOGIN = f"alice:{PASSWORD}"
+
+
+@pytest.fixture(scope="module")
+def server(authority: Authority) -> Iterator[Server]:
+    with Server(lambda request: Answer(body="hello"), tls=authority) as server:
+        yield server
+
+
+# -- whose address counts --------------------------------------------------------------------------------
+
+
+def test_the_proxy_argument_counts_for_every_origin(server: Server, trust: Trust) -> None:
+    with ConnectProxy() as proxy, transport_to(server.url, trust=trust, proxy=proxy.url) as transport:
+        assert [ask(transport, server.url + "/") for _ in range(3)] == [b"hello"] * 3
+        assert proxy.targets == [server.url.removeprefix("https://")]  # one tunnel, used three times
+
+
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"])
+def test_the_environments_proxy_counts_without_one(
+    name: str, server: Server, trust: Trust, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ConnectProxy() as proxy:
+        monkeypatch.setenv(name, proxy.url)
+        with transport_to(server.url, trust=trust) as transport:
+            assert ask(transport, server.url + "/") == b"hello"
+        assert len(proxy.targets) == 1
+
+
+def test_an_address_without_a_scheme_is_an_http_proxy(server: Server, trust: Trust) -> None:
+    with ConnectProxy() as proxy, transport_to(server.url, trust=trust, proxy=proxy.address) as transport:
+        assert ask(transport, server.url + "/") == b"hello"
+        assert len(proxy.targets) == 1
+
+
+@pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
+@pytest.mark.parametrize("value", ["127.0.0.1", "*", "localhost,127.0.0.0/8"])
+def test_no_proxy_leads_past_the_environments_proxy(
+    name: str, value: str, server: Server, trust: Trust, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ConnectProxy() as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        monkeypatch.setenv(name, value)
+        with transport_to(server.url, trust=trust) as transport:
+            assert ask(transport, server.url + "/") == b"hello"
+        assert proxy.connections == 0
+
+
+def test_no_proxy_does_not_lead_past_the_argument(
+    server: Server, trust: Trust, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    with ConnectProxy() as proxy, transport_to(server.url, trust=trust, proxy=proxy.url) as transport:
+        ask(transport, server.url + "/")
+        assert len(proxy.targets) == 1
+
+
+def test_an_empty_argument_means_no_proxy_at_all(server: Server, trust: Trust, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    with transport_to(server.url, trust=trust, proxy="") as transport:
+        assert ask(transport, server.url + "/") == b"hello"
+
+
+def test_the_environment_is_read_once(server: Server, trust: Trust, monkeypatch: pytest.MonkeyPatch) -> None:
+    with transport_to(server.url, trust=trust) as transport:
+        monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+        assert ask(transport, server.url + "/") == b"hello"
+
+
+def test_the_proxies_of_the_users_session_come_before_the_environments(
+    server: Server, trust: Trust, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    with ConnectProxy() as proxy, requests.Session() as session:
+        session.proxies = {"https": proxy.url}
+        with transport_to(server.url, trust=trust, session=session) as transport:
+            assert ask(transport, server.url + "/") == b"hello"
+        assert len(proxy.targets) == 1
+
+
+def test_a_session_that_does_not_trust_the_environment_gets_no_proxy_from_it(
+    server: Server, trust: Trust, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    with requests.Session() as session:
+        session.trust_env = False
+        with transport_to(server.url, trust=trust, session=session) as transport:
+            assert ask(transport, server.url + "/") == b"hello"
+
+
+# -- what cannot be a proxy ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["socks5", "socks5h", "socks4", "ftp"])
+def test_socks_is_refused_with_a_clear_word_and_without_the_password(
+    scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = f"{scheme}://{LOGIN}@127.0.0.1:1080"
+    with pytest.raises(ConfigError, match=f"{scheme}:// is not supported") as caught:
+        proxy_for("https://api.example", Secret(address))
+    shows_no_password(caught.value)
+    monkeypatch.setenv("ALL_PROXY", address)
+    with pytest.raises(ConfigError, match="the proxy of the environment must be") as caught:
+        Transport(Trust(), ("https://api.example",))
+    shows_no_password(caught.value)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    ["127.0.0.1:port", "127.0.0.1:70000", "[::1", "", ":8080", "127.0.0.1:0"],
+    ids=lambda rest: rest or "nothing",
+)
+def test_what_is_no_address_is_refused_without_the_password(rest: str) -> None:
+    with pytest.raises(ConfigError, match="not an address like") as caught:
+        Transport(Trust(), ("https://api.example",), proxy=f"http://{LOGIN}@{rest}")
+    shows_no_password(caught.value)
+
+
+def shows_no_password(error: BaseException) -> None:
+    """Neither as text nor in the local variables of a frame of ours."""
+    exception = traceback.TracebackException.from_exception(error, capture_locals=True)
+    frames = [str(frame.locals) for frame in exception.stack if "/tests/" not in frame.filename]
+    assert frames
+    assert PASSWORD not in "".join(frames) + str(error) + repr(error)
+    assert error.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://proxy:3128", "http://proxy:3128"),
+        (f"http://{LOGIN}@proxy:3128/", "http://***@proxy:3128/"),
+        ("http://a:p%40ss@w0rd@proxy", "http://***@proxy"),
+        ("https://token@proxy?key=s3cret", "https://***@proxy"),
+    ],
+)
+def test_an_address_is_shown_without_user_and_password(url: str, shown: str) -> None:
+    assert without_password(url) == shown
+
+
+# -- user and password -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("password", [PASSWORD, "p@ss:w/rd%"], ids=["plain", "quoted"])
+def test_user_and_password_reach_the_proxy_and_not_the_server(password: str, server: Server, trust: Trust) -> None:
+    before = len(server.requests)
+    quoted = quote(password, safe="")
+    with (
+        ConnectProxy(login=f"alice:{password}") as proxy,
+        transport_to(server.url, trust=trust, proxy=with_login(proxy.url, f"alice:{quoted}")) as transport,
+    ):
+        assert ask(transport, server.url + "/", headers={"Authorization": "Bearer token"}) == b"hello"
+    (request,) = server.requests[before:]
+    assert "proxy-authorization" not in request.headers
+    assert b"token" not in proxy.heads[0]
+
+
+@pytest.mark.parametrize("login", ["", "alice:wrong-s3cret"])
+def test_407_says_how_to_pass_a_password_and_does_not_show_the_one_there_is(
+    login: str, server: Server, trust: Trust
+) -> None:
+    with ConnectProxy(login=LOGIN) as proxy:
+        address = with_login(proxy.url, login) if login else proxy.url
+        with (
+            transport_to(server.url, trust=trust, proxy=address) as transport,
+            pytest.raises(APIConnectionError, match="407") as caught,
+        ):
+            ask(transport, server.url + "/")
+        assert "http://user:password@host:port" in str(caught.value)
+        assert proxy.address in str(caught.value)
+        assert "wrong" not in str(caught.value)
+        assert caught.value.sent is False
+
+
+# -- proxies that fail -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("instead", "said"),
+    [
+        (b"HTTP/1.1 503 Service Unavailable\r\n\r\n", "503"),
+        (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 3\r\n\r\nno!", "403"),
+        (b"SSH-2.0-OpenSSH\r\n", ""),
+        (b"HTTP/1.1 20", ""),
+    ],
+    ids=["503", "403", "not HTTP", "cut"],
+)
+def test_a_proxy_that_does_not_tunnel_is_told_and_nothing_counts_as_sent(
+    instead: bytes, said: str, server: Server, trust: Trust
+) -> None:
+    with ConnectProxy(instead=instead) as proxy:
+        with (
+            transport_to(server.url, trust=trust, proxy=proxy.url) as transport,
+            pytest.raises(APIConnectionError) as caught,
+        ):
+            ask(transport, server.url + "/")
+        assert type(caught.value) is APIConnectionError
+        assert "proxy" in str(caught.value)
+        assert proxy.address in str(caught.value)
+        assert said in str(caught.value)
+        assert caught.value.sent is False
+
+
+def test_a_proxy_that_is_not_there_is_named(server: Server, trust: Trust) -> None:
+    with Peer(silent) as gone:
+        port = gone.port
+    address = f"http://{LOGIN}@127.0.0.1:{port}"
+    with (
+        transport_to(server.url, trust=trust, proxy=address) as transport,
+        pytest.raises(APIConnectionError, match=rf"the proxy http://\*\*\*@127.0.0.1:{port} failed") as caught,
+    ):
+        ask(transport, server.url + "/")
+    assert not isinstance(caught.value, APITimeoutError)
+    assert "refused" in str(caught.value)
+    assert caught.value.sent is False
+
+
+def test_a_proxy_that_is_silent_or_drips_takes_one_connect_timeout_in_all(server: Server, trust: Trust) -> None:
+    for proxy in (ConnectProxy(instead=b""), ConnectProxy(drip_s=0.1)):
+        with proxy, transport_to(server.url, trust=trust, proxy=proxy.url) as transport:
+            with Stopwatch() as took, pytest.raises(APITimeoutError) as caught:
+                ask(transport, server.url + "/", patience(connect=0.6))
+            assert caught.value.deadline == "connect"
+            assert caught.value.sent is False
+            assert 0.5 < took.seconds < 1.6
+
+
+def test_a_deadline_ends_a_dripping_proxy(server: Server, trust: Trust) -> None:
+    with ConnectProxy(drip_s=0.1) as proxy, transport_to(server.url, trust=trust, proxy=proxy.url) as transport:
+        with Stopwatch() as took, pytest.raises(APITimeoutError) as caught:
+            ask(transport, server.url + "/", patience(deadline=0.5))
+        assert caught.value.deadline == "deadline"
+        assert took.seconds < 1.3
+
+
+def test_a_slow_tunnel_works_within_the_connect_timeout(server: Server, trust: Trust) -> None:
+    with ConnectProxy(drip_s=0.005) as proxy, transport_to(server.url, trust=trust, proxy=proxy.url) as transport:
+        assert ask(transport, server.url + "/", patience(connect=20)) == b"hello"
+
+
+def test_a_whole_client_works_through_a_proxy_with_streams_and_all() -> None:
+    with GigaChatEmulator() as emulator, ConnectProxy(login=LOGIN) as proxy:
+        with GigaChat(**emulator.client_options, proxy=with_login(proxy.url, LOGIN)) as giga:
+            assert giga.chat("Count from 1 to 3").text == "1, 2, 3"
+            assert "".join(giga.generate("Count from 1 to 3")) == "1, 2, 3"
+            assert PASSWORD not in repr(giga)
+        assert len(proxy.targets) == 2  # the API and the OAuth host
+
+
+# -- .netrc ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("entry", ["machine 127.0.0.1 login thief password pw", "default login thief password pw"])
+@pytest.mark.parametrize("place", ["home", "NETRC"])
+@pytest.mark.parametrize("sessions", ["own", "the user's"])
+def test_netrc_never_replaces_the_authorization(
+    entry: str, place: str, sessions: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / (".netrc" if place == "home" else "secrets")
+    file.write_text(entry)
+    file.chmod(0o600)
+    monkeypatch.setenv("HOME" if place == "home" else "NETRC", str(tmp_path if place == "home" else file))
+    with GigaChatEmulator() as emulator, requests.Session() as session:
+        options = {**emulator.client_options, "session": session if sessions == "the user's" else None}
+        with GigaChat(**options) as giga:
+            assert giga.chat("hello").text
+            authorization = emulator.requests[-1].headers["authorization"]
+            assert authorization.startswith("Bearer ")
+            assert emulator.oauth_requests[-1].headers["authorization"].startswith("Basic ")
+            assert "dGhpZWY6cHc=" not in authorization + emulator.oauth_requests[-1].headers["authorization"]
+        if sessions == "the user's":
+            # The trap is there: the session by itself would have fallen into it.
+            assert session.trust_env
+            assert requests.utils.get_netrc_auth(emulator.base_url) == ("thief", "pw")
+
+
+# -- redirects ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("sessions", ["own", "the user's"])
+def test_a_redirect_is_an_error_and_neither_prompt_nor_token_goes_elsewhere(
+    status: int, sessions: str, authority: Authority
+) -> None:
+    with Server(lambda request: Answer(), tls=authority) as elsewhere:
+
+        def redirect(request: RecordedRequest) -> Answer:
+            return Answer(status, {"Location": elsewhere.url + "/v1/chat/completions?x=1"}, "moved")
+
+        with Server(redirect, tls=authority) as server, requests.Session() as session:
+            with GigaChat(
+                base_url=server.url,
+                access_token="token",
+                ca_bundle_file=authority.ca_file,
+                session=session if sessions == "the user's" else None,
+            ) as giga:
+                with pytest.raises(APIStatusError) as caught:
+                    giga.chat("the prompt", headers={"X-Authorization": "token"})
+                assert caught.value.status_code == status
+                assert "redirects are not followed" in str(caught.value)
+                assert elsewhere.url in str(caught.value)
+                with pytest.raises(APIStatusError):
+                    list(giga.generate("the prompt"))
+            assert elsewhere.connections == 0
+            assert len(server.requests) == 2
+            assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    "location", ["http://[::1", "//", "\xff\xfe", "javascript:alert(1)", "https://a b/", "/relative"]
+)
+def test_a_redirect_to_nonsense_is_the_same_error(location: str, authority: Authority) -> None:
+    with (
+        Server(lambda request: Answer(302, {"Location": location}), tls=authority) as server,
+        transport_to(server.url, trust=trust_in(authority.ca_file)) as transport,
+    ):
+        reply = send(transport, server.url + "/")
+        assert reply.status == 302
+        assert reply.read(100) == b""
+
+
+def test_the_body_of_a_redirect_is_not_read_unasked(authority: Authority) -> None:
+    def endless(request: RecordedRequest) -> Answer:
+        def steps() -> Iterator[bytes]:
+            while True:
+                yield b"x" * 65536
+
+        return Answer(302, {"Location": "https://other.example/"}, steps())
+
+    with (
+        Server(endless, tls=authority) as server,
+        transport_to(server.url, trust=trust_in(authority.ca_file)) as transport,
+    ):
+        with Stopwatch() as took:
+            reply = send(transport, server.url + "/", patience(read=20))
+            assert len(reply.read_some(1000)) == 1000
+        assert took.seconds < 5
+
+
+# -- cookies -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sessions", ["own", "the user's"])
+def test_cookies_are_not_sent_back(sessions: str, authority: Authority) -> None:
+    def bake(request: RecordedRequest) -> Answer:
+        return Answer(200, [("Set-Cookie", "session=abc; Path=/"), ("Set-Cookie", "b=2")], "ok")
+
+    with Server(bake, tls=authority) as server, requests.Session() as session:
+        theirs = session if sessions == "the user's" else None
+        with transport_to(server.url, trust=trust_in(authority.ca_file), session=theirs) as transport:
+            replies = []
+            for _ in range(2):
+                reply = send(transport, server.url + "/")
+                reply.read(100)
+                replies.append(reply)
+            assert [request.headers.get("cookie") for request in server.requests] == [None, None]
+            assert {name: value.reveal() for name, value in replies[0].cookies.items()} == {"session": "abc", "b": "2"}
+            assert "set-cookie" not in replies[0].headers
+            assert "abc" not in str(replies[0].cookies)
+            if theirs is None:
+                assert not list(transport._session.cookies)
+
+
+def test_nothing_of_this_warns(server: Server, trust: Trust) -> None:
+    with (
+        recorded_warnings() as warned,
+        ConnectProxy() as proxy,
+        transport_to(server.url, trust=trust, proxy=proxy.url) as transport,
+    ):
+        ask(transport, server.url + "/")
+    assert warned == []
