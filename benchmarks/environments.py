@@ -62,9 +62,9 @@ class Environments:
     def install(self, contenders: list[str], wheel: Path, pins: Path) -> None:
         """Fill the folders that are missing or older than what they are made from."""
         assert self._folder is not None
-        interpreter = self._folder / "python"  # with nothing installed
-        if not (interpreter / "pyvenv.cfg").exists():
-            venv.create(interpreter, symlinks=True)
+        parser = self._folder / "python"  # with nothing installed
+        if not (parser / "pyvenv.cfg").exists():
+            venv.create(parser, symlinks=True)
         for contender in contenders:
             target = self._folder / contender
             stamp = self._folder / f".{contender}"

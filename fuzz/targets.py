@@ -13,16 +13,16 @@ from typing import Any
 import msgspec
 
 from gigaclient._core.error_mapping import status_error
-from gigaclient._core.responses import Answered
-from gigaclient._primitives.deadline import Patience, Timeouts
+from gigaclient._core.responses import BufferedResponse
+from gigaclient._primitives.deadline import Deadline, Timeouts
 from gigaclient.auth.token_manager import Credential
-from gigaclient.auth.token_store import FileStore, SharedSource
+from gigaclient.auth.token_store import FileTokenStore, SharedSource
 from gigaclient.errors import GigaClientError, InvalidResponseError
-from gigaclient.fakegpt.events import SnapshotInterpreter
+from gigaclient.fakegpt.events import SnapshotParser
 from gigaclient.gigachat.oauth import read_token
-from gigaclient.gigachat.stream_events import ChunkInterpreter
+from gigaclient.gigachat.stream_events import ChunkParser
 from gigaclient.streaming import sse
-from gigaclient.streaming.stream import ChatStream, Interpreter
+from gigaclient.streaming.stream import ChatStream, EventParser
 from gigaclient.transport.chunked import ChunkedDecoder, MalformedChunkError
 from gigaclient.types import ChatCompletion
 
@@ -35,7 +35,7 @@ class _Reply:
     """A reply of the transport whose bytes are all there."""
 
     def __init__(self, blocks: list[bytes]) -> None:
-        self.patience = Patience(Timeouts())
+        self.deadline = Deadline(Timeouts())
         self._blocks = blocks
         self.closed = False
 
@@ -85,9 +85,9 @@ def chunked(data: bytes, size: int) -> None:
     assert len(whole[0] or b"") <= len(data)
 
 
-def _stream(interpreter: Interpreter, data: bytes, size: int) -> None:
-    reply = _Reply(pieces(data, size))
-    stream = ChatStream(reply, interpreter)
+def _stream(parser: EventParser, data: bytes, size: int) -> None:
+    response = _Reply(pieces(data, size))
+    stream = ChatStream(response, parser)
     seen = ""
     try:
         for chunk in stream:
@@ -96,7 +96,7 @@ def _stream(interpreter: Interpreter, data: bytes, size: int) -> None:
         failure = error
         assert failure.text == stream.text
         assert len(str(failure)) < _LONGEST_MESSAGE
-        assert reply.closed
+        assert response.closed
     assert stream.closed
     str(stream.completion)
     repr(stream)
@@ -104,12 +104,12 @@ def _stream(interpreter: Interpreter, data: bytes, size: int) -> None:
 
 def gigachat_stream(data: bytes, size: int) -> None:
     """A stream of GigaChat ends well or with an error of ours, which has the text that came before it."""
-    _stream(ChunkInterpreter("id"), data, size)
+    _stream(ChunkParser("id"), data, size)
 
 
 def fakegpt_stream(data: bytes, size: int) -> None:
     """A stream of FakeGpt likewise."""
-    _stream(SnapshotInterpreter("id"), data, size)
+    _stream(SnapshotParser("id"), data, size)
 
 
 def token_answer(data: bytes, size: int) -> None:
@@ -120,7 +120,7 @@ def token_answer(data: bytes, size: int) -> None:
         assert token
         assert token.isascii()
         assert token.isprintable()
-        assert found.good_until > 5.0
+        assert found.expires_at > 5.0
         assert 0 < found.margin <= 60
     else:
         assert isinstance(found, InvalidResponseError)
@@ -139,7 +139,7 @@ def error_body(data: bytes, size: int) -> None:
 
 def answer(data: bytes, size: int) -> None:
     """An answer is what the API promises, or an error of ours."""
-    answered = Answered(data, 200, {"content-type": "application/json"}, "id", {})
+    answered = BufferedResponse(data, 200, {"content-type": "application/json"}, "id", {})
     try:
         found = answered.decode(_completion)
     except GigaClientError as error:
@@ -153,19 +153,19 @@ def answer(data: bytes, size: int) -> None:
 def token_cache(data: bytes, size: int) -> None:
     """Whatever lies in the token cache, a login works."""
 
-    def login(patience: Patience) -> Credential:
+    def login(deadline: Deadline) -> Credential:
         raise LookupError
 
-    class Store(FileStore):
+    class Store(FileTokenStore):
         def load(self, key: str) -> Any:
             return self._entries(data).get(key)
 
-        def lock(self, key: str, patience: Patience) -> Any:
+        def lock(self, key: str, deadline: Deadline) -> Any:
             raise OSError
 
     source = SharedSource(login, Store("fuzz"), lambda: "a", wall=lambda: 1.8e9, monotonic=lambda: 5.0)
     try:
-        token = source(Patience(Timeouts())).value.reveal()
+        token = source(Deadline(Timeouts())).value.reveal()
     except LookupError:
         return
     assert token

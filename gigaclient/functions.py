@@ -35,7 +35,7 @@ from gigaclient._core.messages import encode
 from gigaclient._primitives.struct import fields_of
 from gigaclient.errors import ConfigError
 from gigaclient.schema.docstrings import described
-from gigaclient.schema.json_schema import LeftOut, Misfit, Shape, note_of, shape_of
+from gigaclient.schema.json_schema import Omitted, TypeSchema, ValidationFailed, note_of, type_schema_of
 from gigaclient.types import Function, FunctionFewShot, Record
 
 __all__ = [
@@ -284,14 +284,14 @@ class _Signature:
         self,
         target: Any,
         name: str,
-        shape: Shape[Any],
-        rest: Shape[Any] | None,
+        type_schema: TypeSchema[Any],
+        rest: TypeSchema[Any] | None,
         defaults: Mapping[str, bool],
         hints: Mapping[str, Any],
     ) -> None:
         self._target = target
         self._name = name
-        self._shape = shape
+        self._type_schema = type_schema
         self._rest = rest
         self._defaults = defaults
         self._hints = hints
@@ -336,7 +336,7 @@ class _Signature:
                 fields.append((parameter.name, noted))
             else:
                 defaults[parameter.name] = _takes_null(hint)
-                fields.append((parameter.name, noted, LeftOut(parameter.default)))
+                fields.append((parameter.name, noted, Omitted(parameter.default)))
         return cls(
             target,
             name,
@@ -349,7 +349,7 @@ class _Signature:
     def spec(self) -> Function:
         said: _Said = getattr(_unwrapped(self._target), _SAID, _Said(None, None, ()))
         whole = described(_docstring(self._target))
-        schema = self._shape.schema
+        schema = self._type_schema.schema
         parameters: dict[str, Any] = {}
         parameters.update((key, schema[key]) for key in ("type", "properties", "required", "$defs") if key in schema)
         if self._rest is not None:
@@ -372,20 +372,20 @@ class _Signature:
             further = {name: known.pop(name) for name in list(known) if name not in names}
             for name, value in further.items():
                 further[name] = self._read(self._rest, {name: value}, further=name)[name]
-        struct = self._read(self._shape, known)
+        struct = self._read(self._type_schema, known)
         values = {name: getattr(struct, name) for name in self._names}
-        return {**{name: value for name, value in values.items() if not isinstance(value, LeftOut)}, **further}
+        return {**{name: value for name, value in values.items() if not isinstance(value, Omitted)}, **further}
 
-    def _read(self, shape: Shape[Any], given: Mapping[str, Any], further: str = "...") -> Any:
+    def _read(self, type_schema: TypeSchema[Any], given: Mapping[str, Any], further: str = "...") -> Any:
         try:
-            return shape.read(encode(given, "the arguments"))
-        except (Misfit, ConfigError) as error:
+            return type_schema.read(encode(given, "the arguments"))
+        except (ValidationFailed, ConfigError) as error:
             reason = str(error).partition("the answer does not fit: ")[2] or str(error)
         raise BadArguments(f"the arguments of {self._name} do not fit: {reason.replace('$[...]', f'$.{further}')}")
 
     @property
     def _names(self) -> tuple[str, ...]:
-        return tuple(self._shape.schema["properties"])
+        return tuple(self._type_schema.schema["properties"])
 
     def check_example(self, example: FunctionFewShot) -> None:
         try:
@@ -468,19 +468,19 @@ def _check_blocking(target: Any, name: str) -> None:
             raise ConfigError(f"{name} is a generator: give a function that returns its whole result")
 
 
-def _checked_shape(name: str, wanted: Any, *, forbid: bool = True) -> Shape[Any]:
+def _checked_shape(name: str, wanted: Any, *, forbid: bool = True) -> TypeSchema[Any]:
     """The shape of fields, or of a mapping to ``wanted``; the error names the parameter that has none."""
     reason = None
     try:
         if isinstance(wanted, list):
             kind: Any = msgspec.defstruct(name, wanted, kw_only=True, forbid_unknown_fields=forbid)
-            return shape_of(kind, strict=False)
-        return shape_of(dict[str, wanted], strict=False)
+            return type_schema_of(kind, strict=False)
+        return type_schema_of(dict[str, wanted], strict=False)
     except (ConfigError, TypeError, ValueError) as error:
         reason = str(error)
     for field in wanted if isinstance(wanted, list) else ():
         try:
-            shape_of(field[1], strict=False)
+            type_schema_of(field[1], strict=False)
         except ConfigError as error:
             raise ConfigError(f"{name}: the parameter {field[0]!r}: {error}") from None
     raise ConfigError(f"{name}: {reason}")
@@ -497,11 +497,11 @@ def _returned(hint: Any, said: str) -> dict[str, Any] | None:
     if hint is None or hint is Any or hint is type(None):
         return None
     try:
-        shape = shape_of(hint, strict=False)
+        type_schema = type_schema_of(hint, strict=False)
     except ConfigError:
         return None
-    schema = dict(shape.schema)
-    if shape.wrapped:
+    schema = dict(type_schema.schema)
+    if type_schema.wrapped:
         inner = schema["properties"]["value"]
         if "anyOf" in inner:
             return None  # some of them may be objects by themselves, and are not wrapped then

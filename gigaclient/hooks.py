@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
-from gigaclient._primitives.struct import Value
+from gigaclient._primitives.struct import FrozenStruct
 from gigaclient.errors import APIStatusError, GigaClientError
 from gigaclient.types import Usage
 
@@ -37,7 +37,7 @@ OneOrMore: TypeAlias = Callable[[T], object] | Sequence[Callable[[T], object]]
 _WORD_OF_A_PATH = re.compile(r"[a-z][a-z_-]*|v\d+")
 
 
-class CallEvent(Value, frozen=True, kw_only=True):
+class CallEvent(FrozenStruct, frozen=True, kw_only=True):
     """What every event tells of its call.
 
     Attributes:
@@ -145,7 +145,7 @@ class EndEvent(CallEvent, frozen=True, kw_only=True):
     status: int | None
     error: GigaClientError | None
     chunks: int
-    first_text_after: float | None
+    time_to_first_token_s: float | None
     usage: Usage | None
-    answered_by: str | None
+    model_version: str | None
     finish_reason: str | None

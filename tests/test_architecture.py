@@ -339,7 +339,7 @@ json.dump({
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What ``import gigaclient`` did in a fresh interpreter, where every optional package is installed."""
+    """What ``import gigaclient`` did in a fresh parser, where every optional package is installed."""
     command = [sys.executable, "-c", _WATCHED_IMPORT]
     run = subprocess.run(command, cwd=tmp_path_factory.mktemp("empty"), capture_output=True, text=True, timeout=50)
     assert run.returncode == 0, run.stderr

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from support.stream_tools import DONE, FakeReply, event, payload
 
 from gigaclient._core.error_mapping import error_in, status_error
-from gigaclient._core.responses import Answered
+from gigaclient._core.responses import BufferedResponse
 from gigaclient.auth.token_manager import Credential
 from gigaclient.errors import APIStatusError, ConfigError, GigaClientError, InvalidResponseError
 from gigaclient.gigachat.oauth import read_token
 from gigaclient.gigachat.request_body import chat_body
-from gigaclient.gigachat.stream_events import ChunkInterpreter
+from gigaclient.gigachat.stream_events import ChunkParser
 from gigaclient.streaming.stream import ChatStream
 from gigaclient.types import ChatCompletion
 
@@ -122,7 +122,7 @@ _EVENTS = st.lists(
 def test_any_stream_ends_or_raises_one_of_ours_with_the_text_so_far(events: list[bytes], size: int) -> None:
     data = b"".join(events)
     reply = FakeReply([data[at : at + size] for at in range(0, len(data), size)])
-    stream = ChatStream(reply, ChunkInterpreter("r-1"), request_id="r-1")
+    stream = ChatStream(reply, ChunkParser("r-1"), request_id="r-1")
     pieces: list[str] = []
 
     def read() -> None:
@@ -146,8 +146,8 @@ def test_any_stream_ends_or_raises_one_of_ours_with_the_text_so_far(events: list
 _completion = msgspec.json.Decoder(ChatCompletion)
 
 
-def answered(body: bytes) -> Answered:
-    return Answered(body, 200, {"content-type": "application/json"}, "r-1")
+def answered(body: bytes) -> BufferedResponse:
+    return BufferedResponse(body, 200, {"content-type": "application/json"}, "r-1")
 
 
 @given(body=_BODIES | _CHUNKS.map(as_bytes))
@@ -213,7 +213,7 @@ def test_any_answer_of_the_token_endpoint_is_a_token_or_our_error(body: bytes, h
         assert value.isascii()
         assert value.isprintable()
         assert value == value.strip()
-        assert result.good_until > 1000.0
+        assert result.expires_at > 1000.0
         assert value not in repr(result) or len(value) < 4
     else:
         assert isinstance(result, InvalidResponseError)
@@ -252,7 +252,7 @@ def test_any_request_is_json_or_a_config_error(messages: Any, options: dict[str,
 
 def test_a_stream_of_very_many_events_needs_little_more_than_its_text() -> None:
     block = event(payload("word ")) * 200
-    stream = ChatStream(FakeReply([block] * 250 + [DONE]), ChunkInterpreter(None))
+    stream = ChatStream(FakeReply([block] * 250 + [DONE]), ChunkParser(None))
     completion = stream.result()
     assert len(completion.text) == 5 * 50_000
-    assert len(stream._assembler._unread) <= 1024
+    assert len(stream._accumulator._unread) <= 1024

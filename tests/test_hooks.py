@@ -21,7 +21,7 @@ import pytest
 from support.reliability_tools import Task, together, wait_until
 
 from gigaclient import FakeGpt, GigaChat
-from gigaclient._core.observer import Hooks, Watch
+from gigaclient._core.observer import CallObserver, Hooks
 from gigaclient.errors import (
     APIConnectionError,
     AuthenticationError,
@@ -128,7 +128,7 @@ def test_a_call_is_told_of_before_it_is_sent_when_it_is_answered_and_when_it_is_
     assert (response.outcome, response.will_retry) == ("200", False)
     assert response.headers["X-Request-ID"] == answer.request_id
     assert (end.attempts, end.outcome, end.status, end.error) == (1, "ok", 200, None)
-    assert (end.usage, end.answered_by, end.finish_reason) == (answer.usage, answer.model, "stop")
+    assert (end.usage, end.model_version, end.finish_reason) == (answer.usage, answer.model, "stop")
     assert 0 <= request.waited <= end.seconds
     assert 0 < response.seconds <= end.seconds
 
@@ -141,8 +141,8 @@ def test_a_stream_is_told_of_at_its_head_and_at_its_end(giga: GigaChat, notes: N
     end = notes.end
     assert (end.is_stream, end.outcome, end.chunks) == (True, "ok", len(chunks))
     assert (end.usage, end.finish_reason) == (stream.completion.usage, "stop")
-    assert end.first_text_after is not None
-    assert notes.responses[0].seconds <= end.first_text_after <= end.seconds
+    assert end.time_to_first_token_s is not None
+    assert notes.responses[0].seconds <= end.time_to_first_token_s <= end.seconds
 
 
 def test_the_first_text_is_told_of_when_it_came_and_not_when_the_stream_began(
@@ -150,7 +150,7 @@ def test_the_first_text_is_told_of_when_it_came_and_not_when_the_stream_began(
 ) -> None:
     emulator.inject(Fault(stall_after_events=0, stall_s=0.4))
     assert giga.stream(PROMPT).result().text
-    first = notes.end.first_text_after
+    first = notes.end.time_to_first_token_s
     assert first is not None
     assert first >= 0.4
     assert notes.responses[0].seconds < first
@@ -411,7 +411,7 @@ def test_of_several_that_end_a_call_at_the_same_moment_one_is_heard(notes: Notes
     hooks = Hooks("GigaChat", "api", on_request=(), on_response=(), on_end=(notes,))
     for _ in range(20):
         notes.events.clear()
-        watch = Watch(hooks, method="POST", body=None, is_stream=True)
+        watch = CallObserver(hooks, method="POST", body=None, is_stream=True)
         watch.begin("https://api.example/v1/x?key=s3cret", "an-id")
         together(lambda number, watch=watch: watch.end(closed=bool(number % 2)), 8)  # type: ignore[misc]
         assert notes.end.url == "https://api.example/v1/x"
@@ -425,7 +425,7 @@ def test_an_error_in_a_stream_is_told_with_what_had_come(
         stream.result()
     assert notes.end.error is caught.value
     assert notes.end.chunks == 3
-    assert notes.end.answered_by
+    assert notes.end.model_version
 
 
 @pytest.mark.parametrize("stream", [False, True])

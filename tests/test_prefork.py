@@ -207,7 +207,7 @@ def be_busy():
 def revoke():
     # A refused token is fetched anew, so that the lock of the token cache is in use all the time.
     while not over.is_set():
-        narrow._core.tokens.reject(narrow._core.tokens.get(__import__("gigaclient._primitives.deadline").patience.Patience(narrow._core.timeouts)))
+        narrow._core.tokens.reject(narrow._core.tokens.get(__import__("gigaclient._primitives.deadline").deadline.Deadline(narrow._core.timeouts)))
         time.sleep(0.005)
 
 threads = [threading.Thread(target=be_busy) for _ in range(6)] + [threading.Thread(target=revoke)]

@@ -10,7 +10,7 @@ from support.stream_tools import FakeReply
 
 from gigaclient import ChatStream, GigaChat
 from gigaclient.errors import GigaClientError, NotFoundError, StreamInterruptedError
-from gigaclient.gigachat.stream_events import ChunkInterpreter
+from gigaclient.gigachat.stream_events import ChunkParser
 from gigaclient.streaming.sse import Decoder
 from gigaclient.testing import Answer, Fault, GigaChatEmulator, recording
 from gigaclient.types import Usage
@@ -32,7 +32,7 @@ def giga(shared_emulator: GigaChatEmulator) -> Iterator[GigaChat]:
 
 
 def stream_of(*blocks: bytes) -> ChatStream:
-    return ChatStream(FakeReply(blocks), ChunkInterpreter(None))
+    return ChatStream(FakeReply(blocks), ChunkParser(None))
 
 
 def test_the_recorded_stream_gives_its_text_and_usage() -> None:

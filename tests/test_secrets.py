@@ -183,7 +183,7 @@ def test_calls_that_go_well_show_nothing(watch: Watch, emulator: GigaChatEmulato
         with client(emulator, **options) as giga:
             answer = giga.chat("hi")
             with giga.stream("Count from 1 to 3") as stream:
-                watch.show("an open stream", stream, stream._reply)
+                watch.show("an open stream", stream, stream._response)
                 chunks = list(stream)
             texts = list(giga.generate("hi"))
             token = giga.get_token()
@@ -264,7 +264,7 @@ def test_streams_that_break_show_nothing(watch: Watch, emulator: GigaChatEmulato
         emulator.inject(fault)
         with client(emulator, timeout=0.3) as giga, giga.stream("Count from 1 to 9") as stream:
             watch.fails(str(fault), GigaClientError, stream.result)
-            watch.show("a broken stream", stream, stream._reply, stream.completion, *inside(giga))
+            watch.show("a broken stream", stream, stream._response, stream.completion, *inside(giga))
     note_tokens(watch, emulator)
     assert watch.found() == []
 

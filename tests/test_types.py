@@ -21,7 +21,7 @@ from gigaclient.types import (
     Message,
     Usage,
 )
-from gigaclient.types.coercion import as_promised
+from gigaclient.types.coercion import coerce
 
 ANSWER: dict[str, Any] = {
     "choices": [
@@ -44,7 +44,7 @@ def read(data: Any, kind: Any = ChatCompletion) -> Any:
     try:
         answer = msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError:
-        answer = as_promised(msgspec.json.decode(body), kind)
+        answer = coerce(msgspec.json.decode(body), kind)
     return answer.attach(raw=body, request_id="r-1", headers={"x-request-id": "r-1"})
 
 
@@ -122,9 +122,9 @@ def test_a_null_among_numbers_is_not_passed_over() -> None:
         numbers: list[float]
         names: list[str] | None = None
 
-    assert as_promised({"numbers": ["1.5", 2], "names": ["a", None]}, Vector) == Vector([1.5, 2.0], ["a"])
+    assert coerce({"numbers": ["1.5", 2], "names": ["a", None]}, Vector) == Vector([1.5, 2.0], ["a"])
     with pytest.raises(msgspec.ValidationError):
-        as_promised({"numbers": [1.5, None, 2]}, Vector)
+        coerce({"numbers": [1.5, None, 2]}, Vector)
 
 
 def test_optional_counts_are_none_where_the_server_has_none() -> None:

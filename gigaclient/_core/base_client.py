@@ -1,6 +1,6 @@
 """What a client is, whichever service it talks to: settings that become a core, and what follows from that.
 
-A provider gives :class:`Provider` its settings class, its core and two ways of asking; generating text, closing,
+A provider gives :class:`BaseClient` its settings class, its core and two ways of asking; generating text, closing,
 copying, pickling, sharing a client between one-line calls and changing defaults are the same for all and live here.
 """
 
@@ -18,17 +18,17 @@ import msgspec
 import msgspec.structs
 
 from gigaclient._core import settings as options
-from gigaclient._core.executor import Core, Stats
-from gigaclient._core.request_options import SECRET_HEADERS, CallOptions
+from gigaclient._core.executor import Executor, Stats
+from gigaclient._core.request_options import SECRET_HEADERS, RequestOptions
 from gigaclient._core.retry import DEFAULT_STATUS_CODES, RetryPolicy
 from gigaclient._core.settings import Reader
-from gigaclient._primitives.deadline import Scope, Timeouts
+from gigaclient._primitives.deadline import CancelGroup, Timeouts
 from gigaclient._primitives.secret import Secret
-from gigaclient._primitives.struct import Value
+from gigaclient._primitives.struct import FrozenStruct
 from gigaclient.errors import ConfigError
 from gigaclient.protocols import Messages
 from gigaclient.streaming.stream import ChatStream
-from gigaclient.transport.request import Call
+from gigaclient.transport.request import Request
 from gigaclient.transport.tls import Trust
 from gigaclient.types import ChatCompletion
 
@@ -46,19 +46,19 @@ else:
 
 __all__ = [
     "COMMON_CHANGES",
+    "BaseClient",
     "CommonSettings",
-    "Provider",
+    "as_secret",
     "environment_key",
     "fingerprint",
+    "headers_as_secrets",
     "read_common",
-    "sealed",
-    "sealed_headers",
 ]
 
 _CONNECT_SECONDS, _READ_SECONDS = 10.0, 120.0
 
 
-class CommonSettings(Value, frozen=True, kw_only=True):
+class CommonSettings(FrozenStruct, frozen=True, kw_only=True):
     """Settings that every provider has. They can be pickled unless they hold an object of the user's own."""
 
     _hidden: ClassVar[frozenset[str]] = frozenset({"proxy", "session"})
@@ -156,37 +156,39 @@ COMMON_CHANGES: dict[str, Callable[[Any], Any]] = {
 }
 
 SettingsT = TypeVar("SettingsT", bound=CommonSettings)
-ProviderT = TypeVar("ProviderT", bound="Provider[Any]")
+ClientT = TypeVar("ClientT", bound="BaseClient[Any]")
 
 
-class Provider(abc.ABC, Generic[SettingsT]):
+class BaseClient(abc.ABC, Generic[SettingsT]):
     """The base of the clients; not for use by itself."""
 
     _insecure_warning: ClassVar[str]
     _name: ClassVar[str]
     _changes: ClassVar[Mapping[str, Callable[[Any], Any]]] = COMMON_CHANGES
     _settings: SettingsT
-    _core: Core
+    _core: Executor
     _owner: bool
     _closed: bool
 
     # -- what a provider gives ---------------------------------------------------------------------------------------
 
     @abc.abstractmethod
-    def _make_core(self, settings: SettingsT) -> Core:
+    def _make_core(self, settings: SettingsT) -> Executor:
         """The core for ``settings``. Nothing is sent yet."""
 
     @abc.abstractmethod
-    def _chat_call(self, messages: Messages, options: dict[str, Any], *, stream: bool) -> tuple[Call, CallOptions]:
+    def _chat_request(
+        self, messages: Messages, options: dict[str, Any], *, stream: bool
+    ) -> tuple[Request, RequestOptions]:
         """The call that asks ``messages``; raises ConfigError for what cannot be sent."""
 
     @abc.abstractmethod
-    def _open_stream(self, call: Call, call_settings: CallOptions) -> ChatStream:
-        """Send ``call``; the answer as it comes."""
+    def _open_stream(self, request: Request, request_options: RequestOptions) -> ChatStream:
+        """Send ``request``; the answer as it comes."""
 
     @abc.abstractmethod
-    def _completion(self, call: Call, call_settings: CallOptions) -> ChatCompletion:
-        """Send ``call``; the whole answer."""
+    def _completion(self, request: Request, request_options: RequestOptions) -> ChatCompletion:
+        """Send ``request``; the whole answer."""
 
     # -- what follows ------------------------------------------------------------------------------------------------
 
@@ -204,17 +206,17 @@ class Provider(abc.ABC, Generic[SettingsT]):
         Takes what ``stream`` takes. The request is checked now and sent when the first piece is asked for; leaving the
         loop early closes the connection.
         """
-        return self._texts(*self._chat_call(messages, options, stream=True))
+        return self._texts(*self._chat_request(messages, options, stream=True))
 
-    def _texts(self, call: Call, call_settings: CallOptions) -> Iterator[str]:
-        with self._open_stream(call, call_settings) as chunks:
+    def _texts(self, request: Request, request_options: RequestOptions) -> Iterator[str]:
+        with self._open_stream(request, request_options) as chunks:
             for chunk in chunks:
                 text = chunk.text
                 if text:
                     yield text
 
-    def _text(self, call: Call, call_settings: CallOptions) -> Iterator[str]:
-        text = self._completion(call, call_settings).text
+    def _text(self, request: Request, request_options: RequestOptions) -> Iterator[str]:
+        text = self._completion(request, request_options).text
         if text:
             yield text
 
@@ -227,7 +229,7 @@ class Provider(abc.ABC, Generic[SettingsT]):
         if self._owner:
             self._core.transport.close()
 
-    def __enter__(self: ProviderT) -> ProviderT:
+    def __enter__(self: ClientT) -> ClientT:
         return self
 
     def __exit__(
@@ -248,7 +250,7 @@ class Provider(abc.ABC, Generic[SettingsT]):
         if self.closed:
             raise ConfigError("this client is closed: make a new one")
 
-    def _changed(self: ProviderT, given: Mapping[str, Any]) -> ProviderT:
+    def _changed(self: ClientT, given: Mapping[str, Any]) -> ClientT:
         """A copy with other defaults, on the same core; None is not given."""
         self._check_open()
         changed: dict[str, Any] = {}
@@ -263,7 +265,7 @@ class Provider(abc.ABC, Generic[SettingsT]):
             copy._core.hooks = settings.hooks(self._name, "api")
         return copy
 
-    def _on(self: ProviderT, core: Core, settings: Any) -> ProviderT:
+    def _on(self: ClientT, core: Executor, settings: Any) -> ClientT:
         copy = object.__new__(type(self))
         copy._settings = settings
         copy._core = core
@@ -271,13 +273,13 @@ class Provider(abc.ABC, Generic[SettingsT]):
         copy._closed = False
         return copy
 
-    def _within(self: ProviderT, scope: Scope) -> ProviderT:
+    def _within(self: ClientT, scope: CancelGroup) -> ClientT:
         """A copy on the same core, whose calls ``scope`` counts and can end."""
         copy = self._on(self._core.within(scope), self._settings)
         copy._closed = self._closed
         return copy
 
-    def __reduce__(self: ProviderT) -> tuple[Callable[..., ProviderT], tuple[Any, ...]]:
+    def __reduce__(self: ClientT) -> tuple[Callable[..., ClientT], tuple[Any, ...]]:
         watched = {name: getattr(self._settings, name) for name in HOOKS if getattr(self._settings, name)}
         if watched:
             from gigaclient._core.observer import check_picklable
@@ -285,21 +287,21 @@ class Provider(abc.ABC, Generic[SettingsT]):
             check_picklable(watched)
         return _from_settings, (type(self), self._settings)
 
-    def __copy__(self: ProviderT) -> ProviderT:
+    def __copy__(self: ClientT) -> ClientT:
         return _from_settings(type(self), self._settings)
 
-    def __deepcopy__(self: ProviderT, memo: dict[int, Any]) -> ProviderT:
+    def __deepcopy__(self: ClientT, memo: dict[int, Any]) -> ClientT:
         return _from_settings(type(self), self._settings)
 
 
-def _from_settings(cls: type[ProviderT], settings: Any) -> ProviderT:
+def _from_settings(cls: type[ClientT], settings: Any) -> ClientT:
     settings.__reduce__()  # refuses what cannot travel
     client = object.__new__(cls)
     client._build(settings)
     return client
 
 
-def sealed(value: Any) -> Any:
+def as_secret(value: Any) -> Any:
     """``value``, as a :class:`~gigaclient._primitives.secret.Secret` if it is text; ``base64.b64encode`` gives text
     as bytes."""
     if isinstance(value, bytes):
@@ -307,11 +309,11 @@ def sealed(value: Any) -> Any:
     return Secret(value) if isinstance(value, str) else value
 
 
-def sealed_headers(headers: Any) -> Any:
+def headers_as_secrets(headers: Any) -> Any:
     """``headers`` with secrets where secrets are: what a traceback may print."""
     if not isinstance(headers, Mapping):
         return headers
-    return {name: sealed(value) if str(name).lower() in SECRET_HEADERS else value for name, value in headers.items()}
+    return {name: as_secret(value) if str(name).lower() in SECRET_HEADERS else value for name, value in headers.items()}
 
 
 def fingerprint(value: Any) -> Any:

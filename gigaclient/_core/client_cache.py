@@ -11,14 +11,14 @@ from typing import Any, Generic, TypeVar
 
 from gigaclient._primitives import fork_safety as forks
 
-__all__ = ["SharedClients"]
+__all__ = ["ClientCache"]
 
 _MOST = 32
 
 ClientT = TypeVar("ClientT")
 
 
-class SharedClients(Generic[ClientT]):
+class ClientCache(Generic[ClientT]):
     """The clients made so far, by their settings; the one unused for longest is dropped when there are many."""
 
     def __init__(self) -> None:

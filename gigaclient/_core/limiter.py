@@ -20,7 +20,7 @@ from collections import deque
 from threading import get_ident
 
 from gigaclient._primitives import fork_safety as forks
-from gigaclient._primitives.deadline import Latch, Patience
+from gigaclient._primitives.deadline import Deadline, Latch
 
 __all__ = ["Limiter", "Permit", "limiter_for"]
 
@@ -125,11 +125,11 @@ class Limiter:
             self._limit = min(self._limit, self._most)
         self._advance()
 
-    def acquire(self, patience: Patience) -> Permit:
+    def acquire(self, deadline: Deadline) -> Permit:
         """Wait for a place.
 
         Raises:
-            patience.Exhausted: the call's deadline came first.
+            patience.DeadlineExceeded: the call's deadline came first.
             patience.Cancelled: the call was cancelled.
         """
         me = get_ident()
@@ -144,7 +144,7 @@ class Limiter:
                     self._queue.append(place)
             self._advance()
             while place not in self._held:
-                patience.wait(place.latch, _LOOK_AGAIN_SECONDS)
+                deadline.wait(place.latch, _LOOK_AGAIN_SECONDS)
                 self._advance()
         except BaseException:
             self._give_up(permit, place)

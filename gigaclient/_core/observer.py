@@ -19,7 +19,7 @@ from gigaclient.hooks import EndEvent, RequestEvent, ResponseEvent
 from gigaclient.streaming.accumulator import summed
 from gigaclient.types import Usage
 
-__all__ = ["Hooks", "Watch", "check_picklable", "told_in"]
+__all__ = ["CallObserver", "Hooks", "check_picklable", "extract_summary"]
 
 T = TypeVar("T")
 
@@ -65,7 +65,7 @@ class Hooks:
                     )
 
 
-class Watch:
+class CallObserver:
     """One call, and what its hooks have been told of it.
 
     It belongs to the thread of the call; :meth:`end` may come from any, and only the first one counts.
@@ -88,7 +88,7 @@ class Watch:
         self._sent_at: float | None = None
         self._status: int | None = None
         self._chunks = 0
-        self._first_text_after: float | None = None
+        self._time_to_first_token_s: float | None = None
         # Taken by whoever tells of the end, in one step: close() may come from another thread at the same moment.
         self._end_to_tell = [True]
 
@@ -165,9 +165,9 @@ class Watch:
             status=self._status,
             error=self._shown(ours),
             chunks=self._chunks,
-            first_text_after=self._first_text_after,
+            time_to_first_token_s=self._time_to_first_token_s,
             usage=_usage(getattr(answer, "usage", None)),
-            answered_by=_text(getattr(answer, "model", None)),
+            model_version=_text(getattr(answer, "model", None)),
             finish_reason=_finish_reason(answer),
         )
         self._hooks.tell(self._hooks.on_end, event)
@@ -197,8 +197,8 @@ class Watch:
         """``chunks``, counted as they are read."""
         for chunk in chunks:
             self._chunks += 1
-            if self._first_text_after is None and getattr(chunk, "text", None):
-                self._first_text_after = time.monotonic() - self._started_at
+            if self._time_to_first_token_s is None and getattr(chunk, "text", None):
+                self._time_to_first_token_s = time.monotonic() - self._started_at
             yield chunk
 
     def observed(self, blocks: Iterator[bytes]) -> Generator[bytes, None, None]:
@@ -234,7 +234,7 @@ def check_picklable(hooks: Mapping[str, tuple[Any, ...]]) -> None:
             raise ConfigError(reason)
 
 
-class Told(msgspec.Struct):
+class ResponseSummary(msgspec.Struct):
     """What is of interest in an answer that came in one piece. Fields may be missing, or be anything."""
 
     usage: Any = None
@@ -256,11 +256,11 @@ class _Embedding(msgspec.Struct):
     usage: Any = None
 
 
-class _Embeddings(Told):
+class _Embeddings(ResponseSummary):
     data: list[_Embedding] = []  # the vectors themselves are skipped
 
 
-def told_in(body: bytes) -> Told | None:
+def extract_summary(body: bytes) -> ResponseSummary | None:
     """What is of interest in ``body``; None when that is not JSON."""
     for reader in (_embeddings_decoder, _told_decoder):
         try:
@@ -272,14 +272,14 @@ def told_in(body: bytes) -> Told | None:
         if isinstance(told, _Embeddings) and told.usage is None:
             told.usage = _sum(usage for usage in (_usage(item.usage) for item in told.data) if usage is not None)
         return told
-    return Told()  # JSON of another shape, a list for one
+    return ResponseSummary()  # JSON of another shape, a list for one
 
 
 class _Asked(msgspec.Struct):
     model: Any = None
 
 
-_told_decoder = decoder(Told)
+_told_decoder = decoder(ResponseSummary)
 _embeddings_decoder = decoder(_Embeddings)
 _asked_decoder = decoder(_Asked)
 

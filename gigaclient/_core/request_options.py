@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from gigaclient._primitives.deadline import Timeouts
 from gigaclient._primitives.secret import Secret
-from gigaclient._primitives.struct import Value
+from gigaclient._primitives.struct import FrozenStruct
 from gigaclient.context import (
     agent_id_cvar,
     authorization_cvar,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 from gigaclient._core.settings import if_given, seconds, timeout, timeouts_from, whole
 
-__all__ = ["CALL_OPTIONS", "CallOptions", "call_options", "checked_headers"]
+__all__ = ["CALL_OPTIONS", "RequestOptions", "call_options", "checked_headers"]
 
 # RFC 9110, section 5.6.2.
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -37,7 +37,7 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-authorization"})
 
 
-class CallOptions(Value, frozen=True):
+class RequestOptions(FrozenStruct, frozen=True):
     """What the caller may say about one call, beside what is sent.
 
     Attributes:
@@ -95,15 +95,15 @@ CALL_OPTIONS = frozenset(
 """Names that a call understands as options of its own and does not send in the body."""
 
 
-def _seal(given: dict[str, Any]) -> None:
+def _hide_secrets(given: dict[str, Any]) -> None:
     """Have the arguments themselves show no secret, should a traceback print them."""
     if isinstance(given.get("authorization"), str):
         given["authorization"] = Secret(given["authorization"])
     if isinstance(given.get("headers"), Mapping):
-        given["headers"] = _sealed(given["headers"])
+        given["headers"] = _as_secrets(given["headers"])
 
 
-def _sealed(headers: Any) -> dict[Any, Any]:
+def _as_secrets(headers: Any) -> dict[Any, Any]:
     """A copy without the headers that are None, and with secrets where secrets are."""
     if headers is None:
         return {}
@@ -121,10 +121,10 @@ _VARIABLES: tuple[ContextVar[Any], ...] = (
     custom_headers_cvar,
     *(variable for _, variable in _ID_HEADERS.values()),
 )
-_NO_OPTIONS = CallOptions()
+_NO_OPTIONS = RequestOptions()
 
 
-def call_options(given: dict[str, Any], default: Timeouts, session_id: str | None = None) -> CallOptions:
+def call_options(given: dict[str, Any], default: Timeouts, session_id: str | None = None) -> RequestOptions:
     """The options of one call: its own arguments over the context variables over the client's settings.
 
     Raises:
@@ -132,11 +132,11 @@ def call_options(given: dict[str, Any], default: Timeouts, session_id: str | Non
     """
     if session_id is None and CALL_OPTIONS.isdisjoint(given) and all(variable.get() is None for variable in _VARIABLES):
         return _NO_OPTIONS  # as most calls are
-    _seal(given)
+    _hide_secrets(given)
     headers: dict[str, Any] = {} if session_id is None else {"X-Session-ID": session_id}
     # Later ones win. No variable holds them before they are sealed.
     for source in map(
-        _sealed,
+        _as_secrets,
         (
             {"Authorization": authorization_cvar.get()},
             {header: variable.get() for header, variable in _ID_HEADERS.values()},
@@ -159,7 +159,7 @@ def call_options(given: dict[str, Any], default: Timeouts, session_id: str | Non
         if " " not in authorization.reveal().strip():
             raise ConfigError('authorization must be a whole header value with its scheme, such as "Bearer <token>"')
     changed = any(given.get(name) is not None for name in ("timeout", "deadline", "event_timeout"))
-    return CallOptions(
+    return RequestOptions(
         headers=checked,
         timeouts=_changed_timeouts(given, default) if changed else None,
         max_retries=if_given("max_retries", whole(0), given.get("max_retries")),

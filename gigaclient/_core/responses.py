@@ -11,16 +11,16 @@ import msgspec
 from gigaclient._core.error_mapping import error_in, excerpt
 from gigaclient._primitives.secret import Secret
 from gigaclient._primitives.serialization import JSON_ERRORS
-from gigaclient._primitives.struct import Value
+from gigaclient._primitives.struct import FrozenStruct
 from gigaclient.errors import APIStatusError, GigaClientError, InvalidResponseError
-from gigaclient.types.coercion import as_promised
+from gigaclient.types.coercion import coerce
 
-__all__ = ["Answered"]
+__all__ = ["BufferedResponse"]
 
 T = TypeVar("T")
 
 
-class Answered(Value, frozen=True):
+class BufferedResponse(FrozenStruct, frozen=True):
     """A whole answer of the API."""
 
     body: bytes
@@ -52,7 +52,7 @@ class Answered(Value, frozen=True):
             )
         else:
             try:
-                return as_promised(data, decoder.type)
+                return coerce(data, decoder.type)
             except JSON_ERRORS:
                 failure = error_in(data, request_id=self.request_id) or self.invalid(reason)
         raise failure

@@ -6,9 +6,9 @@ import datetime
 import email.utils
 import math
 
-from gigaclient._primitives.struct import Value
+from gigaclient._primitives.struct import FrozenStruct
 from gigaclient.errors import APIConnectionError, APIStatusError, APITimeoutError, GigaClientError, TLSError
-from gigaclient.transport.request import Repeat
+from gigaclient.transport.request import RetrySafety
 
 __all__ = ["DEFAULT_STATUS_CODES", "RetryPolicy", "parse_retry_after"]
 
@@ -18,7 +18,7 @@ DEFAULT_STATUS_CODES = (429, 500, 502, 503, 504)
 _TURNED_AWAY = (429, 503)
 
 
-class RetryPolicy(Value, frozen=True):
+class RetryPolicy(FrozenStruct, frozen=True):
     """How often and how fast to try again.
 
     Attributes:
@@ -38,8 +38,8 @@ class RetryPolicy(Value, frozen=True):
         attempt: int,
         error: GigaClientError,
         *,
-        repeat: Repeat,
-        patience: float = math.inf,
+        retry_safety: RetrySafety,
+        deadline: float = math.inf,
         jitter: float = 0.0,
     ) -> float | None:
         """Seconds to wait before retry number ``attempt`` (from 0), or None to give the error to the caller.
@@ -51,7 +51,7 @@ class RetryPolicy(Value, frozen=True):
             patience: seconds that the whole call has left. A wait that does not fit is not begun.
             jitter: 0 to 1, chosen at random by the caller, so that many clients do not come back together.
         """
-        if attempt >= self.max_retries or not self._worth_repeating(error, repeat):
+        if attempt >= self.max_retries or not self._worth_repeating(error, retry_safety):
             return None
         # The exponent is bounded because 2.0**1024 is an OverflowError.
         wait = min(self.backoff_factor * 2.0 ** min(attempt, 64), self.longest_wait) * (1.0 - jitter / 2)
@@ -60,18 +60,18 @@ class RetryPolicy(Value, frozen=True):
                 return None
             # The jitter goes on top: everybody was told the same number.
             wait = error.retry_after + min(wait, error.retry_after) * jitter / 10
-        return wait if wait < patience else None
+        return wait if wait < deadline else None
 
-    def _worth_repeating(self, error: GigaClientError, repeat: Repeat) -> bool:
+    def _worth_repeating(self, error: GigaClientError, retry_safety: RetrySafety) -> bool:
         if isinstance(error, APIStatusError):
             if error.status_code not in self.status_codes:
                 return False
-            return repeat is not Repeat.NEVER_TWICE or error.status_code in _TURNED_AWAY
+            return retry_safety is not RetrySafety.NON_IDEMPOTENT or error.status_code in _TURNED_AWAY
         if isinstance(error, TLSError) or not isinstance(error, APIConnectionError):
             return False  # the same certificate, or the same malformed answer, would come again
         if not error.sent:
             return True
-        return repeat is Repeat.FREELY and not isinstance(error, APITimeoutError)
+        return retry_safety is RetrySafety.IDEMPOTENT and not isinstance(error, APITimeoutError)
 
 
 def parse_retry_after(value: str | None, now: float) -> float | None:

@@ -13,9 +13,9 @@ from gigaclient._core.settings import Reader
 from gigaclient.errors import ConfigError
 from gigaclient.transport.tls import Trust, read_bundle
 
-__all__ = ["CLIENT_CERTIFICATE", "WHOM_TO_TRUST", "read_trust"]
+__all__ = ["CLIENT_CERTIFICATE", "TRUST_SETTINGS", "read_trust"]
 
-WHOM_TO_TRUST = frozenset({"trust", "ca_bundle_file", "verify_ssl_certs", "ssl_context"})
+TRUST_SETTINGS = frozenset({"trust", "ca_bundle_file", "verify_ssl_certs", "ssl_context"})
 """Settings of one question: where an argument answers it, the environment is not asked."""
 
 CLIENT_CERTIFICATE = frozenset({"cert_file", "key_file", "key_file_password"})

@@ -2,7 +2,7 @@
 
 A call has up to four bounds: a *deadline* for the whole of it, the time to *connect*, the *read* timeout (silence, and
 for an answer that is not streamed also its whole arrival), and in a stream the time without an *event*. Whoever blocks
-on behalf of the call, be it a socket, a queue or a pause between tries, asks the call's :class:`Patience` how long it
+on behalf of the call, be it a socket, a queue or a pause between tries, asks the call's :class:`Deadline` how long it
 may, and is woken through it when the call is cancelled. No thread watches: each wait is bounded before it begins.
 """
 
@@ -13,10 +13,10 @@ import threading
 import time
 from collections.abc import Callable
 
-__all__ = ["Cancelled", "Exhausted", "Latch", "Patience", "Scope", "Timeouts"]
+__all__ = ["CancelGroup", "Cancelled", "Deadline", "DeadlineExceeded", "Latch", "Timeouts"]
 
 
-class Exhausted(TimeoutError):
+class DeadlineExceeded(TimeoutError):
     """A bound was reached. ``kind`` is ``"connect"``, ``"read"``, ``"event"`` or ``"deadline"``."""
 
     def __init__(self, kind: str) -> None:
@@ -83,7 +83,7 @@ class Timeouts:
         return f"Timeouts(connect={self.connect}, read={self.read}, event={self.event}, deadline={self.deadline})"
 
 
-class Patience:
+class Deadline:
     """The bounds of one call, from its first wait to its last byte.
 
     The methods that wait or arm belong to the thread that runs the call; :meth:`cancel` may be called from any.
@@ -98,7 +98,7 @@ class Patience:
         "_wake",
         "cancelled",
         "deadline_at",
-        "ran_out",
+        "expired",
         "timeouts",
     )
 
@@ -113,7 +113,7 @@ class Patience:
         self._silence = timeouts.read
         self._wake: Callable[[], None] | None = None
         self.cancelled = False
-        self.ran_out: str | None = None
+        self.expired: str | None = None
         """Which bound was reached first; None while all is well."""
 
     def begin(self, kind: str, seconds: float) -> None:
@@ -122,7 +122,7 @@ class Patience:
         self._phase_ends = ends_at = self._clock() + seconds
         self._bound = ends_at if ends_at < self.deadline_at else self.deadline_at
 
-    def begin_answer(self) -> None:
+    def begin_response(self) -> None:
         """From the request's last byte to the answer's last header: one read timeout in all."""
         self.begin("read", self.timeouts.read)
 
@@ -138,7 +138,7 @@ class Patience:
         """Seconds that the next blocking read or write may last.
 
         Raises:
-            Exhausted: none are left.
+            DeadlineExceeded: none are left.
             Cancelled: the call was cancelled.
         """
         if self.cancelled:
@@ -147,7 +147,7 @@ class Patience:
         if limit > self._silence:
             return self._silence
         if limit <= 0:
-            raise self.exhausted()
+            raise self.exceeded()
         return limit
 
     def connect_remaining(self, started_at: float) -> float:
@@ -157,10 +157,10 @@ class Patience:
         now = self._clock()
         limit = min(started_at + self.timeouts.connect, self.deadline_at) - now
         if limit <= 0:
-            raise self.exhausted("connect")
+            raise self.exceeded("connect")
         return limit
 
-    def exhausted(self, kind: str | None = None) -> Exhausted:
+    def exceeded(self, kind: str | None = None) -> DeadlineExceeded:
         """The error for a wait that reached its bound just now; notes which bound it was."""
         now = self._clock()
         # A wait ends a little before or after its bound, by the grain of the clock.
@@ -168,9 +168,9 @@ class Patience:
             kind = "deadline"
         elif kind is None:
             kind = self._phase_kind if self._phase_ends - now < 0.005 else "read"
-        if self.ran_out is None:
-            self.ran_out = kind
-        return Exhausted(kind)
+        if self.expired is None:
+            self.expired = kind
+        return DeadlineExceeded(kind)
 
     def now(self) -> float:
         """The clock that all bounds are measured with; seconds."""
@@ -195,7 +195,7 @@ class Patience:
         """Wait for ``latch``, ``at_most`` seconds; True when it was opened, False when that time is over.
 
         Raises:
-            Exhausted: the deadline came first.
+            DeadlineExceeded: the deadline came first.
             Cancelled: the call was cancelled.
         """
         ends_at = self._clock() + at_most
@@ -213,7 +213,7 @@ class Patience:
                 # A wait may end a little before its time, by the grain of the clock: then there is more of it to come.
                 now = self._clock()
                 if now >= self.deadline_at:
-                    raise self.exhausted("deadline")
+                    raise self.exceeded("deadline")
                 if now >= ends_at:
                     return False
         finally:
@@ -224,7 +224,7 @@ class Patience:
         self.wait(Latch(), seconds)
 
 
-class Scope:
+class CancelGroup:
     """The calls of one piece of work: counted, and ended together by whoever gives the work up.
 
     Attributes:
@@ -235,19 +235,19 @@ class Scope:
     __slots__ = ("_calls", "cancelled", "sent")
 
     def __init__(self) -> None:
-        self._calls: list[Patience] = []
+        self._calls: list[Deadline] = []
         self.cancelled = False
         self.sent = 0
 
-    def begin(self, patience: Patience) -> None:
+    def begin(self, deadline: Deadline) -> None:
         """A call of this work begins; it ends at once where the work was given up."""
         # Noted first and looked at then, and in cancel() the other way round: one of the two sees the other.
-        self._calls.append(patience)
+        self._calls.append(deadline)
         if self.cancelled:
-            patience.cancel()
+            deadline.cancel()
 
     def cancel(self) -> None:
         """End all calls of this work, and every later one. From any thread; more than once is no harm."""
         self.cancelled = True
-        for patience in [*self._calls]:
-            patience.cancel()
+        for deadline in [*self._calls]:
+            deadline.cancel()

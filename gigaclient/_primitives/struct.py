@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 
 import msgspec
 
-__all__ = ["Value", "fields_of"]
+__all__ = ["FrozenStruct", "fields_of"]
 
 
-class Value(msgspec.Struct, frozen=True):
+class FrozenStruct(msgspec.Struct, frozen=True):
     """Fields that are set once. Compared by value, pickled with all of them."""
 
     _hidden: ClassVar[frozenset[str]] = frozenset()

@@ -15,12 +15,12 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from gigaclient._primitives import fork_safety as forks
-from gigaclient._primitives.deadline import Latch, Patience, Timeouts
+from gigaclient._primitives.deadline import Deadline, Latch, Timeouts
 from gigaclient._primitives.secret import Secret
-from gigaclient._primitives.struct import Value
+from gigaclient._primitives.struct import FrozenStruct
 from gigaclient.errors import APITimeoutError, GigaClientError
 
-__all__ = ["MARGIN_SECONDS", "Credential", "TokenCache"]
+__all__ = ["MARGIN_SECONDS", "Credential", "TokenManager"]
 
 MARGIN_SECONDS = 60.0
 _PAUSE_AFTER_FAILED_RENEWAL = 5.0
@@ -30,7 +30,7 @@ _LOOK_AGAIN_SECONDS = 1.0
 _log = logging.getLogger("gigaclient")
 
 
-class Credential(Value, frozen=True, eq=False):
+class Credential(FrozenStruct, frozen=True, eq=False):
     """What a server lent us, in one piece: no thread can see the token of one login with the expiry of another.
 
     Attributes:
@@ -47,10 +47,10 @@ class Credential(Value, frozen=True, eq=False):
 
     value: Secret
     cookies: Secret | None = None
-    good_until: float = math.inf
+    expires_at: float = math.inf
     margin: float = MARGIN_SECONDS
     expires_at_ms: int = 0
-    borrowed: bool = False
+    from_store: bool = False
 
     @staticmethod
     def margin_for(life: float) -> float:
@@ -61,7 +61,7 @@ class Credential(Value, frozen=True, eq=False):
         return MARGIN_SECONDS if life > MARGIN_SECONDS else life / 4
 
 
-class _Flight:
+class _InFlight:
     """One fetch, and whoever waits for it."""
 
     def __init__(self, read_timeout: float) -> None:
@@ -73,7 +73,7 @@ class _Flight:
         self.landed = False
 
 
-class TokenCache:
+class TokenManager:
     """Keeps one :class:`Credential`.
 
     Args:
@@ -85,7 +85,7 @@ class TokenCache:
 
     def __init__(
         self,
-        source: Callable[[Patience], Credential] | None,
+        source: Callable[[Deadline], Credential] | None,
         *,
         timeouts: Timeouts,
         initial: Credential | None = None,
@@ -97,7 +97,7 @@ class TokenCache:
         # Guards what follows. Never held while the source runs, and never taken by a thread whose credential is good.
         self._lock = threading.Lock()
         self._credential = initial
-        self._flight: _Flight | None = None
+        self._flight: _InFlight | None = None
         self._no_renewal_before = -math.inf
         self._fetched = 0
         forks.register(self)
@@ -117,24 +117,24 @@ class TokenCache:
         """Whether a refused credential can be replaced."""
         return self._source is not None
 
-    def get(self, patience: Patience) -> Credential | None:
+    def get(self, deadline: Deadline) -> Credential | None:
         """A credential to use now; None when there is none and no way to get one.
 
         Raises:
             GigaClientError: fetching it failed, or somebody else is fetching it and this call's timeouts are over.
-            patience.Exhausted, patience.Cancelled: the same, and the call cannot wait any longer at all.
+            patience.DeadlineExceeded, patience.Cancelled: the same, and the call cannot wait any longer at all.
         """
         credential = self._credential  # one read: the token and its expiry belong together
         if credential is not None:
-            left = credential.good_until - self._clock()
+            left = credential.expires_at - self._clock()
             if left > credential.margin:
                 return credential
             if left > 0:
-                self._renew_beside(credential)
+                self._refresh_in_background(credential)
                 return credential
         if self._source is None:
             return credential  # past its time as far as we know; only the server can say so
-        return self._fetch(self._source, patience)
+        return self._fetch(self._source, deadline)
 
     def reject(self, refused: Credential) -> None:
         """The server refused this very credential: forget it, and no other. A late refusal spares the successor."""
@@ -144,73 +144,75 @@ class TokenCache:
 
     # -- callers that need one -----------------------------------------------------------------------------------------
 
-    def _fetch(self, source: Callable[[Patience], Credential], patience: Patience) -> Credential:
-        timeouts = patience.timeouts
-        ends_at = patience.now() + timeouts.connect + timeouts.read
+    def _fetch(self, source: Callable[[Deadline], Credential], deadline: Deadline) -> Credential:
+        timeouts = deadline.timeouts
+        ends_at = deadline.now() + timeouts.connect + timeouts.read
         while True:
-            mine: _Flight | None = None
+            mine: _InFlight | None = None
             arrived = Latch()
             try:
                 with self._lock:
                     credential = self._credential
-                    if credential is not None and credential.good_until > self._clock():
+                    if credential is not None and credential.expires_at > self._clock():
                         return credential
                     flight = self._flight
                     if flight is None:
                         # `mine` first: an interrupt at any later step ends the flight.
-                        mine = flight = self._flight = _Flight(timeouts.read)
+                        mine = flight = self._flight = _InFlight(timeouts.read)
                     else:
                         flight.waiters.append(arrived)
                 if mine is not None:
-                    return self._lead(mine, source, patience)
+                    return self._fetch_as_leader(mine, source, deadline)
             finally:
                 if mine is not None:
-                    self._land(mine)
-            self._wait(flight, arrived, ends_at, patience)
+                    self._publish(mine)
+            self._wait(flight, arrived, ends_at, deadline)
             if flight.credential is not None:
                 return flight.credential
-            if flight.error is not None and not _may_do_better(flight, patience):
+            if flight.error is not None and not _may_do_better(flight, deadline):
                 raise _copy(flight.error)
             # Whoever was fetching gave up for reasons of its own: somebody else takes over.
 
-    def _wait(self, flight: _Flight, arrived: Latch, ends_at: float, patience: Patience) -> None:
+    def _wait(self, flight: _InFlight, arrived: Latch, ends_at: float, deadline: Deadline) -> None:
         while not flight.landed:
-            left = ends_at - patience.now()
+            left = ends_at - deadline.now()
             if left <= 0:
-                seconds = patience.timeouts.connect + patience.timeouts.read
+                seconds = deadline.timeouts.connect + deadline.timeouts.read
                 raise APITimeoutError(
                     f"no access token in time: another thread asked for it, and no answer came within {seconds:g} s "
                     "(connect and read timeout)",
                     sent=False,
                     deadline="read",
                 )
-            patience.wait(arrived, min(left, _LOOK_AGAIN_SECONDS))
+            deadline.wait(arrived, min(left, _LOOK_AGAIN_SECONDS))
 
-    def _lead(self, flight: _Flight, source: Callable[[Patience], Credential], patience: Patience) -> Credential:
+    def _fetch_as_leader(
+        self, flight: _InFlight, source: Callable[[Deadline], Credential], deadline: Deadline
+    ) -> Credential:
         try:
-            credential = source(patience)
+            credential = source(deadline)
         except GigaClientError as error:
             # A deadline of its own, or a close(), is nothing that the others have to share.
-            if not patience.cancelled and patience.ran_out != "deadline":
+            if not deadline.cancelled and deadline.expired != "deadline":
                 flight.error = _copy(error)
             raise
         flight.credential = credential
         return credential
 
-    def _land(self, flight: _Flight) -> None:
+    def _publish(self, flight: _InFlight) -> None:
         try:
             self._land_once(flight)
         except BaseException:  # an interrupt in the midst of it: the waiters are to be told all the same
             self._land_once(flight)
             raise
 
-    def _land_once(self, flight: _Flight) -> None:
+    def _land_once(self, flight: _InFlight) -> None:
         with self._lock:
             if not flight.landed:
                 flight.landed = True
                 if flight.credential is not None:
                     self._credential = flight.credential
-                    self._fetched += not flight.credential.borrowed
+                    self._fetched += not flight.credential.from_store
                 else:
                     # Even if it was not a renewal: what failed now would fail beside the callers as well.
                     self._no_renewal_before = self._clock() + _PAUSE_AFTER_FAILED_RENEWAL
@@ -221,11 +223,11 @@ class TokenCache:
 
     # -- renewal beside them -------------------------------------------------------------------------------------------
 
-    def _renew_beside(self, credential: Credential) -> None:
+    def _refresh_in_background(self, credential: Credential) -> None:
         source = self._source
         if source is None or self._flight is not None or self._clock() < self._no_renewal_before:
             return
-        flight: _Flight | None = None
+        flight: _InFlight | None = None
         thread: threading.Thread | None = None
         try:
             with self._lock:
@@ -236,33 +238,33 @@ class TokenCache:
                     or self._clock() < self._no_renewal_before
                 ):
                     return
-                flight = self._flight = _Flight(self._timeouts.read)
+                flight = self._flight = _InFlight(self._timeouts.read)
             thread = threading.Thread(target=self._renew, args=(flight, source), name="gigaclient-token", daemon=True)
             thread.start()
         except BaseException as error:
             if flight is not None and (thread is None or not thread.is_alive()):
-                self._land(flight)  # nobody else will
+                self._publish(flight)  # nobody else will
             if not isinstance(error, RuntimeError):
                 raise
             # No more threads, or the interpreter is on its way out. The credential is good; a later call may try.
 
-    def _renew(self, flight: _Flight, source: Callable[[Patience], Credential]) -> None:
+    def _renew(self, flight: _InFlight, source: Callable[[Deadline], Credential]) -> None:
         reason = None
         try:
-            self._lead(flight, source, Patience(self._timeouts))
+            self._fetch_as_leader(flight, source, Deadline(self._timeouts))
         except GigaClientError as error:
             reason = str(error)
         except Exception as error:  # must not end in a traceback on the terminal of somebody whose call went well
             reason = type(error).__name__
         finally:
-            self._land(flight)
+            self._publish(flight)
         if reason is not None:
             _log.warning("renewing the access token ahead of its expiry failed, the old one is used on: %s", reason)
 
 
-def _may_do_better(flight: _Flight, patience: Patience) -> bool:
+def _may_do_better(flight: _InFlight, deadline: Deadline) -> bool:
     # The endpoint was too slow for the thread that asked; a more patient one may still get an answer.
-    return isinstance(flight.error, APITimeoutError) and patience.timeouts.read > flight.read_timeout
+    return isinstance(flight.error, APITimeoutError) and deadline.timeouts.read > flight.read_timeout
 
 
 def _copy(error: GigaClientError) -> GigaClientError:

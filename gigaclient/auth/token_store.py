@@ -1,6 +1,6 @@
 """A token that several processes share: one login for fifty workers, kept in a file or in a cache like Django's.
 
-Off unless asked for. It stands between the :class:`~gigaclient.auth.token_manager.TokenCache` of a process and the
+Off unless asked for. It stands between the :class:`~gigaclient.auth.token_manager.TokenManager` of a process and the
 endpoint that
 gives tokens: before a login it looks whether another process has made one. The cache helps and is never needed: when
 it is broken, locked for too long or not to be trusted, that is logged once, and the process logs in by itself.
@@ -24,13 +24,21 @@ from typing import Any, Protocol
 
 import msgspec
 
-from gigaclient._primitives.deadline import Cancelled, Exhausted, Patience
+from gigaclient._primitives.deadline import Cancelled, Deadline, DeadlineExceeded
 from gigaclient._primitives.decoding import convert
 from gigaclient._primitives.secret import Secret
 from gigaclient.auth.token_manager import Credential
 from gigaclient.errors import ConfigError
 
-__all__ = ["FileStore", "ObjectStore", "SharedSource", "Store", "account_name", "share", "token_cache_setting"]
+__all__ = [
+    "FileTokenStore",
+    "ObjectTokenStore",
+    "SharedSource",
+    "TokenStore",
+    "account_name",
+    "share",
+    "token_cache_setting",
+]
 
 _LONGEST_LIFE = 24 * 3600.0
 """A token that claims to live longer is shared for this long, and an entry that claims more is not believed."""
@@ -51,7 +59,7 @@ class _Unusable(Exception):
     """The cache cannot be used now; the text says why and holds no secret."""
 
 
-class Store(Protocol):
+class TokenStore(Protocol):
     """Where credentials are kept for other processes. What it gives back is not trusted."""
 
     name: str
@@ -62,7 +70,7 @@ class Store(Protocol):
     def save(self, key: str, record: Mapping[str, Any], life: float) -> None:
         """Keep ``record`` for ``life`` seconds."""
 
-    def lock(self, key: str, patience: Patience) -> contextlib.AbstractContextManager[bool]:
+    def lock(self, key: str, deadline: Deadline) -> contextlib.AbstractContextManager[bool]:
         """Keep other processes from logging in meanwhile; False when that did not work out in time."""
 
 
@@ -77,7 +85,7 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class SharedSource:
-    """A source of credentials that asks ``store`` first: ``source(patience) -> Credential``, as the one it wraps.
+    """A source of credentials that asks ``store`` first: ``source(deadline) -> Credential``, as the one it wraps.
 
     Args:
         source: logs in.
@@ -89,8 +97,8 @@ class SharedSource:
 
     def __init__(
         self,
-        source: Callable[[Patience], Credential],
-        store: Store,
+        source: Callable[[Deadline], Credential],
+        store: TokenStore,
         account: Callable[[], str],
         *,
         wall: Callable[[], float] = time.time,
@@ -106,7 +114,7 @@ class SharedSource:
         self._handed_out: Secret | None = None
         self._warned: set[str] = set()
 
-    def __call__(self, patience: Patience) -> Credential:
+    def __call__(self, deadline: Deadline) -> Credential:
         """The credential that another process fetched, or a new one, which others then find.
 
         Raises:
@@ -117,28 +125,28 @@ class SharedSource:
             self._key = self._account()
         credential = self._load()
         if credential is None:
-            credential = self._login(patience)
+            credential = self._login(deadline)
         self._handed_out = credential.value
         return credential
 
-    def _login(self, patience: Patience) -> Credential:
-        with self._locked(patience) as locked:
+    def _login(self, deadline: Deadline) -> Credential:
+        with self._locked(deadline) as locked:
             if locked:
                 credential = self._load()  # somebody else may just have been here
                 if credential is not None:
                     return credential
-            credential = self._source(patience)
+            credential = self._source(deadline)
             if locked:
                 self._save(credential)
             return credential
 
     @contextlib.contextmanager
-    def _locked(self, patience: Patience) -> Iterator[bool]:
+    def _locked(self, deadline: Deadline) -> Iterator[bool]:
         with contextlib.ExitStack() as stack:
             locked = False
             try:
-                locked = stack.enter_context(self._store.lock(self._key, patience))
-            except Exhausted:
+                locked = stack.enter_context(self._store.lock(self._key, deadline))
+            except DeadlineExceeded:
                 locked = False  # the login itself finds out, and says what it says
             except Cancelled:
                 raise
@@ -175,16 +183,16 @@ class SharedSource:
             return None
         return Credential(
             token,
-            good_until=self._monotonic() + left,
+            expires_at=self._monotonic() + left,
             margin=entry.margin,
             expires_at_ms=entry.expires_at_ms,
-            borrowed=True,
+            from_store=True,
         )
 
     def _save(self, credential: Credential) -> None:
-        life = min(credential.good_until - self._monotonic(), _LONGEST_LIFE)
+        life = min(credential.expires_at - self._monotonic(), _LONGEST_LIFE)
         # One of unknown life, or with cookies, stays in this process.
-        if credential.good_until == math.inf or life <= credential.margin or credential.cookies is not None:
+        if credential.expires_at == math.inf or life <= credential.margin or credential.cookies is not None:
             return
         record = {
             "token": Secret(credential.value),
@@ -215,7 +223,7 @@ def _can_be_a_token(token: Secret) -> bool:
     return 0 < len(text) <= _MAX_TOKEN_CHARACTERS and text.isascii() and text.isprintable() and " " not in text
 
 
-class FileStore:
+class FileTokenStore:
     """A file that this user alone can read, inside a folder that this user alone can change.
 
     Several accounts may share it. It is written whole and put in place in one step, under a lock held by means of a
@@ -259,7 +267,7 @@ class FileStore:
             raise
 
     @contextlib.contextmanager
-    def lock(self, key: str, patience: Patience) -> Iterator[bool]:
+    def lock(self, key: str, deadline: Deadline) -> Iterator[bool]:
         self._check_folder(make=True)
         import filelock
 
@@ -273,7 +281,7 @@ class FileStore:
                 return False
             return True
 
-        taken = _wait_for(take, patience)
+        taken = _wait_for(take, deadline)
         try:
             yield taken
         finally:
@@ -338,7 +346,7 @@ class _Replaceable(_Unusable):
     """The file is ours and not to be trusted: the next login writes it anew."""
 
 
-class ObjectStore:
+class ObjectTokenStore:
     """A cache of the user's own: ``get(key)`` and ``set(key, value, timeout)``, as Django's has them.
 
     Where it has ``add`` and ``delete`` as well, as Django's has, they serve as a lock; without them, processes that
@@ -365,7 +373,7 @@ class ObjectStore:
         self._cache.set(_name(key), msgspec.json.encode(plain).decode("ascii"), max(1, int(life)))
 
     @contextlib.contextmanager
-    def lock(self, key: str, patience: Patience) -> Iterator[bool]:
+    def lock(self, key: str, deadline: Deadline) -> Iterator[bool]:
         add, delete = getattr(self._cache, "add", None), getattr(self._cache, "delete", None)
         name, owner = f"gigaclient:login:{key}", str(uuid.uuid4())
         if add is None or delete is None:
@@ -381,7 +389,7 @@ class ObjectStore:
             missing = missing + 1 if self._cache.get(name) is None else 0
             return None if missing > 3 else False
 
-        taken = _wait_for(take, patience)
+        taken = _wait_for(take, deadline)
         try:
             yield taken
         finally:
@@ -400,17 +408,17 @@ def _until(entry: Any) -> float:
     return float(until) if isinstance(until, (int, float)) else 0.0
 
 
-def _wait_for(take: Callable[[], bool | None], patience: Patience) -> bool:
+def _wait_for(take: Callable[[], bool | None], deadline: Deadline) -> bool:
     """Try until it works or the time is up; None from ``take`` gives up at once."""
     # Half of what is left, so that the login that follows has a chance.
-    until = patience.now() + min(_LONGEST_WAIT, patience.left() / 2)
+    until = deadline.now() + min(_LONGEST_WAIT, deadline.left() / 2)
     while True:
         taken = take()
         if taken is None or taken:
             return bool(taken)
-        if patience.now() + _POLL_SECONDS > until:
+        if deadline.now() + _POLL_SECONDS > until:
             return False
-        patience.pause(_POLL_SECONDS)
+        deadline.pause(_POLL_SECONDS)
 
 
 def account_name(secret: Secret, *parts: str) -> str:
@@ -423,12 +431,12 @@ def account_name(secret: Secret, *parts: str) -> str:
 
 
 def share(
-    source: Callable[[Patience], Credential], cache: Any, secret: Secret, *parts: str
-) -> Callable[[Patience], Credential]:
+    source: Callable[[Deadline], Credential], cache: Any, secret: Secret, *parts: str
+) -> Callable[[Deadline], Credential]:
     """``source``, shared through ``cache``: what :func:`token_cache_setting` gave, or None for not at all."""
     if cache is None:
         return source
-    store: Store = FileStore(cache) if isinstance(cache, str) else ObjectStore(cache)
+    store: TokenStore = FileTokenStore(cache) if isinstance(cache, str) else ObjectTokenStore(cache)
     return SharedSource(source, store, lambda: account_name(secret, *parts))
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from gigaclient._primitives.struct import Value
+from gigaclient._primitives.struct import FrozenStruct
 
 __all__ = ["Budget", "Limits"]
 
 
-class Limits(Value, frozen=True, kw_only=True):
+class Limits(FrozenStruct, frozen=True, kw_only=True):
     """What a run may spend; None for no limit.
 
     Attributes:
@@ -45,7 +45,7 @@ class Budget:
         each = self._tokens / self._counted if self._counted else 0.0
         return self._tokens < most and self._tokens + (under_way + more) * each <= most
 
-    def exhausted(self, under_way: int, more: int = 1) -> str | None:
+    def exceeded(self, under_way: int, more: int = 1) -> str | None:
         """The name of the limit that is reached, if one is, with so many items under way and ``more`` to go next."""
         most_errors = self._limits.max_errors_in_row
         if most_errors is not None and self._errors_in_row >= most_errors:

@@ -558,9 +558,9 @@ def _harmless(value: Any) -> bytes:
         if b"\n" not in data:
             return data
     with contextlib.suppress(Exception):
-        plain = _mended(msgspec.to_builtins(value, str_keys=True, enc_hook=_substitute))
+        plain = _coerce_value(msgspec.to_builtins(value, str_keys=True, enc_hook=_substitute))
         return _encoder.encode(plain)
-    return _encoder.encode(_mended(_excerpt(value)))
+    return _encoder.encode(_coerce_value(_excerpt(value)))
 
 
 def _substitute(value: Any) -> Any:
@@ -586,14 +586,14 @@ def _excerpt(value: Any) -> str:
     return text if len(text) <= _MOST_CHARACTERS else text[: _MOST_CHARACTERS - 1] + "…"
 
 
-def _mended(value: Any) -> Any:
+def _coerce_value(value: Any) -> Any:
     if isinstance(value, str):
         # UTF-16 is where surrogates come from: two that belong together are a character again.
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, dict):
-        return {_mended(name): _mended(inner) for name, inner in value.items()}
+        return {_coerce_value(name): _coerce_value(inner) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_mended(inner) for inner in value]
+        return [_coerce_value(inner) for inner in value]
     return value
 
 

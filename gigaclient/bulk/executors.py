@@ -23,19 +23,19 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gigaclient._core.client_cache import SharedClients
+from gigaclient._core.client_cache import ClientCache
 from gigaclient._core.limiter import Limiter, Permit
-from gigaclient._primitives.deadline import Cancelled, Patience, Scope, Timeouts
-from gigaclient.bulk.scheduler import Dispatcher
-from gigaclient.bulk.tasks import Item, Job, Outcome, Unit
-from gigaclient.bulk.thread_pool import settle
+from gigaclient._primitives.deadline import CancelGroup, Cancelled, Deadline, Timeouts
+from gigaclient.bulk.scheduler import Scheduler
+from gigaclient.bulk.tasks import Item, Job, Task, TaskResult
+from gigaclient.bulk.thread_pool import complete_task
 from gigaclient.bulk.worker import asked
 from gigaclient.errors import ConfigError, GigaClientError, RateLimitError
 
 if TYPE_CHECKING:
-    from gigaclient._core.base_client import Provider
+    from gigaclient._core.base_client import BaseClient
 
-__all__ = ["ExecutorCrew", "Parcel", "ask_remotely", "checked", "workers_of"]
+__all__ = ["ExecutorPool", "Parcel", "ask_remotely", "checked", "workers_of"]
 
 _MOST_TOLD = 300
 # Longer than it takes to hand a unit over and its answer back, where workers are free.
@@ -68,7 +68,7 @@ def workers_of(executor: Executor) -> int | None:
     return workers if isinstance(workers, int) and workers > 0 else None
 
 
-class ExecutorCrew:
+class ExecutorPool:
     """Submits units to an executor, and settles what comes back. The executor stays the caller's: it is not shut down.
 
     Args:
@@ -84,13 +84,13 @@ class ExecutorCrew:
 
     def __init__(
         self,
-        dispatcher: Dispatcher,
+        scheduler: Scheduler,
         job: Job[Any, Any],
-        client: Provider[Any],
-        record: Callable[[Unit, Sequence[Outcome]], int],
+        client: BaseClient[Any],
+        record: Callable[[Task, Sequence[TaskResult]], int],
         executor: Executor,
     ) -> None:
-        self._dispatcher = dispatcher
+        self._scheduler = scheduler
         self._job = job
         self._record = record
         self._executor = checked(executor)
@@ -99,8 +99,8 @@ class ExecutorCrew:
             self._road = _Here(client, job)
         else:
             self._road = _Elsewhere(client, job, begins_at_once=workers_of(executor) is not None)
-        self._flights: dict[Future[Any], _Flight] = {}
-        self._patience = Patience(Timeouts())
+        self._flights: dict[Future[Any], _SubmittedTask] = {}
+        self._deadline = Deadline(Timeouts())
         self._cancelled = False
         self._pump: threading.Thread | None = None
         # What the caller set of context variables holds in threads of this process as well.
@@ -120,7 +120,7 @@ class ExecutorCrew:
     def cancel(self) -> None:
         """End what can be ended. Whatever still comes of what was submitted is dropped."""
         self._cancelled = True  # and then whoever begins: one of the two sees the other
-        self._patience.cancel()
+        self._deadline.cancel()
         for future, flight in [*self._flights.items()]:
             future.cancel()
             flight.cancel()
@@ -137,71 +137,73 @@ class ExecutorCrew:
 
     def _work(self) -> None:
         while True:
-            scope = Scope()
-            unit = self._dispatcher.take(scope)
-            if unit is None:
+            scope = CancelGroup()
+            task = self._scheduler.take(scope)
+            if task is None:
                 return
             try:
-                flight = self._road.flight(unit, scope, self._patience)
+                flight = self._road.flight(task, scope, self._deadline)
             except Cancelled:
-                self._dispatcher.finish(unit, None)
+                self._scheduler.finish(task, None)
             except Exception as error:
                 failure = ConfigError(f"{_IN_OTHER_PROCESSES}this prompt cannot be pickled ({_told(error)})")
-                settle(self._dispatcher, self._job, self._record, unit, [Outcome(error=failure) for _ in unit.items])
+                complete_task(
+                    self._scheduler, self._job, self._record, task, [TaskResult(error=failure) for _ in task.items]
+                )
             else:
                 try:
-                    self._submit(unit, flight)
+                    self._submit(task, flight)
                 except BaseException as error:  # whatever it is, the run must not wait for this unit
                     flight.end(())
-                    self._give_up(unit, _broken(error, "the executor takes no more work"))
+                    self._give_up(task, _broken(error, "the executor takes no more work"))
 
-    def _submit(self, unit: Unit, flight: _Flight) -> None:
+    def _submit(self, task: Task, flight: _SubmittedTask) -> None:
         flight.submitted_at = time.monotonic()
         future = self._executor.submit(flight.function, *flight.arguments)
         self._flights[future] = flight
         if self._cancelled:
             future.cancel()
             flight.cancel()
-        future.add_done_callback(partial(self._landed, unit))
+        future.add_done_callback(partial(self._landed, task))
 
-    def _landed(self, unit: Unit, future: Future[Any]) -> None:
+    def _landed(self, task: Task, future: Future[Any]) -> None:
         # In whatever thread the executor chooses. What is raised here would be lost, and the unit with it.
         try:
             flight = self._flights.pop(future)
-            outcomes = self._brought(flight, unit, future)
+            outcomes = self._brought(flight, task, future)
             if not outcomes:
-                self._dispatcher.finish(unit, None)
+                self._scheduler.finish(task, None)
                 return
-            settle(self._dispatcher, self._job, self._record, unit, outcomes)
+            complete_task(self._scheduler, self._job, self._record, task, outcomes)
         except BaseException as error:
-            self._give_up(unit, error)
+            self._give_up(task, error)
 
-    def _brought(self, flight: _Flight, unit: Unit, future: Future[Any]) -> Sequence[Outcome]:
-        """What came of ``unit``; nothing when it was given up."""
-        outcomes: Sequence[Outcome] = ()
+    def _brought(self, flight: _SubmittedTask, task: Task, future: Future[Any]) -> Sequence[TaskResult]:
+        """What came of ``task``; nothing when it was given up."""
+        outcomes: Sequence[TaskResult] = ()
         try:
             if self._cancelled:
                 return ()
             failure = None if future.cancelled() else future.exception()
             if isinstance(failure, (BrokenExecutor, ImportError)):  # the next unit would meet it as well
-                self._dispatcher.stop(_broken(failure, "the executor does not work any more"))
+                self._scheduler.stop(_broken(failure, "the executor does not work any more"))
             elif failure is not None or future.cancelled():
                 told = "it was cancelled there" if failure is None else _told(failure)
                 error = GigaClientError(f"the executor brought no answer ({told})")
-                outcomes = [Outcome(error=error) for _ in unit.items]
+                outcomes = [TaskResult(error=error) for _ in task.items]
             else:
-                brought = flight.brought(unit, future.result())
+                brought = flight.brought(task, future.result())
                 if isinstance(brought, GigaClientError):
-                    self._dispatcher.stop(brought)
+                    self._scheduler.stop(brought)
                 else:
                     outcomes = brought
             return outcomes
         finally:
             flight.end(outcomes)
 
-    def _give_up(self, unit: Unit, error: BaseException) -> None:
-        self._dispatcher.stop(error)
-        self._dispatcher.finish(unit, None)
+    def _give_up(self, task: Task, error: BaseException) -> None:
+        self._scheduler.stop(error)
+        self._scheduler.finish(task, None)
 
 
 def _broken(error: BaseException, what: str) -> GigaClientError:
@@ -228,7 +230,7 @@ def _told(error: BaseException) -> str:
 # -- on the way ------------------------------------------------------------------------------------------------------
 
 
-class _Flight:
+class _SubmittedTask:
     """A unit that was submitted.
 
     Attributes:
@@ -243,7 +245,7 @@ class _Flight:
         function: Callable[..., Any],
         arguments: tuple[Any, ...],
         permit: Permit | None = None,
-        scope: Scope | None = None,
+        scope: CancelGroup | None = None,
     ) -> None:
         self.function = function
         self.arguments = arguments
@@ -256,31 +258,31 @@ class _Flight:
         if self.scope is not None:
             self.scope.cancel()
 
-    def brought(self, unit: Unit, result: Any) -> Sequence[Outcome] | GigaClientError:
-        """What came home: the outcomes of ``unit``, or why no unit can be asked."""
+    def brought(self, task: Task, result: Any) -> Sequence[TaskResult] | GigaClientError:
+        """What came home: the outcomes of ``task``, or why no unit can be asked."""
         if self.permit is None:
             return list(result)
         try:
             seconds, outcomes = pickle.loads(result)
         except Exception as error:
             unreadable = GigaClientError(f"the answer came back from a worker and cannot be read here ({_told(error)})")
-            return [Outcome(error=unreadable) for _ in unit.items]
+            return [TaskResult(error=unreadable) for _ in task.items]
         if isinstance(outcomes, GigaClientError):
             return outcomes
         now = time.monotonic()
         if now - self.submitted_at - seconds > seconds / 2 + _HANDED_OVER_SECONDS:
             # It waited for a worker: so many submitted are not as many under way, and prove nothing of the service.
-            unit.rank = 0
-        if not unit.sent:
+            task.rank = 0
+        if not task.sent:
             # The clock of another machine has another zero, and waiting for a worker does not count.
-            unit.started_at = now - seconds
-        unit.sent += outcomes[0].attempts
+            task.started_at = now - seconds
+        task.sent += outcomes[0].attempts
         for outcome in outcomes:
-            outcome.attempts = unit.sent
-            outcome.seconds = now - unit.started_at
+            outcome.attempts = task.sent
+            outcome.seconds = now - task.started_at
         return list(outcomes)
 
-    def end(self, outcomes: Sequence[Outcome]) -> None:
+    def end(self, outcomes: Sequence[TaskResult]) -> None:
         """Give the place back, and tell the queue what the service said."""
         if self.permit is None:
             return
@@ -294,13 +296,13 @@ class _Flight:
 class _Here:
     """Threads of this process: the client itself asks."""
 
-    def __init__(self, client: Provider[Any], job: Job[Any, Any]) -> None:
+    def __init__(self, client: BaseClient[Any], job: Job[Any, Any]) -> None:
         self._client = client
         self._job = job
 
-    def flight(self, unit: Unit, scope: Scope, patience: Patience) -> _Flight:
-        arguments = (asked, self._client, self._job, unit, scope)
-        return _Flight(contextvars.copy_context().run, arguments, scope=scope)
+    def flight(self, task: Task, scope: CancelGroup, deadline: Deadline) -> _SubmittedTask:
+        arguments = (asked, self._client, self._job, task, scope)
+        return _SubmittedTask(contextvars.copy_context().run, arguments, scope=scope)
 
 
 class _Elsewhere:
@@ -310,19 +312,19 @@ class _Elsewhere:
         begins_at_once: whether no more is submitted than there are workers, so that what is submitted is sent.
     """
 
-    def __init__(self, client: Provider[Any], job: Job[Any, Any], *, begins_at_once: bool) -> None:
+    def __init__(self, client: BaseClient[Any], job: Job[Any, Any], *, begins_at_once: bool) -> None:
         self._begins_at_once = begins_at_once
         self._limiter = client._core.limiter
         self._client = _packed(client, "the client")
         self._job = _packed(job, "functions= or response_format=")
 
-    def flight(self, unit: Unit, scope: Scope, patience: Patience) -> _Flight:
+    def flight(self, task: Task, scope: CancelGroup, deadline: Deadline) -> _SubmittedTask:
         # The input stays: it may be anything, and is not what is asked.
-        items = [Item(item.index, None, item.request, item.key) for item in unit.items]
-        parcel = Parcel(_pickled(Unit(items, unit.note)), os.urandom(16).hex())
-        permit = self._limiter.acquire(patience)
+        items = [Item(item.index, None, item.request, item.key) for item in task.items]
+        parcel = Parcel(_pickled(Task(items, task.note)), os.urandom(16).hex())
+        permit = self._limiter.acquire(deadline)
         scope.sent = int(self._begins_at_once)
-        return _Flight(ask_remotely, (self._client, self._job, parcel), permit=permit)
+        return _SubmittedTask(ask_remotely, (self._client, self._job, parcel), permit=permit)
 
 
 class Parcel:
@@ -403,11 +405,11 @@ def _packed_whole(thing: Any, cloudpickle: Any) -> bytes:
 
 # -- in the other process --------------------------------------------------------------------------------------------
 
-_clients: SharedClients[Any] = SharedClients()
-_jobs: SharedClients[Any] = SharedClients()
+_clients: ClientCache[Any] = ClientCache()
+_jobs: ClientCache[Any] = ClientCache()
 
 
-def ask_remotely(client: Parcel, job: Parcel, unit: Parcel) -> bytes:
+def ask_remotely(client: Parcel, job: Parcel, task: Parcel) -> bytes:
     """Ask a unit, in a process that the client travelled to.
 
     Nothing is raised: executors wrap what is in classes of their own, and log it.
@@ -419,14 +421,14 @@ def ask_remotely(client: Parcel, job: Parcel, unit: Parcel) -> bytes:
     try:
         giga = _clients.get({"": client.mark}, client.open)
         asking = _jobs.get({"": job.mark}, job.open)
-        opened: Unit = unit.open()
+        opened: Task = task.open()
     except Exception as error:
         return _pickled((0.0, _cannot_open(error)))
     opened.started_at = began_at
     # The account's limit is kept where the results are iterated. A new limiter each time, so that none is learned.
-    bound = giga._within(Scope())
+    bound = giga._within(CancelGroup())
     bound._core.limiter = Limiter()
-    outcomes = [_portable(outcome) for outcome in asked(bound, asking, opened, Scope())]
+    outcomes = [_portable(outcome) for outcome in asked(bound, asking, opened, CancelGroup())]
     return _pickled((time.monotonic() - began_at, outcomes))
 
 
@@ -438,7 +440,7 @@ def _cannot_open(error: Exception) -> GigaClientError:
     )
 
 
-def _portable(outcome: Outcome) -> Outcome:
+def _portable(outcome: TaskResult) -> TaskResult:
     """``outcome`` without what cannot be read where it goes. The answer always can."""
     if not _travels(outcome.run):
         outcome.run = None

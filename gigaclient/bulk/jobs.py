@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
-from gigaclient._core.base_client import Provider
+from gigaclient._core.base_client import BaseClient
 from gigaclient._primitives.decoding import convert
-from gigaclient.bulk.tasks import Item, Job, Outcome, Unit
+from gigaclient.bulk.tasks import Item, Job, Task, TaskResult
 from gigaclient.errors import NotFoundError
-from gigaclient.transport.request import Call
+from gigaclient.transport.request import Request
 from gigaclient.types import ChatCompletion, Usage
 from gigaclient.types.bulk import MapResult
 
@@ -25,27 +25,27 @@ class ChatJob(Job[Any, MapResult]):
         self.kind = f"{provider} chat"
         self.options = dict(options)
 
-    def prepare(self, client: Provider[Any], prompt: Any) -> tuple[Any, bytes]:
-        call, settings = client._chat_call(prompt, dict(self.options), stream=False)
-        return (call, settings), self.content(call)
+    def prepare(self, client: BaseClient[Any], prompt: Any) -> tuple[Any, bytes]:
+        request, settings = client._chat_request(prompt, dict(self.options), stream=False)
+        return (request, settings), self.content(request)
 
-    def content(self, call: Call) -> bytes:
-        """What of ``call`` says what is asked."""
-        return call.body or b""
+    def content(self, request: Request) -> bytes:
+        """What of ``request`` says what is asked."""
+        return request.body or b""
 
-    def ask(self, client: Provider[Any], unit: Unit) -> list[Outcome]:
-        call, settings = unit.items[0].request
+    def ask(self, client: BaseClient[Any], task: Task) -> list[TaskResult]:
+        request, settings = task.items[0].request
         failure: NotFoundError
         try:
-            return [Outcome(answer=client._completion(call, settings))]
+            return [TaskResult(answer=client._completion(request, settings))]
         except NotFoundError as error:
             failure = error
         failure.__traceback__ = None
-        sample, _ = client._chat_call(self.sample, dict(self.options), stream=False)
+        sample, _ = client._chat_request(self.sample, dict(self.options), stream=False)
         # A model that was named for all of them is there for none.
-        return [Outcome(error=failure, fatal=_model(call) == _model(sample))]
+        return [TaskResult(error=failure, fatal=_model(request) == _model(sample))]
 
-    def result(self, item: Item, outcome: Outcome) -> MapResult:
+    def result(self, item: Item, outcome: TaskResult) -> MapResult:
         return MapResult(
             input=item.input,
             index=item.index,
@@ -58,16 +58,16 @@ class ChatJob(Job[Any, MapResult]):
             usage=outcome.usage,
         )
 
-    def saved(self, outcome: Outcome) -> dict[str, Any]:
+    def saved(self, outcome: TaskResult) -> dict[str, Any]:
         completion: ChatCompletion = outcome.answer
         return {"text": completion.text, "completion": completion.raw}
 
-    def restored(self, line: Mapping[str, Any]) -> Outcome:
+    def restored(self, line: Mapping[str, Any]) -> TaskResult:
         raw = line["completion"]
         completion = convert(raw, ChatCompletion, strict=False).attach(raw=raw)
         usage = line.get("usage")
-        return Outcome(answer=completion, usage=None if usage is None else convert(usage, Usage))
+        return TaskResult(answer=completion, usage=None if usage is None else convert(usage, Usage))
 
 
-def _model(call: Call) -> Any:
-    return msgspec.json.decode(call.body or b"{}").get("model")
+def _model(request: Request) -> Any:
+    return msgspec.json.decode(request.body or b"{}").get("model")

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from gigaclient.bulk.checkpoint import Checkpoint
-from gigaclient.bulk.tasks import Item, Job, Outcome, Unit
+from gigaclient.bulk.tasks import Item, Job, Task, TaskResult
 from gigaclient.errors import APIStatusError
 
 __all__ = ["Recorder"]
@@ -27,16 +27,16 @@ class Recorder:
         self._checkpoint = checkpoint
         self._job = job
 
-    def __call__(self, unit: Unit, outcomes: Sequence[Outcome]) -> int:
+    def __call__(self, task: Task, outcomes: Sequence[TaskResult]) -> int:
         """The position of the last line, for ``sync``; 0 without a checkpoint."""
         position = 0
         if self._checkpoint is not None:
-            for item, outcome in zip(unit.items, outcomes, strict=True):
+            for item, outcome in zip(task.items, outcomes, strict=True):
                 position = self._checkpoint.append(self._line(item, outcome))
-            self._job.recorded(unit)
+            self._job.recorded(task)
         return position
 
-    def restored(self, item: Item) -> Outcome | None:
+    def restored(self, item: Item) -> TaskResult | None:
         """What an earlier run had for ``item``, if it had."""
         if self._checkpoint is None:
             return None
@@ -52,7 +52,7 @@ class Recorder:
             outcome.attempts, outcome.seconds = line.get("attempts") or 0, line.get("seconds") or 0.0
             return outcome
 
-    def _line(self, item: Item, outcome: Outcome) -> dict[str, Any]:
+    def _line(self, item: Item, outcome: TaskResult) -> dict[str, Any]:
         line: dict[str, Any] = {"key": item.key.hex(), "index": item.index, "input": item.input}
         error = outcome.error
         if error is None:

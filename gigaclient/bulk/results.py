@@ -23,19 +23,19 @@ from gigaclient.bulk.checkpoint import Checkpoint
 from gigaclient.bulk.progress import Progress, progress_for
 from gigaclient.bulk.prompts import Prompts
 from gigaclient.bulk.recording import Recorder
-from gigaclient.bulk.scheduler import Dispatcher, Finished
-from gigaclient.bulk.tasks import NO_KEY, Item, Job, Outcome, Unit, key_of, used
-from gigaclient.bulk.thread_pool import Crew
-from gigaclient.bulk.throttle import Pace
+from gigaclient.bulk.scheduler import Finished, Scheduler
+from gigaclient.bulk.tasks import NO_KEY, Item, Job, Task, TaskResult, key_of, used
+from gigaclient.bulk.thread_pool import WorkerPool
+from gigaclient.bulk.throttle import Throttle
 from gigaclient.bulk.worker import asked
 from gigaclient.errors import ConfigError
 from gigaclient.types.bulk import ItemResult
 
 if TYPE_CHECKING:
-    from gigaclient._core.base_client import Provider
-    from gigaclient.bulk.executors import ExecutorCrew
+    from gigaclient._core.base_client import BaseClient
+    from gigaclient.bulk.executors import ExecutorPool
 
-__all__ = ["MapResults", "Progressed", "Wishes"]
+__all__ = ["MapOptions", "MapProgress", "MapResults"]
 
 ResultT = TypeVar("ResultT", bound="ItemResult[Any]")
 
@@ -52,7 +52,7 @@ _COMPLETE = "complete"
 _log = logging.getLogger("gigaclient")
 
 
-class Wishes(NamedTuple):
+class MapOptions(NamedTuple):
     """How a run shall go, as the caller passed it; see ``giga.map``."""
 
     ordered: bool = True
@@ -66,7 +66,7 @@ class Wishes(NamedTuple):
     executor: Executor | None = None
 
     @classmethod
-    def of(cls, arguments: Mapping[str, Any]) -> Wishes:
+    def of(cls, arguments: Mapping[str, Any]) -> MapOptions:
         """Those among the ``arguments`` of a method."""
         return cls(**{name: arguments[name] for name in cls._fields})
 
@@ -83,7 +83,7 @@ class Wishes(NamedTuple):
         )
 
 
-class Progressed(NamedTuple):
+class MapProgress(NamedTuple):
     """How far a run has come: ``results.progress``.
 
     Attributes:
@@ -124,30 +124,30 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
 
     def __init__(
         self,
-        client: Provider[Any],
+        client: BaseClient[Any],
         job: Job[Any, ResultT],
         prompts: Any,
-        wishes: Wishes,
+        map_options: MapOptions,
         *,
         template: str | Callable[[Any], Any] | None = None,
     ) -> None:
         self._client = client
         self._job = job
         self._prompts = Prompts(prompts, template)
-        self._ordered = bool(wishes.ordered)
-        self._raise_errors = bool(wishes.raise_errors)
-        self._limits = wishes.limits()
-        most = _most(wishes, job)
+        self._ordered = bool(map_options.ordered)
+        self._raise_errors = bool(map_options.raise_errors)
+        self._limits = map_options.limits()
+        most = _most(map_options, job)
         # What is wrong with an option is wrong with every prompt: better said now. So is a file that cannot be used.
         job.prepare(client, job.sample)
-        self._checkpoint = Checkpoint(wishes.checkpoint) if wishes.checkpoint is not None else None
+        self._checkpoint = Checkpoint(map_options.checkpoint) if map_options.checkpoint is not None else None
         limiter = client._core.limiter
-        self._pace = Pace(most, (lambda: limiter.limit) if job.at_once is None else None)
-        self._dispatcher = Dispatcher(self._pace, Budget(self._limits), hopeless=job.hopeless)
+        self._throttle = Throttle(most, (lambda: limiter.limit) if job.at_once is None else None)
+        self._scheduler = Scheduler(self._throttle, Budget(self._limits), fatal_errors=job.fatal_errors)
         self._recorder = Recorder(self._checkpoint, job)
         try:
-            self._crew = _crew(client, job, self._dispatcher, self._recorder, most, wishes.executor)
-            self._bar: Progress = progress_for(wishes.progress, total=self._prompts.total, unit=job.unit)
+            self._pool = _pool(client, job, self._scheduler, self._recorder, most, map_options.executor)
+            self._bar: Progress = progress_for(map_options.progress, total=self._prompts.total, unit=job.item_name)
         except BaseException:
             if self._checkpoint is not None:
                 self._checkpoint.close()
@@ -178,25 +178,25 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
         """Why the run ended before its prompts did: ``"max_tokens_total"``, ``"max_seconds"``, ``"max_errors_in_row"``,
         ``"closed"``, or the name of an error's class; None when it did not.
         """
-        reason = self._dispatcher.reason
+        reason = self._scheduler.reason
         if isinstance(reason, BaseException):
             return type(reason).__name__
         return reason if reason != _COMPLETE else None
 
     @property
-    def progress(self) -> Progressed:
+    def progress(self) -> MapProgress:
         """How far it has come."""
         seconds = self._seconds
         if self._started_at is not None and not self._closed:
             seconds = time.monotonic() - self._started_at
-        return Progressed(self._read, self._answered, self._failed, self._restored, self._tokens, seconds)
+        return MapProgress(self._read, self._answered, self._failed, self._restored, self._tokens, seconds)
 
     def close(self) -> None:
         """End what is under way, and close the checkpoint. More than once is no harm."""
         if self._process != os.getpid():
             return  # a fork's child: all of it is the parent's
         self._leave("closed")
-        self._crew.join(_GOODBYE_SECONDS)
+        self._pool.join(_GOODBYE_SECONDS)
         self._end()
 
     def __enter__(self) -> MapResults[ResultT]:
@@ -260,7 +260,7 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
                 return given
             if self._open == 0 and self._exhausted:
                 return None
-            if self._dispatcher.is_idle():
+            if self._scheduler.is_idle():
                 # All that can be read is read, and nothing would come of what waits for more.
                 self._offer(self._job.rest())
             self._wait()
@@ -279,10 +279,10 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
         try:
             self._client._check_open()
         except ConfigError as error:  # no fault of the prompts that are still to come
-            self._dispatcher.stop(error)
+            self._scheduler.stop(error)
         # However fast they are: what has come in the meantime waits for the end of this.
-        most = self._read + self._pace.allowed() * self._job.most_in_unit
-        while not self._exhausted and self._read < most and self._dispatcher.wants_more() and self._has_room():
+        most = self._read + self._throttle.allowed() * self._job.max_items_per_task
+        while not self._exhausted and self._read < most and self._scheduler.wants_more() and self._has_room():
             assert self._inputs is not None
             began_at = time.monotonic()
             try:
@@ -303,24 +303,24 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
             if self._seconds_read > self._job.gathers_for:
                 self._offer(self._job.rest())
                 self._seconds_read = 0.0
-            if self._source_is_slow and (self._finished or self._waiting or not self._dispatcher.done.empty()):
+            if self._source_is_slow and (self._finished or self._waiting or not self._scheduler.done.empty()):
                 break  # what has come need not wait for the next prompt
-        if self._dispatcher.reason is not None and not self._exhausted:
+        if self._scheduler.reason is not None and not self._exhausted:
             self._end_of_prompts()
 
     def _has_room(self) -> bool:
         held = self._open + len(self._finished) + len(self._waiting)
-        return held < _WINDOW or held < 2 * self._job.most_in_unit * self._pace.allowed()
+        return held < _WINDOW or held < 2 * self._job.max_items_per_task * self._throttle.allowed()
 
     def _end_of_prompts(self) -> None:
         self._exhausted = True
         self._offer(self._job.rest())
 
-    def _offer(self, units: Iterator[Unit]) -> None:
-        for unit in units:
+    def _offer(self, tasks: Iterator[Task]) -> None:
+        for task in tasks:
             self._seconds_read = 0.0
-            self._dispatcher.offer(unit)
-            self._crew.grow()
+            self._scheduler.offer(task)
+            self._pool.grow()
 
     def _take(self, index: int, given: Any) -> None:
         try:
@@ -329,9 +329,9 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
             item = Item(index, given, request, key)
         except Exception as error:
             item = Item(index, given, None, NO_KEY)
-            outcome = Outcome(error=error)
-            self._dispatcher.count(outcome)
-            self._finish(item, outcome, self._recorder(Unit([item]), [outcome]))
+            outcome = TaskResult(error=error)
+            self._scheduler.count(outcome)
+            self._finish(item, outcome, self._recorder(Task([item]), [outcome]))
             return
         outcome_found = self._recorder.restored(item)
         if outcome_found is not None:
@@ -344,9 +344,9 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
         if self._ends_at is not None:
             seconds = max(0.0, min(seconds, self._ends_at - time.monotonic()))
         try:
-            self._settle(self._dispatcher.done.get(timeout=seconds))
+            self._settle(self._scheduler.done.get(timeout=seconds))
         except queue.Empty:
-            self._crew.grow()  # more may go by now
+            self._pool.grow()  # more may go by now
 
     def _keep_to_time(self) -> None:
         if self._ends_at is not None and self._ends_at <= time.monotonic():
@@ -357,22 +357,22 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
     def _collect(self) -> None:
         while True:
             try:
-                self._settle(self._dispatcher.done.get_nowait())
+                self._settle(self._scheduler.done.get_nowait())
             except queue.Empty:
                 return
 
     def _settle(self, finished: Finished) -> None:
-        unit, outcomes, position = finished
+        task, outcomes, position = finished
         if outcomes is None:
-            for item in unit.items:
+            for item in task.items:
                 self._open -= 1
                 if self._ordered:
                     self._waiting[item.index] = _Given(None, 0)
             return
-        for item, outcome in zip(unit.items, outcomes, strict=True):
+        for item, outcome in zip(task.items, outcomes, strict=True):
             self._finish(item, outcome, position)
 
-    def _finish(self, item: Item, outcome: Outcome, position: int, *, restored: bool = False) -> None:
+    def _finish(self, item: Item, outcome: TaskResult, position: int, *, restored: bool = False) -> None:
         self._open -= 1
         result = self._job.result(item, outcome)
         result.restored = restored
@@ -398,8 +398,8 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
         return self._finished.popleft() if self._finished else None
 
     def _leave(self, reason: str) -> None:
-        self._dispatcher.stop(_COMPLETE if reason == "closed" and self._is_complete() else reason)
-        self._crew.cancel()
+        self._scheduler.stop(_COMPLETE if reason == "closed" and self._is_complete() else reason)
+        self._pool.cancel()
 
     def _is_complete(self) -> bool:
         return self._exhausted and self._open == 0
@@ -414,7 +414,7 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
         self._bar.close(self.stopped)
         if self._checkpoint is not None:
             self._checkpoint.close()
-        reason = self._dispatcher.reason
+        reason = self._scheduler.reason
         if isinstance(reason, BaseException) and self._failure is None:
             self._failure = reason
         elif self.stopped not in (None, "closed"):
@@ -434,14 +434,14 @@ class _Given(NamedTuple):
     position: int
 
 
-def _most(wishes: Wishes, job: Job[Any, Any]) -> int:
+def _most(map_options: MapOptions, job: Job[Any, Any]) -> int:
     """How many units may be under way."""
-    most: int | None = setting.if_given("max_workers", setting.whole(1), wishes.max_workers) or job.at_once
-    if wishes.executor is None:
+    most: int | None = setting.if_given("max_workers", setting.whole(1), map_options.max_workers) or job.at_once
+    if map_options.executor is None:
         return most or MOST_WORKERS
     from gigaclient.bulk.executors import checked, workers_of
 
-    workers = workers_of(checked(wishes.executor))
+    workers = workers_of(checked(map_options.executor))
     return min(most or workers, workers) if workers is not None else most or MOST_WORKERS
 
 
@@ -449,16 +449,16 @@ def _tokens(result: Any) -> int:
     return used(result.usage) or 0
 
 
-def _crew(
-    client: Provider[Any],
+def _pool(
+    client: BaseClient[Any],
     job: Job[Any, Any],
-    dispatcher: Dispatcher,
+    scheduler: Scheduler,
     recorder: Recorder,
     most: int,
     executor: Executor | None,
-) -> Crew | ExecutorCrew:
+) -> WorkerPool | ExecutorPool:
     if executor is None:
-        return Crew(dispatcher, job, partial(asked, client, job), recorder, most)
-    from gigaclient.bulk.executors import ExecutorCrew  # few programs have one
+        return WorkerPool(scheduler, job, partial(asked, client, job), recorder, most)
+    from gigaclient.bulk.executors import ExecutorPool  # few programs have one
 
-    return ExecutorCrew(dispatcher, job, client, recorder, executor)
+    return ExecutorPool(scheduler, job, client, recorder, executor)

@@ -15,7 +15,7 @@ from gigaclient.types.bulk import ItemResult
 if TYPE_CHECKING:
     from gigaclient.bulk.checkpoint import Checkpoint
 
-__all__ = ["NO_KEY", "Item", "Job", "Outcome", "Unit", "error_of_all", "key_of", "used"]
+__all__ = ["NO_KEY", "Item", "Job", "Task", "TaskResult", "error_of_all", "key_of", "used"]
 
 ResultT = TypeVar("ResultT", bound="ItemResult[Any]")
 ClientT = TypeVar("ClientT")
@@ -42,7 +42,7 @@ class Item(msgspec.Struct, eq=False):
     key: bytes
 
 
-class Outcome(msgspec.Struct, kw_only=True):
+class TaskResult(msgspec.Struct, kw_only=True):
     """What came of one item. It can be pickled: workers in other processes send it back.
 
     Attributes:
@@ -66,7 +66,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     fatal: bool = False
 
 
-class Unit(msgspec.Struct, eq=False):
+class Task(msgspec.Struct, eq=False):
     """Items that are asked together: one, unless the service takes several in one request.
 
     Attributes:
@@ -83,11 +83,11 @@ class Unit(msgspec.Struct, eq=False):
     started_at: float = 0.0
     rank: int = 0
 
-    def halves(self) -> list[Unit]:
+    def halves(self) -> list[Task]:
         """Two units in place of one that failed because of one of its items."""
         middle = len(self.items) // 2
         parts = (self.items[:middle], self.items[middle:])
-        return [Unit(items, sent=self.sent, started_at=self.started_at) for items in parts if items]
+        return [Task(items, sent=self.sent, started_at=self.started_at) for items in parts if items]
 
 
 class Job(abc.ABC, Generic[ClientT, ResultT]):
@@ -99,23 +99,23 @@ class Job(abc.ABC, Generic[ClientT, ResultT]):
     Attributes:
         kind: what is done, and by which service: a part of each key.
         puts_off: whether a unit that met a 429 has done nothing yet, so that it can be asked again from its beginning.
-        most_in_unit: items in a unit at the most.
+        max_items_per_task: items in a unit at the most.
         gathers_for: seconds that the iterable of prompts may take to fill a unit; then the unit goes as it is.
         at_once: units under way at the most, where the account's limit says nothing of them; None to find it out.
         hopeless: errors of this job's own that every further unit would meet: the first ends the run.
         keyed: whether it looks at the keys of items. The checkpoint does; without one they are not made for it alone.
-        unit: what the progress bar counts.
+        item_name: what the progress bar counts.
         sample: a prompt that :meth:`prepare` takes if the options are right.
     """
 
     kind: str
-    unit: str = "prompt"
+    item_name: str = "prompt"
     sample: Any = "?"
-    puts_off: bool = True
-    most_in_unit: int = 1
+    requeues_on_429: bool = True
+    max_items_per_task: int = 1
     gathers_for: float = 1.0
     at_once: int | None = None
-    hopeless: tuple[type[GigaClientError], ...] = ()
+    fatal_errors: tuple[type[GigaClientError], ...] = ()
     keyed: bool = False
 
     @abc.abstractmethod
@@ -127,42 +127,42 @@ class Job(abc.ABC, Generic[ClientT, ResultT]):
         """
 
     @abc.abstractmethod
-    def ask(self, client: ClientT, unit: Unit) -> list[Outcome]:
-        """Ask the items of ``unit``: an outcome for each, in their order. What it raises is the error of each."""
+    def ask(self, client: ClientT, task: Task) -> list[TaskResult]:
+        """Ask the items of ``task``: an outcome for each, in their order. What it raises is the error of each."""
 
     @abc.abstractmethod
-    def result(self, item: Item, outcome: Outcome) -> ResultT:
+    def result(self, item: Item, outcome: TaskResult) -> ResultT:
         """What the caller gets."""
 
     @abc.abstractmethod
-    def saved(self, outcome: Outcome) -> dict[str, Any]:
+    def saved(self, outcome: TaskResult) -> dict[str, Any]:
         """What a line of the checkpoint holds of a good outcome, beside what every line does."""
 
     @abc.abstractmethod
-    def restored(self, line: Mapping[str, Any]) -> Outcome:
+    def restored(self, line: Mapping[str, Any]) -> TaskResult:
         """The outcome that :meth:`saved` wrote.
 
         Raises:
             Exception: the line cannot be used, and the item is asked again.
         """
 
-    def gather(self, item: Item) -> Iterator[Unit]:
+    def gather(self, item: Item) -> Iterator[Task]:
         """The units that are complete now that ``item`` has come."""
-        yield Unit([item])
+        yield Task([item])
 
-    def rest(self) -> Iterator[Unit]:
+    def rest(self) -> Iterator[Task]:
         """The units of what was gathered and is not complete: no more items come, or not soon."""
         yield from ()
 
-    def split(self, unit: Unit, error: Exception) -> Sequence[Unit]:
-        """What to ask in place of ``unit``, which failed as a whole; nothing, to give each of its items the error."""
+    def split(self, task: Task, error: Exception) -> Sequence[Task]:
+        """What to ask in place of ``task``, which failed as a whole; nothing, to give each of its items the error."""
         return ()
 
     def begin(self, checkpoint: Checkpoint | None) -> None:
         """The run begins."""
 
-    def recorded(self, unit: Unit) -> None:
-        """The checkpoint has a line for each item of ``unit``."""
+    def recorded(self, task: Task) -> None:
+        """The checkpoint has a line for each item of ``task``."""
 
 
 def key_of(kind: str, content: bytes) -> bytes:
@@ -176,7 +176,7 @@ def key_of(kind: str, content: bytes) -> bytes:
     return hashlib.sha256(kind.encode() + b"\0" + canonical).digest()[:_KEY_BYTES]
 
 
-def error_of_all(outcomes: Sequence[Outcome]) -> Exception | None:
+def error_of_all(outcomes: Sequence[TaskResult]) -> Exception | None:
     """The error that a unit met as a whole, if it met one: the same for each of its items."""
     error = outcomes[0].error if outcomes else None
     return error if all(outcome.error is error for outcome in outcomes) else None

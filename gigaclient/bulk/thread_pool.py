@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gigaclient._primitives.deadline import Scope
-from gigaclient.bulk.scheduler import Dispatcher
-from gigaclient.bulk.tasks import Job, Outcome, Unit, error_of_all
+from gigaclient._primitives.deadline import CancelGroup
+from gigaclient.bulk.scheduler import Scheduler
+from gigaclient.bulk.tasks import Job, Task, TaskResult, error_of_all
 
-__all__ = ["Crew", "settle"]
+__all__ = ["WorkerPool", "complete_task"]
 
 
-class Crew:
+class WorkerPool:
     """Threads that take units from a dispatcher.
 
     They are daemons: a peer that hangs must not keep a program from ending.
@@ -30,25 +30,25 @@ class Crew:
 
     def __init__(
         self,
-        dispatcher: Dispatcher,
+        scheduler: Scheduler,
         job: Job[Any, Any],
-        ask: Callable[[Unit, Scope], Sequence[Outcome]],
-        record: Callable[[Unit, Sequence[Outcome]], int],
+        ask: Callable[[Task, CancelGroup], Sequence[TaskResult]],
+        record: Callable[[Task, Sequence[TaskResult]], int],
         most: int,
     ) -> None:
-        self._dispatcher = dispatcher
+        self._scheduler = scheduler
         self._job = job
         self._ask = ask
         self._record = record
         self._most = most
         self._threads: list[threading.Thread] = []
-        self._scopes: set[Scope] = set()
+        self._scopes: set[CancelGroup] = set()
         self._cancelled = False
         # Held from before a thread's start until it is counted, by itself; nobody waits for it.
         self._growing = threading.Lock()
         # What the caller set of context variables holds in its threads as well.
         self._context = contextvars.copy_context()
-        dispatcher.comes_back = True
+        scheduler.comes_back = True
 
     def grow(self) -> None:
         """Start a thread, if there is more to do than there are. It looks in its turn whether one more is wanted.
@@ -76,7 +76,7 @@ class Crew:
 
     def _is_wanted(self) -> bool:
         there_are = len(self._threads)
-        return there_are < self._most and there_are < self._dispatcher.workers_wanted()
+        return there_are < self._most and there_are < self._scheduler.workers_wanted()
 
     def cancel(self) -> None:
         """End the calls under way. Whatever comes of them is not recorded."""
@@ -94,52 +94,52 @@ class Crew:
     def _work(self) -> None:
         self._threads.append(threading.current_thread())
         self._growing.release()
-        unit = None
+        task = None
         try:
             while True:
                 self.grow()
-                scope = Scope()
-                unit = self._dispatcher.take(scope)
-                if unit is None:
+                scope = CancelGroup()
+                task = self._scheduler.take(scope)
+                if task is None:
                     return
                 self._scopes.add(scope)
                 if self._cancelled:
                     scope.cancel()
-                outcomes = self._ask(unit, scope)
+                outcomes = self._ask(task, scope)
                 self._scopes.discard(scope)
-                settle(self._dispatcher, self._job, self._record, unit, None if scope.cancelled else outcomes)
-                unit = None
+                complete_task(self._scheduler, self._job, self._record, task, None if scope.cancelled else outcomes)
+                task = None
         except BaseException as error:  # no fault of a prompt's: the caller is told, and does not wait for this thread
-            self._dispatcher.stop(error)
-            if unit is not None:
-                self._dispatcher.finish(unit, None)
+            self._scheduler.stop(error)
+            if task is not None:
+                self._scheduler.finish(task, None)
 
 
-def settle(
-    dispatcher: Dispatcher,
+def complete_task(
+    scheduler: Scheduler,
     job: Job[Any, Any],
-    record: Callable[[Unit, Sequence[Outcome]], int],
-    unit: Unit,
-    outcomes: Sequence[Outcome] | None,
+    record: Callable[[Task, Sequence[TaskResult]], int],
+    task: Task,
+    outcomes: Sequence[TaskResult] | None,
 ) -> None:
-    """What came of ``unit`` (None: it was given up) goes to the checkpoint first, and to the caller then."""
+    """What came of ``task`` (None: it was given up) goes to the checkpoint first, and to the caller then."""
     position = 0
     if outcomes is not None:
-        if dispatcher.is_put_off(unit, outcomes):
+        if scheduler.is_put_off(task, outcomes):
             return
-        smaller = _smaller(job, unit, outcomes)
-        if smaller and dispatcher.replace(unit, smaller):
+        smaller = _smaller(job, task, outcomes)
+        if smaller and scheduler.replace(task, smaller):
             return
-        if dispatcher.ends_all(outcomes):
+        if scheduler.ends_all(outcomes):
             outcomes = None
     if outcomes is not None:
         try:
-            position = record(unit, outcomes)
+            position = record(task, outcomes)
         except BaseException as error:  # a disk that is full: what has come is given out, and nothing more is asked
-            dispatcher.stop(error)
-    dispatcher.finish(unit, outcomes, position)
+            scheduler.stop(error)
+    scheduler.finish(task, outcomes, position)
 
 
-def _smaller(job: Job[Any, Any], unit: Unit, outcomes: Sequence[Outcome]) -> Sequence[Unit]:
+def _smaller(job: Job[Any, Any], task: Task, outcomes: Sequence[TaskResult]) -> Sequence[Task]:
     error = error_of_all(outcomes)
-    return job.split(unit, error) if error is not None and len(unit.items) > 1 else ()
+    return job.split(task, error) if error is not None and len(task.items) > 1 else ()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-__all__ = ["Pace"]
+__all__ = ["Throttle"]
 
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 60.0
@@ -18,7 +18,7 @@ _LONGEST_ASKED = 600.0
 _REFUSALS_IN_A_ROW = 10
 
 
-class Pace:
+class Throttle:
     """How many calls may be under way now.
 
     Args:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
     from prompt_toolkit.document import Document
 
-__all__ = ["Talk"]
+__all__ = ["ChatSession"]
 
 _COMMANDS: Mapping[str, str] = {
     "help": "this list",
@@ -54,7 +54,7 @@ class _WithoutSession:
         return self._provider.stream(messages, **options)
 
 
-class Talk:
+class ChatSession:
     """A conversation with a person.
 
     Args:

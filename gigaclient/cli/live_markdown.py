@@ -15,7 +15,7 @@ from typing import TextIO
 from gigaclient.cli.console import printable
 from gigaclient.cli.markdown import Renderer
 
-__all__ = ["Painter"]
+__all__ = ["LiveMarkdown"]
 
 _SECONDS_BETWEEN = 0.08
 # Drawing takes no more than this part of the time, however long a block gets.
@@ -25,7 +25,7 @@ _SHARE = 4.0
 _BEGIN, _END = "\x1b[?2026h", "\x1b[?2026l"
 
 
-class Painter:
+class LiveMarkdown:
     """Draws Markdown as it arrives. A context manager: at its end everything that came is on the screen.
 
     Args:
@@ -78,7 +78,7 @@ class Painter:
             self._thread = None
         self._paint(self._taken(), final=True)
 
-    def __enter__(self) -> Painter:
+    def __enter__(self) -> LiveMarkdown:
         return self
 
     def __exit__(

@@ -49,9 +49,9 @@ def show(screen: Screen, stream: Answering, *, plain: bool) -> None:
         GigaClientError, KeyboardInterrupt: what ended the stream; its text so far is on the screen.
     """
     if renders(screen, plain):
-        from gigaclient.cli.live_markdown import Painter
+        from gigaclient.cli.live_markdown import LiveMarkdown
 
-        with undisturbed(), Painter(sys.stdout, colour=wants_colour(sys.stdout, screen.no_color)) as painter:
+        with undisturbed(), LiveMarkdown(sys.stdout, colour=wants_colour(sys.stdout, screen.no_color)) as painter:
             for chunk in stream:
                 painter.feed(chunk.text)
         return

@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Any, TypeVar, overload
 
-from gigaclient._core.base_client import sealed, sealed_headers
-from gigaclient._core.client_cache import SharedClients
+from gigaclient._core.base_client import as_secret, headers_as_secrets
+from gigaclient._core.client_cache import ClientCache
 from gigaclient.errors import ConfigError
 from gigaclient.protocols import ChatProvider
 
@@ -57,7 +57,7 @@ class ClientsByAlias:
     def __init__(self, read: Callable[[], Any], name: str = SETTING) -> None:
         self._read = read
         self._name = name
-        self._clients: SharedClients[ChatProvider] = SharedClients()
+        self._clients: ClientCache[ChatProvider] = ClientCache()
 
     @overload
     def get(self, alias: str = DEFAULT_ALIAS, *, kind: None = None) -> ChatProvider: ...
@@ -86,7 +86,7 @@ class ClientsByAlias:
 
     def reset(self) -> None:
         """Forget the clients, for another setting. Calls and streams under way go on."""
-        self._clients = SharedClients()
+        self._clients = ClientCache()
 
     def _make(self, alias: str) -> ChatProvider:
         return make_client(alias, options_by_alias(self._read(), self._name), self._name)
@@ -109,7 +109,7 @@ def options_by_alias(setting: Any, name: str = SETTING) -> dict[str, dict[str, A
         kind = type(setting).__name__
         del setting
         raise ConfigError(f"{name} must be a dict of options, or of aliases to options, not {kind}")
-    setting = _sealed(setting)
+    setting = _as_secrets(setting)
     wrong = next((key for key in setting if not isinstance(key, str)), None)
     if wrong is not None:
         raise ConfigError(f"{name}: names are strings, not {type(wrong).__name__}")
@@ -201,7 +201,7 @@ def _has_aliases(setting: Mapping[Any, Any]) -> bool:
     return bool(setting) and all(isinstance(options, Mapping) for options in setting.values())
 
 
-def _sealed(setting: Mapping[Any, Any]) -> dict[Any, Any]:
+def _as_secrets(setting: Mapping[Any, Any]) -> dict[Any, Any]:
     if not _has_aliases(setting):
         return _sealed_options(setting)
     return {alias: _sealed_options(options) for alias, options in setting.items()}
@@ -213,9 +213,9 @@ def _sealed_options(options: Mapping[Any, Any]) -> dict[Any, Any]:
 
 def _sealed_option(option: Any, value: Any) -> Any:
     if option == "headers":
-        return sealed_headers(value)
+        return headers_as_secrets(value)
     is_secret = isinstance(option, str) and option not in _NOT_SECRET and _SECRET_OPTION.search(option)
-    return sealed(value) if is_secret else value
+    return as_secret(value) if is_secret else value
 
 
 def _advice(provider: type[Any], option: str, known: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ import datetime
 import ipaddress
 from typing import ClassVar
 
-from gigaclient._primitives.struct import Value
+from gigaclient._primitives.struct import FrozenStruct
 from gigaclient.transport.tls import as_far_as_issuer, der_item, name_in
 
 __all__ = ["Certificate", "read_certificate"]
@@ -21,7 +21,7 @@ _DNS_NAME, _IP_ADDRESS = 0x82, 0x87
 _MOST_NAMES = 20
 
 
-class Certificate(Value, frozen=True, kw_only=True):
+class Certificate(FrozenStruct, frozen=True, kw_only=True):
     """What a certificate says of itself.
 
     Attributes:

@@ -12,15 +12,15 @@ from typing import Any, ClassVar, TypeVar
 from urllib.parse import urlsplit
 
 from gigaclient._primitives.secret import Secret
-from gigaclient._primitives.struct import Value
+from gigaclient._primitives.struct import FrozenStruct
 from gigaclient.doctor.probe_socket import (
     Address,
-    Line,
-    Shown,
-    Stream,
+    ProbeError,
+    ProbeSocket,
+    ProbeStream,
+    ProbeTimeout,
+    SettingSource,
     Tls,
-    TooSlow,
-    Trouble,
     connect,
     resolve,
     shake_hands,
@@ -40,7 +40,7 @@ from gigaclient.transport.adapter import TrustAdapter
 from gigaclient.transport.proxies import without_password
 from gigaclient.transport.tls import Trust, system_context
 
-__all__ = ["Door", "Host", "Route", "Way", "examine_proxy"]
+__all__ = ["Endpoint", "Host", "HostCheck", "ProxyRoute", "examine_proxy"]
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ _DEFAULT_PORTS = {"https": 443, "http": 80}
 _PUBLIC_NAMES = ("giga.chat", "sberbank.ru")
 
 
-class Host(Value, frozen=True, kw_only=True):
+class Host(FrozenStruct, frozen=True, kw_only=True):
     """A server that the client talks to.
 
     Attributes:
@@ -78,7 +78,7 @@ class Host(Value, frozen=True, kw_only=True):
         return self.origin.startswith("https:")
 
 
-class Route(Value, frozen=True, kw_only=True):
+class ProxyRoute(FrozenStruct, frozen=True, kw_only=True):
     """The proxy on the way to a host.
 
     Attributes:
@@ -115,7 +115,7 @@ class Route(Value, frozen=True, kw_only=True):
         return Secret(found) if found is not None else None
 
 
-class Door:
+class Endpoint:
     """What connections are made to: a host, or the proxy in front of it.
 
     Args:
@@ -138,14 +138,14 @@ class Door:
         began = time.monotonic()
         try:
             self._addresses = within(self.seconds, lambda: resolve(self.name, self.port))
-        except TooSlow:
+        except ProbeTimeout:
             return Diagnosis(
                 outcome="failure",
                 detail=f"{self.name}: no answer within {self.seconds:g} s",
                 next_step="the name servers of this machine do not answer: check the network, the VPN and the system's "
                 "DNS settings",
             )
-        except Trouble as trouble:
+        except ProbeError as trouble:
             step = "this network does not know the name: it is not connected, a VPN is missing, a filter hides the "
             step += "name, or only a proxy may look it up (HTTPS_PROXY)"
             if self.setting:
@@ -172,11 +172,11 @@ class Door:
             )
         return Diagnosis(detail=detail)
 
-    def knock(self) -> tuple[list[str], Trouble | None]:
+    def try_connect(self) -> tuple[list[str], ProbeError | None]:
         """Connect to the first address that answers: what became of those before it, and of the last if none did."""
         ends_at = time.monotonic() + self.seconds
         lost: list[str] = []
-        trouble: Trouble | None = None
+        trouble: ProbeError | None = None
         for index, address in enumerate(self._addresses):
             # As the client does it: the addresses share the time that there is.
             share = (ends_at - time.monotonic()) / (len(self._addresses) - index)
@@ -184,7 +184,7 @@ class Door:
                 with connect(address, max(share, 0.01)):
                     self._reached = address
                     return lost, None
-            except Trouble as error:
+            except ProbeError as error:
                 trouble = error
                 lost.append(f"{address.ip}: {error.reason}")
         return lost, trouble
@@ -194,21 +194,21 @@ class Door:
         """The address that answered."""
         return self._reached.ip if self._reached is not None else ""
 
-    def open(self, ends_at: float) -> Line:
+    def open(self, ends_at: float) -> ProbeSocket:
         """A connection to the address that answered, whose use ends at that moment of the monotonic clock.
 
         Raises:
             Trouble: it was not to be had.
         """
         if self._reached is None:
-            raise Trouble("unreachable", "no address of it answers")
+            raise ProbeError("unreachable", "no address of it answers")
         left = ends_at - time.monotonic()
         if left <= 0:
-            raise Trouble("slow", "timed out")
+            raise ProbeError("slow", "timed out")
         return connect(self._reached, left)
 
 
-class Way:
+class HostCheck:
     """The steps to one host, each of which stands on the one before.
 
     Args:
@@ -219,7 +219,7 @@ class Way:
         now: this machine's time, for dates of certificates.
     """
 
-    def __init__(self, host: Host, route: Route, door: Door, trust: Trust, now: datetime.datetime) -> None:
+    def __init__(self, host: Host, route: ProxyRoute, door: Endpoint, trust: Trust, now: datetime.datetime) -> None:
         self.host = host
         self.route = route
         self.door = door
@@ -239,7 +239,7 @@ class Way:
         """A connection to the host, or a tunnel to it."""
         if self.route.proxy is not None:
             return self._tunnelled()
-        lost, trouble = self.door.knock()
+        lost, trouble = self.door.try_connect()
         where = f"port {self.host.port}"
         if trouble is not None:
             return Diagnosis(
@@ -255,7 +255,7 @@ class Way:
             "set up on this machine and does not work",
         )
 
-    def _why_not_reached(self, trouble: Trouble) -> str:
+    def _why_not_reached(self, trouble: ProbeError) -> str:
         if trouble.kind == "refused":
             if self.host.setting:
                 return f"nothing listens there: check the port in {self.host.setting}"
@@ -276,14 +276,14 @@ class Way:
         try:
             with self._line():
                 return Diagnosis(detail=where)
-        except Trouble as trouble:
+        except ProbeError as trouble:
             return Diagnosis(
                 outcome="failure", detail=f"{where}: {trouble.reason}", next_step=self._why_no_tunnel(trouble)
             )
         except ConfigError as error:  # whom to believe for a proxy's own certificate
             return Diagnosis(outcome="failure", detail=f"{where}: {error.message}", next_step="mend that variable")
 
-    def _why_no_tunnel(self, trouble: Trouble) -> str:
+    def _why_no_tunnel(self, trouble: ProbeError) -> str:
         if trouble.kind == "proxy_login":
             return (
                 f"the proxy does not let us in: give user and password in {self.route.source}, as "
@@ -312,10 +312,10 @@ class Way:
         self._ends_at = time.monotonic() + self.door.seconds
 
     @contextmanager
-    def _line(self) -> Iterator[Stream]:
+    def _line(self) -> Iterator[ProbeStream]:
         """A connection to the host, through the tunnel if there is one."""
         with self.door.open(self._ends_at) as line:
-            stream: Stream = line
+            stream: ProbeStream = line
             if self.route.proxy is not None:
                 if self.route.is_tls:
                     stream = Tls(line, system_context(), self.door.name)
@@ -331,7 +331,7 @@ class Way:
         self._begin()
         try:
             shown = self._shaken(self._trust.make_context())
-        except Trouble as error:
+        except ProbeError as error:
             trouble = error
         else:
             return self._unverified(shown) if self._trust.kind == "insecure" else describe_verified(shown, self._now)
@@ -352,15 +352,15 @@ class Way:
             now=self._now,
         )
 
-    def _shaken(self, context: ssl.SSLContext) -> Shown:
+    def _shaken(self, context: ssl.SSLContext) -> SettingSource:
         with self._line() as stream:
             return shake_hands(stream, context, self.host.name)
 
-    def _look(self) -> Shown:
+    def _look(self) -> SettingSource:
         """The chain as it is, believed or not. Only the handshake goes over this line."""
         return self._shaken(unverified_context())
 
-    def _unverified(self, shown: Shown) -> Diagnosis:
+    def _unverified(self, shown: SettingSource) -> Diagnosis:
         self._begin()
         vouching = self._vouching()
         step = (
@@ -383,10 +383,10 @@ class Way:
     def _attempt(step: Callable[[], T]) -> T | None:
         try:
             return step()
-        except (Trouble, ConfigError, OSError):  # an authority that cannot be had vouches for nobody
+        except (ProbeError, ConfigError, OSError):  # an authority that cannot be had vouches for nobody
             return None
 
-    def _why_no_handshake(self, trouble: Trouble) -> str:
+    def _why_no_handshake(self, trouble: ProbeError) -> str:
         if trouble.kind == "asks_certificate":
             return "the server asks for a client certificate, or does not accept ours: pass cert_file and key_file"
         if trouble.kind == "not_tls":
@@ -406,7 +406,7 @@ class Way:
         return "try from another network; if it is the same there, tell the server's operator"
 
 
-def examine_proxy(ways: Sequence[Way]) -> Diagnosis:
+def examine_proxy(ways: Sequence[HostCheck]) -> Diagnosis:
     """The proxies on the ways, each reached once; and which host is reached without one."""
     lines: list[str] = []
     outcome: Outcome = "ok"
@@ -424,12 +424,12 @@ def examine_proxy(ways: Sequence[Way]) -> Diagnosis:
     return Diagnosis(outcome=outcome, detail="\n".join(lines), next_step="; ".join(steps))
 
 
-def _reach_proxy(door: Door, route: Route) -> Diagnosis:
+def _reach_proxy(door: Endpoint, route: ProxyRoute) -> Diagnosis:
     where = f"{route.shown} from {route.source}"
     found = door.look_up()
     if found.outcome == "failure":
         return found
-    lost, trouble = door.knock()
+    lost, trouble = door.try_connect()
     if trouble is None:
         return Diagnosis(detail=where)
     return Diagnosis(

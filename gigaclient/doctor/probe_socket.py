@@ -19,16 +19,16 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from gigaclient._primitives.fork_safety import steps
 from gigaclient._primitives.secret import Secret
-from gigaclient._primitives.struct import Value
+from gigaclient._primitives.struct import FrozenStruct
 
 __all__ = [
     "Address",
-    "Line",
-    "Shown",
-    "Stream",
+    "ProbeError",
+    "ProbeSocket",
+    "ProbeStream",
+    "ProbeTimeout",
+    "SettingSource",
     "Tls",
-    "TooSlow",
-    "Trouble",
     "connect",
     "resolve",
     "shake_hands",
@@ -44,7 +44,7 @@ _LONGEST_ANSWER = 64 * 1024
 _GRACE_SECONDS = 1.0
 
 
-class Trouble(Exception):
+class ProbeError(Exception):
     """A step failed.
 
     Attributes:
@@ -60,7 +60,7 @@ class Trouble(Exception):
         self.kind, self.reason, self.code = kind, reason, code
 
 
-class TooSlow(Exception):
+class ProbeTimeout(Exception):
     """A step did not end within its limit, and was left to itself."""
 
 
@@ -71,7 +71,7 @@ def within(seconds: float, work: Callable[[], T]) -> T:
     left behind: neither the report nor the end of the program waits for it.
 
     Raises:
-        TooSlow: it did.
+        ProbeTimeout: it did.
     """
     outcome: list[tuple[T | None, BaseException | None]] = []
 
@@ -85,14 +85,14 @@ def within(seconds: float, work: Callable[[], T]) -> T:
     thread.start()
     thread.join(seconds + _GRACE_SECONDS)
     if not outcome:
-        raise TooSlow
+        raise ProbeTimeout
     value, error = outcome[0]
     if error is not None:
         raise error
     return value  # type: ignore[return-value]
 
 
-class Address(Value, frozen=True):
+class Address(FrozenStruct, frozen=True):
     """Where a name leads: the arguments of ``socket.socket`` and ``connect``."""
 
     family: int
@@ -114,15 +114,15 @@ def resolve(host: str, port: int) -> list[Address]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
         kind = "lookup_failed" if error.errno == socket.EAI_AGAIN else "unknown_name"
-        trouble = Trouble(kind, error.strerror or "no address")
+        trouble = ProbeError(kind, error.strerror or "no address")
     except UnicodeError:
-        trouble = Trouble("unknown_name", "it cannot be a host's name")
+        trouble = ProbeError("unknown_name", "it cannot be a host's name")
     else:
         return [Address(family, place) for family, _, _, _, place in found]
     raise trouble
 
 
-class Stream(Protocol):
+class ProbeStream(Protocol):
     """What bytes go over: a line, or TLS on it."""
 
     def send(self, data: bytes) -> None: ...
@@ -130,7 +130,7 @@ class Stream(Protocol):
     def receive(self) -> bytes: ...
 
 
-class Line:
+class ProbeSocket:
     """A TCP connection, whose every read and write ends when the time of the step is over. A context manager."""
 
     def __init__(self, sock: socket.socket, ends_at: float) -> None:
@@ -159,20 +159,20 @@ class Line:
     def _arm(self) -> None:
         left = self._ends_at - time.monotonic()
         if left <= 0:
-            raise Trouble("slow", "timed out")
+            raise ProbeError("slow", "timed out")
         self._sock.settimeout(left)
 
     def close(self) -> None:
         self._sock.close()
 
-    def __enter__(self) -> Line:
+    def __enter__(self) -> ProbeSocket:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
 
-def connect(address: Address, seconds: float) -> Line:
+def connect(address: Address, seconds: float) -> ProbeSocket:
     """A connection to ``address``, made within ``seconds``; whatever is done over it has to end within them as well.
 
     Raises:
@@ -182,7 +182,7 @@ def connect(address: Address, seconds: float) -> Line:
     try:
         sock = socket.socket(address.family, socket.SOCK_STREAM)
     except OSError as error:  # this machine does not speak that family
-        trouble = Trouble("unreachable", error.strerror or "cannot be used here")
+        trouble = ProbeError("unreachable", error.strerror or "cannot be used here")
     else:
         try:
             sock.settimeout(seconds)
@@ -194,11 +194,11 @@ def connect(address: Address, seconds: float) -> Line:
             sock.close()
             raise
         else:
-            return Line(sock, ends_at)
+            return ProbeSocket(sock, ends_at)
     raise trouble
 
 
-def tunnel(stream: Stream, host: str, port: int, authorization: Secret | None) -> None:
+def tunnel(stream: ProbeStream, host: str, port: int, authorization: Secret | None) -> None:
     """Have a proxy open a tunnel to ``host`` (CONNECT). ``authorization`` is for the proxy alone.
 
     Raises:
@@ -215,15 +215,15 @@ def tunnel(stream: Stream, host: str, port: int, authorization: Secret | None) -
             break
     words = head.partition(b"\r\n")[0].decode("latin-1").split(None, 2)
     if len(words) < 2 or not words[0].startswith("HTTP/") or not words[1].isdecimal():
-        raise Trouble("not_http", "closed without an answer" if not head else "its answer is not HTTP")
+        raise ProbeError("not_http", "closed without an answer" if not head else "its answer is not HTTP")
     status = int(words[1])
     if status == 407:
-        raise Trouble("proxy_login", "407 Proxy Authentication Required")
+        raise ProbeError("proxy_login", "407 Proxy Authentication Required")
     if not 200 <= status <= 299:
-        raise Trouble("proxy_refused", f"{status} {http.client.responses.get(status, '')}".strip())
+        raise ProbeError("proxy_refused", f"{status} {http.client.responses.get(status, '')}".strip())
 
 
-class Shown(Value, frozen=True):
+class SettingSource(FrozenStruct, frozen=True):
     """What a server showed in a handshake.
 
     Attributes:
@@ -240,14 +240,14 @@ class Shown(Value, frozen=True):
 class Tls:
     """A TLS connection over a stream; for a proxy, over which a tunnel is asked for."""
 
-    def __init__(self, stream: Stream, context: ssl.SSLContext, host: str) -> None:
+    def __init__(self, stream: ProbeStream, context: ssl.SSLContext, host: str) -> None:
         self._stream = stream
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         self._run(self._object.do_handshake)
 
-    def shown(self) -> Shown:
-        return Shown(self._object.version() or "TLS", _chain_of(self._object))
+    def shown(self) -> SettingSource:
+        return SettingSource(self._object.version() or "TLS", _chain_of(self._object))
 
     def send(self, data: bytes) -> None:
         self._run(lambda: self._object.write(data))
@@ -259,7 +259,7 @@ class Tls:
             return b""
 
     def _run(self, step: Callable[[], T]) -> T:
-        trouble: Trouble | None = None
+        trouble: ProbeError | None = None
         while trouble is None:
             try:
                 with steps:
@@ -270,7 +270,7 @@ class Tls:
                 if data:
                     self._incoming.write(data)
                 else:
-                    trouble = Trouble("closed", "closed in the middle of the TLS handshake")
+                    trouble = ProbeError("closed", "closed in the middle of the TLS handshake")
             except ssl.SSLZeroReturnError:
                 raise
             except ssl.SSLError as error:
@@ -278,7 +278,7 @@ class Tls:
             else:
                 self._flush()
                 return value
-        with contextlib.suppress(Trouble):
+        with contextlib.suppress(ProbeError):
             self._flush()  # the alert that says why we leave
         raise trouble
 
@@ -288,7 +288,7 @@ class Tls:
             self._stream.send(data)
 
 
-def shake_hands(stream: Stream, context: ssl.SSLContext, host: str) -> Shown:
+def shake_hands(stream: ProbeStream, context: ssl.SSLContext, host: str) -> SettingSource:
     """Do the TLS handshake with ``host`` and nothing more; what the server showed.
 
     Raises:
@@ -309,25 +309,25 @@ def _chain_of(connection: Any) -> tuple[bytes, ...]:
     return (own,) if own else ()
 
 
-def _trouble(error: OSError) -> Trouble:
+def _trouble(error: OSError) -> ProbeError:
     reason = (error.strerror or type(error).__name__).lower()
     if isinstance(error, TimeoutError):
-        return Trouble("slow", "timed out")
+        return ProbeError("slow", "timed out")
     if isinstance(error, ConnectionRefusedError):
-        return Trouble("refused", reason)
+        return ProbeError("refused", reason)
     if isinstance(error, ConnectionError):
-        return Trouble("closed", reason)
-    return Trouble("unreachable", reason)
+        return ProbeError("closed", reason)
+    return ProbeError("unreachable", reason)
 
 
-def _tls_trouble(error: ssl.SSLError) -> Trouble:
+def _tls_trouble(error: ssl.SSLError) -> ProbeError:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return Trouble("certificate", error.verify_message or "it was refused", error.verify_code)
+        return ProbeError("certificate", error.verify_message or "it was refused", error.verify_code)
     reason = (error.reason or "unknown").replace("_", " ").lower()
     if "alert" in reason and any(word in reason for word in ("certificate", "unknown ca")):
-        return Trouble("asks_certificate", reason)
+        return ProbeError("asks_certificate", reason)
     if "wrong version" in reason or "http request" in reason or "record layer failure" in reason:
-        return Trouble("not_tls", reason)
+        return ProbeError("not_tls", reason)
     if "unsupported protocol" in reason or "protocol version" in reason:
-        return Trouble("old_tls", reason)
-    return Trouble("tls", reason)
+        return ProbeError("old_tls", reason)
+    return ProbeError("tls", reason)

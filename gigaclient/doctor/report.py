@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec.structs
 
-from gigaclient._primitives.struct import Value
+from gigaclient._primitives.struct import FrozenStruct
 from gigaclient.version import __version__
 
 __all__ = ["Check", "Diagnosis", "Outcome", "Report"]
@@ -24,7 +24,7 @@ _TITLE_COLUMNS = 19
 _WORTH_TELLING_SECONDS = 0.05
 
 
-class Diagnosis(Value, frozen=True, kw_only=True):
+class Diagnosis(FrozenStruct, frozen=True, kw_only=True):
     """What a look at one thing gave: a check without its name."""
 
     outcome: Outcome = "ok"
@@ -32,7 +32,7 @@ class Diagnosis(Value, frozen=True, kw_only=True):
     next_step: str = ""
 
 
-class Check(Value, frozen=True, kw_only=True):
+class Check(FrozenStruct, frozen=True, kw_only=True):
     """One thing that was looked at.
 
     Attributes:
@@ -53,7 +53,7 @@ class Check(Value, frozen=True, kw_only=True):
     seconds: float = 0.0
 
 
-class Report(Value, frozen=True, kw_only=True):
+class Report(FrozenStruct, frozen=True, kw_only=True):
     """All that the doctor found. ``str(report)`` is one screen of text; no secret is in it.
 
     Attributes:

@@ -14,16 +14,16 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from gigaclient._primitives.secret import Secret
-from gigaclient.doctor.network import Door, Host, Route, Way, examine_proxy
-from gigaclient.doctor.probe_socket import TooSlow, within
+from gigaclient.doctor.network import Endpoint, Host, HostCheck, ProxyRoute, examine_proxy
+from gigaclient.doctor.probe_socket import ProbeTimeout, within
 from gigaclient.doctor.redaction import Scrubber
 from gigaclient.doctor.report import Check, Diagnosis, Report
-from gigaclient.doctor.service import SCOPES, Service
+from gigaclient.doctor.service import SCOPES, ServiceCheck
 from gigaclient.doctor.settings_report import PREFIX, Plan, misspelt, read_plan
 from gigaclient.doctor.trust_store import examine_trust
 from gigaclient.doctor.versions import examine_versions
 from gigaclient.errors import ConfigError
-from gigaclient.gigachat.settings import Settings
+from gigaclient.gigachat.settings import GigaChatSettings
 from gigaclient.transport import origin_of
 from gigaclient.transport.proxies import proxy_for
 
@@ -99,7 +99,7 @@ class _Examination:
     def report(self, chat: bool) -> Report:
         plan, settings = self._plan, self._plan.settings
         self._look("versions", "Versions", examine_versions)
-        self._look("settings", "Settings", lambda: _examine_settings(plan))
+        self._look("settings", "GigaChatSettings", lambda: _examine_settings(plan))
         self._look("environment", "Environment", lambda: _examine_environment(settings))
         self._look("key", "Key", lambda: _examine_key(plan))
         self._look("trust", "Certificates", lambda: examine_trust(settings, self._now))
@@ -111,7 +111,7 @@ class _Examination:
         else:
             self._look("proxy", "Proxy", lambda: examine_proxy(ways))
         self._walk(ways)
-        service = Service(plan, self._seconds)
+        service = ServiceCheck(plan, self._seconds)
         try:
             self._ask(service, chat=chat)
         finally:
@@ -125,7 +125,7 @@ class _Examination:
         try:
             # Twice: what failed may take as long again to find out why.
             found = within(2 * self._seconds, step)
-        except TooSlow:
+        except ProbeTimeout:
             found = Diagnosis(
                 outcome="failure",
                 detail=f"no end within {2 * self._seconds:g} s",
@@ -163,19 +163,19 @@ class _Examination:
 
     # -- the hosts -----------------------------------------------------------------------------------------------------
 
-    def _ways(self, hosts: list[Host], routes: list[Route]) -> list[Way]:
-        proxies: dict[str, Door] = {}
+    def _ways(self, hosts: list[Host], routes: list[ProxyRoute]) -> list[HostCheck]:
+        proxies: dict[str, Endpoint] = {}
         ways = []
         for host, route in zip(hosts, routes, strict=True):
             if route.proxy is None:
-                door = Door(host.name, host.port, host.setting, self._seconds)
+                door = Endpoint(host.name, host.port, host.setting, self._seconds)
             else:
                 address = route.proxy.reveal()
-                door = proxies.setdefault(address, Door(*route.place, route.source, self._seconds))
-            ways.append(Way(host, route, door, self._plan.settings.trust, self._now))
+                door = proxies.setdefault(address, Endpoint(*route.place, route.source, self._seconds))
+            ways.append(HostCheck(host, route, door, self._plan.settings.trust, self._now))
         return ways
 
-    def _walk(self, ways: list[Way]) -> None:
+    def _walk(self, ways: list[HostCheck]) -> None:
         """The steps to each host, the hosts side by side."""
         for id, title, setting in _HOSTS:  # the places first, so that the report has its order
             if any(way.host.id == id for way in ways) or not self._plan.can_use(setting):
@@ -190,7 +190,7 @@ class _Examination:
             while thread.is_alive():  # in slices: a wait without an end cannot be interrupted on every system
                 thread.join(0.5)
 
-    def _walk_to(self, way: Way) -> None:
+    def _walk_to(self, way: HostCheck) -> None:
         missing = self._lacks("proxy") if way.route.proxy is not None else ""
         for name, _ in _STEPS:
             id = f"{way.host.id}.{name}"
@@ -204,7 +204,7 @@ class _Examination:
 
     # -- the service ---------------------------------------------------------------------------------------------------
 
-    def _ask(self, service: Service, *, chat: bool) -> None:
+    def _ask(self, service: ServiceCheck, *, chat: bool) -> None:
         settings = self._plan.settings
         no_client = self._no_client()
         has_key = self._checks["key"].outcome not in ("failure", "not_checked")
@@ -228,10 +228,10 @@ class _Examination:
         elif chat:
             self._look("chat", "Chat", service.chat)
 
-    def _without_token(self, service: Service, no_api: str, no_token: str) -> Diagnosis:
+    def _without_token(self, service: ServiceCheck, no_api: str, no_token: str) -> Diagnosis:
         if no_api:
             return _not_checked(no_api)
-        answered = service.knock()
+        answered = service.try_connect()
         if answered.outcome == "failure":
             return answered
         return _not_checked(f"{no_token}; {answered.detail}")
@@ -325,7 +325,7 @@ def _place(name: str, source: str) -> str:
     return source if source.startswith(PREFIX) else f"{name}= ({source})"
 
 
-def _examine_environment(settings: Settings) -> Diagnosis:
+def _examine_environment(settings: GigaChatSettings) -> Diagnosis:
     lines, steps, unknown = [], [], []
     for variable, meant in misspelt():
         if meant:
@@ -347,7 +347,7 @@ def _examine_environment(settings: Settings) -> Diagnosis:
     )
 
 
-def _notes(settings: Settings) -> list[str]:
+def _notes(settings: GigaChatSettings) -> list[str]:
     """Variables that other programs obey, and what becomes of them here."""
     bundle = next((name for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") if os.environ.get(name)), None)
     notes, ignored = [], []
@@ -446,7 +446,7 @@ def _hosts(plan: Plan) -> list[Host]:
     return list(hosts.values())
 
 
-def _routes(plan: Plan, hosts: list[Host]) -> tuple[list[Route], Diagnosis | None]:
+def _routes(plan: Plan, hosts: list[Host]) -> tuple[list[ProxyRoute], Diagnosis | None]:
     """The proxy on the way to each host; and what is wrong with it, if it can be none."""
     settings = plan.settings
     routes = []
@@ -460,8 +460,8 @@ def _routes(plan: Plan, hosts: list[Host]) -> tuple[list[Route], Diagnosis | Non
                 detail=f"{error.message}\nwhat follows was looked at without it",
                 next_step=f"mend or unset {source}: an http:// proxy works, and NO_PROXY={host.name} leads past one",
             )
-            return [Route() for _ in hosts], failure
-        routes.append(Route(proxy=proxy, source=_proxy_source(plan, proxy)))
+            return [ProxyRoute() for _ in hosts], failure
+        routes.append(ProxyRoute(proxy=proxy, source=_proxy_source(plan, proxy)))
     return routes, None
 
 

@@ -31,7 +31,7 @@ from gigaclient.errors import (
 )
 from gigaclient.gigachat import GigaChat
 
-__all__ = ["Service"]
+__all__ = ["ServiceCheck"]
 
 SCOPES = ("GIGACHAT_API_PERS", "GIGACHAT_API_B2B", "GIGACHAT_API_CORP")
 
@@ -43,7 +43,7 @@ _QUESTION = "Say hello in one word."
 _ANSWER_TOKENS = 16
 
 
-class Service:
+class ServiceCheck:
     """Asks the service through clients of the plan's settings. To be closed.
 
     Args:
@@ -209,7 +209,7 @@ class Service:
         spent = f", {answer.usage.total_tokens} tokens" if answer.usage is not None else ""
         return Diagnosis(detail=f"{answer.model}: {answer.text.strip()[:60]!r}, first text after {first:.1f} s{spent}")
 
-    def knock(self) -> Diagnosis:
+    def try_connect(self) -> Diagnosis:
         """Whether the API answers at all, without a key: it is expected to refuse."""
         try:
             self._timed(lambda: self._made(credentials=None, access_token="none", user=None).get_models())

@@ -14,18 +14,18 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from gigaclient._core.settings import Reader
-from gigaclient._core.tls_settings import CLIENT_CERTIFICATE, WHOM_TO_TRUST
+from gigaclient._core.tls_settings import CLIENT_CERTIFICATE, TRUST_SETTINGS
 from gigaclient._primitives.secret import MASK, Secret
-from gigaclient._primitives.struct import Value
+from gigaclient._primitives.struct import FrozenStruct
 from gigaclient.errors import ConfigError
 from gigaclient.gigachat import GigaChat
-from gigaclient.gigachat.settings import DEFAULT_BASE_URL, DEFAULT_MODEL, WHO_WE_ARE, Settings, read_settings
+from gigaclient.gigachat.settings import DEFAULT_BASE_URL, DEFAULT_MODEL, WHO_WE_ARE, GigaChatSettings, read_settings
 from gigaclient.transport.proxies import without_password
 
 __all__ = ["ENVIRONMENT_SETTINGS", "Given", "NoTokenCache", "Plan", "misspelt", "read_plan"]
 
 PREFIX = "GIGACHAT_"
-GROUPS = (WHOM_TO_TRUST, WHO_WE_ARE, CLIENT_CERTIFICATE)
+GROUPS = (TRUST_SETTINGS, WHO_WE_ARE, CLIENT_CERTIFICATE)
 
 _ARGUMENTS = tuple(name for name in inspect.signature(GigaChat.__init__).parameters if name != "self")
 _NOT_IN_THE_ENVIRONMENT = frozenset({"on_end", "on_request", "on_response", "session", "ssl_context"})
@@ -66,7 +66,7 @@ class NoTokenCache:
         return None
 
 
-class Given(Value, frozen=True, kw_only=True):
+class Given(FrozenStruct, frozen=True, kw_only=True):
     """A setting that somebody made.
 
     Attributes:
@@ -82,7 +82,7 @@ class Given(Value, frozen=True, kw_only=True):
     unused: str = ""
 
 
-class Plan(Value, frozen=True, kw_only=True):
+class Plan(FrozenStruct, frozen=True, kw_only=True):
     """What the client would be made of.
 
     Attributes:
@@ -95,7 +95,7 @@ class Plan(Value, frozen=True, kw_only=True):
 
     _hidden: ClassVar[frozenset[str]] = frozenset({"arguments", "secrets"})
 
-    settings: Settings
+    settings: GigaChatSettings
     given: tuple[Given, ...]
     problems: Mapping[str, str]
     arguments: Mapping[str, Any]
@@ -180,7 +180,7 @@ def _secrets(arguments: Mapping[str, Any]) -> tuple[Secret, ...]:
 # -- putting aside what cannot be used -------------------------------------------------------------------------------
 
 
-def _usable(arguments: Mapping[str, Any], names: list[str]) -> tuple[Settings, dict[str, str], dict[str, Any]]:
+def _usable(arguments: Mapping[str, Any], names: list[str]) -> tuple[GigaChatSettings, dict[str, str], dict[str, Any]]:
     trial = dict(arguments)
     problems: dict[str, str] = {}
     left = list(names)
@@ -193,13 +193,13 @@ def _usable(arguments: Mapping[str, Any], names: list[str]) -> tuple[Settings, d
             # It is in none of them by itself, or in what the environment says to others (REQUESTS_CA_BUNDLE).
             culprit = next((name for name in ("trust", *left) if name not in problems), None)
             if culprit is None:
-                return Settings(base_url=DEFAULT_BASE_URL, model=DEFAULT_MODEL), problems, {}
+                return GigaChatSettings(base_url=DEFAULT_BASE_URL, model=DEFAULT_MODEL), problems, {}
         problems[culprit] = message
         trial.update(_aside(culprit))
         left = [name for name in left if name != culprit]
 
 
-def _attempt(trial: Mapping[str, Any]) -> tuple[Settings | None, str]:
+def _attempt(trial: Mapping[str, Any]) -> tuple[GigaChatSettings | None, str]:
     try:
         settings = read_settings(trial)
         settings.trust.make_context()  # the files of a client certificate are read here
@@ -222,8 +222,8 @@ def _culprit(trial: Mapping[str, Any], names: list[str], message: str) -> str | 
 
 def _aside(name: str) -> dict[str, Any]:
     """Arguments that put a setting aside, in the environment too: for each question an answer that always works."""
-    if name in WHOM_TO_TRUST:
-        return {**dict.fromkeys(WHOM_TO_TRUST), "trust": "pinned"}
+    if name in TRUST_SETTINGS:
+        return {**dict.fromkeys(TRUST_SETTINGS), "trust": "pinned"}
     if name in CLIENT_CERTIFICATE:
         return {**dict.fromkeys(CLIENT_CERTIFICATE), "key_file_password": Secret("none")}
     if name in WHO_WE_ARE:
@@ -231,7 +231,7 @@ def _aside(name: str) -> dict[str, Any]:
     return {name: _HARMLESS.get(name)}
 
 
-_DEFAULTS = Settings(base_url=DEFAULT_BASE_URL, model=DEFAULT_MODEL)
+_DEFAULTS = GigaChatSettings(base_url=DEFAULT_BASE_URL, model=DEFAULT_MODEL)
 _HARMLESS: Mapping[str, Any] = {
     "auth_url": _DEFAULTS.auth_url,
     "base_url": _DEFAULTS.base_url,

@@ -8,12 +8,12 @@ import ssl
 import sys
 from collections.abc import Callable, Sequence
 
-from gigaclient._primitives.struct import Value
+from gigaclient._primitives.struct import FrozenStruct
 from gigaclient.doctor.certificates import Certificate, read_certificate
-from gigaclient.doctor.probe_socket import Shown, Trouble
+from gigaclient.doctor.probe_socket import ProbeError, SettingSource
 from gigaclient.doctor.report import Diagnosis, Outcome
 from gigaclient.errors import ConfigError
-from gigaclient.gigachat.settings import Settings
+from gigaclient.gigachat.settings import GigaChatSettings
 from gigaclient.transport.tls import Trust, insecure_context, read_bundle, shipped_root
 
 __all__ = [
@@ -94,7 +94,7 @@ def _bundle_variable() -> str | None:
 # -- the authorities themselves --------------------------------------------------------------------------------------
 
 
-def examine_trust(settings: Settings, now: datetime.datetime) -> Diagnosis:
+def examine_trust(settings: GigaChatSettings, now: datetime.datetime) -> Diagnosis:
     """Whom the settings believe, and until when; and whether the certificate that ships is still good."""
     trust = settings.trust
     lines = [f"believed: {believed(trust)}"]
@@ -172,7 +172,7 @@ def _about_client_certificate(
 # -- a chain that was refused ----------------------------------------------------------------------------------------
 
 
-class Alternative(Value, frozen=True, kw_only=True):
+class Alternative(FrozenStruct, frozen=True, kw_only=True):
     """Somebody else to believe.
 
     Attributes:
@@ -265,8 +265,8 @@ def _without_strictness(trust: Trust) -> ssl.SSLContext:
 
 def explain_refusal(
     host: str,
-    trouble: Trouble,
-    shown: Shown | None,
+    trouble: ProbeError,
+    shown: SettingSource | None,
     vouching: Alternative | None,
     *,
     trust: Trust,
@@ -354,7 +354,7 @@ def _misses_intermediate(code: int, chain: Sequence[Certificate]) -> bool:
     return _RUSSIAN in chain[0].issuer and chain[0].issuer not in [one.subject for one in chain[1:]]
 
 
-def describe_verified(shown: Shown, now: datetime.datetime) -> Diagnosis:
+def describe_verified(shown: SettingSource, now: datetime.datetime) -> Diagnosis:
     """A chain that was believed."""
     chain = [found for found in map(read_certificate, shown.chain) if found is not None]
     if not chain:

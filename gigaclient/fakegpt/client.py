@@ -15,38 +15,38 @@ import msgspec.structs
 
 from gigaclient import transport
 from gigaclient._core.base_client import (
+    BaseClient,
     EndEvent,
     OneOrMore,
-    Provider,
     RequestEvent,
     ResponseEvent,
+    as_secret,
     environment_key,
     fingerprint,
-    sealed,
-    sealed_headers,
+    headers_as_secrets,
 )
-from gigaclient._core.client_cache import SharedClients
-from gigaclient._core.executor import Core
+from gigaclient._core.client_cache import ClientCache
+from gigaclient._core.executor import Executor
 from gigaclient._core.limiter import Limiter, limiter_for
-from gigaclient._core.request_options import CallOptions, call_options
-from gigaclient._core.responses import Answered
+from gigaclient._core.request_options import RequestOptions, call_options
+from gigaclient._core.responses import BufferedResponse
 from gigaclient._primitives.secret import Secret
 from gigaclient._primitives.serialization import JSON_ERRORS
-from gigaclient.auth.token_manager import Credential, TokenCache
+from gigaclient.auth.token_manager import Credential, TokenManager
 from gigaclient.errors import APIConnectionError
 from gigaclient.fakegpt.conversation import SECRETS, WIRE_MODEL, conversation
 from gigaclient.fakegpt.error_mapping import error_in, explained, page_title
-from gigaclient.fakegpt.events import SnapshotInterpreter
+from gigaclient.fakegpt.events import SnapshotParser
 from gigaclient.fakegpt.login import login_source
-from gigaclient.fakegpt.settings import PUBLIC_URL, Settings, read_settings
+from gigaclient.fakegpt.settings import PUBLIC_URL, FakeGptSettings, read_settings
 from gigaclient.protocols import Messages
 from gigaclient.streaming.stream import ChatStream
 from gigaclient.transport import origin_of
-from gigaclient.transport.request import Call, Repeat
+from gigaclient.transport.request import Request, RetrySafety
 from gigaclient.types import ChatCompletion
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
+    from concurrent import futures
 
     from gigaclient.bulk.results import MapResults
     from gigaclient.types.bulk import MapResult
@@ -82,7 +82,7 @@ _CLIENT_OPTIONS = frozenset(
 _log = logging.getLogger("gigaclient")
 
 
-class FakeGpt(Provider[Settings]):
+class FakeGpt(BaseClient[FakeGptSettings]):
     """A client of FakeGpt, a Pandora-style proxy of ChatGPT; shared freely between threads.
 
     **The public host is gone** (``working`` is False, and ``url`` says where it was): pass the address of a compatible
@@ -166,14 +166,14 @@ class FakeGpt(Provider[Settings]):
         on_end: OneOrMore[EndEvent] | None = None,
     ) -> None:
         # From here on no local variable shows a secret, should a traceback print them.
-        access_token, proxy, headers = sealed(access_token), sealed(proxy), sealed_headers(headers)
+        access_token, proxy, headers = as_secret(access_token), as_secret(proxy), headers_as_secrets(headers)
         arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         self._build(read_settings(arguments))
 
-    def _make_core(self, settings: Settings) -> Core:
+    def _make_core(self, settings: FakeGptSettings) -> Executor:
         origins = (origin_of(settings.base_url),)
         wire = transport.Transport(settings.trust, origins, proxy=settings.proxy, session=settings.session)
-        login = Core(
+        login = Executor(
             transport=wire,
             base_url=settings.base_url,
             tokens=None,
@@ -186,10 +186,10 @@ class FakeGpt(Provider[Settings]):
         )
         if settings.access_token is not None:
             given = Credential(settings.access_token, cookies=settings.cookies)
-            tokens = TokenCache(None, timeouts=settings.timeouts, initial=given)
+            tokens = TokenManager(None, timeouts=settings.timeouts, initial=given)
         else:
-            tokens = TokenCache(login_source(login, settings.cookies), timeouts=settings.timeouts)
-        return Core(
+            tokens = TokenManager(login_source(login, settings.cookies), timeouts=settings.timeouts)
+        return Executor(
             transport=wire,
             base_url=settings.base_url,
             tokens=tokens,
@@ -230,7 +230,7 @@ class FakeGpt(Provider[Settings]):
 
         Repeated after 429 and 5xx and when surely not sent, ``max_retries`` times, and never after the first text.
         """
-        return self._completion(*self._chat_call(messages, options, stream=False))
+        return self._completion(*self._chat_request(messages, options, stream=False))
 
     def stream(self, messages: Messages, **options: Any) -> ChatStream:
         """Ask, and get the answer as it comes: ``POST /api/conversation``.
@@ -239,9 +239,9 @@ class FakeGpt(Provider[Settings]):
         wrong later is told by :class:`~gigaclient.streaming.stream.ChatStream`. The server repeats the answer so far
         in each
         event, and a chunk is what an event adds. A server that changes its mind cannot make us take back a chunk: see
-        :class:`~gigaclient.fakegpt.events.SnapshotInterpreter` for how it is flagged.
+        :class:`~gigaclient.fakegpt.events.SnapshotParser` for how it is flagged.
         """
-        return self._open_stream(*self._chat_call(messages, options, stream=True))
+        return self._open_stream(*self._chat_request(messages, options, stream=True))
 
     def map(
         self,
@@ -256,7 +256,7 @@ class FakeGpt(Provider[Settings]):
         max_tokens_total: int | None = None,
         max_seconds: float | None = None,
         max_errors_in_row: int | None = None,
-        executor: Executor | None = None,
+        executor: futures.Executor | None = None,
         **options: Any,
     ) -> MapResults[MapResult]:
         """Ask many prompts, as many at a time as the service allows, and give their results one by one.
@@ -274,10 +274,10 @@ class FakeGpt(Provider[Settings]):
         Raises:
             ConfigError: an argument cannot work, or the checkpoint is no checkpoint. Nothing was sent.
         """
-        from gigaclient.bulk.results import MapResults, Wishes
+        from gigaclient.bulk.results import MapOptions, MapResults
         from gigaclient.fakegpt.job import FakeGptJob
 
-        wishes = Wishes.of(locals())
+        wishes = MapOptions.of(locals())
         self._check_open()
         return MapResults(self, FakeGptJob(options), prompts, wishes, template=template)
 
@@ -306,16 +306,16 @@ class FakeGpt(Provider[Settings]):
                 the first piece.
         """
         settings = {name: kwargs.pop(name) for name in list(kwargs) if name in _CLIENT_OPTIONS}
-        settings.update(proxy=sealed(proxy), access_token=sealed(settings.get("access_token")))
-        settings["headers"] = sealed_headers(settings.get("headers"))
+        settings.update(proxy=as_secret(proxy), access_token=as_secret(settings.get("access_token")))
+        settings["headers"] = headers_as_secrets(settings.get("headers"))
         proxy = None
         apart = {name: fingerprint(value) for name, value in settings.items() if value is not None}
         apart[""] = f"{cls.__module__}.{cls.__qualname__} {environment_key('FAKEGPT_')}"
         client = _shared.get(apart, lambda: cls(**settings))
         if model is not None:
             kwargs["model"] = model
-        call, call_settings = client._chat_call(messages, kwargs, stream=stream)
-        return client._texts(call, call_settings) if stream else client._text(call, call_settings)
+        request, request_options = client._chat_request(messages, kwargs, stream=stream)
+        return client._texts(request, request_options) if stream else client._text(request, request_options)
 
     # -- the client itself -------------------------------------------------------------------------------------------
 
@@ -347,32 +347,40 @@ class FakeGpt(Provider[Settings]):
         settings = getattr(self, "_settings", None)
         if settings is None:  # a traceback may show one whose settings cannot work
             return "<FakeGpt without settings>"
-        return f"<FakeGpt base_url={settings.base_url!r} auth={settings.origin_of_trust}>"
+        return f"<FakeGpt base_url={settings.base_url!r} auth={settings.auth_method}>"
 
     # -- how calls are made ------------------------------------------------------------------------------------------
 
-    def _chat_call(self, messages: Messages, options: dict[str, Any], *, stream: bool) -> tuple[Call, CallOptions]:
+    def _chat_request(
+        self, messages: Messages, options: dict[str, Any], *, stream: bool
+    ) -> tuple[Request, RequestOptions]:
         self._check_open()
-        options.update({name: sealed(options[name]) for name in SECRETS & options.keys()})
+        options.update({name: as_secret(options[name]) for name in SECRETS & options.keys()})
         # Not in the caller's context: its variables are headers of another service, a token among them.
-        call_settings = contextvars.Context().run(call_options, options, self._core.timeouts)
-        if call_settings.authorization is not None:
-            token = call_settings.authorization
-            headers = {"X-Authorization": token, **call_settings.headers}
+        request_options = contextvars.Context().run(call_options, options, self._core.timeouts)
+        if request_options.authorization is not None:
+            token = request_options.authorization
+            headers = {"X-Authorization": token, **request_options.headers}
             if self._settings.cookies is not None:
                 headers.setdefault("Cookie", self._settings.cookies)
-            call_settings = msgspec.structs.replace(call_settings, headers=headers)
-        request = conversation(messages, options, model=self._settings.model)
-        if request.ignored:
-            _log.debug("FakeGpt has no such setting, not sent: %s", ", ".join(request.ignored))
-        call = Call("POST", "/api/conversation", body=request.body, accept="text/event-stream", repeat=Repeat.PAID)
-        return call, call_settings
+            request_options = msgspec.structs.replace(request_options, headers=headers)
+        conversation_request = conversation(messages, options, model=self._settings.model)
+        if conversation_request.ignored:
+            _log.debug("FakeGpt has no such setting, not sent: %s", ", ".join(conversation_request.ignored))
+        request = Request(
+            "POST",
+            "/api/conversation",
+            body=conversation_request.body,
+            accept="text/event-stream",
+            retry_safety=RetrySafety.BILLABLE,
+        )
+        return request, request_options
 
-    def _open_stream(self, call: Call, call_settings: CallOptions) -> ChatStream:
-        return self._begin(call, call_settings)[0]
+    def _open_stream(self, request: Request, request_options: RequestOptions) -> ChatStream:
+        return self._begin(request, request_options)[0]
 
-    def _completion(self, call: Call, call_settings: CallOptions) -> ChatCompletion:
-        stream, events, headers = self._begin(call, call_settings)
+    def _completion(self, request: Request, request_options: RequestOptions) -> ChatCompletion:
+        stream, events, headers = self._begin(request, request_options)
         with stream:
             completion = stream.result()
         # Chunks cannot be taken back; an answer that is given in one piece is what the server said last.
@@ -381,25 +389,25 @@ class FakeGpt(Provider[Settings]):
         return completion.attach(raw=raw, request_id=stream.request_id, headers=headers)
 
     def _begin(
-        self, call: Call, call_settings: CallOptions
-    ) -> tuple[ChatStream, SnapshotInterpreter, Mapping[str, str]]:
+        self, request: Request, request_options: RequestOptions
+    ) -> tuple[ChatStream, SnapshotParser, Mapping[str, str]]:
         failure: APIConnectionError
         try:
-            reply, request_id = self._core.open(call, call_settings)
+            response, request_id = self._core.open(request, request_options)
         except APIConnectionError as error:
             if self._settings.base_url == PUBLIC_URL:
                 error.message += " - the public host is gone: pass the address of a compatible server as base_url="
             failure = error
         else:
-            if reply.media_type in ("text/html", "application/json"):
-                self._raise_instead(reply, request_id)
-            events = SnapshotInterpreter(request_id)
-            return ChatStream(reply, events, request_id=request_id), events, reply.headers
+            if response.media_type in ("text/html", "application/json"):
+                self._raise_instead(response, request_id)
+            events = SnapshotParser(request_id)
+            return ChatStream(response, events, request_id=request_id), events, response.headers
         raise failure
 
-    def _raise_instead(self, reply: transport.Reply, request_id: str) -> None:
+    def _raise_instead(self, response: transport.Response, request_id: str) -> None:
         """Under a good status there is a page or an error: say which."""
-        page = Answered(reply.read_some(_MAX_PAGE_BYTES), reply.status, reply.headers, request_id)
+        page = BufferedResponse(response.read_some(_MAX_PAGE_BYTES), response.status, response.headers, request_id)
         try:
             data = msgspec.json.decode(page.body)
         except JSON_ERRORS:
@@ -412,11 +420,11 @@ class FakeGpt(Provider[Settings]):
         else:
             reason = "it is not an event stream"
         failure = refusal or page.invalid(reason)
-        self._core.tell_failure(reply, failure)
+        self._core.tell_failure(response, failure)
         raise failure
 
 
-_shared: SharedClients[FakeGpt] = SharedClients()
+_shared: ClientCache[FakeGpt] = ClientCache()
 
 
 def _x_authorization(credential: Credential) -> dict[str, str]:
@@ -431,12 +439,14 @@ def _both_headers(credential: Credential) -> dict[str, str]:
     return {"Authorization": headers["X-Authorization"], **headers}
 
 
-def _is_refused(reply: transport.Reply) -> bool:
+def _is_refused(response: transport.Response) -> bool:
     # A bot filter's page is not about the login, and another one would not get past it either.
-    return reply.status in (401, 403) and reply.media_type != "text/html" and "cf-mitigated" not in reply.headers
+    return (
+        response.status in (401, 403) and response.media_type != "text/html" and "cf-mitigated" not in response.headers
+    )
 
 
-def _account(settings: Settings) -> str:
+def _account(settings: FakeGptSettings) -> str:
     """Tells accounts apart without keeping their tokens."""
     token = settings.access_token.reveal() if settings.access_token is not None else ""
     return hashlib.sha256(f"{settings.base_url}\0{token}".encode()).hexdigest()

@@ -16,7 +16,7 @@ from gigaclient.errors import ConfigError
 from gigaclient.fakegpt.prompt import format_prompt
 from gigaclient.types import Chat
 
-__all__ = ["SECRETS", "WIRE_MODEL", "Conversation", "conversation"]
+__all__ = ["SECRETS", "WIRE_MODEL", "ConversationRequest", "conversation"]
 
 WIRE_MODEL = "text-davinci-002-render-sha"
 """The model's name on the wire, whatever the caller asked for."""
@@ -29,7 +29,7 @@ SECRETS = frozenset({"api_key", "credentials", "password", "key_file_password", 
 """Names that, passed by mistake, would travel to the server as fields of the body."""
 
 
-class Conversation(NamedTuple):
+class ConversationRequest(NamedTuple):
     """A request ready to be sent, and what of it the service has no use for.
 
     Attributes:
@@ -41,7 +41,7 @@ class Conversation(NamedTuple):
     ignored: tuple[str, ...]
 
 
-def conversation(messages: Any, options: Mapping[str, Any], *, model: str | None = None) -> Conversation:
+def conversation(messages: Any, options: Mapping[str, Any], *, model: str | None = None) -> ConversationRequest:
     """The request for ``messages``.
 
     Args:
@@ -90,4 +90,4 @@ def conversation(messages: Any, options: Mapping[str, Any], *, model: str | None
         ],
         "model": WIRE_MODEL,
     }
-    return Conversation(encode(body), tuple(sorted(ignored)))
+    return ConversationRequest(encode(body), tuple(sorted(ignored)))

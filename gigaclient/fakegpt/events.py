@@ -17,12 +17,12 @@ from gigaclient.errors import InvalidResponseError, StreamInterruptedError
 from gigaclient.fakegpt.conversation import WIRE_MODEL
 from gigaclient.fakegpt.error_mapping import error_in
 from gigaclient.fakegpt.snapshots import Increment, Snapshots
-from gigaclient.streaming.accumulator import Assembler
+from gigaclient.streaming.accumulator import ChatAccumulator
 from gigaclient.streaming.sse import Event
 from gigaclient.streaming.stream import END, End
 from gigaclient.types import ChatCompletionChunk, ChunkChoice, Delta
 
-__all__ = ["SnapshotInterpreter"]
+__all__ = ["SnapshotParser"]
 
 
 class _FinishDetails(msgspec.Struct):
@@ -73,7 +73,7 @@ _FINISH_REASONS = {"max_tokens": "length"}
 _STATUSES = {"finished_successfully": "stop", "finished_partial_completion": "length"}
 
 
-class SnapshotInterpreter:
+class SnapshotParser:
     """Events of ``/api/conversation``: the answer so far in each, ``[DONE]`` at the end.
 
     A chunk whose ``additional_data`` is ``{"rewritten_from": n}`` comes of a server that changed its mind: the message
@@ -93,7 +93,7 @@ class SnapshotInterpreter:
         """The latest text of the latest message, with what was rewritten as it reads now."""
         return self._snapshots.text
 
-    def interpret(self, event: Event) -> ChatCompletionChunk | End | None:
+    def parse_event(self, event: Event) -> ChatCompletionChunk | End | None:
         # The event's name says nothing: pings are told by their data, which is a moment and not JSON.
         data = event.data
         try:
@@ -111,7 +111,7 @@ class SnapshotInterpreter:
             return self._chunk(Delta(), None, data, additional_data={"moderation": msgspec.to_builtins(moderation)})
         return None
 
-    def check_end(self, so_far: Assembler, *, marked: bool) -> None:
+    def check_complete(self, so_far: ChatAccumulator, *, marked: bool) -> None:
         if not so_far.text:
             because = f"; an event could not be read: {self._broken}" if self._broken else ""
             raise InvalidResponseError(f"No valid response: the stream ended without text{because}", status_code=200)

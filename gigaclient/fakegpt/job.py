@@ -8,7 +8,7 @@ import msgspec
 
 from gigaclient.bulk.jobs import ChatJob
 from gigaclient.errors import ConfigError
-from gigaclient.transport.request import Call
+from gigaclient.transport.request import Request
 
 __all__ = ["FakeGptJob"]
 
@@ -29,9 +29,9 @@ class FakeGptJob(ChatJob):
             raise ConfigError(f"FakeGpt has no {', '.join(foreign)}: only GigaChat.map takes what its API alone can do")
         super().__init__("FakeGpt", options)
 
-    def content(self, call: Call) -> bytes:
+    def content(self, request: Request) -> bytes:
         # Each request has ids of its own, but for those that the caller gave.
-        body = msgspec.json.decode(call.body or b"{}")
+        body = msgspec.json.decode(request.body or b"{}")
         for message in body["messages"]:
             del message["id"]
         if "parent_message_id" not in self.options:

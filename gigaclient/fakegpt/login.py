@@ -19,16 +19,16 @@ from urllib.parse import urlencode
 import msgspec
 
 from gigaclient._core.error_mapping import excerpt
-from gigaclient._core.executor import Core
-from gigaclient._core.request_options import CallOptions
-from gigaclient._core.responses import Answered
-from gigaclient._primitives.deadline import Patience
+from gigaclient._core.executor import Executor
+from gigaclient._core.request_options import RequestOptions
+from gigaclient._core.responses import BufferedResponse
+from gigaclient._primitives.deadline import Deadline
 from gigaclient._primitives.secret import Secret
 from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.auth.token_manager import Credential
 from gigaclient.errors import APIStatusError, AuthenticationError, GigaClientError, InvalidResponseError
 from gigaclient.fakegpt.error_mapping import error_in, explained, masked, page_title, status_in
-from gigaclient.transport.request import Call
+from gigaclient.transport.request import Request
 
 __all__ = ["Cookies", "login_source", "random_string"]
 
@@ -76,7 +76,7 @@ class Cookies:
         return f"<Cookies {', '.join(self._values) or 'none'}>"
 
 
-def login_source(core: Core, cookies: Secret | None = None) -> Callable[[Patience], Credential]:
+def login_source(core: Executor, cookies: Secret | None = None) -> Callable[[Deadline], Credential]:
     """Logs in anew at each call, with an account chosen at random.
 
     Args:
@@ -85,8 +85,8 @@ def login_source(core: Core, cookies: Secret | None = None) -> Callable[[Patienc
         cookies: a ``Cookie`` header to begin with.
     """
 
-    def fetch(patience: Patience) -> Credential:
-        outcome = _log_in(core, Cookies(cookies), patience)
+    def fetch(deadline: Deadline) -> Credential:
+        outcome = _log_in(core, Cookies(cookies), deadline)
         if isinstance(outcome, GigaClientError):
             raise outcome
         return outcome
@@ -94,9 +94,9 @@ def login_source(core: Core, cookies: Secret | None = None) -> Callable[[Patienc
     return fetch
 
 
-def _log_in(core: Core, cookies: Cookies, patience: Patience) -> Credential | GigaClientError:
-    call = Call("GET", _LOADS, query={"t": str(int(time.time()))})
-    answer = _ask(core, call, cookies, [], patience)
+def _log_in(core: Executor, cookies: Cookies, deadline: Deadline) -> Credential | GigaClientError:
+    request = Request("GET", _LOADS, query={"t": str(int(time.time()))})
+    answer = _ask(core, request, cookies, [], deadline)
     if isinstance(answer, GigaClientError):
         return answer
     pool = _pool_in(answer)
@@ -105,7 +105,7 @@ def _log_in(core: Core, cookies: Cookies, patience: Patience) -> Credential | Gi
     cookies.absorb(answer.cookies)
 
     token_key, password = secrets.choice(pool), Secret(random_string())
-    call = Call(
+    request = Request(
         "POST",
         _LOGIN,
         body=urlencode({"token_key": token_key.reveal(), "session_password": password.reveal()}).encode("utf-8"),
@@ -114,7 +114,7 @@ def _log_in(core: Core, cookies: Cookies, patience: Patience) -> Credential | Gi
         accept_redirect=True,
     )
     sent = [token_key, password]
-    answer = _ask(core, call, cookies, sent, patience)
+    answer = _ask(core, request, cookies, sent, deadline)
     if isinstance(answer, GigaClientError):
         return answer
     refusal = _refusal_of(answer, sent)
@@ -123,7 +123,7 @@ def _log_in(core: Core, cookies: Cookies, patience: Patience) -> Credential | Gi
     if not cookies.absorb(answer.cookies):
         return _refused(answer, "no login: the service accepted it and set no cookie")
 
-    answer = _ask(core, Call("GET", _SESSION), cookies, sent, patience)
+    answer = _ask(core, Request("GET", _SESSION), cookies, sent, deadline)
     if isinstance(answer, GigaClientError):
         return answer
     token = _token_in(answer)
@@ -134,17 +134,17 @@ def _log_in(core: Core, cookies: Cookies, patience: Patience) -> Credential | Gi
 
 
 def _ask(
-    core: Core, call: Call, cookies: Cookies, sent: list[Secret], patience: Patience
-) -> Answered | GigaClientError:
+    core: Executor, request: Request, cookies: Cookies, sent: list[Secret], deadline: Deadline
+) -> BufferedResponse | GigaClientError:
     header = cookies.header
-    options = CallOptions(headers={"Cookie": header} if header is not None else {})
+    options = RequestOptions(headers={"Cookie": header} if header is not None else {})
     try:
-        return core.fetch(call, options, limit=_MAX_ANSWER_BYTES, patience=patience)
+        return core.fetch(request, options, limit=_MAX_ANSWER_BYTES, deadline=deadline)
     except APIStatusError as error:
-        return explained(error, f"no login: {call.path}: ", [*sent, *cookies.secrets])
+        return explained(error, f"no login: {request.path}: ", [*sent, *cookies.secrets])
 
 
-def _pool_in(answer: Answered) -> list[Secret] | GigaClientError:
+def _pool_in(answer: BufferedResponse) -> list[Secret] | GigaClientError:
     data = _json(answer.body)
     error = error_in(data, request_id=answer.request_id, headers=answer.headers)
     if error is not None:
@@ -167,7 +167,7 @@ def _pool_in(answer: Answered) -> list[Secret] | GigaClientError:
     return pool
 
 
-def _refusal_of(answer: Answered, sent: list[Secret]) -> GigaClientError | None:
+def _refusal_of(answer: BufferedResponse, sent: list[Secret]) -> GigaClientError | None:
     """A login may fail under HTTP 200, with words or a code in the body."""
     data = _json(answer.body)
     if data is None and answer.status < 300 and not answer.cookies and page_title(excerpt(answer.body)) is not None:
@@ -190,7 +190,7 @@ def _refusal_of(answer: Answered, sent: list[Secret]) -> GigaClientError | None:
     )
 
 
-def _token_in(answer: Answered) -> Secret | GigaClientError:
+def _token_in(answer: BufferedResponse) -> Secret | GigaClientError:
     data = _json(answer.body)
     if not isinstance(data, dict):
         return _unexpected(answer, _SESSION, data, "no JSON object")
@@ -211,7 +211,7 @@ def _json(body: bytes) -> Any:
         return None
 
 
-def _refused(answer: Answered, message: str, **details: Any) -> AuthenticationError:
+def _refused(answer: BufferedResponse, message: str, **details: Any) -> AuthenticationError:
     return AuthenticationError(
         message,
         **{"status_code": answer.status, **details},
@@ -220,7 +220,7 @@ def _refused(answer: Answered, message: str, **details: Any) -> AuthenticationEr
     )
 
 
-def _unexpected(answer: Answered, place: str, data: Any, what: str) -> InvalidResponseError:
+def _unexpected(answer: BufferedResponse, place: str, data: Any, what: str) -> InvalidResponseError:
     # Nothing but a page is shown: JSON of another shape, or what is left of it, may hold the very token.
     body = excerpt(answer.body)
     title = page_title(body)

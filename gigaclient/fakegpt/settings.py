@@ -10,19 +10,19 @@ from gigaclient._core import settings as options
 from gigaclient._core.base_client import CommonSettings, read_common
 from gigaclient._core.request_options import checked_headers
 from gigaclient._core.settings import Reader
-from gigaclient._core.tls_settings import WHOM_TO_TRUST, read_trust
+from gigaclient._core.tls_settings import TRUST_SETTINGS, read_trust
 from gigaclient._primitives.secret import Secret
 from gigaclient.errors import ConfigError
 from gigaclient.fakegpt.conversation import WIRE_MODEL
 
-__all__ = ["PUBLIC_URL", "Settings", "read_settings"]
+__all__ = ["PUBLIC_URL", "FakeGptSettings", "read_settings"]
 
 PUBLIC_URL = "https://chat-shared2.zhile.io"
 
 _CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/117.0.0.0 Safari/537.36"
 
 
-class Settings(CommonSettings, frozen=True, kw_only=True):
+class FakeGptSettings(CommonSettings, frozen=True, kw_only=True):
     """Everything a client is made from. It can be pickled unless it holds an object of the user's own."""
 
     _hidden: ClassVar[frozenset[str]] = CommonSettings._hidden | {"access_token", "cookies", "headers"}
@@ -35,21 +35,21 @@ class Settings(CommonSettings, frozen=True, kw_only=True):
     cookies: Secret | None = None
 
     @property
-    def origin_of_trust(self) -> str:
+    def auth_method(self) -> str:
         """How this client proves who it is, for ``repr``."""
         return "login" if self.access_token is None else "access_token"
 
 
-def read_settings(arguments: Mapping[str, Any]) -> Settings:
+def read_settings(arguments: Mapping[str, Any]) -> FakeGptSettings:
     """Settings from the constructor's arguments (None: not given) and the environment.
 
     Raises:
         ConfigError: a value cannot work, or two contradict each other. Secrets are not shown.
     """
-    read = Reader(arguments, "FAKEGPT_", groups=(WHOM_TO_TRUST,))
+    read = Reader(arguments, "FAKEGPT_", groups=(TRUST_SETTINGS,))
     base_url = read("base_url", _service_url, PUBLIC_URL)
     headers, cookies = _headers(arguments.get("headers"), base_url)
-    return Settings(
+    return FakeGptSettings(
         base_url=base_url,
         model=read("model", options.text, WIRE_MODEL),
         trust=read_trust(read, arguments.get("ssl_context"), shipped_root=False, client_certificate=False),

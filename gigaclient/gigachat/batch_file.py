@@ -20,7 +20,7 @@ from gigaclient._primitives.struct import fields_of
 from gigaclient.errors import ConfigError, GigaClientError, InvalidResponseError
 from gigaclient.gigachat.request_body import chat_body
 from gigaclient.types.base import untyped
-from gigaclient.types.coercion import as_promised
+from gigaclient.types.coercion import coerce
 
 __all__ = ["METHODS", "in_order", "lines", "named", "read_result", "written", "written_before"]
 
@@ -227,10 +227,10 @@ def _take(result: types.BatchResult, row: Mapping[str, Any]) -> None:
         return
     try:
         if isinstance(payload, Mapping) and payload.get("choices"):
-            result.completion = as_promised(payload, types.ChatCompletion).attach(raw=payload)
+            result.completion = coerce(payload, types.ChatCompletion).attach(raw=payload)
             return
         if isinstance(payload, Mapping) and isinstance(payload.get("data"), list):
-            embeddings = as_promised(payload, types.Embeddings).attach(raw=payload)
+            embeddings = coerce(payload, types.Embeddings).attach(raw=payload)
             if all(item.index >= 0 for item in embeddings.data):
                 embeddings.data.sort(key=lambda item: item.index)
             result.embeddings = embeddings

@@ -106,10 +106,10 @@ class ManyEndpoints(ChatEndpoints):
         Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-chat and, for batches,
         https://developers.sber.ru/docs/ru/gigachat/guides/batches
         """
-        from gigaclient.bulk.results import MapResults, Wishes
+        from gigaclient.bulk.results import MapOptions, MapResults
         from gigaclient.gigachat.jobs import chat as many
 
-        wishes = Wishes.of(locals())
+        map_options = MapOptions.of(locals())
         self._check_open()
         if via not in ("chat", "batches"):
             raise ConfigError('via must be "chat" or "batches"')
@@ -137,7 +137,7 @@ class ManyEndpoints(ChatEndpoints):
                 on_error=on_error,
                 options=options,
             )
-        return MapResults(self, job, prompts, wishes, template=template)
+        return MapResults(self, job, prompts, map_options, template=template)
 
     def embed_many(
         self,
@@ -192,9 +192,9 @@ class ManyEndpoints(ChatEndpoints):
 
         Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-embeddings
         """
-        from gigaclient.bulk.results import MapResults, Wishes
+        from gigaclient.bulk.results import MapOptions, MapResults
         from gigaclient.gigachat.jobs.embeddings import EmbeddingJob
 
-        wishes = Wishes.of(locals())
+        map_options = MapOptions.of(locals())
         job = EmbeddingJob(model, batch_size, batch_bytes, self._call_settings(options))
-        return MapResults(self, job, texts, wishes, template=template)
+        return MapResults(self, job, texts, map_options, template=template)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from gigaclient._core.request_options import CallOptions, call_options
+from gigaclient._core.request_options import RequestOptions, call_options
 from gigaclient.context import chat_completions_url_cvar, chat_url_cvar
 from gigaclient.errors import ConfigError
 from gigaclient.gigachat.request_body import chat_body
-from gigaclient.gigachat.resource import Road, answer_of, names_a_version
-from gigaclient.gigachat.stream_events import ChunkInterpreter
+from gigaclient.gigachat.resource import APIResource, names_a_version, parse_response
+from gigaclient.gigachat.stream_events import ChunkParser
 from gigaclient.protocols import Messages
 from gigaclient.streaming.stream import ChatStream
 from gigaclient.transport import origin_of
-from gigaclient.transport.request import Call, Repeat
+from gigaclient.transport.request import Request, RetrySafety
 from gigaclient.types import ChatCompletion
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ T = TypeVar("T")
 MAX_CHAT_BYTES = 16 * 1024 * 1024
 
 
-class ChatEndpoints(Road):
+class ChatEndpoints(APIResource):
     """``/chat/completions``."""
 
     @property
@@ -68,20 +68,22 @@ class ChatEndpoints(Road):
 
         Source: https://developers.sber.ru/docs/ru/gigachat/guides/response-token-streaming
         """
-        return self._open_stream(*self._chat_call(messages, options, stream=True))
+        return self._open_stream(*self._chat_request(messages, options, stream=True))
 
-    def _chat_call(self, messages: Messages, options: dict[str, Any], *, stream: bool) -> tuple[Call, CallOptions]:
+    def _chat_request(
+        self, messages: Messages, options: dict[str, Any], *, stream: bool
+    ) -> tuple[Request, RequestOptions]:
         self._check_open()
         settings = self._settings
-        call_settings = call_options(options, self._core.timeouts, settings.session_id)
-        call = Call(
+        request_options = call_options(options, self._core.timeouts, settings.session_id)
+        request = Request(
             "POST",
             self._chat_path(),
             body=chat_body(messages, options, settings.body_defaults, stream=stream),
             accept="text/event-stream" if stream else "application/json",
-            repeat=Repeat.PAID,
+            retry_safety=RetrySafety.BILLABLE,
         )
-        return call, call_settings
+        return request, request_options
 
     def _chat_path(self) -> str:
         return self._path_of("chat_url_cvar", chat_url_cvar.get())
@@ -93,36 +95,38 @@ class ChatEndpoints(Road):
             raise ConfigError(f"{variable} must be an address or begin with a slash, not {path!r}")
         return origin_of(self._settings.base_url) + path if names_a_version(path) else path
 
-    def _v2_call(self, messages: MessagesV2, options: dict[str, Any], *, stream: bool) -> tuple[Call, CallOptions]:
+    def _v2_request(
+        self, messages: MessagesV2, options: dict[str, Any], *, stream: bool
+    ) -> tuple[Request, RequestOptions]:
         from gigaclient.gigachat.v2.request_body import chat_v2_body
 
         self._check_open()
         settings = self._settings
-        call_settings = call_options(options, self._core.timeouts, settings.session_id)
+        request_options = call_options(options, self._core.timeouts, settings.session_id)
         path = chat_completions_url_cvar.get()
-        call = Call(
+        request = Request(
             "POST",
             settings.chat_v2_url if path is None else self._path_of("chat_completions_url_cvar", path),
             body=chat_v2_body(messages, options, settings.body_defaults, stream=stream),
             accept="text/event-stream" if stream else "application/json",
-            repeat=Repeat.PAID,
+            retry_safety=RetrySafety.BILLABLE,
         )
-        return call, call_settings
+        return request, request_options
 
     # The rooms of API v2 are loaded when it is first asked: most programs never do.
 
-    def _open_response(self, call: Call, call_settings: CallOptions) -> ChatResponseStream:
+    def _open_response(self, request: Request, request_options: RequestOptions) -> ChatResponseStream:
         from gigaclient.gigachat.v2.stream import ChatResponseStream
 
-        reply, request_id = self._opened(call, call_settings)
-        return ChatResponseStream(reply, request_id=request_id)
+        response, request_id = self._send_stream(request, request_options)
+        return ChatResponseStream(response, request_id=request_id)
 
-    def _response(self, call: Call, call_settings: CallOptions) -> ChatCompletionResponse:
+    def _response(self, request: Request, request_options: RequestOptions) -> ChatCompletionResponse:
         from gigaclient.gigachat.v2.stream_events import failure_in
         from gigaclient.types.chat_v2 import ChatCompletionResponse
 
-        answered = self._whole(call, call_settings, limit=MAX_CHAT_BYTES)
-        answer = answer_of(answered, ChatCompletionResponse)
+        answered = self._send_with_options(request, request_options, limit=MAX_CHAT_BYTES)
+        answer = parse_response(answered, ChatCompletionResponse)
         failure = failure_in(answer)
         if failure is not None:
             raise failure
@@ -130,13 +134,13 @@ class ChatEndpoints(Road):
             raise answered.refusal() or answered.invalid("it has no messages")
         return answer
 
-    def _open_stream(self, call: Call, call_settings: CallOptions) -> ChatStream:
-        reply, request_id = self._opened(call, call_settings)
-        return ChatStream(reply, ChunkInterpreter(request_id), request_id=request_id)
+    def _open_stream(self, request: Request, request_options: RequestOptions) -> ChatStream:
+        response, request_id = self._send_stream(request, request_options)
+        return ChatStream(response, ChunkParser(request_id), request_id=request_id)
 
-    def _completion(self, call: Call, call_settings: CallOptions) -> ChatCompletion:
-        answered = self._whole(call, call_settings, limit=MAX_CHAT_BYTES)
-        completion = answer_of(answered, ChatCompletion)
+    def _completion(self, request: Request, request_options: RequestOptions) -> ChatCompletion:
+        answered = self._send_with_options(request, request_options, limit=MAX_CHAT_BYTES)
+        completion = parse_response(answered, ChatCompletion)
         if not completion.choices:
             raise answered.refusal() or answered.invalid("it has no choices")
         return completion
@@ -177,7 +181,7 @@ class ChatResource:
         https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-chat
         """
         client = self._client
-        return client._completion(*client._chat_call(messages, options, stream=False))
+        return client._completion(*client._chat_request(messages, options, stream=False))
 
     def create(self, messages: MessagesV2, **options: Any) -> ChatCompletionResponse:
         """Ask, and wait for the whole answer: ``POST /chat/completions`` of API v2.
@@ -206,7 +210,7 @@ class ChatResource:
         https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/gigachat-api
         """
         client = self._client
-        return client._response(*client._v2_call(messages, options, stream=False))
+        return client._response(*client._v2_request(messages, options, stream=False))
 
     def stream(self, messages: MessagesV2, **options: Any) -> ChatResponseStream:
         """Ask, and get the answer as it comes: ``POST /chat/completions`` of API v2 with ``stream``.
@@ -225,7 +229,7 @@ class ChatResource:
         Source: https://developers.sber.ru/docs/ru/gigachat/guides/response-token-streaming
         """
         client = self._client
-        return client._open_response(*client._v2_call(messages, options, stream=True))
+        return client._open_response(*client._v2_request(messages, options, stream=True))
 
     @overload
     def parse(

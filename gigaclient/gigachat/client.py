@@ -16,16 +16,16 @@ from gigaclient._core.base_client import (
     OneOrMore,
     RequestEvent,
     ResponseEvent,
+    as_secret,
     environment_key,
     fingerprint,
-    sealed,
 )
-from gigaclient._core.client_cache import SharedClients
-from gigaclient._core.executor import Core
+from gigaclient._core.client_cache import ClientCache
+from gigaclient._core.executor import Executor
 from gigaclient._core.limiter import Limiter, limiter_for
-from gigaclient._primitives.deadline import Cancelled, Exhausted, Patience
+from gigaclient._primitives.deadline import Cancelled, Deadline, DeadlineExceeded
 from gigaclient._primitives.secret import Secret
-from gigaclient.auth.token_manager import Credential, TokenCache
+from gigaclient.auth.token_manager import Credential, TokenManager
 from gigaclient.errors import ConfigError, GigaClientError
 from gigaclient.gigachat.bulk_methods import ManyEndpoints
 from gigaclient.gigachat.oauth import key_source, password_source
@@ -41,7 +41,7 @@ from gigaclient.gigachat.resources.stored import StoredEndpoints
 from gigaclient.gigachat.resources.structured import StructuredEndpoints
 from gigaclient.gigachat.resources.tokens import TokensEndpoints
 from gigaclient.gigachat.resources.tool_calls import DialogueEndpoints
-from gigaclient.gigachat.settings import Settings, read_settings
+from gigaclient.gigachat.settings import GigaChatSettings, read_settings
 from gigaclient.protocols import Messages
 from gigaclient.transport import origin_of
 from gigaclient.types import AccessToken
@@ -215,21 +215,21 @@ class GigaChat(
         on_end: OneOrMore[EndEvent] | None = None,
     ) -> None:
         # From here on no local variable shows a secret, should a traceback print them.
-        credentials, access_token, password = sealed(credentials), sealed(access_token), sealed(password)
-        key_file_password, proxy = sealed(key_file_password), sealed(proxy)
+        credentials, access_token, password = as_secret(credentials), as_secret(access_token), as_secret(password)
+        key_file_password, proxy = as_secret(key_file_password), as_secret(proxy)
         arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         self._build(read_settings(arguments))
 
     __new__.__wrapped__ = __init__  # type: ignore[attr-defined]  # help() and signature() show these arguments
 
-    def _make_core(self, settings: Settings) -> Core:
+    def _make_core(self, settings: GigaChatSettings) -> Executor:
         origins = dict.fromkeys(map(origin_of, (settings.base_url, settings.auth_url, settings.chat_v2_url)))
         wire = transport.Transport(settings.trust, tuple(origins), proxy=settings.proxy, session=settings.session)
 
         def core(
-            base_url: str, tokens: TokenCache | None, limiter: Limiter, purpose: Literal["api", "token"] = "api"
-        ) -> Core:
-            return Core(
+            base_url: str, tokens: TokenManager | None, limiter: Limiter, purpose: Literal["api", "token"] = "api"
+        ) -> Executor:
+            return Executor(
                 transport=wire,
                 base_url=base_url,
                 tokens=tokens,
@@ -278,21 +278,21 @@ class GigaChat(
                 the server says comes with the first piece.
         """
         settings = {name: kwargs.pop(name) for name in list(kwargs) if name in _CLIENT_OPTIONS}
-        settings.update({name: sealed(settings[name]) for name in _SECRET_OPTIONS if name in settings})
+        settings.update({name: as_secret(settings[name]) for name in _SECRET_OPTIONS if name in settings})
         if api_key is not None:
-            settings["credentials"] = sealed(api_key)
-        settings.update(scope=scope, proxy=sealed(proxy))
+            settings["credentials"] = as_secret(api_key)
+        settings.update(scope=scope, proxy=as_secret(proxy))
         api_key = proxy = None
         apart = {name: fingerprint(value) for name, value in settings.items() if value is not None}
         apart[""] = f"{cls.__module__}.{cls.__qualname__} {environment_key('GIGACHAT_')}"
         client = _shared.get(apart, lambda: cls(**settings))
-        if client._settings.origin_of_trust == "none":
+        if client._settings.auth_method == "none":
             raise ConfigError('no key: pass api_key="<authorization key>" or set GIGACHAT_CREDENTIALS')
         if model is not None:
             kwargs["model"] = model
         if stream:
             return client.generate(messages, update_interval=update_interval, **kwargs)
-        call, call_settings = client._chat_call(messages, kwargs, stream=False)
+        call, call_settings = client._chat_request(messages, kwargs, stream=False)
         return client._text(call, call_settings)
 
     # -- the client itself -------------------------------------------------------------------------------------------
@@ -315,16 +315,16 @@ class GigaChat(
             AuthenticationError: the credentials were refused.
         """
         self._check_open()
-        patience = Patience(self._core.timeouts)
+        deadline = Deadline(self._core.timeouts)
         tokens = self._core.tokens
         failure: GigaClientError | None = None
         credential = None
         try:
-            with self._core.transport.waiting(patience):
-                credential = tokens.get(patience) if tokens is not None else None
-        except Exhausted as error:
+            with self._core.transport.waiting(deadline):
+                credential = tokens.get(deadline) if tokens is not None else None
+        except DeadlineExceeded as error:
             host = urlsplit(self._settings.auth_url).hostname or ""
-            failure = transport.timed_out(error.kind, host, patience, sent=False)
+            failure = transport.timed_out(error.kind, host, deadline, sent=False)
         except Cancelled:
             failure = ConfigError("this client is closed: make a new one")
         if failure is not None:
@@ -367,18 +367,18 @@ class GigaChat(
             return "<GigaChat without settings>"
         return (
             f"<GigaChat model={settings.model!r} base_url={settings.base_url!r} scope={settings.scope!r} "
-            f"auth={settings.origin_of_trust}>"
+            f"auth={settings.auth_method}>"
         )
 
 
-_shared: SharedClients[GigaChat] = SharedClients()
+_shared: ClientCache[GigaChat] = ClientCache()
 
 
 def _bearer(credential: Credential) -> dict[str, str]:
     return {"Authorization": Secret("Bearer " + credential.value.reveal())}
 
 
-def _share(source: Callable[[Patience], Credential], cache: Any, secret: Secret, *parts: str) -> Any:
+def _share(source: Callable[[Deadline], Credential], cache: Any, secret: Secret, *parts: str) -> Any:
     if cache is None:
         return source
     from gigaclient.auth.token_store import share  # few programs share tokens
@@ -386,7 +386,7 @@ def _share(source: Callable[[Patience], Credential], cache: Any, secret: Secret,
     return share(source, cache, secret, *parts)
 
 
-def _tokens(settings: Settings, auth_core: Core) -> TokenCache | None:
+def _tokens(settings: GigaChatSettings, auth_core: Executor) -> TokenManager | None:
     source = None
     if settings.credentials is not None:
         key, scope = settings.credentials, settings.scope
@@ -399,10 +399,10 @@ def _tokens(settings: Settings, auth_core: Core) -> TokenCache | None:
     initial = Credential(settings.access_token) if settings.access_token is not None else None
     if source is None and initial is None and (settings.trust.cert_file or settings.trust.ssl_context):
         return None  # the certificate says who we are
-    return TokenCache(source, timeouts=settings.timeouts, initial=initial)
+    return TokenManager(source, timeouts=settings.timeouts, initial=initial)
 
 
-def _account(settings: Settings) -> str:
+def _account(settings: GigaChatSettings) -> str:
     """Tells accounts apart without keeping their keys: what the server limits is the client id behind the key."""
     parts = [settings.base_url, settings.scope, settings.trust.cert_file or ""]
     for secret in (settings.credentials, settings.access_token):

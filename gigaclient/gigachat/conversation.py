@@ -372,34 +372,34 @@ class ConversationStream(Iterator[ChatCompletionChunk]):
         asked: _Asked,
         release: Callable[[], None],
     ) -> None:
-        self._opened = opened
+        self._send_stream = opened
         self._asked = asked
         self._release: Callable[[], None] | None = release
 
     @property
     def text(self) -> str:
         """The text that has arrived so far."""
-        return self._opened.text
+        return self._send_stream.text
 
     @property
     def completion(self) -> ChatCompletion:
         """The answer so far; whole once the stream has ended."""
-        return self._opened.completion
+        return self._send_stream.completion
 
     @property
     def steps(self) -> list[Step]:
         """The functions that were called so far."""
-        return self._opened.steps if isinstance(self._opened, RunStream) else []
+        return self._send_stream.steps if isinstance(self._send_stream, RunStream) else []
 
     @property
     def request_id(self) -> str | None:
         """The ``X-Request-Id`` of the call."""
-        return self._opened.request_id
+        return self._send_stream.request_id
 
     @property
     def closed(self) -> bool:
         """Whether nothing more can come: it ended, broke or was closed."""
-        return self._opened.closed
+        return self._send_stream.closed
 
     def result(self) -> ChatCompletion:
         """Read the rest and return the whole answer.
@@ -409,12 +409,12 @@ class ConversationStream(Iterator[ChatCompletionChunk]):
         """
         for _ in self:
             continue
-        result = self._opened.result()
+        result = self._send_stream.result()
         return result.completion if isinstance(result, Run) else result
 
     def close(self) -> None:
         """Give the connection and the turn up, and end a read that is blocked in another thread at once."""
-        self._opened.close()
+        self._send_stream.close()
         self._end()
 
     def __iter__(self) -> ConversationStream:
@@ -422,7 +422,7 @@ class ConversationStream(Iterator[ChatCompletionChunk]):
 
     def __next__(self) -> ChatCompletionChunk:
         try:
-            for event in self._opened:
+            for event in self._send_stream:
                 if not isinstance(event, Step):
                     return event
             self._commit()
@@ -438,7 +438,7 @@ class ConversationStream(Iterator[ChatCompletionChunk]):
         if self._release is None:
             return
         try:
-            result = self._opened.result()
+            result = self._send_stream.result()
         except GigaClientError:
             return  # closed before it was whole
         if isinstance(result, Run):
@@ -464,7 +464,7 @@ class ConversationStream(Iterator[ChatCompletionChunk]):
             self.close()
 
     def __repr__(self) -> str:
-        return f"<ConversationStream of {self._opened!r}>"
+        return f"<ConversationStream of {self._send_stream!r}>"
 
 
 # -- messages ----------------------------------------------------------------------------------------------------------

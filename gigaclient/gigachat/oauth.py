@@ -15,14 +15,14 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from gigaclient._core.executor import Core
-from gigaclient._core.request_options import CallOptions
-from gigaclient._primitives.deadline import Patience
+from gigaclient._core.executor import Executor
+from gigaclient._core.request_options import RequestOptions
+from gigaclient._primitives.deadline import Deadline
 from gigaclient._primitives.secret import MASK, Secret
 from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.auth.token_manager import Credential
 from gigaclient.errors import APIStatusError, AuthenticationError, ConfigError, GigaClientError, InvalidResponseError
-from gigaclient.transport.request import Call, Repeat
+from gigaclient.transport.request import Request, RetrySafety
 
 __all__ = ["check_pair", "key_source", "password_source", "read_token"]
 
@@ -54,52 +54,54 @@ _ADVICE_BY_STATUS = {
 _REFUSALS = frozenset(range(400, 500)) - {408, 429}
 
 
-def key_source(core: Core, auth_url: str, key: Secret, scope: str) -> Callable[[Patience], Credential]:
+def key_source(core: Executor, auth_url: str, key: Secret, scope: str) -> Callable[[Deadline], Credential]:
     """Fetches tokens from the OAuth host with an authorization key."""
     authorization = Secret("Basic " + key.reveal())
 
-    def fetch(patience: Patience) -> Credential:
-        return _fetch(
+    def fetch(deadline: Deadline) -> Credential:
+        return _request(
             core,
-            Call(
+            Request(
                 "POST",
                 auth_url,
                 body=urlencode({"scope": scope}).encode("ascii"),
                 content_type="application/x-www-form-urlencoded",
-                repeat=Repeat.FREELY,
+                retry_safety=RetrySafety.IDEMPOTENT,
                 attempt_id="RqUID",
             ),
             authorization,
-            patience,
+            deadline,
         )
 
     return fetch
 
 
-def password_source(core: Core, base_url: str, user: str, password: Secret) -> Callable[[Patience], Credential]:
+def password_source(core: Executor, base_url: str, user: str, password: Secret) -> Callable[[Deadline], Credential]:
     """Fetches tokens from ``{base_url}/token`` with user and password."""
     pair = f"{user}:{password.reveal()}".encode()
     authorization = Secret("Basic " + base64.b64encode(pair).decode("ascii"))
 
-    def fetch(patience: Patience) -> Credential:
-        return _fetch(core, Call("POST", base_url + "/token", body=b"", content_type=None), authorization, patience)
+    def fetch(deadline: Deadline) -> Credential:
+        return _request(
+            core, Request("POST", base_url + "/token", body=b"", content_type=None), authorization, deadline
+        )
 
     return fetch
 
 
-def _fetch(core: Core, call: Call, authorization: Secret, patience: Patience) -> Credential:
-    outcome = _ask(core, call, authorization, patience)
+def _request(core: Executor, request: Request, authorization: Secret, deadline: Deadline) -> Credential:
+    outcome = _ask(core, request, authorization, deadline)
     if isinstance(outcome, GigaClientError):
         raise outcome
     return outcome
 
 
-def _ask(core: Core, call: Call, authorization: Secret, patience: Patience) -> Credential | GigaClientError:
+def _ask(core: Executor, request: Request, authorization: Secret, deadline: Deadline) -> Credential | GigaClientError:
     # Returned, not raised, and without the frames below: those that read the answer hold the token, or its beginning,
     # and a traceback may show them.
-    options = CallOptions(headers={"Authorization": authorization})
+    options = RequestOptions(headers={"Authorization": authorization})
     try:
-        answer = core.fetch(call, options, limit=_MAX_ANSWER_BYTES, patience=patience)
+        answer = core.fetch(request, options, limit=_MAX_ANSWER_BYTES, deadline=deadline)
     except APIStatusError as error:
         failure: GigaClientError = _refused(error, authorization.reveal().partition(" ")[2])
     except GigaClientError as error:
@@ -188,7 +190,7 @@ def read_token(
         return Credential(Secret(token))
     return Credential(
         Secret(token),
-        good_until=monotonic + life,
+        expires_at=monotonic + life,
         margin=Credential.margin_for(life),
         expires_at_ms=int(expires_at * 1000),
     )

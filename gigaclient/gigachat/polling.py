@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from gigaclient._core import settings as setting
-from gigaclient._core.executor import Core
-from gigaclient._primitives.deadline import Cancelled, Exhausted, Patience, Timeouts
+from gigaclient._core.executor import Executor
+from gigaclient._primitives.deadline import Cancelled, Deadline, DeadlineExceeded, Timeouts
 from gigaclient.errors import (
     APIConnectionError,
     APITimeoutError,
@@ -33,7 +33,7 @@ _FAILED_LOOKS = 5
 
 
 def poll(
-    core: Core,
+    core: Executor,
     look: Callable[[float], T],
     over: Callable[[T], bool],
     describe: Callable[[T | None], str],
@@ -58,34 +58,34 @@ def poll(
     """
     pause = setting.named("poll_interval", setting.seconds, poll_interval)
     longest = max(pause, _LONGEST_PAUSE)
-    patience = Patience(
+    deadline = Deadline(
         Timeouts(deadline=math.inf if timeout is None else setting.named("timeout", setting.seconds, timeout))
     )
-    core.begin(patience)
+    core.begin(deadline)
     seen: T | None = None
     failures = 0
     while True:
         failure: GigaClientError | None = None
         wait = pause
         try:
-            seen = look(max(patience.left(), 0.001))
+            seen = look(max(deadline.left(), 0.001))
         except GigaClientError as error:
             failure = error
         if failure is None:
             failures = 0
             if seen is not None and over(seen):
                 return seen
-        elif patience.left() > 0.0:
+        elif deadline.left() > 0.0:
             failures += 1
             if failures > _FAILED_LOOKS or core.transport.closed or not _passes(failure):
                 raise failure
             wait = max(wait, min(getattr(failure, "retry_after", None) or 0.0, _LONGEST_ASKED))
         pause = min(pause * _GROWTH, longest)
         try:
-            with core.transport.waiting(patience):
-                patience.pause(wait)
+            with core.transport.waiting(deadline):
+                deadline.pause(wait)
             continue
-        except Exhausted:
+        except DeadlineExceeded:
             failure = APITimeoutError(f"{describe(seen)} after {timeout:g} s", deadline="deadline")
             failure.completion = seen
         except Cancelled:

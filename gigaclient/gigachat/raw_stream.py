@@ -14,9 +14,9 @@ from gigaclient.types.raw import ServerEvent
 
 if TYPE_CHECKING:
     from gigaclient.streaming.sse import Event
-    from gigaclient.transport import Reply
+    from gigaclient.transport import Response
 
-__all__ = ["EventStream"]
+__all__ = ["RawEventStream"]
 
 
 class _Nothing:
@@ -32,14 +32,14 @@ class _Nothing:
 
 
 class _AsItCame:
-    def interpret(self, event: Event) -> ServerEvent | None:
+    def parse_event(self, event: Event) -> ServerEvent | None:
         return ServerEvent(event.data, event.event, event.id)
 
-    def check_end(self, so_far: Any, *, marked: bool) -> None:
+    def check_complete(self, so_far: Any, *, marked: bool) -> None:
         """What ends such a stream is not known: it has ended when its bytes have, all that were announced."""
 
 
-class EventStream(Iterator[ServerEvent]):
+class RawEventStream(Iterator[ServerEvent]):
     """The events of ``giga.request(…, stream=True)``, one :class:`~gigaclient.types.ServerEvent` each, as they come.
 
     A context manager. Its end, an error, leaving the ``with`` block and :meth:`close` give the connection back. It is
@@ -57,11 +57,11 @@ class EventStream(Iterator[ServerEvent]):
         request_id: the ``X-Request-Id`` of the call.
     """
 
-    def __init__(self, reply: Reply, request_id: str) -> None:
-        self.status_code = reply.status
-        self.headers: Mapping[str, str] = Headers(reply.headers)
+    def __init__(self, response: Response, request_id: str) -> None:
+        self.status_code = response.status
+        self.headers: Mapping[str, str] = Headers(response.headers)
         self.request_id = request_id
-        self._events: Stream[ServerEvent, Answer] = Stream(reply, _AsItCame(), _Nothing(), request_id=request_id)
+        self._events: Stream[ServerEvent, Answer] = Stream(response, _AsItCame(), _Nothing(), request_id=request_id)
 
     @property
     def closed(self) -> bool:
@@ -72,7 +72,7 @@ class EventStream(Iterator[ServerEvent]):
         """Give the connection up, and end a read that is blocked in another thread at once."""
         self._events.close()
 
-    def __iter__(self) -> EventStream:
+    def __iter__(self) -> RawEventStream:
         return self
 
     def __next__(self) -> ServerEvent:
@@ -82,7 +82,7 @@ class EventStream(Iterator[ServerEvent]):
             error.completion = None
             raise
 
-    def __enter__(self) -> EventStream:
+    def __enter__(self) -> RawEventStream:
         return self
 
     def __exit__(

@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 from gigaclient._core import settings as options
 from gigaclient._core.base_client import CommonSettings, read_common
 from gigaclient._core.settings import Reader
-from gigaclient._core.tls_settings import CLIENT_CERTIFICATE, WHOM_TO_TRUST, read_trust
+from gigaclient._core.tls_settings import CLIENT_CERTIFICATE, TRUST_SETTINGS, read_trust
 from gigaclient._primitives.secret import Secret
 from gigaclient.errors import ConfigError
 from gigaclient.gigachat.credentials import access_token, authorization_key
 from gigaclient.gigachat.oauth import check_pair
 
-__all__ = ["Settings", "read_settings"]
+__all__ = ["GigaChatSettings", "read_settings"]
 
 DEFAULT_BASE_URL = "https://api.giga.chat/v1"
 DEFAULT_AUTH_URL = "https://ngw.devices.sberbank.ru:9443/api/v2/oauth"
@@ -26,7 +26,7 @@ _CHAT = "/chat/completions"
 WHO_WE_ARE = frozenset({"credentials", "access_token", "user", "password"})
 
 
-class Settings(CommonSettings, frozen=True, kw_only=True):
+class GigaChatSettings(CommonSettings, frozen=True, kw_only=True):
     """Everything a client is made from. It can be pickled unless it holds an object of the user's own."""
 
     _hidden: ClassVar[frozenset[str]] = CommonSettings._hidden | {
@@ -64,7 +64,7 @@ class Settings(CommonSettings, frozen=True, kw_only=True):
         return (f"{before}/v2" if is_versioned else self.base_url) + _CHAT
 
     @property
-    def origin_of_trust(self) -> str:
+    def auth_method(self) -> str:
         """How this client proves who it is, for ``repr``."""
         for name in ("access_token", "credentials", "user"):
             if getattr(self, name) is not None:
@@ -77,18 +77,18 @@ class Settings(CommonSettings, frozen=True, kw_only=True):
         return super().__reduce__()
 
 
-def read_settings(arguments: Mapping[str, Any]) -> Settings:
+def read_settings(arguments: Mapping[str, Any]) -> GigaChatSettings:
     """Settings from the constructor's arguments (None: not given) and the environment.
 
     Raises:
         ConfigError: a value cannot work, or two contradict each other. Secrets are not shown.
     """
-    read = Reader(arguments, "GIGACHAT_", groups=(WHOM_TO_TRUST, WHO_WE_ARE, CLIENT_CERTIFICATE))
+    read = Reader(arguments, "GIGACHAT_", groups=(TRUST_SETTINGS, WHO_WE_ARE, CLIENT_CERTIFICATE))
     flags = read("flags", options.words, None)
     session_id = read("session_id", options.text, None)
     user, password = read("user", options.text, None), read("password", options.secret, None)
     check_pair(user, password)
-    return Settings(
+    return GigaChatSettings(
         credentials=read("credentials", authorization_key, None),
         scope=read("scope", options.text, DEFAULT_SCOPE),
         access_token=read("access_token", access_token, None),

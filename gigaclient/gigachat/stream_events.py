@@ -17,9 +17,9 @@ from gigaclient.streaming.sse import Event
 from gigaclient.streaming.stream import END, End
 from gigaclient.types import Answer, ChatCompletionChunk
 from gigaclient.types.base import untyped
-from gigaclient.types.coercion import as_promised
+from gigaclient.types.coercion import coerce
 
-__all__ = ["ChoicesInterpreter", "ChunkInterpreter", "ChunkReader", "check_whole", "reports_something_else"]
+__all__ = ["ChoicesParser", "ChunkParser", "ChunkReader", "check_whole", "reports_something_else"]
 
 ChunkT = TypeVar("ChunkT", bound=Answer)
 
@@ -69,7 +69,7 @@ class ChunkReader(Generic[ChunkT]):
         try:
             # Without a type: a field of the wrong type is noticed before text that is no JSON at all.
             sent = msgspec.json.decode(data)
-            return as_promised(sent, self._decoder.type).attach(raw=data, request_id=self._request_id)
+            return coerce(sent, self._decoder.type).attach(raw=data, request_id=self._request_id)
         except msgspec.ValidationError:
             failure = error_in(sent, request_id=self._request_id) or self.not_a_chunk(data, reason)
         except UnicodeDecodeError:
@@ -93,7 +93,7 @@ class ChunkReader(Generic[ChunkT]):
         )
 
 
-class ChoicesInterpreter(Generic[ChoicesT]):
+class ChoicesParser(Generic[ChoicesT]):
     """Events of a stream whose chunks have choices: one JSON chunk each, then ``[DONE]``.
 
     Args:
@@ -106,7 +106,7 @@ class ChoicesInterpreter(Generic[ChoicesT]):
         self._decode = decoder.decode
         self._request_id = request_id
 
-    def interpret(self, event: Event) -> ChoicesT | End | None:
+    def parse_event(self, event: Event) -> ChoicesT | End | None:
         data = event.data
         chunk: ChoicesT | End | None
         try:
@@ -125,11 +125,11 @@ class ChoicesInterpreter(Generic[ChoicesT]):
             raise self._reader.refusal(data)
         return chunk
 
-    def check_end(self, so_far: _Finishing, *, marked: bool) -> None:
+    def check_complete(self, so_far: _Finishing, *, marked: bool) -> None:
         check_whole(marked=marked, finished=so_far.finished)
 
 
-class ChunkInterpreter(ChoicesInterpreter[ChatCompletionChunk]):
+class ChunkParser(ChoicesParser[ChatCompletionChunk]):
     """Events of ``/chat/completions`` with ``stream``."""
 
     def __init__(self, request_id: str | None) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from gigaclient.transport.request import Call
+from gigaclient.transport.request import Request
 from gigaclient.types.models import Model
 
 __all__ = ["asked_for", "meant"]
@@ -20,16 +20,16 @@ _MOST_LISTED = 8
 _KINDS = (("/chat/completions", "chat"), ("/embeddings", "embedder"), ("/ai/check", "aicheck"))
 
 
-def asked_for(call: Call) -> str | None:
+def asked_for(request: Request) -> str | None:
     """The model that a call names, in its body or in its path; None where it names none."""
-    place = call.path.partition("?")[0]
+    place = request.path.partition("?")[0]
     _, found, name = place.rpartition("/models/")
     if found and "/" not in name:
         return unquote(name)
-    if call.body is None or call.content_type != "application/json":
+    if request.body is None or request.content_type != "application/json":
         return None
     try:
-        body = msgspec.json.decode(call.body)
+        body = msgspec.json.decode(request.body)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
     model = body.get("model") if isinstance(body, dict) else None

@@ -8,29 +8,29 @@ from __future__ import annotations
 import msgspec
 
 from gigaclient._primitives.decoding import decoder
-from gigaclient.gigachat.stream_events import ChoicesInterpreter
-from gigaclient.streaming.accumulator import Assembler, summed
-from gigaclient.streaming.stream import Stream, StreamReply
+from gigaclient.gigachat.stream_events import ChoicesParser
+from gigaclient.streaming.accumulator import ChatAccumulator, summed
+from gigaclient.streaming.stream import Stream, StreamResponse
 from gigaclient.types import Usage
 from gigaclient.types.threads import ThreadCompletion, ThreadCompletionChunk
 
-__all__ = ["ThreadAssembler", "ThreadInterpreter", "ThreadStream"]
+__all__ = ["ThreadAccumulator", "ThreadEventParser", "ThreadStream"]
 
 _decoder = decoder(ThreadCompletionChunk)
 
 
-class ThreadInterpreter(ChoicesInterpreter[ThreadCompletionChunk]):
+class ThreadEventParser(ChoicesParser[ThreadCompletionChunk]):
     """Events of a run with ``stream``: one JSON chunk each, then ``[DONE]``."""
 
     def __init__(self, request_id: str | None) -> None:
         super().__init__(request_id, _decoder)
 
 
-class ThreadAssembler:
+class ThreadAccumulator:
     """Adds chunk to chunk; :meth:`completion` may be asked for at any time."""
 
     def __init__(self) -> None:
-        self._chat = Assembler()
+        self._chat = ChatAccumulator()
         self._usage: Usage | None = None
 
     @property
@@ -76,5 +76,5 @@ class ThreadStream(Stream[ThreadCompletionChunk, ThreadCompletion]):
     :class:`~gigaclient.streaming.stream.Stream`.
     """
 
-    def __init__(self, reply: StreamReply, interpreter: ThreadInterpreter, *, request_id: str | None = None) -> None:
-        super().__init__(reply, interpreter, ThreadAssembler(), request_id=request_id)
+    def __init__(self, response: StreamResponse, parser: ThreadEventParser, *, request_id: str | None = None) -> None:
+        super().__init__(response, parser, ThreadAccumulator(), request_id=request_id)

@@ -28,7 +28,7 @@ from gigaclient.types import ChatCompletion, FunctionCall, Message, Usage
 from gigaclient.types.tool_runs import Run, Step
 
 if TYPE_CHECKING:
-    from gigaclient.gigachat.resource import Road
+    from gigaclient.gigachat.resource import APIResource
 
 __all__ = ["V1", "Dialect", "OnError", "RunStream", "run", "with_session"]
 
@@ -97,7 +97,7 @@ class Dialect(Protocol[_Chunk_co, CompletionT, _Usage_co]):
 class V1:
     """API v1: one call in an answer, its result a message of role ``function``."""
 
-    def __init__(self, client: Road) -> None:
+    def __init__(self, client: APIResource) -> None:
         self._client = client
 
     def read(self, messages: Any, options: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any], list[Any]]:
@@ -107,10 +107,10 @@ class V1:
         return history, {**request, **given}, list(request.pop("functions", None) or ())
 
     def ask(self, messages: list[Any], options: dict[str, Any]) -> ChatCompletion:
-        return self._client._completion(*self._client._chat_call(messages, options, stream=False))
+        return self._client._completion(*self._client._chat_request(messages, options, stream=False))
 
     def open(self, messages: list[Any], options: dict[str, Any]) -> ChatStream:
-        return self._client._open_stream(*self._client._chat_call(messages, options, stream=True))
+        return self._client._open_stream(*self._client._chat_request(messages, options, stream=True))
 
     def calls(self, completion: ChatCompletion) -> Sequence[FunctionCall]:
         return [completion.function_call] if completion.function_call is not None else []
@@ -158,7 +158,7 @@ class _Runner(Generic[ChunkT, CompletionT, UsageT]):
         self._usage: UsageT | None = None
         self._completion: CompletionT | None = None
         # The turn under way: what was called, and told.
-        self._answered: CompletionT | None = None
+        self._send: CompletionT | None = None
         self._told: list[tuple[FunctionCall, str]] = []
 
     def request(self) -> tuple[list[Any], dict[str, Any]]:
@@ -186,7 +186,7 @@ class _Runner(Generic[ChunkT, CompletionT, UsageT]):
                 )
             )
         self._rounds += 1
-        self._answered, self._told = completion, []
+        self._send, self._told = completion, []
         return calls
 
     def call(self, call: FunctionCall) -> Step:
@@ -223,9 +223,9 @@ class _Runner(Generic[ChunkT, CompletionT, UsageT]):
 
     def end_turn(self) -> None:
         """All of them have run: the answer and the results join the history, together or not at all."""
-        assert self._answered is not None
-        self._history += self._dialect.turn(self._answered, self._told)
-        self._answered = None
+        assert self._send is not None
+        self._history += self._dialect.turn(self._send, self._told)
+        self._send = None
 
     def run(self) -> Run[CompletionT, UsageT]:
         """What has been done so far. Its history has no call without its result."""
@@ -237,7 +237,7 @@ class _Runner(Generic[ChunkT, CompletionT, UsageT]):
         return error
 
     def _misfit(self, problem: str) -> InvalidResponseError:
-        answered: Any = self._answered
+        answered: Any = self._send
         error = InvalidResponseError(f"the model called a function wrongly: {problem}", request_id=answered.request_id)
         error.completion, error.text = answered, answered.text
         return error
@@ -423,7 +423,7 @@ class RunStream(Iterator["ChunkT | Step"], Generic[ChunkT, CompletionT, UsageT])
         return f"<{type(self).__name__} {self._state}, {len(self.steps)} steps, request {self.request_id}>"
 
 
-def with_session(client: Road, options: Mapping[str, Any]) -> dict[str, Any]:
+def with_session(client: APIResource, options: Mapping[str, Any]) -> dict[str, Any]:
     """The options with a session of their own, unless somebody has named one: the turns of a dialogue begin alike, and
     the server's prompt cache goes by the session.
     """

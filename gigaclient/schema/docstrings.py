@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from inspect import cleandoc
 from typing import NamedTuple
 
-__all__ = ["Described", "described"]
+__all__ = ["Docstring", "described"]
 
 
-class Described(NamedTuple):
+class Docstring(NamedTuple):
     """What a docstring says.
 
     Attributes:
@@ -41,7 +41,7 @@ _NUMPY_ENTRY = re.compile(r"\*{0,2}(?P<names>\w+(?:, *\*{0,2}\w+)*)\s*(?::.*)?$"
 _FIELD = re.compile(r":(?P<kind>\w+)(?:\s+(?P<argument>[^:]*?))?\s*:(?:\s+(?P<text>.*)|\s*)$")
 
 
-def described(docstring: str | None) -> Described:
+def described(docstring: str | None) -> Docstring:
     """The summary and the parameters of ``docstring``; empty where it says nothing."""
     lines = cleandoc(docstring).split("\n") if docstring else []
     if len(lines) > 1 and _heading(lines, 0) == (lines[0].strip().rstrip(":").lower(), False) and lines[1][:1].strip():
@@ -62,7 +62,7 @@ def described(docstring: str | None) -> Described:
     paragraphs = list(_paragraphs(lines))
     summary = paragraphs[0] if paragraphs else ""
     named = {name: text for name, text in parameters.items() if text}
-    return Described(summary, "\n".join(paragraphs), named, _joined(returns))
+    return Docstring(summary, "\n".join(paragraphs), named, _joined(returns))
 
 
 def _paragraphs(lines: list[str]) -> Iterator[str]:

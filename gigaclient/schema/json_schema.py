@@ -32,10 +32,10 @@ from gigaclient._primitives.decoding import decoder, new_decoder
 from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.errors import ConfigError
 from gigaclient.schema.docstrings import described
-from gigaclient.schema.normalize import _is_object, _renamed, _target, _Tidier
+from gigaclient.schema.normalize import SchemaNormalizer, _is_object, _renamed, _target
 from gigaclient.types import ResponseFormat
 
-__all__ = ["LeftOut", "Misfit", "Shape", "note_of", "schema_of", "shape_of"]
+__all__ = ["Omitted", "TypeSchema", "ValidationFailed", "note_of", "schema_of", "type_schema_of"]
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ _MOST_REASONS = 5
 # -- what is offered ---------------------------------------------------------------------------------------------------
 
 
-class Misfit(ValueError):
+class ValidationFailed(ValueError):
     """JSON that is no value of the type; the message names the place."""
 
 
@@ -64,10 +64,10 @@ def schema_of(kind: Any) -> dict[str, Any]:
     Raises:
         ConfigError: it cannot be described; the message says what to do.
     """
-    return copy.deepcopy(shape_of(kind).schema)
+    return copy.deepcopy(type_schema_of(kind).schema)
 
 
-class LeftOut:
+class Omitted:
     """The default of a field that shows whether it was left out.
 
     Attributes:
@@ -78,7 +78,7 @@ class LeftOut:
         self.value = value
 
 
-class Shape(Generic[T]):
+class TypeSchema(Generic[T]):
     """A type, ready for use.
 
     Attributes:
@@ -100,11 +100,11 @@ class Shape(Generic[T]):
         encoded = data.encode("utf-8", "replace") if isinstance(data, str) else data
         reason = _not_json(encoded)
         if reason is not None:
-            raise Misfit(reason)
+            raise ValidationFailed(reason)
         return self._read(_unwrapped(encoded) if self.wrapped else encoded)
 
 
-def shape_of(kind: Any, *, strict: bool = True) -> Shape[Any]:
+def type_schema_of(kind: Any, *, strict: bool = True) -> TypeSchema[Any]:
     """The shape of ``kind``; made once for each type.
 
     Args:
@@ -116,7 +116,7 @@ def shape_of(kind: Any, *, strict: bool = True) -> Shape[Any]:
         ConfigError: it cannot be described.
     """
     if isinstance(kind, (Mapping, ResponseFormat)):
-        return Shape(_given_schema(kind), msgspec.json.decode)
+        return TypeSchema(_given_schema(kind), msgspec.json.decode)
     try:
         hash(kind)
     except TypeError:  # Annotated with something unhashable, or no type at all
@@ -127,11 +127,11 @@ def shape_of(kind: Any, *, strict: bool = True) -> Shape[Any]:
 
 
 @functools.lru_cache(maxsize=256)
-def _made_once(kind: Any, strict: bool) -> Shape[Any]:
+def _made_once(kind: Any, strict: bool) -> TypeSchema[Any]:
     return _made(kind, strict)
 
 
-def _made(kind: Any, strict: bool) -> Shape[Any]:
+def _made(kind: Any, strict: bool) -> TypeSchema[Any]:
     _check_kind(kind)
     if _is_model(kind):
         schema, read = _of_model(kind)
@@ -139,15 +139,15 @@ def _made(kind: Any, strict: bool) -> Shape[Any]:
         schema, read = _of_adapter(kind)
     else:
         schema, read = _of_msgspec(kind)
-    schema = _Tidier(schema, strict).root()
+    schema = SchemaNormalizer(schema, strict).root()
     if _is_object(schema):
-        return Shape(schema, read)
+        return TypeSchema(schema, read)
     if not schema or schema.keys() <= {"description", "title"}:
         raise ConfigError(f"{_name(kind)} says nothing about the value: {_ADVICE}")
     definitions = {"$defs": schema.pop("$defs")} if "$defs" in schema else {}
     wrapper = {"type": "object", "properties": {"value": schema}, "required": ["value"]}
     closed = {"additionalProperties": False} if strict else {}
-    return Shape({**wrapper, **closed, **definitions}, read, wrapped=True)
+    return TypeSchema({**wrapper, **closed, **definitions}, read, wrapped=True)
 
 
 def _given_schema(kind: Any) -> dict[str, Any]:
@@ -193,7 +193,7 @@ def _of_msgspec(kind: Any) -> tuple[dict[str, Any], Callable[[bytes], Any]]:
     schema: dict[str, Any] = {}
     try:
         tree = kinds.type_info(kind)
-        schema = _Writer().whole(tree)
+        schema = SchemaGenerator().whole(tree)
         strict = new_decoder(kind, dec_hook=_convert)
         lax = new_decoder(kind, strict=False, dec_hook=_convert)
     except NameError as error:
@@ -229,7 +229,7 @@ def _tried(read: Callable[[], Any]) -> Any:
             reason = _pydantic_reason(error)
         else:
             reason, cause = f"making it raised {type(error).__name__}: {error}", error
-    raise Misfit(f"the answer does not fit: {reason}") from cause
+    raise ValidationFailed(f"the answer does not fit: {reason}") from cause
 
 
 def _convert(kind: Any, value: Any) -> Any:
@@ -245,7 +245,7 @@ def _convert(kind: Any, value: Any) -> Any:
     raise ValueError(reason)
 
 
-class _Writer:
+class SchemaGenerator:
     """Schemas of msgspec's descriptions of types; each class a definition of its own."""
 
     def __init__(self) -> None:
@@ -256,7 +256,7 @@ class _Writer:
         return {**self._of(kind), "$defs": self._definitions}
 
     def _of(self, kind: kinds.Type) -> dict[str, Any]:
-        writer = _WRITERS.get(type(kind))
+        writer = _GENERATORS.get(type(kind))
         if writer is not None:
             return writer(self, kind)
         raise ConfigError(f"a schema cannot describe {type(kind).__name__.removesuffix('Type').lower()}: {_ADVICE}")
@@ -363,7 +363,7 @@ class _Writer:
         schema = self._of(field.type)
         if notes.get(field.name) and "description" not in schema:
             schema["description"] = notes[field.name]
-        default = field.default.value if isinstance(field.default, LeftOut) else field.default
+        default = field.default.value if isinstance(field.default, Omitted) else field.default
         if default is not msgspec.NODEFAULT and default is not None:
             try:
                 schema["default"] = msgspec.json.decode(msgspec.json.encode(default))
@@ -389,14 +389,14 @@ class _Writer:
         return self._names[cls]
 
 
-_WRITERS: dict[type[kinds.Type], Callable[[_Writer, Any], dict[str, Any]]] = {
+_GENERATORS: dict[type[kinds.Type], Callable[[SchemaGenerator, Any], dict[str, Any]]] = {
     kinds.AnyType: lambda writer, kind: {},
     kinds.RawType: lambda writer, kind: {},
     kinds.NoneType: lambda writer, kind: {"type": "null"},
     kinds.BoolType: lambda writer, kind: {"type": "boolean"},
-    kinds.IntType: _Writer._number,
-    kinds.FloatType: _Writer._number,
-    kinds.StrType: _Writer._text,
+    kinds.IntType: SchemaGenerator._number,
+    kinds.FloatType: SchemaGenerator._number,
+    kinds.StrType: SchemaGenerator._text,
     kinds.BytesType: lambda writer, kind: {"type": "string", "format": "base64"},
     kinds.ByteArrayType: lambda writer, kind: {"type": "string", "format": "base64"},
     kinds.DateTimeType: lambda writer, kind: {"type": "string", "format": "date-time"},
@@ -405,22 +405,22 @@ _WRITERS: dict[type[kinds.Type], Callable[[_Writer, Any], dict[str, Any]]] = {
     kinds.TimeDeltaType: lambda writer, kind: {"type": "string", "format": "duration, as in ISO 8601"},
     kinds.UUIDType: lambda writer, kind: {"type": "string", "format": "uuid"},
     kinds.DecimalType: lambda writer, kind: {"type": "string", "format": "decimal number"},
-    kinds.ListType: _Writer._array,
-    kinds.SetType: _Writer._array,
-    kinds.FrozenSetType: _Writer._array,
-    kinds.VarTupleType: _Writer._array,
-    kinds.CollectionType: _Writer._array,
-    kinds.TupleType: _Writer._tuple,
-    kinds.DictType: _Writer._mapping,
-    kinds.UnionType: _Writer._union,
-    kinds.LiteralType: _Writer._literal,
-    kinds.EnumType: _Writer._enum,
-    kinds.CustomType: _Writer._custom,
-    kinds.Metadata: _Writer._metadata,
-    kinds.StructType: _Writer._class,
-    kinds.TypedDictType: _Writer._class,
-    kinds.DataclassType: _Writer._class,
-    kinds.NamedTupleType: _Writer._class,
+    kinds.ListType: SchemaGenerator._array,
+    kinds.SetType: SchemaGenerator._array,
+    kinds.FrozenSetType: SchemaGenerator._array,
+    kinds.VarTupleType: SchemaGenerator._array,
+    kinds.CollectionType: SchemaGenerator._array,
+    kinds.TupleType: SchemaGenerator._tuple,
+    kinds.DictType: SchemaGenerator._mapping,
+    kinds.UnionType: SchemaGenerator._union,
+    kinds.LiteralType: SchemaGenerator._literal,
+    kinds.EnumType: SchemaGenerator._enum,
+    kinds.CustomType: SchemaGenerator._custom,
+    kinds.Metadata: SchemaGenerator._metadata,
+    kinds.StructType: SchemaGenerator._class,
+    kinds.TypedDictType: SchemaGenerator._class,
+    kinds.DataclassType: SchemaGenerator._class,
+    kinds.NamedTupleType: SchemaGenerator._class,
 }
 
 

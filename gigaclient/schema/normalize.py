@@ -68,7 +68,7 @@ def _is_object(schema: Any) -> bool:
     return isinstance(schema, dict) and schema.get("type") == "object"
 
 
-class _Tidier:
+class SchemaNormalizer:
     """A schema, whoever made it, in the form that the service takes."""
 
     def __init__(self, schema: dict[str, Any], strict: bool) -> None:

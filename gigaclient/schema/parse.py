@@ -10,7 +10,7 @@ from typing import (
 )
 
 from gigaclient.errors import InvalidResponseError, LengthFinishReasonError
-from gigaclient.schema.json_schema import Misfit, T, shape_of
+from gigaclient.schema.json_schema import T, ValidationFailed, type_schema_of
 
 __all__ = ["value_of"]
 
@@ -54,7 +54,7 @@ def value_of(completion: Completion, kind: Any) -> Any:
             not JSON, or the JSON does not fit. ``.completion`` and ``.text`` hold it.
         ConfigError: ``kind`` cannot be described.
     """
-    shape = shape_of(kind)
+    type_schema = type_schema_of(kind)
     text = completion.text
     if completion.finish_reason == "length":
         raise LengthFinishReasonError(
@@ -65,8 +65,8 @@ def value_of(completion: Completion, kind: Any) -> Any:
     reason = _no_value(completion, text)
     if reason is None:
         try:
-            return shape.read(_json_of(text))
-        except Misfit as misfit:
+            return type_schema.read(_json_of(text))
+        except ValidationFailed as misfit:
             reason, cause = str(misfit), misfit.__cause__
         raise _refused(completion, reason) from cause
     raise _refused(completion, reason)

@@ -12,7 +12,7 @@ from gigaclient.types import ChatCompletion, ChatCompletionChunk, Choice, ChunkC
 from gigaclient.types.base import untyped
 from gigaclient.types.chat import IN_PROGRESS
 
-__all__ = ["Assembler", "RawChunks", "summed"]
+__all__ = ["ChatAccumulator", "RawAccumulator", "summed"]
 
 # Of these the first one counts, of all others the last.
 _KEPT_FIRST = ("created", "model", "object")
@@ -83,7 +83,7 @@ class _Part:
         )
 
 
-class RawChunks(abc.ABC):
+class RawAccumulator(abc.ABC):
     """The raw form of chunks, not looked at yet: decoding it twice is for those who ask.
 
     Their bytes are kept and not the chunks, which the garbage collector would walk through again and again.
@@ -114,7 +114,7 @@ class RawChunks(abc.ABC):
         """Fold the decoded form of a chunk into what is kept."""
 
 
-class Assembler(RawChunks):
+class ChatAccumulator(RawAccumulator):
     """Adds chunk to chunk; :meth:`completion` may be asked for at any time.
 
     Attributes:

@@ -8,7 +8,7 @@ U+2028, U+2029 and U+0085 inside JSON stay where they are, and a character may b
 
 from __future__ import annotations
 
-from gigaclient._primitives.struct import Value
+from gigaclient._primitives.struct import FrozenStruct
 
 __all__ = ["DEFAULT_MAX_EVENT_BYTES", "Decoder", "Event"]
 
@@ -19,7 +19,7 @@ _LF, _CR = 0x0A, 0x0D
 _BOM = b"\xef\xbb\xbf"
 
 
-class Event(Value, frozen=True, gc=False):
+class Event(FrozenStruct, frozen=True, gc=False):
     """One event of the stream.
 
     Attributes:

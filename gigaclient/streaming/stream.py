@@ -16,13 +16,13 @@ from gigaclient.errors import (
     StreamInterruptedError,
 )
 from gigaclient.streaming import sse
-from gigaclient.streaming.accumulator import Assembler
+from gigaclient.streaming.accumulator import ChatAccumulator
 from gigaclient.types import Answer, ChatCompletion, ChatCompletionChunk
 
 if TYPE_CHECKING:
-    from gigaclient._primitives.deadline import Patience
+    from gigaclient._primitives.deadline import Deadline
 
-__all__ = ["END", "Assembling", "ChatStream", "End", "Interpreter", "Stream", "StreamObserver", "StreamReply"]
+__all__ = ["END", "Accumulator", "ChatStream", "End", "EventParser", "Stream", "StreamObserver", "StreamResponse"]
 
 T = TypeVar("T")
 ChunkT = TypeVar("ChunkT")
@@ -44,10 +44,10 @@ class End(enum.Enum):
 
 
 END: Final = End.END
-"""What an :class:`Interpreter` returns for the event that ends the stream."""
+"""What an :class:`EventParser` returns for the event that ends the stream."""
 
 
-class Assembling(Protocol[_Chunk_contra, _Answer_co]):
+class Accumulator(Protocol[_Chunk_contra, _Answer_co]):
     """Puts the answer together: chunks in, the answer so far out. Asked from any thread, at any time."""
 
     @property
@@ -61,17 +61,17 @@ class Assembling(Protocol[_Chunk_contra, _Answer_co]):
         """The answer so far, as if it had come in one piece."""
 
 
-class Interpreter(Protocol[_Chunk_co, _Assembling_contra]):
+class EventParser(Protocol[_Chunk_co, _Assembling_contra]):
     """What a provider knows: the meaning of an event."""
 
-    def interpret(self, event: sse.Event) -> _Chunk_co | End | None:
+    def parse_event(self, event: sse.Event) -> _Chunk_co | End | None:
         """The chunk that ``event`` is; None to pass over it; :data:`END` for the end marker.
 
         Raises:
             GigaClientError: the event is an error, or not what the API promises.
         """
 
-    def check_end(self, so_far: _Assembling_contra, *, marked: bool) -> None:
+    def check_complete(self, so_far: _Assembling_contra, *, marked: bool) -> None:
         """The bytes ended, with or without the end marker: raise unless the answer is whole."""
 
 
@@ -83,11 +83,11 @@ class StreamObserver(Protocol):
     def end(self, error: BaseException | None = None, *, answer: Any = None, closed: bool = False) -> None: ...
 
 
-class StreamReply(Protocol):
+class StreamResponse(Protocol):
     """What the stream needs of the transport's reply."""
 
     @property
-    def patience(self) -> Patience: ...
+    def deadline(self) -> Deadline: ...
 
     def blocks(self) -> Iterator[bytes]: ...
 
@@ -119,22 +119,22 @@ class Stream(Iterator[ChunkT], Generic[ChunkT, AnswerT]):
 
     def __init__(
         self,
-        reply: StreamReply,
-        interpreter: Interpreter[ChunkT, Any],
-        assembler: Assembling[ChunkT, AnswerT],
+        response: StreamResponse,
+        parser: EventParser[ChunkT, Any],
+        accumulator: Accumulator[ChunkT, AnswerT],
         *,
         request_id: str | None = None,
     ) -> None:
-        self._reply = reply
-        self._assembler = assembler
+        self._response = response
+        self._accumulator = accumulator
         self._state: Literal["open", "ended", "broken", "closed"] = "open"
         # Not a method: a generator that held this object would keep a dropped stream, and its connection, until the
         # garbage collector came round.
-        self._chunks = _read(reply, interpreter, assembler)
+        self._chunks = _read(response, parser, accumulator)
         self._request_id = request_id
-        self._watch: StreamObserver | None = getattr(reply, "watch", None)
-        if self._watch is not None:
-            self._chunks = self._watch.counted(self._chunks)
+        self._observer: StreamObserver | None = getattr(response, "observer", None)
+        if self._observer is not None:
+            self._chunks = self._observer.counted(self._chunks)
 
     @property
     def request_id(self) -> str | None:
@@ -144,12 +144,12 @@ class Stream(Iterator[ChunkT], Generic[ChunkT, AnswerT]):
     @property
     def text(self) -> str:
         """The text that has arrived so far."""
-        return self._assembler.text
+        return self._accumulator.text
 
     @property
     def completion(self) -> AnswerT:
         """The answer so far; whole (finish reason, function call, usage) once the stream has ended."""
-        completion = self._assembler.completion()
+        completion = self._accumulator.completion()
         completion.__dict__["_request_id"] = self._request_id
         return completion
 
@@ -175,9 +175,9 @@ class Stream(Iterator[ChunkT], Generic[ChunkT, AnswerT]):
         was_open = self._state == "open"
         if was_open:
             self._state = "closed"
-        self._reply.close()
-        if was_open and self._watch is not None:
-            self._watch.end(answer=self.completion, closed=True)
+        self._response.close()
+        if was_open and self._observer is not None:
+            self._observer.end(answer=self.completion, closed=True)
 
     def __iter__(self: _StreamT) -> _StreamT:
         return self
@@ -190,8 +190,8 @@ class Stream(Iterator[ChunkT], Generic[ChunkT, AnswerT]):
         except StopIteration:
             if self._state == "open":
                 self._state = "ended"
-                if self._watch is not None:
-                    self._watch.end(answer=self.completion)
+                if self._observer is not None:
+                    self._observer.end(answer=self.completion)
             raise
         except GigaClientError as error:
             if self.closed:
@@ -205,12 +205,12 @@ class Stream(Iterator[ChunkT], Generic[ChunkT, AnswerT]):
             was_open = self._state == "open"
             if was_open:
                 self._state = "broken"
-            self._reply.close()
-            if was_open and self._watch is not None:
-                self._watch.end(error, answer=self.completion)
+            self._response.close()
+            if was_open and self._observer is not None:
+                self._observer.end(error, answer=self.completion)
             raise
-        if self._watch is not None:
-            self._watch.end(failure, answer=failure.completion)
+        if self._observer is not None:
+            self._observer.end(failure, answer=failure.completion)
         raise failure
 
     def __enter__(self: _StreamT) -> _StreamT:
@@ -223,15 +223,15 @@ class Stream(Iterator[ChunkT], Generic[ChunkT, AnswerT]):
 
     def __del__(self) -> None:
         # A stream that was dropped half-read gives back its connection and its place in the queue.
-        reply = getattr(self, "_reply", None)
-        if reply is not None and self._state == "open":
-            reply.close()
+        response = getattr(self, "_response", None)
+        if response is not None and self._state == "open":
+            response.close()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._state}, {len(self.text)} characters so far, request {self._request_id}>"
 
     def _as_interruption(self, error: GigaClientError) -> GigaClientError:
-        self._reply.close()
+        self._response.close()
         if isinstance(error, APIConnectionError) and not isinstance(error, APITimeoutError):
             error = StreamInterruptedError(f"the stream broke before the answer was complete: {error.message}")
         return self._with_what_came(error)
@@ -251,31 +251,31 @@ class ChatStream(Stream[ChatCompletionChunk, ChatCompletion]):
 
     def __init__(
         self,
-        reply: StreamReply,
-        interpreter: Interpreter[ChatCompletionChunk, Assembler],
+        response: StreamResponse,
+        parser: EventParser[ChatCompletionChunk, ChatAccumulator],
         *,
         request_id: str | None = None,
     ) -> None:
-        super().__init__(reply, interpreter, Assembler(), request_id=request_id)
+        super().__init__(response, parser, ChatAccumulator(), request_id=request_id)
 
 
 def _read(
-    reply: StreamReply, interpreter: Interpreter[ChunkT, Any], assembler: Assembling[ChunkT, Any]
+    response: StreamResponse, parser: EventParser[ChunkT, Any], accumulator: Accumulator[ChunkT, Any]
 ) -> Iterator[ChunkT]:
-    patience = reply.patience
+    deadline = response.deadline
     decoder = sse.Decoder()
-    blocks = reply.blocks()
-    feed, interpret, add = decoder.feed, interpreter.interpret, assembler.add  # looked up once, not for each event
-    patience.begin_event()
+    blocks = response.blocks()
+    feed, parse_event, add = decoder.feed, parser.parse_event, accumulator.add  # looked up once, not for each event
+    deadline.begin_event()
     for block in blocks:
         brought = False
         for event in feed(block):
-            chunk = interpret(event)
+            chunk = parse_event(event)
             if chunk is None:
                 continue
             if chunk is END:
-                reply.drain(blocks)
-                interpreter.check_end(assembler, marked=True)
+                response.drain(blocks)
+                parser.check_complete(accumulator, marked=True)
                 return
             add(chunk, event.data)
             brought = True
@@ -284,18 +284,18 @@ def _read(
             raise InvalidResponseError(decoder.overflow)
         if brought:
             # Only now, when the reader is back: the time it took is not the server's silence.
-            patience.begin_event()
+            deadline.begin_event()
     tail = decoder.finish()
     if tail is not None:
         # Some servers leave out the empty line after the last event. Half an event is a cut, not malformed JSON.
         try:
-            last = interpreter.interpret(tail)
+            last = parser.parse_event(tail)
         except InvalidResponseError:
             last = None
         if last is END:
-            interpreter.check_end(assembler, marked=True)
+            parser.check_complete(accumulator, marked=True)
             return
         if last is not None:
-            assembler.add(last, tail.data)
+            accumulator.add(last, tail.data)
             yield last
-    interpreter.check_end(assembler, marked=False)
+    parser.check_complete(accumulator, marked=False)

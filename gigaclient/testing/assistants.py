@@ -10,9 +10,9 @@ from typing import Any, Literal, TypeAlias
 
 from gigaclient.testing import chat_v1
 from gigaclient.testing.chat_v1 import INVALID_JSON, Refusal
-from gigaclient.testing.routing import AnyAnswer, Call, Route, Service, json_answer
+from gigaclient.testing.routing import AnyAnswer, Route, RoutedRequest, Service, json_answer
 
-__all__ = ["Assistants", "Kept"]
+__all__ = ["EmulatedAssistants", "Kept"]
 
 FileShape: TypeAlias = Literal["file_ids", "files"]
 
@@ -41,7 +41,7 @@ class Kept:
     threads: int = 0
 
 
-class Assistants:
+class EmulatedAssistants:
     """``/assistants``: the state, and the routes.
 
     Attributes:
@@ -89,7 +89,7 @@ class Assistants:
             raise Refusal(404, "No such assistant")
         return kept
 
-    def _get(self, call: Call) -> AnyAnswer:
+    def _get(self, call: RoutedRequest) -> AnyAnswer:
         wanted = call.request.params.get("assistant_id")
         with self._lock:
             if wanted is not None:
@@ -98,7 +98,7 @@ class Assistants:
                 found = [kept for kept in self._kept.values() if kept.client == call.client]
             return json_answer(200, {"data": [self._shown(kept) for kept in found]}, call.headers)
 
-    def _create(self, call: Call) -> AnyAnswer:
+    def _create(self, call: RoutedRequest) -> AnyAnswer:
         body = _object(call)
         if not isinstance(body.get("model"), str) or not body.get("name"):
             raise Refusal(400, INVALID_JSON)
@@ -109,7 +109,7 @@ class Assistants:
             self._kept[kept.id] = kept
         return json_answer(200, {"assistant_id": kept.id, "created_at": kept.created_at}, call.headers)
 
-    def _modify(self, call: Call) -> AnyAnswer:
+    def _modify(self, call: RoutedRequest) -> AnyAnswer:
         body = _object(call)
         if "model" in body:
             raise Refusal(400, INVALID_JSON)
@@ -120,14 +120,14 @@ class Assistants:
             kept.updated_at = int(self._service.now_s())
             return json_answer(200, self._shown(kept), call.headers)
 
-    def _delete(self, call: Call) -> AnyAnswer:
+    def _delete(self, call: RoutedRequest) -> AnyAnswer:
         body = _object(call)
         with self._lock:
             kept = self._found(call.client, body.get("assistant_id"))
             del self._kept[kept.id]
         return json_answer(200, {"assistant_id": kept.id, "deleted": True}, call.headers)
 
-    def _delete_file(self, call: Call) -> AnyAnswer:
+    def _delete_file(self, call: RoutedRequest) -> AnyAnswer:
         body = _object(call)
         with self._lock:
             kept = self._found(call.client, body.get("assistant_id"))
@@ -174,7 +174,7 @@ class Assistants:
         return {**shown, "file_ids": files}
 
 
-def _object(call: Call) -> dict[str, Any]:
+def _object(call: RoutedRequest) -> dict[str, Any]:
     body = call.json()
     if not isinstance(body, dict):
         raise Refusal(400, INVALID_JSON)

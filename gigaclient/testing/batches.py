@@ -12,11 +12,11 @@ from typing import Any, Literal, TypeAlias
 
 from gigaclient.testing import chat_v1
 from gigaclient.testing.chat_v1 import INVALID_JSON, Refusal, compact
-from gigaclient.testing.files import FileStore
-from gigaclient.testing.routing import AnyAnswer, Call, Route, Service, json_answer
+from gigaclient.testing.files import EmulatedFiles
+from gigaclient.testing.routing import AnyAnswer, Route, RoutedRequest, Service, json_answer
 from gigaclient.testing.text_tools import embeddings
 
-__all__ = ["Batches"]
+__all__ = ["EmulatedBatches"]
 
 ListShape: TypeAlias = Literal["object", "array", "item"]
 RowShape: TypeAlias = Literal["result", "response", "body"]
@@ -42,7 +42,7 @@ class _Batch:
     output_file_id: str | None = None
 
 
-class Batches:
+class EmulatedBatches:
     """``/batches``: the state, and the routes.
 
     The attributes may be assigned while the emulator runs. A batch is answered when it is created, and its results are
@@ -62,7 +62,7 @@ class Batches:
         leave_out: The ids of rows that the results do not have.
     """
 
-    def __init__(self, service: Service, files: FileStore) -> None:
+    def __init__(self, service: Service, files: EmulatedFiles) -> None:
         self.scopes: Collection[str] | None = None
         self.looks = 2
         self.seconds: float | None = None
@@ -80,7 +80,7 @@ class Batches:
             Route("GET", "v1", "/batches", self._list),
         )
 
-    def _create(self, call: Call) -> AnyAnswer:
+    def _create(self, call: RoutedRequest) -> AnyAnswer:
         self._check_plan(call)
         method = call.request.params.get("method", "")
         kind = call.request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -95,7 +95,7 @@ class Batches:
             self._batches[batch.id] = batch
             return json_answer(200, _item(batch), call.headers)
 
-    def _list(self, call: Call) -> AnyAnswer:
+    def _list(self, call: RoutedRequest) -> AnyAnswer:
         self._check_plan(call)
         kind = call.request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
@@ -123,7 +123,7 @@ class Batches:
             payload = items[0]
         return json_answer(200, payload, call.headers)
 
-    def _check_plan(self, call: Call) -> None:
+    def _check_plan(self, call: RoutedRequest) -> None:
         if self.scopes is not None and self._service.scope_of(call.client) not in self.scopes:
             raise Refusal(403, "Permission denied")
 
@@ -168,7 +168,7 @@ class Batches:
         return {"id": row_id, self.row_shape: answer}
 
     def _embeddings(self, request: Any) -> dict[str, Any]:
-        return embeddings(request, models=self._service.models, exhausted=self._service.exhausted_models)
+        return embeddings(request, models=self._service.models, exceeded=self._service.exhausted_models)
 
     def _completion(self, request: Any) -> dict[str, Any]:
         service = self._service
@@ -176,7 +176,7 @@ class Batches:
             request,
             models=service.models,
             without_functions=service.models_without_functions,
-            exhausted=service.exhausted_models,
+            exceeded=service.exhausted_models,
             context_tokens=service.context_tokens,
         )
         if body.get("stream"):

@@ -16,9 +16,9 @@ __all__ = [
     "BUILT_IN_FUNCTIONS",
     "INVALID_JSON",
     "NUMBERS",
+    "ModelReply",
     "Ranges",
     "Refusal",
-    "Reply",
     "check",
     "check_names",
     "check_numbers",
@@ -60,7 +60,7 @@ class Refusal(Exception):
 
 
 @dataclass
-class Reply:
+class ModelReply:
     """One choice of an answer."""
 
     content: str = ""
@@ -118,7 +118,7 @@ def check(
     *,
     models: Mapping[str, str],
     without_functions: Collection[str] = (),
-    exhausted: Collection[str] = (),
+    exceeded: Collection[str] = (),
     context_tokens: int = 131_072,
 ) -> dict[str, Any]:
     """``body`` if the API would take it; raises :class:`Refusal` with the service's own words if it would not.
@@ -133,7 +133,7 @@ def check(
     if not isinstance(body, dict) or not isinstance(body.get("messages"), list) or not body["messages"]:
         raise Refusal(400, INVALID_JSON)
     _check_shape(body)
-    model = _check_model(body, models, exhausted)
+    model = _check_model(body, models, exceeded)
     check_numbers(body, {**NUMBERS, "n": ("(0, +inf)", lambda value: value > 0)})
     _check_history(body["messages"])
     _check_functions(body, model in without_functions)
@@ -185,24 +185,24 @@ def _check_shape(body: Mapping[str, Any]) -> None:
             raise Refusal(400, INVALID_JSON)
 
 
-def _check_model(body: Mapping[str, Any], models: Mapping[str, str], exhausted: Collection[str]) -> str:
+def _check_model(body: Mapping[str, Any], models: Mapping[str, str], exceeded: Collection[str]) -> str:
     asked = body.get("model")
     storage = body.get("storage") or {}
     if not asked:
         if body.get("assistant_id") or storage.get("assistant_id") or storage.get("thread_id"):
             return ""
         raise Refusal(400, INVALID_JSON)
-    return known_model(str(asked), models, exhausted)
+    return known_model(str(asked), models, exceeded)
 
 
-def known_model(asked: str, models: Mapping[str, str], exhausted: Collection[str]) -> str:
+def known_model(asked: str, models: Mapping[str, str], exceeded: Collection[str]) -> str:
     """The chat model that ``asked`` names, without its build; :class:`Refusal` when there is none for this client."""
     model, _, version = asked.partition(":")
     if models.get(model) != "chat":
         raise Refusal(404, "No such model")
     if version and version != build_of(model):
         raise Refusal(400, "Invalid model version")
-    if model in exhausted:
+    if model in exceeded:
         raise Refusal(402, "Payment Required")
     return model
 
@@ -307,10 +307,10 @@ def prompt_tokens(body: Mapping[str, Any]) -> int:
     return texts + answers.tokens(compact(body["functions"]) if body.get("functions") else "")
 
 
-def replies(body: Mapping[str, Any], *, name: str = "GigaChat") -> list[Reply]:
+def replies(body: Mapping[str, Any], *, name: str = "GigaChat") -> list[ModelReply]:
     """The choices that answer a checked request."""
     messages = body["messages"]
-    first = _called(body) or _drawn(body) or _structured(body) or Reply(_text(messages, name))
+    first = _called(body) or _drawn(body) or _structured(body) or ModelReply(_text(messages, name))
     if body.get("reasoning_effort") and str(body.get("model") or "").startswith("GigaChat-2-Reasoning"):
         russian = answers.is_russian(_prompt(messages))
         first.reasoning_content = (
@@ -321,7 +321,7 @@ def replies(body: Mapping[str, Any], *, name: str = "GigaChat") -> list[Reply]:
     made = [first]
     for number in range(2, int(body.get("n") or 1) + 1):
         variant = f" (вариант {number})" if answers.is_russian(first.content) else f" (variant {number})"
-        made.append(Reply(first.content + variant, first.finish_reason) if first.function_call is None else first)
+        made.append(ModelReply(first.content + variant, first.finish_reason) if first.function_call is None else first)
     limit = body.get("max_tokens")
     if limit is not None:
         for reply in made:
@@ -331,11 +331,11 @@ def replies(body: Mapping[str, Any], *, name: str = "GigaChat") -> list[Reply]:
     return made
 
 
-def reply_from(message: Mapping[str, Any]) -> Reply:
+def reply_from(message: Mapping[str, Any]) -> ModelReply:
     """A reply from a scripted message; ``finish_reason`` may stand in it too."""
     rest = dict(message)
     call = rest.pop("function_call", None)
-    reply = Reply(
+    reply = ModelReply(
         content=rest.pop("content", "") or "",
         finish_reason=rest.pop("finish_reason", "function_call" if call is not None else "stop"),
         function_call=call,
@@ -370,7 +370,7 @@ def _in_words(value: Any) -> str:
     return value if isinstance(value, str) else compact(value)
 
 
-def _called(body: Mapping[str, Any]) -> Reply | None:
+def _called(body: Mapping[str, Any]) -> ModelReply | None:
     functions = [f for f in body.get("functions") or [] if f["name"] not in BUILT_IN_FUNCTIONS]
     choice = body.get("function_call", "auto")
     if not functions or choice == "none" or body["messages"][-1]["role"] == "function":
@@ -388,7 +388,7 @@ def _called(body: Mapping[str, Any]) -> Reply | None:
     arguments = schema.instance(parameters, schema.Hints(prompt), examples=examples)
     if isinstance(choice, dict) and isinstance(choice.get("partial_arguments"), dict) and isinstance(arguments, dict):
         arguments.update(choice["partial_arguments"])
-    return Reply("", "function_call", {"name": function["name"], "arguments": arguments}, str(uuid.uuid4()))
+    return ModelReply("", "function_call", {"name": function["name"], "arguments": arguments}, str(uuid.uuid4()))
 
 
 _SAME_IN_RUSSIAN = {
@@ -429,7 +429,7 @@ def _fitting(functions: Sequence[Mapping[str, Any]], prompt: str) -> Mapping[str
     return best
 
 
-def _drawn(body: Mapping[str, Any]) -> Reply | None:
+def _drawn(body: Mapping[str, Any]) -> ModelReply | None:
     functions = body.get("functions")
     choice = body.get("function_call", "auto" if functions else "none")
     listed = not functions or any(function["name"] == "text2image" for function in functions)
@@ -439,26 +439,26 @@ def _drawn(body: Mapping[str, Any]) -> Reply | None:
         return None
     caption = "Вот что получилось." if answers.is_russian(prompt) else "Here is what came out."
     waiting = "Осталось секунд: {}" if answers.is_russian(prompt) else "Seconds left: {}"
-    return Reply(
+    return ModelReply(
         f'<img src="{uuid.uuid4()}" fuse="true"/> {caption}',
         functions_state_id=str(uuid.uuid4()),
         progress=tuple(waiting.format(left) for left in (2, 1)),
     )
 
 
-def _structured(body: Mapping[str, Any]) -> Reply | None:
+def _structured(body: Mapping[str, Any]) -> ModelReply | None:
     wanted = body.get("response_format") or {}
     if wanted.get("type") != "json_schema":
         return None
     value = schema.instance(wanted["schema"], schema.Hints(_prompt(body["messages"])))
     # The service may print its JSON with line breaks; without strict it does so here, to keep parsers honest.
-    return Reply(json.dumps(value, ensure_ascii=False, indent=None if wanted.get("strict") else 2))
+    return ModelReply(json.dumps(value, ensure_ascii=False, indent=None if wanted.get("strict") else 2))
 
 
 # --- how it is sent --------------------------------------------------------------------------------------------
 
 
-def completion(made: Sequence[Reply], *, model: str, created: int, usage: Mapping[str, int]) -> dict[str, Any]:
+def completion(made: Sequence[ModelReply], *, model: str, created: int, usage: Mapping[str, int]) -> dict[str, Any]:
     """The whole answer as one object."""
     return {
         "choices": [
@@ -473,7 +473,7 @@ def completion(made: Sequence[Reply], *, model: str, created: int, usage: Mappin
 
 
 def chunks(
-    made: Sequence[Reply], *, model: str, created: int, usage: Mapping[str, int], words_per_chunk: int = 1
+    made: Sequence[ModelReply], *, model: str, created: int, usage: Mapping[str, int], words_per_chunk: int = 1
 ) -> Iterator[dict[str, Any]]:
     """The same answer as a stream sends it, without the end marker.
 
@@ -501,7 +501,7 @@ def chunks(
         yield last
 
 
-def _deltas(reply: Reply, words_per_chunk: int) -> list[dict[str, Any]]:
+def _deltas(reply: ModelReply, words_per_chunk: int) -> list[dict[str, Any]]:
     deltas: list[dict[str, Any]] = []
     if reply.reasoning_content is not None:
         deltas.append({"content": "", "reasoning_content": reply.reasoning_content})

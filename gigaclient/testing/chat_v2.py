@@ -18,9 +18,9 @@ from gigaclient.testing import chat_v1
 from gigaclient.testing.chat_v1 import INVALID_JSON, Refusal, compact
 from gigaclient.testing.fault_server import Pause
 from gigaclient.testing.faults import END_MARKER, EventAnswer, event
-from gigaclient.testing.files import PICTURE, FileStore
+from gigaclient.testing.files import PICTURE, EmulatedFiles
 from gigaclient.testing.patterns import fitting
-from gigaclient.testing.routing import AnyAnswer, Call, Route, Service, json_answer
+from gigaclient.testing.routing import AnyAnswer, Route, RoutedRequest, Service, json_answer
 
 __all__ = ["ChatV2", "check"]
 
@@ -57,7 +57,7 @@ def check(
     *,
     models: Mapping[str, str],
     without_functions: Collection[str] = (),
-    exhausted: Collection[str] = (),
+    exceeded: Collection[str] = (),
     context_tokens: int = 131_072,
     unavailable_tools: Collection[str] = (),
     history: Sequence[Mapping[str, Any]] = (),
@@ -83,7 +83,7 @@ def check(
     _check_kinds(body.get("model_options") or {}, _OPTION_KINDS)
     for message in body["messages"]:
         _check_message(message, roles, results)
-    model = _check_model(body, models, exhausted)
+    model = _check_model(body, models, exceeded)
     chat_v1.check_numbers(
         body.get("model_options") or {}, {**chat_v1.NUMBERS, "top_logprobs": ("[1, 5]", lambda value: 1 <= value <= 5)}
     )
@@ -188,13 +188,13 @@ def _is_result(value: Any, allowed: Collection[str]) -> bool:
     return True
 
 
-def _check_model(body: Mapping[str, Any], models: Mapping[str, str], exhausted: Collection[str]) -> str:
+def _check_model(body: Mapping[str, Any], models: Mapping[str, str], exceeded: Collection[str]) -> str:
     asked = body.get("model")
     if not asked:
         if body.get("assistant_id") or (body.get("storage") or {}).get("thread_id"):
             return ""
         raise Refusal(400, INVALID_JSON)
-    return chat_v1.known_model(str(asked), models, exhausted)
+    return chat_v1.known_model(str(asked), models, exceeded)
 
 
 def _check_tools(body: Mapping[str, Any], without_functions: bool, unavailable: Collection[str]) -> None:
@@ -365,7 +365,7 @@ class _Mind:
 
     # -- words
 
-    def _as_v1(self, messages: Sequence[Mapping[str, Any]], **fields: Any) -> chat_v1.Reply:
+    def _as_v1(self, messages: Sequence[Mapping[str, Any]], **fields: Any) -> chat_v1.ModelReply:
         """What the model of API v1 answers."""
         spoken: list[dict[str, Any]] = []
         for message in messages:
@@ -478,7 +478,7 @@ class _Mind:
                 }
         return None
 
-    def _picture(self, *, forced: bool = False) -> chat_v1.Reply:
+    def _picture(self, *, forced: bool = False) -> chat_v1.ModelReply:
         choice: Any = {"name": "text2image"} if forced else "auto"
         asked = [message for message in self._messages if message["role"] == "user"][-1:]
         return self._as_v1(asked, functions=[{"name": "text2image"}], function_call=choice)
@@ -548,7 +548,7 @@ class ChatV2:
         string_content: Texts are sent as strings in place of lists of parts.
     """
 
-    def __init__(self, service: Service, files: FileStore) -> None:
+    def __init__(self, service: Service, files: EmulatedFiles) -> None:
         self.strict_roles: Role | None = None
         self.strict_results: Encoding | None = None
         self.unavailable_tools: set[str] = set()
@@ -566,7 +566,7 @@ class ChatV2:
         self._sessions: dict[str, list[str]] = {}
         self.routes: tuple[Route, ...] = (Route("POST", "v2", "/chat/completions", self._chat),)
 
-    def _chat(self, call: Call) -> AnyAnswer:
+    def _chat(self, call: RoutedRequest) -> AnyAnswer:
         service = self._service
         sent = call.json()
         history = self._history(sent)
@@ -574,7 +574,7 @@ class ChatV2:
             sent,
             models=service.models,
             without_functions=service.models_without_functions,
-            exhausted=service.exhausted_models,
+            exceeded=service.exhausted_models,
             context_tokens=service.context_tokens,
             unavailable_tools=self.unavailable_tools,
             history=history,
@@ -596,7 +596,9 @@ class ChatV2:
             leave()
             raise
 
-    def scripted(self, call: Call, value: Any, body: Mapping[str, Any], leave: Callable[[], None]) -> AnyAnswer:
+    def scripted(
+        self, call: RoutedRequest, value: Any, body: Mapping[str, Any], leave: Callable[[], None]
+    ) -> AnyAnswer:
         """The answer to a request that was not looked at, as a script wants it."""
         return self._answer(call, {"messages": [], **body}, [], self._from_script(value), leave)
 
@@ -614,7 +616,7 @@ class ChatV2:
             return {**_whole(message), **rest}
         return _whole(dict(value))
 
-    def _keep(self, call: Call, drawn: Sequence[tuple[str, str, str]]) -> None:
+    def _keep(self, call: RoutedRequest, drawn: Sequence[tuple[str, str, str]]) -> None:
         end_user = call.request.headers.get("x-client-id")
         for identifier, name, mime in drawn:
             content = PICTURE if mime == "image/jpeg" else _EMPTY_GLB
@@ -650,7 +652,7 @@ class ChatV2:
 
     def _answer(
         self,
-        call: Call,
+        call: RoutedRequest,
         body: Mapping[str, Any],
         history: Sequence[Mapping[str, Any]],
         scripted: Mapping[str, Any],
@@ -693,7 +695,9 @@ class ChatV2:
             return {**message, "content": "".join([part["text"] for part in content])}
         return message
 
-    def _usage(self, call: Call, body: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def _usage(
+        self, call: RoutedRequest, body: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]
+    ) -> dict[str, Any]:
         prompt = _prompt_tokens(body)
         limit = (body.get("model_options") or {}).get("max_tokens")
         spent = _output_tokens(messages)
@@ -708,7 +712,7 @@ class ChatV2:
             "total_tokens": prompt + spent,
         }
 
-    def _cached(self, call: Call, body: Mapping[str, Any]) -> int:
+    def _cached(self, call: RoutedRequest, body: Mapping[str, Any]) -> int:
         """Tokens of the beginning that this session has sent before."""
         session = call.request.headers.get("x-session-id")
         if session is None:
@@ -721,7 +725,7 @@ class ChatV2:
         return _prompt_tokens({"messages": body["messages"][:shared]}) if shared else 0
 
     def _stream(
-        self, call: Call, body: Mapping[str, Any], whole: Mapping[str, Any], leave: Callable[[], None]
+        self, call: RoutedRequest, body: Mapping[str, Any], whole: Mapping[str, Any], leave: Callable[[], None]
     ) -> EventAnswer:
         service = self._service
         interval_s = float((body.get("model_options") or {}).get("update_interval") or 0)

@@ -40,7 +40,7 @@ except ImportError as error:
 __all__ = [
     "Answer",
     "Cut",
-    "Headers",
+    "HeaderList",
     "Pause",
     "RawAnswer",
     "RecordedRequest",
@@ -133,7 +133,7 @@ class RawAnswer:
 # --- what came in ----------------------------------------------------------------------------------------------
 
 
-class Headers(Mapping[str, str]):
+class HeaderList(Mapping[str, str]):
     """Header fields; names in any case. A name that came twice has its values joined by ``", "``."""
 
     def __init__(self, items: Iterable[tuple[str, str]] = ()) -> None:
@@ -178,7 +178,7 @@ class RecordedRequest:
     method: str
     path: str
     query: str
-    headers: Headers
+    headers: HeaderList
     body: bytes
     connection: int
     at: float
@@ -615,7 +615,7 @@ class _Connection:
         assert head is not None
         self._inbox += parser.trailing_data[0]
         path, _, query = head.target.decode("latin-1").partition("?")
-        headers = Headers((n.decode("latin-1"), v.decode("latin-1")) for n, v in head.headers.raw_items())
+        headers = HeaderList((n.decode("latin-1"), v.decode("latin-1")) for n, v in head.headers.raw_items())
         request = RecordedRequest(
             head.method.decode("ascii").upper(),
             path,

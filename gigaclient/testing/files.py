@@ -16,9 +16,9 @@ from typing import Any
 
 from gigaclient.testing.chat_v1 import Refusal
 from gigaclient.testing.fault_server import Answer
-from gigaclient.testing.routing import AnyAnswer, Call, Route, Service, json_answer
+from gigaclient.testing.routing import AnyAnswer, Route, RoutedRequest, Service, json_answer
 
-__all__ = ["PICTURE", "FileStore", "Part", "form"]
+__all__ = ["PICTURE", "EmulatedFiles", "Part", "form"]
 
 # Ending, MIME types, modality. The first MIME type is what a file gets that comes without one.
 _FORMATS: tuple[tuple[str, tuple[str, ...], str], ...] = (
@@ -71,7 +71,7 @@ class _File:
     created_at: int
 
 
-class FileStore:
+class EmulatedFiles:
     """``/files``.
 
     Args:
@@ -114,7 +114,7 @@ class FileStore:
         """Draw a picture for ``client``; returns its id. ``end_user`` is the ``X-Client-ID`` of the request, if any."""
         return self.add(client, PICTURE, "image.jpg", mime="image/jpeg", end_user=end_user)
 
-    def draw_named(self, call: Call, texts: Iterable[str]) -> None:
+    def draw_named(self, call: RoutedRequest, texts: Iterable[str]) -> None:
         """Have the pictures that answers to ``call`` name: what is not there yet is drawn."""
         for text in texts:
             for identifier in re.findall(r"""\b(?:src|cover)=["']([0-9a-fA-F-]{36})["']""", text):
@@ -132,7 +132,7 @@ class FileStore:
 
     # -- endpoints
 
-    def _upload(self, call: Call) -> AnyAnswer:
+    def _upload(self, call: RoutedRequest) -> AnyAnswer:
         parts = form(call.request.headers.get("content-type", ""), call.request.body)
         # The texts of these refusals are invented: that they are 400 is documented, what they say is not.
         if "file" not in parts or parts["file"].filename is None:
@@ -165,26 +165,26 @@ class FileStore:
         )
         return self._get_by(call, identifier)
 
-    def _list(self, call: Call) -> AnyAnswer:
+    def _list(self, call: RoutedRequest) -> AnyAnswer:
         end_user = call.request.headers.get("x-client-id")
         with self._lock:
             files = dict(self._files)
         listed = [_shown(name, file) for name, file in files.items() if _is_for(file, call.client, end_user)]
         return json_answer(200, {"data": listed}, call.headers)
 
-    def _get(self, call: Call) -> AnyAnswer:
+    def _get(self, call: RoutedRequest) -> AnyAnswer:
         return self._get_by(call, call.arguments["id"])
 
-    def _get_by(self, call: Call, identifier: str) -> AnyAnswer:
+    def _get_by(self, call: RoutedRequest, identifier: str) -> AnyAnswer:
         file = self._found(call.client, identifier, call.request.headers.get("x-client-id"))
         return json_answer(200, _shown(identifier, file), call.headers)
 
-    def _content(self, call: Call) -> AnyAnswer:
+    def _content(self, call: RoutedRequest) -> AnyAnswer:
         file = self._found(call.client, call.arguments["id"], call.request.headers.get("x-client-id"))
         kind = file.mime if file.mime.startswith("image/") else "application/octet-stream"
         return Answer(200, {**call.headers, "Content-Type": kind}, file.content)
 
-    def _delete(self, call: Call) -> AnyAnswer:
+    def _delete(self, call: RoutedRequest) -> AnyAnswer:
         identifier = call.arguments["id"]
         self._found(call.client, identifier, call.request.headers.get("x-client-id"))
         with self._lock:

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from gigaclient.testing.chat_v1 import INVALID_JSON, Refusal
-from gigaclient.testing.routing import AnyAnswer, Call, Route, json_answer
+from gigaclient.testing.routing import AnyAnswer, Route, RoutedRequest, json_answer
 
 __all__ = ["FunctionTools", "convert", "faults", "hints"]
 
@@ -30,10 +30,10 @@ class FunctionTools:
             Route("POST", "v1", "/functions/validate", self._validate),
         )
 
-    def _convert(self, call: Call) -> AnyAnswer:
+    def _convert(self, call: RoutedRequest) -> AnyAnswer:
         return json_answer(200, {"functions": convert(call.request.body)}, call.headers)
 
-    def _validate(self, call: Call) -> AnyAnswer:
+    def _validate(self, call: RoutedRequest) -> AnyAnswer:
         function = call.json()
         if not isinstance(function, dict):
             raise Refusal(400, INVALID_JSON)

@@ -23,30 +23,30 @@ from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from gigaclient.testing import chat_v1
-from gigaclient.testing.assistants import Assistants
+from gigaclient.testing.assistants import EmulatedAssistants
 from gigaclient.testing.authority import Authority
-from gigaclient.testing.batches import Batches
+from gigaclient.testing.batches import EmulatedBatches
 from gigaclient.testing.chat_v1 import Refusal, compact
 from gigaclient.testing.chat_v2 import ChatV2
 from gigaclient.testing.fault_server import Answer, Pause, RawAnswer, RecordedRequest, Server, wait_for_streams
 from gigaclient.testing.faults import END_MARKER, EventAnswer, Fault, FaultQueue, event, respond
-from gigaclient.testing.files import FileStore
+from gigaclient.testing.files import EmulatedFiles
 from gigaclient.testing.function_tools import FunctionTools
 from gigaclient.testing.oauth import (
     SCOPES,
     Account,
-    Desk,
     Expired,
     OAuthRefusal,
+    TokenIssuer,
     Unknown,
     check_oauth,
     decoded_key,
     new_key,
 )
 from gigaclient.testing.recordings import Recording, recording
-from gigaclient.testing.routing import AnyAnswer, Call, Route, json_answer
+from gigaclient.testing.routing import AnyAnswer, Route, RoutedRequest, json_answer
 from gigaclient.testing.text_tools import TextTools
-from gigaclient.testing.threads import Threads
+from gigaclient.testing.threads import EmulatedThreads
 
 __all__ = ["LEFT_OUT", "GigaChatEmulator", "Scripted"]
 
@@ -165,7 +165,7 @@ class GigaChatEmulator:
         self._lock = threading.Lock()
         self._accounts: dict[str, Account] = {}
         self.credentials = self.add_credentials(scope)
-        self._desk = Desk()
+        self._desk = TokenIssuer()
         self._faults = FaultQueue()
         self._scripts: list[_Script] = []
         self._running: dict[str, int] = {}
@@ -176,11 +176,11 @@ class GigaChatEmulator:
         self._sessions: dict[str, list[str]] = {}
         self._threads: dict[str, list[dict[str, Any]]] = {}
 
-        self.files = FileStore(self)
+        self.files = EmulatedFiles(self)
         self.v2 = ChatV2(self, self.files)
-        self.batches = Batches(self, self.files)
-        self.assistants = Assistants(self)
-        self.threads = Threads(self, self.assistants)
+        self.batches = EmulatedBatches(self, self.files)
+        self.assistants = EmulatedAssistants(self)
+        self.threads = EmulatedThreads(self, self.assistants)
         self.routes: tuple[Route, ...] = (
             Route("POST", "v1", "/chat/completions", self._chat_completions),
             Route("GET", "v1", "/models", self._list_models),
@@ -482,7 +482,7 @@ class GigaChatEmulator:
                 fault = self._faults.take(request.path)
         except Refusal as refusal:
             return json_answer(refusal.status, refusal.body, headers)
-        call = Call(request, prefixed[1], prefixed[2], {}, client, headers)
+        call = RoutedRequest(request, prefixed[1], prefixed[2], {}, client, headers)
 
         def real() -> AnyAnswer:
             try:
@@ -516,7 +516,7 @@ class GigaChatEmulator:
         except Expired:
             raise Refusal(401, "Token has expired") from None
 
-    def _routed(self, call: Call) -> AnyAnswer:
+    def _routed(self, call: RoutedRequest) -> AnyAnswer:
         replayed = self.next_script(call.request.method, call.version + call.path, only=(Recording, bytes))
         if replayed is not None:
             return self._scripted(call, replayed)
@@ -557,7 +557,7 @@ class GigaChatEmulator:
 
         return leave
 
-    def _scripted(self, call: Call, value: Any, body: Mapping[str, Any] | None = None) -> AnyAnswer:
+    def _scripted(self, call: RoutedRequest, value: Any, body: Mapping[str, Any] | None = None) -> AnyAnswer:
         """The answer that a script asks for. ``body`` is the checked request, where the script needs one."""
         if callable(value):
             value = value(call.request)
@@ -597,16 +597,16 @@ class GigaChatEmulator:
             return EventAnswer(_until_end(found.events, leave), kept, kind, self.event_pause_s, _STREAM_ERROR, leave)
         return Answer(found.status, {**kept, "Content-Type": kind}, found.body, done=leave)
 
-    def _json_answer(self, call: Call, payload: Any, leave: Callable[[], None] | None = None) -> Answer:
+    def _json_answer(self, call: RoutedRequest, payload: Any, leave: Callable[[], None] | None = None) -> Answer:
         answer = json_answer(200, payload, call.headers, self.answer_pause_s)
         answer.done = leave
         return answer
 
     def _chat_answer(
         self,
-        call: Call,
+        call: RoutedRequest,
         body: Mapping[str, Any],
-        replies: list[chat_v1.Reply],
+        replies: list[chat_v1.ModelReply],
         leave: Callable[[], None],
         scripted: Mapping[str, Any] | None = None,
     ) -> AnyAnswer:
@@ -634,7 +634,7 @@ class GigaChatEmulator:
 
         return EventAnswer(events(), call.headers, pause_s=pace_s, error=_STREAM_ERROR, done=leave)
 
-    def _usage(self, call: Call, body: Mapping[str, Any], replies: list[chat_v1.Reply]) -> dict[str, int]:
+    def _usage(self, call: RoutedRequest, body: Mapping[str, Any], replies: list[chat_v1.ModelReply]) -> dict[str, int]:
         prompt = chat_v1.prompt_tokens(body)
         limit = body.get("max_tokens")
         spent = sum(
@@ -647,7 +647,7 @@ class GigaChatEmulator:
             "precached_prompt_tokens": self._cached(call, body, prompt),
         }
 
-    def _cached(self, call: Call, body: Mapping[str, Any], prompt: int) -> int:
+    def _cached(self, call: RoutedRequest, body: Mapping[str, Any], prompt: int) -> int:
         """Tokens of the beginning that this session has sent before; 2 without a session, as recorded."""
         session = call.request.headers.get("x-session-id")
         if session is None:
@@ -661,7 +661,7 @@ class GigaChatEmulator:
             return min(2, prompt)
         return chat_v1.prompt_tokens({"messages": body["messages"][:shared]})
 
-    def _remember(self, body: Mapping[str, Any], replies: list[chat_v1.Reply]) -> dict[str, Any]:
+    def _remember(self, body: Mapping[str, Any], replies: list[chat_v1.ModelReply]) -> dict[str, Any]:
         """With ``storage``, keep the dialogue and say under which ids."""
         storage = body.get("storage") or {}
         if not (storage.get("is_stateful") or storage.get("thread_id")):
@@ -696,12 +696,12 @@ class GigaChatEmulator:
 
     # -- endpoints
 
-    def _chat_completions(self, call: Call) -> AnyAnswer:
+    def _chat_completions(self, call: RoutedRequest) -> AnyAnswer:
         body = chat_v1.check(
             call.json(),
             models=self.models,
             without_functions=self.models_without_functions,
-            exhausted=self.exhausted_models,
+            exceeded=self.exhausted_models,
             context_tokens=self.context_tokens,
         )
         scripted = self.next_script("POST", "v1/chat/completions")
@@ -715,11 +715,11 @@ class GigaChatEmulator:
             leave()
             raise
 
-    def _list_models(self, call: Call) -> AnyAnswer:
+    def _list_models(self, call: RoutedRequest) -> AnyAnswer:
         entries = [_model(name, kind) for name, kind in self.models.items()]
         return json_answer(200, {"object": "list", "data": entries}, call.headers)
 
-    def _get_model(self, call: Call) -> AnyAnswer:
+    def _get_model(self, call: RoutedRequest) -> AnyAnswer:
         name, _, version = call.arguments["model"].partition(":")
         if name not in self.models:
             raise Refusal(404, "No such model")
@@ -727,7 +727,7 @@ class GigaChatEmulator:
             raise Refusal(400, "Invalid model version")
         return json_answer(200, _model(name, self.models[name]), call.headers)
 
-    def _password_token(self, call: Call) -> AnyAnswer:
+    def _password_token(self, call: RoutedRequest) -> AnyAnswer:
         if not self.users:
             # Most stands do not have the route at all.
             raise Refusal(404, "Not Found")

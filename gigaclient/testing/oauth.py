@@ -12,7 +12,17 @@ from dataclasses import dataclass
 
 from gigaclient.testing.fault_server import RecordedRequest
 
-__all__ = ["SCOPES", "Account", "Desk", "Expired", "OAuthRefusal", "Unknown", "check_oauth", "decoded_key", "new_key"]
+__all__ = [
+    "SCOPES",
+    "Account",
+    "Expired",
+    "OAuthRefusal",
+    "TokenIssuer",
+    "Unknown",
+    "check_oauth",
+    "decoded_key",
+    "new_key",
+]
 
 SCOPES = ("GIGACHAT_API_PERS", "GIGACHAT_API_B2B", "GIGACHAT_API_CORP")
 
@@ -86,7 +96,7 @@ def _is_uuid(value: str) -> bool:
         return False
 
 
-class Desk:
+class TokenIssuer:
     """Lends out tokens and knows them again. Safe to use from many threads."""
 
     def __init__(self) -> None:

@@ -15,13 +15,13 @@ from gigaclient.testing.chat_v1 import INVALID_JSON, Refusal, compact
 from gigaclient.testing.fault_server import Answer, RawAnswer, RecordedRequest
 from gigaclient.testing.faults import EventAnswer
 
-__all__ = ["AnyAnswer", "Call", "Endpoint", "Route", "Service", "json_answer"]
+__all__ = ["AnyAnswer", "Endpoint", "Route", "RoutedRequest", "Service", "json_answer"]
 
 AnyAnswer: TypeAlias = Answer | RawAnswer | EventAnswer
 
 
 @dataclass(frozen=True)
-class Call:
+class RoutedRequest:
     """A request that has been let in: its path below the version, the parts of it, who sent it, what to echo."""
 
     request: RecordedRequest
@@ -39,7 +39,7 @@ class Call:
             raise Refusal(400, INVALID_JSON) from None
 
 
-Endpoint: TypeAlias = Callable[[Call], AnyAnswer]
+Endpoint: TypeAlias = Callable[[RoutedRequest], AnyAnswer]
 
 
 class Service(Protocol):
@@ -72,7 +72,7 @@ class Route:
     Attributes:
         method: the HTTP method.
         version: ``v1`` or ``v2``; ``/api`` before it is accepted everywhere.
-        path: below the version; what matches ``{name}``, unquoted, is in :attr:`Call.arguments`.
+        path: below the version; what matches ``{name}``, unquoted, is in :attr:`RoutedRequest.arguments`.
         endpoint: answers it, or raises :class:`Refusal`.
     """
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from gigaclient.testing import canned_model as answers
 from gigaclient.testing.chat_v1 import INVALID_JSON, Refusal
-from gigaclient.testing.routing import AnyAnswer, Call, Route, Service, json_answer
+from gigaclient.testing.routing import AnyAnswer, Route, RoutedRequest, Service, json_answer
 
 __all__ = ["TextTools", "embeddings", "vector"]
 
@@ -43,13 +43,13 @@ class TextTools:
             Route("GET", "v1", "/balance", self._balance),
         )
 
-    def _embeddings(self, call: Call) -> AnyAnswer:
+    def _embeddings(self, call: RoutedRequest) -> AnyAnswer:
         service = self._service
         return json_answer(
-            200, embeddings(call.json(), models=service.models, exhausted=service.exhausted_models), call.headers
+            200, embeddings(call.json(), models=service.models, exceeded=service.exhausted_models), call.headers
         )
 
-    def _tokens_count(self, call: Call) -> AnyAnswer:
+    def _tokens_count(self, call: RoutedRequest) -> AnyAnswer:
         body = call.json()
         if not isinstance(body, dict) or not _is_texts(body.get("input")) or not isinstance(body.get("model"), str):
             raise Refusal(400, INVALID_JSON)
@@ -59,7 +59,7 @@ class TextTools:
         ]
         return json_answer(200, counted, call.headers)
 
-    def _ai_check(self, call: Call) -> AnyAnswer:
+    def _ai_check(self, call: RoutedRequest) -> AnyAnswer:
         body = call.json()
         if (
             not isinstance(body, dict)
@@ -80,7 +80,7 @@ class TextTools:
             found["ai_intervals"] = intervals
         return json_answer(200, found, call.headers)
 
-    def _filter_check(self, call: Call) -> AnyAnswer:
+    def _filter_check(self, call: RoutedRequest) -> AnyAnswer:
         body = call.json()
         if (
             not isinstance(body, dict)
@@ -100,7 +100,7 @@ class TextTools:
         }
         return json_answer(200, found, call.headers)
 
-    def _balance(self, call: Call) -> AnyAnswer:
+    def _balance(self, call: RoutedRequest) -> AnyAnswer:
         if self._service.scope_of(call.client) == "GIGACHAT_API_CORP":
             raise Refusal(403, "Permission denied")
         kinds = self._service.models
@@ -120,7 +120,7 @@ class TextTools:
 # --- vectors ----------------------------------------------------------------------------------------------------
 
 
-def embeddings(body: Any, *, models: Mapping[str, str], exhausted: Collection[str] = ()) -> dict[str, Any]:
+def embeddings(body: Any, *, models: Mapping[str, str], exceeded: Collection[str] = ()) -> dict[str, Any]:
     """The answer to a request for vectors; raises :class:`Refusal` with the service's own words for a bad one."""
     if not isinstance(body, dict) or not isinstance(body.get("model"), str):
         raise Refusal(400, INVALID_JSON)
@@ -131,7 +131,7 @@ def embeddings(body: Any, *, models: Mapping[str, str], exhausted: Collection[st
     if not _is_texts(texts):
         raise Refusal(400, INVALID_JSON)
     _known(name, models, "embedder")
-    if name in exhausted:
+    if name in exceeded:
         raise Refusal(402, "Payment Required")
     if any(answers.tokens(text) > _LONGEST_TOKENS.get(name, _USUAL_LONGEST_TOKENS) for text in texts):
         raise Refusal(413, "Payload too large")

@@ -12,13 +12,13 @@ from urllib.parse import parse_qs
 
 from gigaclient.testing import canned_model as answers
 from gigaclient.testing import chat_v1
-from gigaclient.testing.assistants import Assistants, Kept
+from gigaclient.testing.assistants import EmulatedAssistants, Kept
 from gigaclient.testing.chat_v1 import INVALID_JSON, Refusal
 from gigaclient.testing.fault_server import Answer, Pause
 from gigaclient.testing.faults import END_MARKER, EventAnswer, event
-from gigaclient.testing.routing import AnyAnswer, Call, Route, Service, json_answer
+from gigaclient.testing.routing import AnyAnswer, Route, RoutedRequest, Service, json_answer
 
-__all__ = ["Threads"]
+__all__ = ["EmulatedThreads"]
 
 IdName: TypeAlias = Literal["id", "thread_id"]
 
@@ -62,7 +62,7 @@ class _Thread:
     said: list[dict[str, Any]] = field(default_factory=list)
 
 
-class Threads:
+class EmulatedThreads:
     """``/threads``: the state, and the routes.
 
     The attributes may be assigned while the emulator runs.
@@ -74,7 +74,7 @@ class Threads:
         id_name: What a thread calls its id: ``id``, or ``thread_id`` as newer servers do.
     """
 
-    def __init__(self, service: Service, assistants: Assistants) -> None:
+    def __init__(self, service: Service, assistants: EmulatedAssistants) -> None:
         self.looks = 2
         self.seconds: float | None = None
         self.failing = False
@@ -98,7 +98,7 @@ class Threads:
 
     # -- threads
 
-    def _list(self, call: Call) -> AnyAnswer:
+    def _list(self, call: RoutedRequest) -> AnyAnswer:
         query = parse_qs(call.request.query)
         wanted = query.get("assistants_ids")
         limit, before = _bounds(call)
@@ -113,7 +113,7 @@ class Threads:
             shown = [self._shown(thread) for thread in found]
         return json_answer(200, {"threads": shown if limit is None else shown[:limit]}, call.headers)
 
-    def _create(self, call: Call) -> AnyAnswer:
+    def _create(self, call: RoutedRequest) -> AnyAnswer:
         if call.json() != {}:
             raise Refusal(400, INVALID_JSON)
         thread = self._made(call, None, None)
@@ -121,7 +121,7 @@ class Threads:
             self._threads[thread.id] = thread
             return json_answer(200, self._shown(thread), call.headers)
 
-    def _retrieve(self, call: Call) -> AnyAnswer:
+    def _retrieve(self, call: RoutedRequest) -> AnyAnswer:
         wanted = _object(call).get("threads_ids")
         if not isinstance(wanted, list) or not wanted:
             raise Refusal(400, INVALID_JSON)
@@ -131,7 +131,7 @@ class Threads:
             shown = [self._shown(thread) for thread in found if thread.client == call.client]
         return json_answer(200, {"threads": shown}, call.headers)
 
-    def _delete(self, call: Call) -> AnyAnswer:
+    def _delete(self, call: RoutedRequest) -> AnyAnswer:
         wanted = _object(call).get("thread_id")
         with self._lock:
             thread = self._found(call, wanted)
@@ -142,7 +142,7 @@ class Threads:
 
     # -- messages
 
-    def _list_messages(self, call: Call) -> AnyAnswer:
+    def _list_messages(self, call: RoutedRequest) -> AnyAnswer:
         wanted = call.request.params.get("thread_id")
         limit, before = _bounds(call)
         with self._lock:
@@ -154,7 +154,7 @@ class Threads:
             200, {"thread_id": thread.id, "messages": [_message_shown(one) for one in shown]}, call.headers
         )
 
-    def _add_messages(self, call: Call) -> AnyAnswer:
+    def _add_messages(self, call: RoutedRequest) -> AnyAnswer:
         body = _object(call)
         thread, is_new = self._thread_for(call, body)
         added = self._checked_messages(body, thread)
@@ -164,7 +164,7 @@ class Threads:
 
     # -- runs
 
-    def _begin_run(self, call: Call) -> AnyAnswer:
+    def _begin_run(self, call: RoutedRequest) -> AnyAnswer:
         body = _object(call)
         thread = self._existing(call, body)
         self._engage(call, thread, body)
@@ -179,7 +179,7 @@ class Threads:
             thread.status, thread.updated_at, thread.said = "in_progress", now, []
         return json_answer(200, {"status": "in_progress", "thread_id": thread.id, "created_at": now}, call.headers)
 
-    def _get_run(self, call: Call) -> AnyAnswer:
+    def _get_run(self, call: RoutedRequest) -> AnyAnswer:
         wanted = call.request.params.get("thread_id")
         with self._lock:
             thread = self._found(call, wanted)
@@ -205,13 +205,13 @@ class Threads:
                 told["messages"] = [_message_shown(one) for one in thread.said]
         return json_answer(200, told, call.headers)
 
-    def _run_messages(self, call: Call) -> AnyAnswer:
+    def _run_messages(self, call: RoutedRequest) -> AnyAnswer:
         body = _object(call)
         thread, is_new = self._thread_for(call, body)
         added = self._checked_messages(body, thread)
         return self._answer(call, thread, body, adding=added, is_new=is_new)
 
-    def _rerun_messages(self, call: Call) -> AnyAnswer:
+    def _rerun_messages(self, call: RoutedRequest) -> AnyAnswer:
         body = _object(call)
         thread = self._existing(call, body)
         with self._lock:
@@ -228,7 +228,7 @@ class Threads:
 
     def _answer(
         self,
-        call: Call,
+        call: RoutedRequest,
         thread: _Thread,
         body: Mapping[str, Any],
         *,
@@ -263,9 +263,9 @@ class Threads:
 
     def _streamed(
         self,
-        call: Call,
+        call: RoutedRequest,
         head: Mapping[str, Any],
-        reply: chat_v1.Reply,
+        reply: chat_v1.ModelReply,
         prompt: int,
         interval_s: float,
         leave: Callable[[], None],
@@ -284,7 +284,7 @@ class Threads:
 
     # -- parts
 
-    def _made(self, call: Call, assistant: Kept | None, model: str | None) -> _Thread:
+    def _made(self, call: RoutedRequest, assistant: Kept | None, model: str | None) -> _Thread:
         if assistant is not None:
             model = assistant.model
         if model is None:
@@ -292,7 +292,7 @@ class Threads:
         now = int(self._service.now_s())
         return _Thread(call.client, model, now, now, assistant)
 
-    def _thread_for(self, call: Call, body: Mapping[str, Any]) -> tuple[_Thread, bool]:
+    def _thread_for(self, call: RoutedRequest, body: Mapping[str, Any]) -> tuple[_Thread, bool]:
         """The thread that a request with messages is for, and whether it is to be made now."""
         if any(body.get(name, "") is None for name in ("thread_id", "assistant_id", "model")):
             raise Refusal(400, INVALID_JSON)
@@ -310,7 +310,7 @@ class Threads:
             raise Refusal(400, INVALID_JSON)
         return self._made(call, assistant, body.get("model")), True
 
-    def _existing(self, call: Call, body: Mapping[str, Any]) -> _Thread:
+    def _existing(self, call: RoutedRequest, body: Mapping[str, Any]) -> _Thread:
         if "model" in body:
             raise Refusal(422, "Invalid params: model and thread_id exclude each other")
         with self._lock:
@@ -318,7 +318,7 @@ class Threads:
             self._check_unlocked(thread)
             return thread
 
-    def _engage(self, call: Call, thread: _Thread, body: Mapping[str, Any]) -> None:
+    def _engage(self, call: RoutedRequest, thread: _Thread, body: Mapping[str, Any]) -> None:
         """Have the assistant that a request names answer in the thread from now on."""
         if "assistant_id" not in body or (thread.assistant is not None and thread.assistant.id == body["assistant_id"]):
             return
@@ -328,7 +328,7 @@ class Threads:
         if before is not None:
             self._assistants.leave(before.id)
 
-    def _found(self, call: Call, thread_id: Any) -> _Thread:
+    def _found(self, call: RoutedRequest, thread_id: Any) -> _Thread:
         if not isinstance(thread_id, str) or not thread_id:
             raise Refusal(400, INVALID_JSON)
         thread = self._threads.get(thread_id)
@@ -385,11 +385,11 @@ class Threads:
             {**request, "model": thread.model, "messages": asked},
             models=service.models,
             without_functions=service.models_without_functions,
-            exhausted=service.exhausted_models,
+            exceeded=service.exhausted_models,
             context_tokens=service.context_tokens,
         )
 
-    def _reply(self, request: Mapping[str, Any], thread: _Thread) -> tuple[chat_v1.Reply, dict[str, Any]]:
+    def _reply(self, request: Mapping[str, Any], thread: _Thread) -> tuple[chat_v1.ModelReply, dict[str, Any]]:
         reply = chat_v1.replies(request)[0]
         message = {
             **reply.message(),
@@ -414,7 +414,7 @@ class Threads:
         return shown
 
 
-def _object(call: Call) -> dict[str, Any]:
+def _object(call: RoutedRequest) -> dict[str, Any]:
     body = call.json()
     if not isinstance(body, dict):
         raise Refusal(400, INVALID_JSON)
@@ -422,7 +422,7 @@ def _object(call: Call) -> dict[str, Any]:
     return {name: value for name, value in body.items() if value is not None}
 
 
-def _bounds(call: Call) -> tuple[int | None, int | None]:
+def _bounds(call: RoutedRequest) -> tuple[int | None, int | None]:
     """``limit`` and ``before`` of the query."""
     found = []
     for name in ("limit", "before"):
@@ -440,7 +440,7 @@ def _message_shown(message: Mapping[str, Any]) -> dict[str, Any]:
     return {**shown, "attachments": [{"file_id": one, "name": f"{one}.txt"} for one in attached]}
 
 
-def _chunks(reply: chat_v1.Reply, prompt: int) -> Iterator[dict[str, Any]]:
+def _chunks(reply: chat_v1.ModelReply, prompt: int) -> Iterator[dict[str, Any]]:
     """The answer in chunks: the usage of each is what it adds, and the last text brings the finish reason."""
     pieces = answers.words(reply.content) or [""]
     whole, counted, said = reply.tokens(), 0, ""

@@ -20,9 +20,9 @@ from urllib3 import HTTPResponse
 from urllib3.poolmanager import PoolManager, ProxyManager
 
 from gigaclient.errors import ConfigError
-from gigaclient.transport.headers import Headers
+from gigaclient.transport.headers import HeaderDict
 from gigaclient.transport.pool import POOL_CLASSES
-from gigaclient.transport.socket import current_exchange
+from gigaclient.transport.socket import current_state
 from gigaclient.transport.tls import Trust, insecure_context, system_context
 
 __all__ = ["TrustAdapter"]
@@ -43,7 +43,7 @@ class _FinalResponse(Response):
         self.__dict__.update(
             _NEW,
             status_code=raw.status,
-            headers=Headers(raw.headers.itermerged()),
+            headers=HeaderDict(raw.headers.itermerged()),
             raw=raw,
             reason=raw.reason,
             url=request.url,
@@ -157,7 +157,7 @@ class TrustAdapter(HTTPAdapter):
         return {"scheme": parts.scheme, "host": parts.hostname, "port": parts.port}, {}
 
     def build_response(self, req: Any, resp: Any) -> Response:
-        if current_exchange() is None or not isinstance(resp, HTTPResponse):
+        if current_state() is None or not isinstance(resp, HTTPResponse):
             return super().build_response(req, resp)
         response = _FinalResponse(self, req, resp)
         if not self._late:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError, ProxyError
 
-from gigaclient._primitives.deadline import Cancelled, Exhausted, Patience
+from gigaclient._primitives.deadline import Cancelled, Deadline, DeadlineExceeded
 from gigaclient.transport.headers import PlainHeadResponse, Written, header_block
-from gigaclient.transport.socket import Wire, _settable, _shut_down, current_exchange
+from gigaclient.transport.socket import DeadlineSocket, _settable, _shut_down, current_state
 
-__all__ = ["PatientHTTPConnection", "PatientHTTPSConnection", "library_class"]
+__all__ = ["DeadlineHTTPConnection", "DeadlineHTTPSConnection", "library_class"]
 
 
 def library_class(kind: Any) -> Any:
@@ -50,7 +50,7 @@ class _Waker:
             self._sock.close()
 
 
-class _PatientConnection(HTTPConnection):
+class _DeadlineConnection(HTTPConnection):
     """What plain and TLS connections have in common."""
 
     # Not what http.client's own may be set to: it prints each header it sends, the token too.
@@ -63,26 +63,26 @@ class _PatientConnection(HTTPConnection):
     _connect_began = 0.0
 
     def connect(self) -> None:
-        exchange = current_exchange()
+        state = current_state()
         try:
             super().connect()
-            wire = Wire(self.sock)
+            wire = DeadlineSocket(self.sock)
             self._served = 0
             self.sock = wire
-            if exchange is not None:
-                exchange.opened = True
-                wire.serve(exchange)
+            if state is not None:
+                state.opened = True
+                wire.serve(state)
         finally:
             self._drop_waker()
 
     def _new_conn(self) -> socket.socket:
-        exchange = current_exchange()
-        if exchange is None:
+        state = current_state()
+        if state is None:
             return super()._new_conn()
-        patience = exchange.patience
+        deadline = state.deadline
         # From here to the end of the handshake, through a proxy or not, is one connect timeout.
-        began = self._connect_began = patience.now()
-        patience.connect_remaining(began)
+        began = self._connect_began = deadline.now()
+        deadline.connect_remaining(began)
         try:
             addresses = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
         except (socket.gaierror, UnicodeError) as error:
@@ -91,39 +91,39 @@ class _PatientConnection(HTTPConnection):
         failure: OSError = OSError("the name resolved to no address")
         for index, (family, kind, protocol, _, address) in enumerate(addresses):
             # urllib3 gives each address the whole connect timeout; here they share one.
-            share = patience.connect_remaining(began) / (len(addresses) - index)
+            share = deadline.connect_remaining(began) / (len(addresses) - index)
             try:
                 sock = socket.socket(family, kind, protocol)
             except OSError as error:  # this machine does not speak that family
                 failure = error
                 continue
             try:
-                self._prepare(sock, share, patience)
+                self._prepare(sock, share, deadline)
                 sock.connect(address)
                 # The TLS handshake that follows takes its bound from here, as one for all its reads.
-                sock.settimeout(_settable(patience.connect_remaining(began)))
+                sock.settimeout(_settable(deadline.connect_remaining(began)))
                 return sock
             except OSError as error:
                 sock.close()
                 self._drop_waker()
-                if patience.cancelled:
+                if deadline.cancelled:
                     raise Cancelled("closed") from None
                 failure = error
             except BaseException:
                 sock.close()
                 raise
         if isinstance(failure, TimeoutError):
-            raise ConnectTimeoutError(self, "no connection in time") from patience.exhausted("connect")
+            raise ConnectTimeoutError(self, "no connection in time") from deadline.exceeded("connect")
         raise NewConnectionError(self, f"connecting failed: {failure}") from failure
 
-    def _prepare(self, sock: socket.socket, timeout: float, patience: Patience) -> None:
+    def _prepare(self, sock: socket.socket, timeout: float, deadline: Deadline) -> None:
         for option in self.socket_options or ():
             sock.setsockopt(*option)
         sock.settimeout(_settable(timeout))
         if self.source_address:
             sock.bind(self.source_address)
         self._waker = _Waker(sock)
-        patience.on_cancel(self._waker)
+        deadline.on_cancel(self._waker)
 
     def _drop_waker(self) -> None:
         waker, self._waker = self._waker, None
@@ -132,39 +132,39 @@ class _PatientConnection(HTTPConnection):
 
     def _tunnel(self) -> None:
         # The proxy's answer to CONNECT may drip in as well.
-        exchange, plain = current_exchange(), self.sock
-        if exchange is None:
+        state, plain = current_state(), self.sock
+        if state is None:
             super()._tunnel()
             return
-        patience, wire = exchange.patience, Wire(plain)
-        patience.begin("connect", patience.connect_remaining(self._connect_began))
-        wire.serve(exchange)
+        deadline, wire = state.deadline, DeadlineSocket(plain)
+        deadline.begin("connect", deadline.connect_remaining(self._connect_began))
+        wire.serve(state)
         self.sock = wire
         try:
             super()._tunnel()
         except (HTTPException, OSError) as error:
-            if isinstance(error, (Exhausted, Cancelled)):
+            if isinstance(error, (DeadlineExceeded, Cancelled)):
                 raise
             raise ProxyError("no tunnel", error) from error
         finally:
-            exchange.sent = exchange.received = exchange.ended = False  # that was the proxy, not the server
+            state.sent = state.received = state.ended = False  # that was the proxy, not the server
             wire.serve(None)
             if self.sock is wire:
                 self.sock = plain
-        patience.begin("read", math.inf)
-        plain.settimeout(_settable(patience.connect_remaining(self._connect_began)))
-        patience.on_cancel(self._waker)
+        deadline.begin("read", math.inf)
+        plain.settimeout(_settable(deadline.connect_remaining(self._connect_began)))
+        deadline.on_cancel(self._waker)
 
     @property
     def is_connected(self) -> bool:
-        return self.sock.is_quiet() if isinstance(self.sock, Wire) else super().is_connected
+        return self.sock.is_quiet() if isinstance(self.sock, DeadlineSocket) else super().is_connected
 
     def request(self, method: str, url: str, body: Any = None, headers: Any = None, **options: Any) -> None:
-        exchange = current_exchange()
-        if exchange is not None:
-            exchange.reused = self.sock is not None and self._served > 0
-            if isinstance(self.sock, Wire):
-                self.sock.serve(exchange)
+        state = current_state()
+        if state is not None:
+            state.reused = self.sock is not None and self._served > 0
+            if isinstance(self.sock, DeadlineSocket):
+                self.sock.serve(state)
         self._corked = []
         # Line by line, each with its checks, urllib3 and http.client take longer over the headers than over the rest.
         self._header_block = header_block(headers) if headers else None
@@ -178,8 +178,8 @@ class _PatientConnection(HTTPConnection):
         finally:
             self._corked = self._header_block = None
             self._served += 1
-            if exchange is not None:
-                exchange.patience.begin_answer()
+            if state is not None:
+                state.deadline.begin_response()
 
     def endheaders(self, *args: Any, **options: Any) -> None:
         block, self._header_block = self._header_block, None
@@ -189,8 +189,8 @@ class _PatientConnection(HTTPConnection):
 
     def getresponse(self) -> Any:
         response = super().getresponse()
-        exchange = current_exchange()
-        if exchange is not None and exchange.ended:
+        state = current_state()
+        if state is not None and state.ended:
             # http.client takes a head that breaks off for a whole one: what was still to come is simply not there.
             response.close()
             raise IncompleteRead(b"")
@@ -209,11 +209,11 @@ class _PatientConnection(HTTPConnection):
             super().send(data)
 
 
-class PatientHTTPConnection(_PatientConnection):
+class DeadlineHTTPConnection(_DeadlineConnection):
     """A plain connection, to a server on the loopback interface or through a proxy."""
 
 
-class PatientHTTPSConnection(_PatientConnection, HTTPSConnection):
+class DeadlineHTTPSConnection(_DeadlineConnection, HTTPSConnection):
     """A TLS connection."""
 
     def _connect_tls_proxy(self, hostname: str, sock: socket.socket) -> ssl.SSLSocket:

@@ -14,10 +14,10 @@ import requests
 import urllib3.exceptions
 from urllib3.util.ssl_match_hostname import CertificateError
 
-from gigaclient._primitives.deadline import Patience
+from gigaclient._primitives.deadline import Deadline
 from gigaclient.errors import APIConnectionError, APITimeoutError, GigaClientError, InvalidResponseError, TLSError
 from gigaclient.transport.chunked import MalformedChunkError
-from gigaclient.transport.socket import Exchange
+from gigaclient.transport.socket import ConnectionState
 
 __all__ = ["certificate_failure", "is_lost_connection", "is_proxy_failure", "timed_out", "translate"]
 
@@ -32,29 +32,29 @@ _LIMITS = {
 }
 
 
-def timed_out(kind: str, host: str, patience: Patience, *, sent: bool) -> APITimeoutError:
-    """The error for a bound that was reached; ``kind`` as in :class:`~gigaclient._primitives.deadline.Exhausted`."""
-    seconds = getattr(patience.timeouts, kind)
+def timed_out(kind: str, host: str, deadline: Deadline, *, sent: bool) -> APITimeoutError:
+    """Return the error for an expired timeout; ``kind`` as in ``DeadlineExceeded``."""
+    seconds = getattr(deadline.timeouts, kind)
     return APITimeoutError(_LIMITS[kind].format(host=host, seconds=seconds), sent=sent, deadline=kind)
 
 
-def translate(failure: BaseException, exchange: Exchange, host: str, proxy: str | None = None) -> GigaClientError:
+def translate(failure: BaseException, state: ConnectionState, host: str, proxy: str | None = None) -> GigaClientError:
     """The error of ours for what was raised below; its message holds no header, URL query or body."""
-    patience = exchange.patience
-    if patience.cancelled:
-        return APIConnectionError("the call was ended by close()", sent=exchange.sent)
-    if patience.ran_out is not None:
-        return timed_out(patience.ran_out, host, patience, sent=exchange.sent)
+    deadline = state.deadline
+    if deadline.cancelled:
+        return APIConnectionError("the call was ended by close()", sent=state.sent)
+    if deadline.expired is not None:
+        return timed_out(deadline.expired, host, deadline, sent=state.sent)
     causes = list(_chain(failure))
     for cause in causes:
         if isinstance(cause, urllib3.exceptions.ProxyError):
             return APIConnectionError(f"the proxy {proxy or ''} failed: {_proxy_reason(causes)}", sent=False)
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
-            return _tls(cause, exchange, host)
+            return _tls(cause, state, host)
     for cause in causes:
         if isinstance(cause, _TIMEOUTS) and not isinstance(cause, urllib3.exceptions.NewConnectionError):
-            kind = patience.exhausted(None if exchange.opened or exchange.reused else "connect").kind
-            return timed_out(kind, host, patience, sent=exchange.sent)
+            kind = deadline.exceeded(None if state.opened or state.reused else "connect").kind
+            return timed_out(kind, host, deadline, sent=state.sent)
         if isinstance(cause, (urllib3.exceptions.NameResolutionError, socket.gaierror)):
             return APIConnectionError(
                 f"the host name {host!r} could not be resolved: check the address and the network", sent=False
@@ -69,7 +69,7 @@ def translate(failure: BaseException, exchange: Exchange, host: str, proxy: str 
             return InvalidResponseError(f"{host} did not answer in HTTP ({type(cause).__name__})")
         if isinstance(cause, (urllib3.exceptions.DecodeError, requests.exceptions.ContentDecodingError)):
             return InvalidResponseError(f"{host} sent a body that cannot be decompressed")
-    return APIConnectionError(_broken(causes, exchange, host), sent=exchange.sent)
+    return APIConnectionError(_broken(causes, state, host), sent=state.sent)
 
 
 def certificate_failure(failure: BaseException) -> str | None:
@@ -96,17 +96,17 @@ def is_lost_connection(failure: BaseException) -> bool:
     )
 
 
-def _tls(cause: ssl.SSLError, exchange: Exchange, host: str) -> GigaClientError:
+def _tls(cause: ssl.SSLError, state: ConnectionState, host: str) -> GigaClientError:
     reason = (cause.reason or "").replace("_", " ").lower()
     if "alert" in reason and any(word in reason for word in ("certificate", "unknown ca", "handshake failure")):
         return TLSError(
             f"{host} refused the connection ({reason}): it asks for a client certificate, or does not accept the one "
             "that it got; pass cert_file and key_file",
             host=host,
-            sent=exchange.sent,
+            sent=state.sent,
         )
-    if exchange.opened:
-        return APIConnectionError(f"the TLS connection to {host} broke ({reason or 'unknown'})", sent=exchange.sent)
+    if state.opened:
+        return APIConnectionError(f"the TLS connection to {host} broke ({reason or 'unknown'})", sent=state.sent)
     hint = ": does that port speak TLS?" if "wrong version" in reason else ""
     return TLSError(f"the TLS handshake with {host} failed ({reason or 'unknown'}){hint}", host=host)
 
@@ -123,12 +123,12 @@ def _proxy_reason(causes: list[BaseException]) -> str:
     return _reason(causes)
 
 
-def _broken(causes: list[BaseException], exchange: Exchange, host: str) -> str:
+def _broken(causes: list[BaseException], state: ConnectionState, host: str) -> str:
     if any(isinstance(cause, (http.client.IncompleteRead, urllib3.exceptions.IncompleteRead)) for cause in causes):
         return f"the answer of {host} was cut short"
-    if exchange.received:
+    if state.received:
         return f"the connection to {host} broke before the answer was complete ({_reason(causes)})"
-    if exchange.opened or exchange.reused:
+    if state.opened or state.reused:
         return f"{host} closed the connection without an answer ({_reason(causes)})"
     return f"no connection to {host} ({_reason(causes)})"
 

@@ -16,7 +16,7 @@ from typing import Any
 from requests.structures import CaseInsensitiveDict
 from urllib3.util import SKIP_HEADER
 
-__all__ = ["Headers", "PlainHeadResponse", "Written", "header_block"]
+__all__ = ["HeaderDict", "PlainHeadResponse", "Written", "header_block"]
 
 # A final status, and lines of one name and one value each. Names as in RFC 9110, or a little wider, as the libraries
 # take them.
@@ -28,7 +28,7 @@ _PLAIN_NAMES = re.compile(r"[!-9;-~]+(?:\n[!-9;-~]+)*")
 _LINE_BREAK = re.compile(r"[\r\n\0]")
 
 
-class Headers(CaseInsensitiveDict[str]):
+class HeaderDict(CaseInsensitiveDict[str]):
     """A ``CaseInsensitiveDict`` like any other, made in one step of pairs that are known."""
 
     def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
@@ -52,8 +52,8 @@ class Headers(CaseInsensitiveDict[str]):
     def lower_items(self) -> Iterator[tuple[str, str]]:
         return iter([(lowered, pair[1]) for lowered, pair in self._pairs.items()])
 
-    def copy(self) -> Headers:
-        return Headers(self._pairs.values())
+    def copy(self) -> HeaderDict:
+        return HeaderDict(self._pairs.values())
 
     def pairs(self) -> ValuesView[tuple[str, str]]:
         """Names as they were written, and values."""

@@ -3,7 +3,7 @@
 Nothing of it changes after construction. Headers, cookies and proxies travel with the request, never on the session;
 the environment is read once, when the client is made; ``.netrc`` is never read. What differs per call is an argument.
 
-A reply has two parties: the thread that reads it, and whoever closes it. The turn (see :class:`Reply`) says which of
+A reply has two parties: the thread that reads it, and whoever closes it. The turn (see :class:`Response`) says which of
 them may touch the connection, so that it goes back to the pool or is closed, once, and never under somebody's hands.
 """
 
@@ -18,16 +18,16 @@ import requests
 from requests.cookies import RequestsCookieJar
 
 from gigaclient._primitives import fork_safety as forks
-from gigaclient._primitives.deadline import Patience, Timeouts
+from gigaclient._primitives.deadline import Deadline, Timeouts
 from gigaclient._primitives.secret import Secret
 from gigaclient.errors import ConfigError, GigaClientError, TLSError
 from gigaclient.transport.adapter import TrustAdapter
 from gigaclient.transport.errors import certificate_failure, is_lost_connection, is_proxy_failure, translate
-from gigaclient.transport.headers import Headers
+from gigaclient.transport.headers import HeaderDict
 from gigaclient.transport.proxies import proxy_for, without_password
-from gigaclient.transport.request import Outgoing, origin_of
-from gigaclient.transport.response import PROBE_SECONDS, Reply
-from gigaclient.transport.socket import Exchange, exchanging
+from gigaclient.transport.request import HTTPRequest, origin_of
+from gigaclient.transport.response import PROBE_SECONDS, Response
+from gigaclient.transport.socket import ConnectionState, use_state
 from gigaclient.transport.tls import Trust, issuer_of, system_context
 
 __all__ = ["Transport"]
@@ -81,8 +81,8 @@ class Transport:
         # taking from it are one step each. Whoever begins a call notes it first and looks at `_closed` then, and
         # close() does it the other way round, so one of the two sees the other.
         self._closed = False
-        self._in_flight: set[Patience] = set()
-        self._waiting: set[Patience] = set()
+        self._in_flight: set[Deadline] = set()
+        self._waiting: set[Deadline] = set()
         self._session = self._make_session()
         forks.register(self)
 
@@ -135,7 +135,7 @@ class Transport:
     def closed(self) -> bool:
         return self._closed
 
-    def send(self, outgoing: Outgoing, patience: Patience) -> Reply:
+    def send(self, http_request: HTTPRequest, deadline: Deadline) -> Response:
         """Send one request and return when the answer's head is here.
 
         Raises:
@@ -143,47 +143,49 @@ class Transport:
             InvalidResponseError: what came is not HTTP.
             ConfigError: this transport is closed.
         """
-        self._begin(self._in_flight, patience)
+        self._begin(self._in_flight, deadline)
         arrived = False
         try:
-            reply = self._send(outgoing, patience)
+            response = self._send(http_request, deadline)
             arrived = True
-            return reply
+            return response
         finally:
             if not arrived:
-                self.forget(patience)
+                self.forget(deadline)
 
-    def _send(self, outgoing: Outgoing, patience: Patience) -> Reply:
-        exchange = Exchange(patience, fresh=outgoing.fresh)
-        outcome, lost = self._try(outgoing, exchange)
-        if lost and exchange.reused and not exchange.received and not patience.cancelled:
+    def _send(self, http_request: HTTPRequest, deadline: Deadline) -> Response:
+        state = ConnectionState(deadline, fresh=http_request.fresh)
+        outcome, lost = self._try(http_request, state)
+        if lost and state.reused and not state.received and not deadline.cancelled:
             # The server closed the idle connection while our request was on its way. It did not read it, as far as
             # HTTP can tell (RFC 9112, section 9.3.1), so it is sent again, once, on a connection of its own.
-            exchange = Exchange(patience, fresh=True)
-            outcome, _ = self._try(outgoing, exchange)
+            state = ConnectionState(deadline, fresh=True)
+            outcome, _ = self._try(http_request, state)
         if isinstance(outcome, GigaClientError):
             raise outcome
-        return Reply(self, outgoing, outcome, exchange)
+        return Response(self, http_request, outcome, state)
 
-    def _try(self, outgoing: Outgoing, exchange: Exchange) -> tuple[requests.Response | GigaClientError, bool]:
+    def _try(
+        self, http_request: HTTPRequest, state: ConnectionState
+    ) -> tuple[requests.Response | GigaClientError, bool]:
         """The response or the error; and whether it is that the peer closed the connection.
 
         The error is returned, not raised, so that it has neither the library's as its context nor frames that hold it.
         """
-        patience = exchange.patience
-        patience.ran_out = None  # what an earlier try ran into is no concern of this one
-        patience.begin("read", math.inf)
-        proxy = self._proxies.get(origin_of(outgoing.url))
+        deadline = state.deadline
+        deadline.expired = None  # what an earlier try ran into is no concern of this one
+        deadline.begin("read", math.inf)
+        proxy = self._proxies.get(origin_of(http_request.url))
         try:
             if self._users_session is not None:
                 # An adapter of the user's own does not tell what it has sent.
-                exchange.sent = not isinstance(self._session.get_adapter(outgoing.url), TrustAdapter)
-            with exchanging(exchange):
+                state.sent = not isinstance(self._session.get_adapter(http_request.url), TrustAdapter)
+            with use_state(state):
                 response = self._session.send(
-                    _prepare(outgoing, self._users_session),
+                    _prepare(http_request, self._users_session),
                     stream=True,
                     allow_redirects=False,
-                    timeout=(patience.timeouts.connect, patience.timeouts.read),
+                    timeout=(deadline.timeouts.connect, deadline.timeouts.read),
                     verify=True,
                     proxies={"http": proxy.reveal(), "https": proxy.reveal()} if proxy else {},
                 )
@@ -191,20 +193,20 @@ class Transport:
         except GigaClientError as error:
             return error, False
         except Exception as error:  # whatever a library, an adapter or a hook of the user's raises becomes one of ours
-            return self._explain(error, exchange, outgoing.url), is_lost_connection(error)
+            return self._explain(error, state, http_request.url), is_lost_connection(error)
         finally:
-            if exchange.opened:
+            if state.opened:
                 with self._lock:
                     self._opened += 1
 
-    def _explain(self, failure: Exception, exchange: Exchange, url: str) -> GigaClientError:
+    def _explain(self, failure: Exception, state: ConnectionState, url: str) -> GigaClientError:
         host = urlsplit(url).hostname or ""
         proxy = self._proxies.get(origin_of(url))
         shown = without_password(proxy) if proxy else None
-        patience = exchange.patience
+        deadline = state.deadline
         reason = certificate_failure(failure)
-        if reason is None or patience.ran_out or patience.cancelled:
-            return translate(failure, exchange, host, shown)
+        if reason is None or deadline.expired or deadline.cancelled:
+            return translate(failure, state, host, shown)
         if proxy is not None and is_proxy_failure(failure):
             # Its certificate is of its own world: see TrustAdapter.
             return TLSError(
@@ -212,39 +214,39 @@ class Transport:
                 "authorities of this system, or the file that REQUESTS_CA_BUNDLE names",
                 host=urlsplit(proxy.reveal()).hostname,
             )
-        issuer = self._issuer_met(url, proxy, patience)
+        issuer = self._issuer_met(url, proxy, deadline)
         return TLSError(self.trust.explain(host, reason, issuer), host=host, issuer=issuer)
 
-    def _issuer_met(self, url: str, proxy: Secret | None, patience: Patience) -> str | None:
-        limit = min(PROBE_SECONDS, patience.left())
-        probe = Patience(Timeouts(limit, limit, deadline=limit))
-        patience.on_cancel(probe.cancel)
+    def _issuer_met(self, url: str, proxy: Secret | None, deadline: Deadline) -> str | None:
+        limit = min(PROBE_SECONDS, deadline.left())
+        probe = Deadline(Timeouts(limit, limit, deadline=limit))
+        deadline.on_cancel(probe.cancel)
         try:
-            with exchanging(Exchange(probe)):
+            with use_state(ConnectionState(probe)):
                 presented = self._adapter.presented_certificate(url, proxy.reveal() if proxy else None)
             return issuer_of(presented) if presented is not None else None
         except Exception:  # the issuer is for the message alone, and the message can do without
             return None
         finally:
-            patience.on_cancel(None)
+            deadline.on_cancel(None)
 
-    def forget(self, patience: Patience) -> None:
+    def forget(self, deadline: Deadline) -> None:
         """The call no longer waits for an answer."""
-        self._in_flight.discard(patience)
+        self._in_flight.discard(deadline)
 
-    def waiting(self, patience: Patience) -> _Waiting:
+    def waiting(self, deadline: Deadline) -> _Waiting:
         """A context for as long as the call waits for something else than an answer (a token, a place, its next try):
         :meth:`close` ends that wait, too.
 
         Raises, when it is entered:
             ConfigError: this transport is closed.
         """
-        return _Waiting(self, patience)
+        return _Waiting(self, deadline)
 
-    def _begin(self, calls: set[Patience], patience: Patience) -> None:
-        calls.add(patience)
+    def _begin(self, calls: set[Deadline], deadline: Deadline) -> None:
+        calls.add(deadline)
         if self._closed:
-            calls.discard(patience)
+            calls.discard(deadline)
             raise ConfigError("this client is closed: make a new one")
 
     def close(self) -> None:
@@ -252,8 +254,8 @@ class Transport:
         self._closed = True
         waiting = [*self._waiting, *self._in_flight]
         self._in_flight.clear()
-        for patience in waiting:
-            patience.cancel()
+        for deadline in waiting:
+            deadline.cancel()
         if self._users_session is None:
             self._session.close()
         else:
@@ -261,31 +263,31 @@ class Transport:
 
 
 class _Waiting:
-    __slots__ = ("_patience", "_transport")
+    __slots__ = ("_deadline", "_transport")
 
-    def __init__(self, transport: Transport, patience: Patience) -> None:
+    def __init__(self, transport: Transport, deadline: Deadline) -> None:
         self._transport = transport
-        self._patience = patience
+        self._deadline = deadline
 
     def __enter__(self) -> None:
-        self._transport._begin(self._transport._waiting, self._patience)
+        self._transport._begin(self._transport._waiting, self._deadline)
 
     def __exit__(self, *exc_info: object) -> None:
-        self._transport._waiting.discard(self._patience)
+        self._transport._waiting.discard(self._deadline)
 
 
-def _prepare(outgoing: Outgoing, users_session: requests.Session | None) -> requests.PreparedRequest:
+def _prepare(http_request: HTTPRequest, users_session: requests.Session | None) -> requests.PreparedRequest:
     # By hand: Session.prepare_request would merge cookies, read .netrc and look a dozen variables up for each call.
     prepared = requests.PreparedRequest()
-    prepared.method = outgoing.method
-    prepared.url = outgoing.url
-    prepared.headers = Headers(outgoing.headers.items())  # type: ignore[assignment]
-    prepared.body = outgoing.body
+    prepared.method = http_request.method
+    prepared.url = http_request.url
+    prepared.headers = HeaderDict(http_request.headers.items())  # type: ignore[assignment]
+    prepared.body = http_request.body
     if users_session is not None:
         prepared.prepare_hooks(getattr(users_session, "hooks", None) or {})
         prepared._cookies = RequestsCookieJar()  # for hooks that send it once more
-    if outgoing.body is not None:
-        prepared.headers["Content-Length"] = str(len(outgoing.body))
-    elif outgoing.method not in ("GET", "HEAD"):
+    if http_request.body is not None:
+        prepared.headers["Content-Length"] = str(len(http_request.body))
+    elif http_request.method not in ("GET", "HEAD"):
         prepared.headers["Content-Length"] = "0"
     return prepared

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from gigaclient.transport.connection import PatientHTTPConnection, PatientHTTPSConnection, library_class
-from gigaclient.transport.headers import Headers
-from gigaclient.transport.socket import Wire, current_exchange
+from gigaclient.transport.connection import DeadlineHTTPConnection, DeadlineHTTPSConnection, library_class
+from gigaclient.transport.headers import HeaderDict
+from gigaclient.transport.socket import DeadlineSocket, current_state
 
 __all__ = ["POOL_CLASSES"]
 
@@ -46,11 +46,11 @@ class IdleConnections:
         return not self._idle
 
 
-class _PatientPool(HTTPConnectionPool):
+class _DeadlinePool(HTTPConnectionPool):
     QueueCls = IdleConnections  # type: ignore[assignment]
     _librarys_pool: Any = HTTPConnectionPool
     _librarys_class: Any = HTTPConnection
-    _own_class: Any = PatientHTTPConnection
+    _own_class: Any = DeadlineHTTPConnection
 
     @property
     def ConnectionCls(self) -> Any:  # type: ignore[override]
@@ -61,19 +61,19 @@ class _PatientPool(HTTPConnectionPool):
         return self._own_class if wanted is self._librarys_class else wanted
 
     def urlopen(self, method: str, url: str, body: Any = None, headers: Any = None, *args: Any, **options: Any) -> Any:
-        if isinstance(headers, Headers):
+        if isinstance(headers, HeaderDict):
             headers = dict(headers.pairs())  # urllib3 copies them, and a dict is copied in no time
         return super().urlopen(method, url, body, headers, *args, **options)
 
     def _get_conn(self, timeout: float | None = None) -> Any:
         connection: Any = super()._get_conn(timeout)
-        exchange = current_exchange()
-        if exchange is not None and exchange.fresh and connection.sock is not None:
+        state = current_state()
+        if state is not None and state.fresh and connection.sock is not None:
             connection.close()
         return connection
 
     def _put_conn(self, conn: Any) -> None:
-        if conn is not None and isinstance(conn.sock, Wire):
+        if conn is not None and isinstance(conn.sock, DeadlineSocket):
             conn.sock.serve(None)
         idle = self.pool
         super()._put_conn(conn)
@@ -91,16 +91,16 @@ def _close_all(idle: Any) -> None:
         connection.close()
 
 
-class PatientHTTPPool(_PatientPool):
+class DeadlineHTTPPool(_DeadlinePool):
     """The connections to one plain origin."""
 
 
-class PatientHTTPSPool(_PatientPool, HTTPSConnectionPool):  # type: ignore[override]
+class DeadlineHTTPSPool(_DeadlinePool, HTTPSConnectionPool):  # type: ignore[override]
     """The connections to one TLS origin."""
 
     _librarys_pool: Any = HTTPSConnectionPool
     _librarys_class: Any = HTTPSConnection
-    _own_class: Any = PatientHTTPSConnection
+    _own_class: Any = DeadlineHTTPSConnection
 
     def _validate_conn(self, conn: Any) -> None:
         # urllib3 would also warn about an unverified connection here, on each one; the client warned once, when the
@@ -109,4 +109,4 @@ class PatientHTTPSPool(_PatientPool, HTTPSConnectionPool):  # type: ignore[overr
             conn.connect()
 
 
-POOL_CLASSES = {"http": PatientHTTPPool, "https": PatientHTTPSPool}
+POOL_CLASSES = {"http": DeadlineHTTPPool, "https": DeadlineHTTPSPool}

@@ -7,28 +7,28 @@ from collections.abc import Mapping
 from typing import ClassVar
 from urllib.parse import quote, urlsplit
 
-from gigaclient._primitives.struct import Value
+from gigaclient._primitives.struct import FrozenStruct
 from gigaclient.errors import ConfigError
 
-__all__ = ["EVENT_STREAM", "Call", "Outgoing", "Repeat", "origin_of", "path"]
+__all__ = ["EVENT_STREAM", "HTTPRequest", "Request", "RetrySafety", "origin_of", "path"]
 
 EVENT_STREAM = "text/event-stream"
 
 
-class Repeat(enum.Enum):
+class RetrySafety(enum.Enum):
     """What it would mean to send a call twice."""
 
-    FREELY = "freely"
+    IDEMPOTENT = "freely"
     """Nothing: it reads, or asks for a token. Also repeated when the connection broke before the answer."""
 
-    PAID = "paid"
+    BILLABLE = "paid"
     """A second answer may have to be paid for (a chat): repeated after an error status or when surely not sent."""
 
-    NEVER_TWICE = "never twice"
+    NON_IDEMPOTENT = "never twice"
     """Something would exist twice (an upload): repeated only when turned away by the server or surely not sent."""
 
 
-class Outgoing:
+class HTTPRequest:
     """A request ready to leave: absolute URL, headers, body. Its ``repr`` shows neither headers nor body.
 
     With ``fresh`` it leaves on a new connection. A kept one may be closed by the server at that very moment, and then
@@ -56,7 +56,7 @@ def origin_of(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-class Call(Value, frozen=True):
+class Request(FrozenStruct, frozen=True):
     """What one API call is: where it goes and what it carries. An endpoint is described by making one of these.
 
     Attributes:
@@ -80,7 +80,7 @@ class Call(Value, frozen=True):
     content_type: str | None = "application/json"
     accept: str = "application/json"
     query: Mapping[str, str] = {}
-    repeat: Repeat = Repeat.FREELY
+    retry_safety: RetrySafety = RetrySafety.IDEMPOTENT
     authorized: bool = True
     attempt_id: str | None = None
     accept_redirect: bool = False

@@ -12,19 +12,19 @@ from urllib.parse import urlsplit
 import requests
 from urllib3 import HTTPResponse
 
-from gigaclient._primitives.deadline import Cancelled, Patience
+from gigaclient._primitives.deadline import Cancelled, Deadline
 from gigaclient._primitives.secret import Secret
 from gigaclient.errors import APIConnectionError, GigaClientError, InvalidResponseError
 from gigaclient.transport.chunked import ChunkedDecoder
 from gigaclient.transport.errors import translate
-from gigaclient.transport.headers import Headers
-from gigaclient.transport.request import Outgoing
-from gigaclient.transport.socket import READ_BYTES, Exchange
+from gigaclient.transport.headers import HeaderDict
+from gigaclient.transport.request import HTTPRequest
+from gigaclient.transport.socket import READ_BYTES, ConnectionState
 
 if TYPE_CHECKING:
     from gigaclient.transport.http import Transport
 
-__all__ = ["PROBE_SECONDS", "Reply"]
+__all__ = ["PROBE_SECONDS", "Response"]
 
 PROBE_SECONDS = 5.0
 """Seconds for what only makes an error message better: the beginning of a body, a server's certificate."""
@@ -33,7 +33,7 @@ _COMPRESSED_READ_BYTES = 2 * 1024
 _DRAIN_SECONDS = 0.1
 
 
-class Reply:
+class Response:
     """An answer whose head has arrived. Read it once, by :meth:`blocks` or :meth:`read`, or close it.
 
     Attributes:
@@ -43,26 +43,26 @@ class Reply:
     """
 
     def __init__(
-        self, transport: Transport, outgoing: Outgoing, response: requests.Response, exchange: Exchange
+        self, transport: Transport, http_request: HTTPRequest, response: requests.Response, state: ConnectionState
     ) -> None:
         self._transport = transport
         self._response = response
-        self._exchange = exchange
-        self._url = outgoing.url
+        self._state = state
+        self._url = http_request.url
         # Held by the thread that is inside a read, and kept for good by whoever ends the reply: only the holder may
         # touch the connection. Nobody ever waits for it, so a finaliser, a signal or a fork cannot get stuck here.
         self._turn = threading.Lock()
         self._done = False
         self.on_done: Callable[[], None] | None = None
         """Called once, when the reply needs its connection no longer."""
-        self.watch: Any = None
+        self.observer: Any = None
         """Whoever is told of the end of the call; see :mod:`gigaclient.hooks`."""
         self.body: bytes | None = None
         """The whole body, for those who read it in one piece."""
         self.status: int = response.status_code
         headers: Any = response.headers
-        if not isinstance(headers, Headers):  # an adapter of the user's own may give any mapping
-            headers = Headers(headers.items())
+        if not isinstance(headers, HeaderDict):  # an adapter of the user's own may give any mapping
+            headers = HeaderDict(headers.items())
         self.headers: dict[str, str] = dict(headers.lower_items())
         self.headers.pop("set-cookie", None)
 
@@ -75,8 +75,8 @@ class Reply:
         return urlsplit(self._url).hostname or ""
 
     @property
-    def patience(self) -> Patience:
-        return self._exchange.patience
+    def deadline(self) -> Deadline:
+        return self._state.deadline
 
     @property
     def media_type(self) -> str:
@@ -99,7 +99,7 @@ class Reply:
             if not self._done:
                 yield from self._blocks()
         except Exception as error:
-            failure = error if isinstance(error, GigaClientError) else translate(error, self._exchange, self._host)
+            failure = error if isinstance(error, GigaClientError) else translate(error, self._state, self._host)
         finally:
             if not self._done:
                 self._end(keep_connection=False, reading_is_over=True)
@@ -172,7 +172,7 @@ class Reply:
 
     def _received(self, read: Callable[[], bytes], later: Callable[[], bytes] | None = None) -> Iterator[bytes]:
         """What ``read`` brings until it brings nothing more; after the first time, ``later`` takes its place."""
-        turn, patience = self._turn, self.patience
+        turn, deadline = self._turn, self.deadline
         while True:
             if not turn.acquire(False):
                 raise Cancelled("closed")
@@ -180,7 +180,7 @@ class Reply:
                 block = read()
             finally:
                 turn.release()
-                if patience.cancelled:
+                if deadline.cancelled:
                     # Whoever cancelled may have found the turn taken and left the rest to us.
                     self._end(keep_connection=False)
             if not block:
@@ -194,7 +194,7 @@ class Reply:
         Raises:
             InvalidResponseError: it is longer than ``limit`` bytes; and what :meth:`blocks` raises.
         """
-        self.patience.begin("read", self.patience.timeouts.read)
+        self.deadline.begin("read", self.deadline.timeouts.read)
         body = self._read(limit + 1)
         if len(body) > limit:
             raise InvalidResponseError(
@@ -204,7 +204,7 @@ class Reply:
 
     def read_some(self, limit: int) -> bytes:
         """The body's beginning, ``limit`` bytes at most, for an error's message; never fails."""
-        self.patience.begin("read", min(self.patience.timeouts.read, PROBE_SECONDS))
+        self.deadline.begin("read", min(self.deadline.timeouts.read, PROBE_SECONDS))
         try:
             return self._read(limit)[:limit]
         except GigaClientError:
@@ -227,7 +227,7 @@ class Reply:
         """
         if self._done:
             return
-        self.patience.begin("read", _DRAIN_SECONDS)
+        self.deadline.begin("read", _DRAIN_SECONDS)
         try:
             for _ in zip(range(8), blocks):  # noqa: B905 - the shorter one ends it
                 continue
@@ -239,7 +239,7 @@ class Reply:
     def close(self) -> None:
         """Give the connection up. From any thread; a read that is blocked in another one ends at once."""
         if not self._done:
-            self.patience.cancel()
+            self.deadline.cancel()
             self._end(keep_connection=False)
 
     def _end(self, *, keep_connection: bool, reading_is_over: bool = False) -> None:
@@ -260,7 +260,7 @@ class Reply:
         except (OSError, AttributeError):
             pass  # it was closed from the other side, or never had a connection
         finally:
-            self._transport.forget(self.patience)
+            self._transport.forget(self.deadline)
             # One step, so that it is called once even if an interrupt has us here twice.
             on_done = self.__dict__.pop("on_done", None)
             if on_done is not None:

@@ -1,7 +1,7 @@
 """Sockets and connections that wait no longer than the call they serve may.
 
 ``http.client`` reads through ``socket.makefile`` and urllib3 arms one timeout per read, so a server that drips single
-bytes can hold a thread for ever. Here each read and write asks the call's ``Patience`` first, over TLS and plain TCP
+bytes can hold a thread for ever. Here each read and write asks the call's ``Deadline`` first, over TLS and plain TCP
 alike, headers and body alike, and a cancelled call is woken by shutting the TCP connection down.
 """
 
@@ -20,14 +20,14 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from gigaclient._primitives.deadline import Cancelled, Patience
+from gigaclient._primitives.deadline import Cancelled, Deadline
 from gigaclient._primitives.fork_safety import steps
 from gigaclient.transport.tls_handshake import in_steps
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-__all__ = ["READ_BYTES", "Exchange", "current_exchange", "exchanging"]
+__all__ = ["READ_BYTES", "ConnectionState", "current_state", "use_state"]
 
 T = TypeVar("T")
 
@@ -39,13 +39,13 @@ READ_BYTES = 16 * 1024
 _LONGEST_POLL_MS = 2**31 - 1
 
 
-class Exchange:
+class ConnectionState:
     """One request and its answer on one connection: what the layers below tell the one that sent it."""
 
-    __slots__ = ("ended", "fresh", "opened", "patience", "received", "reused", "sent")
+    __slots__ = ("deadline", "ended", "fresh", "opened", "received", "reused", "sent")
 
-    def __init__(self, patience: Patience, *, fresh: bool = False) -> None:
-        self.patience = patience
+    def __init__(self, deadline: Deadline, *, fresh: bool = False) -> None:
+        self.deadline = deadline
         self.fresh = fresh
         """Do not use a connection that has been idle."""
         self.reused = False
@@ -63,33 +63,33 @@ class Exchange:
 _thread = threading.local()
 
 
-def current_exchange() -> Exchange | None:
+def current_state() -> ConnectionState | None:
     """The exchange that this thread is sending, if any."""
-    exchange: Exchange | None = getattr(_thread, "exchange", None)
-    return exchange
+    state: ConnectionState | None = getattr(_thread, "state", None)
+    return state
 
 
-class exchanging:
-    """Makes ``exchange`` the one that connections used by this thread serve.
+class use_state:
+    """Makes ``state`` the one that connections used by this thread serve.
 
     The call passes through ``requests`` and urllib3, whose signatures have no place for it.
     """
 
-    __slots__ = ("_exchange", "_outer")
+    __slots__ = ("_outer", "_state")
 
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
-        self._outer: Exchange | None = None
+    def __init__(self, state: ConnectionState) -> None:
+        self._state = state
+        self._outer: ConnectionState | None = None
 
     def __enter__(self) -> None:
-        self._outer = current_exchange()
-        _thread.exchange = self._exchange
+        self._outer = current_state()
+        _thread.state = self._state
 
     def __exit__(self, *exc_info: object) -> None:
-        _thread.exchange = self._outer
+        _thread.state = self._outer
 
 
-class Wire:
+class DeadlineSocket:
     """A connected socket, plain or TLS, that obeys the patience of the exchange it serves.
 
     Such a socket does not block: what is not ready is waited for in ``poll``. The time limits of Python's sockets take
@@ -101,33 +101,33 @@ class Wire:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._pid = os.getpid()
-        # Guards `exchange` against an abort meant for the one before, since a connection that went back to the pool may
+        # Guards `state` against an abort meant for the one before, since a connection that went back to the pool may
         # already be carrying somebody else's answer; and the descriptor, whose number may be another socket's once it
         # is closed. Reentrant, because a finaliser or a signal handler may close in the middle of it.
         self._lock = threading.RLock()
-        self.exchange: Exchange | None = None
+        self.state: ConnectionState | None = None
         # urllib3's TLS inside TLS, through an HTTPS proxy, has a loop of its own around a socket that blocks.
         self._is_socket = isinstance(sock, socket.socket)
         self._limit = self._users_limit = sock.gettimeout()
         """The time limit that the socket has now, 0 when it does not block; and the one it has without an exchange."""
         self._readable = _waiter(sock, _READABLE)
-        self.asked = False
+        self.request_sent = False
         """A request has left and nothing was read since: an answer takes its time."""
-        self.greeted = not isinstance(sock, ssl.SSLSocket)
+        self.session_ticket_read = not isinstance(sock, ssl.SSLSocket)
         """The server's first data has come. With it come session tickets, which OpenSSL files under its locks."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
 
-    def serve(self, exchange: Exchange | None) -> None:
-        """From now on, wait as ``exchange`` allows."""
+    def serve(self, state: ConnectionState | None) -> None:
+        """From now on, wait as ``state`` allows."""
         with self._lock:
-            before, self.exchange = self.exchange, exchange
-        if before is not None and before is not exchange:
-            before.patience.on_cancel(None)
-        if exchange is not None:
+            before, self.state = self.state, state
+        if before is not None and before is not state:
+            before.deadline.on_cancel(None)
+        if state is not None:
             self._set_limit(0.0)
-            exchange.patience.on_cancel(functools.partial(self.abort, exchange))
+            state.deadline.on_cancel(functools.partial(self.abort, state))
 
     def _set_limit(self, seconds: float | None) -> None:
         if self._limit != seconds:  # it costs a system call
@@ -135,25 +135,25 @@ class Wire:
             self._limit = seconds
 
     def settimeout(self, seconds: float | None) -> None:
-        if self.exchange is None:
+        if self.state is None:
             self._users_limit = seconds
             self._set_limit(seconds)
 
-    def as_itself(self) -> None:
+    def unbind(self) -> None:
         """Block, as long as whoever uses the connection without an exchange has said."""
         self._set_limit(self._users_limit)
 
-    def wait(self, patience: Patience, event: int) -> None:
+    def wait(self, deadline: Deadline, event: int) -> None:
         """Wait until the socket is ready, or has something to tell.
 
         Raises:
-            patience.Exhausted, patience.Cancelled: the call cannot wait that long.
+            patience.DeadlineExceeded, patience.Cancelled: the call cannot wait that long.
         """
-        limit = patience.remaining()
+        limit = deadline.remaining()
         if self._is_socket:
             ready = self._readable if event == _READABLE else _waiter(self._sock, event)
             if not ready(limit):
-                raise patience.exhausted()
+                raise deadline.exceeded()
         elif self._limit is None or limit < 0.1 or not -0.05 <= limit - self._limit <= 0.05:
             # The next read or write waits. A difference that nobody would notice is left alone.
             self._set_limit(_settable(limit))
@@ -163,27 +163,27 @@ class Wire:
         return not self._readable(0.0)
 
     def sendall(self, data: Any, flags: int = 0) -> None:
-        exchange = self.exchange
-        if exchange is None:
-            self.as_itself()
+        state = self.state
+        if state is None:
+            self.unbind()
             self._sock.sendall(data, flags)
             return
-        patience = exchange.patience
+        deadline = state.deadline
         if not self._is_socket:
-            self.wait(patience, _WRITABLE)
+            self.wait(deadline, _WRITABLE)
         with memoryview(data) as view, view.cast("B") as rest:
             done = 0
             while done < len(rest):
-                patience.remaining()
-                exchange.sent = True
+                deadline.remaining()
+                state.sent = True
                 try:
-                    done += self.when_ready(self._sock.send, rest[done:], patience, _WRITABLE)
+                    done += self.when_ready(self._sock.send, rest[done:], deadline, _WRITABLE)
                 except ssl.SSLEOFError:
                     # Told as over plain TCP: the peer takes no more, and may have said why (an alert, an answer).
                     raise BrokenPipeError(errno.EPIPE, "connection closed by the peer") from None
-        self.asked = True
+        self.request_sent = True
 
-    def when_ready(self, operation: Callable[[Any], T], what: Any, patience: Patience, event: int) -> T:
+    def when_ready(self, operation: Callable[[Any], T], what: Any, deadline: Deadline, event: int) -> T:
         """What ``operation``, a read or a write of the socket, returns; tried first, and waited for where need be."""
         while True:
             try:
@@ -195,19 +195,19 @@ class Wire:
             except ssl.SSLWantWriteError:
                 awaited = _WRITABLE
             except TimeoutError:
-                raise patience.exhausted() from None
+                raise deadline.exceeded() from None
             except OSError:
-                if patience.cancelled:
+                if deadline.cancelled:
                     raise Cancelled("closed") from None
                 raise
-            self.wait(patience, awaited)
+            self.wait(deadline, awaited)
 
     def makefile(self, mode: str = "rb", buffering: int | None = None, **options: Any) -> io.BufferedReader:
         raw = self._sock.makefile("rb", buffering=0)
-        return io.BufferedReader(_WireReader(self, raw), READ_BYTES)
+        return io.BufferedReader(_DeadlineReader(self, raw), READ_BYTES)
 
-    def abort(self, exchange: Exchange) -> None:
-        """End whatever read or write is blocked here on behalf of ``exchange``, from any thread, at once.
+    def abort(self, state: ConnectionState) -> None:
+        """End whatever read or write is blocked here on behalf of ``state``, from any thread, at once.
 
         Only the TCP connection is shut down: the TLS object is in use by the blocked thread. In a forked child nothing
         happens, since the connection is the parent's as well.
@@ -215,7 +215,7 @@ class Wire:
         if self._pid != os.getpid():
             return
         with self._lock:
-            if self.exchange is exchange:
+            if self.state is state:
                 _shut_down(self._sock)
 
     def close(self) -> None:
@@ -231,13 +231,13 @@ class Wire:
             part.close()
 
 
-class _WireReader(io.RawIOBase):
+class _DeadlineReader(io.RawIOBase):
     """The reading end that ``http.client`` gets."""
 
-    def __init__(self, wire: Wire, raw: io.RawIOBase) -> None:
+    def __init__(self, wire: DeadlineSocket, raw: io.RawIOBase) -> None:
         self._wire = wire
         self._raw = raw  # counts as a user of the socket until it is closed
-        if wire.greeted:
+        if wire.session_ticket_read:
             self._receive_as_it_comes()
         else:
             self._recv_into: Callable[[Any], int] = functools.partial(self._first, wire._sock.recv_into)
@@ -249,12 +249,12 @@ class _WireReader(io.RawIOBase):
         self._recv = self._wire._sock.recv
 
     def _first(self, receive: Callable[[Any], T], what: Any) -> T:
-        if self._wire.exchange is None:
+        if self._wire.state is None:
             received = in_steps(cast(ssl.SSLSocket, self._wire._sock), receive, what)
         else:
             with steps:
                 received = receive(what)
-        self._wire.greeted = True
+        self._wire.session_ticket_read = True
         self._receive_as_it_comes()
         return received
 
@@ -262,32 +262,32 @@ class _WireReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
-        return self._patiently(self._recv_into, buffer)
+        return self._read_with_deadline(self._recv_into, buffer)
 
     def receive(self, size: int) -> bytes:
         """What one read brings, ``size`` bytes at most; for those who know that nothing is left in the buffer above."""
-        return self._patiently(self._recv, size)
+        return self._read_with_deadline(self._recv, size)
 
-    def _patiently(self, receive: Callable[[Any], T], what: Any) -> T:
+    def _read_with_deadline(self, receive: Callable[[Any], T], what: Any) -> T:
         wire = self._wire
-        exchange = wire.exchange
-        if exchange is None:
-            wire.as_itself()
+        state = wire.state
+        if state is None:
+            wire.unbind()
             return receive(what)
-        patience = exchange.patience
-        if wire.asked or not wire._is_socket:
-            wire.asked = False
-            wire.wait(patience, _READABLE)
+        deadline = state.deadline
+        if wire.request_sent or not wire._is_socket:
+            wire.request_sent = False
+            wire.wait(deadline, _READABLE)
         else:
-            patience.remaining()  # a server may never let anybody wait
-        received = wire.when_ready(receive, what, patience, _READABLE)
-        if patience.cancelled:
+            deadline.remaining()  # a server may never let anybody wait
+        received = wire.when_ready(receive, what, deadline, _READABLE)
+        if deadline.cancelled:
             # The shutdown looks like the end of the answer, and a head cut there would pass for a whole one.
             raise Cancelled("closed")
         if received:
-            exchange.received = True
+            state.received = True
         else:
-            exchange.ended = True
+            state.ended = True
         return received
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ from typing import ClassVar
 
 from gigaclient._primitives.fork_safety import steps
 from gigaclient._primitives.secret import Secret
-from gigaclient._primitives.struct import Value
+from gigaclient._primitives.struct import FrozenStruct
 from gigaclient.errors import ConfigError
 from gigaclient.transport.tls_handshake import Context
 
@@ -48,7 +48,7 @@ def shipped_root() -> str:
         return resources.files("gigaclient.certs").joinpath(ROOT_FILE).read_text("ascii")
     except ModuleNotFoundError:
         # An editable install by tools that know no package_dir: the folder lies beside the package.
-        return Path(__file__).parents[1].joinpath("certs", ROOT_FILE).read_text("ascii")
+        return Path(__file__).parents[2].joinpath("certs", ROOT_FILE).read_text("ascii")
 
 
 @steps
@@ -285,7 +285,7 @@ def der_item(data: bytes, position: int) -> tuple[int, bytes, int]:
 # -- the choice as a value --------------------------------------------------------------------------------------------
 
 
-class Trust(Value, frozen=True):
+class Trust(FrozenStruct, frozen=True):
     """Whom a client believes, and how it proves who it is: a value, from which contexts are made. It can be pickled.
 
     Attributes:

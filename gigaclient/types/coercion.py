@@ -16,23 +16,23 @@ import msgspec.structs
 
 from gigaclient._primitives.decoding import convert
 
-__all__ = ["as_promised", "field_types"]
+__all__ = ["coerce", "field_types"]
 
 T = TypeVar("T")
 
 _ABSENT: Any = object()
 
 
-def as_promised(data: Any, kind: type[T]) -> T:
+def coerce(data: Any, kind: type[T]) -> T:
     """``data`` as ``kind``: a null where something is promised counts as absent, a number in another dress as itself.
 
     Raises:
         msgspec.ValidationError, RecursionError: it is another thing altogether.
     """
-    return convert(_mended(data, kind), kind)
+    return convert(_coerce_value(data, kind), kind)
 
 
-def _mended(value: Any, kind: Any) -> Any:
+def _coerce_value(value: Any, kind: Any) -> Any:
     if kind is Any:
         return value
     origin = get_origin(kind)
@@ -42,19 +42,19 @@ def _mended(value: Any, kind: Any) -> Any:
             return None if type(None) in members else _ABSENT
         known = [member for member in members if member is not type(None)]
         meant = known if len(known) == 1 else [member for member in known if _is_meant(value, member)]
-        return _mended(value, meant[0]) if meant else value
+        return _coerce_value(value, meant[0]) if meant else value
     if value is None:
         return _ABSENT
     if kind in (int, float):
         return _number(value, kind)
     if origin is list and isinstance(value, list):
-        items = [_mended(item, get_args(kind)[0]) for item in value]
+        items = [_coerce_value(item, get_args(kind)[0]) for item in value]
         if get_args(kind)[0] in (int, float):  # a number's place counts: what is none there, is one too few
             return value if _ABSENT in items else items
         return [item for item in items if item is not _ABSENT]
     if origin is dict and isinstance(value, dict):
         inner = get_args(kind)[1]
-        pairs = ((name, _mended(item, inner)) for name, item in value.items())
+        pairs = ((name, _coerce_value(item, inner)) for name, item in value.items())
         return {name: item for name, item in pairs if item is not _ABSENT}
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and isinstance(value, dict):
         return _fields(value, field_types(kind))
@@ -74,7 +74,7 @@ def _fields(value: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any
     mended = dict(value)
     for name, kind in kinds.items():
         if name in mended:
-            inner = _mended(mended[name], kind)
+            inner = _coerce_value(mended[name], kind)
             if inner is _ABSENT:
                 del mended[name]
             else:

@@ -16,7 +16,7 @@ import msgspec.structs
 
 from gigaclient._primitives.decoding import convert
 from gigaclient.errors import ConfigError
-from gigaclient.types.coercion import as_promised, field_types
+from gigaclient.types.coercion import coerce, field_types
 
 __all__ = ["Wanted", "as_json", "copied", "dumped", "from_json", "json_schema", "validated"]
 
@@ -152,7 +152,7 @@ def validated(cls: type[RecordT], data: Any, *, lenient: bool) -> RecordT:
         reason = str(error)
     try:
         if lenient:
-            return as_promised(named, cls)
+            return coerce(named, cls)
         # A request may be filled loosely, as its constructor takes it: a string for a list of parts, say.
         made = cls(**{name: value for name, value in named.items() if name in cls.__struct_fields__})
         return convert(dumped(made, Wanted(by_alias=True, exclude_none=True)), cls, strict=False)

@@ -12,7 +12,7 @@ import pytest
 from support.token_tools import in_child, together
 
 from gigaclient import ConfigError, GigaChat
-from gigaclient._core.client_cache import SharedClients
+from gigaclient._core.client_cache import ClientCache
 from gigaclient._primitives.secret import Secret
 from gigaclient.testing import GigaChatEmulator
 
@@ -22,11 +22,11 @@ class Client:
 
 
 @pytest.fixture
-def shared() -> SharedClients[Client]:
-    return SharedClients()
+def shared() -> ClientCache[Client]:
+    return ClientCache()
 
 
-def test_the_same_settings_give_the_same_client_in_whatever_order(shared: SharedClients[Client]) -> None:
+def test_the_same_settings_give_the_same_client_in_whatever_order(shared: ClientCache[Client]) -> None:
     first = shared.get({"key": "a", "scope": "b"}, Client)
     assert shared.get({"scope": "b", "key": "a"}, Client) is first
 
@@ -44,21 +44,21 @@ def test_the_same_settings_give_the_same_client_in_whatever_order(shared: Shared
         {},
     ],
 )
-def test_other_settings_give_another_client(shared: SharedClients[Client], other: dict[str, Any]) -> None:
+def test_other_settings_give_another_client(shared: ClientCache[Client], other: dict[str, Any]) -> None:
     assert shared.get({"key": "a"}, Client) is not shared.get(other, Client)
 
 
-def test_secrets_are_told_apart_though_they_look_alike(shared: SharedClients[Client]) -> None:
+def test_secrets_are_told_apart_though_they_look_alike(shared: ClientCache[Client]) -> None:
     first = shared.get({"key": Secret("a")}, Client)
     assert shared.get({"key": Secret("b")}, Client) is not first
     assert shared.get({"key": Secret("a")}, Client) is first
 
 
-def test_settings_cannot_be_forged_out_of_others(shared: SharedClients[Client]) -> None:
+def test_settings_cannot_be_forged_out_of_others(shared: ClientCache[Client]) -> None:
     assert shared.get({"a": "x\0b=y"}, Client) is not shared.get({"a": "x", "b": "y"}, Client)
 
 
-def test_a_burst_of_first_calls_makes_one_client(shared: SharedClients[Client]) -> None:
+def test_a_burst_of_first_calls_makes_one_client(shared: ClientCache[Client]) -> None:
     made: list[Client] = []
 
     def make() -> Client:
@@ -70,13 +70,13 @@ def test_a_burst_of_first_calls_makes_one_client(shared: SharedClients[Client]) 
     assert len(made) == 1
 
 
-def test_a_closed_client_is_replaced(shared: SharedClients[Client]) -> None:
+def test_a_closed_client_is_replaced(shared: ClientCache[Client]) -> None:
     first = shared.get({"key": "a"}, Client)
     first.closed = True
     assert shared.get({"key": "a"}, Client) is not first
 
 
-def test_a_client_that_cannot_be_made_leaves_nothing_behind(shared: SharedClients[Client]) -> None:
+def test_a_client_that_cannot_be_made_leaves_nothing_behind(shared: ClientCache[Client]) -> None:
     def refuse() -> Client:
         raise ConfigError("no")
 
@@ -85,7 +85,7 @@ def test_a_client_that_cannot_be_made_leaves_nothing_behind(shared: SharedClient
     assert isinstance(shared.get({"key": "a"}, Client), Client)
 
 
-def test_the_client_unused_for_longest_is_dropped_when_there_are_many(shared: SharedClients[Client]) -> None:
+def test_the_client_unused_for_longest_is_dropped_when_there_are_many(shared: ClientCache[Client]) -> None:
     clients = [weakref.ref(shared.get({"key": str(n)}, Client)) for n in range(32)]
     shared.get({"key": "0"}, Client)
     shared.get({"key": "new"}, Client)
@@ -93,13 +93,13 @@ def test_the_client_unused_for_longest_is_dropped_when_there_are_many(shared: Sh
     assert [n for n in range(32) if clients[n]() is None] == [1]
 
 
-def test_no_setting_is_kept_but_as_a_hash(shared: SharedClients[Client]) -> None:
+def test_no_setting_is_kept_but_as_a_hash(shared: ClientCache[Client]) -> None:
     shared.get({"key": Secret("the-secret-key"), "password": "the-secret-password"}, Client)
     assert "the-secret" not in repr(vars(shared))
     assert b"the-secret" not in pickle.dumps(list(shared._clients))
 
 
-def test_a_child_has_the_clients_and_a_lock_of_its_own(shared: SharedClients[Client]) -> None:
+def test_a_child_has_the_clients_and_a_lock_of_its_own(shared: ClientCache[Client]) -> None:
     first = shared.get({"key": "a"}, Client)
 
     def work() -> bool:

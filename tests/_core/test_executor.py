@@ -86,17 +86,17 @@ def test_one_request_keeps_its_id_through_all_tries(emulator: GigaChatEmulator, 
 
 
 @pytest.mark.parametrize(
-    ("client", "call", "requests"), [({}, {}, 3), ({"max_retries": 0}, {}, 1), ({"max_retries": 1}, {}, 2),
+    ("client", "options", "requests"), [({}, {}, 3), ({"max_retries": 0}, {}, 1), ({"max_retries": 1}, {}, 2),
      ({}, {"max_retries": 0}, 1), ({"max_retries": 0}, {"max_retries": 3}, 4)],
 )  # fmt: skip
 def test_there_are_as_many_tries_as_client_and_call_allow(
-    emulator: GigaChatEmulator, client: dict[str, Any], call: dict[str, Any], requests: int
+    emulator: GigaChatEmulator, client: dict[str, Any], options: dict[str, Any], requests: int
 ) -> None:
     emulator.inject(Fault(status=503), times=None, path=CHAT)
     with client_of(emulator, **client) as giga:
         since = len(emulator.requests)
         with pytest.raises(ServerError) as caught:
-            giga.chat(PROMPT, **call)
+            giga.chat(PROMPT, **options)
         assert len(emulator.requests) - since == requests
         assert len(caught.value.attempts) == requests
         assert all(attempt.startswith("503 after ") for attempt in caught.value.attempts)

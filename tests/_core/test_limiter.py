@@ -21,7 +21,7 @@ from support.token_tools import LONG, Crowd, in_child, patient, together, until
 from gigaclient import GigaChat, RateLimitError
 from gigaclient._core import limiter as limit
 from gigaclient._core.limiter import Limiter, Permit, limiter_for
-from gigaclient._primitives.deadline import Cancelled, Exhausted, Latch, Patience
+from gigaclient._primitives.deadline import Cancelled, Deadline, DeadlineExceeded, Latch
 from gigaclient.errors import APITimeoutError
 from gigaclient.testing import Fault, GigaChatEmulator
 
@@ -63,7 +63,7 @@ def test_nobody_overtakes_those_who_queue_even_when_a_place_is_free() -> None:
     limiter = Limiter(1)
     earlier = limit._Place()
     limiter._queue.append(earlier)  # it was let in by nobody yet
-    with pytest.raises(Exhausted):
+    with pytest.raises(DeadlineExceeded):
         acquire(limiter, 0.05)
     assert limiter._held == {earlier}
 
@@ -72,7 +72,7 @@ def test_no_more_than_the_limit_are_under_way() -> None:
     limiter = Limiter(3)
     permits = [acquire(limiter) for _ in range(3)]
     assert limiter.under_way == 3
-    with pytest.raises(Exhausted):
+    with pytest.raises(DeadlineExceeded):
         acquire(limiter, 0.05)
     permits[1].release()
     assert limiter.under_way == 2
@@ -91,7 +91,7 @@ def test_the_deadline_ends_the_wait_in_the_queue() -> None:
     limiter = Limiter(1)
     held = acquire(limiter)
     crowd = Crowd(3, lambda n: acquire(limiter, 0.2))
-    assert [type(error) for error in crowd.results()] == [Exhausted] * 3
+    assert [type(error) for error in crowd.results()] == [DeadlineExceeded] * 3
     assert all(0.2 <= seconds < 1.0 for seconds in crowd.seconds)
     assert (limiter.under_way, limiter.waiting) == (1, 0)
     held.release()
@@ -106,12 +106,12 @@ def test_a_wait_that_the_system_ends_too_early_gives_no_place(monkeypatch: pytes
         time.sleep(0.01)
         return False
 
-    monkeypatch.setattr(Patience, "wait", hasty)
+    monkeypatch.setattr(Deadline, "wait", hasty)
     crowd = Crowd(1, lambda n: acquire(limiter, 0.2))
     time.sleep(0.2)
     assert limiter.under_way == 1
     monkeypatch.undo()
-    assert isinstance(crowd.results()[0], Exhausted)
+    assert isinstance(crowd.results()[0], DeadlineExceeded)
 
 
 def test_cancel_ends_the_wait_in_the_queue_and_those_behind_are_not_disturbed() -> None:
@@ -320,7 +320,7 @@ def test_ctrl_c_while_queued_gives_nothing_away() -> None:
 STORM = """
 import gc, signal, sys, threading, time
 from gigaclient._core.limiter import Limiter
-from gigaclient._primitives.deadline import Patience, Timeouts
+from gigaclient._primitives.deadline import Deadline, Timeouts
 
 sys.unraisablehook = lambda told: None  # some interrupts hit a finaliser
 limiter, stop, armed, interrupted, used = Limiter(2), threading.Event(), [], 0, [0, 0]
@@ -332,7 +332,7 @@ def handle(number, frame):
 
 def use(n):
     while not stop.is_set():
-        limiter.acquire(Patience(Timeouts(deadline=20))).release()
+        limiter.acquire(Deadline(Timeouts(deadline=20))).release()
         used[n] += 1
 
 def shoot():
@@ -347,7 +347,7 @@ def shoot():
 def be_interrupted():
     armed.append(True)
     while armed and not stop.is_set():  # an interrupt that hits a finaliser disarms, and raises nothing
-        limiter.acquire(Patience(Timeouts(deadline=20))).release()
+        limiter.acquire(Deadline(Timeouts(deadline=20))).release()
     armed.clear()
 
 signal.signal(signal.SIGINT, handle)
@@ -382,12 +382,12 @@ def test_a_thousand_operations_of_many_threads_lose_no_place(most: int | None) -
         rng = random.Random(n)
         served = 0
         for _ in range(1000 // 25 * 2):
-            patience = patient(deadline=rng.choice([0.001, 0.01, LONG]))
+            deadline = patient(deadline=rng.choice([0.001, 0.01, LONG]))
             if rng.random() < 0.1:
-                threading.Timer(rng.random() / 200, patience.cancel).start()
+                threading.Timer(rng.random() / 200, deadline.cancel).start()
             try:
-                permit = limiter.acquire(patience)
-            except (Exhausted, Cancelled):
+                permit = limiter.acquire(deadline)
+            except (DeadlineExceeded, Cancelled):
                 continue
             with guard:
                 under_way[0] += 1

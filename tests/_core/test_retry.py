@@ -21,10 +21,10 @@ from gigaclient.errors import (
     StreamInterruptedError,
     TLSError,
 )
-from gigaclient.transport.request import Repeat
+from gigaclient.transport.request import RetrySafety
 
 POLICY = RetryPolicy(max_retries=3, backoff_factor=0.5, longest_wait=60.0)
-EVERY = tuple(Repeat)
+EVERY = tuple(RetrySafety)
 NOW = 1_790_000_000.0
 
 
@@ -43,7 +43,7 @@ def test_by_default_two_retries_for_what_may_pass() -> None:
 )
 def test_there_are_as_many_retries_as_allowed(max_retries: int, attempt: int, repeated: bool) -> None:
     policy = RetryPolicy(max_retries=max_retries)
-    assert (policy.delay(attempt, status(503), repeat=Repeat.FREELY) is not None) is repeated
+    assert (policy.delay(attempt, status(503), retry_safety=RetrySafety.IDEMPOTENT) is not None) is repeated
 
 
 @pytest.mark.parametrize(
@@ -51,17 +51,17 @@ def test_there_are_as_many_retries_as_allowed(max_retries: int, attempt: int, re
     [(0, 0.0, 0.5), (1, 0.0, 1.0), (2, 0.0, 2.0), (0, 1.0, 0.25), (1, 1.0, 0.5), (2, 0.5, 1.5)],
 )
 def test_the_wait_doubles_less_up_to_half_of_it(attempt: int, jitter: float, seconds: float) -> None:
-    assert POLICY.delay(attempt, status(503), repeat=Repeat.PAID, jitter=jitter) == seconds
+    assert POLICY.delay(attempt, status(503), retry_safety=RetrySafety.BILLABLE, jitter=jitter) == seconds
 
 
 @pytest.mark.parametrize("attempt", [7, 100, 1023, 1024, 10**6])
 def test_the_wait_grows_no_further_than_the_longest(attempt: int) -> None:
     policy = RetryPolicy(max_retries=10**7)
-    assert policy.delay(attempt, status(503), repeat=Repeat.PAID) == 60.0
+    assert policy.delay(attempt, status(503), retry_safety=RetrySafety.BILLABLE) == 60.0
 
 
 def test_without_a_backoff_there_is_no_wait() -> None:
-    assert RetryPolicy(backoff_factor=0.0).delay(0, status(503), repeat=Repeat.PAID, jitter=0.7) == 0.0
+    assert RetryPolicy(backoff_factor=0.0).delay(0, status(503), retry_safety=RetrySafety.BILLABLE, jitter=0.7) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -87,8 +87,8 @@ def test_without_a_backoff_there_is_no_wait() -> None:
     ],
 )
 def test_the_default_statuses_are_repeated_and_no_others(code: int, repeated: bool) -> None:
-    for repeat in (Repeat.FREELY, Repeat.PAID):
-        assert (POLICY.delay(0, status(code), repeat=repeat) is not None) is repeated
+    for retry_safety in (RetrySafety.IDEMPOTENT, RetrySafety.BILLABLE):
+        assert (POLICY.delay(0, status(code), retry_safety=retry_safety) is not None) is repeated
 
 
 @pytest.mark.parametrize(
@@ -103,25 +103,25 @@ def test_the_default_statuses_are_repeated_and_no_others(code: int, repeated: bo
 )
 def test_the_users_list_of_statuses_is_the_whole_list(codes: tuple[int, ...], code: int, repeated: bool) -> None:
     policy = RetryPolicy(status_codes=codes)
-    assert (policy.delay(0, status(code), repeat=Repeat.FREELY) is not None) is repeated
+    assert (policy.delay(0, status(code), retry_safety=RetrySafety.IDEMPOTENT) is not None) is repeated
 
 
 def test_an_empty_list_still_repeats_what_never_left() -> None:
     policy = RetryPolicy(status_codes=())
-    assert policy.delay(0, APIConnectionError("refused", sent=False), repeat=Repeat.PAID) is not None
+    assert policy.delay(0, APIConnectionError("refused", sent=False), retry_safety=RetrySafety.BILLABLE) is not None
 
 
 REFUSED = APIConnectionError("refused", sent=False)
 BROKEN = APIConnectionError("reset", sent=True)
 
-KINDS: list[tuple[GigaClientError, dict[Repeat, bool]]] = [
+KINDS: list[tuple[GigaClientError, dict[RetrySafety, bool]]] = [
     (status(429), dict.fromkeys(EVERY, True)),
     (status(503), dict.fromkeys(EVERY, True)),
-    (status(500), {Repeat.FREELY: True, Repeat.PAID: True, Repeat.NEVER_TWICE: False}),
-    (status(502), {Repeat.FREELY: True, Repeat.PAID: True, Repeat.NEVER_TWICE: False}),
-    (status(504), {Repeat.FREELY: True, Repeat.PAID: True, Repeat.NEVER_TWICE: False}),
+    (status(500), {RetrySafety.IDEMPOTENT: True, RetrySafety.BILLABLE: True, RetrySafety.NON_IDEMPOTENT: False}),
+    (status(502), {RetrySafety.IDEMPOTENT: True, RetrySafety.BILLABLE: True, RetrySafety.NON_IDEMPOTENT: False}),
+    (status(504), {RetrySafety.IDEMPOTENT: True, RetrySafety.BILLABLE: True, RetrySafety.NON_IDEMPOTENT: False}),
     (REFUSED, dict.fromkeys(EVERY, True)),
-    (BROKEN, {Repeat.FREELY: True, Repeat.PAID: False, Repeat.NEVER_TWICE: False}),
+    (BROKEN, {RetrySafety.IDEMPOTENT: True, RetrySafety.BILLABLE: False, RetrySafety.NON_IDEMPOTENT: False}),
     (APITimeoutError("no connection", deadline="connect", sent=False), dict.fromkeys(EVERY, True)),
     (APITimeoutError("no answer", deadline="read", sent=True), dict.fromkeys(EVERY, False)),
     (TLSError("not believed"), dict.fromkeys(EVERY, False)),
@@ -136,9 +136,11 @@ KINDS: list[tuple[GigaClientError, dict[Repeat, bool]]] = [
     ("error", "expected"), KINDS, ids=lambda value: repr(value) if isinstance(value, Exception) else ""
 )
 def test_what_is_repeated_depends_on_what_twice_would_mean(
-    error: GigaClientError, expected: dict[Repeat, bool]
+    error: GigaClientError, expected: dict[RetrySafety, bool]
 ) -> None:
-    assert {repeat: POLICY.delay(0, error, repeat=repeat) is not None for repeat in EVERY} == expected
+    assert {
+        retry_safety: POLICY.delay(0, error, retry_safety=retry_safety) is not None for retry_safety in EVERY
+    } == expected
 
 
 @pytest.mark.parametrize(
@@ -156,18 +158,18 @@ def test_what_is_repeated_depends_on_what_twice_would_mean(
 def test_the_servers_own_number_counts_up_to_the_longest_wait(
     retry_after: float, jitter: float, seconds: float | None
 ) -> None:
-    assert POLICY.delay(0, status(429, retry_after), repeat=Repeat.PAID, jitter=jitter) == seconds
+    assert POLICY.delay(0, status(429, retry_after), retry_safety=RetrySafety.BILLABLE, jitter=jitter) == seconds
 
 
 @given(retry_after=st.floats(0, 60), jitter=st.floats(0, 1), attempt=st.integers(0, 2))
 def test_nobody_comes_back_before_the_server_said(retry_after: float, jitter: float, attempt: int) -> None:
-    delay = POLICY.delay(attempt, status(429, retry_after), repeat=Repeat.PAID, jitter=jitter)
+    delay = POLICY.delay(attempt, status(429, retry_after), retry_safety=RetrySafety.BILLABLE, jitter=jitter)
     assert delay is not None
     assert retry_after <= delay <= retry_after * 1.1
 
 
 @pytest.mark.parametrize(
-    ("error", "patience", "repeated"),
+    ("error", "deadline", "repeated"),
     [
         (status(503), math.inf, True),
         (status(503), 0.51, True),
@@ -180,9 +182,9 @@ def test_nobody_comes_back_before_the_server_said(retry_after: float, jitter: fl
     ],
 )
 def test_a_wait_that_does_not_fit_the_deadline_is_not_begun(
-    error: GigaClientError, patience: float, repeated: bool
+    error: GigaClientError, deadline: float, repeated: bool
 ) -> None:
-    assert (POLICY.delay(0, error, repeat=Repeat.FREELY, patience=patience) is not None) is repeated
+    assert (POLICY.delay(0, error, retry_safety=RetrySafety.IDEMPOTENT, deadline=deadline) is not None) is repeated
 
 
 @given(
@@ -190,14 +192,16 @@ def test_a_wait_that_does_not_fit_the_deadline_is_not_begun(
     jitter=st.floats(0, 1),
     backoff=st.floats(0, 1e6),
     retry_after=st.none() | st.floats(0, 1e12),
-    patience=st.floats(0, 1e6) | st.just(math.inf),
+    deadline=st.floats(0, 1e6) | st.just(math.inf),
 )
 def test_a_delay_is_never_negative_nor_longer_than_allowed(
-    attempt: int, jitter: float, backoff: float, retry_after: float | None, patience: float
+    attempt: int, jitter: float, backoff: float, retry_after: float | None, deadline: float
 ) -> None:
     policy = RetryPolicy(max_retries=10**7, backoff_factor=backoff)
-    delay = policy.delay(attempt, status(503, retry_after), repeat=Repeat.PAID, jitter=jitter, patience=patience)
-    assert delay is None or (0 <= delay <= 66 and delay < patience)
+    delay = policy.delay(
+        attempt, status(503, retry_after), retry_safety=RetrySafety.BILLABLE, jitter=jitter, deadline=deadline
+    )
+    assert delay is None or (0 <= delay <= 66 and delay < deadline)
 
 
 # -- Retry-After -----------------------------------------------------------------------------------

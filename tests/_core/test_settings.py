@@ -17,7 +17,7 @@ from support.token_tools import shown_by
 
 from gigaclient import ConfigError, GigaChat, context
 from gigaclient._core import settings as options
-from gigaclient._core.request_options import CALL_OPTIONS, CallOptions, call_options
+from gigaclient._core.request_options import CALL_OPTIONS, RequestOptions, call_options
 from gigaclient._core.settings import Reader
 from gigaclient._primitives.deadline import Timeouts
 from gigaclient._primitives.secret import Secret
@@ -43,7 +43,7 @@ def said(variable: ContextVar[Any], value: Any) -> Iterator[None]:
         variable.reset(token)
 
 
-def of_call(session_id: str | None = None, /, **given: Any) -> CallOptions:
+def of_call(session_id: str | None = None, /, **given: Any) -> RequestOptions:
     default = given.pop("default", Timeouts())
     return call_options(given, default, session_id)
 

@@ -10,7 +10,7 @@ import time
 import pytest
 from support.token_tools import LONG, Clock, Crowd
 
-from gigaclient._primitives.deadline import Cancelled, Exhausted, Latch, Patience, Timeouts
+from gigaclient._primitives.deadline import Cancelled, Deadline, DeadlineExceeded, Latch, Timeouts
 
 
 @pytest.fixture
@@ -18,8 +18,8 @@ def clock() -> Clock:
     return Clock()
 
 
-def bounded(clock: Clock, **bounds: float) -> Patience:
-    return Patience(Timeouts(**bounds), clock)
+def bounded(clock: Clock, **bounds: float) -> Deadline:
+    return Deadline(Timeouts(**bounds), clock)
 
 
 # -- the bounds, on a clock that stands still -----
@@ -39,11 +39,11 @@ def bounded(clock: Clock, **bounds: float) -> Patience:
 def test_a_read_may_last_until_the_nearest_of_its_bounds(
     clock: Clock, bounds: dict[str, float], phase: float, passed: float, left: float
 ) -> None:
-    patience = bounded(clock, **bounds)
-    patience.begin("read", phase)
+    deadline = bounded(clock, **bounds)
+    deadline.begin("read", phase)
     clock.now += passed
-    assert patience.remaining() == pytest.approx(left)
-    assert patience.ran_out is None
+    assert deadline.remaining() == pytest.approx(left)
+    assert deadline.expired is None
 
 
 @pytest.mark.parametrize(
@@ -60,33 +60,33 @@ def test_a_read_may_last_until_the_nearest_of_its_bounds(
 def test_which_bound_was_reached_is_told_and_kept(
     clock: Clock, bounds: dict[str, float], kind: str, passed: float, told: str
 ) -> None:
-    patience = bounded(clock, **bounds)
-    patience.begin(kind, getattr(patience.timeouts, kind))
+    deadline = bounded(clock, **bounds)
+    deadline.begin(kind, getattr(deadline.timeouts, kind))
     clock.now += passed
-    with pytest.raises(Exhausted) as caught:
-        patience.remaining()
-    assert caught.value.kind == patience.ran_out == told
+    with pytest.raises(DeadlineExceeded) as caught:
+        deadline.remaining()
+    assert caught.value.kind == deadline.expired == told
     assert isinstance(caught.value, TimeoutError)
 
 
 def test_the_first_bound_that_was_reached_is_the_one_that_is_kept(clock: Clock) -> None:
-    patience = bounded(clock, read=5.0, deadline=8.0)
-    patience.exhausted("connect")
+    deadline = bounded(clock, read=5.0, deadline=8.0)
+    deadline.exceeded("connect")
     clock.now += 8.0
-    assert patience.exhausted().kind == "deadline"
-    assert patience.ran_out == "connect"
+    assert deadline.exceeded().kind == "deadline"
+    assert deadline.expired == "connect"
 
 
 def test_connecting_is_bounded_by_its_own_timeout_and_the_deadline(clock: Clock) -> None:
-    patience = bounded(clock, connect=3.0, deadline=10.0)
+    deadline = bounded(clock, connect=3.0, deadline=10.0)
     began = clock.now
     clock.now += 1.0
-    assert patience.connect_remaining(began) == pytest.approx(2.0)
+    assert deadline.connect_remaining(began) == pytest.approx(2.0)
     clock.now += 2.0
-    with pytest.raises(Exhausted, match="connect"):
-        patience.connect_remaining(began)
+    with pytest.raises(DeadlineExceeded, match="connect"):
+        deadline.connect_remaining(began)
     clock.now += 6.5
-    assert patience.connect_remaining(clock.now) == pytest.approx(0.5)
+    assert deadline.connect_remaining(clock.now) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(
@@ -99,14 +99,14 @@ def test_an_event_may_take_four_read_timeouts_unless_said_otherwise(
 
 
 def test_a_cancelled_call_waits_for_nothing_any_more(clock: Clock) -> None:
-    patience = bounded(clock)
-    patience.cancel()
-    patience.cancel()
+    deadline = bounded(clock)
+    deadline.cancel()
+    deadline.cancel()
     for wait in (
-        patience.remaining,
-        lambda: patience.connect_remaining(clock.now),
-        lambda: patience.wait(Latch()),
-        lambda: patience.pause(5.0),
+        deadline.remaining,
+        lambda: deadline.connect_remaining(clock.now),
+        lambda: deadline.wait(Latch()),
+        lambda: deadline.pause(5.0),
     ):
         with pytest.raises(Cancelled):
             wait()
@@ -114,9 +114,9 @@ def test_a_cancelled_call_waits_for_nothing_any_more(clock: Clock) -> None:
 
 def test_whoever_begins_to_wait_for_a_cancelled_call_is_woken_at_once(clock: Clock) -> None:
     woken = []
-    patience = bounded(clock)
-    patience.cancel()
-    patience.on_cancel(lambda: woken.append(True))
+    deadline = bounded(clock)
+    deadline.cancel()
+    deadline.on_cancel(lambda: woken.append(True))
     assert woken == [True]
 
 
@@ -124,30 +124,30 @@ def test_whoever_begins_to_wait_for_a_cancelled_call_is_woken_at_once(clock: Clo
 
 
 def test_a_wait_ends_when_the_latch_is_opened_by_another_thread() -> None:
-    latch, patience = Latch(), Patience(Timeouts())
-    crowd = Crowd(1, lambda n: patience.wait(latch, LONG))
+    latch, deadline = Latch(), Deadline(Timeouts())
+    crowd = Crowd(1, lambda n: deadline.wait(latch, LONG))
     latch.open()
     latch.open()
     assert crowd.results(5.0) == [True]
-    assert patience.wait(latch, LONG) is True, "once open, always open"
+    assert deadline.wait(latch, LONG) is True, "once open, always open"
 
 
 def test_a_wait_ends_after_its_time_or_at_the_deadline_whichever_is_first() -> None:
     began = time.monotonic()
-    assert Patience(Timeouts(deadline=LONG)).wait(Latch(), 0.1) is False
+    assert Deadline(Timeouts(deadline=LONG)).wait(Latch(), 0.1) is False
     assert 0.1 <= time.monotonic() - began < 2.0
-    patience = Patience(Timeouts(deadline=0.1))
-    with pytest.raises(Exhausted, match="deadline"):
-        patience.wait(Latch(), LONG)
-    assert patience.ran_out == "deadline"
+    deadline = Deadline(Timeouts(deadline=0.1))
+    with pytest.raises(DeadlineExceeded, match="deadline"):
+        deadline.wait(Latch(), LONG)
+    assert deadline.expired == "deadline"
     assert 0.2 <= time.monotonic() - began < 4.0
 
 
 def test_a_deadline_that_has_passed_is_told_without_waiting(clock: Clock) -> None:
-    patience = bounded(clock, deadline=1.0)
+    deadline = bounded(clock, deadline=1.0)
     clock.now += 2.0
-    with pytest.raises(Exhausted, match="deadline"):
-        patience.pause(5.0)
+    with pytest.raises(DeadlineExceeded, match="deadline"):
+        deadline.pause(5.0)
 
 
 @pytest.mark.parametrize("early", [0.001, 0.3])
@@ -162,16 +162,16 @@ def test_a_wait_that_the_system_ends_too_early_goes_on(
         return False
 
     monkeypatch.setattr(Latch, "wait", hasty)
-    with pytest.raises(Exhausted, match="deadline"):
+    with pytest.raises(DeadlineExceeded, match="deadline"):
         bounded(clock, deadline=4.0).wait(Latch())
     assert asked == pytest.approx([4.0, early])
 
 
 def test_cancel_ends_a_pause_in_another_thread_at_once() -> None:
-    patience = Patience(Timeouts())
-    crowd = Crowd(1, lambda n: patience.pause(LONG))
+    deadline = Deadline(Timeouts())
+    crowd = Crowd(1, lambda n: deadline.pause(LONG))
     time.sleep(0.05)
-    patience.cancel()
+    deadline.cancel()
     assert isinstance(crowd.results(5.0)[0], Cancelled)
 
 

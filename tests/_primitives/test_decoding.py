@@ -78,7 +78,7 @@ def test_no_other_module_makes_decoders() -> None:
     found = []
     for path in sorted(PACKAGE.rglob("*.py")):
         name = path.relative_to(PACKAGE).as_posix()
-        if name == "decoding.py":
+        if name == "_primitives/decoding.py":
             continue
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call):

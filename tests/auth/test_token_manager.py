@@ -12,9 +12,9 @@ import msgspec.structs
 import pytest
 from support.token_tools import LONG, Clock, Crowd, Source, credential, in_child, patient, together, until, value_of
 
-from gigaclient._primitives.deadline import Cancelled, Exhausted, Latch, Patience, Timeouts
+from gigaclient._primitives.deadline import Cancelled, Deadline, DeadlineExceeded, Latch, Timeouts
 from gigaclient.auth import token_manager as tokens
-from gigaclient.auth.token_manager import Credential, TokenCache
+from gigaclient.auth.token_manager import Credential, TokenManager
 from gigaclient.errors import APIConnectionError, APITimeoutError, AuthenticationError, ServerError
 
 THREADS = 32
@@ -31,22 +31,22 @@ def source(clock: Clock) -> Source:
 
 
 @pytest.fixture
-def cache(source: Source, clock: Clock) -> TokenCache:
-    return TokenCache(source, timeouts=Timeouts(), clock=clock)
+def cache(source: Source, clock: Clock) -> TokenManager:
+    return TokenManager(source, timeouts=Timeouts(), clock=clock)
 
 
-def get(cache: TokenCache) -> str:
+def get(cache: TokenManager) -> str:
     return value_of(cache.get(patient()))
 
 
-def renewals_over(cache: TokenCache) -> None:
+def renewals_over(cache: TokenManager) -> None:
     until(lambda: cache._flight is None)
 
 
 # -- fetched once -----
 
 
-def test_a_cold_cache_asks_once_for_32_threads(cache: TokenCache, source: Source) -> None:
+def test_a_cold_cache_asks_once_for_32_threads(cache: TokenManager, source: Source) -> None:
     source.gate.clear()
     crowd = Crowd(THREADS, lambda n: get(cache))
     until(lambda: cache._flight is not None and len(cache._flight.waiters) == THREADS - 1)
@@ -55,18 +55,18 @@ def test_a_cold_cache_asks_once_for_32_threads(cache: TokenCache, source: Source
     assert source.calls == cache.fetched == 1
 
 
-def test_a_good_credential_is_used_again(cache: TokenCache, source: Source) -> None:
+def test_a_good_credential_is_used_again(cache: TokenManager, source: Source) -> None:
     assert [get(cache) for _ in range(5)] == ["token 1"] * 5
     assert source.calls == 1
 
 
-def test_a_good_credential_is_had_without_the_lock(cache: TokenCache) -> None:
+def test_a_good_credential_is_had_without_the_lock(cache: TokenManager) -> None:
     get(cache)
     with cache._lock:
         assert together(1, lambda n: get(cache)) == ["token 1"]
 
 
-def test_a_thread_that_was_late_for_the_lock_takes_what_came_meanwhile(cache: TokenCache, source: Source) -> None:
+def test_a_thread_that_was_late_for_the_lock_takes_what_came_meanwhile(cache: TokenManager, source: Source) -> None:
     with cache._lock:
         crowd = Crowd(1, lambda n: get(cache))
         time.sleep(0.05)  # it is past the look without the lock, and waits for the lock
@@ -83,7 +83,7 @@ def test_a_thread_that_was_late_for_the_lock_takes_what_came_meanwhile(cache: To
     [(1800.0, False), (60.5, False), (60.001, False), (60.0, True), (59.999, True), (30.0, True), (0.001, True)],
 )
 def test_it_is_renewed_beside_the_callers_when_under_60_seconds_are_left(
-    cache: TokenCache, source: Source, clock: Clock, left: float, renewed: bool
+    cache: TokenManager, source: Source, clock: Clock, left: float, renewed: bool
 ) -> None:
     get(cache)
     clock.now += 1800.0 - left
@@ -96,7 +96,7 @@ def test_it_is_renewed_beside_the_callers_when_under_60_seconds_are_left(
 
 
 def test_one_renewal_for_32_threads_and_none_of_them_waits_while_it_hangs(
-    cache: TokenCache, source: Source, clock: Clock
+    cache: TokenManager, source: Source, clock: Clock
 ) -> None:
     get(cache)
     clock.now += 1750.0
@@ -109,7 +109,7 @@ def test_one_renewal_for_32_threads_and_none_of_them_waits_while_it_hangs(
 
 
 def test_the_thread_of_a_renewal_ends_with_it_and_keeps_no_program_alive(
-    cache: TokenCache, source: Source, clock: Clock
+    cache: TokenManager, source: Source, clock: Clock
 ) -> None:
     get(cache)
     clock.now += 1750.0
@@ -123,7 +123,7 @@ def test_the_thread_of_a_renewal_ends_with_it_and_keeps_no_program_alive(
 
 
 def test_a_failed_renewal_keeps_the_old_token_says_so_once_and_pauses(
-    cache: TokenCache, source: Source, clock: Clock, caplog: pytest.LogCaptureFixture
+    cache: TokenManager, source: Source, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     get(cache)
     clock.now += 1750.0
@@ -146,7 +146,7 @@ def test_a_failed_renewal_keeps_the_old_token_says_so_once_and_pauses(
 
 
 def test_the_pause_is_in_force_before_the_next_renewal_could_begin(
-    cache: TokenCache, source: Source, clock: Clock
+    cache: TokenManager, source: Source, clock: Clock
 ) -> None:
     get(cache)
     clock.now += 1750.0
@@ -157,7 +157,7 @@ def test_the_pause_is_in_force_before_the_next_renewal_could_begin(
 
 
 def test_a_renewal_that_fails_in_a_way_nobody_foresaw_is_logged_without_its_words(
-    cache: TokenCache, source: Source, clock: Clock, caplog: pytest.LogCaptureFixture
+    cache: TokenManager, source: Source, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     get(cache)
     clock.now += 1750.0
@@ -172,7 +172,7 @@ def test_a_renewal_that_fails_in_a_way_nobody_foresaw_is_logged_without_its_word
 
 @pytest.mark.parametrize("problem", ["no more threads", "at interpreter shutdown"])
 def test_where_no_thread_can_be_started_the_token_is_used_on_and_nobody_is_stuck(
-    cache: TokenCache, source: Source, clock: Clock, monkeypatch: pytest.MonkeyPatch, problem: str
+    cache: TokenManager, source: Source, clock: Clock, monkeypatch: pytest.MonkeyPatch, problem: str
 ) -> None:
     get(cache)
     clock.now += 1750.0
@@ -189,7 +189,7 @@ def test_where_no_thread_can_be_started_the_token_is_used_on_and_nobody_is_stuck
 
 
 def test_an_interrupt_while_the_thread_is_started_leaves_no_fetch_behind(
-    cache: TokenCache, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    cache: TokenManager, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     get(cache)
     clock.now += 1750.0
@@ -205,7 +205,7 @@ def test_an_interrupt_while_the_thread_is_started_leaves_no_fetch_behind(
 
 
 def test_a_token_refused_while_it_is_being_renewed_waits_for_that_renewal(
-    cache: TokenCache, source: Source, clock: Clock
+    cache: TokenManager, source: Source, clock: Clock
 ) -> None:
     first = cache.get(patient())
     assert first is not None
@@ -229,7 +229,7 @@ def test_the_margin_is_60_seconds_or_a_quarter_of_a_shorter_life(life: float, ma
 
 @pytest.mark.parametrize("life", [59.0, 10.0, 1.0])
 def test_a_token_that_lives_shorter_than_the_margin_is_used_for_its_life(
-    cache: TokenCache, source: Source, clock: Clock, life: float
+    cache: TokenManager, source: Source, clock: Clock, life: float
 ) -> None:
     source.life = life
     get(cache)
@@ -245,7 +245,7 @@ def test_a_token_that_lives_shorter_than_the_margin_is_used_for_its_life(
 
 @pytest.mark.parametrize("past", [0.0, 0.001, 10_000.0])
 def test_an_expired_token_is_never_handed_out_and_32_threads_fetch_one_more(
-    cache: TokenCache, source: Source, clock: Clock, past: float
+    cache: TokenManager, source: Source, clock: Clock, past: float
 ) -> None:
     get(cache)
     clock.now += 1800.0 + past
@@ -253,7 +253,7 @@ def test_an_expired_token_is_never_handed_out_and_32_threads_fetch_one_more(
     assert source.calls == 2
 
 
-def test_a_token_of_unknown_life_is_used_until_it_is_refused(cache: TokenCache, source: Source, clock: Clock) -> None:
+def test_a_token_of_unknown_life_is_used_until_it_is_refused(cache: TokenManager, source: Source, clock: Clock) -> None:
     source.life = float("inf")
     first = cache.get(patient())
     assert first is not None
@@ -263,7 +263,7 @@ def test_a_token_of_unknown_life_is_used_until_it_is_refused(cache: TokenCache, 
     assert get(cache) == "token 2"
 
 
-def test_32_threads_that_met_the_same_refused_token_cause_one_fetch(cache: TokenCache, source: Source) -> None:
+def test_32_threads_that_met_the_same_refused_token_cause_one_fetch(cache: TokenManager, source: Source) -> None:
     refused = cache.get(patient())
     assert refused is not None
 
@@ -275,7 +275,7 @@ def test_32_threads_that_met_the_same_refused_token_cause_one_fetch(cache: Token
     assert source.calls == 2
 
 
-def test_a_late_refusal_spares_the_successor(cache: TokenCache, source: Source) -> None:
+def test_a_late_refusal_spares_the_successor(cache: TokenManager, source: Source) -> None:
     first = cache.get(patient())
     assert first is not None
     cache.reject(first)
@@ -287,7 +287,7 @@ def test_a_late_refusal_spares_the_successor(cache: TokenCache, source: Source) 
 
 
 def test_a_successor_with_the_same_text_is_another_credential(clock: Clock) -> None:
-    cache = TokenCache(lambda patience: credential("same"), timeouts=Timeouts(), clock=clock)
+    cache = TokenManager(lambda deadline: credential("same"), timeouts=Timeouts(), clock=clock)
     first = cache.get(patient())
     assert first is not None
     cache.reject(first)
@@ -297,8 +297,8 @@ def test_a_successor_with_the_same_text_is_another_credential(clock: Clock) -> N
 
 
 def test_a_ready_token_that_nothing_can_replace_is_used_even_when_refused_or_past_its_time(clock: Clock) -> None:
-    ready = credential("ready", good_until=clock.now + 100)
-    cache = TokenCache(None, timeouts=Timeouts(), initial=ready, clock=clock)
+    ready = credential("ready", expires_at=clock.now + 100)
+    cache = TokenManager(None, timeouts=Timeouts(), initial=ready, clock=clock)
     assert not cache.renewable
     clock.now += 50
     assert get(cache) == "ready"
@@ -309,12 +309,12 @@ def test_a_ready_token_that_nothing_can_replace_is_used_even_when_refused_or_pas
 
 
 def test_without_a_token_and_without_a_source_there_is_none(clock: Clock) -> None:
-    assert TokenCache(None, timeouts=Timeouts(), clock=clock).get(patient()) is None
+    assert TokenManager(None, timeouts=Timeouts(), clock=clock).get(patient()) is None
 
 
 def test_a_ready_token_with_a_source_is_used_first(source: Source, clock: Clock) -> None:
     ready = credential("ready")
-    cache = TokenCache(source, timeouts=Timeouts(), initial=ready, clock=clock)
+    cache = TokenManager(source, timeouts=Timeouts(), initial=ready, clock=clock)
     assert (get(cache), source.calls) == ("ready", 0)
     cache.reject(ready)
     assert (get(cache), source.calls) == ("token 1", 1)
@@ -323,7 +323,7 @@ def test_a_ready_token_with_a_source_is_used_first(source: Source, clock: Clock)
 # -- failures -----
 
 
-def test_every_thread_gets_an_error_of_its_own(cache: TokenCache, source: Source) -> None:
+def test_every_thread_gets_an_error_of_its_own(cache: TokenManager, source: Source) -> None:
     failure = AuthenticationError("no", status_code=401, code=6, body={"code": 6}, headers={"x": "y"}, request_id="r")
     failure.attempts = ("401 after 0.01 s",)
     source.gate.clear()
@@ -340,35 +340,35 @@ def test_every_thread_gets_an_error_of_its_own(cache: TokenCache, source: Source
     assert seen == [(6, {"code": 6}, {"x": "y"}, "r", ("401 after 0.01 s",))] * 8
 
 
-def test_a_failure_is_not_remembered(cache: TokenCache, source: Source) -> None:
+def test_a_failure_is_not_remembered(cache: TokenManager, source: Source) -> None:
     source.script = [AuthenticationError("no", status_code=401)]
     with pytest.raises(AuthenticationError):
         get(cache)
     assert get(cache) == "token 2"
 
 
-def _out_of_time(patience: Patience) -> None:
-    patience.ran_out = "deadline"
+def _out_of_time(deadline: Deadline) -> None:
+    deadline.expired = "deadline"
     raise APITimeoutError("the deadline passed", deadline="deadline")
 
 
-def _closed(patience: Patience) -> None:
-    patience.cancel()
+def _closed(deadline: Deadline) -> None:
+    deadline.cancel()
     raise APIConnectionError("ended by close()")
 
 
 @pytest.mark.parametrize("how", [_out_of_time, _closed, KeyboardInterrupt(), SystemExit(), MemoryError()])
 def test_when_the_fetching_thread_gives_up_for_its_own_reasons_another_takes_over(
-    cache: TokenCache, source: Source, how: Any
+    cache: TokenManager, source: Source, how: Any
 ) -> None:
     source.gate.clear()
     go_on = threading.Event()
 
-    def first(patience: Patience) -> None:
+    def first(deadline: Deadline) -> None:
         assert go_on.wait(LONG)
         if isinstance(how, BaseException):
             raise how
-        how(patience)
+        how(deadline)
 
     source.script = [first]
     leader = Crowd(1, lambda n: get(cache))
@@ -383,11 +383,11 @@ def test_when_the_fetching_thread_gives_up_for_its_own_reasons_another_takes_ove
 
 
 def test_a_more_patient_thread_tries_again_where_a_hasty_one_ran_out_of_its_read_timeout(
-    cache: TokenCache, source: Source
+    cache: TokenManager, source: Source
 ) -> None:
     go_on = threading.Event()
 
-    def slow(patience: Patience) -> None:
+    def slow(deadline: Deadline) -> None:
         assert go_on.wait(LONG)
         raise APITimeoutError("silence")
 
@@ -404,7 +404,7 @@ def test_a_more_patient_thread_tries_again_where_a_hasty_one_ran_out_of_its_read
 
 
 def test_a_thread_that_waits_for_another_ones_fetch_gets_its_error_within_its_own_timeouts(
-    cache: TokenCache, source: Source
+    cache: TokenManager, source: Source
 ) -> None:
     source.gate.clear()
     leader = Crowd(1, lambda n: get(cache))
@@ -420,7 +420,7 @@ def test_a_thread_that_waits_for_another_ones_fetch_gets_its_error_within_its_ow
         assert bound <= seconds < bound + 0.4
 
 
-def test_the_deadline_and_a_close_end_the_wait_for_another_ones_fetch(cache: TokenCache, source: Source) -> None:
+def test_the_deadline_and_a_close_end_the_wait_for_another_ones_fetch(cache: TokenManager, source: Source) -> None:
     source.gate.clear()
     leader = Crowd(1, lambda n: get(cache))
     assert source.entered.wait(LONG)
@@ -428,13 +428,13 @@ def test_the_deadline_and_a_close_end_the_wait_for_another_ones_fetch(cache: Tok
     waiting = Crowd(2, lambda n: cache.get(patient(deadline=0.2) if n else closing))
     until(lambda: cache._flight is not None and len(cache._flight.waiters) == 2)
     closing.cancel()
-    assert [type(error) for error in waiting.results(5.0)] == [Cancelled, Exhausted]
+    assert [type(error) for error in waiting.results(5.0)] == [Cancelled, DeadlineExceeded]
     source.gate.set()
     leader.results()
 
 
 def test_waiters_that_were_forgotten_by_an_interrupted_thread_look_for_themselves(
-    cache: TokenCache, source: Source, monkeypatch: pytest.MonkeyPatch
+    cache: TokenManager, source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source.gate.clear()
     crowd = Crowd(4, lambda n: get(cache))
@@ -447,7 +447,7 @@ def test_waiters_that_were_forgotten_by_an_interrupted_thread_look_for_themselve
 
 
 def test_an_interrupt_while_the_waiters_are_told_leaves_none_untold(
-    cache: TokenCache, source: Source, monkeypatch: pytest.MonkeyPatch
+    cache: TokenManager, source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tokens, "_LOOK_AGAIN_SECONDS", LONG)
     source.gate.clear()
@@ -479,7 +479,7 @@ def test_a_credential_shows_no_secret() -> None:
 
 
 def test_a_fork_in_the_midst_of_a_fetch_leaves_the_child_free_and_the_token_in_place(
-    cache: TokenCache, source: Source, clock: Clock
+    cache: TokenManager, source: Source, clock: Clock
 ) -> None:
     get(cache)
     clock.now += 1750.0
@@ -501,7 +501,7 @@ def test_a_fork_in_the_midst_of_a_fetch_leaves_the_child_free_and_the_token_in_p
 
 
 def test_nothing_is_logged_when_all_goes_well(
-    cache: TokenCache, clock: Clock, caplog: pytest.LogCaptureFixture
+    cache: TokenManager, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG):
         get(cache)

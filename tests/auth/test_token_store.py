@@ -17,10 +17,10 @@ import pytest
 from support.reliability_tools import finish, python, run_python, together, wait_until
 
 from gigaclient import ConfigError, GigaChat
-from gigaclient._primitives.deadline import Cancelled, Patience, Timeouts
+from gigaclient._primitives.deadline import Cancelled, Deadline, Timeouts
 from gigaclient._primitives.secret import Secret
 from gigaclient.auth.token_manager import Credential
-from gigaclient.auth.token_store import FileStore, ObjectStore, SharedSource
+from gigaclient.auth.token_store import FileTokenStore, ObjectTokenStore, SharedSource
 from gigaclient.errors import AuthenticationError
 from gigaclient.testing import Fault, GigaChatEmulator
 
@@ -66,17 +66,17 @@ def path(tmp_path: Path) -> str:
     return str(folder / "token")
 
 
-def patience(**bounds: float) -> Patience:
-    return Patience(Timeouts(**bounds))
+def deadline(**bounds: float) -> Deadline:
+    return Deadline(Timeouts(**bounds))
 
 
-def logins(life: float = 1800.0) -> Callable[[Patience], Credential]:
+def logins(life: float = 1800.0) -> Callable[[Deadline], Credential]:
     """A source whose tokens are numbered."""
     made: list[int] = []
 
-    def source(_: Patience) -> Credential:
+    def source(_: Deadline) -> Credential:
         made.append(1)
-        return Credential(Secret(f"token-{len(made)}"), good_until=time.monotonic() + life, expires_at_ms=1)
+        return Credential(Secret(f"token-{len(made)}"), expires_at=time.monotonic() + life, expires_at_ms=1)
 
     return source
 
@@ -84,17 +84,17 @@ def logins(life: float = 1800.0) -> Callable[[Patience], Credential]:
 def reader(store: Any) -> SharedSource:
     """Another process: it would make logins of its own, told by their names."""
     return SharedSource(
-        lambda _: Credential(Secret("its-own"), good_until=time.monotonic() + 1800), store, lambda: ACCOUNT
+        lambda _: Credential(Secret("its-own"), expires_at=time.monotonic() + 1800), store, lambda: ACCOUNT
     )
 
 
 def told(source: SharedSource) -> str:
-    return source(patience()).value.reveal()
+    return source(deadline()).value.reveal()
 
 
 def written(path: str, **changes: Any) -> dict[str, Any]:
     """Put an entry in the file as a process would have left it, with ``changes``."""
-    SharedSource(logins(), FileStore(path), lambda: ACCOUNT)(patience())
+    SharedSource(logins(), FileTokenStore(path), lambda: ACCOUNT)(deadline())
     content: dict[str, Any] = json.loads(Path(path).read_text())
     content["entries"][ACCOUNT].update(changes)
     mode = stat.S_IMODE(os.stat(path).st_mode)
@@ -162,13 +162,13 @@ def test_a_cache_object_is_shared_by_clients(gigachat_emulator: GigaChatEmulator
 
 
 def test_accounts_in_one_file_do_not_meet(path: str) -> None:
-    first = SharedSource(logins(), FileStore(path), lambda: "a")
+    first = SharedSource(logins(), FileTokenStore(path), lambda: "a")
     second = SharedSource(
-        lambda _: Credential(Secret("other"), good_until=time.monotonic() + 90), FileStore(path), lambda: "b"
+        lambda _: Credential(Secret("other"), expires_at=time.monotonic() + 90), FileTokenStore(path), lambda: "b"
     )
     assert (told(first), told(second)) == ("token-1", "other")
-    assert told(SharedSource(logins(), FileStore(path), lambda: "b")) == "other"
-    assert told(SharedSource(logins(), FileStore(path), lambda: "a")) == "token-1"
+    assert told(SharedSource(logins(), FileTokenStore(path), lambda: "b")) == "other"
+    assert told(SharedSource(logins(), FileTokenStore(path), lambda: "a")) == "token-1"
 
 
 def test_another_key_or_scope_is_another_account(gigachat_emulator: GigaChatEmulator, path: str) -> None:
@@ -223,17 +223,17 @@ def test_a_server_that_refuses_every_token_is_asked_three_times_at_most(
 
 
 def test_what_was_handed_out_is_never_served_again(path: str) -> None:
-    source = SharedSource(logins(), FileStore(path), lambda: ACCOUNT)
+    source = SharedSource(logins(), FileTokenStore(path), lambda: ACCOUNT)
     assert [told(source), told(source)] == ["token-1", "token-2"]
-    assert told(reader(FileStore(path))) == "token-2"
+    assert told(reader(FileTokenStore(path))) == "token-2"
 
 
 def test_near_its_end_a_token_is_replaced_and_not_taken_over(path: str) -> None:
-    source = SharedSource(logins(life=50.0), FileStore(path), lambda: ACCOUNT)
+    source = SharedSource(logins(life=50.0), FileTokenStore(path), lambda: ACCOUNT)
     told(source)
     assert not os.path.exists(path), "a token within its margin helps nobody"
     written(path, until=time.time() + 50)
-    assert told(reader(FileStore(path))) == "its-own"
+    assert told(reader(FileTokenStore(path))) == "its-own"
 
 
 # -- what is not believed --------------------------------------------------------------------------------
@@ -242,19 +242,19 @@ def test_near_its_end_a_token_is_replaced_and_not_taken_over(path: str) -> None:
 def expect_ignored(path: str, caplog: pytest.LogCaptureFixture, said: str, *, healed: bool) -> None:
     """A reader logs in by itself, warns once, and what it warns of holds no token."""
     with caplog.at_level(logging.WARNING, "gigaclient"):
-        source = reader(FileStore(path))
+        source = reader(FileTokenStore(path))
         assert told(source) == "its-own"
         told(source)
     warnings = [record.getMessage() for record in caplog.records]
     assert len(warnings) == 1, warnings
     assert said in warnings[0]
     assert "token-1" not in warnings[0]
-    assert (told(SharedSource(logins(), FileStore(path), lambda: ACCOUNT)) == "its-own") is healed
+    assert (told(SharedSource(logins(), FileTokenStore(path), lambda: ACCOUNT)) == "its-own") is healed
 
 
 def test_a_good_entry_is_believed(path: str) -> None:
     written(path)
-    assert told(reader(FileStore(path))) == "token-1"
+    assert told(reader(FileTokenStore(path))) == "token-1"
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
 
 
@@ -369,20 +369,20 @@ def test_an_entry_that_cannot_be_right_is_ignored(
 @pytest.mark.parametrize("until", [0.0, -1e300, 1.0])
 def test_an_expired_entry_is_passed_over_in_silence(path: str, until: float, caplog: pytest.LogCaptureFixture) -> None:
     written(path, until=until)
-    assert told(reader(FileStore(path))) == "its-own"
+    assert told(reader(FileTokenStore(path))) == "its-own"
     assert caplog.records == []
 
 
 def test_an_expired_entry_leaves_the_file_with_the_next_login(path: str) -> None:
     written(path, until=1.0)
-    told(SharedSource(logins(), FileStore(path), lambda: "other"))
+    told(SharedSource(logins(), FileTokenStore(path), lambda: "other"))
     assert list(json.loads(Path(path).read_text())["entries"]) == ["other"]
 
 
 @pytest.mark.parametrize("junk", [b"\xff", "junk", 7, ["token"], "[" * 100_000, "x" * 10**6, {"token": "t"}])
 def test_junk_in_a_cache_object_is_ignored(junk: Any, caplog: pytest.LogCaptureFixture) -> None:
     cache = Cache()
-    source = reader(ObjectStore(cache))
+    source = reader(ObjectTokenStore(cache))
     cache.content[f"gigaclient:token:{ACCOUNT}"] = junk
     assert told(source) == "its-own"
     assert len(caplog.records) == 1
@@ -398,7 +398,7 @@ def test_a_cache_that_raises_does_not_fail_the_call(broken: str, caplog: pytest.
 
     cache = LockingCache()
     setattr(cache, broken, fail)
-    assert told(reader(ObjectStore(cache))) == "its-own"
+    assert told(reader(ObjectTokenStore(cache))) == "its-own"
     assert "hunter2" not in caplog.text
 
 
@@ -406,13 +406,13 @@ def test_a_cache_that_takes_nothing_is_not_waited_for() -> None:
     cache = LockingCache()
     cache.add = lambda *_: False  # type: ignore[method-assign, assignment]
     started_at = time.monotonic()
-    assert told(reader(ObjectStore(cache))) == "its-own"
+    assert told(reader(ObjectTokenStore(cache))) == "its-own"
     assert time.monotonic() - started_at < 3
 
 
 def test_a_file_that_cannot_be_written_does_not_fail_the_call(path: str, caplog: pytest.LogCaptureFixture) -> None:
     os.mkdir(path)
-    assert told(reader(FileStore(path))) == "its-own"
+    assert told(reader(FileTokenStore(path))) == "its-own"
     assert len(caplog.records) >= 1
 
 
@@ -421,8 +421,8 @@ def test_a_lock_that_is_never_given_back_costs_at_most_half_the_deadline(path: s
 
     with filelock.FileLock(path + ".lock"):
         started_at = time.monotonic()
-        source = reader(FileStore(path))
-        assert source(patience(deadline=1.0)).value.reveal() == "its-own"
+        source = reader(FileTokenStore(path))
+        assert source(deadline(deadline=1.0)).value.reveal() == "its-own"
         assert time.monotonic() - started_at < 0.9
     assert not os.path.exists(path), "what is not locked is not written"
 
@@ -430,11 +430,11 @@ def test_a_lock_that_is_never_given_back_costs_at_most_half_the_deadline(path: s
 def test_waiting_for_the_lock_ends_when_the_call_is_cancelled(path: str) -> None:
     import filelock
 
-    waiting = patience()
+    waiting = deadline()
     with filelock.FileLock(path + ".lock"):
         waiting.cancel()
         with pytest.raises(Cancelled):
-            reader(FileStore(path))(waiting)
+            reader(FileTokenStore(path))(waiting)
 
 
 def test_the_lock_of_a_process_that_was_killed_is_free(path: str) -> None:
@@ -449,20 +449,20 @@ time.sleep(60)
     child.kill()
     finish(child)
     started_at = time.monotonic()
-    assert told(reader(FileStore(path))) == "its-own"
+    assert told(reader(FileTokenStore(path))) == "its-own"
     assert time.monotonic() - started_at < 3
     assert os.path.exists(path)
 
 
 def test_a_login_that_fails_gives_the_lock_back(path: str) -> None:
-    def fail(_: Patience) -> Credential:
+    def fail(_: Deadline) -> Credential:
         raise AuthenticationError("no", status_code=401)
 
-    source = SharedSource(fail, FileStore(path), lambda: ACCOUNT)
+    source = SharedSource(fail, FileTokenStore(path), lambda: ACCOUNT)
     for _ in range(2):
         with pytest.raises(AuthenticationError):
-            source(patience())
-    assert told(reader(FileStore(path))) == "its-own"
+            source(deadline())
+    assert told(reader(FileTokenStore(path))) == "its-own"
     assert os.path.exists(path)
 
 
@@ -516,11 +516,11 @@ def test_a_missing_folder_is_made_for_this_user_alone(gigachat_emulator: GigaCha
 
 
 def test_no_repr_of_what_is_involved_shows_the_token(path: str) -> None:
-    source = SharedSource(logins(), FileStore(path), lambda: ACCOUNT)
-    source(patience())
-    borrowed = reader(FileStore(path))(patience())
-    assert borrowed.borrowed
-    assert "token-1" not in f"{source!r}{vars(source)!r}{borrowed!r}"
+    source = SharedSource(logins(), FileTokenStore(path), lambda: ACCOUNT)
+    source(deadline())
+    from_store = reader(FileTokenStore(path))(deadline())
+    assert from_store.from_store
+    assert "token-1" not in f"{source!r}{vars(source)!r}{from_store!r}"
 
 
 @pytest.mark.parametrize("value", [7, b"path", {"get": 1}, object(), "", "  "])

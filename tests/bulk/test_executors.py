@@ -445,10 +445,10 @@ def test_units_that_wait_for_a_worker_prove_nothing_of_the_service(gigachat_emul
 
 
 def test_a_long_call_lets_others_go_where_no_worker_has_to_be_waited_for(gigachat_emulator: GigaChatEmulator) -> None:
-    class Told(Never):
+    class ResponseSummary(Never):
         _max_workers = 2
 
-    executor = Told()
+    executor = ResponseSummary()
     with client_of(gigachat_emulator) as giga, giga.map(words(9)[0], executor=executor) as results:
         run = Task(lambda: list(results))
         wait_until(lambda: len(executor.futures) == 2, seconds=30, what="a second call, none having come back")

@@ -292,7 +292,7 @@ def test_a_fault_of_our_own_is_told_and_does_not_leave_the_caller_waiting(
     def broken(*arguments: Any) -> Any:
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr("gigaclient.bulk.thread_pool.settle", broken)
+    monkeypatch.setattr("gigaclient.bulk.thread_pool.complete_task", broken)
     with pytest.raises(ZeroDivisionError):
         list(giga.map(["one", "two"]))
 
@@ -652,7 +652,7 @@ def test_a_client_that_is_closed_ends_the_run(giga: GigaChat, emulator: GigaChat
 def test_a_client_that_is_closed_while_nothing_is_under_way_ends_the_run(giga: GigaChat) -> None:
     results = giga.map((f"prompt {n}" for n in range(10_000)), max_workers=1)
     next(results)
-    until(lambda: giga.stats().in_flight == 0 and results._dispatcher.is_idle())
+    until(lambda: giga.stats().in_flight == 0 and results._scheduler.is_idle())
     giga.close()
     with pytest.raises(ConfigError, match="closed"):
         list(results)

@@ -20,30 +20,30 @@ from gigaclient import (
     TLSError,
     Usage,
 )
-from gigaclient._primitives.deadline import Scope
+from gigaclient._primitives.deadline import CancelGroup
 from gigaclient.bulk.budget import Budget, Limits
-from gigaclient.bulk.scheduler import Dispatcher
-from gigaclient.bulk.tasks import Item, Outcome, Unit
-from gigaclient.bulk.throttle import Pace
+from gigaclient.bulk.scheduler import Scheduler
+from gigaclient.bulk.tasks import Item, Task, TaskResult
+from gigaclient.bulk.throttle import Throttle
 from gigaclient.types import Run, Step
 from gigaclient.types.chat import FunctionCall
 
 
-def unit(number: int = 0) -> Unit:
-    return Unit([Item(number, f"prompt {number}", None, b"")])
+def task(number: int = 0) -> Task:
+    return Task([Item(number, f"prompt {number}", None, b"")])
 
 
-def dispatcher(most: int = 4, limit: float = math.inf, clock: Any = None, **limits: Any) -> Dispatcher:
-    return Dispatcher(Pace(most, lambda: limit), Budget(Limits(**limits)), clock or Clock())
+def scheduler(most: int = 4, limit: float = math.inf, clock: Any = None, **limits: Any) -> Scheduler:
+    return Scheduler(Throttle(most, lambda: limit), Budget(Limits(**limits)), clock or Clock())
 
 
-def take(subject: Dispatcher) -> Unit:
+def take(subject: Scheduler) -> Task:
     taken = Crowd(1, lambda n: subject.take()).results()[0]
-    assert isinstance(taken, Unit)
+    assert isinstance(taken, Task)
     return taken
 
 
-def nothing_is_taken(subject: Dispatcher) -> bool:
+def nothing_is_taken(subject: Scheduler) -> bool:
     """Whether a worker has to wait now. It is let go by stopping, so this comes last."""
     crowd = Crowd(1, lambda n: subject.take())
     waited = crowd.is_busy_after(0.2)
@@ -52,13 +52,13 @@ def nothing_is_taken(subject: Dispatcher) -> bool:
     return waited
 
 
-def good(tokens: int | None = None) -> list[Outcome]:
+def good(tokens: int | None = None) -> list[TaskResult]:
     usage = None if tokens is None else Usage(total_tokens=tokens)
-    return [Outcome(answer="yes", attempts=1, usage=usage)]
+    return [TaskResult(answer="yes", attempts=1, usage=usage)]
 
 
-def bad(error: Exception) -> list[Outcome]:
-    return [Outcome(error=error, attempts=1)]
+def bad(error: Exception) -> list[TaskResult]:
+    return [TaskResult(error=error, attempts=1)]
 
 
 def refusal(retry_after: float | None = None) -> RateLimitError:
@@ -69,26 +69,26 @@ def refusal(retry_after: float | None = None) -> RateLimitError:
 
 
 def test_units_are_taken_in_the_order_in_which_they_were_offered() -> None:
-    subject = dispatcher(limit=4)
-    units = [unit(n) for n in range(3)]
-    for each in units:
+    subject = scheduler(limit=4)
+    tasks = [task(n) for n in range(3)]
+    for each in tasks:
         subject.offer(each)
-    assert [take(subject) for _ in units] == units
+    assert [take(subject) for _ in tasks] == tasks
 
 
 def test_no_more_are_under_way_than_the_pace_allows() -> None:
-    subject = dispatcher(limit=2)
+    subject = scheduler(limit=2)
     for n in range(3):
-        subject.offer(unit(n))
+        subject.offer(task(n))
     take(subject)
     take(subject)
     assert nothing_is_taken(subject)
 
 
 def test_what_is_finished_makes_room_and_comes_out_with_its_position() -> None:
-    subject = dispatcher(limit=1)
-    subject.offer(unit(0))
-    subject.offer(unit(1))
+    subject = scheduler(limit=1)
+    subject.offer(task(0))
+    subject.offer(task(1))
     first = take(subject)
     outcomes = good()
     waiting = Crowd(1, lambda n: subject.take())
@@ -98,17 +98,17 @@ def test_what_is_finished_makes_room_and_comes_out_with_its_position() -> None:
 
 
 def test_a_worker_waits_for_units_and_gets_the_one_that_comes() -> None:
-    subject = dispatcher()
+    subject = scheduler()
     waiting = Crowd(1, lambda n: subject.take())
-    offered = unit()
+    offered = task()
     subject.offer(offered)
     assert waiting.results(2.0) == [offered]
 
 
 def test_the_more_succeed_the_more_are_let_go() -> None:
-    subject = dispatcher(most=64)
+    subject = scheduler(most=64)
     for n in range(8):
-        subject.offer(unit(n))
+        subject.offer(task(n))
     assert subject.workers_wanted() == 1
     subject.finish(take(subject), good())
     assert subject.workers_wanted() == 2
@@ -121,10 +121,10 @@ def test_the_more_succeed_the_more_are_let_go() -> None:
 @pytest.mark.parametrize(("sent", "wanted"), [(1, 2), (0, 1)])
 def test_a_call_that_is_not_refused_for_a_second_is_accepted_if_it_was_sent_at_all(sent: int, wanted: int) -> None:
     clock = Clock()
-    subject = dispatcher(clock=clock)
+    subject = scheduler(clock=clock)
     for n in range(5):
-        subject.offer(unit(n))
-    scope = Scope()
+        subject.offer(task(n))
+    scope = CancelGroup()
     scope.sent = sent
     first = subject.take(scope)
     clock.now += 0.9
@@ -139,10 +139,10 @@ def test_a_call_that_is_not_refused_for_a_second_is_accepted_if_it_was_sent_at_a
 
 def test_a_call_that_was_refused_proves_nothing_however_late_one_looks() -> None:
     clock = Clock()
-    subject = dispatcher(clock=clock)
-    subject.offer(unit())
-    subject.offer(unit())
-    scope = Scope()
+    subject = scheduler(clock=clock)
+    subject.offer(task())
+    subject.offer(task())
+    scope = CancelGroup()
     scope.sent = 1
     refused = subject.take(scope)
     assert refused is not None
@@ -152,11 +152,11 @@ def test_a_call_that_was_refused_proves_nothing_however_late_one_looks() -> None
 
 
 def test_no_more_is_wanted_than_the_workers_will_soon_need() -> None:
-    subject = dispatcher(limit=2)
+    subject = scheduler(limit=2)
     assert subject.wants_more()
-    subject.offer(unit(0))
+    subject.offer(task(0))
     assert subject.wants_more()
-    subject.offer(unit(1))
+    subject.offer(task(1))
     assert not subject.wants_more()
 
 
@@ -164,9 +164,9 @@ def test_no_more_is_wanted_than_the_workers_will_soon_need() -> None:
 
 
 def test_a_refused_unit_goes_first_when_there_is_room() -> None:
-    subject = dispatcher(limit=2)
+    subject = scheduler(limit=2)
     for n in range(3):
-        subject.offer(unit(n))
+        subject.offer(task(n))
     refused, other = take(subject), take(subject)
     assert subject.is_put_off(refused, bad(refusal()))
     assert subject.done.empty()
@@ -177,24 +177,24 @@ def test_a_refused_unit_goes_first_when_there_is_room() -> None:
 
 def test_nothing_goes_before_the_time_that_the_service_asked_for() -> None:
     clock = Clock()
-    subject = dispatcher(limit=4, clock=clock)
+    subject = scheduler(limit=4, clock=clock)
     for n in range(3):
-        subject.offer(unit(n))
+        subject.offer(task(n))
     refused = take(subject)
     take(subject)
     assert subject.is_put_off(refused, bad(refusal(30.0)))
     waiting = Crowd(1, lambda n: subject.take())
     assert waiting.is_busy_after(0.2)
     clock.now += 34.0
-    subject.offer(unit(3))  # the wait's own end would do as well, within two seconds
+    subject.offer(task(3))  # the wait's own end would do as well, within two seconds
     assert waiting.results() == [refused]
 
 
 def test_a_refusal_is_given_up_in_the_end_and_ends_the_run() -> None:
     clock = Clock()
-    subject = dispatcher(clock=clock)
-    subject.offer(unit(0))
-    subject.offer(unit(1))
+    subject = scheduler(clock=clock)
+    subject.offer(task(0))
+    subject.offer(task(1))
     error = refusal()
     for _ in range(10):
         assert subject.is_put_off(take(subject), bad(error))
@@ -209,16 +209,16 @@ def test_a_refusal_is_given_up_in_the_end_and_ends_the_run() -> None:
 
 
 def test_a_refusal_after_functions_have_run_is_no_reason_to_run_them_again() -> None:
-    subject = dispatcher()
-    subject.offer(unit())
+    subject = scheduler()
+    subject.offer(task())
     error = refusal()
     error.run = Run(None, [], [Step(FunctionCall(name="pay"))])
     assert not subject.is_put_off(take(subject), bad(error))
 
 
 def test_other_errors_are_results() -> None:
-    subject = dispatcher()
-    subject.offer(unit())
+    subject = scheduler()
+    subject.offer(task())
     assert not subject.is_put_off(take(subject), bad(ServerError("500", status_code=500)))
 
 
@@ -234,9 +234,9 @@ def test_other_errors_are_results() -> None:
     ],
 )
 def test_what_is_wrong_with_every_prompt_ends_the_run_and_what_is_under_way_still_counts(error: Exception) -> None:
-    subject = dispatcher(limit=2)
+    subject = scheduler(limit=2)
     for n in range(3):
-        subject.offer(unit(n))
+        subject.offer(task(n))
     first, second = take(subject), take(subject)
     subject.finish(first, bad(error))
     assert subject.reason is error
@@ -247,18 +247,18 @@ def test_what_is_wrong_with_every_prompt_ends_the_run_and_what_is_under_way_stil
 
 
 def test_what_is_wrong_with_one_prompt_is_no_reason_to_end() -> None:
-    subject = dispatcher()
+    subject = scheduler()
     for n, error in enumerate([ConfigError("no"), APIConnectionError("reset"), ServerError("500", status_code=500)]):
-        subject.offer(unit(n))
+        subject.offer(task(n))
         subject.finish(take(subject), bad(error))
         assert subject.reason is None
 
 
 def test_the_first_reason_is_kept_and_what_is_offered_later_is_not_asked() -> None:
-    subject = dispatcher()
+    subject = scheduler()
     subject.stop("closed")
     subject.stop("max_seconds")
-    late = unit()
+    late = task()
     subject.offer(late)
     assert subject.reason == "closed"
     assert subject.done.get_nowait() == (late, None, 0)
@@ -267,16 +267,16 @@ def test_the_first_reason_is_kept_and_what_is_offered_later_is_not_asked() -> No
 
 
 def test_whoever_waits_is_let_go_at_the_end() -> None:
-    subject = dispatcher()
+    subject = scheduler()
     crowd = Crowd(5, lambda n: subject.take())
     subject.stop("closed")
     assert crowd.results(2.0) == [None] * 5
 
 
 def test_errors_in_a_row_end_the_run() -> None:
-    subject = dispatcher(max_errors_in_row=2)
+    subject = scheduler(max_errors_in_row=2)
     for n in range(3):
-        subject.offer(unit(n))
+        subject.offer(task(n))
     subject.finish(take(subject), bad(ServerError("500", status_code=500)))
     assert subject.reason is None
     subject.finish(take(subject), bad(ServerError("500", status_code=500)))
@@ -284,30 +284,30 @@ def test_errors_in_a_row_end_the_run() -> None:
 
 
 def test_units_are_held_back_while_those_under_way_may_use_up_the_tokens() -> None:
-    subject = dispatcher(limit=4, max_tokens_total=350)
+    subject = scheduler(limit=4, max_tokens_total=350)
     for n in range(4):
-        subject.offer(unit(n))
+        subject.offer(task(n))
     subject.finish(take(subject), good(100))
     held = [take(subject), take(subject)]
     crowd = Crowd(1, lambda n: subject.take())
     assert crowd.is_busy_after(0.2)
     subject.finish(held[0], good(10))  # cheaper than it seemed
-    assert isinstance(crowd.results()[0], Unit)
+    assert isinstance(crowd.results()[0], Task)
 
 
 def test_the_last_one_that_fits_ends_the_run() -> None:
-    subject = dispatcher(max_tokens_total=250)
+    subject = scheduler(max_tokens_total=250)
     for n in range(3):
-        subject.offer(unit(n))
+        subject.offer(task(n))
     subject.finish(take(subject), good(100))
     subject.finish(take(subject), good(100))
     assert subject.reason == "max_tokens_total"
 
 
 def test_a_refused_unit_for_which_no_tokens_are_left_ends_the_run() -> None:
-    subject = dispatcher(limit=2, max_tokens_total=250)
-    subject.offer(unit(0))
-    subject.offer(unit(1))
+    subject = scheduler(limit=2, max_tokens_total=250)
+    subject.offer(task(0))
+    subject.offer(task(1))
     refused, other = take(subject), take(subject)
     subject.finish(other, good(200))
     assert subject.reason is None
@@ -317,22 +317,22 @@ def test_a_refused_unit_for_which_no_tokens_are_left_ends_the_run() -> None:
 
 
 def test_a_unit_may_be_replaced_by_smaller_ones_which_go_next() -> None:
-    subject = dispatcher(limit=2)
-    whole = Unit([Item(n, n, None, b"") for n in range(2)])
+    subject = scheduler(limit=2)
+    whole = Task([Item(n, n, None, b"") for n in range(2)])
     subject.offer(whole)
-    subject.offer(unit(2))
+    subject.offer(task(2))
     assert take(subject) is whole
-    assert subject.replace(whole, [unit(0), unit(1)])
+    assert subject.replace(whole, [task(0), task(1)])
     assert [take(subject).items[0].index for _ in range(2)] == [0, 1]
     subject.stop("closed")
-    assert not subject.replace(whole, [unit(0)])
+    assert not subject.replace(whole, [task(0)])
 
 
 # -- threads -----
 
 
 def test_nothing_is_lost_and_nothing_taken_twice_by_many_workers() -> None:
-    subject = Dispatcher(Pace(16, lambda: math.inf), Budget(Limits()))
+    subject = Scheduler(Throttle(16, lambda: math.inf), Budget(Limits()))
     taken: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     def work(n: int) -> None:
@@ -342,7 +342,7 @@ def test_nothing_is_lost_and_nothing_taken_twice_by_many_workers() -> None:
 
     crowd = Crowd(16, work)
     for n in range(2000):
-        subject.offer(unit(n))
+        subject.offer(task(n))
     finished = {subject.done.get(timeout=10.0)[0].items[0].index for _ in range(2000)}
     subject.stop("closed")
     crowd.results()

@@ -9,10 +9,10 @@ import pytest
 
 from gigaclient import GigaChat
 from gigaclient.bulk.budget import Budget, Limits
-from gigaclient.bulk.scheduler import Dispatcher
-from gigaclient.bulk.tasks import NO_KEY, Item, Outcome, Unit
-from gigaclient.bulk.thread_pool import Crew
-from gigaclient.bulk.throttle import Pace
+from gigaclient.bulk.scheduler import Scheduler
+from gigaclient.bulk.tasks import NO_KEY, Item, Task, TaskResult
+from gigaclient.bulk.thread_pool import WorkerPool
+from gigaclient.bulk.throttle import Throttle
 from gigaclient.testing import GigaChatEmulator
 
 
@@ -34,15 +34,15 @@ def test_no_prompt_waits_while_its_thread_starts_another(monkeypatch: pytest.Mon
             waits.append(all_came.wait(20))
 
     monkeypatch.setattr(threading.Thread, "start", start_late)
-    dispatcher = Dispatcher(Pace(4, None), Budget(Limits()))
+    scheduler = Scheduler(Throttle(4, None), Budget(Limits()))
     for number in range(20):
-        dispatcher.offer(Unit([Item(number, number, None, NO_KEY)]))
-    crew = Crew(dispatcher, None, lambda unit, scope: [Outcome()], lambda unit, outcomes: 0, 4)  # type: ignore[arg-type]
-    crew.grow()
-    came = sorted(dispatcher.done.get(timeout=10)[0].items[0].index for _ in range(20))
+        scheduler.offer(Task([Item(number, number, None, NO_KEY)]))
+    pool = WorkerPool(scheduler, None, lambda task, scope: [TaskResult()], lambda task, outcomes: 0, 4)  # type: ignore[arg-type]
+    pool.grow()
+    came = sorted(scheduler.done.get(timeout=10)[0].items[0].index for _ in range(20))
     all_came.set()
-    dispatcher.stop("closed")
-    crew.join(10)
+    scheduler.stop("closed")
+    pool.join(10)
     assert came == list(range(20))
     assert waits == [True] * 3
 

@@ -7,18 +7,18 @@ import math
 import pytest
 
 from gigaclient.bulk.budget import Budget, Limits
-from gigaclient.bulk.throttle import Pace
+from gigaclient.bulk.throttle import Throttle
 
 
-def pace(most: int = 64, limit: float = math.inf) -> Pace:
-    return Pace(most, lambda: limit)
+def throttle(most: int = 64, limit: float = math.inf) -> Throttle:
+    return Throttle(most, lambda: limit)
 
 
 # -- how many -----
 
 
 def test_one_goes_first_and_each_success_allows_half_as_many_more() -> None:
-    subject = pace()
+    subject = throttle()
     allowed = [subject.allowed()]
     while allowed[-1] < 64:
         subject.succeeded(allowed[-1])
@@ -27,21 +27,21 @@ def test_one_goes_first_and_each_success_allows_half_as_many_more() -> None:
 
 
 def test_a_success_of_a_call_that_had_little_company_proves_little() -> None:
-    subject = pace()
+    subject = throttle()
     subject.succeeded(7)
     subject.succeeded(2)
     assert subject.allowed() == 11
 
 
 def test_a_limit_that_is_known_holds_from_the_first_call_on() -> None:
-    assert pace(limit=10).allowed() == 10
-    assert pace(most=4, limit=10).allowed() == 4
-    assert pace(most=64, limit=1).allowed() == 1
+    assert throttle(limit=10).allowed() == 10
+    assert throttle(most=4, limit=10).allowed() == 4
+    assert throttle(most=64, limit=1).allowed() == 1
 
 
 def test_the_limit_that_a_refusal_told_takes_the_place_of_what_was_proven() -> None:
     limits = [math.inf]
-    subject = Pace(64, lambda: limits[0])
+    subject = Throttle(64, lambda: limits[0])
     subject.succeeded(40)
     assert subject.allowed() == 61
     limits[0] = 40
@@ -52,13 +52,13 @@ def test_the_limit_that_a_refusal_told_takes_the_place_of_what_was_proven() -> N
 
 
 def test_after_a_refusal_the_others_go_on_and_make_room() -> None:
-    subject = pace()
+    subject = throttle()
     assert subject.refused(100.0, None, 3, 0.0) is True
     assert subject.resumes_at < 100.0
 
 
 def test_where_there_are_no_others_the_pauses_grow_up_to_a_minute() -> None:
-    subject = pace()
+    subject = throttle()
     pauses = []
     for _ in range(10):
         assert subject.refused(1000.0, None, 0, 0.0) is True
@@ -68,13 +68,13 @@ def test_where_there_are_no_others_the_pauses_grow_up_to_a_minute() -> None:
 
 
 def test_chance_shortens_a_pause_by_half_at_the_most() -> None:
-    subject = pace()
+    subject = throttle()
     subject.refused(0.0, None, 0, 1.0)
     assert subject.resumes_at == 0.25
 
 
 def test_retry_after_holds_for_all_and_chance_makes_it_longer() -> None:
-    subject = pace()
+    subject = throttle()
     assert subject.refused(10.0, 20.0, 3, 0.0) is True
     assert subject.resumes_at == 30.0
     assert subject.refused(10.0, 5.0, 3, 1.0) is True
@@ -85,11 +85,11 @@ def test_retry_after_holds_for_all_and_chance_makes_it_longer() -> None:
 
 @pytest.mark.parametrize(("seconds", "waits"), [(600.0, True), (600.5, False)])
 def test_nobody_waits_longer_than_ten_minutes(seconds: float, waits: bool) -> None:
-    assert pace().refused(0.0, seconds, 0, 0.0) is waits
+    assert throttle().refused(0.0, seconds, 0, 0.0) is waits
 
 
 def test_a_success_ends_the_row_of_refusals() -> None:
-    subject = pace()
+    subject = throttle()
     for _ in range(10):
         subject.refused(0.0, None, 0, 0.0)
     subject.succeeded(1)
@@ -105,7 +105,7 @@ def test_without_limits_there_is_always_room() -> None:
     for _ in range(1000):
         budget.spend(10**9, True)
     assert budget.has_room(10**6)
-    assert budget.exhausted(0) is None
+    assert budget.exceeded(0) is None
 
 
 def test_what_is_under_way_is_counted_as_what_came_before() -> None:
@@ -122,8 +122,8 @@ def test_the_run_ends_when_one_more_would_be_too_much_and_nothing_is_under_way()
     for _ in range(4):
         budget.spend(225, False)
     assert not budget.has_room(0)
-    assert budget.exhausted(1) is None
-    assert budget.exhausted(0) == "max_tokens_total"
+    assert budget.exceeded(1) is None
+    assert budget.exceeded(0) == "max_tokens_total"
 
 
 def test_an_answer_of_unknown_cost_is_taken_for_an_ordinary_one() -> None:
@@ -138,6 +138,6 @@ def test_errors_are_counted_in_a_row() -> None:
     budget = Budget(Limits(max_errors_in_row=3))
     for failed in (True, True, False, True, True):
         budget.spend(None, failed)
-        assert budget.exhausted(5) is None
+        assert budget.exceeded(5) is None
     budget.spend(None, True)
-    assert budget.exhausted(5) == "max_errors_in_row"
+    assert budget.exceeded(5) == "max_errors_in_row"

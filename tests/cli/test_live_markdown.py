@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.reliability_tools import wait_until
 
-from gigaclient.cli.live_markdown import Painter
+from gigaclient.cli.live_markdown import LiveMarkdown
 from gigaclient.cli.markdown import Renderer
 
 COLUMNS, LINES = 40, 8
@@ -86,7 +86,7 @@ def drawn_at_once(source: str) -> str:
 def paint(pieces: list[str]) -> Display:
     """Each piece is drawn by itself, which no clock promises otherwise."""
     display = Display()
-    painter = Painter(display, colour=True)
+    painter = LiveMarkdown(display, colour=True)
     for piece in pieces:
         painter._paint(piece)
     painter.close()
@@ -108,7 +108,7 @@ def test_the_screen_ends_as_if_all_had_come_at_once(blocks: list[str], cuts: lis
 
 def test_code_that_is_taller_than_the_screen_scrolls_away_while_it_comes() -> None:
     display = Display()
-    painter = Painter(display, colour=False)
+    painter = LiveMarkdown(display, colour=False)
     painter._paint("```\n")
     for number in range(30):
         painter._paint(f"line {number}\n")
@@ -120,7 +120,7 @@ def test_code_that_is_taller_than_the_screen_scrolls_away_while_it_comes() -> No
 
 def test_what_has_not_changed_is_not_written_again() -> None:
     display = Display()
-    painter = Painter(display, colour=False)
+    painter = LiveMarkdown(display, colour=False)
     painter._paint("first line\nsecond line\nthird")
     painter._paint(" line")
     assert "third line" in display.writes[-1]
@@ -132,7 +132,7 @@ def test_what_has_not_changed_is_not_written_again() -> None:
 
 def test_when_a_block_gets_shorter_the_next_lines_follow_it() -> None:
     display = Display()
-    painter = Painter(display, colour=False)
+    painter = LiveMarkdown(display, colour=False)
     painter._write(["one", "two", "three"], 0)
     painter._write(["one", "two"], 0)
     assert display.text == "one\ntwo"
@@ -184,7 +184,7 @@ def test_escapes_in_the_answer_show_and_do_nothing() -> None:
 
 def test_text_that_cannot_be_rendered_is_shown_as_it_came(monkeypatch: pytest.MonkeyPatch) -> None:
     display = Display()
-    painter = Painter(display, colour=True)
+    painter = LiveMarkdown(display, colour=True)
     painter._paint("**first**")
 
     def broken(*arguments: object) -> None:
@@ -199,7 +199,7 @@ def test_text_that_cannot_be_rendered_is_shown_as_it_came(monkeypatch: pytest.Mo
 
 def test_the_last_words_are_seen_though_no_more_come() -> None:
     display = Display()
-    with Painter(display, colour=True) as painter:
+    with LiveMarkdown(display, colour=True) as painter:
         for word in ("one ", "two ", "three"):
             painter.feed(word)
         wait_until(lambda: "one two three" in display.text, what="drawing the last words")
@@ -212,7 +212,7 @@ def test_a_terminal_that_is_gone_ends_the_answer() -> None:
         def write(self, text: str) -> int:
             raise OSError(5, "Input/output error")
 
-    painter = Painter(Gone(), colour=True)
+    painter = LiveMarkdown(Gone(), colour=True)
     painter.feed("text")
     wait_until(lambda: painter._failure is not None, what="noticing that the terminal is gone")
     with pytest.raises(OSError, match="Input/output"):

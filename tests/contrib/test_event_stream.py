@@ -26,7 +26,7 @@ from support.web import events, names, pumps, said
 
 from gigaclient import ChatStream, Conversation, FakeGpt, GigaChat, errors
 from gigaclient.contrib.event_stream import HEADERS, EventStream, error_headers, error_payload, status_of
-from gigaclient.gigachat.stream_events import ChunkInterpreter
+from gigaclient.gigachat.stream_events import ChunkParser
 from gigaclient.testing import FakeGptEmulator, Fault, GigaChatEmulator
 
 COUNT = "Count from 1 to 5"
@@ -50,7 +50,7 @@ def _no_thread_is_left() -> Iterator[None]:
 def stream_of(*blocks: Any) -> tuple[ChatStream, FakeReply]:
     """A stream without a network, of the blocks of a :class:`FakeReply`."""
     reply = FakeReply(blocks)
-    return ChatStream(reply, ChunkInterpreter(None)), reply
+    return ChatStream(reply, ChunkParser(None)), reply
 
 
 def whole(*texts: str) -> ChatStream:
@@ -426,7 +426,7 @@ def test_chunks_without_text_do_not_keep_pings_away() -> None:
             yield event(payload(""))
         yield wire(payload("b", finish="stop")) + DONE
 
-    stream = ChatStream(FakeReply(thinking()), ChunkInterpreter(None))
+    stream = ChatStream(FakeReply(thinking()), ChunkParser(None))
     pieces = iter(EventStream(stream, ping_s=0.1))
     assert [next(pieces) for _ in range(3)] == [b'data: {"text":"a"}\n\n', b": ping\n\n", b": ping\n\n"]
     over.set()
@@ -506,7 +506,7 @@ def test_a_slow_reader_holds_the_upstream_back() -> None:
     size, count = 64 * 1024, 400
     blocks = (event(payload("x" * size)) for _ in range(count))
     reply = FakeReply([*blocks, wire(payload("", finish="stop")) + DONE])
-    body = EventStream(ChatStream(reply, ChunkInterpreter(None)))
+    body = EventStream(ChatStream(reply, ChunkParser(None)))
     pieces = iter(body)
     next(pieces)
     wait_until(lambda: reply.read >= 8, what="as much as there is room for")

@@ -154,7 +154,7 @@ def test_a_question_may_end_as_questions_do(notebook: Kernel, emulator: GigaChat
 
 def test_help_is_still_to_be_had(notebook: Kernel) -> None:
     ran = notebook.run("%giga?")
-    assert "--into NAME" in repr(ran.reply["payload"])
+    assert "--into NAME" in repr(ran.response["payload"])
     assert "--into NAME" in notebook.run("%giga --help").printed()
     assert "--store" in notebook.run("%giga_login -h").printed()
 

@@ -14,10 +14,10 @@ from support.doctor_tools import made_certificate
 from gigaclient.doctor import trust_store as authorities
 from gigaclient.doctor import versions
 from gigaclient.doctor.certificates import read_certificate
-from gigaclient.doctor.probe_socket import Shown, Trouble
+from gigaclient.doctor.probe_socket import ProbeError, SettingSource
 from gigaclient.doctor.report import Diagnosis
 from gigaclient.doctor.trust_store import examine_trust, explain_refusal
-from gigaclient.gigachat.settings import Settings
+from gigaclient.gigachat.settings import GigaChatSettings
 from gigaclient.transport.tls import Trust, read_bundle, shipped_root
 
 UTC = datetime.timezone.utc
@@ -63,8 +63,8 @@ _SAMPLE = made_certificate("api.example", "Example CA", names=("api.example",))
 # -- whom to believe -------------------------------------------------------------------------------------------------
 
 
-def settings(trust: Trust) -> Settings:
-    return Settings(base_url="https://api.example", model="x", trust=trust)
+def settings(trust: Trust) -> GigaChatSettings:
+    return GigaChatSettings(base_url="https://api.example", model="x", trust=trust)
 
 
 @pytest.mark.parametrize(
@@ -102,8 +102,8 @@ def test_a_bundle_of_the_users_own_is_named_and_its_end_foretold(tmp_path: Path)
 def refusal(code: int, *chain: bytes, through_proxy: bool = False) -> Diagnosis:
     return explain_refusal(
         "api.giga.chat",
-        Trouble("certificate", "it is not trusted", code),
-        Shown("TLSv1.3", chain) if chain else None,
+        ProbeError("certificate", "it is not trusted", code),
+        SettingSource("TLSv1.3", chain) if chain else None,
         None,
         trust=Trust(),
         through_proxy=through_proxy,

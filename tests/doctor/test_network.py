@@ -14,8 +14,8 @@ from support.doctor_tools import doctors_threads_end, examined, failed, shows_no
 from support.socket_tools import ConnectProxy, Peer, PlainAuthority, at_localhost, silent, with_login
 
 from gigaclient.doctor import examine
-from gigaclient.doctor.network import Door
-from gigaclient.doctor.probe_socket import Line, TooSlow, Trouble, within
+from gigaclient.doctor.network import Endpoint
+from gigaclient.doctor.probe_socket import ProbeError, ProbeSocket, ProbeTimeout, within
 from gigaclient.testing import Authority, GigaChatEmulator
 
 PASSWORD = "s3cret-passw0rd"
@@ -274,7 +274,7 @@ def test_a_private_address_for_a_name_of_the_service_is_a_warning(
 ) -> None:
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, 443))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **options: found)
-    door = Door(name, 443, "base_url", 5.0)
+    door = Endpoint(name, 443, "base_url", 5.0)
     diagnosis = door.look_up()
     assert diagnosis.outcome == outcome
     assert ip in diagnosis.detail
@@ -314,7 +314,7 @@ def test_work_within_its_limit_gives_what_it_returns_or_raises() -> None:
 def test_work_beyond_its_limit_is_left_to_itself() -> None:
     released = threading.Event()
     with doctors_threads_end():
-        with pytest.raises(TooSlow):
+        with pytest.raises(ProbeTimeout):
             within(0.1, lambda: released.wait(50))
         assert not released.is_set()
         released.set()
@@ -322,9 +322,9 @@ def test_work_beyond_its_limit_is_left_to_itself() -> None:
 
 def test_a_line_whose_time_is_over_waits_no_more() -> None:
     with Peer(silent) as peer, socket.create_connection(("127.0.0.1", peer.port), timeout=10) as sock:
-        line = Line(sock, time.monotonic() - 1)
+        line = ProbeSocket(sock, time.monotonic() - 1)
         for use in (line.receive, lambda: line.send(b"x")):
-            with pytest.raises(Trouble) as caught:
+            with pytest.raises(ProbeError) as caught:
                 use()
             assert caught.value.kind == "slow"
 

@@ -12,7 +12,7 @@ from support.doctor_tools import made_certificate
 from gigaclient.doctor import Check, Report
 from gigaclient.doctor.command import _parser
 from gigaclient.doctor.network import Host
-from gigaclient.doctor.probe_socket import Shown, Trouble
+from gigaclient.doctor.probe_socket import ProbeError, SettingSource
 from gigaclient.doctor.trust_store import explain_refusal
 from gigaclient.testing import GigaChatEmulator
 from gigaclient.transport.tls import Trust
@@ -29,8 +29,8 @@ def page(name: str) -> str:
 def test_the_picture_of_a_refused_certificate_is_what_is_printed(name: str) -> None:
     found = explain_refusal(
         Host(id="api", title="API", origin="https://api.giga.chat", setting="").name,
-        Trouble("certificate", "unable to get local issuer certificate", 20),
-        Shown("TLSv1.3", (made_certificate("api.giga.chat", "Romashka Root CA", names=("api.giga.chat",)),)),
+        ProbeError("certificate", "unable to get local issuer certificate", 20),
+        SettingSource("TLSv1.3", (made_certificate("api.giga.chat", "Romashka Root CA", names=("api.giga.chat",)),)),
         None,
         trust=Trust(),
         through_proxy=False,

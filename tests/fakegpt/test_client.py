@@ -35,7 +35,7 @@ from gigaclient import (
     StreamInterruptedError,
     TLSError,
 )
-from gigaclient._core.client_cache import SharedClients
+from gigaclient._core.client_cache import ClientCache
 from gigaclient.context import authorization_cvar, custom_headers_cvar
 from gigaclient.fakegpt import client as client_module
 from gigaclient.testing import Authority, FakeGptEmulator, Fault
@@ -174,7 +174,7 @@ def test_the_last_message_is_the_answer_in_chat_and_comes_after_the_first_in_a_s
 
 @pytest.fixture(autouse=True)
 def _no_shared_clients(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    shared: SharedClients[FakeGpt] = SharedClients()
+    shared: ClientCache[FakeGpt] = ClientCache()
     monkeypatch.setattr(client_module, "_shared", shared)
     yield
     for client in shared._clients.values():

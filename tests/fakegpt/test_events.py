@@ -20,8 +20,8 @@ from gigaclient import (
     ServerError,
     StreamInterruptedError,
 )
-from gigaclient._primitives.deadline import Patience, Timeouts
-from gigaclient.fakegpt.events import SnapshotInterpreter
+from gigaclient._primitives.deadline import Deadline, Timeouts
+from gigaclient.fakegpt.events import SnapshotParser
 
 DONE = b"data: [DONE]\n\n"
 
@@ -31,7 +31,7 @@ class Bytes:
 
     def __init__(self, blocks: list[bytes]) -> None:
         self._blocks = blocks
-        self.patience = Patience(Timeouts())
+        self.deadline = Deadline(Timeouts())
         self.closed = False
 
     def blocks(self) -> Iterator[bytes]:
@@ -45,7 +45,7 @@ class Bytes:
 
 
 def stream_of(*blocks: bytes) -> ChatStream:
-    return ChatStream(Bytes(list(blocks)), SnapshotInterpreter("r-1"), request_id="r-1")
+    return ChatStream(Bytes(list(blocks)), SnapshotParser("r-1"), request_id="r-1")
 
 
 def message(text: Any, message_id: str | None = "m-1", finished: bool = False, **fields: Any) -> dict[str, Any]:

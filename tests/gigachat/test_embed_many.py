@@ -15,7 +15,7 @@ from support.stream_tools import until
 
 from gigaclient import GigaChat
 from gigaclient.bulk import results as engine
-from gigaclient.bulk.tasks import Item, Unit
+from gigaclient.bulk.tasks import Item, Task
 from gigaclient.errors import (
     ConfigError,
     InvalidResponseError,
@@ -358,4 +358,4 @@ def test_what_is_gathered_stays_here_when_the_job_travels(giga: GigaChat) -> Non
     travelled = pickle.loads(pickle.dumps(job))
     assert list(travelled.rest()) == []
     assert [unit.items for unit in job.rest()] == [[item]]
-    assert [len(outcome.answer) for outcome in travelled.ask(giga, Unit([item]))] == [1024]
+    assert [len(outcome.answer) for outcome in travelled.ask(giga, Task([item]))] == [1024]

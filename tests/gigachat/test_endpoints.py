@@ -33,9 +33,9 @@ from gigaclient.gigachat.chat import ChatResource
 from gigaclient.gigachat.resources.assistants import AssistantsResource
 from gigaclient.gigachat.resources.threads import ThreadsResource
 from gigaclient.testing import Fault, GigaChatEmulator
-from gigaclient.transport.request import Repeat
+from gigaclient.transport.request import RetrySafety
 
-FREELY, PAID, NEVER_TWICE = Repeat.FREELY, Repeat.PAID, Repeat.NEVER_TWICE
+IDEMPOTENT, BILLABLE, NON_IDEMPOTENT = RetrySafety.IDEMPOTENT, RetrySafety.BILLABLE, RetrySafety.NON_IDEMPOTENT
 
 HOMES: dict[str, type[Any]] = {
     "": GigaChat,
@@ -66,7 +66,7 @@ class Endpoint:
     method: str
     version: str
     path: str
-    repeat: Repeat
+    repeat: RetrySafety
     call: Callable[..., Any]
     needs: Callable[[GigaChat], Any] = lambda giga: None
     scope: str = "GIGACHAT_API_PERS"
@@ -131,8 +131,8 @@ OPENAPI = json.dumps(
     }
 )
 TWENTY_WORDS = " ".join(["The lake is calm and the boats are in the harbour"] * 3)
-CHAT = ("POST", "v1", "/chat/completions", PAID)
-CHAT_V2 = ("POST", "v2", "/chat/completions", PAID)
+CHAT = ("POST", "v1", "/chat/completions", BILLABLE)
+CHAT_V2 = ("POST", "v2", "/chat/completions", BILLABLE)
 
 ROWS: dict[str, Endpoint] = {
     "chat": Endpoint(*CHAT, lambda giga, _, **options: giga.chat("Hello", **options)),
@@ -146,28 +146,32 @@ ROWS: dict[str, Endpoint] = {
     "chat.parse": Endpoint(
         *CHAT_V2, lambda giga, _, **options: giga.chat.parse("The tide", response_format=Tide, **options)
     ),
-    "get_models": Endpoint("GET", "v1", "/models", FREELY, lambda giga, _, **options: giga.get_models(**options)),
+    "get_models": Endpoint("GET", "v1", "/models", IDEMPOTENT, lambda giga, _, **options: giga.get_models(**options)),
     "get_model": Endpoint(
-        "GET", "v1", "/models/{model}", FREELY, lambda giga, _, **options: giga.get_model("GigaChat-2", **options)
+        "GET", "v1", "/models/{model}", IDEMPOTENT, lambda giga, _, **options: giga.get_model("GigaChat-2", **options)
     ),
     "embeddings": Endpoint(
-        "POST", "v1", "/embeddings", PAID, lambda giga, _, **options: giga.embeddings(["Hello"], **options)
+        "POST", "v1", "/embeddings", BILLABLE, lambda giga, _, **options: giga.embeddings(["Hello"], **options)
     ),
     "tokens_count": Endpoint(
-        "POST", "v1", "/tokens/count", FREELY, lambda giga, _, **options: giga.tokens_count(["Hello"], **options)
+        "POST", "v1", "/tokens/count", IDEMPOTENT, lambda giga, _, **options: giga.tokens_count(["Hello"], **options)
     ),
     "upload_file": Endpoint(
-        "POST", "v1", "/files", NEVER_TWICE, lambda giga, _, **options: giga.upload_file(("a.txt", b"Hello"), **options)
+        "POST",
+        "v1",
+        "/files",
+        NON_IDEMPOTENT,
+        lambda giga, _, **options: giga.upload_file(("a.txt", b"Hello"), **options),
     ),
-    "get_files": Endpoint("GET", "v1", "/files", FREELY, lambda giga, _, **options: giga.get_files(**options)),
+    "get_files": Endpoint("GET", "v1", "/files", IDEMPOTENT, lambda giga, _, **options: giga.get_files(**options)),
     "get_file": Endpoint(
-        "GET", "v1", "/files/{id}", FREELY, lambda giga, file, **options: giga.get_file(file, **options), a_file
+        "GET", "v1", "/files/{id}", IDEMPOTENT, lambda giga, file, **options: giga.get_file(file, **options), a_file
     ),
     "get_file_content": Endpoint(
         "GET",
         "v1",
         "/files/{id}/content",
-        FREELY,
+        IDEMPOTENT,
         lambda giga, file, **options: giga.get_file_content(file, **options),
         a_picture,
     ),
@@ -175,7 +179,7 @@ ROWS: dict[str, Endpoint] = {
         "GET",
         "v1",
         "/files/{id}/content",
-        FREELY,
+        IDEMPOTENT,
         lambda giga, file, **options: giga.get_image(file, **options),
         a_picture,
     ),
@@ -183,58 +187,62 @@ ROWS: dict[str, Endpoint] = {
         "POST",
         "v1",
         "/files/{id}/delete",
-        FREELY,
+        IDEMPOTENT,
         lambda giga, file, **options: giga.delete_file(file, **options),
         a_file,
     ),
-    "get_balance": Endpoint("GET", "v1", "/balance", FREELY, lambda giga, _, **options: giga.get_balance(**options)),
+    "get_balance": Endpoint(
+        "GET", "v1", "/balance", IDEMPOTENT, lambda giga, _, **options: giga.get_balance(**options)
+    ),
     "openapi_function_convert": Endpoint(
         "POST",
         "v1",
         "/functions/convert",
-        FREELY,
+        IDEMPOTENT,
         lambda giga, _, **options: giga.openapi_function_convert(OPENAPI, **options),
     ),
     "validate_function": Endpoint(
         "POST",
         "v1",
         "/functions/validate",
-        FREELY,
+        IDEMPOTENT,
         lambda giga, _, **options: giga.validate_function({"name": "tide"}, **options),
     ),
     "check_ai": Endpoint(
         "POST",
         "v1",
         "/ai/check",
-        PAID,
+        BILLABLE,
         lambda giga, _, **options: giga.check_ai(TWENTY_WORDS, "GigaCheckDetection", **options),
         scope="GIGACHAT_API_CORP",
     ),
     "filter_check": Endpoint(
-        "POST", "v1", "/filter/check", PAID, lambda giga, _, **options: giga.filter_check("Hello", **options)
+        "POST", "v1", "/filter/check", BILLABLE, lambda giga, _, **options: giga.filter_check("Hello", **options)
     ),
     "create_batch": Endpoint(
-        "POST", "v1", "/batches", NEVER_TWICE, lambda giga, _, **options: giga.create_batch(["Hello"], **options)
+        "POST", "v1", "/batches", NON_IDEMPOTENT, lambda giga, _, **options: giga.create_batch(["Hello"], **options)
     ),
-    "get_batches": Endpoint("GET", "v1", "/batches", FREELY, lambda giga, _, **options: giga.get_batches(**options)),
+    "get_batches": Endpoint(
+        "GET", "v1", "/batches", IDEMPOTENT, lambda giga, _, **options: giga.get_batches(**options)
+    ),
     "get_batch": Endpoint(
-        "GET", "v1", "/batches", FREELY, lambda giga, batch, **options: giga.get_batch(batch, **options), a_batch
+        "GET", "v1", "/batches", IDEMPOTENT, lambda giga, batch, **options: giga.get_batch(batch, **options), a_batch
     ),
     "assistants.get": Endpoint(
-        "GET", "v1", "/assistants", FREELY, lambda giga, _, **options: giga.assistants.get(**options)
+        "GET", "v1", "/assistants", IDEMPOTENT, lambda giga, _, **options: giga.assistants.get(**options)
     ),
     "assistants.create": Endpoint(
         "POST",
         "v1",
         "/assistants",
-        NEVER_TWICE,
+        NON_IDEMPOTENT,
         lambda giga, _, **options: giga.assistants.create("GigaChat-2", "Helper", **options),
     ),
     "assistants.update": Endpoint(
         "POST",
         "v1",
         "/assistants/modify",
-        FREELY,
+        IDEMPOTENT,
         lambda giga, id, **options: giga.assistants.update(id, name="Other", **options),
         an_assistant,
     ),
@@ -242,7 +250,7 @@ ROWS: dict[str, Endpoint] = {
         "POST",
         "v1",
         "/assistants/delete",
-        NEVER_TWICE,
+        NON_IDEMPOTENT,
         lambda giga, id, **options: giga.assistants.delete(id, **options),
         an_assistant,
     ),
@@ -250,22 +258,24 @@ ROWS: dict[str, Endpoint] = {
         "POST",
         "v1",
         "/assistants/files/delete",
-        NEVER_TWICE,
+        NON_IDEMPOTENT,
         lambda giga, ids, **options: giga.assistants.delete_file(*ids, **options),
         an_assistant_with_a_file,
     ),
     "threads.get_threads": Endpoint(
-        "GET", "v1", "/threads", FREELY, lambda giga, _, **options: giga.threads.get_threads(**options)
+        "GET", "v1", "/threads", IDEMPOTENT, lambda giga, _, **options: giga.threads.get_threads(**options)
     ),
-    "threads.list": Endpoint("GET", "v1", "/threads", FREELY, lambda giga, _, **options: giga.threads.list(**options)),
+    "threads.list": Endpoint(
+        "GET", "v1", "/threads", IDEMPOTENT, lambda giga, _, **options: giga.threads.list(**options)
+    ),
     "threads.create_thread": Endpoint(
-        "POST", "v1", "/threads", NEVER_TWICE, lambda giga, _, **options: giga.threads.create_thread(**options)
+        "POST", "v1", "/threads", NON_IDEMPOTENT, lambda giga, _, **options: giga.threads.create_thread(**options)
     ),
     "threads.retrieve": Endpoint(
         "POST",
         "v1",
         "/threads/retrieve",
-        FREELY,
+        IDEMPOTENT,
         lambda giga, id, **options: giga.threads.retrieve([id], **options),
         a_thread,
     ),
@@ -273,7 +283,7 @@ ROWS: dict[str, Endpoint] = {
         "POST",
         "v1",
         "/threads/delete",
-        NEVER_TWICE,
+        NON_IDEMPOTENT,
         lambda giga, id, **options: giga.threads.delete(id, **options),
         a_thread,
     ),
@@ -281,7 +291,7 @@ ROWS: dict[str, Endpoint] = {
         "GET",
         "v1",
         "/threads/messages",
-        FREELY,
+        IDEMPOTENT,
         lambda giga, id, **options: giga.threads.get_messages(id, **options),
         a_thread,
     ),
@@ -289,7 +299,7 @@ ROWS: dict[str, Endpoint] = {
         "POST",
         "v1",
         "/threads/messages",
-        NEVER_TWICE,
+        NON_IDEMPOTENT,
         lambda giga, id, **options: giga.threads.add_message(id, "Hello", **options),
         a_thread,
     ),
@@ -297,7 +307,7 @@ ROWS: dict[str, Endpoint] = {
         "POST",
         "v1",
         "/threads/messages",
-        NEVER_TWICE,
+        NON_IDEMPOTENT,
         lambda giga, id, **options: giga.threads.add_messages(id, ["Hello"], **options),
         a_thread,
     ),
@@ -305,7 +315,7 @@ ROWS: dict[str, Endpoint] = {
         "POST",
         "v1",
         "/threads/run",
-        NEVER_TWICE,
+        NON_IDEMPOTENT,
         lambda giga, id, **options: giga.threads.run(id, **options),
         a_thread,
     ),
@@ -313,7 +323,7 @@ ROWS: dict[str, Endpoint] = {
         "GET",
         "v1",
         "/threads/run",
-        FREELY,
+        IDEMPOTENT,
         lambda giga, id, **options: giga.threads.get_run(id, **options),
         a_running_thread,
     ),
@@ -321,7 +331,7 @@ ROWS: dict[str, Endpoint] = {
         "POST",
         "v1",
         "/threads/run",
-        NEVER_TWICE,
+        NON_IDEMPOTENT,
         lambda giga, id, **options: giga.threads.run_stream(id, **options).result(),
         a_thread,
     ),
@@ -329,7 +339,7 @@ ROWS: dict[str, Endpoint] = {
         "POST",
         "v1",
         "/threads/messages/run",
-        NEVER_TWICE,
+        NON_IDEMPOTENT,
         lambda giga, id, **options: giga.threads.run_messages(["Hello"], thread_id=id, **options),
         a_thread,
     ),
@@ -337,7 +347,7 @@ ROWS: dict[str, Endpoint] = {
         "POST",
         "v1",
         "/threads/messages/run",
-        NEVER_TWICE,
+        NON_IDEMPOTENT,
         lambda giga, id, **options: giga.threads.run_messages_stream(["Hello"], thread_id=id, **options).result(),
         a_thread,
     ),
@@ -345,7 +355,7 @@ ROWS: dict[str, Endpoint] = {
         "POST",
         "v1",
         "/threads/messages/rerun",
-        PAID,
+        BILLABLE,
         lambda giga, id, **options: giga.threads.rerun_messages(id, **options),
         an_answered_thread,
     ),
@@ -353,7 +363,7 @@ ROWS: dict[str, Endpoint] = {
         "POST",
         "v1",
         "/threads/messages/rerun",
-        PAID,
+        BILLABLE,
         lambda giga, id, **options: giga.threads.rerun_messages_stream(id, **options).result(),
         an_answered_thread,
     ),
@@ -538,5 +548,5 @@ def test_the_call_is_repeated_as_the_row_says(emulator: GigaChatEmulator, row: E
         return len(emulator.requests) - before
 
     assert tries(Fault(status=503)) == 2
-    assert tries(Fault(status=500)) == (1 if row.repeat is NEVER_TWICE else 2)
-    assert tries(Fault(reset=True)) == (2 if row.repeat is FREELY else 1)
+    assert tries(Fault(status=500)) == (1 if row.repeat is NON_IDEMPOTENT else 2)
+    assert tries(Fault(reset=True)) == (2 if row.repeat is IDEMPOTENT else 1)

@@ -22,8 +22,8 @@ from support.thread_tools import SOON, asked, client_of, rows_of
 
 from gigaclient import Chat, GigaChat, Message
 from gigaclient.bulk.checkpoint import Checkpoint
-from gigaclient.bulk.tasks import Item, Unit
-from gigaclient.bulk.throttle import Pace
+from gigaclient.bulk.tasks import Item, Task
+from gigaclient.bulk.throttle import Throttle
 from gigaclient.errors import (
     APIConnectionError,
     APIStatusError,
@@ -151,11 +151,11 @@ def test_several_batches_are_under_way_at_once(giga: GigaChat, emulator: GigaCha
 
 def test_batches_go_together_from_the_beginning(giga: GigaChat) -> None:
     # Streams are limited, and batches are none: nothing is to be found out by trying.
-    assert giga.map(["Hello"], via="batches")._pace.allowed() == 4
-    assert giga.map(["Hello"], via="batches", max_workers=9)._pace.allowed() == 9
-    pace = Pace(4, None)
-    assert pace.refused(100.0, None, 3, 0.0)
-    assert (pace.allowed(), pace.resumes_at) == (4, 100.5)  # later, though others are under way
+    assert giga.map(["Hello"], via="batches")._throttle.allowed() == 4
+    assert giga.map(["Hello"], via="batches", max_workers=9)._throttle.allowed() == 9
+    throttle = Throttle(4, None)
+    assert throttle.refused(100.0, None, 3, 0.0)
+    assert (throttle.allowed(), throttle.resumes_at) == (4, 100.5)  # later, though others are under way
 
 
 def test_max_workers_says_how_many(giga: GigaChat, emulator: GigaChatEmulator) -> None:
@@ -186,10 +186,10 @@ def test_an_answer_that_is_no_such_value_is_an_error_with_the_answer(giga: GigaC
         answer["choices"][0]["message"]["content"] = "no JSON"
         return answer
 
-    from gigaclient.testing.batches import Batches
+    from gigaclient.testing.batches import EmulatedBatches
 
-    usual = Batches._completion
-    monkeypatch.setattr(Batches, "_completion", text)
+    usual = EmulatedBatches._completion
+    monkeypatch.setattr(EmulatedBatches, "_completion", text)
     (result,) = run(giga, ["Count from 1 to 3"], response_format=Places)
     assert not result.ok
     assert result.text == "no JSON"
@@ -598,7 +598,7 @@ def test_an_argument_that_cannot_work_is_refused_at_once(
 def test_a_batch_that_exists_is_not_split(giga: GigaChat) -> None:
     job = BatchJob(None, {})
     error = APIStatusError("413", status_code=413)
-    unit = Unit([Item(number, "Hello", b"{}", b"k" * 16) for number in range(2)])
+    unit = Task([Item(number, "Hello", b"{}", b"k" * 16) for number in range(2)])
     assert [len(each.items) for each in job.split(unit, error)] == [1, 1]
     assert job.split(unit, APIConnectionError("reset")) == ()
     unit.note = object()

@@ -48,7 +48,7 @@ def life_of(answer: Any, **options: Any) -> float:
     found = read(answer, **options)
     assert isinstance(found, Credential), found
     assert found.value.reveal() == TOKEN
-    return found.good_until - 50.0
+    return found.expires_at - 50.0
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_both_recorded_answers_in_either_unit_give_the_token_and_its_life(answer
 def test_an_expiry_that_makes_no_sense_means_use_it_until_it_is_refused(name: str, expiry: Any) -> None:
     found = read({"access_token": TOKEN, name: expiry})
     assert isinstance(found, Credential)
-    assert (found.good_until, found.expires_at_ms) == (math.inf, 0)
+    assert (found.expires_at, found.expires_at_ms) == (math.inf, 0)
 
 
 def test_a_missing_expiry_means_use_it_until_it_is_refused() -> None:
@@ -95,7 +95,7 @@ def test_a_missing_expiry_means_use_it_until_it_is_refused() -> None:
 @pytest.mark.parametrize("expiry", [b"NaN", b"Infinity", b"-Infinity", b"1e999", b"1e-999"])
 def test_numbers_that_are_none_are_no_reason_to_fail_in_another_way(expiry: bytes) -> None:
     found = read(b'{"access_token":"%s","expires_at":%s}' % (TOKEN.encode(), expiry))
-    assert isinstance(found, InvalidResponseError) or found.good_until == math.inf
+    assert isinstance(found, InvalidResponseError) or found.expires_at == math.inf
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_arbitrary_fields_give_a_credential_that_can_be_sent_or_our_error(fields
     if isinstance(found, Credential):
         assert found.value.isascii()
         assert found.value.isprintable()
-        assert found.good_until > 50.0
+        assert found.expires_at > 50.0
         assert 0 < found.margin <= 60
     else:
         assert isinstance(found, InvalidResponseError)
@@ -228,7 +228,7 @@ def test_a_wrong_clock_here_costs_no_further_token(emulator: GigaChatEmulator, o
         assert giga._core.tokens is not None
         held = giga._core.tokens._credential
         assert held is not None
-        assert held.good_until - time.monotonic() == pytest.approx(1800, abs=30)
+        assert held.expires_at - time.monotonic() == pytest.approx(1800, abs=30)
     assert emulator.oauth_calls == 1
 
 

@@ -25,10 +25,10 @@ from gigaclient.errors import (
     StreamInterruptedError,
 )
 from gigaclient.testing import Answer, Fault, GigaChatEmulator, Pause
-from gigaclient.testing.routing import AnyAnswer, Call, Route, json_answer
+from gigaclient.testing.routing import AnyAnswer, Route, RoutedRequest, json_answer
 
 
-def echo(call: Call) -> Answer:
+def echo(call: RoutedRequest) -> Answer:
     request = call.request
     told = {
         "method": request.method,

@@ -16,7 +16,7 @@ import requests
 from support.token_tools import shown_by
 
 from gigaclient import ConfigError, GigaChat
-from gigaclient.gigachat.settings import Settings, read_settings
+from gigaclient.gigachat.settings import GigaChatSettings, read_settings
 from gigaclient.testing import GigaChatEmulator
 from gigaclient.transport.tls import shipped_root
 
@@ -59,7 +59,7 @@ def bundle(tmp_path: Path) -> str:
     return str(path)
 
 
-def settings(**arguments: Any) -> Settings:
+def settings(**arguments: Any) -> GigaChatSettings:
     return GigaChat(**arguments)._settings
 
 

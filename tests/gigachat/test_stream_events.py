@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from support.stream_tools import payload
 
 from gigaclient.errors import GigaClientError, InvalidResponseError, RateLimitError, StreamInterruptedError
-from gigaclient.gigachat.stream_events import ChunkInterpreter
-from gigaclient.streaming.accumulator import Assembler
+from gigaclient.gigachat.stream_events import ChunkParser
+from gigaclient.streaming.accumulator import ChatAccumulator
 from gigaclient.streaming.sse import Event
 from gigaclient.streaming.stream import END
 from gigaclient.types import ChatCompletionChunk
@@ -21,7 +21,7 @@ JSON = b'{"choices":[{"delta":{"content":"hi"},"index":0}],"new":{"x":null}}'
 
 
 def meaning(data: bytes, name: str = "message") -> Any:
-    return ChunkInterpreter("r-1").interpret(Event(data, name))
+    return ChunkParser("r-1").parse_event(Event(data, name))
 
 
 def test_an_event_is_a_chunk_with_its_raw_form_and_request() -> None:
@@ -80,15 +80,15 @@ def test_any_data_is_a_chunk_an_end_nothing_or_our_error(data: bytes) -> None:
     assert result is None or result is END or isinstance(result, ChatCompletionChunk)
 
 
-def so_far(*chunks: dict[str, Any]) -> Assembler:
-    assembler = Assembler()
+def so_far(*chunks: dict[str, Any]) -> ChatAccumulator:
+    accumulator = ChatAccumulator()
     for chunk in chunks:
-        assembler.add(msgspec.convert(chunk, ChatCompletionChunk), msgspec.json.encode(chunk))
-    return assembler
+        accumulator.add(msgspec.convert(chunk, ChatCompletionChunk), msgspec.json.encode(chunk))
+    return accumulator
 
 
 @pytest.mark.parametrize(
-    ("assembler", "whole"),
+    ("accumulator", "whole"),
     [
         (so_far(), False),
         (so_far(payload("a")), False),
@@ -98,11 +98,11 @@ def so_far(*chunks: dict[str, Any]) -> Assembler:
         (so_far(payload("a", finish="stop"), payload("b", index=1, finish="stop")), True),
     ],
 )
-def test_without_the_marker_every_answer_needs_a_finish_reason(assembler: Assembler, whole: bool) -> None:
-    interpreter = ChunkInterpreter("r-1")
-    interpreter.check_end(assembler, marked=True)
+def test_without_the_marker_every_answer_needs_a_finish_reason(accumulator: ChatAccumulator, whole: bool) -> None:
+    parser = ChunkParser("r-1")
+    parser.check_complete(accumulator, marked=True)
     if whole:
-        interpreter.check_end(assembler, marked=False)
+        parser.check_complete(accumulator, marked=False)
     else:
         with pytest.raises(StreamInterruptedError, match="the answer is cut"):
-            interpreter.check_end(assembler, marked=False)
+            parser.check_complete(accumulator, marked=False)

@@ -12,7 +12,7 @@ from support.stream_tools import WAIT_SECONDS
 from gigaclient import GigaChat, NotFoundError
 from gigaclient.gigachat.suggestions import asked_for, meant
 from gigaclient.testing import Fault, GigaChatEmulator
-from gigaclient.transport.request import Call, path
+from gigaclient.transport.request import Request, path
 from gigaclient.types import Model
 
 MODELS = [
@@ -56,23 +56,23 @@ def test_there_is_nothing_to_say_where_there_are_no_models() -> None:
 
 
 @pytest.mark.parametrize(
-    ("call", "model"),
+    ("sent", "model"),
     [
-        (Call("POST", "/chat/completions", body=b'{"model":"a"}'), "a"),
-        (Call("GET", path("models", "a b/я")), "a b/я"),
-        (Call("GET", "https://api.giga.chat/v1/models/a"), "a"),
-        (Call("GET", "/models"), None),
-        (Call("GET", "/models/a/b"), None),
-        (Call("POST", "/chat/completions", body=b'{"model":5}'), None),
-        (Call("POST", "/chat/completions", body=b'{"model":""}'), None),
-        (Call("POST", "/chat/completions", body=b"[]"), None),
-        (Call("POST", "/chat/completions", body=b"\xff"), None),
-        (Call("POST", "/files", body=b'{"model":"a"}', content_type="multipart/form-data"), None),
+        (Request("POST", "/chat/completions", body=b'{"model":"a"}'), "a"),
+        (Request("GET", path("models", "a b/я")), "a b/я"),
+        (Request("GET", "https://api.giga.chat/v1/models/a"), "a"),
+        (Request("GET", "/models"), None),
+        (Request("GET", "/models/a/b"), None),
+        (Request("POST", "/chat/completions", body=b'{"model":5}'), None),
+        (Request("POST", "/chat/completions", body=b'{"model":""}'), None),
+        (Request("POST", "/chat/completions", body=b"[]"), None),
+        (Request("POST", "/chat/completions", body=b"\xff"), None),
+        (Request("POST", "/files", body=b'{"model":"a"}', content_type="multipart/form-data"), None),
     ],
     ids=repr,
 )
-def test_the_model_is_found_in_the_body_or_in_the_path(call: Call, model: str | None) -> None:
-    assert asked_for(call) == model
+def test_the_model_is_found_in_the_body_or_in_the_path(sent: Request, model: str | None) -> None:
+    assert asked_for(sent) == model
 
 
 # -- on the wire -----------------------------------------------------------------------------------
@@ -157,22 +157,22 @@ def test_the_look_ends_with_the_deadline_of_the_call(emulator: GigaChatEmulator,
 
 
 def test_no_look_is_begun_when_the_deadline_has_passed(emulator: GigaChatEmulator, giga: GigaChat) -> None:
-    from gigaclient._core.request_options import CallOptions
+    from gigaclient._core.request_options import RequestOptions
 
-    call = Call("GET", path("models", "gigachat-2-pro"))
+    request = Request("GET", path("models", "gigachat-2-pro"))
     failure = NotFoundError("No such model", status_code=404)
     before = len(emulator.requests)
-    assert giga._explained(failure, call, CallOptions(), 0.0) is failure
+    assert giga._explained(failure, request, RequestOptions(), 0.0) is failure
     assert len(emulator.requests) == before
 
 
 def test_the_look_takes_no_place_in_the_queue(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     # The one place of this client is taken, as it would be by another thread: the look goes past the queue.
     with giga.stream("Count from 1 to 3"):
-        from gigaclient._core.request_options import CallOptions
+        from gigaclient._core.request_options import RequestOptions
 
-        call = Call("GET", path("models", "gigachat-2-pro"))
-        failure = giga._explained(NotFoundError("No such model", status_code=404), call, CallOptions(), 60.0)
+        request = Request("GET", path("models", "gigachat-2-pro"))
+        failure = giga._explained(NotFoundError("No such model", status_code=404), request, RequestOptions(), 60.0)
         assert "did you mean" in failure.message
 
 

@@ -211,12 +211,12 @@ def test_the_answer_so_far_is_there_at_any_time() -> None:
 
 def test_the_raw_form_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunks, "_MOST_UNREAD_BYTES", 1000)
-    assembler = assembly.ResponseAssembler()
+    accumulator = assembly.ResponseAccumulator()
     opened = ChatResponseStream(FakeReply([*(delta("x" * 50) for _ in range(200)), done()]))
     for chunk in opened:
-        assembler.add(chunk, msgspec.json.encode(chunk.raw))
-        assert sum(len(raw) for raw in assembler._unread) < 2000
-    assert assembler.text == "x" * 50 * 200
+        accumulator.add(chunk, msgspec.json.encode(chunk.raw))
+        assert sum(len(raw) for raw in accumulator._unread) < 2000
+    assert accumulator.text == "x" * 50 * 200
 
 
 # -- an answer that ends otherwise -----------------------------------------------------------------
@@ -242,10 +242,10 @@ def test_an_answer_without_an_end_is_cut(blocks: list[bytes]) -> None:
 
 
 def test_what_happens_after_the_last_event_does_not_matter() -> None:
-    reply = FakeReply([delta("a"), done(), APIConnectionError("reset")])
-    opened = ChatResponseStream(reply)
+    response = FakeReply([delta("a"), done(), APIConnectionError("reset")])
+    opened = ChatResponseStream(response)
     assert opened.result().text == "a"
-    assert (reply.drained, reply.read) == (1, 2)
+    assert (response.drained, response.read) == (1, 2)
 
 
 def test_without_names_the_stream_is_read_to_its_end() -> None:

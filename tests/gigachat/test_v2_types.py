@@ -37,7 +37,7 @@ from gigaclient.types import (
     ChatUserInfo,
     ChatWebSearchTool,
 )
-from gigaclient.types.coercion import as_promised
+from gigaclient.types.coercion import coerce
 from gigaclient.types.files import GeneratedFile
 
 
@@ -246,7 +246,7 @@ def test_every_spelling_of_the_state_id_is_read(name: str) -> None:
 
 @pytest.mark.parametrize("fields", [{"created_at": 17}, {"created": 17}, {"created_at": "17"}, {"created_at": 17.0}])
 def test_every_spelling_of_the_time_is_read(fields: dict[str, Any]) -> None:
-    assert as_promised({"messages": [], **fields}, ChatCompletionResponse).created_at == 17
+    assert coerce({"messages": [], **fields}, ChatCompletionResponse).created_at == 17
 
 
 def test_content_may_be_a_string() -> None:
@@ -263,7 +263,7 @@ def test_nulls_and_odd_numbers_cost_no_answer() -> None:
         "additional_data": {"execution_steps": []},
         "error_details": None,
     }
-    found = as_promised(sent, ChatCompletionResponse)
+    found = coerce(sent, ChatCompletionResponse)
     assert found.text == "a"
     assert found.usage is not None
     assert (found.usage.input_tokens, found.usage.output_tokens, found.usage.total_tokens) == (17, 0, 20)
@@ -343,7 +343,7 @@ def test_the_finish_reason_may_stand_on_the_message() -> None:
 
 def test_an_answer_needs_messages() -> None:
     with pytest.raises(msgspec.ValidationError):
-        as_promised({"status": 500, "message": "oops"}, ChatCompletionResponse)
+        coerce({"status": 500, "message": "oops"}, ChatCompletionResponse)
 
 
 def test_the_raw_answer_keeps_what_is_not_known() -> None:

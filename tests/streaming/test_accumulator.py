@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.stream_tools import payload
 
-from gigaclient.streaming.accumulator import _MOST_UNREAD_BYTES, Assembler
+from gigaclient.streaming.accumulator import _MOST_UNREAD_BYTES, ChatAccumulator
 from gigaclient.types import ChatCompletion, ChatCompletionChunk, FunctionCall, Usage
 
 
@@ -21,19 +21,19 @@ def chunk(data: dict[str, Any]) -> tuple[ChatCompletionChunk, bytes]:
 
 
 def assembled(*chunks: dict[str, Any]) -> ChatCompletion:
-    assembler = Assembler()
+    accumulator = ChatAccumulator()
     for data in chunks:
-        assembler.add(*chunk(data))
-    return assembler.completion()
+        accumulator.add(*chunk(data))
+    return accumulator.completion()
 
 
 def test_nothing_yet_is_an_empty_answer() -> None:
-    assembler = Assembler()
-    assert assembler.text == ""
-    assert assembler.finish_reason is None
-    assert not assembler.finished
-    assert assembler.completion() == ChatCompletion()
-    assert assembler.completion().raw == {"choices": []}
+    accumulator = ChatAccumulator()
+    assert accumulator.text == ""
+    assert accumulator.finish_reason is None
+    assert not accumulator.finished
+    assert accumulator.completion() == ChatCompletion()
+    assert accumulator.completion().raw == {"choices": []}
 
 
 def test_texts_are_joined_and_the_rest_is_taken_from_where_it_is() -> None:
@@ -54,10 +54,10 @@ def test_texts_are_joined_and_the_rest_is_taken_from_where_it_is() -> None:
 @given(st.lists(st.text()))
 def test_the_text_is_the_chunks_texts_joined(texts: list[str]) -> None:
     texts = [text.encode("utf-8", "replace").decode() for text in texts]
-    assembler = Assembler()
+    accumulator = ChatAccumulator()
     for text in texts:
-        assembler.add(*chunk(payload(text)))
-    assert assembler.text == "".join(texts) == assembler.completion().text
+        accumulator.add(*chunk(payload(text)))
+    assert accumulator.text == "".join(texts) == accumulator.completion().text
 
 
 def test_empty_and_missing_content_add_nothing() -> None:
@@ -120,17 +120,17 @@ def test_sources_and_probabilities_are_kept() -> None:
 
 
 def test_several_answers_are_kept_apart_and_in_order() -> None:
-    assembler = Assembler()
+    accumulator = ChatAccumulator()
     for data in (payload("b", index=1), payload("a"), payload("B", index=1), payload("A"), payload("", finish="stop")):
-        assembler.add(*chunk(data))
-    assert [choice.index for choice in assembler.completion().choices] == [0, 1]
-    assert [choice.message.content for choice in assembler.completion().choices] == ["aA", "bB"]
-    assert assembler.text == "aA"
-    assert assembler.finish_reason == "stop"
-    assert not assembler.finished
-    assembler.add(*chunk(payload("", index=1, finish="length")))
-    assert assembler.finished
-    assert [choice.finish_reason for choice in assembler.completion().choices] == ["stop", "length"]
+        accumulator.add(*chunk(data))
+    assert [choice.index for choice in accumulator.completion().choices] == [0, 1]
+    assert [choice.message.content for choice in accumulator.completion().choices] == ["aA", "bB"]
+    assert accumulator.text == "aA"
+    assert accumulator.finish_reason == "stop"
+    assert not accumulator.finished
+    accumulator.add(*chunk(payload("", index=1, finish="length")))
+    assert accumulator.finished
+    assert [choice.finish_reason for choice in accumulator.completion().choices] == ["stop", "length"]
 
 
 def test_two_answers_in_one_chunk_are_both_taken() -> None:
@@ -176,42 +176,42 @@ def test_the_raw_answer_has_the_unknown_fields_of_every_chunk() -> None:
 
 def test_asking_in_between_changes_nothing_of_the_end() -> None:
     chunks = [payload("a", first=1), payload("b", second=2), payload("", finish="stop")]
-    assembler = Assembler()
+    accumulator = ChatAccumulator()
     for data in chunks:
-        assembler.add(*chunk(data))
-        before = assembler.completion()
+        accumulator.add(*chunk(data))
+        before = accumulator.completion()
         assert before.raw["choices"][0]["message"]["content"] == before.text
-    assert assembler.completion() == assembled(*chunks)
-    assert assembler.completion().raw == assembled(*chunks).raw
+    assert accumulator.completion() == assembled(*chunks)
+    assert accumulator.completion().raw == assembled(*chunks).raw
 
 
 def test_a_chunk_is_not_changed_by_what_follows() -> None:
-    assembler = Assembler()
+    accumulator = ChatAccumulator()
     first, sent = chunk(payload("a", first=1))
-    assembler.add(first, sent)
-    whole = assembler.completion()
-    assembler.add(*chunk(payload("b", first=2)))
-    assembler.completion()
+    accumulator.add(first, sent)
+    whole = accumulator.completion()
+    accumulator.add(*chunk(payload("b", first=2)))
+    accumulator.completion()
     assert first.raw["first"] == 1
     assert first.raw["choices"][0]["delta"] == {"content": "a"}
     assert (whole.text, whole.raw["first"]) == ("a", 1)
 
 
 def test_a_stream_does_not_hold_its_chunks() -> None:
-    assembler = Assembler()
+    accumulator = ChatAccumulator()
     one, sent = chunk(payload("a"))
     before = sys.getrefcount(one)
     for _ in range(100):
-        assembler.add(one, sent)
+        accumulator.add(one, sent)
     assert sys.getrefcount(one) == before
-    assert len(assembler.text) == 100
+    assert len(accumulator.text) == 100
 
 
 def test_a_long_stream_does_not_hold_all_its_bytes() -> None:
-    assembler = Assembler()
+    accumulator = ChatAccumulator()
     one, body = chunk(payload("a", padding="x" * 100_000))
     before = sys.getrefcount(body)
     for _ in range(_MOST_UNREAD_BYTES // len(body) + 1):
-        assembler.add(one, body)
+        accumulator.add(one, body)
     assert sys.getrefcount(body) <= before + 1
-    assert len(assembler.completion().raw["padding"]) == 100_000
+    assert len(accumulator.completion().raw["padding"]) == 100_000

@@ -25,7 +25,7 @@ from gigaclient.errors import (
     RateLimitError,
     StreamInterruptedError,
 )
-from gigaclient.gigachat.stream_events import ChunkInterpreter
+from gigaclient.gigachat.stream_events import ChunkParser
 from gigaclient.streaming.stream import ChatStream
 
 HELLO = [event(payload("Hel", delta={"role": "assistant"})), event(payload("lo"))]
@@ -34,18 +34,18 @@ WHOLE = [*HELLO, END, DONE]
 
 
 def stream_of(*blocks: bytes | BaseException | Callable[[], bytes], **timeouts: float) -> tuple[ChatStream, FakeReply]:
-    reply = FakeReply(blocks, **timeouts)
-    return ChatStream(reply, ChunkInterpreter("r-1"), request_id="r-1"), reply
+    response = FakeReply(blocks, **timeouts)
+    return ChatStream(response, ChunkParser("r-1"), request_id="r-1"), response
 
 
 # -- reading ---------------------------------------------------------------------------------------
 
 
 def test_chunks_come_as_they_are_read_and_not_before() -> None:
-    stream, reply = stream_of(*WHOLE)
-    assert reply.read == 0
+    stream, response = stream_of(*WHOLE)
+    assert response.read == 0
     assert next(stream).text == "Hel"
-    assert reply.read == 1
+    assert response.read == 1
     assert stream.text == "Hel"
     assert stream.completion.text == "Hel"
     assert stream.completion.finish_reason is None
@@ -56,7 +56,7 @@ def test_chunks_come_as_they_are_read_and_not_before() -> None:
 
 
 def test_the_completion_is_whole_once_the_stream_has_ended() -> None:
-    stream, reply = stream_of(*WHOLE)
+    stream, response = stream_of(*WHOLE)
     completion = stream.result()
     assert completion.text == stream.text == "Hello"
     assert completion.finish_reason == "stop"
@@ -64,7 +64,7 @@ def test_the_completion_is_whole_once_the_stream_has_ended() -> None:
     assert completion.usage.total_tokens == 3
     assert completion.message.role == "assistant"
     assert completion.request_id == stream.request_id == "r-1"
-    assert reply.drained == 1
+    assert response.drained == 1
     assert stream.result() == completion  # more than once is no harm
 
 
@@ -98,17 +98,17 @@ def test_its_repr_shows_state_and_length_but_no_text() -> None:
 
 
 def test_the_with_block_closes_it() -> None:
-    stream, reply = stream_of(*WHOLE)
+    stream, response = stream_of(*WHOLE)
     with stream as same:
         assert same is stream
         next(stream)
     assert stream.closed
-    assert reply.closed
+    assert response.closed
     assert stream.text == "Hel"
 
 
 def test_a_closed_stream_just_ends_and_has_no_result() -> None:
-    stream, reply = stream_of(*WHOLE)
+    stream, response = stream_of(*WHOLE)
     next(stream)
     stream.close()
     stream.close()
@@ -119,17 +119,17 @@ def test_a_closed_stream_just_ends_and_has_no_result() -> None:
     assert caught.value.completion is not None
     assert caught.value.completion.text == "Hel"
     assert caught.value.request_id == "r-1"
-    assert reply.read == 1
+    assert response.read == 1
 
 
 def test_it_may_be_closed_before_it_is_read() -> None:
-    stream, reply = stream_of(*WHOLE)
+    stream, response = stream_of(*WHOLE)
     stream.close()
-    assert reply.closed == 1
+    assert response.closed == 1
     assert list(stream) == []
     assert stream.text == ""
     assert stream.completion.text == ""
-    assert reply.read == 0
+    assert response.read == 0
 
 
 def test_closing_after_the_end_changes_nothing() -> None:
@@ -157,25 +157,25 @@ def test_a_failure_that_close_caused_is_an_end_and_not_an_error() -> None:
 
 
 def test_a_stream_dropped_half_read_gives_its_connection_back_at_once() -> None:
-    stream, reply = stream_of(*WHOLE)
+    stream, response = stream_of(*WHOLE)
     next(stream)
     gone = weakref.ref(stream)
     gc.disable()  # by counting references: a pool that waits for the collector runs dry
     try:
         del stream
         assert gone() is None
-        assert reply.closed == 1
+        assert response.closed == 1
     finally:
         gc.enable()
 
 
 def test_a_stream_dropped_after_its_end_closes_nothing_more() -> None:
-    stream, reply = stream_of(*WHOLE)
+    stream, response = stream_of(*WHOLE)
     stream.result()
-    before = reply.closed
+    before = response.closed
     del stream
     gc.collect()
-    assert reply.closed == before
+    assert response.closed == before
 
 
 def test_a_second_reader_gets_an_error_and_the_first_is_not_disturbed() -> None:
@@ -186,7 +186,7 @@ def test_a_second_reader_gets_an_error_and_the_first_is_not_disturbed() -> None:
         assert go_on.wait(WAIT_SECONDS)
         return HELLO[1]
 
-    stream, reply = stream_of(HELLO[0], blocked, END, DONE)
+    stream, response = stream_of(HELLO[0], blocked, END, DONE)
     reader = Background(lambda: [chunk.text for chunk in stream])
     assert read.wait(WAIT_SECONDS)
     with pytest.raises(ConfigError, match="one thread at a time"):
@@ -195,7 +195,7 @@ def test_a_second_reader_gets_an_error_and_the_first_is_not_disturbed() -> None:
         stream.result()
     assert stream.text == "Hel"
     assert not stream.closed
-    assert not reply.closed
+    assert not response.closed
     go_on.set()
     assert reader.join().error is None
     assert reader.result == ["Hel", "lo", ""]
@@ -207,11 +207,11 @@ def test_a_second_reader_gets_an_error_and_the_first_is_not_disturbed() -> None:
 
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit, MemoryError])
 def test_an_interrupt_passes_through_and_the_text_stays(interrupt: type[BaseException]) -> None:
-    stream, reply = stream_of(HELLO[0], interrupt(), HELLO[1], END, DONE)
+    stream, response = stream_of(HELLO[0], interrupt(), HELLO[1], END, DONE)
     next(stream)
     with pytest.raises(interrupt):
         next(stream)
-    assert reply.closed
+    assert response.closed
     assert stream.closed
     assert stream.text == stream.completion.text == "Hel"
     assert list(stream) == []
@@ -220,7 +220,7 @@ def test_an_interrupt_passes_through_and_the_text_stays(interrupt: type[BaseExce
 
 
 def test_a_broken_connection_is_an_interrupted_stream_with_what_came() -> None:
-    stream, reply = stream_of(*HELLO, APIConnectionError("reset by the peer"))
+    stream, response = stream_of(*HELLO, APIConnectionError("reset by the peer"))
     got = []
     with pytest.raises(StreamInterruptedError, match="reset by the peer") as caught:
         for chunk in stream:
@@ -233,7 +233,7 @@ def test_a_broken_connection_is_an_interrupted_stream_with_what_came() -> None:
     assert caught.value.request_id == "r-1"
     assert caught.value.__context__ is None
     assert caught.value.__cause__ is None
-    assert reply.closed
+    assert response.closed
     assert stream.closed
     assert stream.text == "Hello"
 
@@ -300,7 +300,7 @@ LIES: list[tuple[str, list[bytes], type[GigaClientError], str]] = [
 def test_what_is_not_an_answer_is_a_typed_error_with_the_text_so_far(
     name: str, blocks: list[bytes], kind: type[GigaClientError], said: str
 ) -> None:
-    stream, reply = stream_of(*HELLO, *blocks)
+    stream, response = stream_of(*HELLO, *blocks)
     got: list[str] = []
     with pytest.raises(kind) as caught:
         for chunk in stream:
@@ -311,7 +311,7 @@ def test_what_is_not_an_answer_is_a_typed_error_with_the_text_so_far(
     assert caught.value.completion is not None
     assert caught.value.completion.text == caught.value.text == stream.text
     assert caught.value.request_id == "r-1"
-    assert reply.closed
+    assert response.closed
     assert type(pickle.loads(pickle.dumps(caught.value))) is type(caught.value)
 
 
@@ -390,16 +390,16 @@ def _small_decoder(init: Callable[..., None]) -> Callable[..., None]:
 
 def test_only_chunks_renew_the_event_timeout() -> None:
     begun: list[str] = []
-    reply = FakeReply([b": ping\n\n", HELLO[0], b": ping\n\n", b"data\n\n", HELLO[1] + END, DONE])
-    original = type(reply.patience).begin_event
+    response = FakeReply([b": ping\n\n", HELLO[0], b": ping\n\n", b"data\n\n", HELLO[1] + END, DONE])
+    original = type(response.deadline).begin_event
 
-    class Watched(type(reply.patience)):  # type: ignore[misc]
+    class Watched(type(response.deadline)):  # type: ignore[misc]
         def begin_event(self) -> None:
             begun.append(stream.text)
             original(self)
 
-    reply.patience = Watched(reply.patience.timeouts)
-    stream = ChatStream(reply, ChunkInterpreter(None))
+    response.deadline = Watched(response.deadline.timeouts)
+    stream = ChatStream(response, ChunkParser(None))
     stream.result()
     # at the start, after the first chunk, after the block with two of them
     assert begun == ["", "Hel", "Hello"]
@@ -407,14 +407,14 @@ def test_only_chunks_renew_the_event_timeout() -> None:
 
 def test_the_time_that_the_reader_takes_is_not_the_servers_silence() -> None:
     times: list[int] = []
-    reply = FakeReply(WHOLE)
+    response = FakeReply(WHOLE)
 
-    class Watched(type(reply.patience)):  # type: ignore[misc]
+    class Watched(type(response.deadline)):  # type: ignore[misc]
         def begin_event(self) -> None:
-            times.append(reply.read)
+            times.append(response.read)
 
-    reply.patience = Watched(reply.patience.timeouts)
-    stream = ChatStream(reply, ChunkInterpreter(None))
+    response.deadline = Watched(response.deadline.timeouts)
+    stream = ChatStream(response, ChunkParser(None))
     assert times == []  # nor is the time before the first read
     next(stream)
     assert times == [0]  # armed again when the reader comes back, not when the chunk was handed out

@@ -19,15 +19,15 @@ class Ran:
 
     Attributes:
         messages: type and content of each, with the moment it came (``time.monotonic()``), in order.
-        reply: the content of the reply to the request.
+        response: the content of the reply to the request.
     """
 
     messages: list[tuple[str, dict[str, Any], float]] = field(default_factory=list)
-    reply: dict[str, Any] = field(default_factory=dict)
+    response: dict[str, Any] = field(default_factory=dict)
 
     @property
     def status(self) -> str:
-        return str(self.reply["status"])
+        return str(self.response["status"])
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         """The contents of the messages of one type."""
@@ -65,7 +65,7 @@ class Ran:
 
     def everything(self) -> str:
         """All that came, as text."""
-        return repr(self.messages) + repr(self.reply)
+        return repr(self.messages) + repr(self.response)
 
 
 class Kernel:
@@ -115,9 +115,9 @@ class Kernel:
             if kind == "status" and content["execution_state"] == "idle":
                 break
         while True:
-            reply = self.client.get_shell_msg(timeout=PATIENCE_S)
-            if reply["parent_header"].get("msg_id") == request:
-                ran.reply = reply["content"]
+            response = self.client.get_shell_msg(timeout=PATIENCE_S)
+            if response["parent_header"].get("msg_id") == request:
+                ran.response = response["content"]
                 self.transcript.append(ran.everything())
                 return ran
 

@@ -15,8 +15,8 @@ WAIT_SECONDS = 20.0
 @contextmanager
 def client_of(emulator: GigaChatEmulator, **options: Any) -> Iterator[GigaChat]:
     """A client that gives up early and never waits between tries."""
-    patience = {"timeout": WAIT_SECONDS, "max_retries": 0, "retry_backoff_factor": 0.0}
-    with GigaChat(**{**emulator.client_options, **patience, **options}) as client:
+    deadline = {"timeout": WAIT_SECONDS, "max_retries": 0, "retry_backoff_factor": 0.0}
+    with GigaChat(**{**emulator.client_options, **deadline, **options}) as client:
         yield client
 
 

@@ -26,8 +26,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from gigaclient._primitives.deadline import Patience, Timeouts
-from gigaclient.transport import Outgoing, Reply, Transport, origin_of
+from gigaclient._primitives.deadline import Deadline, Timeouts
+from gigaclient.transport import HTTPRequest, Response, Transport, origin_of
 from gigaclient.transport.tls import Trust, read_bundle
 
 HANG = 30.0
@@ -52,27 +52,27 @@ def transport_to(*urls: str, trust: Trust | None = None, **options: Any) -> Iter
         transport.close()
 
 
-def patience(
+def deadline(
     *, connect: float = HANG, read: float = HANG, event: float | None = None, deadline: float | None = None
-) -> Patience:
+) -> Deadline:
     """A patience that ends before the test run does."""
-    return Patience(Timeouts(connect, read, event, HANG if deadline is None else deadline))
+    return Deadline(Timeouts(connect, read, event, HANG if deadline is None else deadline))
 
 
 def send(
     transport: Transport,
     url: str,
-    waiting: Patience | None = None,
+    waiting: Deadline | None = None,
     *,
     body: bytes | None = b"{}",
     headers: dict[str, str] | None = None,
     method: str = "POST",
-) -> Reply:
+) -> Response:
     """Send one request; the reply's body is not read yet."""
-    return transport.send(Outgoing(method, url, dict(headers or {}), body), waiting or patience())
+    return transport.send(HTTPRequest(method, url, dict(headers or {}), body), waiting or deadline())
 
 
-def ask(transport: Transport, url: str, waiting: Patience | None = None, **options: Any) -> bytes:
+def ask(transport: Transport, url: str, waiting: Deadline | None = None, **options: Any) -> bytes:
     """Send one request and read the whole body."""
     return send(transport, url, waiting, **options).read(64 * 1024 * 1024)
 

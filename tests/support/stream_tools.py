@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from gigaclient import GigaChat
-from gigaclient._primitives.deadline import Patience, Timeouts
+from gigaclient._primitives.deadline import Deadline, Timeouts
 from gigaclient.testing import GigaChatEmulator
 
 WAIT_SECONDS = 20.0
@@ -63,7 +63,7 @@ class FakeReply:
 
     def __init__(self, blocks: Iterable[bytes | BaseException | Callable[[], bytes]], **timeouts: float) -> None:
         self._blocks = blocks
-        self.patience = Patience(Timeouts(**timeouts))
+        self.deadline = Deadline(Timeouts(**timeouts))
         self.closed = 0
         self.drained = 0
         self.read = 0

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from gigaclient._primitives.deadline import Patience, Timeouts
+from gigaclient._primitives.deadline import Deadline, Timeouts
 from gigaclient._primitives.secret import Secret
 from gigaclient.auth.token_manager import Credential
 
@@ -50,9 +50,9 @@ class Source:
         self.gate = threading.Event()
         self.gate.set()
         self.entered = threading.Event()
-        self.script: list[BaseException | Callable[[Patience], object]] = []
+        self.script: list[BaseException | Callable[[Deadline], object]] = []
 
-    def __call__(self, patience: Patience) -> Credential:
+    def __call__(self, deadline: Deadline) -> Credential:
         with self._lock:
             self.calls += 1
             number = self.calls
@@ -62,17 +62,17 @@ class Source:
             assert self.gate.wait(LONG)
             raise step
         if step is not None:
-            step(patience)
+            step(deadline)
         assert self.gate.wait(LONG)
         return credential(f"token {number}", self._clock() + self.life, Credential.margin_for(self.life))
 
 
-def credential(value: str = "token", good_until: float = float("inf"), margin: float = 60.0) -> Credential:
-    return Credential(Secret(value), good_until=good_until, margin=margin)
+def credential(value: str = "token", expires_at: float = float("inf"), margin: float = 60.0) -> Credential:
+    return Credential(Secret(value), expires_at=expires_at, margin=margin)
 
 
-def patient(connect: float = 10.0, read: float = LONG, deadline: float = float("inf")) -> Patience:
-    return Patience(Timeouts(connect, read, deadline=deadline))
+def patient(connect: float = 10.0, read: float = LONG, deadline: float = float("inf")) -> Deadline:
+    return Deadline(Timeouts(connect, read, deadline=deadline))
 
 
 def value_of(found: Any) -> str:

@@ -21,7 +21,7 @@ Client = TypeVar("Client", bound="Http")
 
 
 @dataclass
-class Reply:
+class ModelReply:
     """A whole answer."""
 
     status: int
@@ -57,9 +57,9 @@ class Http:
 
     def send(
         self, method: str, path: str, body: bytes | str | None = None, headers: dict[str, str] | None = None
-    ) -> Reply:
+    ) -> ModelReply:
         with self.open(method, path, body, headers) as response:
-            return Reply(response.status, response.headers, response.read())
+            return ModelReply(response.status, response.headers, response.read())
 
     def close(self) -> None:
         self.connection.close()
@@ -82,13 +82,13 @@ class Giga(Http):
             "Content-Type": "application/json",
         }
 
-    def chat(self, prompt: str | list[dict[str, Any]], **fields: Any) -> Reply:
+    def chat(self, prompt: str | list[dict[str, Any]], **fields: Any) -> ModelReply:
         return self.send("POST", "/v1/chat/completions", chat_body(prompt, **fields), self.headers)
 
     def open_chat(self, prompt: str, **fields: Any) -> http.client.HTTPResponse:
         return self.open("POST", "/v1/chat/completions", chat_body(prompt, **fields), self.headers)
 
-    def get(self, path: str, **headers: str) -> Reply:
+    def get(self, path: str, **headers: str) -> ModelReply:
         return self.send("GET", path, headers={**self.headers, **headers})
 
 
@@ -104,7 +104,7 @@ def oauth(
     body: str = "scope=GIGACHAT_API_PERS",
     rquid: str | None = None,
     content_type: str = "application/x-www-form-urlencoded",
-) -> Reply:
+) -> ModelReply:
     headers = {
         "Authorization": f"Basic {emulator.credentials}" if authorization is None else authorization,
         "RqUID": str(uuid.uuid4()) if rquid is None else rquid,
@@ -125,7 +125,7 @@ class Pool(Http):
         found: list[dict[str, Any]] = self.send("GET", f"/api/loads?t={int(time.time())}").json()["loads"]
         return found
 
-    def log_in(self, token_key: str | None = None, password: str = "abcdefgh12") -> Reply:
+    def log_in(self, token_key: str | None = None, password: str = "abcdefgh12") -> ModelReply:
         key = token_key if token_key is not None else self.loads()[0]["token_id"]
         form = {"Content-Type": "application/x-www-form-urlencoded"}
         reply = self.send("POST", "/auth/login", f"token_key={key}&session_password={password}", form)
@@ -133,7 +133,7 @@ class Pool(Http):
         self.cookie = "; ".join(cookie.split(";")[0] for cookie in cookies)
         return reply
 
-    def session(self) -> Reply:
+    def session(self) -> ModelReply:
         reply = self.send("GET", "/api/auth/session", headers={"Cookie": self.cookie} if self.cookie else {})
         self.token = reply.json().get("accessToken", "")
         return reply
@@ -143,7 +143,7 @@ class Pool(Http):
         self.session()
         return self
 
-    def talk(self, prompt: str, **headers: str) -> Reply:
+    def talk(self, prompt: str, **headers: str) -> ModelReply:
         sent = {"X-Authorization": f"Bearer {self.token}", "Cookie": self.cookie, "Content-Type": "application/json"}
         return self.send("POST", "/api/conversation", conversation_body(prompt), {**sent, **headers})
 
@@ -208,8 +208,8 @@ def tls_exchange(port: int, context: ssl.SSLContext, request: bytes) -> tuple[by
 
     The TLS layer works in memory here: ssl.SSLSocket shows a reset as a plain end, on some versions.
     """
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    tls = context.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+    incoming, http_request = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, http_request, server_hostname="127.0.0.1")
     received, error, ended, sent = b"", None, False, False
     with raw_socket(port, None) as sock:
         while not ended:
@@ -218,13 +218,13 @@ def tls_exchange(port: int, context: ssl.SSLContext, request: bytes) -> tuple[by
                     tls.do_handshake()
                     tls.write(request)
                     sent = True
-                sock.sendall(outgoing.read())
+                sock.sendall(http_request.read())
                 while data := tls.read(65536):
                     received += data
                 ended = True
             except ssl.SSLWantReadError:
                 try:
-                    sock.sendall(outgoing.read())
+                    sock.sendall(http_request.read())
                     data = sock.recv(65536)
                 except OSError as problem:
                     error, ended = problem, True

@@ -6,12 +6,12 @@ import json
 from typing import Any
 
 import pytest
-from testing.plain_client import Giga, Reply, oauth
+from testing.plain_client import Giga, ModelReply, oauth
 
 from gigaclient.testing import GigaChatEmulator
 
 
-def post(giga: Giga, path: str, body: Any) -> Reply:
+def post(giga: Giga, path: str, body: Any) -> ModelReply:
     return giga.send("POST", f"/v1/assistants{path}", json.dumps(body), giga.headers)
 
 

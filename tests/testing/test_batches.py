@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from testing.plain_client import Giga, Reply, oauth, soon
+from testing.plain_client import Giga, ModelReply, oauth, soon
 
 from gigaclient.testing import GigaChatEmulator
 
@@ -19,7 +19,7 @@ ROWS = [
 ]
 
 
-def create(giga: Giga, rows: Any, method: str = "chat_completions", **headers: str) -> Reply:
+def create(giga: Giga, rows: Any, method: str = "chat_completions", **headers: str) -> ModelReply:
     body = rows if isinstance(rows, bytes) else b"".join(json.dumps(row).encode() + b"\n" for row in rows)
     kind = {"Content-Type": "application/octet-stream"}
     return giga.send("POST", f"/v1/batches?method={method}", body, {**giga.headers, **kind, **headers})  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from testing.plain_client import Giga, Reply, payloads
+from testing.plain_client import Giga, ModelReply, payloads
 
 from gigaclient.testing import GigaChatEmulator
 from gigaclient.testing.patterns import fitting
@@ -38,7 +38,7 @@ def tools(*functions: Any) -> list[dict[str, Any]]:
     return [{"functions": {"specifications": list(functions)}}]
 
 
-def ask(giga: Giga, *messages: Any, path: str = "/v2/chat/completions", session: str = "", **fields: Any) -> Reply:
+def ask(giga: Giga, *messages: Any, path: str = "/v2/chat/completions", session: str = "", **fields: Any) -> ModelReply:
     given = [said("user", message) if isinstance(message, str) else message for message in messages]
     body = {"model": "GigaChat", "messages": given, **fields}
     headers = {**giga.headers, **({"X-Session-ID": session} if session else {})}
@@ -375,7 +375,7 @@ def test_a_call_in_a_kept_dialogue_is_answered_there(giga: Giga) -> None:
 # --- streamed --------------------------------------------------------------------------------------------------
 
 
-def events(reply: Reply) -> list[tuple[str | None, Any]]:
+def events(reply: ModelReply) -> list[tuple[str | None, Any]]:
     found = []
     for block in re.split(r"\n\n", reply.text.strip()):
         name = re.search(r"^event: (.*)$", block, re.MULTILINE)

@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from testing.plain_client import Http, Reply, trusting
+from testing.plain_client import Http, ModelReply, trusting
 
 import gigaclient.testing
 from gigaclient.testing import command
@@ -54,7 +54,7 @@ def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, 
         process.communicate(timeout=10)
 
 
-def post(url: str, ca_file: str, body: str, headers: dict[str, str]) -> Reply:
+def post(url: str, ca_file: str, body: str, headers: dict[str, str]) -> ModelReply:
     parts = urlsplit(url)
     assert parts.hostname == "127.0.0.1"
     assert parts.port is not None

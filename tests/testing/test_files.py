@@ -13,7 +13,7 @@ import pytest
 
 from gigaclient.testing import GigaChatEmulator
 from gigaclient.testing.chat_v1 import Refusal
-from gigaclient.testing.files import PICTURE, FileStore, form
+from gigaclient.testing.files import PICTURE, EmulatedFiles, form
 
 KIND = "multipart/form-data; boundary=b"
 
@@ -150,7 +150,7 @@ def test_the_picture_is_a_whole_jpeg() -> None:
 
 
 def test_other_rooms_may_put_files_there(gigachat: GigaChatEmulator) -> None:
-    store = FileStore(gigachat)
+    store = EmulatedFiles(gigachat)
     file = store.add("me", b"rows", "output.jsonl", purpose="batch")
     assert store.read("me", file) == b"rows"
     assert store.read("me", store.create_image("me", end_user="u"), end_user="u") == PICTURE

@@ -14,8 +14,8 @@ from support.platform_tools import cosine
 from gigaclient.testing import GigaChatEmulator
 from gigaclient.testing import canned_model as answers
 from gigaclient.testing.chat_v1 import Refusal
-from gigaclient.testing.fault_server import Answer, Headers, RecordedRequest
-from gigaclient.testing.routing import Call
+from gigaclient.testing.fault_server import Answer, HeaderList, RecordedRequest
+from gigaclient.testing.routing import RoutedRequest
 from gigaclient.testing.text_tools import TextTools, embeddings, vector
 
 MODELS = {"Embeddings": "embedder", "GigaEmbeddings-3B-2025-09": "embedder", "GigaChat-2": "chat"}
@@ -24,9 +24,9 @@ MODELS = {"Embeddings": "embedder", "GigaEmbeddings-3B-2025-09": "embedder", "Gi
 def asked(emulator: GigaChatEmulator, path: str, body: Any = None, scope: str = "GIGACHAT_API_PERS") -> Any:
     """What the endpoint at ``path`` answers to ``body``, without a network."""
     client = base64.b64decode(emulator.add_credentials(scope)).decode().partition(":")[0]
-    request = RecordedRequest("POST", f"/v1{path}", "", Headers(), json.dumps(body).encode(), 1, 0.0)
+    request = RecordedRequest("POST", f"/v1{path}", "", HeaderList(), json.dumps(body).encode(), 1, 0.0)
     route = next(route for route in TextTools(emulator).routes if route.path == path)
-    answer = route.endpoint(Call(request, "v1", path, {}, client, {}))
+    answer = route.endpoint(RoutedRequest(request, "v1", path, {}, client, {}))
     assert isinstance(answer, Answer)
     assert isinstance(answer.body, bytes)
     return json.loads(answer.body)
@@ -85,7 +85,7 @@ def test_requests_for_vectors_are_refused_as_documented(body: Any, status: int) 
         embeddings(body, models=MODELS)
     assert caught.value.status == status
     with pytest.raises(Refusal) as caught:
-        embeddings({"model": "Embeddings", "input": ["a"]}, models=MODELS, exhausted={"Embeddings"})
+        embeddings({"model": "Embeddings", "input": ["a"]}, models=MODELS, exceeded={"Embeddings"})
     assert caught.value.status == 402
 
 

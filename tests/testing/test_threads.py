@@ -6,14 +6,14 @@ import json
 from typing import Any
 
 import pytest
-from testing.plain_client import Giga, Reply, data_of, oauth, soon
+from testing.plain_client import Giga, ModelReply, data_of, oauth, soon
 
 from gigaclient.testing import GigaChatEmulator
 
 COUNT = [{"role": "user", "content": "Count from 1 to 4"}]
 
 
-def post(giga: Giga, path: str, body: Any) -> Reply:
+def post(giga: Giga, path: str, body: Any) -> ModelReply:
     return giga.send("POST", f"/v1/threads{path}", json.dumps(body), giga.headers)
 
 

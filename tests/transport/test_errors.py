@@ -13,23 +13,25 @@ from typing import Any
 import pytest
 import requests
 import urllib3.exceptions as u3
-from support.socket_tools import Peer, ask, patience, read_request, send, transport_to, trust_in
+from support.socket_tools import Peer, ask, deadline, read_request, send, transport_to, trust_in
 from urllib3.util.ssl_match_hostname import CertificateError
 
-from gigaclient._primitives.deadline import Exhausted, Patience, Timeouts
+from gigaclient._primitives.deadline import Deadline, DeadlineExceeded, Timeouts
 from gigaclient._primitives.secret import Secret
 from gigaclient.errors import APIConnectionError, APITimeoutError, GigaClientError, InvalidResponseError, TLSError
 from gigaclient.testing import Answer, Authority, Pause, RawAnswer, Reset, Server
 from gigaclient.transport import timed_out
 from gigaclient.transport.chunked import MalformedChunkError
 from gigaclient.transport.errors import certificate_failure, is_lost_connection, is_proxy_failure, translate
-from gigaclient.transport.socket import Exchange
+from gigaclient.transport.socket import ConnectionState
 
 SECRET = "Bearer s3cret-token"
 
 
-def an_exchange(*, opened: bool = False, sent: bool = False, received: bool = False, reused: bool = False) -> Exchange:
-    exchange = Exchange(Patience(Timeouts(10.0, 120.0)))
+def an_exchange(
+    *, opened: bool = False, sent: bool = False, received: bool = False, reused: bool = False
+) -> ConnectionState:
+    exchange = ConnectionState(Deadline(Timeouts(10.0, 120.0)))
     exchange.opened, exchange.sent, exchange.received, exchange.reused = opened, sent, received, reused
     return exchange
 
@@ -54,8 +56,8 @@ def ssl_error(kind: type[ssl.SSLError], reason: str) -> ssl.SSLError:
 
 
 before_sending = an_exchange
-while_waiting: Callable[[], Exchange] = lambda: an_exchange(opened=True, sent=True)  # noqa: E731
-while_reading: Callable[[], Exchange] = lambda: an_exchange(opened=True, sent=True, received=True)  # noqa: E731
+while_waiting: Callable[[], ConnectionState] = lambda: an_exchange(opened=True, sent=True)  # noqa: E731
+while_reading: Callable[[], ConnectionState] = lambda: an_exchange(opened=True, sent=True, received=True)  # noqa: E731
 
 TABLE = [
     # what was raised below, when, what it becomes, whether the request may have been sent, words of the message
@@ -175,7 +177,7 @@ TABLE = [
 )
 def test_each_failure_becomes_one_of_ours(
     failure: Exception,
-    moment: Callable[[], Exchange],
+    moment: Callable[[], ConnectionState],
     kind: type[GigaClientError],
     sent: bool | None,
     said: str,
@@ -231,7 +233,7 @@ def test_a_failure_of_the_proxy_is_told_from_one_of_the_server() -> None:
 
 def test_a_bound_that_ran_out_is_what_counts_whatever_was_raised() -> None:
     exchange = while_waiting()
-    exchange.patience.ran_out = "deadline"
+    exchange.deadline.expired = "deadline"
     error = translate(wrapped(ConnectionResetError(104, "reset")), exchange, "h")
     assert isinstance(error, APITimeoutError)
     assert error.deadline == "deadline"
@@ -239,7 +241,7 @@ def test_a_bound_that_ran_out_is_what_counts_whatever_was_raised() -> None:
 
 def test_a_call_that_was_ended_says_so_whatever_was_raised() -> None:
     exchange = while_waiting()
-    exchange.patience.cancel()
+    exchange.deadline.cancel()
     error = translate(wrapped(TimeoutError("slow")), exchange, "h")
     assert type(error) is APIConnectionError
     assert "ended by close()" in str(error)
@@ -247,7 +249,7 @@ def test_a_call_that_was_ended_says_so_whatever_was_raised() -> None:
 
 def test_a_timeout_near_the_deadline_is_the_deadlines() -> None:
     now = 0.0
-    exchange = Exchange(Patience(Timeouts(10.0, 120.0, deadline=5.0), clock=lambda: now))
+    exchange = ConnectionState(Deadline(Timeouts(10.0, 120.0, deadline=5.0), clock=lambda: now))
     now = 5.0
     error = translate(wrapped(TimeoutError("The handshake operation timed out")), exchange, "h")
     assert isinstance(error, APITimeoutError)
@@ -256,7 +258,7 @@ def test_a_timeout_near_the_deadline_is_the_deadlines() -> None:
 
 @pytest.mark.parametrize("kind", ["connect", "read", "event", "deadline"])
 def test_each_bound_has_its_sentence_and_seconds(kind: str) -> None:
-    error = timed_out(kind, "api.example", Patience(Timeouts(1, 2, 3, 4)), sent=True)
+    error = timed_out(kind, "api.example", Deadline(Timeouts(1, 2, 3, 4)), sent=True)
     assert error.deadline == kind
     assert str({"connect": 1, "read": 2, "event": 3, "deadline": 4}[kind]) in str(error)
     assert isinstance(error, TimeoutError)
@@ -315,7 +317,7 @@ def test_nothing_of_the_libraries_and_no_secret_comes_along(case: str, tls: bool
     with Authority() as authority, Server(failing_servers()[case], tls=authority if tls else None) as server:
         with transport_to(server.url, trust=trust_in(authority.ca_file)) as transport:
             headers = {"Authorization": Secret(SECRET)}
-            error = raised_by(lambda: ask(transport, server.url + "/x?key=s3cret", patience(read=0.3), headers=headers))
+            error = raised_by(lambda: ask(transport, server.url + "/x?key=s3cret", deadline(read=0.3), headers=headers))
         assert type(error).__module__ == "gigaclient.errors"
         assert error.__cause__ is None
         assert error.__context__ is None
@@ -393,13 +395,13 @@ def test_a_head_without_end_is_refused(start: bytes, line: bytes) -> None:
 
 def test_interim_answers_without_end_last_no_longer_than_the_read_timeout() -> None:
     with Peer(endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n")) as peer, transport_to(peer.url) as transport:
-        error = raised_by(lambda: send(transport, peer.url + "/", patience(read=0.5)))
+        error = raised_by(lambda: send(transport, peer.url + "/", deadline(read=0.5)))
     assert isinstance(error, APITimeoutError)
     assert error.deadline == "read"
 
 
 def test_exhausted_carries_its_kind() -> None:
-    assert Exhausted("read").kind == "read"
+    assert DeadlineExceeded("read").kind == "read"
 
 
 def test_a_refused_connection_is_no_timeout() -> None:

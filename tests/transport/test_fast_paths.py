@@ -21,15 +21,15 @@ from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.util import SKIP_HEADER
 
 from gigaclient import GigaChat, GigaClientError, InvalidResponseError
-from gigaclient._core.request_options import CallOptions, call_options
+from gigaclient._core.request_options import RequestOptions, call_options
 from gigaclient._core.retry import RetryPolicy
 from gigaclient._primitives.deadline import Timeouts
 from gigaclient._primitives.secret import Secret
 from gigaclient.context import trace_id_cvar
 from gigaclient.testing import GigaChatEmulator
-from gigaclient.transport.connection import PatientHTTPConnection
-from gigaclient.transport.headers import Headers, PlainHeadResponse, header_block
-from gigaclient.transport.request import Call
+from gigaclient.transport.connection import DeadlineHTTPConnection
+from gigaclient.transport.headers import HeaderDict, PlainHeadResponse, header_block
+from gigaclient.transport.request import Request
 
 # -- the head of an answer ---------------------------------------------------------------------------------------------
 
@@ -217,7 +217,7 @@ def request_with(headers: dict[str, Any], url: str = "/v1/x?y=z", body: bytes | 
 
         def close(self) -> None: ...
 
-    connection: Any = PatientHTTPConnection("127.0.0.1", 1)
+    connection: Any = DeadlineHTTPConnection("127.0.0.1", 1)
     connection.sock = Sock()
     connection.request("POST", url, body=body, headers=headers)
     return b"".join(written)
@@ -282,7 +282,7 @@ def test_an_injected_path_is_refused(url: str) -> None:
 
 def test_headers_are_a_case_insensitive_dict_like_any_other() -> None:
     pairs = [("Content-Type", "a"), ("X", "1"), ("x", "2")]
-    ours, theirs = Headers(pairs), CaseInsensitiveDict(pairs)
+    ours, theirs = HeaderDict(pairs), CaseInsensitiveDict(pairs)
     for headers in (ours, theirs):
         headers["ACCEPT"] = "b"
         headers["accept"] = "c"
@@ -415,11 +415,11 @@ def test_cookies_and_redirects_are_there_for_whoever_asks() -> None:
     with Peer(talk) as peer, requests.Session() as session:
         session.hooks["response"].append(lambda response, **options: responses.append(response))
         with transport_to(peer.url, session=session) as transport:
-            reply = send(transport, peer.url + "/")
-            assert reply.read(10) == b""
-    assert {name: value.reveal() for name, value in reply.cookies.items()} == {"a": "1", "b": "2"}
+            response = send(transport, peer.url + "/")
+            assert response.read(10) == b""
+    assert {name: value.reveal() for name, value in response.cookies.items()} == {"a": "1", "b": "2"}
     assert dict(responses[0].cookies) == {"a": "1", "b": "2"}
-    assert "set-cookie" not in reply.headers
+    assert "set-cookie" not in response.headers
     assert responses[0].headers["set-cookie"] == "a=1, b=2; Path=/"
     assert responses[0].encoding is None
     with pytest.raises(AttributeError):
@@ -448,8 +448,8 @@ def test_an_adapter_of_the_users_own_may_answer_with_any_mapping_of_headers() ->
     with requests.Session() as session:
         session.mount("https://api.example/", Own())
         with transport_to("https://api.example", session=session) as transport:
-            reply = send(transport, "https://api.example/")
-            assert (reply.media_type, reply.read(10)) == ("text/plain", b"ok")
+            response = send(transport, "https://api.example/")
+            assert (response.media_type, response.read(10)) == ("text/plain", b"ok")
 
 
 def test_a_recorder_that_replaces_the_librarys_connections_gets_ours_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -474,7 +474,7 @@ def test_a_recorder_that_replaces_the_librarys_connections_gets_ours_too(monkeyp
             transport._adapter.poolmanager.clear()
             assert ask(transport, peer.url + "/") == b"ok"
         assert len(made) == 1
-        assert transport._adapter._pools[peer.url].ConnectionCls is PatientHTTPConnection
+        assert transport._adapter._pools[peer.url].ConnectionCls is DeadlineHTTPConnection
 
 
 # -- what is worked out once or never ----------------------------------------------------------------------------------
@@ -484,7 +484,7 @@ def test_without_options_all_calls_share_one_value_and_context_variables_still_c
     default = Timeouts()
     shared = call_options({}, default)
     assert call_options({"temperature": 1}, default) is shared
-    assert shared == CallOptions()
+    assert shared == RequestOptions()
     token = trace_id_cvar.set("t-1")
     try:
         assert call_options({}, default).headers == {"X-Trace-ID": "t-1"}
@@ -497,8 +497,8 @@ def test_without_options_all_calls_share_one_value_and_context_variables_still_c
 
 
 def test_values_show_what_may_be_shown_and_never_change() -> None:
-    call = Call("POST", "/x", body=b"s3cret")
-    options = CallOptions(headers={"X": "s3cret"}, authorization=Secret("s3cret"), max_retries=1)
+    call = Request("POST", "/x", body=b"s3cret")
+    options = RequestOptions(headers={"X": "s3cret"}, authorization=Secret("s3cret"), max_retries=1)
     assert "s3cret" not in repr((call, options, call.__rich_repr__(), options.__rich_repr__()))
     assert "max_retries=1" in repr(options)
     assert repr(RetryPolicy(3)).startswith("RetryPolicy(max_retries=3, ")
@@ -539,7 +539,7 @@ def test_what_is_loaded_later_is_there_like_the_rest() -> None:
     assert "gigaclient.fakegpt.client" in loaded_by("from gigaclient import FakeGpt; FakeGpt")
     assert "gigaclient.fakegpt.client" in loaded_by("from gigaclient import *; FakeGpt")
     loaded_by("import gigaclient; assert 'FakeGpt' in dir(gigaclient) and not hasattr(gigaclient, 'Nonsense')")
-    loaded_by("from gigaclient.transport import Session, Transport, Reply, timed_out, Outgoing, origin_of")
+    loaded_by("from gigaclient.transport import Session, Transport, Response, timed_out, HTTPRequest, origin_of")
     loaded_by("import typing, gigaclient; assert typing.get_type_hints(gigaclient.GigaChat.__init__)['session']")
 
 

@@ -34,8 +34,8 @@ from support.socket_tools import (
     Peer,
     Stopwatch,
     ask,
+    deadline,
     eventually,
-    patience,
     read_request,
     send,
     silent,
@@ -44,10 +44,10 @@ from support.socket_tools import (
 )
 
 from gigaclient import APIConnectionError, APITimeoutError, GigaChat, InvalidResponseError, StreamInterruptedError
-from gigaclient._primitives.deadline import Exhausted, Patience
+from gigaclient._primitives.deadline import Deadline, DeadlineExceeded
 from gigaclient.testing import Answer, Authority, Cut, Fault, GigaChatEmulator, Pause, RawAnswer, Reset, Server
-from gigaclient.transport import Outgoing, Reply, Transport
-from gigaclient.transport.socket import Exchange, Wire
+from gigaclient.transport import HTTPRequest, Response, Transport
+from gigaclient.transport.socket import ConnectionState, DeadlineSocket
 from gigaclient.transport.tls import Trust
 
 NOISE = 0.5
@@ -79,14 +79,14 @@ def fails_after(seconds: float, work: Callable[[], object], *, at_least: float |
 
 def test_a_port_that_takes_no_connection_costs_the_connect_timeout() -> None:
     with unanswered_port() as port, transport_to(f"http://127.0.0.1:{port}") as transport:
-        error = fails_after(0.4, lambda: send(transport, f"http://127.0.0.1:{port}/", patience(connect=0.4)))
+        error = fails_after(0.4, lambda: send(transport, f"http://127.0.0.1:{port}/", deadline(connect=0.4)))
     assert error.deadline == "connect"
     assert error.sent is False
 
 
 def test_a_deadline_before_the_connect_timeout_counts() -> None:
     with unanswered_port() as port, transport_to(f"http://127.0.0.1:{port}") as transport:
-        error = fails_after(0.4, lambda: send(transport, f"http://127.0.0.1:{port}/", patience(deadline=0.4)))
+        error = fails_after(0.4, lambda: send(transport, f"http://127.0.0.1:{port}/", deadline(deadline=0.4)))
     assert error.deadline == "deadline"
 
 
@@ -95,7 +95,7 @@ def test_a_server_that_never_answers_the_handshake_costs_the_same(bound: str, tr
     with Peer(silent) as peer:
         url = peer.url.replace("http:", "https:")
         with transport_to(url, trust=trust) as transport:
-            error = fails_after(0.4, lambda: send(transport, url + "/", patience(**{bound: 0.4})))
+            error = fails_after(0.4, lambda: send(transport, url + "/", deadline(**{bound: 0.4})))
     assert error.deadline == bound
     assert error.sent is False
 
@@ -104,7 +104,7 @@ def test_several_addresses_share_one_connect_timeout(monkeypatch: pytest.MonkeyP
     with unanswered_port() as port, transport_to(f"http://localhost:{port}") as transport:
         entry = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))
         monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: [entry] * 4)
-        error = fails_after(0.6, lambda: send(transport, f"http://localhost:{port}/", patience(connect=0.6)))
+        error = fails_after(0.6, lambda: send(transport, f"http://localhost:{port}/", deadline(connect=0.6)))
     assert error.deadline == "connect"
 
 
@@ -116,7 +116,7 @@ def test_the_next_address_is_tried_when_one_does_not_answer(monkeypatch: pytest.
         good = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))
         monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: [odd, bad, good])
         with transport_to(url) as transport:
-            assert ask(transport, url + "/", patience(connect=0.8)) == b"ok"
+            assert ask(transport, url + "/", deadline(connect=0.8)) == b"ok"
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
@@ -125,7 +125,7 @@ def test_silence_costs_the_read_timeout(tls: bool, authority: Authority, trust: 
         Server(lambda request: RawAnswer([Pause(None)]), tls=authority if tls else None) as server,
         transport_to(server.url, trust=trust) as transport,
     ):
-        error = fails_after(0.4, lambda: send(transport, server.url + "/", patience(read=0.4)))
+        error = fails_after(0.4, lambda: send(transport, server.url + "/", deadline(read=0.4)))
     assert error.deadline == "read"
     assert error.sent is True
 
@@ -139,7 +139,7 @@ def test_a_head_that_drips_costs_one_read_timeout_in_all(
         Server(lambda request: Answer(header_pause_s=0.05), tls=authority if tls else None) as server,
         transport_to(server.url, trust=trust) as transport,
     ):
-        error = fails_after(0.5, lambda: send(transport, server.url + "/", patience(**{bound: 0.5})))
+        error = fails_after(0.5, lambda: send(transport, server.url + "/", deadline(**{bound: 0.5})))
     assert error.deadline == bound
 
 
@@ -165,7 +165,7 @@ def test_a_body_that_drips_costs_one_more_read_timeout_or_the_deadline(
 ) -> None:
     answer = dripping(None if framing == "gzip" else framing, framing == "gzip")
     with Server(answer, tls=authority if tls else None) as server, transport_to(server.url, trust=trust) as transport:
-        error = fails_after(0.4, lambda: ask(transport, server.url + "/", patience(**{bound: 0.4})))
+        error = fails_after(0.4, lambda: ask(transport, server.url + "/", deadline(**{bound: 0.4})))
     assert error.deadline == bound
 
 
@@ -176,7 +176,7 @@ def test_a_plain_call_ends_within_connect_and_twice_the_read_timeout(authority: 
         return answer
 
     with Server(slow, tls=authority) as server, transport_to(server.url, trust=trust) as transport:
-        waiting = patience(connect=0.4, read=0.4)
+        waiting = deadline(connect=0.4, read=0.4)
         error = fails_after(0.4 + 2 * 0.4, lambda: ask(transport, server.url + "/", waiting), at_least=0.7)
     assert error.deadline == "read"
 
@@ -190,7 +190,7 @@ def test_a_peer_that_takes_no_bytes_costs_the_read_timeout(tls: bool, authority:
         for bound in ("read", "deadline"):
             error = fails_after(
                 0.4,
-                lambda bound=bound: send(transport, peer.url + "/", patience(**{bound: 0.4}), body=body),  # type: ignore[misc]
+                lambda bound=bound: send(transport, peer.url + "/", deadline(**{bound: 0.4}), body=body),  # type: ignore[misc]
             )
             assert error.deadline == bound
             assert error.sent is True
@@ -209,7 +209,7 @@ def test_a_stream_that_falls_silent_is_left_at_the_deadline(
         Server(lambda request: answer, tls=authority if tls else None) as server,
         transport_to(server.url, trust=trust) as transport,
     ):
-        blocks = send(transport, server.url + "/", patience(deadline=0.5)).blocks()
+        blocks = send(transport, server.url + "/", deadline(deadline=0.5)).blocks()
         assert next(blocks) == b"data: 1\n\n"
         with Stopwatch() as took, pytest.raises(APITimeoutError) as caught:
             next(blocks)
@@ -223,9 +223,9 @@ def test_a_stream_without_deadline_lives_as_long_as_it_is_lively(authority: Auth
         Server(lambda request: Answer(body=steps), tls=authority) as server,
         transport_to(server.url, trust=trust) as transport,
     ):
-        reply = send(transport, server.url + "/", patience(read=0.25))
-        reply.patience.begin_event()
-        assert b"".join(reply.blocks()) == b"data: 1\n\n" * 12
+        response = send(transport, server.url + "/", deadline(read=0.25))
+        response.deadline.begin_event()
+        assert b"".join(response.blocks()) == b"data: 1\n\n" * 12
 
 
 def test_a_stream_of_comments_alone_costs_the_event_timeout() -> None:
@@ -261,8 +261,8 @@ class Waiting:
     """A call in a thread that is blocked somewhere, and the means to end it."""
 
     def __init__(self, transport: Transport, url: str, *, body: bytes = b"{}") -> None:
-        self.reply: Reply | None = None
-        self.patience: Patience = patience()
+        self.response: Response | None = None
+        self.deadline: Deadline = deadline()
         self._call = (transport, url, body)
         self.ended_at = 0.0
         self._thread = InThread(self._run)
@@ -270,8 +270,8 @@ class Waiting:
     def _run(self) -> bytes:
         transport, url, body = self._call
         try:
-            self.reply = transport.send(Outgoing("POST", url, {}, body), self.patience)
-            return self.reply.read(10**8)
+            self.response = transport.send(HTTPRequest("POST", url, {}, body), self.deadline)
+            return self.response.read(10**8)
         finally:
             self.ended_at = time.monotonic()
 
@@ -319,7 +319,7 @@ def blocked(request: pytest.FixtureRequest, authority: Authority, trust: Trust) 
         ):
             waiting = Waiting(transport, server.url + "/")
             if "body" in place:
-                assert eventually(lambda: waiting.reply is not None)
+                assert eventually(lambda: waiting.response is not None)
             assert eventually(lambda: len(server.requests) == 1)
             yield transport, after_a_moment(waiting)
             assert eventually(lambda: server.open_connections == 0)
@@ -338,7 +338,7 @@ def test_closing_the_client_ends_every_wait_at_once(blocked: tuple[Transport, Wa
 
 def test_cancelling_one_call_ends_its_wait_at_once(blocked: tuple[Transport, Waiting]) -> None:
     transport, waiting = blocked
-    waiting.is_ended_by(waiting.reply.close if waiting.reply is not None else waiting.patience.cancel)
+    waiting.is_ended_by(waiting.response.close if waiting.response is not None else waiting.deadline.cancel)
     assert transport.in_flight == 0
     assert not transport.closed
     with Server(lambda request: Answer(body="ok")) as other, transport_to(other.url) as unhurt:
@@ -354,8 +354,8 @@ def test_after_a_cancelled_call_the_next_one_works(authority: Authority, trust: 
     ):
         for _ in range(3):
             waiting = Waiting(transport, server.url + "/")
-            assert eventually(lambda: waiting.reply is not None)  # noqa: B023
-            waiting.is_ended_by(waiting.reply.close)  # type: ignore[union-attr]
+            assert eventually(lambda: waiting.response is not None)  # noqa: B023
+            waiting.is_ended_by(waiting.response.close)  # type: ignore[union-attr]
             assert ask(transport, server.url + "/") == b"ok"
 
 
@@ -498,18 +498,18 @@ def test_an_interrupt_at_any_moment_leaves_no_place_taken(authority: Authority, 
                 main = threading.main_thread().ident
                 assert main is not None
                 timer = threading.Timer(0.0002 * (number % 20), signal.pthread_kill, (main, signal.SIGUSR1))
-                reply: Reply | None = None
+                response: Response | None = None
                 try:
                     timer.start()
-                    reply = send(transport, server.url + "/")
-                    reply.on_done = lambda: done.append(1)
-                    reply.read(10)
+                    response = send(transport, server.url + "/")
+                    response.on_done = lambda: done.append(1)
+                    response.read(10)
                     timer.join(5)
                     time.sleep(0.001)
                 except InterruptError:
                     interrupted += 1
-                    if reply is not None:
-                        reply.close()
+                    if response is not None:
+                        response.close()
                 finally:
                     timer.join(5)
             assert interrupted > 30
@@ -618,10 +618,10 @@ def test_a_body_that_is_cut_is_an_error(framing: str, end: Any, tls: bool, autho
         Server(lambda request: answer, tls=authority if tls else None) as server,
         transport_to(server.url, trust=trust) as transport,
     ):
-        reply = send(transport, server.url + "/")
+        response = send(transport, server.url + "/")
         got = b""
         with pytest.raises(APIConnectionError, match=r"cut short|broke") as caught:
-            for block in reply.blocks():
+            for block in response.blocks():
                 got += block
         assert got == b"12345"
         assert caught.value.sent is True
@@ -658,9 +658,9 @@ def test_a_body_larger_than_the_limit_is_refused_and_not_read_on(authority: Auth
         Server(lambda request: Answer(body=steps()), tls=authority) as server,
         transport_to(server.url, trust=trust) as transport,
     ):
-        reply = send(transport, server.url + "/")
+        response = send(transport, server.url + "/")
         with pytest.raises(InvalidResponseError, match="larger than 1000000 bytes") as caught:
-            reply.read(1_000_000)
+            response.read(1_000_000)
         assert caught.value.status_code == 200
         assert transport.in_flight == 0
         assert eventually(lambda: server.open_connections == 0)
@@ -694,8 +694,8 @@ def test_of_a_huge_error_page_only_the_beginning_is_read(authority: Authority, t
         Server(lambda request: Answer(502, body=page), tls=authority) as server,
         transport_to(server.url, trust=trust) as transport,
     ):
-        reply = send(transport, server.url + "/")
-        assert reply.read_some(64 * 1024) == page[: 64 * 1024]
+        response = send(transport, server.url + "/")
+        assert response.read_some(64 * 1024) == page[: 64 * 1024]
         assert transport.in_flight == 0
 
 
@@ -703,18 +703,18 @@ def test_an_error_page_that_drips_or_breaks_is_no_failure_of_its_own() -> None:
     for answer in (dripping()(None), Answer(500, body=[b"oops", Cut()])):
         with Server(lambda request, answer=answer: answer) as server, transport_to(server.url) as transport:  # type: ignore[misc]
             with Stopwatch() as took:
-                assert isinstance(send(transport, server.url + "/", patience(read=0.4)).read_some(1000), bytes)
+                assert isinstance(send(transport, server.url + "/", deadline(read=0.4)).read_some(1000), bytes)
             assert took.seconds < 0.4 + NOISE
 
 
 def test_headers_are_given_in_lower_case_joined_and_without_cookies() -> None:
     headers = [("X-A", "1"), ("x-a", "2"), ("Set-Cookie", "s=1"), ("Content-Type", "Text/Event-Stream; charset=x")]
     with Server(lambda request: Answer(headers=headers)) as server, transport_to(server.url) as transport:
-        reply = send(transport, server.url + "/")
-        assert reply.headers["x-a"] == "1, 2"
-        assert "set-cookie" not in reply.headers
-        assert reply.media_type == "text/event-stream"
-        reply.read(10)
+        response = send(transport, server.url + "/")
+        assert response.headers["x-a"] == "1, 2"
+        assert "set-cookie" not in response.headers
+        assert response.media_type == "text/event-stream"
+        response.read(10)
 
 
 @pytest.mark.parametrize("size", [0, 1, 60_000, 70_000, 3_000_000])
@@ -737,24 +737,24 @@ def test_a_request_arrives_byte_for_byte(size: int, tls: bool, authority: Author
 def test_a_server_that_never_lets_anybody_wait_is_left_at_the_deadline_too() -> None:
     ours, peers = socket.socketpair()
     with ours, peers:
-        wire = Wire(ours)
-        waiting = patience(deadline=0.3)
-        wire.serve(Exchange(waiting))
-        with wire.makefile() as reader, pytest.raises(Exhausted):
+        wire = DeadlineSocket(ours)
+        waiting = deadline(deadline=0.3)
+        wire.serve(ConnectionState(waiting))
+        with wire.makefile() as reader, pytest.raises(DeadlineExceeded):
             while True:
                 peers.send(b"x" * 1000)
                 assert reader.read1(1000)
-        assert waiting.ran_out == "deadline"
+        assert waiting.expired == "deadline"
 
 
 def test_nothing_is_written_once_the_time_is_over() -> None:
     ours, peers = socket.socketpair()
     with ours, peers:
-        wire = Wire(ours)
-        late = Exchange(patience(deadline=0.001))
+        wire = DeadlineSocket(ours)
+        late = ConnectionState(deadline(deadline=0.001))
         wire.serve(late)
         time.sleep(0.01)
-        with pytest.raises(Exhausted):
+        with pytest.raises(DeadlineExceeded):
             wire.sendall(b"x")
         assert not late.sent
 
@@ -762,13 +762,13 @@ def test_nothing_is_written_once_the_time_is_over() -> None:
 def test_a_connection_that_serves_no_exchange_waits_as_its_user_says() -> None:
     ours, peers = socket.socketpair()
     with ours, peers:
-        wire = Wire(ours)
+        wire = DeadlineSocket(ours)
         wire.settimeout(0.2)
-        for exchange in (Exchange(patience()), None):
+        for exchange in (ConnectionState(deadline()), None):
             wire.serve(exchange)
         with wire.makefile() as reader, pytest.raises(TimeoutError):
             reader.read(1)
-        for exchange in (Exchange(patience()), None):
+        for exchange in (ConnectionState(deadline()), None):
             wire.serve(exchange)
         with pytest.raises(TimeoutError):
             wire.sendall(b"y" * 16 * 1024 * 1024)
@@ -802,13 +802,13 @@ def test_an_answer_is_waited_for_and_not_tried_for(
 
 def test_a_small_request_leaves_in_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
     writes: list[int] = []
-    sendall = Wire.sendall
+    sendall = DeadlineSocket.sendall
 
-    def counting(self: Wire, data: Any, flags: int = 0) -> None:
+    def counting(self: DeadlineSocket, data: Any, flags: int = 0) -> None:
         writes.append(len(data))
         sendall(self, data, flags)
 
-    monkeypatch.setattr(Wire, "sendall", counting)
+    monkeypatch.setattr(DeadlineSocket, "sendall", counting)
     with Server(lambda request: Answer()) as server, transport_to(server.url) as transport:
         ask(transport, server.url + "/", body=b"x" * 1000)
     assert len(writes) == 1
@@ -826,13 +826,13 @@ def test_an_answer_that_comes_before_the_request_was_read_is_the_answer(authorit
 
     for context in (None, authority.server_context()):
         with Peer(talk, tls=context) as peer, transport_to(peer.url, trust=trust) as transport:
-            reply = send(transport, peer.url + "/", body=b"x" * 4_000_000)
-            assert (reply.status, reply.read(10)) == (413, b"big")
+            response = send(transport, peer.url + "/", body=b"x" * 4_000_000)
+            assert (response.status, response.read(10)) == (413, b"big")
 
 
 def test_a_request_shows_neither_headers_nor_query_nor_body() -> None:
-    outgoing = Outgoing("POST", "https://h/x?key=s3cret", {"Authorization": "s3cret"}, b"s3cret")
-    assert repr(outgoing) == "<Outgoing POST https://h/x>"
+    http_request = HTTPRequest("POST", "https://h/x?key=s3cret", {"Authorization": "s3cret"}, b"s3cret")
+    assert repr(http_request) == "<Outgoing POST https://h/x>"
 
 
 # -- a session of the user's own -----------------------------------------------------------------------------------
@@ -906,7 +906,7 @@ FORKED = """
     waiting = threading.Thread(target=lambda: say(f"thread {blocked.result().text}"))
     waiting.start()
     transport = giga._core.transport
-    sockets = [stream._reply._response.raw.connection.sock]
+    sockets = [stream._response._response.raw.connection.sock]
     # Locks that another thread holds at the moment of the fork.
     held, forked = threading.Event(), threading.Event()
     def hold():

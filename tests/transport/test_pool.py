@@ -16,9 +16,9 @@ from support.socket_tools import (
     Peer,
     Stopwatch,
     ask,
+    deadline,
     eventually,
     no_garbage_collection,
-    patience,
     read_request,
     reset,
     send,
@@ -27,8 +27,8 @@ from support.socket_tools import (
 
 from gigaclient import APIConnectionError, ConfigError, GigaChat
 from gigaclient.testing import Answer, Authority, Fault, GigaChatEmulator, Pause, RawAnswer, RecordedRequest, Server
-from gigaclient.transport import Reply, Transport
-from gigaclient.transport.pool import IdleConnections, PatientHTTPPool
+from gigaclient.transport import Response, Transport
+from gigaclient.transport.pool import DeadlineHTTPPool, IdleConnections
 from gigaclient.transport.tls import Trust
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -78,8 +78,8 @@ def test_the_connection_used_last_is_used_next(authority: Authority, trust: Trus
         transport_to(server.url, trust=trust) as transport,
     ):
         replies = [send(transport, server.url + "/") for _ in range(3)]
-        for reply in replies:
-            reply.read(10)
+        for response in replies:
+            response.read(10)
         for _ in range(5):
             ask(transport, server.url + "/")
         assert [request.connection for request in server.requests[3:]] == [3] * 5
@@ -123,13 +123,13 @@ def test_half_read_streams_do_not_block_the_next_call(authority: Authority, trus
 
 def stream_through(transport: Transport, url: str) -> bytes:
     """Read events until the end marker, then drain: what a stream object does."""
-    reply = send(transport, url)
+    response = send(transport, url)
     got = b""
-    blocks = reply.blocks()
+    blocks = response.blocks()
     for block in blocks:
         got += block
         if got.endswith(EVENTS[-1]):
-            reply.drain(blocks)
+            response.drain(blocks)
             break
     return got
 
@@ -249,7 +249,7 @@ def test_a_connection_that_the_server_closed_while_idle_is_replaced_unnoticed(
         transport_to(server.url, trust=trust) as transport,
     ):
         replies = [send(transport, server.url + "/") for _ in range(4)]
-        assert [reply.read(9) for reply in replies] == [b"ok"] * 4
+        assert [response.read(9) for response in replies] == [b"ok"] * 4
         assert server.drop_idle_connections() == 4
         for _ in range(4):
             assert ask(transport, server.url + "/") == b"ok"
@@ -404,7 +404,7 @@ def test_slowness_on_a_used_connection_is_no_reason_to_repeat() -> None:
     with Peer(talk) as peer, transport_to(peer.url) as transport:
         ask(transport, peer.url + "/")
         with pytest.raises(APIConnectionError, match="read timeout"):
-            ask(transport, peer.url + "/", patience(read=0.2))
+            ask(transport, peer.url + "/", deadline(read=0.2))
         assert len(requests) == 2
 
 
@@ -415,9 +415,9 @@ class EndedByClose(Exception):
     """The reader was told that somebody closed: the one error that may come of it."""
 
 
-def read_or_raise(reply: Reply) -> bytes:
+def read_or_raise(response: Response) -> bytes:
     try:
-        return reply.read(1000)
+        return response.read(1000)
     except APIConnectionError as error:
         if "ended by close()" not in str(error):
             raise
@@ -429,7 +429,7 @@ def read_or_raise(reply: Reply) -> bytes:
 def test_a_close_at_the_moment_of_the_return_does_not_close_what_is_in_the_pool(
     framing: Any, gzip: bool, authority: Authority, trust: Trust, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put = PatientHTTPPool.__mro__[1]._put_conn  # type: ignore[attr-defined]
+    put = DeadlineHTTPPool.__mro__[1]._put_conn  # type: ignore[attr-defined]
     closing: list[Any] = []
 
     def put_and_be_closed(self: Any, connection: Any) -> None:
@@ -437,17 +437,17 @@ def test_a_close_at_the_moment_of_the_return_does_not_close_what_is_in_the_pool(
         if closing:
             assert InThread(closing.pop().close).outcome() is None
 
-    monkeypatch.setattr(PatientHTTPPool.__mro__[1], "_put_conn", put_and_be_closed)
+    monkeypatch.setattr(DeadlineHTTPPool.__mro__[1], "_put_conn", put_and_be_closed)
     answer = Answer(body=[b"ok"], framing=framing, gzip=gzip)
     with (
         Server(lambda request: answer, tls=authority) as server,
         transport_to(server.url, trust=trust) as transport,
     ):
         for _ in range(3):
-            reply = send(transport, server.url + "/")
-            closing.append(reply)
+            response = send(transport, server.url + "/")
+            closing.append(response)
             with contextlib.suppress(EndedByClose):
-                assert read_or_raise(reply) == b"ok"
+                assert read_or_raise(response) == b"ok"
             assert not closing
             assert ask(transport, server.url + "/") == b"ok"
             assert transport.in_flight == 0
@@ -474,19 +474,19 @@ def test_closes_that_race_with_the_end_of_a_body_never_hurt_another_call(authori
             count = 0
             while time.monotonic() < until:
                 released: list[int] = []
-                reply = send(transport, server.url + ("/chunked" if count % 2 else "/length"))
-                reply.on_done = lambda released=released: released.append(1)
+                response = send(transport, server.url + ("/chunked" if count % 2 else "/length"))
+                response.on_done = lambda released=released: released.append(1)
                 started = threading.Event()
 
-                def close(reply: Any = reply, started: threading.Event = started) -> None:
+                def close(response: Any = response, started: threading.Event = started) -> None:
                     started.set()
-                    reply.close()
+                    response.close()
 
                 closer = threading.Thread(target=close)
                 closer.start()
                 started.wait(5)
                 with contextlib.suppress(EndedByClose):
-                    read_or_raise(reply)
+                    read_or_raise(response)
                 closer.join(20)
                 assert released == [1]
                 count += 1
@@ -505,10 +505,10 @@ def test_a_cancel_that_comes_late_does_not_hurt_the_next_call_on_that_connection
         Server(lambda request: next(answers), tls=authority) as server,
         transport_to(server.url, trust=trust) as transport,
     ):
-        reply = send(transport, server.url + "/")
-        wake = reply.patience._wake  # what a thread that cancels has in hand, and may call at any later moment
+        response = send(transport, server.url + "/")
+        wake = response.deadline._wake  # what a thread that cancels has in hand, and may call at any later moment
         assert wake is not None
-        assert reply.read(10) == b"12"
+        assert response.read(10) == b"12"
         following = InThread(lambda: ask(transport, server.url + "/"))
         assert eventually(lambda: len(server.requests) == 2)
         wake()
@@ -522,12 +522,12 @@ def test_a_reply_is_over_once_whoever_ends_it(authority: Authority, trust: Trust
         transport_to(server.url, trust=trust) as transport,
     ):
         calls: list[int] = []
-        reply = send(transport, server.url + "/")
-        reply.on_done = lambda: calls.append(1)
-        reply.read(10)
-        reply.close()
-        reply.close()
-        assert b"".join(reply.blocks()) == b""
+        response = send(transport, server.url + "/")
+        response.on_done = lambda: calls.append(1)
+        response.read(10)
+        response.close()
+        response.close()
+        assert b"".join(response.blocks()) == b""
         assert calls == [1]
 
 

@@ -16,7 +16,7 @@ from support.socket_tools import (
     Peer,
     Stopwatch,
     ask,
-    patience,
+    deadline,
     recorded_warnings,
     send,
     silent,
@@ -254,7 +254,7 @@ def test_a_proxy_that_is_silent_or_drips_takes_one_connect_timeout_in_all(server
     for proxy in (ConnectProxy(instead=b""), ConnectProxy(drip_s=0.1)):
         with proxy, transport_to(server.url, trust=trust, proxy=proxy.url) as transport:
             with Stopwatch() as took, pytest.raises(APITimeoutError) as caught:
-                ask(transport, server.url + "/", patience(connect=0.6))
+                ask(transport, server.url + "/", deadline(connect=0.6))
             assert caught.value.deadline == "connect"
             assert caught.value.sent is False
             assert 0.5 < took.seconds < 1.6
@@ -263,14 +263,14 @@ def test_a_proxy_that_is_silent_or_drips_takes_one_connect_timeout_in_all(server
 def test_a_deadline_ends_a_dripping_proxy(server: Server, trust: Trust) -> None:
     with ConnectProxy(drip_s=0.1) as proxy, transport_to(server.url, trust=trust, proxy=proxy.url) as transport:
         with Stopwatch() as took, pytest.raises(APITimeoutError) as caught:
-            ask(transport, server.url + "/", patience(deadline=0.5))
+            ask(transport, server.url + "/", deadline(deadline=0.5))
         assert caught.value.deadline == "deadline"
         assert took.seconds < 1.3
 
 
 def test_a_slow_tunnel_works_within_the_connect_timeout(server: Server, trust: Trust) -> None:
     with ConnectProxy(drip_s=0.005) as proxy, transport_to(server.url, trust=trust, proxy=proxy.url) as transport:
-        assert ask(transport, server.url + "/", patience(connect=20)) == b"hello"
+        assert ask(transport, server.url + "/", deadline(connect=20)) == b"hello"
 
 
 def test_a_whole_client_works_through_a_proxy_with_streams_and_all() -> None:
@@ -349,9 +349,9 @@ def test_a_redirect_to_nonsense_is_the_same_error(location: str, authority: Auth
         Server(lambda request: Answer(302, {"Location": location}), tls=authority) as server,
         transport_to(server.url, trust=trust_in(authority.ca_file)) as transport,
     ):
-        reply = send(transport, server.url + "/")
-        assert reply.status == 302
-        assert reply.read(100) == b""
+        response = send(transport, server.url + "/")
+        assert response.status == 302
+        assert response.read(100) == b""
 
 
 def test_the_body_of_a_redirect_is_not_read_unasked(authority: Authority) -> None:
@@ -367,8 +367,8 @@ def test_the_body_of_a_redirect_is_not_read_unasked(authority: Authority) -> Non
         transport_to(server.url, trust=trust_in(authority.ca_file)) as transport,
     ):
         with Stopwatch() as took:
-            reply = send(transport, server.url + "/", patience(read=20))
-            assert len(reply.read_some(1000)) == 1000
+            response = send(transport, server.url + "/", deadline(read=20))
+            assert len(response.read_some(1000)) == 1000
         assert took.seconds < 5
 
 
@@ -385,9 +385,9 @@ def test_cookies_are_not_sent_back(sessions: str, authority: Authority) -> None:
         with transport_to(server.url, trust=trust_in(authority.ca_file), session=theirs) as transport:
             replies = []
             for _ in range(2):
-                reply = send(transport, server.url + "/")
-                reply.read(100)
-                replies.append(reply)
+                response = send(transport, server.url + "/")
+                response.read(100)
+                replies.append(response)
             assert [request.headers.get("cookie") for request in server.requests] == [None, None]
             assert {name: value.reveal() for name, value in replies[0].cookies.items()} == {"session": "abc", "b": "2"}
             assert "set-cookie" not in replies[0].headers

@@ -130,9 +130,9 @@ def _talk(
     attach: tuple[str, ...],
     plain: bool,
 ) -> None:
-    from gigaclient.cli.interactive import Talk
+    from gigaclient.cli.interactive import ChatSession
 
     if attach:
         raise click.UsageError("--attach needs a question: pass it as an argument")
     with contextlib.closing(terminal.gigachat() if provider == "gigachat" else terminal.fakegpt()) as client:
-        Talk(terminal, client, system=system, options=options, plain=plain).run()
+        ChatSession(terminal, client, system=system, options=options, plain=plain).run()

@@ -23,7 +23,7 @@ from django.conf import settings
 from django.core import checks
 
 from gigaclient import FakeGpt, GigaChat
-from gigaclient._core.base_client import Provider
+from gigaclient._core.base_client import BaseClient
 from gigaclient._primitives.secret import Secret
 from gigaclient.contrib.client_registry import (
     DEFAULT_ALIAS,
@@ -132,7 +132,7 @@ def _of_alias(alias: str, options: dict[str, Any]) -> list[checks.CheckMessage]:
                 id="gigaclient.E001",
             )
         )
-    if understood.origin_of_trust == "none":
+    if understood.auth_method == "none":
         found.append(
             checks.Warning(
                 f"{place}: there is no key, so that every call will be refused.",
@@ -285,7 +285,7 @@ def check_clients_at_import(app_configs: Sequence[AppConfig] | None, **_: Any) -
     ]
     for module in _project_modules(app_configs):
         for name, value in vars(module).copy().items():
-            if isinstance(value, Provider):
+            if isinstance(value, BaseClient):
                 found.append(
                     checks.Warning(
                         f"{module.__name__}.{name} is a client that is made when the module is imported.",
@@ -303,7 +303,7 @@ def _clients_in_settings() -> Iterator[str]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Django's, about settings that will go
                 value = getattr(settings, name, None)
-            if isinstance(value, Provider):
+            if isinstance(value, BaseClient):
                 yield name
 
 

@@ -18,7 +18,7 @@ import msgspec
 from gigaclient._core import settings as setting
 from gigaclient._core.request_options import CALL_OPTIONS
 from gigaclient._primitives.decoding import convert
-from gigaclient.bulk.tasks import Item, Outcome, Unit
+from gigaclient.bulk.tasks import Item, Task, TaskResult
 from gigaclient.errors import (
     APIConnectionError,
     APIStatusError,
@@ -99,10 +99,10 @@ class BatchJob(GigaChatJob):
         ConfigError: an argument cannot work.
     """
 
-    puts_off = False
+    requeues_on_429 = False
     gathers_for = math.inf
     at_once = _BATCHES_AT_ONCE
-    hopeless = (ForbiddenError,)
+    fatal_errors = (ForbiddenError,)
     keyed = True
 
     def __init__(
@@ -116,16 +116,16 @@ class BatchJob(GigaChatJob):
     ) -> None:
         super().__init__(kind, options, strict=strict)
         given = _ROWS_AT_ONCE if batch_size is None else batch_size
-        self.most_in_unit = setting.named("batch_size", setting.whole(1), given)
+        self.max_items_per_task = setting.named("batch_size", setting.whole(1), given)
         given_seconds = _POLL_SECONDS if poll_interval is None else poll_interval
         self._poll_interval = setting.named("poll_interval", setting.seconds, given_seconds)
         self._of_calls = {name: value for name, value in self.options.items() if name in CALL_OPTIONS}
-        self._parts: Parts[Item] = Parts(self.most_in_unit, _BYTES_AT_ONCE)
+        self._parts: Parts[Item] = Parts(self.max_items_per_task, _BYTES_AT_ONCE)
         self._checkpoint: Checkpoint | None = None
         # What earlier runs left: where a key has rows, and how many rows of a batch no prompt has come for yet.
         self._places: dict[str, list[tuple[str, str]]] = {}
         self._missing: dict[str, int] = {}
-        self._joined: dict[str, Unit] = {}
+        self._joined: dict[str, Task] = {}
 
     def begin(self, checkpoint: Checkpoint | None) -> None:
         self._checkpoint = checkpoint
@@ -142,27 +142,27 @@ class BatchJob(GigaChatJob):
 
     # -- prompts into units ------------------------------------------------------------------------------------------
 
-    def gather(self, item: Item) -> Iterator[Unit]:
+    def gather(self, item: Item) -> Iterator[Task]:
         place = self._place_of(item.key.hex())
         if place is None:
             for items in self._parts.add(item, len(item.request) + _ID_BYTES):
-                yield Unit(items)
+                yield Task(items)
             return
         batch_id, row_id = place
-        unit = self._joined.setdefault(batch_id, Unit([], note=_Sent(batch_id, [], found=True)))
-        unit.items.append(item)
-        unit.note.row_ids.append(row_id)
+        task = self._joined.setdefault(batch_id, Task([], note=_Sent(batch_id, [], found=True)))
+        task.items.append(item)
+        task.note.row_ids.append(row_id)
         if not self._missing[batch_id]:
             yield self._joined.pop(batch_id)
-        elif sum(len(unit.items) for unit in self._joined.values()) >= self.most_in_unit:
+        elif sum(len(task.items) for task in self._joined.values()) >= self.max_items_per_task:
             yield from self._rest_of_joined()
 
-    def rest(self) -> Iterator[Unit]:
+    def rest(self) -> Iterator[Task]:
         yield from self._rest_of_joined()
         for items in self._parts.rest():
-            yield Unit(items)
+            yield Task(items)
 
-    def _rest_of_joined(self) -> Iterator[Unit]:
+    def _rest_of_joined(self) -> Iterator[Task]:
         joined, self._joined = self._joined, {}
         yield from joined.values()
 
@@ -179,8 +179,8 @@ class BatchJob(GigaChatJob):
 
     # -- units into batches ------------------------------------------------------------------------------------------
 
-    def ask(self, client: Any, unit: Unit) -> list[Outcome]:
-        sent: _Sent = unit.note or self._created(client, unit)
+    def ask(self, client: Any, task: Task) -> list[TaskResult]:
+        sent: _Sent = task.note or self._created(client, task)
         gone: NotFoundError
         try:
             results = self._results(client, sent)
@@ -195,14 +195,14 @@ class BatchJob(GigaChatJob):
         # No service keeps everything for ever.
         _log.warning("the batch %s of an earlier run is gone: its prompts go into a new one", sent.batch_id)
         self._remember(_Note(sent.batch_id, settled=sent.row_ids))
-        unit.note = None
-        return self.ask(client, unit)
+        task.note = None
+        return self.ask(client, task)
 
-    def _created(self, client: BatchesEndpoints, unit: Unit) -> _Sent:
-        row_ids = _row_ids(unit.items)
+    def _created(self, client: BatchesEndpoints, task: Task) -> _Sent:
+        row_ids = _row_ids(task.items)
         content = b"".join(
             b'{"id":"%b","request":%b}\n' % (row_id.encode(), item.request)
-            for row_id, item in zip(row_ids, unit.items, strict=True)
+            for row_id, item in zip(row_ids, task.items, strict=True)
         )
         try:
             batch = client._created_batch(content, "chat_completions", client._call_settings(self._of_calls))
@@ -210,10 +210,10 @@ class BatchJob(GigaChatJob):
             if error.sent:
                 _log.warning("a batch may have been created whose id did not come; get_batches() lists all there are")
             raise
-        unit.note = sent = _Sent(batch.id, row_ids)
+        task.note = sent = _Sent(batch.id, row_ids)
         self._remember(_Note(batch.id, rows=row_ids))
         _log.info("the batch %s was created, with %d rows", batch.id, len(row_ids))
-        for item in unit.items:
+        for item in task.items:
             item.request = None  # a batch may take a day, and there may be many
         return sent
 
@@ -244,11 +244,11 @@ class BatchJob(GigaChatJob):
                 by_id[result.id] = result
         return by_id
 
-    def _outcome(self, sent: _Sent, result: BatchResult | None, row_id: str) -> Outcome:
+    def _outcome(self, sent: _Sent, result: BatchResult | None, row_id: str) -> TaskResult:
         if result is None:
             reason = f"the results of the batch {sent.batch_id} have no row {row_id}"
-            return Outcome(error=InvalidResponseError(reason, status_code=200), attempts=1)
-        outcome = Outcome(answer=result.completion, error=result.error, attempts=1)
+            return TaskResult(error=InvalidResponseError(reason, status_code=200), attempts=1)
+        outcome = TaskResult(answer=result.completion, error=result.error, attempts=1)
         if outcome.error is None and outcome.answer is None:
             reason = f"the row {row_id} of the batch {sent.batch_id} holds no answer to a chat"
             outcome.error = InvalidResponseError(reason, status_code=200)
@@ -256,12 +256,12 @@ class BatchJob(GigaChatJob):
             self.read(outcome)
         return outcome
 
-    def split(self, unit: Unit, error: Exception) -> Sequence[Unit]:
+    def split(self, task: Task, error: Exception) -> Sequence[Task]:
         is_of_a_row = isinstance(error, APIStatusError) and error.status_code in _OF_A_ROW
-        return unit.halves() if is_of_a_row and unit.note is None else ()
+        return task.halves() if is_of_a_row and task.note is None else ()
 
-    def recorded(self, unit: Unit) -> None:
-        sent: _Sent | None = unit.note
+    def recorded(self, task: Task) -> None:
+        sent: _Sent | None = task.note
         if sent is not None and sent.came:
             self._remember(_Note(sent.batch_id, settled=sent.row_ids if sent.found else True))
 

@@ -9,10 +9,10 @@ import msgspec
 
 from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.bulk.jobs import ChatJob
-from gigaclient.bulk.tasks import Outcome, Unit
+from gigaclient.bulk.tasks import Task, TaskResult
 from gigaclient.errors import ConfigError
 from gigaclient.functions import as_tools, listed
-from gigaclient.schema.json_schema import shape_of
+from gigaclient.schema.json_schema import type_schema_of
 from gigaclient.schema.parse import value_of
 
 if TYPE_CHECKING:
@@ -36,16 +36,16 @@ class GigaChatJob(ChatJob):
         super().__init__("GigaChat", options)
         self._type = kind
         if kind is not None:
-            form = {"type": "json_schema", "schema": shape_of(kind).schema, "strict": bool(strict)}
+            form = {"type": "json_schema", "schema": type_schema_of(kind).schema, "strict": bool(strict)}
             self.options["response_format"] = form
 
-    def ask(self, client: Any, unit: Unit) -> list[Outcome]:
-        outcomes = super().ask(client, unit)
+    def ask(self, client: Any, task: Task) -> list[TaskResult]:
+        outcomes = super().ask(client, task)
         for outcome in outcomes:
             self.read(outcome)
         return outcomes
 
-    def read(self, outcome: Outcome) -> None:
+    def read(self, outcome: TaskResult) -> None:
         """Set the value that the answer is, or the error for one that is none."""
         if self._type is None or outcome.error is not None:
             return
@@ -54,13 +54,13 @@ class GigaChatJob(ChatJob):
         except Exception as error:
             outcome.error = error
 
-    def saved(self, outcome: Outcome) -> dict[str, Any]:
+    def saved(self, outcome: TaskResult) -> dict[str, Any]:
         line = super().saved(outcome)
         if self._type is not None:
             line["value"] = _json(line["text"])
         return line
 
-    def restored(self, line: Mapping[str, Any]) -> Outcome:
+    def restored(self, line: Mapping[str, Any]) -> TaskResult:
         outcome = super().restored(line)
         self.read(outcome)
         if outcome.error is not None:
@@ -71,7 +71,7 @@ class GigaChatJob(ChatJob):
 class RunJob(GigaChatJob):
     """``giga.run`` for each prompt; see there."""
 
-    puts_off = False
+    requeues_on_429 = False
 
     def __init__(
         self,
@@ -91,18 +91,18 @@ class RunJob(GigaChatJob):
         self._specs = [tool.spec for tool in as_tools(self._functions).values()]
 
     def prepare(self, client: Any, prompt: Any) -> tuple[Any, bytes]:
-        call, _ = client._chat_call(prompt, {**self.options, "functions": self._specs}, stream=False)
-        return prompt, self.content(call)
+        request, _ = client._chat_request(prompt, {**self.options, "functions": self._specs}, stream=False)
+        return prompt, self.content(request)
 
-    def ask(self, client: Any, unit: Unit) -> list[Outcome]:
+    def ask(self, client: Any, task: Task) -> list[TaskResult]:
         run = client.run(
-            unit.items[0].request,
+            task.items[0].request,
             functions=self._functions,
             max_steps=self._max_steps,
             on_error=self._on_error,
             **self.options,
         )
-        outcome = Outcome(answer=run.completion, run=run, usage=run.usage)
+        outcome = TaskResult(answer=run.completion, run=run, usage=run.usage)
         self.read(outcome)
         return [outcome]
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from gigaclient import types
 from gigaclient.errors import ForbiddenError
-from gigaclient.gigachat.resource import Road
+from gigaclient.gigachat.resource import APIResource
 from gigaclient.gigachat.resources._validation import advising
-from gigaclient.transport.request import Call
+from gigaclient.transport.request import Request
 
 if TYPE_CHECKING:
     from gigaclient._core.settings import CallSettings, Unpack
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["AccountEndpoints"]
 
 
-class AccountEndpoints(Road):
+class AccountEndpoints(APIResource):
     """``/balance``."""
 
     def get_balance(self, **options: Unpack[CallSettings]) -> types.Balance:
@@ -38,4 +38,4 @@ class AccountEndpoints(Road):
             ForbiddenError,
             "a balance is what is left of packages of tokens; a plan that pays as it goes has none, which is normal",
         ):
-            return self._fetch(Call("GET", "/balance"), types.Balance, options)
+            return self._request(Request("GET", "/balance"), types.Balance, options)

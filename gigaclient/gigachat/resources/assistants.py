@@ -12,9 +12,9 @@ from urllib.parse import urlencode
 from gigaclient import types
 from gigaclient._core.messages import encode
 from gigaclient.errors import ConfigError, NotFoundError
-from gigaclient.gigachat.resource import Road
+from gigaclient.gigachat.resource import APIResource
 from gigaclient.gigachat.resources._validation import advising, checked_text
-from gigaclient.transport.request import Call, Repeat
+from gigaclient.transport.request import Request, RetrySafety
 from gigaclient.types import Answer
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class AssistantsResource:
 
     __slots__ = ("_client",)
 
-    def __init__(self, client: Road) -> None:
+    def __init__(self, client: APIResource) -> None:
         self._client = client
 
     def get(self, assistant_id: str | None = None, **options: Unpack[CallSettings]) -> types.Assistants:
@@ -60,7 +60,7 @@ class AssistantsResource:
         place = "/assistants"
         if assistant_id is not None:
             place += "?" + urlencode({"assistant_id": checked_text(assistant_id, "assistant_id", "id")})
-        return self._fetch(Call("GET", place), types.Assistants, options)
+        return self._request(Request("GET", place), types.Assistants, options)
 
     def create(
         self,
@@ -101,8 +101,8 @@ class AssistantsResource:
             "name": checked_text(name, "name"),
             **_fields(None, instructions, description, file_ids, functions, metadata),
         }
-        call = Call("POST", "/assistants", body=encode(body), repeat=Repeat.NEVER_TWICE)
-        return self._client._fetch(call, types.CreateAssistant, options)
+        request = Request("POST", "/assistants", body=encode(body), retry_safety=RetrySafety.NON_IDEMPOTENT)
+        return self._client._request(request, types.CreateAssistant, options)
 
     def update(
         self,
@@ -137,7 +137,7 @@ class AssistantsResource:
             "assistant_id": checked_text(assistant_id, "assistant_id", "id"),
             **_fields(name, instructions, description, file_ids, functions, metadata),
         }
-        return self._fetch(Call("POST", "/assistants/modify", body=encode(body)), types.Assistant, options)
+        return self._request(Request("POST", "/assistants/modify", body=encode(body)), types.Assistant, options)
 
     def delete_file(
         self, assistant_id: str, file_id: str, **options: Unpack[CallSettings]
@@ -164,8 +164,10 @@ class AssistantsResource:
             "file_id": checked_text(file_id, "file_id", "id"),
         }
         # Not FREELY: the second of two would say that it was never there.
-        call = Call("POST", "/assistants/files/delete", body=encode(body), repeat=Repeat.NEVER_TWICE)
-        return self._fetch(call, types.AssistantFileDelete, options)
+        request = Request(
+            "POST", "/assistants/files/delete", body=encode(body), retry_safety=RetrySafety.NON_IDEMPOTENT
+        )
+        return self._request(request, types.AssistantFileDelete, options)
 
     def delete(self, assistant_id: str, **options: Unpack[CallSettings]) -> types.AssistantDelete:
         """Delete an assistant: ``POST /assistants/delete``. Stand-dependent, not in the public OpenAPI.
@@ -185,12 +187,12 @@ class AssistantsResource:
         Source: https://github.com/ai-forever/gigachat
         """
         body = {"assistant_id": checked_text(assistant_id, "assistant_id", "id")}
-        call = Call("POST", "/assistants/delete", body=encode(body), repeat=Repeat.NEVER_TWICE)
-        return self._fetch(call, types.AssistantDelete, options)
+        request = Request("POST", "/assistants/delete", body=encode(body), retry_safety=RetrySafety.NON_IDEMPOTENT)
+        return self._request(request, types.AssistantDelete, options)
 
-    def _fetch(self, call: Call, kind: type[_AnswerT], options: Mapping[str, Any]) -> _AnswerT:
+    def _request(self, request: Request, kind: type[_AnswerT], options: Mapping[str, Any]) -> _AnswerT:
         with advising(NotFoundError, _ABSENT):
-            return self._client._fetch(call, kind, options)
+            return self._client._request(request, kind, options)
 
     def __repr__(self) -> str:
         return f"<assistants of {self._client!r}>"

@@ -13,9 +13,9 @@ import msgspec.structs
 
 from gigaclient import types
 from gigaclient._core.executor import MAX_ANSWER_BYTES
-from gigaclient._core.request_options import CALL_OPTIONS, CallOptions, call_options
-from gigaclient._core.responses import Answered
-from gigaclient._primitives.deadline import Cancelled, Exhausted, Patience
+from gigaclient._core.request_options import CALL_OPTIONS, RequestOptions, call_options
+from gigaclient._core.responses import BufferedResponse
+from gigaclient._primitives.deadline import Cancelled, Deadline, DeadlineExceeded
 from gigaclient._primitives.decoding import decoder
 from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.errors import (
@@ -27,10 +27,10 @@ from gigaclient.errors import (
     NotFoundError,
     StreamInterruptedError,
 )
-from gigaclient.gigachat.resource import Road
+from gigaclient.gigachat.resource import APIResource
 from gigaclient.gigachat.resources._validation import advising
-from gigaclient.transport.request import Call, Repeat, path
-from gigaclient.types.coercion import as_promised
+from gigaclient.transport.request import Request, RetrySafety, path
+from gigaclient.types.coercion import coerce
 
 if TYPE_CHECKING:
     from gigaclient._core.settings import CallSettings, Unpack
@@ -41,7 +41,7 @@ _MAX_PAGE_BYTES = 64 * 1024
 _PLAN = "batches are for pay-as-you-go accounts alone (scope GIGACHAT_API_CORP)"
 
 
-class BatchesEndpoints(Road):
+class BatchesEndpoints(APIResource):
     """``/batches``. For pay-as-you-go accounts."""
 
     def create_batch(
@@ -90,17 +90,17 @@ class BatchesEndpoints(Road):
             by_id = rows.written_before(content)
         return _with_requests(self._created_batch(content, method, settings), by_id)
 
-    def _created_batch(self, content: bytes, method: str, settings: CallOptions) -> types.Batch:
+    def _created_batch(self, content: bytes, method: str, settings: RequestOptions) -> types.Batch:
         """Send the file of a batch; the batch, without its requests."""
-        call = Call(
+        request = Request(
             "POST",
             "/batches",
             body=content,
             content_type="application/octet-stream",
             query={"method": method},
-            repeat=Repeat.NEVER_TWICE,
+            retry_safety=RetrySafety.NON_IDEMPOTENT,
         )
-        answered = self._batch_answer(call, settings)
+        answered = self._batch_answer(request, settings)
         made = _listed(answered).batches
         if not made:
             raise answered.invalid("it names no batch")
@@ -262,37 +262,37 @@ class BatchesEndpoints(Road):
             # The API wants it, though there is no content.
             headers = {**settings.headers, "Content-Type": "application/json"}
             settings = msgspec.structs.replace(settings, headers=headers)
-        return _listed(self._batch_answer(Call("GET", "/batches", query=query), settings))
+        return _listed(self._batch_answer(Request("GET", "/batches", query=query), settings))
 
-    def _batch_answer(self, call: Call, settings: CallOptions) -> Answered:
+    def _batch_answer(self, request: Request, settings: RequestOptions) -> BufferedResponse:
         with advising(ForbiddenError, _PLAN), advising(NotFoundError, "get_batches() lists those of this key"):
-            return self._whole(call, settings)
+            return self._send_with_options(request, settings)
 
     def _downloaded_results(
-        self, file_id: str, known: Mapping[str, Any], settings: CallOptions
+        self, file_id: str, known: Mapping[str, Any], settings: RequestOptions
     ) -> list[types.BatchResult]:
-        call = Call("GET", path("files", file_id, "content"), accept="application/octet-stream, */*")
+        request = Request("GET", path("files", file_id, "content"), accept="application/octet-stream, */*")
         policy = self._core.retry
         if settings.max_retries is not None:
             policy = msgspec.structs.replace(policy, max_retries=settings.max_retries)
-        patience = Patience(settings.timeouts or self._core.timeouts)
-        self._core.begin(patience)
+        deadline = Deadline(settings.timeouts or self._core.timeouts)
+        self._core.begin(deadline)
         attempt = 0
         while True:
             results: list[types.BatchResult] = []
-            failure = self._read_results(call, known, _within(settings, patience), results.append)
+            failure = self._read_results(request, known, _within(settings, deadline), results.append)
             if failure is None:
                 return results
             delay = policy.delay(
-                attempt, failure, repeat=Repeat.FREELY, patience=patience.left(), jitter=random.random()
+                attempt, failure, retry_safety=RetrySafety.IDEMPOTENT, deadline=deadline.left(), jitter=random.random()
             )
             attempt += 1
             if delay is not None and not self.closed:
                 try:
-                    with self._core.transport.waiting(patience):
-                        patience.pause(delay)
+                    with self._core.transport.waiting(deadline):
+                        deadline.pause(delay)
                     continue
-                except (Exhausted, Cancelled, ConfigError):
+                except (DeadlineExceeded, Cancelled, ConfigError):
                     delay = None
             if isinstance(failure, APIConnectionError) and not isinstance(failure, APITimeoutError):
                 failure = StreamInterruptedError(
@@ -303,36 +303,36 @@ class BatchesEndpoints(Road):
 
     def _read_results(
         self,
-        call: Call,
+        request: Request,
         known: Mapping[str, Any],
-        settings: CallOptions,
+        settings: RequestOptions,
         take: Callable[[types.BatchResult], None],
     ) -> GigaClientError | None:
         """What broke the file off, if anything did; what came before that has been taken."""
         from gigaclient.gigachat import batch_file as rows
 
-        reply, request_id = self._core.open(call, settings)
-        if reply.media_type == "text/html":
-            page = Answered(reply.read_some(_MAX_PAGE_BYTES), reply.status, reply.headers, request_id)
+        response, request_id = self._core.open(request, settings)
+        if response.media_type == "text/html":
+            page = BufferedResponse(response.read_some(_MAX_PAGE_BYTES), response.status, response.headers, request_id)
             failure = page.invalid("it is a page and not a file")
-            self._core.tell_failure(reply, failure)
+            self._core.tell_failure(response, failure)
             raise failure
         try:
-            with contextlib.closing(self._core.blocks(reply)) as blocks:
-                reply.patience.begin_event()
+            with contextlib.closing(self._core.blocks(response)) as blocks:
+                response.deadline.begin_event()
                 for line in rows.lines(blocks, MAX_ANSWER_BYTES):
                     result = rows.read_result(line, known)
                     if result is not None:
                         take(result)
                     # Each row is as good a sign of life as an event of a stream.
-                    reply.patience.begin_event()
+                    response.deadline.begin_event()
         except GigaClientError as error:
             error.request_id = error.request_id or request_id
             return error
         return None
 
 
-def _listed(answered: Answered) -> types.Batches:
+def _listed(answered: BufferedResponse) -> types.Batches:
     """Batches, in whichever of the known shapes they came: ``{"batches": […]}``, a list, or a single one."""
     data: Any = answered.decode(decoder(object))
     items = data.get("batches", [data]) if isinstance(data, dict) else data
@@ -342,7 +342,7 @@ def _listed(answered: Answered) -> types.Batches:
         for item in [] if items is None and data is not None else items:
             if item is None:
                 continue
-            batch = as_promised(item, types.Batch)
+            batch = coerce(item, types.Batch)
             batches.append(batch.attach(raw=item, request_id=answered.request_id, headers=answered.headers))
     except (*JSON_ERRORS, TypeError) as error:
         failure = answered.refusal() or answered.invalid(str(error))
@@ -365,9 +365,9 @@ def _with_requests(batch: types.Batch, requests: Mapping[str, Any]) -> types.Bat
     return batch
 
 
-def _within(settings: CallOptions, patience: Patience) -> CallOptions:
-    """The same options with no more time than ``patience`` has left."""
-    return msgspec.structs.replace(settings, timeouts=patience.timeouts.within(max(patience.left(), 0.001)))
+def _within(settings: RequestOptions, deadline: Deadline) -> RequestOptions:
+    """The same options with no more time than ``deadline`` has left."""
+    return msgspec.structs.replace(settings, timeouts=deadline.timeouts.within(max(deadline.left(), 0.001)))
 
 
 def _content(requests: Any) -> bytes | None:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from gigaclient import types
 from gigaclient._core.messages import encode
-from gigaclient._core.responses import Answered
-from gigaclient._primitives.deadline import Patience
+from gigaclient._core.responses import BufferedResponse
+from gigaclient._primitives.deadline import Deadline
 from gigaclient.errors import ConfigError, GigaClientError
 from gigaclient.gigachat.batching import Parts
-from gigaclient.gigachat.resource import Road, answer_of
+from gigaclient.gigachat.resource import APIResource, parse_response
 from gigaclient.gigachat.resources._validation import checked_text, checked_texts
-from gigaclient.transport.request import Call, Repeat
+from gigaclient.transport.request import Request, RetrySafety
 
 if TYPE_CHECKING:
     from gigaclient._core.settings import CallSettings, Unpack
@@ -27,7 +27,7 @@ BYTES_AT_ONCE = 1_000_000
 _TAIL = b"]}"
 
 
-class EmbeddingsEndpoints(Road):
+class EmbeddingsEndpoints(APIResource):
     """``/embeddings``."""
 
     def embeddings(
@@ -74,12 +74,12 @@ class EmbeddingsEndpoints(Road):
         settings = self._call_settings(options)
         request = EmbeddingsRequest(model, batch_size, batch_bytes)
         encoded = _encoded(checked_texts(texts, "texts"))
-        patience = Patience(settings.timeouts or self._core.timeouts)
+        deadline = Deadline(settings.timeouts or self._core.timeouts)
         answers: list[types.Embeddings] = []
         bodies: list[bytes] = []
         try:
             for part in request.parts_of(encoded):
-                answered = self._whole(request.call(part), settings, patience=patience)
+                answered = self._send_with_options(request.request(part), settings, deadline=deadline)
                 answer = in_order(answered, len(part))
                 for place, item in enumerate(answer.data):
                     if not item.embedding:
@@ -132,9 +132,9 @@ class EmbeddingsRequest:
         """The request's body for texts as JSON."""
         return self._head + b",".join(encoded) + _TAIL
 
-    def call(self, encoded: Iterable[bytes]) -> Call:
+    def request(self, encoded: Iterable[bytes]) -> Request:
         """The request for texts as JSON."""
-        return Call("POST", "/embeddings", body=self.body(encoded), repeat=Repeat.PAID)
+        return Request("POST", "/embeddings", body=self.body(encoded), retry_safety=RetrySafety.BILLABLE)
 
 
 def _encoded(texts: list[str]) -> list[bytes]:
@@ -148,13 +148,13 @@ def _encoded(texts: list[str]) -> list[bytes]:
     return encoded
 
 
-def in_order(answered: Answered, wanted: int) -> types.Embeddings:
+def in_order(answered: BufferedResponse, wanted: int) -> types.Embeddings:
     """The answer with an item for each of the texts, in their order. A vector may be empty.
 
     Raises:
         InvalidResponseError: that cannot be told from it: there is no knowing which text a vector belongs to.
     """
-    answer = answer_of(answered, types.Embeddings)
+    answer = parse_response(answered, types.Embeddings)
     items = answer.data
     if len(items) != wanted:
         raise answered.invalid(f"it has {len(items)} vectors for {wanted} texts")

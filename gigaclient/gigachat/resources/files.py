@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, overload
 import msgspec.structs
 
 from gigaclient import types
-from gigaclient._core.executor import Core
-from gigaclient._core.request_options import CallOptions
-from gigaclient._core.responses import Answered
+from gigaclient._core.executor import Executor
+from gigaclient._core.request_options import RequestOptions
+from gigaclient._core.responses import BufferedResponse
 from gigaclient._primitives.deadline import Timeouts
 from gigaclient.errors import ConfigError, GigaClientError, InvalidResponseError, NotFoundError
-from gigaclient.gigachat.resource import Road, answer_of
+from gigaclient.gigachat.resource import APIResource, parse_response
 from gigaclient.gigachat.resources._validation import advising
-from gigaclient.transport.request import Call, Repeat, path
+from gigaclient.transport.request import Request, RetrySafety, path
 
 if TYPE_CHECKING:
     from gigaclient._core.settings import CallSettings, Unpack
     from gigaclient.gigachat.resources.uploads import UploadFile
-    from gigaclient.transport import Reply
+    from gigaclient.transport import Response
 
 __all__ = ["FilesEndpoints"]
 
@@ -51,7 +51,7 @@ class _HasImages(Protocol):
     def images(self) -> list[types.GeneratedFile]: ...
 
 
-class FilesEndpoints(Road):
+class FilesEndpoints(APIResource):
     """``/files``."""
 
     def upload_file(
@@ -91,8 +91,8 @@ class FilesEndpoints(Road):
         """
         settings = self._call_settings(options)
         body, kind = _form(file, purpose, filename, content_type)
-        call = Call("POST", "/files", body=body, content_type=kind, repeat=Repeat.NEVER_TWICE)
-        return answer_of(self._whole(call, settings), types.UploadedFile)
+        request = Request("POST", "/files", body=body, content_type=kind, retry_safety=RetrySafety.NON_IDEMPOTENT)
+        return parse_response(self._send_with_options(request, settings), types.UploadedFile)
 
     def get_files(self, **options: Unpack[CallSettings]) -> types.UploadedFiles:
         """The files of this key: ``GET /files``.
@@ -108,7 +108,7 @@ class FilesEndpoints(Road):
 
         Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/get-files
         """
-        return self._fetch(Call("GET", "/files"), types.UploadedFiles, options)
+        return self._request(Request("GET", "/files"), types.UploadedFiles, options)
 
     def get_file(self, file: str | _HasId, **options: Unpack[CallSettings]) -> types.UploadedFile:
         """What the server knows of a file: ``GET /files/{id}``.
@@ -128,7 +128,7 @@ class FilesEndpoints(Road):
         Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/get-file
         """
         with advising(NotFoundError, _NO_FILE):
-            return self._fetch(Call("GET", path("files", _id_of(file))), types.UploadedFile, options)
+            return self._request(Request("GET", path("files", _id_of(file))), types.UploadedFile, options)
 
     def delete_file(self, file: str | _HasId, **options: Unpack[CallSettings]) -> types.DeletedFile:
         """Delete a file: ``POST /files/{id}/delete``.
@@ -149,7 +149,7 @@ class FilesEndpoints(Road):
         Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-file-delete
         """
         with advising(NotFoundError, _NO_FILE):
-            return self._fetch(Call("POST", path("files", _id_of(file), "delete")), types.DeletedFile, options)
+            return self._request(Request("POST", path("files", _id_of(file), "delete")), types.DeletedFile, options)
 
     @overload
     def get_file_content(self, file_id: str | _HasId, to: None = None, **options: Unpack[CallSettings]) -> bytes: ...
@@ -192,18 +192,18 @@ class FilesEndpoints(Road):
         https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/get-file-content
         """
         settings = self._call_settings(options)
-        call = _download(file_id)
+        request = _download(file_id)
         if to is None:
-            return self._content(call, settings).body
+            return self._content(request, settings).body
         if isinstance(to, (str, os.PathLike)):
             with _replacing(os.path.expanduser(os.fspath(to))) as target:
-                return self._write(call, settings, target.write)
+                return self._write(request, settings, target.write)
         if isinstance(to, io.TextIOBase) or not callable(getattr(to, "write", None)):
             raise ConfigError(
                 f"to must be a path or a file open in binary mode, not {type(to).__name__}"
                 + ('; open it with open(path, "wb")' if isinstance(to, io.TextIOBase) else "")
             )
-        return self._write(call, settings, functools.partial(_write_all, to))
+        return self._write(request, settings, functools.partial(_write_all, to))
 
     def get_image(self, file_id: str | _HasId, **options: Unpack[CallSettings]) -> types.Image:
         """A picture: ``GET /files/{id}/content``.
@@ -257,7 +257,7 @@ class FilesEndpoints(Road):
 
     # -- what they share ---------------------------------------------------------------------------------------------
 
-    def _image(self, file_id: str | _HasId, settings: CallOptions) -> types.Image:
+    def _image(self, file_id: str | _HasId, settings: RequestOptions) -> types.Image:
         import base64
 
         from gigaclient.types.files import media_type
@@ -269,11 +269,11 @@ class FilesEndpoints(Road):
         image = types.Image(content=base64.b64encode(answered.body).decode())
         return image.attach(request_id=answered.request_id, headers=answered.headers)
 
-    def _content(self, call: Call, settings: CallOptions) -> Answered:
+    def _content(self, request: Request, settings: RequestOptions) -> BufferedResponse:
         parts: list[bytes] = []
         size = 0
-        reply, request_id = self._begin(call, settings)
-        with contextlib.closing(_blocks(reply, request_id)) as blocks:
+        response, request_id = self._begin(request, settings)
+        with contextlib.closing(_blocks(response, request_id)) as blocks:
             for block in blocks:
                 parts.append(block)
                 size += len(block)
@@ -281,26 +281,26 @@ class FilesEndpoints(Road):
                     raise InvalidResponseError(
                         f"the file is larger than {_MAX_BYTES_IN_MEMORY >> 20} MB: pass to= to have it written to disk",
                         request_id=request_id,
-                        status_code=reply.status,
-                        headers=reply.headers,
+                        status_code=response.status,
+                        headers=response.headers,
                     )
-        return Answered(b"".join(parts), reply.status, reply.headers, request_id)
+        return BufferedResponse(b"".join(parts), response.status, response.headers, request_id)
 
-    def _write(self, call: Call, settings: CallOptions, write: Callable[[bytes], Any]) -> int:
+    def _write(self, request: Request, settings: RequestOptions, write: Callable[[bytes], Any]) -> int:
         written = 0
-        reply, request_id = self._begin(call, settings)
-        with contextlib.closing(_blocks(reply, request_id)) as blocks:
+        response, request_id = self._begin(request, settings)
+        with contextlib.closing(_blocks(response, request_id)) as blocks:
             for block in blocks:
                 write(block)
                 written += len(block)
         return written
 
-    def _begin(self, call: Call, settings: CallOptions) -> tuple[Reply, str]:
+    def _begin(self, request: Request, settings: RequestOptions) -> tuple[Response, str]:
         with advising(NotFoundError, _NO_FILE):
-            reply, request_id = self._core.open(call, settings)
+            response, request_id = self._core.open(request, settings)
         # Each read has its bound, and all of them the deadline; a large file may take longer than one read timeout.
-        reply.patience.begin("read", math.inf)
-        return reply, request_id
+        response.deadline.begin("read", math.inf)
+        return response, request_id
 
 
 def _form(file: Any, purpose: str, filename: str | None, content_type: str | None) -> tuple[bytes, str]:
@@ -328,35 +328,35 @@ def _id_of(file: Any) -> str:
     return identifier
 
 
-def _download(file: Any) -> Call:
-    return Call("GET", path("files", _id_of(file), "content"), accept="*/*")
+def _download(file: Any) -> Request:
+    return Request("GET", path("files", _id_of(file), "content"), accept="*/*")
 
 
-def _ending_at(ends_at: float, settings: CallOptions, timeouts: Timeouts) -> CallOptions:
+def _ending_at(ends_at: float, settings: RequestOptions, timeouts: Timeouts) -> RequestOptions:
     if ends_at == math.inf:
         return settings
     left = max(ends_at - time.monotonic(), 0.0)
     return msgspec.structs.replace(settings, timeouts=timeouts.within(left))
 
 
-def _blocks(reply: Reply, request_id: str) -> Generator[bytes, None, None]:
+def _blocks(response: Response, request_id: str) -> Generator[bytes, None, None]:
     """The file's bytes as they come.
 
     Raises:
         APIStatusError: what came is an error object in place of the file.
         GigaClientError: as for reading any reply, with the call's id.
     """
-    with contextlib.closing(Core.blocks(reply)) as blocks:
+    with contextlib.closing(Executor.blocks(response)) as blocks:
         try:
-            if reply.media_type == "application/json":
-                yield from _unless_refused(reply, blocks, request_id)
+            if response.media_type == "application/json":
+                yield from _unless_refused(response, blocks, request_id)
             yield from blocks
         except GigaClientError as error:
             error.request_id = error.request_id or request_id
             raise
 
 
-def _unless_refused(reply: Reply, blocks: Iterator[bytes], request_id: str) -> Iterator[bytes]:
+def _unless_refused(response: Response, blocks: Iterator[bytes], request_id: str) -> Iterator[bytes]:
     # A file may be JSON, too; an error object is a short one with these fields and no others.
     head = bytearray()
     for block in blocks:
@@ -364,7 +364,7 @@ def _unless_refused(reply: Reply, blocks: Iterator[bytes], request_id: str) -> I
         if len(head) > _MAX_REFUSAL_BYTES:
             break
     else:
-        refusal = Answered(bytes(head), reply.status, reply.headers, request_id).refusal()
+        refusal = BufferedResponse(bytes(head), response.status, response.headers, request_id).refusal()
         if refusal is not None and refusal.body.keys() <= {"status", "code", "message", "error"}:
             raise refusal
     if head:

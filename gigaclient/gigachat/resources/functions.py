@@ -10,9 +10,9 @@ import msgspec
 from gigaclient import types
 from gigaclient._core.messages import encode
 from gigaclient.errors import ConfigError, NotFoundError
-from gigaclient.gigachat.resource import Road, answer_of
+from gigaclient.gigachat.resource import APIResource, parse_response
 from gigaclient.gigachat.resources._validation import advising, checked_text
-from gigaclient.transport.request import Call
+from gigaclient.transport.request import Request
 
 if TYPE_CHECKING:
     from gigaclient._core.settings import CallSettings, Unpack
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["FunctionsEndpoints"]
 
 
-class FunctionsEndpoints(Road):
+class FunctionsEndpoints(APIResource):
     """``/functions``."""
 
     def openapi_function_convert(
@@ -44,13 +44,13 @@ class FunctionsEndpoints(Road):
         Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-functions-convert
         """
         # As the official SDK sends it: the server looks at the text and not at a type.
-        call = Call("POST", "/functions/convert", body=_document(openapi_function), content_type=None)
+        request = Request("POST", "/functions/convert", body=_document(openapi_function), content_type=None)
         with advising(
             NotFoundError,
             "this address does not offer the conversion (any more); base_url="
             '"https://gigachat.devices.sberbank.ru/api/v1" may',
         ):
-            return self._fetch(call, types.OpenApiFunctions, options)
+            return self._request(request, types.OpenApiFunctions, options)
 
     def validate_function(
         self, function: types.Function | Mapping[str, Any], **options: Unpack[CallSettings]
@@ -73,9 +73,9 @@ class FunctionsEndpoints(Road):
         """
         if not isinstance(function, (Mapping, msgspec.Struct)):
             raise ConfigError(f"function must be a Function or a dict of its fields, not {type(function).__name__}")
-        call = Call("POST", "/functions/validate", body=encode(function, "function"))
-        answered = self._answered(call, options)
-        verdict = answer_of(answered, types.FunctionValidation)
+        request = Request("POST", "/functions/validate", body=encode(function, "function"))
+        answered = self._send(request, options)
+        verdict = parse_response(answered, types.FunctionValidation)
         if verdict.json_ai_rules_version is None and verdict.errors is None and verdict.warnings is None:
             refusal = answered.refusal()  # {"status": 500, "message": …} looks much like a verdict
             if refusal is not None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gigaclient import types
-from gigaclient.gigachat.resource import Road
-from gigaclient.transport.request import Call, path
+from gigaclient.gigachat.resource import APIResource
+from gigaclient.transport.request import Request, path
 
 if TYPE_CHECKING:
     from gigaclient._core.settings import CallSettings, Unpack
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["ModelsEndpoints"]
 
 
-class ModelsEndpoints(Road):
+class ModelsEndpoints(APIResource):
     """``/models``."""
 
     def get_models(self, **options: Unpack[CallSettings]) -> types.Models:
@@ -33,7 +33,7 @@ class ModelsEndpoints(Road):
 
         Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/get-models
         """
-        return self._fetch(Call("GET", "/models"), types.Models, options)
+        return self._request(Request("GET", "/models"), types.Models, options)
 
     def get_model(self, model: str, **options: Unpack[CallSettings]) -> types.Model:
         """One model: ``GET /models/{model}``.
@@ -53,4 +53,4 @@ class ModelsEndpoints(Road):
 
         Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/get-model
         """
-        return self._fetch(Call("GET", path("models", model)), types.Model, options)
+        return self._request(Request("GET", path("models", model)), types.Model, options)

@@ -8,9 +8,9 @@ from gigaclient import types
 from gigaclient._core.messages import as_messages, encode
 from gigaclient._core.request_options import CALL_OPTIONS
 from gigaclient.errors import ForbiddenError
-from gigaclient.gigachat.resource import Road
+from gigaclient.gigachat.resource import APIResource
 from gigaclient.gigachat.resources._validation import advising, checked_text
-from gigaclient.transport.request import Call, Repeat
+from gigaclient.transport.request import Request, RetrySafety
 
 if TYPE_CHECKING:
     from gigaclient._core.settings import CallSettings, Unpack
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["ChecksEndpoints"]
 
 
-class ChecksEndpoints(Road):
+class ChecksEndpoints(APIResource):
     """``/ai/check`` and ``/filter/check``."""
 
     def check_ai(self, text: str, model: str, **options: Unpack[CallSettings]) -> types.AICheckResult:
@@ -45,8 +45,8 @@ class ChecksEndpoints(Road):
         """
         body = {"input": checked_text(text, "text"), "model": checked_text(model, "model", "name of a model")}
         with advising(ForbiddenError, "the AI check is for companies that pay as they go (GIGACHAT_API_CORP)"):
-            call = Call("POST", "/ai/check", body=encode(body), repeat=Repeat.PAID)
-            return self._fetch(call, types.AICheckResult, options)
+            request = Request("POST", "/ai/check", body=encode(body), retry_safety=RetrySafety.BILLABLE)
+            return self._request(request, types.AICheckResult, options)
 
     def filter_check(self, messages: Messages, model: str = "GigaFilter", **fields: Any) -> types.FilterCheck:
         """Whether the content filter would step in: ``POST /filter/check``.
@@ -78,6 +78,8 @@ class ChecksEndpoints(Road):
             **further,
             "messages": as_messages(messages),
         }
-        return self._fetch(
-            Call("POST", "/filter/check", body=encode(body), repeat=Repeat.PAID), types.FilterCheck, given
+        return self._request(
+            Request("POST", "/filter/check", body=encode(body), retry_safety=RetrySafety.BILLABLE),
+            types.FilterCheck,
+            given,
         )

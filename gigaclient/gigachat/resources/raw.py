@@ -9,18 +9,18 @@ from urllib.parse import quote, urlencode, urlsplit
 from gigaclient import types
 from gigaclient._core.messages import encode
 from gigaclient.errors import ConfigError
-from gigaclient.gigachat.resource import Road, names_a_version
+from gigaclient.gigachat.resource import APIResource, names_a_version
 from gigaclient.transport import origin_of
-from gigaclient.transport.request import Call, Repeat
+from gigaclient.transport.request import Request, RetrySafety
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gigaclient._core.settings import CallSettings, Unpack
-    from gigaclient.gigachat.raw_stream import EventStream
+    from gigaclient.gigachat.raw_stream import RawEventStream
 
-    Value = str | int | float | bool
-    Query = Mapping[str, Value | Sequence[Value] | None]
+    FrozenStruct = str | int | float | bool
+    Query = Mapping[str, FrozenStruct | Sequence[FrozenStruct] | None]
 
 __all__ = ["RawEndpoints"]
 
@@ -28,7 +28,7 @@ _READS = ("GET", "HEAD", "OPTIONS")
 _UNQUOTED = "/%:@!$&'()*+,;=~-._"
 
 
-class RawEndpoints(Road):
+class RawEndpoints(APIResource):
     """``giga.request``."""
 
     @overload
@@ -42,7 +42,7 @@ class RawEndpoints(Road):
         content_type: str | None = None,
         query: Query | None = None,
         stream: Literal[False] = False,
-        repeat: bool = False,
+        retry_safety: bool = False,
         **options: Unpack[CallSettings],
     ) -> types.RawResponse: ...
 
@@ -57,9 +57,9 @@ class RawEndpoints(Road):
         content_type: str | None = None,
         query: Query | None = None,
         stream: Literal[True],
-        repeat: bool = False,
+        retry_safety: bool = False,
         **options: Unpack[CallSettings],
-    ) -> EventStream: ...
+    ) -> RawEventStream: ...
 
     def request(
         self,
@@ -71,9 +71,9 @@ class RawEndpoints(Road):
         content_type: str | None = None,
         query: Query | None = None,
         stream: bool = False,
-        repeat: bool = False,
+        retry_safety: bool = False,
         **options: Unpack[CallSettings],
-    ) -> types.RawResponse | EventStream:
+    ) -> types.RawResponse | RawEventStream:
         """Call an endpoint that has no method here, with this client's token, retries, limits and errors.
 
         Args:
@@ -93,7 +93,7 @@ class RawEndpoints(Road):
 
         Returns:
             The answer: ``.status_code``, ``.headers``, ``.content`` (bytes), ``.text``, ``.json()``, ``.request_id``.
-            With ``stream``: an :class:`~gigaclient.gigachat.raw_stream.EventStream`.
+            With ``stream``: an :class:`~gigaclient.gigachat.raw_stream.RawEventStream`.
 
         Raises:
             ConfigError: the request cannot be sent as it is.
@@ -108,20 +108,20 @@ class RawEndpoints(Road):
         if not (method.isascii() and method.isalpha()) or method == "CONNECT":
             raise ConfigError('method must be an HTTP method, such as "GET" or "POST"')
         body, kind = _body(json, data, content_type)
-        call = Call(
+        request = Request(
             method,
             self._raw_path(path, query),
             body=body,
             content_type=kind,
             accept="text/event-stream" if stream else "*/*",
-            repeat=Repeat.FREELY if repeat or method in _READS else Repeat.NEVER_TWICE,
+            retry_safety=RetrySafety.IDEMPOTENT if retry_safety or method in _READS else RetrySafety.NON_IDEMPOTENT,
         )
         if stream:
-            from gigaclient.gigachat.raw_stream import EventStream
+            from gigaclient.gigachat.raw_stream import RawEventStream
 
-            reply, request_id = self._opened(call, settings)
-            return EventStream(reply, request_id)
-        answered = self._whole(call, settings)
+            response, request_id = self._send_stream(request, settings)
+            return RawEventStream(response, request_id)
+        answered = self._send_with_options(request, settings)
         return types.RawResponse(answered.status, answered.headers, answered.body, answered.request_id)
 
     def _raw_path(self, path: str, query: Query | None) -> str:

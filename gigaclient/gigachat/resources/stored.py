@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gigaclient.gigachat.resource import Road
+from gigaclient.gigachat.resource import APIResource
 
 if TYPE_CHECKING:
     from gigaclient.gigachat.resources.assistants import AssistantsResource
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["StoredEndpoints"]
 
 
-class StoredEndpoints(Road):
+class StoredEndpoints(APIResource):
     """``/assistants`` and ``/threads``."""
 
     @property

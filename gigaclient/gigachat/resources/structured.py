@@ -53,10 +53,10 @@ class StructuredEndpoints(ChatEndpoints):
 
         Source: https://developers.sber.ru/docs/ru/gigachat/guides/structured-output
         """
-        from gigaclient.schema.json_schema import shape_of
+        from gigaclient.schema.json_schema import type_schema_of
         from gigaclient.schema.parse import value_of
 
-        form = {"type": "json_schema", "schema": shape_of(response_format).schema, "strict": bool(strict)}
+        form = {"type": "json_schema", "schema": type_schema_of(response_format).schema, "strict": bool(strict)}
         options["response_format"] = form
-        completion = self._completion(*self._chat_call(messages, options, stream=False))
+        completion = self._completion(*self._chat_request(messages, options, stream=False))
         return completion, value_of(completion, response_format)

@@ -16,15 +16,15 @@ import msgspec
 from gigaclient import types
 from gigaclient._core.messages import as_messages, encode
 from gigaclient._core.request_options import CALL_OPTIONS
-from gigaclient._core.responses import Answered
+from gigaclient._core.responses import BufferedResponse
 from gigaclient._core.settings import CallSettings
 from gigaclient._core.settings import whole as whole_number
 from gigaclient._primitives.struct import fields_of
 from gigaclient.errors import ConfigError, NotFoundError
-from gigaclient.gigachat.resource import Road, answer_of
+from gigaclient.gigachat.resource import APIResource, parse_response
 from gigaclient.gigachat.resources._validation import advising, checked_text, checked_texts
-from gigaclient.gigachat.thread_stream import ThreadInterpreter, ThreadStream
-from gigaclient.transport.request import Call, Repeat
+from gigaclient.gigachat.thread_stream import ThreadEventParser, ThreadStream
+from gigaclient.transport.request import Request, RetrySafety
 from gigaclient.types import Answer
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class ThreadsResource:
 
     __slots__ = ("_client",)
 
-    def __init__(self, client: Road) -> None:
+    def __init__(self, client: APIResource) -> None:
         self._client = client
 
     # -- threads ---------------------------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ class ThreadsResource:
         if assistants_ids is not None:
             query += [("assistants_ids", one) for one in _ids(assistants_ids, "assistants_ids")]
         place = _place("/threads", query, limit, before)
-        return self._fetch(Call("GET", place), types.Threads, options)
+        return self._request(Request("GET", place), types.Threads, options)
 
     def list(
         self,
@@ -140,7 +140,9 @@ class ThreadsResource:
         Sent again only when the server turned it away or surely never got it. Source:
         https://github.com/ai-forever/gigachat
         """
-        return self._fetch(Call("POST", "/threads", body=b"{}", repeat=Repeat.NEVER_TWICE), types.Thread, options).id
+        return self._request(
+            Request("POST", "/threads", body=b"{}", retry_safety=RetrySafety.NON_IDEMPOTENT), types.Thread, options
+        ).id
 
     def retrieve(self, threads_ids: str | Iterable[str], **options: Unpack[CallSettings]) -> types.Threads:
         """Threads by their ids: ``POST /threads/retrieve``. Stand-dependent, not in the public OpenAPI.
@@ -159,7 +161,7 @@ class ThreadsResource:
         Source: https://github.com/ai-forever/gigachat
         """
         body = encode({"threads_ids": checked_texts(threads_ids, "threads_ids")})
-        return self._fetch(Call("POST", "/threads/retrieve", body=body), types.Threads, options)
+        return self._request(Request("POST", "/threads/retrieve", body=body), types.Threads, options)
 
     def delete(self, thread_id: str, **options: Unpack[CallSettings]) -> bool:
         """Delete a thread: ``POST /threads/delete``. Stand-dependent, not in the public OpenAPI.
@@ -180,7 +182,9 @@ class ThreadsResource:
         """
         # Not FREELY: the second of two would say that it was never there.
         body = encode({"thread_id": _id(thread_id)})
-        answered = self._answered(Call("POST", "/threads/delete", body=body, repeat=Repeat.NEVER_TWICE), options)
+        answered = self._send(
+            Request("POST", "/threads/delete", body=body, retry_safety=RetrySafety.NON_IDEMPOTENT), options
+        )
         refusal = answered.refusal()
         if refusal is not None:
             raise refusal
@@ -214,7 +218,7 @@ class ThreadsResource:
         Source: https://github.com/ai-forever/gigachat
         """
         place = _place("/threads/messages", [("thread_id", _id(thread_id))], limit, before)
-        return self._fetch(Call("GET", place), types.ThreadMessages, options)
+        return self._request(Request("GET", place), types.ThreadMessages, options)
 
     def add_message(
         self, thread_id: str, message: MessageLike, **options: Unpack[CallSettings]
@@ -268,8 +272,8 @@ class ThreadsResource:
         https://github.com/ai-forever/gigachat
         """
         body = {"messages": _messages(messages), **_who(thread_id, assistant_id, model)}
-        call = Call("POST", "/threads/messages", body=encode(body), repeat=Repeat.NEVER_TWICE)
-        return self._fetch(call, types.ThreadMessagesResponse, options)
+        request = Request("POST", "/threads/messages", body=encode(body), retry_safety=RetrySafety.NON_IDEMPOTENT)
+        return self._request(request, types.ThreadMessagesResponse, options)
 
     # -- runs ------------------------------------------------------------------------------------------------------
 
@@ -304,8 +308,8 @@ class ThreadsResource:
         """
         body, given = _run_body(_renamed(thread_options, options), settings)
         body.update(_who(_id(thread_id), assistant_id, None))
-        call = Call("POST", "/threads/run", body=encode(body), repeat=Repeat.NEVER_TWICE)
-        return self._fetch(call, types.ThreadRunResponse, given)
+        request = Request("POST", "/threads/run", body=encode(body), retry_safety=RetrySafety.NON_IDEMPOTENT)
+        return self._request(request, types.ThreadRunResponse, given)
 
     def get_run(self, thread_id: str, **options: Unpack[CallSettings]) -> types.ThreadRunResult:
         """How a run stands: ``GET /threads/run``. Stand-dependent, not in the public OpenAPI.
@@ -325,7 +329,7 @@ class ThreadsResource:
         Source: https://github.com/ai-forever/gigachat
         """
         place = _place("/threads/run", [("thread_id", _id(thread_id))], None, None)
-        return self._fetch(Call("GET", place), types.ThreadRunResult, options)
+        return self._request(Request("GET", place), types.ThreadRunResult, options)
 
     def wait_for_run(
         self,
@@ -405,7 +409,7 @@ class ThreadsResource:
         """
         body, given = _run_body(_renamed(thread_options, options), settings)
         body.update(_who(_id(thread_id), assistant_id, None))
-        return self._open("/threads/run", body, given, Repeat.NEVER_TWICE)
+        return self._open("/threads/run", body, given, RetrySafety.NON_IDEMPOTENT)
 
     def run_messages(
         self,
@@ -441,8 +445,8 @@ class ThreadsResource:
         https://github.com/ai-forever/gigachat
         """
         body, given = self._messages_body(messages, thread_id, assistant_id, model, thread_options, settings)
-        call = Call("POST", "/threads/messages/run", body=encode(body), repeat=Repeat.NEVER_TWICE)
-        return self._fetch(call, types.ThreadCompletion, given)
+        request = Request("POST", "/threads/messages/run", body=encode(body), retry_safety=RetrySafety.NON_IDEMPOTENT)
+        return self._request(request, types.ThreadCompletion, given)
 
     def rerun_messages(
         self,
@@ -469,8 +473,8 @@ class ThreadsResource:
         """
         body, given = _run_body(thread_options, settings)
         body["thread_id"] = _id(thread_id)
-        call = Call("POST", "/threads/messages/rerun", body=encode(body), repeat=Repeat.PAID)
-        return self._fetch(call, types.ThreadCompletion, given)
+        request = Request("POST", "/threads/messages/rerun", body=encode(body), retry_safety=RetrySafety.BILLABLE)
+        return self._request(request, types.ThreadCompletion, given)
 
     def run_messages_stream(
         self,
@@ -503,7 +507,7 @@ class ThreadsResource:
         body, given = self._messages_body(messages, thread_id, assistant_id, model, thread_options, settings)
         if update_interval is not None:
             body["update_interval"] = update_interval
-        return self._open("/threads/messages/run", body, given, Repeat.NEVER_TWICE)
+        return self._open("/threads/messages/run", body, given, RetrySafety.NON_IDEMPOTENT)
 
     def rerun_messages_stream(
         self,
@@ -533,23 +537,27 @@ class ThreadsResource:
         body["thread_id"] = _id(thread_id)
         if update_interval is not None:
             body["update_interval"] = update_interval
-        return self._open("/threads/messages/rerun", body, given, Repeat.PAID)
+        return self._open("/threads/messages/rerun", body, given, RetrySafety.BILLABLE)
 
     # -- how -------------------------------------------------------------------------------------------------------
 
-    def _fetch(self, call: Call, kind: type[_AnswerT], options: Mapping[str, Any]) -> _AnswerT:
-        return answer_of(self._answered(call, options), kind)
+    def _request(self, request: Request, kind: type[_AnswerT], options: Mapping[str, Any]) -> _AnswerT:
+        return parse_response(self._send(request, options), kind)
 
-    def _answered(self, call: Call, options: Mapping[str, Any]) -> Answered:
+    def _send(self, request: Request, options: Mapping[str, Any]) -> BufferedResponse:
         with _advising():
-            return self._client._answered(call, options)
+            return self._client._send(request, options)
 
-    def _open(self, place: str, body: dict[str, Any], given: Mapping[str, Any], repeat: Repeat) -> ThreadStream:
+    def _open(
+        self, place: str, body: dict[str, Any], given: Mapping[str, Any], retry_safety: RetrySafety
+    ) -> ThreadStream:
         settings = self._client._call_settings(given)
-        call = Call("POST", place, body=encode({**body, "stream": True}), accept="text/event-stream", repeat=repeat)
+        request = Request(
+            "POST", place, body=encode({**body, "stream": True}), accept="text/event-stream", retry_safety=retry_safety
+        )
         with _advising():
-            reply, request_id = self._client._opened(call, settings)
-        return ThreadStream(reply, ThreadInterpreter(request_id), request_id=request_id)
+            response, request_id = self._client._send_stream(request, settings)
+        return ThreadStream(response, ThreadEventParser(request_id), request_id=request_id)
 
     def _messages_body(
         self,

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from gigaclient import types
 from gigaclient._core.messages import encode
 from gigaclient._primitives.decoding import decoder
-from gigaclient.gigachat.resource import Road
+from gigaclient.gigachat.resource import APIResource
 from gigaclient.gigachat.resources._validation import checked_text, checked_texts
-from gigaclient.transport.request import Call
+from gigaclient.transport.request import Request
 from gigaclient.types.base import untyped
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["TokensEndpoints"]
 
 
-class TokensEndpoints(Road):
+class TokensEndpoints(APIResource):
     """``/tokens/count``."""
 
     def tokens_count(
@@ -45,7 +45,7 @@ class TokensEndpoints(Road):
         """
         texts = checked_texts(input_, "input_", empty_ones=True)
         model = self._settings.model if model is None else checked_text(model, "model", "name of a model")
-        answered = self._answered(Call("POST", "/tokens/count", body=encode({"model": model, "input": texts})), options)
+        answered = self._send(Request("POST", "/tokens/count", body=encode({"model": model, "input": texts})), options)
         counts = answered.decode(decoder(list[types.TokensCount]))
         if len(counts) != len(texts):
             raise answered.invalid(f"it has {len(counts)} counts for {len(texts)} texts")

@@ -37,7 +37,7 @@ class DialogueEndpoints(ChatEndpoints, TokensEndpoints):
         Args:
             messages: as for ``giga.chat``.
             functions: Python functions (what they do is told by their type hints and docstrings: see
-                :func:`gigaclient.functions.function`), specifications with what to call (``Tool(spec, call)`` or a
+                :func:`gigaclient.functions.function`), specifications with what to call (``Tool(spec, request)`` or a
                 pair), or specifications alone: of the service's functions, which run there, or of functions that the
                 caller runs by hand. A call of one of the latter ends the run: ``.completion.function_call`` has it.
                 When any are listed, built-in functions that are not listed are off.

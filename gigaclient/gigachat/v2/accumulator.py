@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import msgspec.structs
 
-from gigaclient.streaming.accumulator import RawChunks
+from gigaclient.streaming.accumulator import RawAccumulator
 from gigaclient.types.chat_v2 import (
     ASSISTANT,
     ChatCompletionResponse,
@@ -20,7 +20,7 @@ from gigaclient.types.chat_v2 import (
     same_call,
 )
 
-__all__ = ["ResponseAssembler"]
+__all__ = ["ResponseAccumulator"]
 
 # Of these the first one counts, of all others the last.
 _KEPT_FIRST = ("created_at", "model")
@@ -126,7 +126,7 @@ def _has_text_alone(part: ChatContentPart) -> bool:
     )
 
 
-class ResponseAssembler(RawChunks):
+class ResponseAccumulator(RawAccumulator):
     """Adds chunk to chunk; :meth:`completion` may be asked for at any time.
 
     Attributes:

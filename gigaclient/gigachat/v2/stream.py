@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gigaclient.gigachat.v2.accumulator import ResponseAssembler
-from gigaclient.gigachat.v2.stream_events import ResponseInterpreter
-from gigaclient.streaming.stream import Stream, StreamReply
+from gigaclient.gigachat.v2.accumulator import ResponseAccumulator
+from gigaclient.gigachat.v2.stream_events import ResponseEventParser
+from gigaclient.streaming.stream import Stream, StreamResponse
 from gigaclient.types.chat_v2 import ChatCompletionResponse, ChatCompletionResponseChunk
 
 if TYPE_CHECKING:
-    from gigaclient._primitives.deadline import Patience
+    from gigaclient._primitives.deadline import Deadline
 
 __all__ = ["ChatResponseStream"]
 
@@ -26,33 +26,33 @@ class ChatResponseStream(Stream[ChatCompletionResponseChunk, ChatCompletionRespo
     :class:`~gigaclient.streaming.stream.Stream`.
     """
 
-    def __init__(self, reply: StreamReply, *, request_id: str | None = None) -> None:
-        interpreter = ResponseInterpreter(request_id)
-        super().__init__(_UntilDone(reply, interpreter), interpreter, ResponseAssembler(), request_id=request_id)
+    def __init__(self, response: StreamResponse, *, request_id: str | None = None) -> None:
+        parser = ResponseEventParser(request_id)
+        super().__init__(_UntilDone(response, parser), parser, ResponseAccumulator(), request_id=request_id)
 
 
 class _UntilDone:
     """A reply that ends with the event that ends the answer: nothing that happens to the connection later matters."""
 
-    def __init__(self, reply: StreamReply, interpreter: ResponseInterpreter) -> None:
-        self._reply = reply
-        self._interpreter = interpreter
-        self.watch = getattr(reply, "watch", None)
+    def __init__(self, response: StreamResponse, parser: ResponseEventParser) -> None:
+        self._response = response
+        self._interpreter = parser
+        self.observer = getattr(response, "observer", None)
 
     @property
-    def patience(self) -> Patience:
-        return self._reply.patience
+    def deadline(self) -> Deadline:
+        return self._response.deadline
 
     def blocks(self) -> Iterator[bytes]:
-        blocks = self._reply.blocks()
+        blocks = self._response.blocks()
         for block in blocks:
             yield block
             if self._interpreter.done:
-                self._reply.drain(blocks)
+                self._response.drain(blocks)
                 return
 
     def drain(self, blocks: Iterator[bytes]) -> None:
-        self._reply.drain(blocks)
+        self._response.drain(blocks)
 
     def close(self) -> None:
-        self._reply.close()
+        self._response.close()

@@ -13,13 +13,13 @@ from gigaclient._core.error_mapping import error_in
 from gigaclient._primitives.decoding import decoder
 from gigaclient.errors import APIStatusError, GigaClientError
 from gigaclient.gigachat.stream_events import ChunkReader, check_whole, reports_something_else
-from gigaclient.gigachat.v2.accumulator import ResponseAssembler
+from gigaclient.gigachat.v2.accumulator import ResponseAccumulator
 from gigaclient.streaming.sse import Event
 from gigaclient.streaming.stream import End
 from gigaclient.types.base import untyped
 from gigaclient.types.chat_v2 import ChatCompletionResponse, ChatCompletionResponseChunk
 
-__all__ = ["DONE", "ResponseInterpreter", "failure_in"]
+__all__ = ["DONE", "ResponseEventParser", "failure_in"]
 
 DONE = "response.message.done"
 _ERRORS = frozenset({"error", "response.error"})
@@ -27,7 +27,7 @@ _ERRORS = frozenset({"error", "response.error"})
 _decoder = decoder(ChatCompletionResponseChunk)
 
 
-class ResponseInterpreter:
+class ResponseEventParser:
     """Events of ``/v2/chat/completions`` with ``stream``.
 
     Attributes:
@@ -40,7 +40,7 @@ class ResponseInterpreter:
         self._pieces: list[str] = []
         self.done = False
 
-    def interpret(self, event: Event) -> ChatCompletionResponseChunk | End | None:
+    def parse_event(self, event: Event) -> ChatCompletionResponseChunk | End | None:
         if event.event in _ERRORS:
             raise self._refusal(event.data, is_named=True)
         chunk = self._reader.read(event.data)
@@ -66,7 +66,7 @@ class ResponseInterpreter:
             return False
         return chunk.event == DONE or (chunk.finish_reason is not None and text == "".join(self._pieces))
 
-    def check_end(self, so_far: ResponseAssembler, *, marked: bool) -> None:
+    def check_complete(self, so_far: ResponseAccumulator, *, marked: bool) -> None:
         check_whole(marked=marked, finished=self.done or so_far.finish_reason is not None)
         failure = failure_in(so_far.completion()) if so_far.finish_reason == "error" else None
         if failure is not None:
