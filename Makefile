@@ -5,6 +5,8 @@ PYTHON ?= python3
 VERSIONS ?= 3.10 3.11 3.12 3.13
 FLOOR ?= 3.10
 ARGS ?=
+# One process per core. Empty to run the tests in one process, as a debugger needs it: make test WORKERS=
+WORKERS ?= --numprocesses=auto --dist=worksteal
 SECONDS ?= 60
 
 # pyenv puts a python3.12 on PATH that starts only while that version is the chosen one; the script finds the real one.
@@ -29,7 +31,7 @@ OLDEST = .venv/floor-$(VERSION)
 DEMO = .venv/demo-$(VERSION)
 
 # The "pytest" script of the environment, not "python -m pytest", which would put the checkout on sys.path.
-PYTEST = env -u PYTHONPATH $(1)/bin/pytest --no-skips $(ARGS)
+PYTEST = env -u PYTHONPATH $(1)/bin/pytest --no-skips $(WORKERS) $(ARGS)
 INSTALL = $(1)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --force-reinstall dist/gigaclient-*.whl && touch $(1)/.installed
 
 .DEFAULT_GOAL := help

@@ -1,4 +1,4 @@
-"""The floors, the rooms with locks, and what an import may do, as tests: plans erode one convenient import at a time.
+"""The layers of the package, the modules with locks, and what an import may do.
 
 Imports are read with ``ast``, so those inside functions and under ``TYPE_CHECKING`` count as well.
 """
@@ -25,7 +25,8 @@ PACKAGE = CHECKOUT / "gigaclient"
 
 PAGE = CHECKOUT / "docs" / "architecture.md"
 CERTS = "certs"  # data, in a folder of its own at the top of the checkout
-CONVENIENCES = 6
+CLIENT_LAYER = 10  # above it are the tools for people, which `import gigaclient` does not load
+MOST_ROOT_MODULES = 14
 HTTP_LIBRARIES = {"requests", "urllib3"}
 OPTIONAL_PACKAGES = {
     "h11", "trustme", "werkzeug", "cryptography", "yaml", "pytest", "_pytest", "hypothesis", "responses", "filelock",
@@ -33,15 +34,15 @@ OPTIONAL_PACKAGES = {
     "numpy", "tqdm", "click", "rich", "markdown_it", "keyring", "prompt_toolkit", "asgiref", "sphinx", "dask",
     "distributed", "cloudpickle", "celery", "redis", "ray", "pyspark", "pandas", "polars", "ipywidgets",
 }  # fmt: skip
-# What each room may import, by the extra that installs it: its packages, and what those bring along.
+# The extras whose packages a module may import.
 EXTRAS = {
     "testing": {"testing"},
     "cli": {"cli"},
     "contrib.flask": {"flask"},
     "contrib.django": {"django"},
     "contrib.jupyter": {"jupyter"},
-    "mapping.progress": {"progress"},
-    "token_cache": {"cache"},
+    "bulk.progress": {"progress"},
+    "auth.token_store": {"cache"},
 }
 ALONG = {"flask": {"werkzeug"}, "django": {"asgiref"}, "testing": {"pytest"}}
 # The names of packages that are imported under another one.
@@ -70,7 +71,7 @@ def modules() -> dict[str, ast.Module]:
 
 
 def path_of(module: str) -> str:
-    """``transport.wire`` as the documents write it: ``transport/socket.py``."""
+    """Return ``transport/socket.py``, as the documents write it, for ``transport.socket``."""
     parts = module.split(".") if module else []
     is_package = PACKAGE.joinpath(*parts, "__init__.py").is_file()
     return "/".join([*parts, "__init__.py"]) if is_package else "/".join(parts) + ".py"
@@ -118,48 +119,63 @@ def tables(heading: str) -> list[list[str]]:
 
 
 @functools.cache
-def floors() -> dict[str, float]:
-    """The rooms and their floors, as docs/architecture.md has them."""
+def layers() -> dict[str, float]:
+    """Return the layer of each package and root module, as docs/architecture.md has them."""
     plan: dict[str, float] = {}
-    for number, rooms, *_ in tables("Floors"):
-        for room in re.findall(r"`([^`]+)`", rooms):
-            name = room.removesuffix(".py").rstrip("/")
-            assert name not in plan, f"docs/architecture.md: {room} stands on two floors"
+    for number, names, *_ in tables("Layers"):
+        for path in re.findall(r"`([^`]+)`", names):
+            name = path.removesuffix(".py").rstrip("/")
+            assert name not in plan, f"docs/architecture.md: {path} is in two layers"
             plan[name] = int(number)
-    assert len(plan) > 15, 'no row such as "| 0 | `errors.py` | vocabulary |" under "## Floors"'
-    # What people import: above all it offers, and below the conveniences, which use it as people do.
-    plan[""] = CONVENIENCES - 0.5
+    assert len(plan) > 15, 'no row such as "| 0 | `errors.py` | vocabulary |" under "## Layers"'
+    # The package itself imports from all of the client, and the tools above the client import from it.
+    plan[""] = CLIENT_LAYER + 0.5
     plan[CERTS] = 0
     return plan
 
 
-def floor(module: str) -> float:
-    room = module.partition(".")[0]
-    assert room in floors(), f"{path_of(module)} stands on no floor: give it one in docs/architecture.md"
-    return floors()[room]
+def layer(module: str) -> float:
+    package = module.partition(".")[0]
+    assert package in layers(), f"{path_of(module)} is in no layer: add it to docs/architecture.md"
+    return layers()[package]
 
 
-# -- floors ------------------------------------------------------------------------------------------
+# -- layers ------------------------------------------------------------------------------------------
 
 
-def test_every_module_stands_on_a_floor() -> None:
-    assert {module.partition(".")[0] for module in modules()} - set(floors()) == set()
+def test_every_module_is_in_a_layer() -> None:
+    assert {module.partition(".")[0] for module in modules()} - set(layers()) == set()
 
 
-def test_every_room_of_the_plan_exists() -> None:
-    assert set(floors()) - {module.partition(".")[0] for module in modules()} == {CERTS}
+def test_every_package_in_the_table_of_layers_exists() -> None:
+    assert set(layers()) - {module.partition(".")[0] for module in modules()} == {CERTS}
 
 
-def test_imports_only_go_down() -> None:
+def test_the_root_holds_few_modules_and_no_private_one() -> None:
+    root = {path.stem for path in PACKAGE.glob("*.py")}
+    assert len(root) <= MOST_ROOT_MODULES
+    assert [name for name in root if name.startswith("_") and not name.startswith("__")] == []
+
+
+def test_imports_go_to_lower_layers() -> None:
     upward = [
         f"{path_of(importer)} imports {path_of(imported)}"
         for importer, imported in internal_imports()
-        if floor(imported) > floor(importer)
+        if layer(imported) > layer(importer)
     ]
     assert upward == []
 
 
-def test_no_module_is_part_of_a_ring() -> None:
+def test_no_package_is_part_of_a_circle() -> None:
+    below: dict[str, set[str]] = {}
+    for importer, imported in internal_imports():
+        package, other = importer.partition(".")[0], imported.partition(".")[0]
+        if package != other and "" not in (package, other) and other != CERTS:
+            below.setdefault(package, set()).add(other)
+    graphlib.TopologicalSorter(below).prepare()  # raises CycleError
+
+
+def test_no_module_is_part_of_a_circle() -> None:
     below: dict[str, set[str]] = {module: set() for module in modules()}
     for importer, imported in internal_imports():
         # A package's own modules may be imported by its __init__ and import each other; they never need the __init__.
@@ -168,7 +184,7 @@ def test_no_module_is_part_of_a_ring() -> None:
     try:
         graphlib.TopologicalSorter(below).prepare()
     except graphlib.CycleError as error:
-        pytest.fail("a ring of imports: " + " -> ".join(path_of(module) for module in error.args[1]))
+        pytest.fail("a circle of imports: " + " -> ".join(path_of(module) for module in error.args[1]))
 
 
 def test_the_providers_do_not_know_each_other() -> None:
@@ -195,11 +211,11 @@ def test_only_the_transport_imports_requests_and_urllib3() -> None:
 
 
 def extras_of(module: str) -> set[str]:
-    """The extras that whoever uses ``module`` has installed."""
-    return set().union(*(extras for room, extras in EXTRAS.items() if f"{module}.".startswith(f"{room}.")))
+    """Return the extras that ``module`` needs."""
+    return set().union(*(extras for package, extras in EXTRAS.items() if f"{module}.".startswith(f"{package}.")))
 
 
-def test_optional_packages_are_imported_in_the_rooms_that_they_are_for() -> None:
+def test_optional_packages_are_imported_only_by_the_modules_that_they_are_for() -> None:
     elsewhere = [
         f"{path_of(module)}:{line} imports {name}"
         for module in modules()
@@ -236,7 +252,7 @@ def test_the_emulator_is_imported_by_nothing_that_ships_answers() -> None:
     importers = {
         importer.partition(".")[0] for importer, imported in internal_imports() if imported.startswith("testing")
     }
-    assert importers <= {"testing", "cli", "demo", "__main__"}
+    assert importers <= {"testing", "cli", "__main__"}
 
 
 # -- locks -----------------------------------------------------------------------------------------
@@ -247,7 +263,7 @@ def lock_table() -> dict[str, str]:
     table = {
         name.removeprefix("gigaclient/"): row[1] for row in tables("Locks") for name in re.findall(r"`(.+?)`", row[0])
     }
-    assert table, 'no row such as "| `tokens.py` | guards ... |" under "## Locks" in docs/architecture.md'
+    assert table, 'no row such as "| `auth/token_manager.py` | guards ... |" under "## Locks" in docs/architecture.md'
     return table
 
 
@@ -271,7 +287,7 @@ def modules_with_locks() -> dict[str, int]:
     return found
 
 
-def test_locks_live_only_in_the_rooms_that_the_table_names() -> None:
+def test_locks_are_only_in_the_modules_that_the_table_names() -> None:
     table = lock_table()
     unnamed = [
         f"gigaclient/{path}:{line}"
@@ -281,7 +297,7 @@ def test_locks_live_only_in_the_rooms_that_the_table_names() -> None:
     assert unnamed == [], 'add a row to "## Locks" in docs/architecture.md first'
 
 
-def test_every_room_in_the_table_of_locks_has_one_and_says_what_it_guards() -> None:
+def test_every_module_in_the_table_of_locks_has_one_and_says_what_it_guards() -> None:
     locked = modules_with_locks()
     for pattern, guards in lock_table().items():
         assert fnmatch.filter(locked, pattern), f"docs/architecture.md: there is no lock in {pattern}"
@@ -365,7 +381,7 @@ def test_importing_imports_no_optional_package(seen: dict[str, Any]) -> None:
 def test_importing_leaves_testing_and_the_commands_alone(seen: dict[str, Any]) -> None:
     inner = [name.partition(".")[2] for name in seen["inner"]]
     assert "errors" in inner
-    assert [name for name in inner if name.partition(".")[0] != CERTS and floor(name) >= CONVENIENCES] == []
+    assert [name for name in inner if name.partition(".")[0] != CERTS and layer(name) > CLIENT_LAYER + 0.5] == []
 
 
 def test_importing_adds_no_handler_but_a_null_handler(seen: dict[str, Any]) -> None:

@@ -46,6 +46,6 @@ def test_a_target_notices_an_error_that_is_not_ours(targets: ModuleType, monkeyp
     def raw(self: object, event: object) -> object:
         raise KeyError("choices")
 
-    monkeypatch.setattr(targets.ChunkParser, "interpret", raw)
+    monkeypatch.setattr(targets.ChunkParser, "parse_event", raw)
     with pytest.raises(KeyError):
         targets.gigachat_stream(b"data: {}\n\n", 0)

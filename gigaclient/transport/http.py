@@ -163,7 +163,7 @@ class Transport:
             outcome, _ = self._try(http_request, state)
         if isinstance(outcome, GigaClientError):
             raise outcome
-        return Response(self, http_request, outcome, state)
+        return Response(http_request, outcome, state, self.forget)
 
     def _try(
         self, http_request: HTTPRequest, state: ConnectionState

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import threading
 from collections.abc import Callable, Generator, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
@@ -20,9 +20,6 @@ from gigaclient.transport.errors import translate
 from gigaclient.transport.headers import HeaderDict
 from gigaclient.transport.request import HTTPRequest
 from gigaclient.transport.socket import READ_BYTES, ConnectionState
-
-if TYPE_CHECKING:
-    from gigaclient.transport.http import Transport
 
 __all__ = ["PROBE_SECONDS", "Response"]
 
@@ -43,9 +40,13 @@ class Response:
     """
 
     def __init__(
-        self, transport: Transport, http_request: HTTPRequest, response: requests.Response, state: ConnectionState
+        self,
+        http_request: HTTPRequest,
+        response: requests.Response,
+        state: ConnectionState,
+        forget: Callable[[Deadline], None],
     ) -> None:
-        self._transport = transport
+        self._forget = forget
         self._response = response
         self._state = state
         self._url = http_request.url
@@ -260,7 +261,7 @@ class Response:
         except (OSError, AttributeError):
             pass  # it was closed from the other side, or never had a connection
         finally:
-            self._transport.forget(self.deadline)
+            self._forget(self.deadline)
             # One step, so that it is called once even if an interrupt has us here twice.
             on_done = self.__dict__.pop("on_done", None)
             if on_done is not None:

@@ -241,7 +241,7 @@ def test_headers_written_in_one_block_are_those_that_urllib3_writes(
     headers: dict[str, Any], body: bytes | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = request_with(headers, body=body)
-    monkeypatch.setattr("gigaclient.transport.socket.header_block", lambda headers: None)
+    monkeypatch.setattr("gigaclient.transport.connection.header_block", lambda headers: None)
     assert found == request_with(headers, body=body)
     assert b"***" not in found
 
@@ -551,8 +551,8 @@ def test_a_wire_that_is_loaded_under_a_recorder_is_built_on_the_librarys_own_cla
         "class Plain(c.HTTPConnection): ...\n"
         "c.HTTPConnection, c.HTTPSConnection = Plain, Recording\n"
         "p.HTTPConnectionPool.ConnectionCls, p.HTTPSConnectionPool.ConnectionCls = Plain, Recording\n"
-        "from gigaclient.transport import wire\n"
-        "assert issubclass(wire.PatientHTTPSConnection, own)\n"
-        "assert not issubclass(wire.PatientHTTPSConnection, (Recording, Plain))\n"
-        "assert wire.PatientHTTPSPool('h').ConnectionCls is Recording\n"
+        "from gigaclient.transport import connection, pool\n"
+        "assert issubclass(connection.DeadlineHTTPSConnection, own)\n"
+        "assert not issubclass(connection.DeadlineHTTPSConnection, (Recording, Plain))\n"
+        "assert pool.DeadlineHTTPSPool('h').ConnectionCls is Recording\n"
     )
