@@ -7,7 +7,7 @@
     │   └── ModelNotSpecifiedError            a call names a model, and the name is empty
     ├── APIConnectionError                    no answer: refused, reset, DNS, proxy
     │   ├── TLSError                          the certificate was not accepted
-    │   └── APITimeoutError (TimeoutError)    no answer in time; .deadline tells which patience ran out
+    │   └── APITimeoutError (TimeoutError)    no answer in time; .timeout_kind says which timeout expired
     ├── StreamInterruptedError                the stream broke or ended early; .text and .completion hold what had come
     ├── InvalidResponseError (RuntimeError)   an answer came that is not what the API promises
     ├── LengthFinishReasonError               structured output cut by the token limit; .completion
@@ -142,21 +142,26 @@ class TLSError(APIConnectionError):
 
 
 class APITimeoutError(APIConnectionError, TimeoutError):
-    """No answer in time.
+    """No response in time.
 
     Attributes:
-        deadline: which patience ran out: ``"connect"`` (no connection), ``"read"`` (silence, or an answer that dripped
-            in for longer than the read timeout), ``"event"`` (a stream that sent bytes but no event), ``"deadline"``
-            (the whole call).
+        timeout_kind: which timeout expired: ``"connect"`` (no connection), ``"read"`` (silence, or a response that
+            dripped in for longer than the read timeout), ``"event"`` (a stream that sent bytes but no event),
+            ``"deadline"`` (the whole call).
     """
 
-    deadline: str = "read"
+    timeout_kind: str = "read"
 
     def __init__(
-        self, message: str = "", *, request_id: str | None = None, sent: bool = True, deadline: str = "read"
+        self, message: str = "", *, request_id: str | None = None, sent: bool = True, timeout_kind: str = "read"
     ) -> None:
         super().__init__(message, request_id=request_id, sent=sent)
-        self.deadline = deadline
+        self.timeout_kind = timeout_kind
+
+    @property
+    def deadline(self) -> str:
+        """The older name of ``timeout_kind``."""
+        return self.timeout_kind
 
 
 class StreamInterruptedError(GigaClientError):

@@ -68,7 +68,7 @@ SAMPLES: list[GigaClientError] = [
     ModelNotSpecifiedError("name a model"),
     APIConnectionError("refused", sent=False),
     TLSError("not believed", host="api.example", issuer="CN=Somebody"),
-    APITimeoutError("too slow", deadline="event", sent=True, request_id="r-1"),
+    APITimeoutError("too slow", timeout_kind="event", sent=True, request_id="r-1"),
     StreamInterruptedError("cut", request_id="r-1"),
     InvalidResponseError("a page", request_id="r-1", status_code=200, body="<html>", headers={"server": "nginx"}),
     LengthFinishReasonError("too long", completion=ANSWER),
@@ -197,11 +197,18 @@ def test_what_was_not_said_has_a_default() -> None:
     assert (error.request_id, error.attempts, error.text, error.completion) == (None, (), "", None)
     assert APIConnectionError("x").sent
     assert not TLSError("x").sent
-    assert APITimeoutError("x").deadline == "read"
+    assert APITimeoutError("x").timeout_kind == "read"
     status = APIStatusError("x", status_code=400)
     assert (status.code, status.body, status.headers, status.retry_after) == (None, None, {}, None)
     invalid = InvalidResponseError("x")
     assert (invalid.status_code, invalid.body, invalid.headers) == (None, "", {})
+
+
+def test_deadline_is_the_older_name_of_timeout_kind() -> None:
+    error = APITimeoutError("x", timeout_kind="event")
+    assert (error.deadline, pickle.loads(pickle.dumps(error)).deadline) == ("event", "event")
+    with pytest.raises(AttributeError):
+        error.deadline = "read"  # type: ignore[misc]
 
 
 def test_the_headers_of_an_error_are_its_own() -> None:

@@ -206,7 +206,7 @@ def test_every_error_travels_with_all_it_knows(kind: type[GigaClientError], prot
         "request_id": "r-1", "attempts": ("503 after 0.01 s", "reset after 0.02 s"), "text": "so far",
         "completion": ChatCompletion(choices=[Choice(message=Message(role="assistant", content="so far"))]),
         "status_code": 503, "code": 6, "body": [1, "б"], "headers": {"x": "y"}, "retry_after": 1.5, "sent": False,
-        "host": "h", "issuer": "CN=i", "deadline": "event", "of_the_users_own": [1],
+        "host": "h", "issuer": "CN=i", "timeout_kind": "event", "of_the_users_own": [1],
     }  # fmt: skip
     for name, value in known.items():
         setattr(error, name, value)

@@ -182,7 +182,7 @@ class TokenManager:
                     f"no access token in time: another thread asked for it, and no answer came within {seconds:g} s "
                     "(connect and read timeout)",
                     sent=False,
-                    deadline="read",
+                    timeout_kind="read",
                 )
             deadline.wait(arrived, min(left, _LOOK_AGAIN_SECONDS))
 

@@ -86,7 +86,7 @@ def poll(
                 deadline.pause(wait)
             continue
         except DeadlineExceeded:
-            failure = APITimeoutError(f"{describe(seen)} after {timeout:g} s", deadline="deadline")
+            failure = APITimeoutError(f"{describe(seen)} after {timeout:g} s", timeout_kind="deadline")
             failure.completion = seen
         except Cancelled:
             failure = APIConnectionError("the wait was ended by close()", sent=False)

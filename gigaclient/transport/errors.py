@@ -35,7 +35,7 @@ _LIMITS = {
 def timed_out(kind: str, host: str, deadline: Deadline, *, sent: bool) -> APITimeoutError:
     """Return the error for an expired timeout; ``kind`` as in ``DeadlineExceeded``."""
     seconds = getattr(deadline.timeouts, kind)
-    return APITimeoutError(_LIMITS[kind].format(host=host, seconds=seconds), sent=sent, deadline=kind)
+    return APITimeoutError(_LIMITS[kind].format(host=host, seconds=seconds), sent=sent, timeout_kind=kind)
 
 
 def translate(failure: BaseException, state: ConnectionState, host: str, proxy: str | None = None) -> GigaClientError:

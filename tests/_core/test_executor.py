@@ -282,7 +282,7 @@ def test_a_chat_that_timed_out_is_not_sent_again(emulator: GigaChatEmulator, gig
     since = len(emulator.requests)
     with pytest.raises(APITimeoutError) as caught:
         giga.chat(PROMPT, timeout=0.3)
-    assert caught.value.deadline == "read"
+    assert caught.value.timeout_kind == "read"
     assert caught.value.sent
     assert len(emulator.requests) - since == 1
 
@@ -339,14 +339,14 @@ def test_the_deadline_of_a_call_bounds_all_of_it(emulator: GigaChatEmulator, gig
     with pytest.raises(APITimeoutError) as caught:
         giga.chat(PROMPT, deadline=0.5)
     assert 0.45 <= time.monotonic() - started < 5
-    assert caught.value.deadline == "deadline"
+    assert caught.value.timeout_kind == "deadline"
 
 
 def test_the_deadline_bounds_the_wait_for_a_place(emulator: GigaChatEmulator) -> None:
     with client_of(emulator, max_connections=1) as giga, giga.stream(PROMPT):
         with pytest.raises(APITimeoutError) as caught:
             giga.chat(PROMPT, deadline=0.3)
-        assert caught.value.deadline == "deadline"
+        assert caught.value.timeout_kind == "deadline"
         assert not caught.value.sent
 
 

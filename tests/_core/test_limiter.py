@@ -617,7 +617,7 @@ def test_two_clients_of_one_key_queue_together_and_those_of_another_key_do_not(
         with one.stream("Count from 1 to 5"):
             with pytest.raises(APITimeoutError) as caught:
                 same.chat("hi", deadline=0.3)
-            assert caught.value.deadline == "deadline"
+            assert caught.value.timeout_kind == "deadline"
             assert other.chat("hi", deadline=10).text
             assert (one.stats().in_flight, same.stats().limit) == (1, 1)
         assert same.chat("hi", deadline=10).text

@@ -349,7 +349,7 @@ def test_a_failure_is_not_remembered(cache: TokenManager, source: Source) -> Non
 
 def _out_of_time(deadline: Deadline) -> None:
     deadline.expired = "deadline"
-    raise APITimeoutError("the deadline passed", deadline="deadline")
+    raise APITimeoutError("the deadline passed", timeout_kind="deadline")
 
 
 def _closed(deadline: Deadline) -> None:
@@ -414,7 +414,7 @@ def test_a_thread_that_waits_for_another_ones_fetch_gets_its_error_within_its_ow
     source.gate.set()
     assert leader.results() == ["token 1"]
     assert [type(error) for error in errors] == [APITimeoutError] * 3
-    assert [error.deadline for error in errors] == ["read"] * 3
+    assert [error.timeout_kind for error in errors] == ["read"] * 3
     assert not any(error.sent for error in errors)
     for seconds, bound in zip(waiting.seconds, (0.3, 0.8, 1.3), strict=True):
         assert bound <= seconds < bound + 0.4

@@ -168,7 +168,7 @@ def test_the_deadline_bounds_the_login_too(make: MakeClient, emulator: FakeGptEm
     began = time.monotonic()
     with pytest.raises(APITimeoutError) as caught:
         make(deadline=0.5).chat("hi")
-    assert caught.value.deadline == "deadline"
+    assert caught.value.timeout_kind == "deadline"
     assert time.monotonic() - began < 10
 
 

@@ -489,7 +489,7 @@ def test_a_wait_ends_at_its_time_with_what_was_seen(emulator: GigaChatEmulator, 
         giga.wait_for_batch(batch, poll_interval=0.05, timeout=0.3)
     assert 0.25 < time.monotonic() - began_at < 5
     assert isinstance(caught.value, TimeoutError)
-    assert caught.value.deadline == "deadline"
+    assert caught.value.timeout_kind == "deadline"
     assert caught.value.completion.id == batch.id
     assert caught.value.completion.requests == batch.requests
 
@@ -763,7 +763,7 @@ def test_all_tries_of_a_file_keep_to_one_deadline(emulator: GigaChatEmulator, gi
     with pytest.raises(APITimeoutError) as caught:
         giga.batch_results(batch, deadline=1.2)
     assert time.monotonic() - began_at < 1.8
-    assert caught.value.deadline == "deadline"
+    assert caught.value.timeout_kind == "deadline"
     assert len(asked(emulator, "GET", "/content")) == 2
 
 
@@ -771,7 +771,7 @@ def test_a_row_that_drips_for_ever_is_a_timeout(emulator: GigaChatEmulator, giga
     batch = results_file(emulator, b"x" * 100_000, write_size=10, write_pause_s=0.05)
     with pytest.raises(APITimeoutError) as caught:
         giga.batch_results(batch, event_timeout=0.4, deadline=10)
-    assert caught.value.deadline == "event"
+    assert caught.value.timeout_kind == "event"
 
 
 def test_a_page_in_place_of_the_file_is_an_error(emulator: GigaChatEmulator, giga: GigaChat) -> None:

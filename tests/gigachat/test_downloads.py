@@ -288,7 +288,7 @@ def test_silence_ends_a_download(tmp_path: Path) -> None:
         for to in (None, tmp_path / "a.bin"):
             with pytest.raises(APITimeoutError) as caught:
                 giga.get_file_content("f", to)
-            assert caught.value.deadline == "read"
+            assert caught.value.timeout_kind == "read"
         assert os.listdir(tmp_path) == []
 
 
@@ -298,7 +298,7 @@ def test_the_deadline_ends_a_download_however_lively(tmp_path: Path) -> None:
             started_at = time.monotonic()
             with pytest.raises(APITimeoutError) as caught:
                 giga.get_file_content("f", to, deadline=0.6)
-            assert caught.value.deadline == "deadline"
+            assert caught.value.timeout_kind == "deadline"
             assert time.monotonic() - started_at < 5
         assert os.listdir(tmp_path) == []
 

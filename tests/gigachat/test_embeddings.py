@@ -163,7 +163,7 @@ def test_the_deadline_is_for_all_requests_together(emulator: GigaChatEmulator, g
     emulator.inject(Fault(before_s=0.3), path=PATH, times=None)
     with pytest.raises(APITimeoutError) as caught:
         giga.embeddings(["text"] * 10, batch_size=1, deadline=1.0)
-    assert caught.value.deadline == "deadline"
+    assert caught.value.timeout_kind == "deadline"
     assert 1 <= len(caught.value.completion.data) <= 3
 
 

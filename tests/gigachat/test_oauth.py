@@ -527,7 +527,7 @@ def test_a_hasty_caller_s_deadline_does_not_end_the_others_wait(emulator: GigaCh
         others = Crowd(6, lambda n: giga.chat(f"Repeat: word{n}").text)
         error = hasty.results()[0]
         assert isinstance(error, APITimeoutError)
-        assert error.deadline == "deadline"
+        assert error.timeout_kind == "deadline"
         assert 0.25 <= hasty.seconds[0] < 0.8
         outcomes = others.results()
         assert all(f"word{n}" in outcome for n, outcome in enumerate(outcomes)), outcomes

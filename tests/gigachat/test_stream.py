@@ -357,7 +357,7 @@ def test_patience_ends_and_the_text_stays(
     stream = giga.stream(PROMPT, **options)
     with pytest.raises(APITimeoutError) as caught:
         stream.result()
-    assert caught.value.deadline == deadline
+    assert caught.value.timeout_kind == deadline
     if fault.write_size is None:
         assert caught.value.text == stream.text == "1, 2,"
     assert stream.closed

@@ -247,7 +247,7 @@ def test_silence_is_bounded(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     stream = giga.chat.stream(PROMPT, timeout=(WAIT_SECONDS, 0.3))
     with pytest.raises(APITimeoutError) as caught:
         stream.result()
-    assert (caught.value.text, caught.value.deadline) == ("1, 2,", "read")
+    assert (caught.value.text, caught.value.timeout_kind) == ("1, 2,", "read")
 
 
 def test_close_from_another_thread_ends_a_blocked_read(emulator: GigaChatEmulator, giga: GigaChat) -> None:

@@ -261,10 +261,10 @@ def test_an_error_in_a_stream_can_be_pickled_with_what_came() -> None:
 
 @pytest.mark.parametrize("kind", ["read", "event", "deadline"])
 def test_a_timeout_stays_one_and_keeps_the_text(kind: str) -> None:
-    stream, _ = stream_of(*HELLO, APITimeoutError("too slow", deadline=kind))
+    stream, _ = stream_of(*HELLO, APITimeoutError("too slow", timeout_kind=kind))
     with pytest.raises(APITimeoutError, match="too slow") as caught:
         stream.result()
-    assert caught.value.deadline == kind
+    assert caught.value.timeout_kind == kind
     assert caught.value.text == "Hello"
     assert isinstance(caught.value, TimeoutError)
 

@@ -234,7 +234,7 @@ def _work(giga: GigaChat, over: threading.Event, note: Any, seed: float) -> None
             outcome, text, whole = _ask(giga, asked, rng)
         except GigaClientError as error:
             wrong = None if word.startswith(error.text) else f"{error.text!r} was not asked for: {error}"
-            if isinstance(error, APITimeoutError) and error.deadline == "deadline":
+            if isinstance(error, APITimeoutError) and error.timeout_kind == "deadline":
                 note("deadline" if error.sent else _UNSENT, wrong)
             else:
                 note(type(error).__name__, wrong)

@@ -236,7 +236,7 @@ def test_a_bound_that_ran_out_is_what_counts_whatever_was_raised() -> None:
     exchange.deadline.expired = "deadline"
     error = translate(wrapped(ConnectionResetError(104, "reset")), exchange, "h")
     assert isinstance(error, APITimeoutError)
-    assert error.deadline == "deadline"
+    assert error.timeout_kind == "deadline"
 
 
 def test_a_call_that_was_ended_says_so_whatever_was_raised() -> None:
@@ -253,13 +253,13 @@ def test_a_timeout_near_the_deadline_is_the_deadlines() -> None:
     now = 5.0
     error = translate(wrapped(TimeoutError("The handshake operation timed out")), exchange, "h")
     assert isinstance(error, APITimeoutError)
-    assert error.deadline == "deadline"
+    assert error.timeout_kind == "deadline"
 
 
 @pytest.mark.parametrize("kind", ["connect", "read", "event", "deadline"])
 def test_each_bound_has_its_sentence_and_seconds(kind: str) -> None:
     error = timed_out(kind, "api.example", Deadline(Timeouts(1, 2, 3, 4)), sent=True)
-    assert error.deadline == kind
+    assert error.timeout_kind == kind
     assert str({"connect": 1, "read": 2, "event": 3, "deadline": 4}[kind]) in str(error)
     assert isinstance(error, TimeoutError)
 
@@ -397,7 +397,7 @@ def test_interim_answers_without_end_last_no_longer_than_the_read_timeout() -> N
     with Peer(endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n")) as peer, transport_to(peer.url) as transport:
         error = raised_by(lambda: send(transport, peer.url + "/", deadline(read=0.5)))
     assert isinstance(error, APITimeoutError)
-    assert error.deadline == "read"
+    assert error.timeout_kind == "read"
 
 
 def test_exhausted_carries_its_kind() -> None:

@@ -281,7 +281,7 @@ def test_comments_without_end_are_given_up(serve: Serve) -> None:
     stream = serve(RawAnswer(steps())).stream("Hello", event_timeout=1.0)
     error = fails(stream.result, APITimeoutError, seconds=5)
     assert isinstance(error, APITimeoutError)
-    assert error.deadline == "event"
+    assert error.timeout_kind == "event"
 
 
 def test_events_that_mean_nothing_are_given_up_as_well(serve: Serve) -> None:
@@ -294,7 +294,7 @@ def test_events_that_mean_nothing_are_given_up_as_well(serve: Serve) -> None:
     stream = serve(RawAnswer(steps())).stream("Hello", event_timeout=1.0)
     error = fails(stream.result, APITimeoutError, seconds=5)
     assert isinstance(error, APITimeoutError)
-    assert error.deadline == "event"
+    assert error.timeout_kind == "event"
 
 
 @pytest.mark.parametrize(

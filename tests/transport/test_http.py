@@ -80,14 +80,14 @@ def fails_after(seconds: float, work: Callable[[], object], *, at_least: float |
 def test_a_port_that_takes_no_connection_costs_the_connect_timeout() -> None:
     with unanswered_port() as port, transport_to(f"http://127.0.0.1:{port}") as transport:
         error = fails_after(0.4, lambda: send(transport, f"http://127.0.0.1:{port}/", deadline(connect=0.4)))
-    assert error.deadline == "connect"
+    assert error.timeout_kind == "connect"
     assert error.sent is False
 
 
 def test_a_deadline_before_the_connect_timeout_counts() -> None:
     with unanswered_port() as port, transport_to(f"http://127.0.0.1:{port}") as transport:
         error = fails_after(0.4, lambda: send(transport, f"http://127.0.0.1:{port}/", deadline(deadline=0.4)))
-    assert error.deadline == "deadline"
+    assert error.timeout_kind == "deadline"
 
 
 @pytest.mark.parametrize("bound", ["connect", "deadline"])
@@ -96,7 +96,7 @@ def test_a_server_that_never_answers_the_handshake_costs_the_same(bound: str, tr
         url = peer.url.replace("http:", "https:")
         with transport_to(url, trust=trust) as transport:
             error = fails_after(0.4, lambda: send(transport, url + "/", deadline(**{bound: 0.4})))
-    assert error.deadline == bound
+    assert error.timeout_kind == bound
     assert error.sent is False
 
 
@@ -105,7 +105,7 @@ def test_several_addresses_share_one_connect_timeout(monkeypatch: pytest.MonkeyP
         entry = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))
         monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: [entry] * 4)
         error = fails_after(0.6, lambda: send(transport, f"http://localhost:{port}/", deadline(connect=0.6)))
-    assert error.deadline == "connect"
+    assert error.timeout_kind == "connect"
 
 
 def test_the_next_address_is_tried_when_one_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +126,7 @@ def test_silence_costs_the_read_timeout(tls: bool, authority: Authority, trust: 
         transport_to(server.url, trust=trust) as transport,
     ):
         error = fails_after(0.4, lambda: send(transport, server.url + "/", deadline(read=0.4)))
-    assert error.deadline == "read"
+    assert error.timeout_kind == "read"
     assert error.sent is True
 
 
@@ -140,7 +140,7 @@ def test_a_head_that_drips_costs_one_read_timeout_in_all(
         transport_to(server.url, trust=trust) as transport,
     ):
         error = fails_after(0.5, lambda: send(transport, server.url + "/", deadline(**{bound: 0.5})))
-    assert error.deadline == bound
+    assert error.timeout_kind == bound
 
 
 def dripping(framing: Any = None, gzip: bool = False) -> Callable[[object], Answer]:
@@ -166,7 +166,7 @@ def test_a_body_that_drips_costs_one_more_read_timeout_or_the_deadline(
     answer = dripping(None if framing == "gzip" else framing, framing == "gzip")
     with Server(answer, tls=authority if tls else None) as server, transport_to(server.url, trust=trust) as transport:
         error = fails_after(0.4, lambda: ask(transport, server.url + "/", deadline(**{bound: 0.4})))
-    assert error.deadline == bound
+    assert error.timeout_kind == bound
 
 
 def test_a_plain_call_ends_within_connect_and_twice_the_read_timeout(authority: Authority, trust: Trust) -> None:
@@ -178,7 +178,7 @@ def test_a_plain_call_ends_within_connect_and_twice_the_read_timeout(authority: 
     with Server(slow, tls=authority) as server, transport_to(server.url, trust=trust) as transport:
         waiting = deadline(connect=0.4, read=0.4)
         error = fails_after(0.4 + 2 * 0.4, lambda: ask(transport, server.url + "/", waiting), at_least=0.7)
-    assert error.deadline == "read"
+    assert error.timeout_kind == "read"
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
@@ -192,7 +192,7 @@ def test_a_peer_that_takes_no_bytes_costs_the_read_timeout(tls: bool, authority:
                 0.4,
                 lambda bound=bound: send(transport, peer.url + "/", deadline(**{bound: 0.4}), body=body),  # type: ignore[misc]
             )
-            assert error.deadline == bound
+            assert error.timeout_kind == bound
             assert error.sent is True
         release.set()
 
@@ -213,7 +213,7 @@ def test_a_stream_that_falls_silent_is_left_at_the_deadline(
         assert next(blocks) == b"data: 1\n\n"
         with Stopwatch() as took, pytest.raises(APITimeoutError) as caught:
             next(blocks)
-        assert caught.value.deadline == "deadline"
+        assert caught.value.timeout_kind == "deadline"
         assert took.seconds < 0.5 + 0.2 + NOISE
 
 
@@ -234,7 +234,7 @@ def test_a_stream_of_comments_alone_costs_the_event_timeout() -> None:
         stream = giga.stream("Count from 1 to 5", event_timeout=0.4)
         next(stream)
         error = fails_after(0.4, stream.result)
-        assert error.deadline == "event"
+        assert error.timeout_kind == "event"
         assert error.text
 
 
@@ -249,7 +249,7 @@ def test_the_deadline_of_a_whole_client_holds_for_token_head_body_and_stream() -
             emulator.inject(fault, path=path)
             with Stopwatch() as took, pytest.raises(APITimeoutError) as caught:
                 giga.chat("hello", deadline=0.5)
-            assert caught.value.deadline == "deadline"
+            assert caught.value.timeout_kind == "deadline"
             assert took.seconds < 0.5 + 0.2 + NOISE
             assert giga.chat("hello").text
 
