@@ -1,4 +1,4 @@
-"""gigaclient: GigaChat and FakeGpt from ordinary blocking code, shared freely between threads.
+"""gigaclient: synchronous clients for GigaChat and FakeGpt that threads can share.
 
 >>> from gigaclient import GigaChat
 >>> giga = GigaChat(credentials="<authorization key>")
@@ -96,14 +96,13 @@ __all__ = [
     "function",
 ]
 
-# Loaded when they are first asked for: most programs talk to one service, and few came from the official SDK, whose
-# names for things of ours the others are.
-_LATER = {
+# Loaded at first use: most programs use one service, and few need the names of the official SDK.
+_LAZY_NAMES = {
     "Conversation": "gigaclient.gigachat.conversation",
     "FakeGpt": "gigaclient.fakegpt",
     "GigaChatSyncClient": "gigaclient.client",
     "function": "gigaclient.functions",
-    # What %load_ext gigaclient and %unload_ext gigaclient call.
+    # Called by %load_ext gigaclient and %unload_ext gigaclient.
     **dict.fromkeys(("load_ipython_extension", "unload_ipython_extension"), "gigaclient.contrib.jupyter"),
     **dict.fromkeys(("GigaChatException", "ResponseError"), "gigaclient.exceptions"),
     **dict.fromkeys(("custom_headers_cvar", "request_id_cvar", "session_id_cvar"), "gigaclient.context"),
@@ -120,13 +119,13 @@ _NO_ASYNC = (
 
 def __getattr__(name: str) -> Any:
     if name == "GigaChatAsyncClient":
-        # "from gigaclient import …" asks whether there is such a name, and drops what an AttributeError says.
-        asked_by_import = sys._getframe(1).f_code.co_name == "_handle_fromlist"
-        raise (ImportError if asked_by_import else AttributeError)(_NO_ASYNC)
-    place = _LATER.get(name)
-    if place is None:
+        # "from gigaclient import …" replaces the message of an AttributeError, so raise an ImportError there.
+        in_import = sys._getframe(1).f_code.co_name == "_handle_fromlist"
+        raise (ImportError if in_import else AttributeError)(_NO_ASYNC)
+    module = _LAZY_NAMES.get(name)
+    if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(place), name)
+    value = globals()[name] = getattr(import_module(module), name)
     return value
 
 

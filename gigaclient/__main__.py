@@ -1,4 +1,4 @@
-"""``gigaclient`` and ``python -m gigaclient``: the commands."""
+"""The commands ``gigaclient`` and ``python -m gigaclient``."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from importlib import import_module
 
 from gigaclient.cli.registry import COMMANDS, unknown, usage
 
-# Which package is missing when a command cannot be loaded, by the extra that brings it.
+# The extra that installs each package, for the error when a command cannot be loaded.
 _EXTRAS = {"click": "cli", "rich": "cli", "prompt_toolkit": "cli"}
 
 _COMPLETING = "_GIGACLIENT_COMPLETE"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code, which docs/en/cli.md explains: 0 for success, 2 for a wrong command line.
+    """Run one command and return its exit code: 0 for success, 2 for a wrong command line; see docs/en/cli.md.
 
-    ``doctor``, ``emulator`` and ``demo`` need no extra but their own; the others need ``gigaclient[cli]``.
+    ``doctor``, ``emulator`` and ``demo`` need only their own extra; all others need ``gigaclient[cli]``.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if os.environ.get(_COMPLETING):
@@ -64,7 +64,7 @@ def _missing(error: ImportError) -> int:
     if extra is not None:
         sys.stderr.write(f'gigaclient: {error.name} is not installed: pip install "gigaclient[{extra}]"\n')
         return 3
-    if "pip install" in str(error):  # the emulator's own sentence
+    if "pip install" in str(error):  # the emulator's import error already says what to install
         sys.stderr.write(f"gigaclient: {error}\n")
         return 3
     raise error

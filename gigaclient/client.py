@@ -1,4 +1,4 @@
-"""The client under the names of the official SDK's ``gigachat.client``, for scripts that move over."""
+"""The client under the names of the official SDK's ``gigachat.client``, for scripts that migrate."""
 
 from __future__ import annotations
 

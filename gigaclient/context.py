@@ -1,8 +1,8 @@
 """Context variables that add headers to every call made in their context, named as in the official SDK.
 
-Set one for the length of a request in a web view, a task or a ``with`` block and every call below it carries the
-header; a per-call argument of the same name wins. ``authorization_cvar`` holds a whole header value, scheme included
-(``"Bearer …"``), and switches token renewal off for those calls.
+Set one in a web view, a task or a function, and every call within it sends the header. A call argument of the same name
+wins. ``authorization_cvar`` holds a whole header value with its scheme (``"Bearer …"``). It replaces the client's token
+for those calls, and no token is refreshed for them.
 
 Source: the request headers of https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/gigachat-api and the
 module ``gigachat.context`` of the official SDK (names only).

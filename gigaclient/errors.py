@@ -1,24 +1,24 @@
-"""Everything gigaclient raises.
+"""All exceptions of gigaclient.
 
 ::
 
     GigaClientError
     ├── ConfigError (ValueError)              these settings or arguments cannot work; nothing was sent
-    │   └── ModelNotSpecifiedError            a call names a model, and the name is empty
-    ├── APIConnectionError                    no answer: refused, reset, DNS, proxy
+    │   └── ModelNotSpecifiedError            the model of a call is an empty string
+    ├── APIConnectionError                    no response: refused, reset, DNS, proxy
     │   ├── TLSError                          the certificate was not accepted
-    │   └── APITimeoutError (TimeoutError)    no answer in time; .timeout_kind says which timeout expired
-    ├── StreamInterruptedError                the stream broke or ended early; .text and .completion hold what had come
-    ├── InvalidResponseError (RuntimeError)   an answer came that is not what the API promises
+    │   └── APITimeoutError (TimeoutError)    no response in time; .timeout_kind says which timeout expired
+    ├── StreamInterruptedError                the stream broke or ended early; .text and .completion hold its part
+    ├── InvalidResponseError (RuntimeError)   the response does not match the API's documentation
     ├── LengthFinishReasonError               structured output cut by the token limit; .completion
-    ├── TooManyStepsError                     the model went on calling functions; .run holds what was done
+    ├── TooManyStepsError                     the model went on calling functions; .run holds the turns so far
     └── APIStatusError                        .status_code .message .code .body .headers .request_id .retry_after .url
         ├── BadRequestError 400      ├── AuthenticationError 401    ├── PaymentRequiredError 402
         ├── ForbiddenError 403       ├── NotFoundError 404          ├── RequestEntityTooLargeError 413
         ├── UnprocessableEntityError 422   ├── RateLimitError 429   └── ServerError 5xx
 
-Every one of them can be pickled, and none holds a key, a token, a password, an ``Authorization`` header or a prepared
-request. An error met inside a stream carries what had arrived before it as ``.text`` and ``.completion``.
+Each of them can be pickled, and none holds a key, a token, a password, an ``Authorization`` header or a prepared
+request. An error inside a stream has the part that had arrived before it as ``.text`` and ``.completion``.
 """
 
 from __future__ import annotations
@@ -60,15 +60,15 @@ def _restore(cls: type[GigaClientError], args: tuple[Any, ...], state: dict[str,
 
 
 class GigaClientError(Exception):
-    """The root: ``except GigaClientError`` catches whatever this package raises.
+    """The base of all errors: ``except GigaClientError`` catches every error of this package.
 
     Attributes:
         request_id: the ``X-Request-Id`` of the call, to quote to the service's support; None before anything was sent.
-        attempts: one line for each try that was made before this error was given to the caller, oldest first.
-        text: what a stream had delivered before the error; empty outside a stream.
-        completion: the same as an answer of the call's type, such as :class:`~gigaclient.types.ChatCompletion`; None
-            outside a stream.
-        run: the :class:`~gigaclient.types.Run` that it ended, as far as its turns were complete; None outside one.
+        attempts: one line for each attempt that was made before this error was raised, oldest first.
+        text: the text that a stream had delivered before the error; empty outside a stream.
+        completion: the same part as an object of the call's type, such as :class:`~gigaclient.types.ChatCompletion`;
+            None outside a stream.
+        run: the complete turns of the :class:`~gigaclient.types.Run` that the error ended; None outside a run.
     """
 
     request_id: str | None = None
@@ -88,8 +88,8 @@ class GigaClientError(Exception):
         tries = f" [{len(self.attempts)} attempts: {'; '.join(self.attempts)}]" if len(self.attempts) > 1 else ""
         return f"{self.message}{tail}{tries}"
 
-    # The default of BaseException calls the class with `args` alone, which loses keyword arguments and fails for
-    # classes that require them: errors travel between processes whole.
+    # The default of BaseException calls the class with `args` alone. That loses keyword arguments, and fails for
+    # classes that require them.
     def __reduce__(self) -> tuple[Callable[..., GigaClientError], tuple[Any, ...]]:
         return _restore, (type(self), self.args, self.__dict__.copy())
 
@@ -99,14 +99,14 @@ class ConfigError(GigaClientError, ValueError):
 
 
 class ModelNotSpecifiedError(ConfigError):
-    """A call names a model, and the name is empty. One that names none at all goes to the client's own."""
+    """The model of a call is an empty string. A call without a model uses the client's."""
 
 
 class APIConnectionError(GigaClientError):
-    """No answer came: the name did not resolve, the connection was refused, reset or cut, or a proxy failed.
+    """No response: the name did not resolve, the connection was refused, reset or cut, or a proxy failed.
 
     Attributes:
-        sent: False when the request surely never reached the server, so that repeating it is harmless.
+        sent: False if the request certainly never reached the server, so that repeating it is safe.
     """
 
     sent: bool = True
@@ -121,7 +121,7 @@ class TLSError(APIConnectionError):
 
     Attributes:
         host: the host that presented it.
-        issuer: the issuer that was met, as its certificate names it; None when it could not be read.
+        issuer: the issuer named in that certificate; None if it could not be read.
     """
 
     host: str | None = None
@@ -165,16 +165,16 @@ class APITimeoutError(APIConnectionError, TimeoutError):
 
 
 class StreamInterruptedError(GigaClientError):
-    """The stream broke or ended before the answer was complete. ``.text`` and ``.completion`` hold what had arrived."""
+    """The stream broke or ended before the answer was complete; ``.text`` and ``.completion`` hold its first part."""
 
 
 class InvalidResponseError(GigaClientError, RuntimeError):
-    """An answer came that is not what the API promises: not JSON, not UTF-8, a page of HTML, a missing field.
+    """The response does not match the API's documentation: not JSON, not UTF-8, an HTML page, a missing field.
 
     Attributes:
-        status_code: the HTTP status it came with.
-        body: the beginning of what came, as text.
-        headers: the answer's headers, without cookies.
+        status_code: the HTTP status of the response.
+        body: the beginning of the response body, as text.
+        headers: the response headers, without cookies.
     """
 
     status_code: int | None = None
@@ -197,7 +197,7 @@ class InvalidResponseError(GigaClientError, RuntimeError):
 
 
 class LengthFinishReasonError(GigaClientError):
-    """A structured answer was cut by the token limit, so it cannot be parsed. ``.completion`` holds what came."""
+    """A structured answer was cut by the token limit, so it cannot be parsed; ``.completion`` holds its first part."""
 
     def __init__(self, message: str = "", *, request_id: str | None = None, completion: Any = None) -> None:
         super().__init__(message, request_id=request_id)
@@ -207,10 +207,10 @@ class LengthFinishReasonError(GigaClientError):
 
 
 class TooManyStepsError(GigaClientError):
-    """The model wants functions called for more turns than were allowed.
+    """The model called functions in more turns than were allowed.
 
-    ``.run`` holds what was done: its history has each call with its result, so that a new run can go on from there.
-    ``.completion`` is the answer with the call that was one too many.
+    ``.run`` holds the turns so far: its history has each call with its result, so that a new run can continue from
+    there. ``.completion`` is the answer with the call that exceeded the limit.
     """
 
     def __init__(self, message: str = "", *, request_id: str | None = None, completion: Any = None) -> None:
@@ -224,15 +224,14 @@ class APIStatusError(GigaClientError):
     """The server answered with an error status.
 
     Attributes:
-        status_code: the HTTP status, or the one that the server put inside a stream.
-        message: what the server said, and where it helps one sentence on what to do.
+        status_code: the HTTP status, or the status that the server sent inside a stream.
+        message: the message of the server, for known errors with one sentence on what to do.
         code: the error code of the body (the OAuth host sends one), or None.
-        body: the decoded JSON of the answer, or its beginning as text.
-        content: the answer's body as bytes, or its beginning.
-        headers: the answer's headers, without cookies, under any spelling of their names.
-        retry_after: seconds the server asked to wait, from ``Retry-After`` as a number or as a date; None when absent
-            or unreadable.
-        url: the address that answered, without the query; None for an error inside an answer.
+        body: the decoded JSON of the response, or its beginning as text.
+        content: the response body as bytes, or its beginning.
+        headers: the response headers, without cookies, with names in any case.
+        retry_after: seconds to wait, from ``Retry-After`` as a number or as a date; None if it is absent or invalid.
+        url: the URL of the request, without the query; None for an error inside a response.
     """
 
     status_code: int
@@ -266,9 +265,10 @@ class APIStatusError(GigaClientError):
 
     @property
     def content(self) -> bytes:
+        """The response body as bytes, or its beginning."""
         if self._content is not None:
             return self._content
-        # Of an error inside an answer, or one without its secrets: written anew.
+        # An error inside a response, or a copy without secrets, has no bytes: encode its body.
         body = self.body
         if body is None:
             return b""
@@ -285,18 +285,18 @@ class APIStatusError(GigaClientError):
 
     @classmethod
     def class_for(cls, status_code: int) -> type[APIStatusError]:
-        """The class that people catch for ``status_code``; :class:`APIStatusError` itself for a rare one."""
+        """Return the class for ``status_code``; :class:`APIStatusError` itself if there is no special one."""
         if 500 <= status_code <= 599:
             return ServerError
         return cls._classes.get(status_code, APIStatusError)
 
 
 class BadRequestError(APIStatusError):
-    """400: the request is malformed, or its body is not of the shape the API wants."""
+    """400: the request is malformed, or its body does not match the API's schema."""
 
 
 class AuthenticationError(APIStatusError):
-    """401, or any refusal of the token endpoint: the key, token, user or certificate was not accepted."""
+    """401, or an error of the token endpoint: the key, token, user or certificate was not accepted."""
 
 
 class PaymentRequiredError(APIStatusError):
@@ -312,7 +312,7 @@ class NotFoundError(APIStatusError):
 
 
 class RequestEntityTooLargeError(APIStatusError):
-    """413: too many tokens, or too large a body."""
+    """413: the request has too many tokens, or its body is too large."""
 
 
 class UnprocessableEntityError(APIStatusError):

@@ -1,4 +1,4 @@
-"""Our errors under the names of the official SDK's ``gigachat.exceptions``, for scripts that move over."""
+"""Our errors under the names of the official SDK's ``gigachat.exceptions``, for scripts that migrate."""
 
 from __future__ import annotations
 

@@ -1,20 +1,20 @@
-"""What a program may watch of its calls: for metrics, traces and logs of its own.
+"""Hooks that observe calls, for a program's metrics, traces and logs.
 
     def count(event: EndEvent) -> None:
         CALLS.labels(event.endpoint, event.outcome).inc()
 
     giga = GigaChat(on_end=count)
 
-Three hooks, each a function or a list of functions. ``on_request`` is told of each attempt before it is sent,
-``on_response`` of the same attempt once it has come to something, and ``on_end`` of the call as a whole, a stream
-included. Fetching a token is a call of its own, with :attr:`CallEvent.purpose` ``"token"``.
+There are three hooks, each a function or a list of functions. ``on_request`` is called before each attempt,
+``on_response`` after it, and ``on_end`` at the end of the call, or of its stream. Fetching a token is a separate call,
+with :attr:`CallEvent.purpose` ``"token"``.
 
-An event says what was sent where, never what was said: it holds no prompt, no answer, no key and no token. A hook
-watches; it cannot change the call. What it raises is logged once, as a warning of the logger ``gigaclient``, and the
-call goes on.
+An event describes the request and the response without their content: it holds no prompt, no answer, no key and no
+token. A hook cannot change the call. If it raises, the error is logged once, as a warning of the logger ``gigaclient``,
+and the call goes on.
 
-A hook runs in the thread of the call: several threads may be in it at once, and the call waits for it. A token that is
-renewed ahead of its expiry, and a stream that another thread closes, are told of in those threads.
+A hook runs in the thread of the call, and the call waits for it. Several threads may run it at once. If a token is
+refreshed ahead of its expiry, or another thread closes a stream, the hook runs in that thread.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ __all__ = ["CallEvent", "EndEvent", "OneOrMore", "RequestEvent", "ResponseEvent"
 T = TypeVar("T")
 
 OneOrMore: TypeAlias = Callable[[T], object] | Sequence[Callable[[T], object]]
-"""A hook, or several."""
-_WORD_OF_A_PATH = re.compile(r"[a-z][a-z_-]*|v\d+")
+"""One hook, or several."""
+_FIXED_PATH_PART = re.compile(r"[a-z][a-z_-]*|v\d+")
 
 
 class CallEvent(FrozenStruct, frozen=True, kw_only=True):
-    """What every event tells of its call.
+    """The fields that every event has.
 
     Attributes:
         provider: ``"GigaChat"`` or ``"FakeGpt"``.
         purpose: ``"token"`` for a call that fetches an access token or logs in, ``"api"`` for any other.
         method: the HTTP method.
-        url: the address, without its query.
-        request_id: the ``X-Request-ID``, the same for all attempts of a call; once an answer has come, the one that the
-            server names.
-        model: the model that the body of the request names; None where it names none.
-        is_stream: whether the answer is read as it comes. FakeGpt answers in no other way.
-        state: an empty dict at first, and the same one in all events of a call: a place for what a hook wants to find
-            again, such as a span.
+        url: the URL without its query.
+        request_id: the ``X-Request-ID``, the same for all attempts of a call; after a response, the one that the server
+            returned.
+        model: the model in the body of the request; None if it has none.
+        is_stream: True if the response is streamed, which FakeGpt's always are.
+        state: a dict, empty at first and the same in all events of a call, in which a hook can keep an object such as a
+            span.
     """
 
     _hidden: ClassVar[frozenset[str]] = frozenset({"headers", "state"})
@@ -66,9 +66,9 @@ class CallEvent(FrozenStruct, frozen=True, kw_only=True):
 
     @property
     def endpoint(self) -> str:
-        """The path of the address with ``{id}`` for what differs from call to call: few values, fit for a label."""
+        """The path of the URL with ``{id}`` in place of ids, so that it has few values and can be a metric label."""
         parts = urlsplit(self.url).path.split("/")
-        return "/".join(part if not part or _WORD_OF_A_PATH.fullmatch(part) else "{id}" for part in parts)
+        return "/".join(part if not part or _FIXED_PATH_PART.fullmatch(part) else "{id}" for part in parts)
 
 
 class RequestEvent(CallEvent, frozen=True, kw_only=True):
@@ -76,8 +76,8 @@ class RequestEvent(CallEvent, frozen=True, kw_only=True):
 
     Attributes:
         attempt: its number within the call, from 1.
-        headers: what is sent, without credentials, cookies and whatever looks like a key.
-        waited: seconds since the call began: for a token, a place in the queue and the attempts before this one.
+        headers: the request headers, without credentials, cookies and every header that may hold a key.
+        waited: seconds since the call began: for a token, a permit and earlier attempts.
     """
 
     attempt: int
@@ -86,17 +86,17 @@ class RequestEvent(CallEvent, frozen=True, kw_only=True):
 
 
 class ResponseEvent(CallEvent, frozen=True, kw_only=True):
-    """An attempt has come to something: the head of a stream, the whole of any other answer, or a failure.
+    """An attempt has ended: with the head of a stream, with any other response as a whole, or with an error.
 
     Attributes:
         attempt: its number within the call, from 1.
         seconds: since it was sent.
-        status: the HTTP status; None when no answer came.
-        headers: the answer's headers, under any spelling of their names, without cookies; empty when none came.
-        error: what went wrong; None when nothing did, and when the thread was interrupted. That of a token call tells
-            its status and its code, and nothing of what was said.
-        retry_in: seconds until the next attempt; 0 when a refused token is replaced at once; None when there will be
-            none.
+        status: the HTTP status; None without a response.
+        headers: the response headers, with names in any case, without cookies; empty without a response.
+        error: the error; None after success, and when the thread was interrupted. The error of a token call has the
+            status and the code, but not the message of the server.
+        retry_in: seconds until the next attempt; 0 when a refused token is replaced at once; None if there is no next
+            attempt.
     """
 
     attempt: int
@@ -108,7 +108,7 @@ class ResponseEvent(CallEvent, frozen=True, kw_only=True):
 
     @property
     def will_retry(self) -> bool:
-        """Whether another attempt follows."""
+        """True if another attempt follows."""
         return self.retry_in is not None
 
     @property
@@ -120,23 +120,23 @@ class ResponseEvent(CallEvent, frozen=True, kw_only=True):
 
 
 class EndEvent(CallEvent, frozen=True, kw_only=True):
-    """A call is over: its answer is here, its stream has ended, it failed for good, or it was left.
+    """A call has ended: with its response, with the end or the closing of its stream, or with an error.
 
     Attributes:
-        attempts: how many were sent; 0 when it failed before the first, for want of a token or of a place in the queue.
-        seconds: since the call began: token, queue, attempts, waits, and all of the body.
-        outcome: ``"ok"``; ``"closed"`` for a stream that was closed before its end; ``"interrupted"`` when something
-            else than an error of ours ended it, such as a Ctrl-C; otherwise the name of the error's class.
-        status: the HTTP status of the last attempt; None when it got no answer.
-        error: what the caller gets raised; as for :class:`ResponseEvent`.
-        chunks: chunks of a stream that were read.
-        first_text_after: seconds from the beginning of the call to the first chunk of a stream with text.
-        usage: the tokens used, as far as the server said so; those of API v2 under the names of v1.
-        answered_by: the model and build that answered, such as ``GigaChat-2:2.0.31.04``.
+        attempts: attempts that were sent; 0 if the call failed while it waited for a token or a permit.
+        seconds: since the call began: token, queue, attempts, waits and the whole body.
+        outcome: ``"ok"``; ``"closed"`` for a stream that was closed before its end; ``"interrupted"`` if an exception
+            other than a ``GigaClientError`` ended it, such as a Ctrl-C; otherwise the name of the error's class.
+        status: the HTTP status of the last attempt; None without a response.
+        error: the error raised to the caller; for a token call as in :class:`ResponseEvent`.
+        chunks: the number of chunks of a stream that were read.
+        time_to_first_token_s: seconds from the beginning of the call to the first chunk of a stream with text.
+        usage: the tokens used, if the server returned them; those of API v2 under the names of v1.
+        model_version: the model and build that answered, such as ``GigaChat-2:2.0.31.04``.
         finish_reason: why the model stopped.
 
-    An answer that is valid JSON of a kind that the API does not promise ends here as ``"ok"``, and raises an
-    ``InvalidResponseError`` afterwards. A stream that is neither read to its end nor closed ends in silence.
+    A response that is JSON but not of the documented type has outcome ``"ok"``, and raises ``InvalidResponseError``
+    afterwards. A stream that is neither read to its end nor closed causes no event.
     """
 
     attempts: int

@@ -1,4 +1,4 @@
-"""The one interface that both providers meet."""
+"""The interface that both providers implement."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Messages = str | Sequence[Message | Mapping[str, Any]] | Chat | Mapping[str, Any
 
 @runtime_checkable
 class ChatProvider(Protocol):
-    """Anything that answers messages: write against this and either provider serves.
+    """The interface of a chat client: code written against it works with either provider.
 
     Every method blocks the calling thread and may be called from many threads at once.
     """
@@ -26,23 +26,23 @@ class ChatProvider(Protocol):
         """Return the whole answer."""
 
     def stream(self, messages: Messages, **options: Any) -> ChatStream:
-        """Return the answer as it comes, chunk by chunk."""
+        """Return the answer as a stream of chunks."""
 
     def generate(self, messages: Messages, **options: Any) -> Iterator[str]:
-        """Yield the text of the answer as it comes, and nothing but text."""
+        """Yield the text of the answer as it arrives, and nothing but text."""
 
     def close(self) -> None:
-        """Give up the connections."""
+        """Close the connections."""
 
     def __enter__(self) -> ChatProvider:
-        """A provider is closed at the end of its ``with`` block."""
+        """Return the provider; it is closed at the end of the ``with`` block."""
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self, type_: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None: ...
 
     @classmethod
     def create_generator(
         cls, model: str | None, messages: Messages, stream: bool = True, proxy: str | None = None, **kwargs: Any
     ) -> Iterator[str]:
-        """The one-call form for scripts: make or reuse a client and yield the answer's text."""
+        """Make or reuse a client and yield the answer's text: the one-call form for scripts."""

@@ -1,7 +1,7 @@
-"""What a client is, whichever service it talks to: settings that become a core, and what follows from that.
+"""The base of both clients, and the settings that both have.
 
-A provider gives :class:`BaseClient` its settings class, its core and two ways of asking; generating text, closing,
-copying, pickling, sharing a client between one-line calls and changing defaults are the same for all and live here.
+A provider gives :class:`BaseClient` its settings class, its executor, and the two methods that send a chat request.
+Generating text, closing, copying, pickling and changing defaults are the same for both providers and are here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 import msgspec
 import msgspec.structs
 
-from gigaclient._core import settings as options
+from gigaclient._core import settings
 from gigaclient._core.executor import Executor, Stats
 from gigaclient._core.request_options import SECRET_HEADERS, RequestOptions
 from gigaclient._core.retry import DEFAULT_STATUS_CODES, RetryPolicy
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from gigaclient.hooks import RequestEvent as RequestEvent
     from gigaclient.hooks import ResponseEvent as ResponseEvent
 else:
-    # For whoever asks for the types of the arguments at run time: few programs watch, and the rest need not load it.
+    # For programs that read the type hints at run time. Clients without hooks do not load the real types.
     T = TypeVar("T")
     EndEvent = RequestEvent = ResponseEvent = Any
     OneOrMore = Callable[[T], object] | Sequence[Callable[[T], object]]
@@ -59,7 +59,7 @@ _CONNECT_SECONDS, _READ_SECONDS = 10.0, 120.0
 
 
 class CommonSettings(FrozenStruct, frozen=True, kw_only=True):
-    """Settings that every provider has. They can be pickled unless they hold an object of the user's own."""
+    """Settings that every provider has. They can be pickled unless they hold a session or an SSL context."""
 
     _hidden: ClassVar[frozenset[str]] = frozenset({"proxy", "session"})
 
@@ -82,19 +82,21 @@ class CommonSettings(FrozenStruct, frozen=True, kw_only=True):
 
     @property
     def timeouts(self) -> Timeouts:
-        return options.timeouts_from(
+        """The timeouts of a call that sets none."""
+        return settings.timeouts_from(
             Timeouts(), (self.connect_timeout, self.read_timeout), self.deadline, self.event_timeout
         )
 
     @property
     def retry(self) -> RetryPolicy:
+        """The retry policy."""
         return RetryPolicy(self.max_retries, self.retry_backoff_factor, self.retry_on_status_codes)
 
     def hooks(self, provider: str, purpose: Literal["api", "token"]) -> Hooks | None:
-        """Who is told of the calls; None when nobody is."""
+        """Return the hooks of the client, or None if it has none."""
         if not (self.on_request or self.on_response or self.on_end):
             return None
-        from gigaclient._core.observer import Hooks  # few programs watch
+        from gigaclient._core.observer import Hooks  # loaded only by clients with hooks
 
         return Hooks(provider, purpose, **{name: getattr(self, name) for name in HOOKS})
 
@@ -110,49 +112,49 @@ def _rebuild(cls: type[CommonSettings], values: dict[str, Any]) -> CommonSetting
 
 
 def read_common(read: Reader, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The common settings but the address, the model and the trust, which each provider reads in its own way.
+    """Return the common settings, except base URL, model and trust, which each provider reads itself.
 
     Args:
-        read: finds a setting among the arguments and in the environment.
-        arguments: the constructor's, for the settings that are objects and never come from the environment.
+        read: finds a setting in the arguments or the environment.
+        arguments: the constructor's arguments, for the settings that are objects and never come from the environment.
 
     Raises:
         ConfigError: a value cannot work.
     """
     statuses: tuple[int, ...] = DEFAULT_STATUS_CODES
-    connect, read_timeout = read("timeout", options.timeout, (_CONNECT_SECONDS, _READ_SECONDS))
+    connect, read_timeout = read("timeout", settings.timeout, (_CONNECT_SECONDS, _READ_SECONDS))
     return {
-        "proxy": read("proxy", options.proxy, None),
+        "proxy": read("proxy", settings.proxy, None),
         "connect_timeout": connect,
         "read_timeout": read_timeout,
-        "event_timeout": read("event_timeout", options.seconds, None),
-        "deadline": read("deadline", options.seconds, None),
-        "max_retries": read("max_retries", options.whole(0), 2),
-        "retry_backoff_factor": read("retry_backoff_factor", options.not_negative, 0.5),
-        "retry_on_status_codes": read("retry_on_status_codes", options.status_codes, statuses),
-        "max_connections": read("max_connections", options.whole(1), None),
-        "session": _object("session", options.session, arguments, None),
-        **{name: _object(name, options.hooks, arguments, ()) for name in HOOKS},
+        "event_timeout": read("event_timeout", settings.seconds, None),
+        "deadline": read("deadline", settings.seconds, None),
+        "max_retries": read("max_retries", settings.whole(0), 2),
+        "retry_backoff_factor": read("retry_backoff_factor", settings.not_negative, 0.5),
+        "retry_on_status_codes": read("retry_on_status_codes", settings.status_codes, statuses),
+        "max_connections": read("max_connections", settings.whole(1), None),
+        "session": _object("session", settings.session, arguments, None),
+        **{name: _object(name, settings.hooks, arguments, ()) for name in HOOKS},
     }
 
 
 def _object(name: str, parse: Callable[[Any], Any], arguments: Mapping[str, Any], default: Any) -> Any:
     value = arguments.get(name)
-    return default if value is None else options.named(name, parse, value)
+    return default if value is None else settings.named(name, parse, value)
 
 
 HOOKS = ("on_request", "on_response", "on_end")
 
 
 COMMON_CHANGES: dict[str, Callable[[Any], Any]] = {
-    "model": options.text,
-    "timeout": options.timeout,
-    "event_timeout": options.seconds,
-    "deadline": options.seconds,
-    "max_retries": options.whole(0),
-    "retry_backoff_factor": options.not_negative,
-    "retry_on_status_codes": options.status_codes,
-    **dict.fromkeys(HOOKS, options.hooks),
+    "model": settings.text,
+    "timeout": settings.timeout,
+    "event_timeout": settings.seconds,
+    "deadline": settings.seconds,
+    "max_retries": settings.whole(0),
+    "retry_backoff_factor": settings.not_negative,
+    "retry_on_status_codes": settings.status_codes,
+    **dict.fromkeys(HOOKS, settings.hooks),
 }
 
 SettingsT = TypeVar("SettingsT", bound=CommonSettings)
@@ -170,27 +172,27 @@ class BaseClient(abc.ABC, Generic[SettingsT]):
     _owner: bool
     _closed: bool
 
-    # -- what a provider gives ---------------------------------------------------------------------------------------
+    # -- for each provider to implement ------------------------------------------------------------------------------
 
     @abc.abstractmethod
     def _make_core(self, settings: SettingsT) -> Executor:
-        """The core for ``settings``. Nothing is sent yet."""
+        """Return the executor for ``settings``; nothing is sent yet."""
 
     @abc.abstractmethod
     def _chat_request(
         self, messages: Messages, options: dict[str, Any], *, stream: bool
     ) -> tuple[Request, RequestOptions]:
-        """The call that asks ``messages``; raises ConfigError for what cannot be sent."""
+        """Return the request for ``messages``, or raise ConfigError if they cannot be sent."""
 
     @abc.abstractmethod
     def _open_stream(self, request: Request, request_options: RequestOptions) -> ChatStream:
-        """Send ``request``; the answer as it comes."""
+        """Send ``request`` and return the response as a stream."""
 
     @abc.abstractmethod
     def _completion(self, request: Request, request_options: RequestOptions) -> ChatCompletion:
-        """Send ``request``; the whole answer."""
+        """Send ``request`` and return the whole response."""
 
-    # -- what follows ------------------------------------------------------------------------------------------------
+    # -- the same for all providers ----------------------------------------------------------------------------------
 
     def _build(self, settings: SettingsT) -> None:
         if settings.trust.kind == "insecure":
@@ -201,10 +203,10 @@ class BaseClient(abc.ABC, Generic[SettingsT]):
         self._closed = False
 
     def generate(self, messages: Messages, **options: Any) -> Iterator[str]:
-        """A blocking generator of the answer's text, and nothing but text.
+        """Yield the text of the answer as it arrives, and nothing but text.
 
-        Takes what ``stream`` takes. The request is checked now and sent when the first piece is asked for; leaving the
-        loop early closes the connection.
+        The arguments are those of ``stream``. The request is checked now and sent when the first piece is read. Leaving
+        the loop early closes the connection.
         """
         return self._texts(*self._chat_request(messages, options, stream=True))
 
@@ -221,9 +223,9 @@ class BaseClient(abc.ABC, Generic[SettingsT]):
             yield text
 
     def close(self) -> None:
-        """Close the connections; calls and streams under way end with an error. More than once is no harm.
+        """Close the connections; running calls and streams end with an error. Closing twice is allowed.
 
-        A copy made by ``with_options`` closes itself alone.
+        A copy made by ``with_options`` closes only itself.
         """
         self._closed = True
         if self._owner:
@@ -233,39 +235,39 @@ class BaseClient(abc.ABC, Generic[SettingsT]):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self, type_: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
 
     @property
     def closed(self) -> bool:
-        """Whether ``close`` was called."""
+        """True after ``close``."""
         return self._closed or self._core.transport.closed
 
     def stats(self) -> Stats:
-        """How things stand: calls in flight and waiting, tokens fetched, retries, connections."""
+        """Return the current figures: calls in flight and waiting, tokens fetched, retries, connections."""
         return self._core.stats()
 
     def _check_open(self) -> None:
         if self.closed:
             raise ConfigError("this client is closed: make a new one")
 
-    def _changed(self: ClientT, given: Mapping[str, Any]) -> ClientT:
-        """A copy with other defaults, on the same core; None is not given."""
+    def _changed(self: ClientT, arguments: Mapping[str, Any]) -> ClientT:
+        """Return a copy with other defaults that shares the connections; arguments that are None change nothing."""
         self._check_open()
         changed: dict[str, Any] = {}
-        for name, value in given.items():
+        for name, value in arguments.items():
             if value is not None:
-                changed[name] = options.named(name, self._changes[name], value)
+                changed[name] = settings.named(name, self._changes[name], value)
         if "timeout" in changed:
             changed["connect_timeout"], changed["read_timeout"] = changed.pop("timeout")
-        settings = msgspec.structs.replace(self._settings, **changed)
-        copy = self._on(self._core.with_policy(settings.retry, settings.timeouts), settings)
+        replaced = msgspec.structs.replace(self._settings, **changed)
+        copy = self._copy_with(self._core.with_policy(replaced.retry, replaced.timeouts), replaced)
         if not changed.keys().isdisjoint(HOOKS):
-            copy._core.hooks = settings.hooks(self._name, "api")
+            copy._core.hooks = replaced.hooks(self._name, "api")
         return copy
 
-    def _on(self: ClientT, core: Executor, settings: Any) -> ClientT:
+    def _copy_with(self: ClientT, core: Executor, settings: Any) -> ClientT:
         copy = object.__new__(type(self))
         copy._settings = settings
         copy._core = core
@@ -274,17 +276,17 @@ class BaseClient(abc.ABC, Generic[SettingsT]):
         return copy
 
     def _within(self: ClientT, scope: CancelGroup) -> ClientT:
-        """A copy on the same core, whose calls ``scope`` counts and can end."""
-        copy = self._on(self._core.within(scope), self._settings)
+        """Return a copy that shares the connections and whose calls belong to the cancel group ``scope``."""
+        copy = self._copy_with(self._core.within(scope), self._settings)
         copy._closed = self._closed
         return copy
 
     def __reduce__(self: ClientT) -> tuple[Callable[..., ClientT], tuple[Any, ...]]:
-        watched = {name: getattr(self._settings, name) for name in HOOKS if getattr(self._settings, name)}
-        if watched:
+        hooks = {name: getattr(self._settings, name) for name in HOOKS if getattr(self._settings, name)}
+        if hooks:
             from gigaclient._core.observer import check_picklable
 
-            check_picklable(watched)
+            check_picklable(hooks)
         return _from_settings, (type(self), self._settings)
 
     def __copy__(self: ClientT) -> ClientT:
@@ -295,29 +297,28 @@ class BaseClient(abc.ABC, Generic[SettingsT]):
 
 
 def _from_settings(cls: type[ClientT], settings: Any) -> ClientT:
-    settings.__reduce__()  # refuses what cannot travel
+    settings.__reduce__()  # raises if a setting cannot be pickled
     client = object.__new__(cls)
     client._build(settings)
     return client
 
 
 def as_secret(value: Any) -> Any:
-    """``value``, as a :class:`~gigaclient._primitives.secret.Secret` if it is text; ``base64.b64encode`` gives text
-    as bytes."""
-    if isinstance(value, bytes):
+    """Return ``value`` as a :class:`~gigaclient._primitives.secret.Secret` if it is text or bytes."""
+    if isinstance(value, bytes):  # as base64.b64encode returns a key
         value = value.decode("latin-1")
     return Secret(value) if isinstance(value, str) else value
 
 
 def headers_as_secrets(headers: Any) -> Any:
-    """``headers`` with secrets where secrets are: what a traceback may print."""
+    """Return ``headers`` with the secret values hidden from tracebacks."""
     if not isinstance(headers, Mapping):
         return headers
     return {name: as_secret(value) if str(name).lower() in SECRET_HEADERS else value for name, value in headers.items()}
 
 
 def fingerprint(value: Any) -> Any:
-    """``value`` for telling settings apart without keeping them: text and mappings as a hash, the rest as it is."""
+    """Return a hash of text or of a mapping, to compare settings without storing them; other values unchanged."""
     if isinstance(value, str):
         return hashlib.sha256(str.__str__(value).encode("utf-8", "surrogatepass")).hexdigest()
     if isinstance(value, Mapping):
@@ -326,5 +327,5 @@ def fingerprint(value: Any) -> Any:
 
 
 def environment_key(prefix: str) -> str:
-    """Tells environments apart: a client shared by several calls was made from the one there was at the first."""
+    """Return a hash of the variables with this prefix, since a shared client was made from those of the first call."""
     return str(fingerprint({name: value for name, value in os.environ.items() if name.startswith(prefix)}))

@@ -1,4 +1,4 @@
-"""Error answers as exceptions: status, body and headers in, one of our errors out, with advice where it helps. Pure."""
+"""Map an error response to an exception, with advice where it helps. Pure functions."""
 
 from __future__ import annotations
 
@@ -31,9 +31,8 @@ _ADVICE = {
     429: "too many requests or parallel streams for this plan: set max_connections, or try again later",
 }
 
-# What the API is known to say, and what to do about it: a status, a pattern for its words in lower case, the advice.
-# The first that fits counts.
-_ADVICE_BY_WORDS: tuple[tuple[int, str, str], ...] = (
+# Known messages of the API: a status, a pattern for the message in lower case, and the advice. The first match counts.
+_ADVICE_BY_MESSAGE: tuple[tuple[int, str, str], ...] = (
     (
         400,
         "invalid json syntax",
@@ -102,27 +101,27 @@ _ADVICE_BY_WORDS: tuple[tuple[int, str, str], ...] = (
 def status_error(
     status: int, body: bytes, headers: Mapping[str, str], *, request_id: str | None, now: float
 ) -> APIStatusError:
-    """The error for an answer with an error status.
+    """Return the error for a response with an error status.
 
     Args:
         status: the HTTP status.
-        body: the answer's body, or its beginning: JSON, HTML, text or nothing.
-        headers: the answer's headers, names in lower case.
-        request_id: the call's id.
-        now: Unix time in seconds, for ``Retry-After`` as a date. Where the answer says what time the server has, and
-            that is another, the server's counts.
+        body: the response body, or its beginning: JSON, HTML, text or nothing.
+        headers: the response headers, names in lower case.
+        request_id: the id of the request.
+        now: Unix time in seconds, for ``Retry-After`` as a date. If the response has a ``Date`` that differs, that is
+            used instead.
     """
-    decoded = _decoded(body)
-    said, code = _said(decoded)
+    decoded = _decode(body)
+    message, code = _message_and_code(decoded)
     if 300 <= status <= 399:
         target = headers.get("location", "").partition("?")[0]
         target = target or "another address"
-        said = f"the server redirects to {target}, and redirects are not followed: set base_url to it"
-    elif not said:
-        said = _title(body) or f"HTTP status {status}"
-    advice = _advice(status, said, headers)
+        message = f"the server redirects to {target}, and redirects are not followed: set base_url to it"
+    elif not message:
+        message = _title(body) or f"HTTP status {status}"
+    advice = _advice(status, message, headers)
     return APIStatusError.class_for(status)(
-        f"{said} - {advice}" if advice else said,
+        f"{message} - {advice}" if advice else message,
         status_code=status,
         code=code,
         body=decoded,
@@ -134,25 +133,25 @@ def status_error(
 
 
 def error_in(data: Any, *, request_id: str | None) -> APIStatusError | None:
-    """The error that an answer with status 200, or an event of a stream, holds in place of a result; else None.
+    """Return the error in a response of status 200 or in an event of a stream, or None.
 
-    Known shapes: ``{"status": int, "message": str}``, as the API has it; ``{"code": int, "message": str}``; and
-    ``{"error": …}`` with such an object, or a text, as gateways have it. A status that is none counts as 500.
+    Known shapes: ``{"status": int, "message": str}``, as the API sends it; ``{"code": int, "message": str}``; and
+    ``{"error": …}`` with such an object or a string, as gateways send it. Without a valid status it counts as 500.
     """
     if not isinstance(data, dict) or data.get("choices") or data.get("messages"):
         return None
     inner = data.get("error")
     source = inner if isinstance(inner, dict) else data
-    said = source.get("message") or source.get("detail") or (inner if isinstance(inner, str) else None)
-    told = [_number(place.get(name)) for place in (source, data) for name in ("status", "status_code", "code")]
-    numbers = [number for number in told if number is not None]
-    if not isinstance(said, str) or (inner is None and (not numbers or 200 <= numbers[0] <= 299)):
+    message = source.get("message") or source.get("detail") or (inner if isinstance(inner, str) else None)
+    values = [_number(object_.get(name)) for object_ in (source, data) for name in ("status", "status_code", "code")]
+    numbers = [number for number in values if number is not None]
+    if not isinstance(message, str) or (inner is None and (not numbers or 200 <= numbers[0] <= 299)):
         return None
     number = next((number for number in numbers if 400 <= number <= 599), 500)
     code = source.get("code")
-    advice = _advice(number, said, {})
+    advice = _advice(number, message, {})
     return APIStatusError.class_for(number)(
-        f"{said} - {advice}" if advice else said,
+        f"{message} - {advice}" if advice else message,
         status_code=number,
         code=code if isinstance(code, (int, str)) else None,
         body=data,
@@ -161,19 +160,19 @@ def error_in(data: Any, *, request_id: str | None) -> APIStatusError | None:
 
 
 def excerpt(body: bytes) -> str:
-    """The beginning of a body, as text fit for a message."""
+    """Return the beginning of a body as printable text for an error message."""
     text = body[: 4 * _EXCERPT_CHARACTERS].decode("utf-8", "replace")[:_EXCERPT_CHARACTERS].replace("\r\n", "\n")
     return "".join(c if c.isprintable() or c in "\n\t" else "�" for c in text)
 
 
-def _decoded(body: bytes) -> Any:
+def _decode(body: bytes) -> Any:
     try:
         return msgspec.json.decode(body)
     except JSON_ERRORS:
         return excerpt(body)
 
 
-def _said(decoded: Any) -> tuple[str, int | str | None]:
+def _message_and_code(decoded: Any) -> tuple[str, int | str | None]:
     if not isinstance(decoded, dict):
         return "", None
     code = decoded.get("code")
@@ -187,7 +186,7 @@ def _said(decoded: Any) -> tuple[str, int | str | None]:
 def _title(body: bytes) -> str:
     found = _TITLE.search(body[:_TITLE_WITHIN_BYTES].decode("utf-8", "replace"))
     if found:
-        import html  # with a table of two thousand characters, and most answers are no pages
+        import html  # loaded only for HTML pages: its table of two thousand entities takes time
 
         title = " ".join(html.unescape(found[1]).split())[:200]
         if title:
@@ -212,13 +211,13 @@ def _server_now(headers: Mapping[str, str], now: float) -> float:
     return now if abs(now - date) < _CLOCKS_AGREE_SECONDS else date
 
 
-def _advice(status: int, said: str, headers: Mapping[str, str]) -> str:
-    if status == 403 and said == "Unauthorized":
+def _advice(status: int, message: str, headers: Mapping[str, str]) -> str:
+    if status == 403 and message == "Unauthorized":
         return "the gateway answers so when User-Agent is missing or blank: do not override it"
     if status == 403 and "html" in headers.get("content-type", ""):
         return "this page comes from a gateway, not from the API: check base_url and the proxy"
-    lowered = said.lower()
-    for number, words, advice in _ADVICE_BY_WORDS:
-        if number == status and re.search(words, lowered):
+    lowered = message.lower()
+    for number, pattern, advice in _ADVICE_BY_MESSAGE:
+        if number == status and re.search(pattern, lowered):
             return advice
     return _ADVICE.get(status, "")

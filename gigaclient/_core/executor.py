@@ -1,7 +1,7 @@
-"""The one road on which every call goes: a place in the queue, a credential, the request, and another try if it helps.
+"""The send loop of every call: take a permit and a credential, send the request, retry where that is safe.
 
-Resources describe *what* a call is; everything that cuts across calls (tokens, retries, deadlines, limits, errors,
-request ids, logs) happens here and nowhere else, so that no endpoint can forget any of it.
+Tokens, retries, deadlines, concurrency limits, errors, request ids and logs are handled here and nowhere else, so that
+no endpoint can omit one of them.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ _log = logging.getLogger("gigaclient")
 
 
 class Stats(NamedTuple):
-    """A look at a client: ``giga.stats()``.
+    """The state of a client, as ``giga.stats()`` returns it.
 
     Attributes:
-        in_flight: calls that wait for an answer or are reading one.
-        waiting: calls that queue for a place.
-        limit: how many may be under way at once; ``inf`` while no limit is known.
+        in_flight: calls that wait for a response or are reading one.
+        waiting: calls that queue for a permit.
+        limit: how many calls may run at once; ``inf`` while no limit is known.
         tokens_fetched: access tokens fetched so far.
-        retries: tries after the first one, of all calls so far.
+        retries: retries of all calls so far.
         connections: connections opened so far.
     """
 
@@ -66,17 +66,17 @@ class Executor:
     """Sends calls for one account at one base URL.
 
     Args:
-        transport: the wire.
-        base_url: what a call's path is appended to.
-        tokens: the account's credential; None where the connection itself proves who we are.
-        authorize: the headers that a credential turns into.
-        refuses: whether an error answer means that the credential is no longer good.
-        explain: the error for an error status as this service's users need it worded.
-        hooks: who is told of the calls; None when nobody is, as with most clients.
-        limiter: the account's queue.
-        retry: when to try again.
-        timeouts: the patience of a call that does not bring its own.
-        headers: headers of every call.
+        transport: sends the requests.
+        base_url: the URL that a request's path is appended to.
+        tokens: the account's credential; None where a client certificate authenticates the connection.
+        authorize: returns the headers for a credential.
+        refuses: returns True if an error response means that the credential is no longer valid.
+        explain: rewords the error for an error status for the users of this service.
+        hooks: the hooks that observe the calls; None for most clients.
+        limiter: the concurrency limit of the account.
+        retry: the retry policy.
+        timeouts: the timeouts of a call that sets none.
+        headers: headers of every request.
     """
 
     def __init__(
@@ -110,24 +110,24 @@ class Executor:
         self._retries = 0
 
     def with_policy(self, retry: RetryPolicy, timeouts: Timeouts) -> Executor:
-        """A core that shares the wire, the credential and the queue, with another patience."""
+        """Return a copy with another retry policy and other timeouts; transport, token and limiter are shared."""
         copy = object.__new__(type(self))
         copy.__dict__.update(self.__dict__, retry=retry, timeouts=timeouts)
         return copy
 
     def within(self, scope: CancelGroup) -> Executor:
-        """A core that shares everything, and whose calls ``scope`` counts and can end."""
+        """Return a copy whose calls belong to the cancel group ``scope``; everything else is shared."""
         copy = self.with_policy(self.retry, self.timeouts)
         copy.scope = scope
         return copy
 
     def begin(self, deadline: Deadline) -> None:
-        """A call or a wait begins, which whoever gives up the work that it is part of can end."""
+        """Register the call or wait with its cancel group, if it has one."""
         if self.scope is not None:
             self.scope.begin(deadline)
 
     def stats(self) -> Stats:
-        """How things stand."""
+        """Return the current figures."""
         return Stats(
             in_flight=self.transport.in_flight,
             waiting=self.limiter.waiting,
@@ -145,19 +145,23 @@ class Executor:
         limit: int = MAX_ANSWER_BYTES,
         deadline: Deadline | None = None,
     ) -> BufferedResponse:
-        """Send ``request`` and read the whole answer; an error status raises.
+        """Send ``request`` and read the whole response.
 
-        ``deadline`` is given where this call is part of another one, as fetching a token is.
+        Args:
+            request: the request.
+            options: the options of the call.
+            limit: the largest body in bytes.
+            deadline: the deadline of the call that this one is part of, as when a token is fetched.
 
         Raises:
-            GigaClientError: any of them, with ``attempts`` saying what was tried.
+            GigaClientError: the call failed; ``attempts`` lists every attempt.
         """
         if deadline is None:
             deadline = Deadline(options.timeouts or self.timeouts)
         observer = None if self.hooks is None else self._observer(self.hooks, request, stream=False)
         try:
             response, request_id = self._execute(request, options, deadline, observer, stream=False, limit=limit)
-            answered = BufferedResponse(
+            buffered = BufferedResponse(
                 response.body or b"", response.status, response.headers, request_id, response.cookies
             )
         except BaseException as error:
@@ -165,14 +169,14 @@ class Executor:
                 observer.end(error)
             raise
         if observer is not None:
-            self._tell_end(observer, request, answered)
-        return answered
+            self._report_end(observer, request, buffered)
+        return buffered
 
     def open(self, request: Request, options: RequestOptions) -> tuple[Response, str]:
-        """Send ``request`` and return when the head of a good answer is here: the reply, unread, and the request's id.
+        """Send ``request`` and return the unread response and the request's id.
 
-        Whoever takes the reply reads it to its end or closes it. Errors and retries happen here, before the first byte
-        of the body, and never after it.
+        The caller reads the response to its end or closes it. Errors and retries happen here, before the first byte of
+        the body, and never after it.
         """
         observer = None if self.hooks is None else self._observer(self.hooks, request, stream=True)
         deadline = Deadline(options.timeouts or self.timeouts)
@@ -183,39 +187,39 @@ class Executor:
                 observer.end(error)
             raise
         if observer is not None:
-            response.observer = observer  # where a stream finds it
+            response.observer = observer  # a Stream reports the end of the call to it
         return response, request_id
 
     @staticmethod
     def blocks(response: Response) -> Generator[bytes, None, None]:
-        """The body of a reply of :meth:`open` that is no event stream, as it comes; its end is told."""
+        """Yield the body of a response of :meth:`open` that is no event stream, and report its end to the hooks."""
         return response.blocks() if response.observer is None else response.observer.observed(response.blocks())
 
-    # -- whoever watches ---------------------------------------------------------------------------------------------
+    # -- hooks -------------------------------------------------------------------------------------------------------
 
     def _observer(self, hooks: Hooks, request: Request, *, stream: bool) -> CallObserver:
-        from gigaclient._core.observer import CallObserver  # few programs watch
+        from gigaclient._core.observer import CallObserver  # loaded only by clients with hooks
 
         body = request.body if request.content_type == "application/json" else None
         return CallObserver(hooks, method=request.method, body=body, is_stream=stream)
 
-    def _tell_end(self, observer: CallObserver, request: Request, answered: BufferedResponse) -> None:
+    def _report_end(self, observer: CallObserver, request: Request, response: BufferedResponse) -> None:
         from gigaclient._core.observer import extract_summary
 
-        told = None
+        summary = None
         failure: GigaClientError | None = None
-        if observer.reads_answers and request.accept == "application/json":
-            # As whoever asked is about to find.
-            told = extract_summary(answered.body)
-            if told is None:
-                failure = answered.invalid("not JSON")
-            elif told.may_be_an_error:
-                failure = answered.refusal()
-        observer.end(failure, answer=told)
+        if observer.needs_summary and request.accept == "application/json":
+            # The same checks follow when the caller decodes the body; the hooks must see the same error.
+            summary = extract_summary(response.body)
+            if summary is None:
+                failure = response.invalid("not JSON")
+            elif summary.may_be_an_error:
+                failure = response.refusal()
+        observer.end(failure, answer=summary)
 
     @staticmethod
     def tell_failure(response: Response, failure: GigaClientError) -> None:
-        """Tell whoever watches that ``response``, of :meth:`open`, is not what was asked for and will not be read."""
+        """Report to the hooks that ``response``, of :meth:`open`, is invalid and will not be read."""
         observer: CallObserver | None = getattr(response, "observer", None)
         if observer is not None:
             observer.end(failure)
@@ -242,7 +246,7 @@ class Executor:
         if options.max_retries is not None:
             policy = msgspec.structs.replace(policy, max_retries=options.max_retries)
         attempts: list[str] = []
-        retries, renewals = 0, 0
+        retries, refreshes = 0, 0
         while True:
             credential: Credential | None = None
             response: Response | None = None
@@ -252,8 +256,8 @@ class Executor:
             if request.attempt_id is not None:
                 headers[request.attempt_id] = new_id()
             try:
-                # Before the place, so that nobody holds one while the token endpoint hangs; and once more with it, as
-                # the token may have been refused while this call stood in the queue.
+                # Before the permit, so that no call holds one while the token endpoint hangs; and again with it,
+                # because the token may have been refused while this call stood in the queue.
                 self._credential(request, options, deadline)
                 with self.transport.waiting(deadline):
                     permit = self.limiter.acquire(deadline)
@@ -284,21 +288,20 @@ class Executor:
                     response.close()
                 raise
             if not has_credential:
-                # Getting one is a call of its own, which came this way and was tried as often as it helps.
+                # Fetching a token is a call through this loop too, and has had its retries.
                 raise self._finalize_error(failure, attempts, request_id)
-            self._log_attempt(request, attempts, started_at, _outcome(failure), request_id)
+            self._log_attempt(request, attempts, started_at, _describe(failure), request_id)
             refused = credential if response is not None and self._refuses(response) else None
             if refused is not None and self.tokens is not None:
                 if not self.tokens.renewable:
-                    failure.message += "; it was given as it is, and there is nothing to get another one with"
-                elif renewals < (2 if refused.from_store else 1):
-                    # Refused before its time: this very token is dropped, and the call repeated once with another. One
-                    # that another process left may have been refused before it came here: it does not count as that
-                    # other.
+                    failure.message += "; it was passed in as a fixed token, so the client cannot get another one"
+                elif refreshes < (2 if refused.from_store else 1):
+                    # The token was refused before it expired: drop it and repeat the call once with another. A token
+                    # from the store may have been refused before this process read it, so it allows one more repeat.
                     self.tokens.reject(refused)
-                    renewals += 1
+                    refreshes += 1
                     if observer is not None:
-                        _tell_failure(observer, failure, response, retry_in=0.0)
+                        _report_failure(observer, failure, response, retry_in=0.0)
                     continue
             delay = policy.delay(
                 retries,
@@ -310,7 +313,7 @@ class Executor:
             if deadline.cancelled:
                 delay = None
             if observer is not None:
-                _tell_failure(observer, failure, response, retry_in=delay)
+                _report_failure(observer, failure, response, retry_in=delay)
             if delay is None:
                 raise self._finalize_error(failure, attempts, request_id)
             retries += 1
@@ -350,7 +353,7 @@ class Executor:
             request.method, url, headers, request.body, fresh=request.retry_safety is RetrySafety.NON_IDEMPOTENT
         )
         if credential is not None:
-            # Below the caller's own headers: whoever sets Authorization by hand means it.
+            # The caller's headers win, Authorization among them.
             http_request.headers = {**self._authorize(credential), **headers}
         response = self.transport.send(http_request, deadline)
         response.on_done = permit.release
@@ -381,21 +384,21 @@ class Executor:
         return failure
 
     def _log_attempt(
-        self, request: Request, attempts: list[str], started_at: float, outcome: object, request_id: str
+        self, request: Request, attempts: list[str], started_at: float, result: object, request_id: str
     ) -> None:
         seconds = time.monotonic() - started_at
-        attempts.append(f"{outcome} after {seconds:.2f} s")
+        attempts.append(f"{result} after {seconds:.2f} s")
         _log.debug(
             "%s %s: %s in %.3f s, attempt %d, request %s",
             request.method,
             request.path.partition("?")[0],
-            outcome,
+            result,
             seconds,
             len(attempts),
             request_id,
         )
 
-    # -- what is sent ------------------------------------------------------------------------------------------------
+    # -- headers and URL ---------------------------------------------------------------------------------------------
 
     def _headers_for(self, request: Request, options: RequestOptions) -> dict[str, str]:
         headers = dict(self._headers)
@@ -429,12 +432,12 @@ class Executor:
         return f"{url}?{urlencode(request.query)}" if request.query else url
 
 
-def _tell_failure(
+def _report_failure(
     observer: CallObserver, failure: GigaClientError, response: Response | None, *, retry_in: float | None
 ) -> None:
     status, headers = (None, {}) if response is None else (response.status, response.headers)
     observer.response(status, headers, request_id=failure.request_id, error=failure, retry_in=retry_in)
 
 
-def _outcome(failure: GigaClientError) -> str:
+def _describe(failure: GigaClientError) -> str:
     return str(failure.status_code) if isinstance(failure, APIStatusError) else type(failure).__name__

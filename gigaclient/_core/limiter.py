@@ -1,14 +1,14 @@
-"""How many calls may be under way at once for one account: a queue in front of the server's own limit.
+"""The concurrency limit of one account: a queue of calls in front of the server's own limit.
 
-GigaChat answers 429 to more parallel generations than the plan has (one, for a personal key). Callers wait here
-instead, first come first served and within their deadline. Where no number was given, or the number was too high, the
-limit is found from the refusals: at the first of a burst it falls to half, or to as many as went at once before without
-one, and the others lower it to what is left under way. After a run of successes one more is tried; if that was one too
-many, it is taken back, and the next run has to be four times as long.
+GigaChat answers 429 to more parallel generations than the plan has (one, for a personal key). Calls wait here instead,
+first come first served and within their deadline. Without ``max_connections``, or when that is too high, the limit is
+found from responses with status 429. The first of a burst halves the limit, or lowers it to the number of calls that
+ran at once before without one. The others lower it to the number of calls that still run. After a run of successes the
+limit grows by one. If the next call is refused, that step is undone, and the next run must be four times as long.
 
-A place is given back by finalisers too, which run anywhere, and a Ctrl-C can hit between any two steps. Hence three
-rules below. What is held is a set, whose ``add`` and ``discard`` each happen at once or not at all and may happen
-twice. Whoever leaves the lock looks whether somebody can be let in. Whoever waits looks for itself now and then.
+Finalisers release permits too, in any thread at any moment, and a Ctrl-C can hit between any two steps. Hence three
+rules. The held slots are a set: its ``add`` and ``discard`` are atomic, and doing one twice changes nothing. Each
+thread that leaves the lock checks the queue. Each waiting call checks the queue at intervals.
 """
 
 from __future__ import annotations
@@ -19,85 +19,85 @@ import weakref
 from collections import deque
 from threading import get_ident
 
-from gigaclient._primitives import fork_safety as forks
+from gigaclient._primitives import fork_safety
 from gigaclient._primitives.deadline import Deadline, Latch
 
 __all__ = ["Limiter", "Permit", "limiter_for"]
 
-# For each call that the limit allows.
+# Both are multiplied by the limit.
 _SUCCESSES_TO_GROW = 4
-_LONGER_AFTER_REFUSAL = 4
-_MOST_SUCCESSES_TO_GROW = _SUCCESSES_TO_GROW * _LONGER_AFTER_REFUSAL**5
-_LOOK_AGAIN_SECONDS = 2.0
+_MAX_SUCCESSES_TO_GROW = _SUCCESSES_TO_GROW * 4**5
+_GROWTH_BACKOFF = 4
+_QUEUE_CHECK_SECONDS = 2.0
 
 
-class _Place:
-    """A call that queues or is under way."""
+class _Slot:
+    """The slot of one call, queued or held."""
 
-    __slots__ = ("gone", "latch")
+    __slots__ = ("latch", "released")
 
     def __init__(self) -> None:
         self.latch = Latch()
-        self.gone = False
+        self.released = False
 
 
 class Permit:
-    """A place among the calls under way. Give it back once; more often is no harm, and dropping it will do."""
+    """The right of one call to run. Releasing it twice is allowed, and dropping the last reference releases it."""
 
-    __slots__ = ("_limiter", "_place", "generation", "rank")
+    __slots__ = ("_limiter", "_slot", "generation", "rank")
 
-    def __init__(self, limiter: Limiter, place: _Place) -> None:
+    def __init__(self, limiter: Limiter, slot: _Slot) -> None:
         self._limiter = limiter
-        self._place = place
+        self._slot = slot
         self.generation = limiter._generation
         self.rank = 0
 
     def release(self) -> None:
-        """Give the place to whoever waits longest. From any thread, and from a finaliser."""
+        """Pass the permit to the call that has waited longest; call from any thread or finaliser."""
         try:
-            self._limiter._leave(self._place)
-        except BaseException:  # an interrupt in the midst of it: nobody will ask again
-            self._limiter._leave(self._place)
+            self._limiter._release(self._slot)
+        except BaseException:  # an interrupt within the release: no other code would repeat it
+            self._limiter._release(self._slot)
             raise
 
     def __del__(self) -> None:
         self.release()
 
     def refused(self) -> None:
-        """The server said 429 to the call that held this place."""
+        """Record that the server answered the call with 429."""
         self._limiter._refused(self)
 
     def succeeded(self) -> None:
-        """The server accepted the call that held this place."""
+        """Record that the server accepted the call."""
         self._limiter._succeeded(self)
 
 
 class Limiter:
-    """Lets at most so many calls be under way.
+    """Lets a limited number of calls run at once.
 
     Args:
-        most: never more than this many; None to find out.
+        maximum: the highest limit; None to find it from the server's responses.
     """
 
-    def __init__(self, most: int | None = None) -> None:
-        self._most: float = math.inf if most is None else most
-        # Guards what follows, but for taking places out of `_held`; held for a few assignments.
+    def __init__(self, maximum: int | None = None) -> None:
+        self._maximum: float = math.inf if maximum is None else maximum
+        # Guards the attributes below, except for removals from `_held`; held for a few assignments.
         self._lock = threading.Lock()
-        self._inside = 0  # the thread that took the lock last
-        self._limit: float = self._most
-        self._held: set[_Place] = set()
-        self._queue: deque[_Place] = deque()
+        self._last_owner = 0  # the thread that took the lock last
+        self._limit: float = self._maximum
+        self._held: set[_Slot] = set()
+        self._queue: deque[_Slot] = deque()
         self._generation = 0
         self._successes = 0
         self._successes_to_grow = _SUCCESSES_TO_GROW
         self._grown = False  # since the last refusal
-        self._proven = 0  # so many were under way, since then, when a call began that was accepted
-        forks.register(self)
+        self._proven = 0  # the most calls that ran at once when an accepted call began, since the last refusal
+        fork_safety.register(self)
 
     def after_fork_in_child(self) -> None:
-        """The parent's calls are not ours."""
+        """Forget the parent's calls."""
         self._lock = threading.Lock()
-        self._inside = 0
+        self._last_owner = 0
         self._held = set()
         self._queue = deque()
 
@@ -108,126 +108,126 @@ class Limiter:
 
     @property
     def under_way(self) -> int:
-        """Calls that hold a place."""
+        """The number of calls that hold a permit."""
         return len(self._held)
 
     @property
     def waiting(self) -> int:
-        """Calls that queue."""
+        """The number of queued calls."""
         return len(self._queue)
 
-    def tighten(self, most: int) -> None:
-        """Another client of the same account wants no more than ``most``: the smaller number holds for all."""
+    def tighten(self, maximum: int) -> None:
+        """Lower the limit to ``maximum`` for all clients of the account, if it is higher."""
         me = get_ident()
         with self._lock:
-            self._inside = me
-            self._most = min(self._most, most)
-            self._limit = min(self._limit, self._most)
+            self._last_owner = me
+            self._maximum = min(self._maximum, maximum)
+            self._limit = min(self._limit, self._maximum)
         self._advance()
 
     def acquire(self, deadline: Deadline) -> Permit:
-        """Wait for a place.
+        """Wait for a permit.
 
         Raises:
-            patience.DeadlineExceeded: the call's deadline came first.
-            patience.Cancelled: the call was cancelled.
+            deadline.DeadlineExceeded: the call's deadline came first.
+            deadline.Cancelled: the call was cancelled.
         """
         me = get_ident()
-        place = _Place()
-        permit = Permit(self, place)  # before there is anything to lose
+        slot = _Slot()
+        permit = Permit(self, slot)  # before the slot is queued, so that an interrupt cannot lose it
         try:
             with self._lock:
-                self._inside = me
+                self._last_owner = me
                 if not self._queue and len(self._held) < self._limit:
-                    self._held.add(place)
+                    self._held.add(slot)
                 else:
-                    self._queue.append(place)
+                    self._queue.append(slot)
             self._advance()
-            while place not in self._held:
-                deadline.wait(place.latch, _LOOK_AGAIN_SECONDS)
+            while slot not in self._held:
+                deadline.wait(slot.latch, _QUEUE_CHECK_SECONDS)
                 self._advance()
         except BaseException:
-            self._give_up(permit, place)
+            self._abandon(permit, slot)
             raise
         permit.generation, permit.rank = self._generation, len(self._held)
         return permit
 
-    def _give_up(self, permit: Permit, place: _Place) -> None:
-        permit.release()  # it may have come at the very moment that this call gave up
+    def _abandon(self, permit: Permit, slot: _Slot) -> None:
+        permit.release()  # it may have been granted at the moment of the interrupt
         me = get_ident()
         with self._lock:
-            self._inside = me
-            if place in self._queue:
-                self._queue.remove(place)
+            self._last_owner = me
+            if slot in self._queue:
+                self._queue.remove(slot)
         self._advance()
 
-    def _leave(self, place: _Place) -> None:
-        if place.gone and place not in self._held:
+    def _release(self, slot: _Slot) -> None:
+        if slot.released and slot not in self._held:
             return
-        # In this order: whoever is granting the place right now looks at `gone` after having added it.
-        place.gone = True
-        self._held.discard(place)
+        # In this order: a thread that is granting the slot right now checks `released` after it has added the slot.
+        slot.released = True
+        self._held.discard(slot)
         self._advance()
 
     def _advance(self) -> None:
         me = get_ident()
         while self._may_grant():
-            if self._inside == me and self._lock.locked():
-                return  # a finaliser amid our own use of the lock; whoever leaves the lock looks again
+            if self._last_owner == me and self._lock.locked():
+                return  # a finaliser inside our own use of the lock; the thread checks again when it leaves the lock
             with self._lock:
-                self._inside = me
-                self._settle()
+                self._last_owner = me
+                self._grant()
 
     def _may_grant(self) -> bool:
         return bool(self._queue) and len(self._held) < self._limit
 
-    def _settle(self) -> None:
+    def _grant(self) -> None:
         while self._may_grant():
-            place = self._queue[0]
-            if not place.gone:
-                self._held.add(place)
-                place.latch.open()
-                if place.gone:
-                    self._held.discard(place)
-            # Last: a place that is lost from the queue before it is granted would be waited for in vain.
+            slot = self._queue[0]
+            if not slot.released:
+                self._held.add(slot)
+                slot.latch.open()
+                if slot.released:
+                    self._held.discard(slot)
+            # Last: a slot removed from the queue before it is granted would leave its call waiting forever.
             self._queue.popleft()
 
     def _refused(self, permit: Permit) -> None:
         me = get_ident()
         with self._lock:
-            self._inside = me
-            others = len(self._held - {permit._place})
-            enough = self._limit
+            self._last_owner = me
+            others = len(self._held - {permit._slot})
+            lowered = self._limit
             if permit.generation == self._generation:
                 self._generation += 1
                 if self._grown:
-                    enough = self._limit - 1
-                    longer = self._successes_to_grow * _LONGER_AFTER_REFUSAL
-                    self._successes_to_grow = min(longer, _MOST_SUCCESSES_TO_GROW)
+                    lowered = self._limit - 1
+                    longer = self._successes_to_grow * _GROWTH_BACKOFF
+                    self._successes_to_grow = min(longer, _MAX_SUCCESSES_TO_GROW)
                 else:
-                    enough = max(min(self._limit, others + 1) // 2, min(self._proven, others))
+                    lowered = max(min(self._limit, others + 1) // 2, min(self._proven, others))
                 self._grown = False
                 self._successes = self._proven = 0
             elif self._successes == 0:
-                # A call that began before the limit was lowered last belongs to the same burst: others of it may be
-                # about to be refused, and those that remain in the end are what the server takes.
-                enough = others
-            self._limit = max(1, min(self._limit, enough))
+                # A call that began before the limit was last lowered belongs to the same burst. More calls of the
+                # burst may be refused, and those that remain in the end are as many as the server accepts.
+                lowered = others
+            self._limit = max(1, min(self._limit, lowered))
         self._advance()
 
     def _succeeded(self, permit: Permit) -> None:
         if permit.rank > self._proven and permit.generation == self._generation:
             self._proven = permit.rank
-        if self._limit >= self._most:
+        if self._limit >= self._maximum:
             return
         me = get_ident()
         with self._lock:
-            self._inside = me
+            self._last_owner = me
             self._successes += 1
             if self._successes >= self._successes_to_grow * self._limit:
                 self._successes = 0
-                self._limit = min(self._limit + 1, self._most)
-                if self._grown:  # the last step was right: the server takes more than it did
+                self._limit = min(self._limit + 1, self._maximum)
+                if self._grown:  # the last step was right: the server accepts more than before
                     self._successes_to_grow = _SUCCESSES_TO_GROW
                 self._grown = True
         self._advance()
@@ -237,22 +237,22 @@ _limiters: weakref.WeakValueDictionary[str, Limiter] = weakref.WeakValueDictiona
 _limiters_lock = threading.Lock()
 
 
-def limiter_for(account: str, most: int | None) -> Limiter:
-    """The limiter that all clients of ``account`` in this process share; ``account`` is a hash, not a secret."""
+def limiter_for(account: str, maximum: int | None) -> Limiter:
+    """Return the limiter that all clients of ``account`` in this process share; ``account`` is a hash, no secret."""
     with _limiters_lock:
         limiter = _limiters.get(account)
         if limiter is None:
-            limiter = _limiters[account] = Limiter(most)
-        elif most is not None:
-            limiter.tighten(most)
+            limiter = _limiters[account] = Limiter(maximum)
+        elif maximum is not None:
+            limiter.tighten(maximum)
         return limiter
 
 
-class _LockKeeper:
+class _RegistryLockReset:
     def after_fork_in_child(self) -> None:
         global _limiters_lock
         _limiters_lock = threading.Lock()
 
 
-_keeper = _LockKeeper()
-forks.register(_keeper)
+_lock_reset = _RegistryLockReset()
+fork_safety.register(_lock_reset)

@@ -1,4 +1,4 @@
-"""What people pass as messages, in one shape: a string, a list, a :class:`~gigaclient.types.Chat` or a dict. Pure."""
+"""Convert every accepted form of messages to one: a string, a list, a :class:`~gigaclient.types.Chat` or a dict."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ __all__ = ["as_messages", "as_request", "encode"]
 
 
 def as_request(messages: Any, extra: Any = None) -> dict[str, Any]:
-    """The fields of a request, with ``"messages"`` as they were given; fields that are None are left out.
+    """Return the fields of a request, with ``"messages"`` unchanged and without fields that are None.
 
     Args:
         messages: messages alone, or a whole request (a :class:`~gigaclient.types.Chat`, or a dict with ``"messages"``).
-            Never changed. Its ``additional_fields`` are among the fields, below those of its own.
-        extra: the ``additional_fields`` of the call, which go between the two.
+            Never modified. Its ``additional_fields`` are merged in, and its other fields win over them.
+        extra: the ``additional_fields`` of the call. They win over those of the request, but not over its other fields.
 
     Raises:
-        ConfigError: a request without ``"messages"``, or additional fields that are no mapping.
+        ConfigError: the request has no ``"messages"``, or additional fields are not a mapping.
     """
     request: dict[str, Any] = {"messages": messages}
     if isinstance(messages, Chat):
@@ -46,10 +46,10 @@ def _additional(fields: Any) -> Mapping[str, Any]:
 
 
 def as_messages(messages: Any) -> list[Any]:
-    """A list of :class:`~gigaclient.types.Message` and dicts, each with a role and a text (or no content at all).
+    """Return a list of :class:`~gigaclient.types.Message` and dicts, each with a role and with text or no content.
 
     Raises:
-        ConfigError: it cannot be that; the message says which one and why.
+        ConfigError: a message is invalid; the error says which one and why.
     """
     if isinstance(messages, str):
         return [Message(role="user", content=messages)]
@@ -62,10 +62,10 @@ def as_messages(messages: Any) -> list[Any]:
     messages = list(messages)
     if not messages:
         raise ConfigError("messages is empty: the model needs at least one message")
-    return [_message(message, place) for place, message in enumerate(messages)]
+    return [_as_message(message, index) for index, message in enumerate(messages)]
 
 
-def _message(message: Any, place: int) -> Any:
+def _as_message(message: Any, index: int) -> Any:
     if isinstance(message, Message):
         content, role = message.content, message.role
     elif isinstance(message, Mapping):
@@ -77,29 +77,29 @@ def _message(message: Any, place: int) -> Any:
             hint = "; a prompt alone is passed as a string, not in a list"
         elif isinstance(message, ChatCompletion):
             hint = "; append its .message"
-        raise ConfigError(f"messages[{place}] must be a dict or a Message, not {type(message).__name__}{hint}")
+        raise ConfigError(f"messages[{index}] must be a dict or a Message, not {type(message).__name__}{hint}")
     if not isinstance(role, str) or not role:
-        raise ConfigError(f'messages[{place}] needs a role: "system", "user", "assistant" or "function"')
+        raise ConfigError(f'messages[{index}] needs a role: "system", "user", "assistant" or "function"')
     if role == "function" and content is not None and not isinstance(content, (str, bytes, bytearray)):
-        # The API wants a JSON object, written as a string.
+        # The API expects a JSON object, encoded as a string.
         is_object = isinstance(content, (Mapping, msgspec.Struct)) or is_dataclass(content)
         result = content if is_object else {"result": content}
-        return {**_plain_fields(message), "content": encode(result, f"messages[{place}].content").decode()}
+        return {**_fields(message), "content": encode(result, f"messages[{index}].content").decode()}
     if content is not None and not isinstance(content, str):
-        what = "decode it to a string" if isinstance(content, bytes) else "text alone is taken here"
-        raise ConfigError(f"messages[{place}]: content must be a string, not {type(content).__name__}: {what}")
+        advice = "decode it to a string" if isinstance(content, bytes) else "text alone is taken here"
+        raise ConfigError(f"messages[{index}]: content must be a string, not {type(content).__name__}: {advice}")
     return message
 
 
-def _plain_fields(message: Any) -> dict[str, Any]:
+def _fields(message: Any) -> dict[str, Any]:
     return fields_of(message) if isinstance(message, Message) else dict(message)
 
 
 def encode(body: Any, path: str = "") -> bytes:
-    """Return the request as JSON; ``path`` is the name of ``body`` in an error message.
+    """Return ``body`` as JSON; ``path`` is its name in an error message.
 
     Raises:
-        ConfigError: it cannot be written as JSON; the message says what to change, and where.
+        ConfigError: it cannot be encoded as JSON; the error says what to change, and where.
     """
     try:
         return encode_json(body, path)

@@ -25,12 +25,12 @@ T = TypeVar("T")
 
 _log = logging.getLogger("gigaclient")
 
-# Names of headers that hold a secret, or may: nobody says in advance what a gateway calls the one for its key.
-_TELLING = re.compile(r"auth|cookie|credential|key|passw|secret|signature|token", re.IGNORECASE)
+# Names of headers that may hold a secret. A pattern, because each gateway has its own name for the header of its key.
+_SECRET_HEADER = re.compile(r"auth|cookie|credential|key|passw|secret|signature|token", re.IGNORECASE)
 
 
 class Hooks:
-    """The hooks of a client, for one purpose. It holds nothing that changes but which hooks were complained about."""
+    """The hooks of a client, for one purpose. The only state is the set of hooks whose failure was logged."""
 
     def __init__(
         self,
@@ -46,16 +46,16 @@ class Hooks:
         self.on_request = on_request
         self.on_response = on_response
         self.on_end = on_end
-        self._complained: set[int] = set()
+        self._logged: set[int] = set()
 
-    def tell(self, hooks: tuple[Callable[[T], object], ...], event: T) -> None:
-        """Call each of ``hooks``; none of them can hurt the call or keep the next from being told."""
+    def run(self, hooks: tuple[Callable[[T], object], ...], event: T) -> None:
+        """Call each of ``hooks`` with ``event``; an error in a hook affects neither the call nor the next hook."""
         for hook in hooks:
             try:
                 hook(event)
             except Exception as error:
-                if id(hook) not in self._complained:
-                    self._complained.add(id(hook))
+                if id(hook) not in self._logged:
+                    self._logged.add(id(hook))
                     name = getattr(hook, "__qualname__", type(hook).__qualname__)
                     _log.warning(
                         "the hook %s raised %s and was passed over; the call goes on, and this is not said again",
@@ -66,9 +66,9 @@ class Hooks:
 
 
 class CallObserver:
-    """One call, and what its hooks have been told of it.
+    """Reports one call to the hooks.
 
-    It belongs to the thread of the call; :meth:`end` may come from any, and only the first one counts.
+    It belongs to the thread of the call. :meth:`end` may be called from any thread, and only the first call counts.
     """
 
     def __init__(self, hooks: Hooks, *, method: str, body: bytes | None, is_stream: bool) -> None:
@@ -89,21 +89,21 @@ class CallObserver:
         self._status: int | None = None
         self._chunks = 0
         self._time_to_first_token_s: float | None = None
-        # Taken by whoever tells of the end, in one step: close() may come from another thread at the same moment.
-        self._end_to_tell = [True]
+        # Popped, which is atomic, by the thread that reports the end: another thread may call close() at that moment.
+        self._end_pending = [True]
 
     # -- attempts ----------------------------------------------------------------------------------------------------
 
     def begin(self, url: str, request_id: str) -> None:
-        """The call can be sent: from now on its end will be told."""
+        """Record the URL and the request id; from now on the end of the call is reported."""
         self._call.update(url=url.partition("?")[0], request_id=request_id)
 
     def sending(self, headers: Mapping[str, str]) -> None:
-        """The next attempt is about to be sent."""
+        """Report that the next attempt is about to be sent."""
         self._attempt += 1
         self._status = None
         if self._hooks.on_request:
-            self._hooks.tell(
+            self._hooks.run(
                 self._hooks.on_request,
                 RequestEvent(
                     **self._call,
@@ -123,9 +123,9 @@ class CallObserver:
         error: GigaClientError | None = None,
         retry_in: float | None = None,
     ) -> None:
-        """The attempt has come to something."""
+        """Report the end of an attempt: a response or an error."""
         if self._sent_at is None:
-            return  # it ended before it was sent, as one that stands in the queue may
+            return  # the attempt ended before it was sent, for example in the queue
         seconds, self._sent_at = time.monotonic() - self._sent_at, None
         self._status = status
         if request_id is not None:
@@ -137,45 +137,51 @@ class CallObserver:
                 seconds=seconds,
                 status=status,
                 headers=Headers(headers),
-                error=self._shown(error),
+                error=self._without_token(error),
                 retry_in=retry_in,
             )
-            self._hooks.tell(self._hooks.on_response, event)
+            self._hooks.run(self._hooks.on_response, event)
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
     def end(self, error: BaseException | None = None, *, answer: Any = None, closed: bool = False) -> None:
-        """The call is over. ``answer`` is the answer, or what had come of it, as an object with the API's names."""
+        """Report the end of the call.
+
+        Args:
+            error: the error that ended it.
+            answer: the response, or the part that had arrived, as an object with the API's field names.
+            closed: True for a stream that was closed before its end.
+        """
         try:
-            self._end_to_tell.pop()
+            self._end_pending.pop()
         except IndexError:
             return
         if not self._call["url"]:
-            return  # nothing could have been sent: bad input is no call
+            return  # invalid input: nothing was sent
         ours = error if isinstance(error, GigaClientError) else None
         if error is not None and ours is None:
-            self.response(self._status, {})  # an interrupt comes between the two
+            self.response(self._status, {})  # an interrupt: the attempt has not been reported yet
         if not self._hooks.on_end:
             return
         event = EndEvent(
             **self._call,
             attempts=self._attempt,
             seconds=time.monotonic() - self._started_at,
-            outcome=_outcome(error, closed),
+            outcome=_describe(error, closed),
             status=self._status,
-            error=self._shown(ours),
+            error=self._without_token(ours),
             chunks=self._chunks,
             time_to_first_token_s=self._time_to_first_token_s,
             usage=_usage(getattr(answer, "usage", None)),
             model_version=_text(getattr(answer, "model", None)),
             finish_reason=_finish_reason(answer),
         )
-        self._hooks.tell(self._hooks.on_end, event)
+        self._hooks.run(self._hooks.on_end, event)
 
-    def _shown(self, error: GigaClientError | None) -> GigaClientError | None:
+    def _without_token(self, error: GigaClientError | None) -> GigaClientError | None:
         if self._hooks.purpose == "api" or not isinstance(error, (APIStatusError, InvalidResponseError)):
             return error
-        # What the token endpoint says may hold a token, or quote the key, and has not been read yet.
+        # A response of the token endpoint may hold a token or quote the key, and has not been checked yet.
         if isinstance(error, InvalidResponseError):
             return InvalidResponseError("the token endpoint's answer is not what it should be")
         return type(error)(
@@ -189,12 +195,12 @@ class CallObserver:
         )
 
     @property
-    def reads_answers(self) -> bool:
-        """Whether somebody wants to know what is in the answer."""
+    def needs_summary(self) -> bool:
+        """True if a hook reports on the content of the response."""
         return bool(self._hooks.on_end)
 
     def counted(self, chunks: Iterator[T]) -> Iterator[T]:
-        """``chunks``, counted as they are read."""
+        """Yield ``chunks`` and count them as they are read."""
         for chunk in chunks:
             self._chunks += 1
             if self._time_to_first_token_s is None and getattr(chunk, "text", None):
@@ -202,7 +208,7 @@ class CallObserver:
             yield chunk
 
     def observed(self, blocks: Iterator[bytes]) -> Generator[bytes, None, None]:
-        """The blocks of a body that is read as it comes and is no event stream: the end is theirs."""
+        """Yield the blocks of a streamed body that is no event stream, and report the end of the call."""
         try:
             yield from blocks
         except GeneratorExit:
@@ -215,7 +221,7 @@ class CallObserver:
 
 
 def check_picklable(hooks: Mapping[str, tuple[Any, ...]]) -> None:
-    """Hooks travel with their client where they can.
+    """Check that the hooks of a client can be pickled with it.
 
     Raises:
         ConfigError: one of them cannot be pickled.
@@ -235,7 +241,7 @@ def check_picklable(hooks: Mapping[str, tuple[Any, ...]]) -> None:
 
 
 class ResponseSummary(msgspec.Struct):
-    """What is of interest in an answer that came in one piece. Fields may be missing, or be anything."""
+    """The fields of a whole response that hooks report. They may be missing, or of any type."""
 
     usage: Any = None
     model: Any = None
@@ -248,7 +254,7 @@ class ResponseSummary(msgspec.Struct):
 
     @property
     def may_be_an_error(self) -> bool:
-        """Whether an error object in place of an answer could look so."""
+        """True if the response may be an error object with status 200."""
         return bool(self.message or self.detail or self.error) and not (self.choices or self.messages)
 
 
@@ -261,32 +267,32 @@ class _Embeddings(ResponseSummary):
 
 
 def extract_summary(body: bytes) -> ResponseSummary | None:
-    """What is of interest in ``body``; None when that is not JSON."""
-    for reader in (_embeddings_decoder, _told_decoder):
+    """Return the fields of ``body`` that hooks report, or None if it is not JSON."""
+    for reader in (_embeddings_decoder, _summary_decoder):
         try:
-            told = reader.decode(body)
+            summary = reader.decode(body)
         except msgspec.ValidationError:
             continue
         except (msgspec.MsgspecError, ValueError, RecursionError):
             return None
-        if isinstance(told, _Embeddings) and told.usage is None:
-            told.usage = _sum(usage for usage in (_usage(item.usage) for item in told.data) if usage is not None)
-        return told
-    return ResponseSummary()  # JSON of another shape, a list for one
+        if isinstance(summary, _Embeddings) and summary.usage is None:
+            summary.usage = _sum(usage for usage in (_usage(item.usage) for item in summary.data) if usage is not None)
+        return summary
+    return ResponseSummary()  # JSON of another shape, such as a list
 
 
-class _Asked(msgspec.Struct):
+class _RequestedModel(msgspec.Struct):
     model: Any = None
 
 
-_told_decoder = decoder(ResponseSummary)
+_summary_decoder = decoder(ResponseSummary)
 _embeddings_decoder = decoder(_Embeddings)
-_asked_decoder = decoder(_Asked)
+_model_decoder = decoder(_RequestedModel)
 
 
 def _model_in(body: bytes) -> str | None:
     try:
-        return _text(_asked_decoder.decode(body).model)
+        return _text(_model_decoder.decode(body).model)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
 
@@ -296,12 +302,12 @@ def _without_secrets(headers: Mapping[str, str]) -> Headers:
         {
             name: value
             for name, value in headers.items()
-            if not isinstance(value, Secret) and _TELLING.search(name) is None
+            if not isinstance(value, Secret) and _SECRET_HEADER.search(name) is None
         }
     )
 
 
-def _outcome(error: BaseException | None, closed: bool) -> str:
+def _describe(error: BaseException | None, closed: bool) -> str:
     if error is None:
         return "closed" if closed else "ok"
     return type(error).__name__ if isinstance(error, GigaClientError) else "interrupted"
@@ -312,32 +318,32 @@ def _text(value: Any) -> str | None:
 
 
 def _finish_reason(answer: Any) -> str | None:
-    places = [answer]
+    objects = [answer]
     for name in ("choices", "messages"):
-        listed = _get(answer, name)
-        if isinstance(listed, (list, tuple)):
-            places += listed[:1] if name == "choices" else listed[::-1]
-    return next((reason for place in places if (reason := _text(_get(place, "finish_reason")))), None)
+        items = _get(answer, name)
+        if isinstance(items, (list, tuple)):
+            objects += items[:1] if name == "choices" else items[::-1]
+    return next((reason for object_ in objects if (reason := _text(_get(object_, "finish_reason")))), None)
 
 
-def _usage(told: Any) -> Usage | None:
-    """Usage of either version of the API, or of one of its objects in JSON, under the names of v1."""
-    if told is None:
+def _usage(data: Any) -> Usage | None:
+    """Return the usage of either API version, as an object or as JSON, under the names of v1."""
+    if data is None:
         return None
-    prompt = _number(told, "prompt_tokens", "input_tokens")
-    completion = _number(told, "completion_tokens", "output_tokens")
-    total = _number(told, "total_tokens")
+    prompt = _number(data, "prompt_tokens", "input_tokens")
+    completion = _number(data, "completion_tokens", "output_tokens")
+    total = _number(data, "total_tokens")
     if prompt is None and completion is None and total is None:
         return None
-    cached = _number(told, "precached_prompt_tokens")
+    cached = _number(data, "precached_prompt_tokens")
     if cached is None:
-        cached = _number(_get(told, "input_tokens_details"), "cached_tokens")
+        cached = _number(_get(data, "input_tokens_details"), "cached_tokens")
     return Usage(
         prompt_tokens=prompt or 0,
         completion_tokens=completion or 0,
         total_tokens=total if total is not None else (prompt or 0) + (completion or 0),
         precached_prompt_tokens=cached,
-        system_tokens=_number(told, "system_tokens"),
+        system_tokens=_number(data, "system_tokens"),
     )
 
 
@@ -348,13 +354,13 @@ def _sum(usages: Iterable[Usage]) -> Usage | None:
     return total
 
 
-def _get(thing: Any, name: str) -> Any:
-    return thing.get(name) if isinstance(thing, dict) else getattr(thing, name, None)
+def _get(data: Any, name: str) -> Any:
+    return data.get(name) if isinstance(data, dict) else getattr(data, name, None)
 
 
-def _number(thing: Any, *names: str) -> int | None:
+def _number(data: Any, *names: str) -> int | None:
     for name in names:
-        value = _get(thing, name)
+        value = _get(data, name)
         if isinstance(value, int) and not isinstance(value, bool):
             return value
     return None

@@ -24,8 +24,7 @@ from gigaclient.context import (
 from gigaclient.errors import ConfigError
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack as Unpack  # type checkers bring it; nothing needs it at run time
-
+    from typing_extensions import Unpack as Unpack  # type checkers include it; it is not needed at run time
 
 from gigaclient._core.settings import if_given, seconds, timeout, timeouts_from, whole
 
@@ -38,12 +37,12 @@ SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x
 
 
 class RequestOptions(FrozenStruct, frozen=True):
-    """What the caller may say about one call, beside what is sent.
+    """The options of one call, besides its content.
 
     Attributes:
-        headers: further headers, over the client's.
-        timeouts: the call's patience, where it differs from the client's.
-        max_retries: where it differs from the client's.
+        headers: more headers; they win over the client's.
+        timeouts: the timeouts of the call; None for the client's.
+        max_retries: the number of retries; None for the client's.
         authorization: a whole ``Authorization`` value that replaces the client's credential.
     """
 
@@ -56,10 +55,10 @@ class RequestOptions(FrozenStruct, frozen=True):
 
 
 def checked_headers(headers: Mapping[str, Any]) -> dict[str, str]:
-    """Header values as they may be sent.
+    """Return the headers if all may be sent, with secret values hidden from tracebacks.
 
     Raises:
-        ConfigError: a value is not a string, or has characters that no header may have; it is not shown.
+        ConfigError: a value is not a string, or has characters that a header may not have; the value is not shown.
     """
     checked = {}
     for name, value in headers.items():
@@ -86,25 +85,25 @@ _ID_HEADERS = {
     "agent_id": ("X-Agent-ID", agent_id_cvar),
 }
 
-# What a wrong value of would let one request pass for two.
+# A wrong value of these headers would let a server read one request as two.
 _FRAMING = frozenset({"content-length", "transfer-encoding", "connection"})
 
 CALL_OPTIONS = frozenset(
     {*_ID_HEADERS, "authorization", "deadline", "event_timeout", "headers", "max_retries", "timeout"}
 )
-"""Names that a call understands as options of its own and does not send in the body."""
+"""Arguments of a call that are options and are not sent in the body."""
 
 
-def _hide_secrets(given: dict[str, Any]) -> None:
-    """Have the arguments themselves show no secret, should a traceback print them."""
-    if isinstance(given.get("authorization"), str):
-        given["authorization"] = Secret(given["authorization"])
-    if isinstance(given.get("headers"), Mapping):
-        given["headers"] = _as_secrets(given["headers"])
+def _hide_secrets(arguments: dict[str, Any]) -> None:
+    """Replace secrets in ``arguments`` itself, because a traceback may print it."""
+    if isinstance(arguments.get("authorization"), str):
+        arguments["authorization"] = Secret(arguments["authorization"])
+    if isinstance(arguments.get("headers"), Mapping):
+        arguments["headers"] = _as_secrets(arguments["headers"])
 
 
 def _as_secrets(headers: Any) -> dict[Any, Any]:
-    """A copy without the headers that are None, and with secrets where secrets are."""
+    """Return a copy without headers that are None, with secret values hidden from tracebacks."""
     if headers is None:
         return {}
     if not isinstance(headers, Mapping):
@@ -124,26 +123,30 @@ _VARIABLES: tuple[ContextVar[Any], ...] = (
 _NO_OPTIONS = RequestOptions()
 
 
-def call_options(given: dict[str, Any], default: Timeouts, session_id: str | None = None) -> RequestOptions:
-    """The options of one call: its own arguments over the context variables over the client's settings.
+def call_options(arguments: dict[str, Any], default: Timeouts, session_id: str | None = None) -> RequestOptions:
+    """Return the options of one call: arguments win over context variables, and those over the client's settings.
 
     Raises:
         ConfigError: a value cannot be sent or cannot work.
     """
-    if session_id is None and CALL_OPTIONS.isdisjoint(given) and all(variable.get() is None for variable in _VARIABLES):
-        return _NO_OPTIONS  # as most calls are
-    _hide_secrets(given)
+    if (
+        session_id is None
+        and CALL_OPTIONS.isdisjoint(arguments)
+        and all(variable.get() is None for variable in _VARIABLES)
+    ):
+        return _NO_OPTIONS  # a fast path for most calls
+    _hide_secrets(arguments)
     headers: dict[str, Any] = {} if session_id is None else {"X-Session-ID": session_id}
-    # Later ones win. No variable holds them before they are sealed.
+    # Later sources win. No local variable may hold a header before its secret is hidden.
     for source in map(
         _as_secrets,
         (
             {"Authorization": authorization_cvar.get()},
             {header: variable.get() for header, variable in _ID_HEADERS.values()},
             custom_headers_cvar.get(),
-            {"Authorization": given.get("authorization")},
-            {header: given.get(name) for name, (header, _) in _ID_HEADERS.items()},
-            given.get("headers"),
+            {"Authorization": arguments.get("authorization")},
+            {header: arguments.get(name) for name, (header, _) in _ID_HEADERS.items()},
+            arguments.get("headers"),
         ),
     ):
         for name in source:
@@ -158,19 +161,19 @@ def call_options(given: dict[str, Any], default: Timeouts, session_id: str | Non
         authorization = Secret(checked.pop(name))
         if " " not in authorization.reveal().strip():
             raise ConfigError('authorization must be a whole header value with its scheme, such as "Bearer <token>"')
-    changed = any(given.get(name) is not None for name in ("timeout", "deadline", "event_timeout"))
+    changed = any(arguments.get(name) is not None for name in ("timeout", "deadline", "event_timeout"))
     return RequestOptions(
         headers=checked,
-        timeouts=_changed_timeouts(given, default) if changed else None,
-        max_retries=if_given("max_retries", whole(0), given.get("max_retries")),
+        timeouts=_changed_timeouts(arguments, default) if changed else None,
+        max_retries=if_given("max_retries", whole(0), arguments.get("max_retries")),
         authorization=authorization,
     )
 
 
-def _changed_timeouts(given: Mapping[str, Any], default: Timeouts) -> Timeouts:
+def _changed_timeouts(arguments: Mapping[str, Any], default: Timeouts) -> Timeouts:
     return timeouts_from(
         default,
-        if_given("timeout", timeout, given.get("timeout")),
-        if_given("deadline", seconds, given.get("deadline")),
-        if_given("event_timeout", seconds, given.get("event_timeout")),
+        if_given("timeout", timeout, arguments.get("timeout")),
+        if_given("deadline", seconds, arguments.get("deadline")),
+        if_given("event_timeout", seconds, arguments.get("event_timeout")),
     )

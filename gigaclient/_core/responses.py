@@ -1,4 +1,4 @@
-"""A response that was read whole."""
+"""A response whose body has been read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class BufferedResponse(FrozenStruct, frozen=True):
-    """A whole answer of the API."""
+    """A response of the API with its whole body."""
 
     body: bytes
     status: int
@@ -30,14 +30,14 @@ class BufferedResponse(FrozenStruct, frozen=True):
     cookies: Mapping[str, Secret] = MappingProxyType({})
 
     def __repr__(self) -> str:
-        return f"<Answered {self.status}, {len(self.body)} bytes, request {self.request_id}>"
+        return f"<BufferedResponse {self.status}, {len(self.body)} bytes, request {self.request_id}>"
 
     def decode(self, decoder: msgspec.json.Decoder[T]) -> T:
-        """The body as the type that the API promises.
+        """Decode the body into the type that the API documents.
 
         Raises:
-            APIStatusError: the body is an error object, in spite of its status.
-            InvalidResponseError: it is something else.
+            APIStatusError: the body is an error object although the status is 2xx.
+            InvalidResponseError: the body is something else.
         """
         try:
             return decoder.decode(self.body)
@@ -46,7 +46,7 @@ class BufferedResponse(FrozenStruct, frozen=True):
         try:
             data = msgspec.json.decode(self.body)
         except JSON_ERRORS as error:
-            # Whether it is JSON at all: the typed decoder may have stopped at a type before the fault.
+            # Not JSON at all. The typed decoder may have stopped at a wrong type before it met the syntax error.
             failure: GigaClientError = self.invalid(
                 "not UTF-8" if isinstance(error, UnicodeDecodeError) else "not JSON"
             )
@@ -58,7 +58,7 @@ class BufferedResponse(FrozenStruct, frozen=True):
         raise failure
 
     def refusal(self) -> APIStatusError | None:
-        """The error that the body holds in spite of its status, if that is what it is."""
+        """Return the error if the body is an error object although the status is 2xx, else None."""
         try:
             data = msgspec.json.decode(self.body)
         except JSON_ERRORS:
@@ -66,10 +66,10 @@ class BufferedResponse(FrozenStruct, frozen=True):
         return error_in(data, request_id=self.request_id)
 
     def invalid(self, reason: str) -> InvalidResponseError:
-        """The error for a body that is not what the API promises."""
-        kind = self.headers.get("content-type", "no Content-Type")
+        """Return the error for a body that does not match the API's documentation."""
+        content_type = self.headers.get("content-type", "no Content-Type")
         return InvalidResponseError(
-            f"the answer is not what the API promises ({reason}; {kind}): {excerpt(self.body)[:120]!r}",
+            f"the answer is not what the API promises ({reason}; {content_type}): {excerpt(self.body)[:120]!r}",
             request_id=self.request_id,
             status_code=self.status,
             body=excerpt(self.body),

@@ -1,4 +1,4 @@
-"""When a failed try may be repeated, and after how long: one policy, a pure function."""
+"""The retry policy: whether a failed attempt is repeated, and after how long. A pure function."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ __all__ = ["DEFAULT_STATUS_CODES", "RetryPolicy", "parse_retry_after"]
 
 DEFAULT_STATUS_CODES = (429, 500, 502, 503, 504)
 
-# The server turned the request away without acting on it: even what must not happen twice may be sent again.
-_TURNED_AWAY = (429, 503)
+# The server rejected the request without processing it, so even a non-idempotent request may be sent again.
+_REJECTED = (429, 503)
 
 
 class RetryPolicy(FrozenStruct, frozen=True):
-    """How often and how fast to try again.
+    """The number of retries and the backoff between them.
 
     Attributes:
-        max_retries: further tries after the first one; 0 for none.
+        max_retries: attempts after the first one; 0 for none.
         backoff_factor: seconds; retry number n (from 0) waits ``backoff_factor * 2**n``, less up to half of it.
-        status_codes: the statuses worth another try; an empty one retries no status at all.
-        longest_wait: seconds; neither the growing backoff nor a ``Retry-After`` is followed beyond it.
+        status_codes: the statuses that are retried; with an empty tuple, none is.
+        max_wait: seconds; the backoff grows no further, and a longer ``Retry-After`` is not retried.
     """
 
     max_retries: int = 2
     backoff_factor: float = 0.5
     status_codes: tuple[int, ...] = DEFAULT_STATUS_CODES
-    longest_wait: float = 60.0
+    max_wait: float = 60.0
 
     def delay(
         self,
@@ -42,44 +42,44 @@ class RetryPolicy(FrozenStruct, frozen=True):
         deadline: float = math.inf,
         jitter: float = 0.0,
     ) -> float | None:
-        """Seconds to wait before retry number ``attempt`` (from 0), or None to give the error to the caller.
+        """Return the seconds to wait before retry number ``attempt`` (from 0), or None to raise the error.
 
         Args:
-            attempt: how many retries were made already.
-            error: what the last try ended with.
-            repeat: what sending the call twice would mean.
-            patience: seconds that the whole call has left. A wait that does not fit is not begun.
-            jitter: 0 to 1, chosen at random by the caller, so that many clients do not come back together.
+            attempt: the number of retries already made.
+            error: the error of the last attempt.
+            retry_safety: what sending the request twice would do.
+            deadline: seconds left for the whole call. A wait that does not fit is not begun.
+            jitter: 0 to 1, random, so that many clients do not retry at the same moment.
         """
-        if attempt >= self.max_retries or not self._worth_repeating(error, retry_safety):
+        if attempt >= self.max_retries or not self._is_retryable(error, retry_safety):
             return None
         # The exponent is bounded because 2.0**1024 is an OverflowError.
-        wait = min(self.backoff_factor * 2.0 ** min(attempt, 64), self.longest_wait) * (1.0 - jitter / 2)
+        wait = min(self.backoff_factor * 2.0 ** min(attempt, 64), self.max_wait) * (1.0 - jitter / 2)
         if isinstance(error, APIStatusError) and error.retry_after is not None:
-            if error.retry_after > self.longest_wait:
+            if error.retry_after > self.max_wait:
                 return None
-            # The jitter goes on top: everybody was told the same number.
+            # The jitter is added, never subtracted: all clients got the same Retry-After.
             wait = error.retry_after + min(wait, error.retry_after) * jitter / 10
         return wait if wait < deadline else None
 
-    def _worth_repeating(self, error: GigaClientError, retry_safety: RetrySafety) -> bool:
+    def _is_retryable(self, error: GigaClientError, retry_safety: RetrySafety) -> bool:
         if isinstance(error, APIStatusError):
             if error.status_code not in self.status_codes:
                 return False
-            return retry_safety is not RetrySafety.NON_IDEMPOTENT or error.status_code in _TURNED_AWAY
+            return retry_safety is not RetrySafety.NON_IDEMPOTENT or error.status_code in _REJECTED
         if isinstance(error, TLSError) or not isinstance(error, APIConnectionError):
-            return False  # the same certificate, or the same malformed answer, would come again
+            return False  # the same certificate or the same malformed response would come again
         if not error.sent:
             return True
         return retry_safety is RetrySafety.IDEMPOTENT and not isinstance(error, APITimeoutError)
 
 
 def parse_retry_after(value: str | None, now: float) -> float | None:
-    """Seconds to wait, from a ``Retry-After`` header (RFC 9110, section 10.2.3), or None when it says nothing usable.
+    """Return the seconds of a ``Retry-After`` header (RFC 9110, section 10.2.3), or None if it is unusable.
 
     Args:
-        value: the header: a number of seconds (a fraction is understood too) or an HTTP date.
-        now: Unix time in seconds, against which a date is held; a date that has passed gives 0.
+        value: the header: a number of seconds (fractions are accepted) or an HTTP date.
+        now: Unix time in seconds, subtracted from a date; a date in the past gives 0.
     """
     if value is None:
         return None
@@ -89,7 +89,7 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
     except ValueError:
         try:
             moment = email.utils.parsedate_to_datetime(text)
-            if moment.tzinfo is None:  # as after "-0000", or nothing: HTTP dates are in UTC
+            if moment.tzinfo is None:  # the date ends in "-0000" or has no zone: HTTP dates are in UTC
                 moment = moment.replace(tzinfo=datetime.timezone.utc)
             seconds = max(0.0, moment.timestamp() - now)
         except (TypeError, ValueError, OverflowError, IndexError):

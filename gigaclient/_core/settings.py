@@ -1,5 +1,7 @@
-"""Settings and per-call options: argument over environment over default, each checked with a message that helps. Pure
-but for reading the environment when it is asked to.
+"""Parsers for settings and call options, and the reader of settings.
+
+An argument wins over the environment, and that over the default. Each value is checked, and the error says what to
+change. Pure functions, except that :class:`Reader` reads the environment.
 """
 
 from __future__ import annotations
@@ -17,28 +19,27 @@ from gigaclient._primitives.secret import Secret
 from gigaclient.errors import ConfigError
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack as Unpack  # type checkers bring it; nothing needs it at run time
-
+    from typing_extensions import Unpack as Unpack  # type checkers include it; it is not needed at run time
 
 __all__ = ["CallSettings", "Reader", "base_url", "if_given", "named", "timeouts_from"]
 
 T = TypeVar("T")
 
-# The longest wait that sockets and locks take on every platform; beyond it, there is no bound.
-_LONGEST = 10.0**6
+# The longest timeout that sockets and locks accept on every platform; a longer one means no limit.
+_MAX_SECONDS = 10.0**6
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 class CallSettings(TypedDict, total=False):
-    """The options of a call, for those who pass them by name.
+    """The options of one call, as keyword arguments.
 
     Attributes:
         timeout: seconds, or a pair (connect, read).
-        event_timeout: seconds that a stream may keep itself alive without an event.
-        deadline: seconds for the whole call: token, queue, tries, waits and body.
-        max_retries: further tries after the first one, where a repeat is safe.
-        headers: further headers, over all others.
+        event_timeout: seconds that a stream may stay alive without an event.
+        deadline: seconds for the whole call: token, queue, attempts, waits and body.
+        max_retries: attempts after the first one, where repeating is safe.
+        headers: more headers; they win over all others.
         authorization: a whole ``Authorization`` value in place of the client's token.
         request_id, session_id, client_id, service_id, operation_id, trace_id, agent_id: ``X-Request-ID`` and so on.
     """
@@ -59,10 +60,10 @@ class CallSettings(TypedDict, total=False):
 
 
 class Reader:
-    """Reads settings by name: the argument if given, else the environment variable ``<prefix><NAME>``.
+    """Reads settings by name: from the arguments, else from the environment variable ``<prefix><NAME>``.
 
-    An empty variable counts as absent. Where several settings answer one question (whom to trust, who we are), giving
-    any of them as an argument leaves the environment's answer to that question aside: see ``groups``.
+    An empty variable counts as absent. Some settings belong together, such as all those about trust or all those about
+    credentials: see ``groups``. One argument of a group hides the environment variables of the whole group.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class Reader:
         self._arguments = arguments
         self._prefix = prefix
         self._environment = os.environ if environment is None else environment
-        # True says no more than the default does (check certificates), and leaves the question whom to trust open.
+        # verify_ssl_certs=True is the default and selects no authorities, so it hides nothing.
         self._shadowed = {
             name
             for group in groups
@@ -85,10 +86,10 @@ class Reader:
         }
 
     def __call__(self, name: str, parse: Callable[[Any], T], default: T) -> T:
-        """The setting ``name`` as ``parse`` makes it of what was given.
+        """Return the setting ``name``, parsed by ``parse``, or ``default``.
 
         Raises:
-            ConfigError: ``parse`` refused it; the message names the argument or the variable.
+            ConfigError: ``parse`` rejected it; the error names the argument or the variable.
         """
         value = self._arguments.get(name)
         source = name
@@ -101,6 +102,7 @@ class Reader:
 
 
 def text(value: Any) -> str:
+    """Parse a string that is not empty."""
     if not isinstance(value, str):
         raise ConfigError(f"must be a string, not {type(value).__name__}")
     stripped = value.strip()
@@ -110,6 +112,7 @@ def text(value: Any) -> str:
 
 
 def secret(value: Any) -> Secret:
+    """Parse a secret."""
     if not isinstance(value, str):
         raise ConfigError(f"must be a string, not {type(value).__name__}")
     if not value:
@@ -118,24 +121,24 @@ def secret(value: Any) -> Secret:
 
 
 def proxy(value: Any) -> Secret:
-    """The address of a proxy; it may hold a password."""
+    """Parse the address of a proxy, a secret because it may hold a password."""
     return secret(value.strip() if isinstance(value, str) else value)
 
 
 def session(value: Any) -> Any:
-    """A ``requests.Session`` of the user's own, or what can stand in for one."""
+    """Return ``value`` if it is a ``requests.Session`` or has its ``send`` and ``mount``."""
     if not callable(getattr(value, "send", None)) or not callable(getattr(value, "mount", None)):
         raise ConfigError(f"must be a requests.Session, not {type(value).__name__}")
     return value
 
 
 def hooks(value: Any) -> tuple[Callable[[Any], object], ...]:
-    """One function or several, to be told of calls."""
+    """Parse one hook or a list of hooks."""
     found = tuple(value) if isinstance(value, (list, tuple)) else (value,)
     for hook in found:
         if not callable(hook):
             raise ConfigError(f"must be a function or a list of functions, not {type(hook).__name__}")
-        if _runs_nothing(hook):
+        if _is_async_or_generator(hook):
             raise ConfigError(
                 f"{getattr(hook, '__name__', type(hook).__name__)} is async or a generator, and calling it would run "
                 "nothing: pass an ordinary function"
@@ -143,19 +146,22 @@ def hooks(value: Any) -> tuple[Callable[[Any], object], ...]:
     return found
 
 
-def _runs_nothing(hook: Any) -> bool:
-    generators = 0x20 | 0x80 | 0x200  # inspect.CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR; its import takes long
+def _is_async_or_generator(hook: Any) -> bool:
+    # inspect.CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR; importing inspect takes long.
+    generators = 0x20 | 0x80 | 0x200
     function = hook if hasattr(hook, "__code__") else getattr(type(hook), "__call__", None)  # noqa: B004
     return bool(getattr(getattr(function, "__code__", None), "co_flags", 0) & generators)
 
 
 def file_path(value: Any) -> str:
+    """Parse a path and expand ``~``."""
     if not isinstance(value, (str, os.PathLike)):
         raise ConfigError(f"must be the path of a file, not {type(value).__name__}")
     return os.path.expanduser(value.reveal() if isinstance(value, Secret) else os.fspath(value))
 
 
 def flag(value: Any) -> bool:
+    """Parse a boolean."""
     if isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -168,13 +174,15 @@ def flag(value: Any) -> bool:
 
 
 def seconds(value: Any) -> float:
+    """Parse a positive number of seconds; a million or more means no limit."""
     number = _number(value)
     if number <= 0:
         raise ConfigError("must be more than 0 seconds; leave it out for the default")
-    return number if number < _LONGEST else math.inf
+    return number if number < _MAX_SECONDS else math.inf
 
 
 def not_negative(value: Any) -> float:
+    """Parse a number that is 0 or more."""
     number = _number(value)
     if number < 0:
         raise ConfigError("must not be negative")
@@ -182,6 +190,8 @@ def not_negative(value: Any) -> float:
 
 
 def whole(minimum: int) -> Callable[[Any], int]:
+    """Return a parser of whole numbers from ``minimum``."""
+
     def parse(value: Any) -> int:
         number = _number(value)
         if number < minimum or number != int(number):
@@ -192,7 +202,7 @@ def whole(minimum: int) -> Callable[[Any], int]:
 
 
 def timeout(value: Any) -> tuple[float, float]:
-    """``(connect, read)`` from a number for both or a pair."""
+    """Parse ``(connect, read)`` from a pair, or from one number for both."""
     if isinstance(value, str) and "," in value:
         value = value.split(",")
     if isinstance(value, (tuple, list)):
@@ -204,6 +214,7 @@ def timeout(value: Any) -> tuple[float, float]:
 
 
 def status_codes(value: Any) -> tuple[int, ...]:
+    """Parse a list of error statuses."""
     if isinstance(value, str):
         value = [part for part in value.strip("[]() ").split(",") if part.strip()]
     if not isinstance(value, (list, tuple, set, frozenset)):
@@ -215,6 +226,7 @@ def status_codes(value: Any) -> tuple[int, ...]:
 
 
 def words(value: Any) -> list[str]:
+    """Parse a list of strings."""
     if isinstance(value, str):
         value = [part.strip().strip("\"'") for part in value.strip("[] ").split(",") if part.strip()]
     if not isinstance(value, (list, tuple)) or not all(isinstance(word, str) for word in value):
@@ -233,16 +245,16 @@ def _number(value: Any) -> float:
         number = math.nan
     if math.isnan(number):
         raise ConfigError("must be a number")
-    return _LONGEST if number == math.inf else number
+    return _MAX_SECONDS if number == math.inf else number
 
 
 def base_url(value: Any, *, private_http: bool = False) -> str:
-    """An address that requests are sent to: absolute, without query, without a slash at its end.
+    """Parse an absolute URL without query, and remove slashes at its end.
 
-    Plain HTTP is for this machine, and with ``private_http`` for addresses of private networks.
+    Plain HTTP is accepted for this machine, and with ``private_http`` for addresses of private networks.
     """
     url = text(value)
-    if "@" in url:  # before anything that would show it
+    if "@" in url:  # checked first, because the errors below show the URL
         raise ConfigError("must not hold a user and a password: pass them as user= and password=")
     if not url.isascii() or not url.isprintable() or " " in url:
         raise ConfigError("must be an address in ASCII, without spaces; a Cyrillic host name is written as xn--…")
@@ -257,10 +269,10 @@ def base_url(value: Any, *, private_http: bool = False) -> str:
         raise ConfigError("must not have a query or a fragment")
     if port == 0:
         raise ConfigError("port 0 is not a port")
-    if scheme == "http" and not _is_near(host, private_http):
+    if scheme == "http" and not _allows_plain_http(host, private_http):
         raise ConfigError("http:// would send secrets in the clear: use https:// (http:// is for this machine alone)")
-    where = f"[{host}]" if ":" in host else host
-    return f"{scheme}://{where}{'' if port is None else f':{port}'}{path.rstrip('/')}"
+    bracketed = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{bracketed}{'' if port is None else f':{port}'}{path.rstrip('/')}"
 
 
 def _is_host(host: str) -> bool:
@@ -273,7 +285,7 @@ def _is_host(host: str) -> bool:
     return True
 
 
-def _is_near(host: str, private: bool) -> bool:
+def _allows_plain_http(host: str, private: bool) -> bool:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -284,22 +296,22 @@ def _is_near(host: str, private: bool) -> bool:
 def timeouts_from(
     default: Timeouts, timeout_option: Any = None, deadline: Any = None, event_timeout: Any = None
 ) -> Timeouts:
-    """``default`` with what is given over it."""
+    """Return ``default`` with every option that is not None applied."""
     connect, read = (default.connect, default.read) if timeout_option is None else timeout(timeout_option)
     return Timeouts(
         connect=connect,
         read=read,
-        # One that nobody chose follows the read timeout.
+        # An event timeout that the user did not set follows the read timeout.
         event=default.chosen_event if event_timeout is None else seconds(event_timeout),
         deadline=default.deadline if deadline is None else seconds(deadline),
     )
 
 
 def named(name: str, parse: Callable[[Any], T], value: Any) -> T:
-    """``value`` as ``parse`` makes it.
+    """Return ``value`` parsed by ``parse``.
 
     Raises:
-        ConfigError: ``parse`` refused it; the message begins with ``name``.
+        ConfigError: ``parse`` rejected it; the error begins with ``name``.
     """
     try:
         return parse(value)
@@ -309,5 +321,5 @@ def named(name: str, parse: Callable[[Any], T], value: Any) -> T:
 
 
 def if_given(name: str, parse: Callable[[Any], T], value: Any) -> T | None:
-    """The same, and None for None."""
+    """Return the same as :func:`named`, and None for None."""
     return None if value is None else named(name, parse, value)

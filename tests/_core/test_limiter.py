@@ -61,7 +61,7 @@ def test_first_come_is_first_served() -> None:
 
 def test_nobody_overtakes_those_who_queue_even_when_a_place_is_free() -> None:
     limiter = Limiter(1)
-    earlier = limit._Place()
+    earlier = limit._Slot()
     limiter._queue.append(earlier)  # it was let in by nobody yet
     with pytest.raises(DeadlineExceeded):
         acquire(limiter, 0.05)
@@ -183,7 +183,7 @@ def test_a_finaliser_that_runs_amid_our_own_use_of_the_lock_does_not_wait_for_it
 
     def amid(n: int) -> None:
         with limiter._lock:
-            limiter._inside = threading.get_ident()
+            limiter._last_owner = threading.get_ident()
             held.release()
         limiter._advance()  # as whoever leaves the lock does
 
@@ -196,13 +196,13 @@ def test_a_place_given_back_while_another_thread_has_the_lock_is_not_forgotten(
     section: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The one who gives back may not wait for a lock: whoever leaves it looks again.
-    monkeypatch.setattr(limit, "_LOOK_AGAIN_SECONDS", LONG)
+    monkeypatch.setattr(limit, "_QUEUE_CHECK_SECONDS", LONG)
     limiter = Limiter(1)
     held = acquire(limiter)
-    stranger = Permit(limiter, limit._Place())
+    stranger = Permit(limiter, limit._Slot())
     stranger.generation = -1 if section == "refused late" else limiter._generation
     if section == "succeeded":
-        limiter._most = 2
+        limiter._maximum = 2
     crowd = Crowd(1, lambda n: acquire(limiter).release())
     until(lambda: limiter.waiting == 1)
 
@@ -218,7 +218,7 @@ def test_a_place_given_back_while_another_thread_has_the_lock_is_not_forgotten(
 
         def __exit__(self, *exc_info: object) -> None:
             limiter._lock = self._lock
-            limiter._inside = threading.get_ident()
+            limiter._last_owner = threading.get_ident()
             held.release()  # as a finaliser would, in this very thread
             self._lock.release()
 
@@ -228,14 +228,14 @@ def test_a_place_given_back_while_another_thread_has_the_lock_is_not_forgotten(
         "refused late": lambda: limiter._refused(stranger),
         "refused": lambda: limiter._refused(stranger),
         "succeeded": lambda: limiter._succeeded(stranger),
-        "given up": lambda: limiter._give_up(stranger, limit._Place()),
+        "given up": lambda: limiter._abandon(stranger, limit._Slot()),
     }
     together(1, lambda n: actions[section](), 5.0)
     assert crowd.results(2.0) == [None]
 
 
 def test_a_waiter_whom_an_interrupted_thread_forgot_looks_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limit, "_LOOK_AGAIN_SECONDS", 0.1)
+    monkeypatch.setattr(limit, "_QUEUE_CHECK_SECONDS", 0.1)
     limiter = Limiter(1)
     held = acquire(limiter)
     crowd = Crowd(1, lambda n: acquire(limiter).release())
@@ -251,7 +251,7 @@ def test_a_waiter_whom_an_interrupted_thread_forgot_looks_for_itself(monkeypatch
 def test_an_interrupt_between_granting_a_place_and_telling_loses_neither_place_nor_waiter(
     monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    monkeypatch.setattr(limit, "_LOOK_AGAIN_SECONDS", 0.1)
+    monkeypatch.setattr(limit, "_QUEUE_CHECK_SECONDS", 0.1)
     limiter = Limiter(1)
     held = acquire(limiter)
     crowd = Crowd(3, lambda n: acquire(limiter).release())
@@ -423,7 +423,7 @@ def refuse(*permits: Permit) -> None:
 
 
 def succeed(limiter: Limiter, times: int) -> None:
-    permit = Permit(limiter, limit._Place())
+    permit = Permit(limiter, limit._Slot())
     for _ in range(times):
         permit.succeeded()
 

@@ -23,7 +23,7 @@ from gigaclient.errors import (
 )
 from gigaclient.transport.request import RetrySafety
 
-POLICY = RetryPolicy(max_retries=3, backoff_factor=0.5, longest_wait=60.0)
+POLICY = RetryPolicy(max_retries=3, backoff_factor=0.5, max_wait=60.0)
 EVERY = tuple(RetrySafety)
 NOW = 1_790_000_000.0
 
@@ -35,7 +35,7 @@ def status(code: int, retry_after: float | None = None) -> APIStatusError:
 def test_by_default_two_retries_for_what_may_pass() -> None:
     assert RetryPolicy().max_retries == 2
     assert RetryPolicy().status_codes == DEFAULT_STATUS_CODES == (429, 500, 502, 503, 504)
-    assert RetryPolicy().longest_wait == 60.0
+    assert RetryPolicy().max_wait == 60.0
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_all_of_them_at_once_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_two_settings_that_contradict_each_other_are_told(shared_emulator: GigaChatEmulator) -> None:
     report = examined(shared_emulator, trust="system")
     assert failed(report)[0] == "settings"
-    assert "both say whom to believe" in report["settings"].detail
+    assert "both name the trusted authorities" in report["settings"].detail
 
 
 def test_a_bundle_that_is_not_there_is_the_first_finding_and_the_rest_is_looked_at(

@@ -261,7 +261,7 @@ def test_an_argument_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) 
         ({"access_token": 5}, "string"),
         ({"trust": "pinned"}, "vouches for no server"),
         ({"trust": "system", "ca_bundle_file": "x"}, "both say"),
-        ({"verify_ssl_certs": False, "trust": "system"}, "verify_ssl_certs=False believes anybody"),
+        ({"verify_ssl_certs": False, "trust": "system"}, "verify_ssl_certs=False accepts any certificate"),
         ({"ssl_context": "tls"}, "SSLContext"),
         ({"session": "session"}, "session: must be a requests.Session"),
         ({"timeout": 0}, "timeout"),

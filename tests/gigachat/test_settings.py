@@ -196,8 +196,8 @@ def test_a_bundle_is_read_at_once_and_kept(bundle: str, trust: str, monkeypatch:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({"verify_ssl_certs": False, "ca_bundle_file": "BUNDLE"}, "verify_ssl_certs=False believes anybody"),
-        ({"verify_ssl_certs": False, "trust": "system"}, "verify_ssl_certs=False believes anybody"),
+        ({"verify_ssl_certs": False, "ca_bundle_file": "BUNDLE"}, "verify_ssl_certs=False accepts any certificate"),
+        ({"verify_ssl_certs": False, "trust": "system"}, "verify_ssl_certs=False accepts any certificate"),
         ({"trust": "system", "ca_bundle_file": "BUNDLE"}, "pass one of them"),
         ({"ssl_context": ssl.create_default_context(), "trust": "system"}, "says everything about trust"),
         ({"ssl_context": ssl.create_default_context(), "ca_bundle_file": "BUNDLE"}, "says everything about trust"),
