@@ -1,4 +1,4 @@
-"""For every test: nothing leaves the machine, nothing of the person's environment comes in, nothing is skipped."""
+"""Fixtures and rules of all tests: no network but loopback, a clean environment, and ``--no-skips``."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from gigaclient.testing import Authority, GigaChatEmulator
     from gigaclient.transport.tls import Trust
 
-# No deadline per example: two busy cores are slow now and then. No database: a run leaves nothing behind. Always the
-# same examples, so that a failure is the change's; make test ARGS=--hypothesis-profile=wander looks further.
+# No deadline per example, because a busy machine may be slow. No database, so that a run leaves no files. Always the
+# same examples, so that a failure comes from the change; make test ARGS=--hypothesis-profile=wander tries others.
 settings.register_profile("gigaclient", deadline=None, database=None, derandomize=True, print_blob=True)
 settings.register_profile("wander", deadline=None, database=None, max_examples=2000, print_blob=True)
 settings.load_profile("gigaclient")
 
-# Whoever starts the tests in the background of a shell has them ignore interrupts, and some tests send them.
+# Tests that a shell starts in the background ignore SIGINT, and some tests send it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _FOREIGN_VARIABLES = {
@@ -40,7 +40,7 @@ _SKIPPED = pytest.StashKey[list[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--no-skips", action="store_true", help="a skipped test fails the run, as make and CI want it")
+    parser.addoption("--no-skips", action="store_true", help="a skipped test fails the run, as in make and CI")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -48,7 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
-    # What was collected stays to the end. Looking through it in each full collection took a second of many tests.
+    # Collected tests live to the end. Without freeze, each full collection would scan them, which takes long.
     gc.collect()
     gc.freeze()
 
@@ -92,11 +92,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def _loopback_only(event: str, arguments: tuple[object, ...]) -> None:
     if event in ("socket.connect", "socket.sendto"):
         address = arguments[1]
-        if isinstance(address, tuple):  # otherwise a Unix socket, which stays here anyway
+        if isinstance(address, tuple):  # otherwise a Unix socket
             _refuse_unless(_is_loopback(address[0]), address[0])
     elif event == "socket.getaddrinfo":
         host = arguments[0].decode() if isinstance(arguments[0], bytes) else arguments[0]
-        # ".invalid" is for tests of names that nobody has; a number needs no look-up.
+        # Names under ".invalid" never resolve, and an IP address needs no look-up.
         _refuse_unless(host is None or _is_loopback(host) or str(host).endswith(".invalid") or _is_number(host), host)
 
 
@@ -122,9 +122,9 @@ sys.addaudithook(_loopback_only)
 
 @pytest.fixture(scope="session")
 def _homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Path]]:
-    """Gives an empty folder: the one before, if nobody has put anything into it.
+    """A function that returns an empty folder: the previous one if it is still empty.
 
-    pytest's own way to a new folder looks at all those that there are, and there would be thousands.
+    ``tmp_path_factory.mktemp`` lists all existing folders, and there would be thousands.
     """
     base = tmp_path_factory.mktemp("homes")
     numbers = itertools.count()
@@ -141,8 +141,8 @@ def _homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Pa
 
 
 @pytest.fixture(autouse=True)
-def _environment_of_nobody(_homes: Callable[[], Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test starts without proxies, bundles, settings of ours, and with an empty home (so no ``.netrc``)."""
+def _clean_environment(_homes: Callable[[], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """No proxies, bundles or settings of ours in the environment, and an empty home (so no ``.netrc``)."""
     for name in list(os.environ):
         upper = name.upper()
         if upper in _FOREIGN_VARIABLES or upper.endswith(_FOREIGN_SUFFIXES) or upper.startswith(_FOREIGN_PREFIXES):
@@ -150,12 +150,12 @@ def _environment_of_nobody(_homes: Callable[[], Path], monkeypatch: pytest.Monke
     monkeypatch.setenv("HOME", str(_homes()))
 
 
-# -- what tests of many folders ask for; nothing is imported before one does -------------------------------------------
+# -- for tests of many folders; the package is imported at first use ---------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def authority() -> Iterator[Authority]:
-    """Signs the servers of a file's tests."""
+    """The authority that signs the servers of a module's tests."""
     from gigaclient.testing import Authority
 
     with Authority() as authority:
@@ -164,7 +164,7 @@ def authority() -> Iterator[Authority]:
 
 @pytest.fixture(scope="module")
 def foreign() -> Iterator[Authority]:
-    """Another one, which clients do not believe."""
+    """Another authority, which clients do not trust."""
     from gigaclient.testing import Authority
 
     with Authority() as authority:
@@ -173,7 +173,7 @@ def foreign() -> Iterator[Authority]:
 
 @pytest.fixture(scope="module")
 def trust(authority: Authority) -> Trust:
-    """In ``authority`` and nobody else."""
+    """Trust in ``authority`` alone."""
     from support.socket_tools import trust_in
 
     return trust_in(authority.ca_file)
@@ -181,7 +181,7 @@ def trust(authority: Authority) -> Trust:
 
 @pytest.fixture
 def emulator(authority: Authority) -> Iterator[GigaChatEmulator]:
-    """GigaChat for one test; whatever it was asked, it knew what to do."""
+    """An emulator of GigaChat for one test, which must end without errors in its handlers."""
     from gigaclient.testing import GigaChatEmulator
 
     with GigaChatEmulator(authority=authority) as emulator:
@@ -191,7 +191,7 @@ def emulator(authority: Authority) -> Iterator[GigaChatEmulator]:
 
 @pytest.fixture(scope="module")
 def shared_emulator() -> Iterator[GigaChatEmulator]:
-    """GigaChat for all tests of a file: for many short tests, and for programs that outlive a test."""
+    """An emulator of GigaChat for all tests of a module: for many short tests, and programs that outlive a test."""
     from gigaclient.testing import GigaChatEmulator
 
     with GigaChatEmulator() as emulator:

@@ -24,9 +24,9 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 PACKAGE = CHECKOUT / "gigaclient"
 
 PAGE = CHECKOUT / "docs" / "architecture.md"
-CERTS = "certs"  # data, in a folder of its own at the top of the checkout
-CLIENT_LAYER = 10  # above it are the tools for people, which `import gigaclient` does not load
-MOST_ROOT_MODULES = 14
+CERTS = "certs"  # data, in a separate folder at the top of the checkout
+CLIENT_LAYER = 10  # `import gigaclient` loads nothing above it
+MAX_ROOT_MODULES = 14
 HTTP_LIBRARIES = {"requests", "urllib3"}
 OPTIONAL_PACKAGES = {
     "h11", "trustme", "werkzeug", "cryptography", "yaml", "pytest", "_pytest", "hypothesis", "responses", "filelock",
@@ -44,8 +44,8 @@ EXTRAS = {
     "bulk.progress": {"progress"},
     "auth.token_store": {"cache"},
 }
-ALONG = {"flask": {"werkzeug"}, "django": {"asgiref"}, "testing": {"pytest"}}
-# The names of packages that are imported under another one.
+INSTALLED_WITH = {"flask": {"werkzeug"}, "django": {"asgiref"}, "testing": {"pytest"}}
+# Packages whose import name differs from their own.
 IMPORTED_AS = {
     "pyyaml": "yaml",
     "ipython": "IPython",
@@ -60,7 +60,7 @@ LOCKS = {"Lock", "RLock", "Condition", "Event", "Semaphore", "BoundedSemaphore",
 
 @functools.cache
 def modules() -> dict[str, ast.Module]:
-    """Every module by its dotted name below gigaclient ("" is the package itself, "transport" a package's __init__)."""
+    """Return every module by its dotted name below gigaclient; a package's name stands for its ``__init__``."""
     found = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = path.relative_to(PACKAGE).with_suffix("").parts
@@ -78,7 +78,7 @@ def path_of(module: str) -> str:
 
 
 def imports(module: str) -> Iterator[tuple[str, int]]:
-    """Whatever ``module`` imports, as absolute dotted names, with the line."""
+    """Yield all imports of ``module``, as absolute dotted names, with the line."""
     package = module if PACKAGE.joinpath(*module.split("."), "__init__.py").is_file() else module.rpartition(".")[0]
     home = ["gigaclient", *package.split(".")] if package else ["gigaclient"]
     for node in ast.walk(modules()[module]):
@@ -97,7 +97,7 @@ def imports(module: str) -> Iterator[tuple[str, int]]:
 
 
 def internal_imports() -> Iterator[tuple[str, str]]:
-    """Pairs of our own modules: who imports, and what."""
+    """Yield pairs of our modules: the importer and the imported one."""
     for importer in modules():
         for name, _ in imports(importer):
             parts = name.split(".")
@@ -105,12 +105,12 @@ def internal_imports() -> Iterator[tuple[str, str]]:
                 continue
             inner = parts[1:]
             while ".".join(inner) not in modules() and inner != [CERTS]:
-                inner.pop()  # a name in a module, down to the package itself
+                inner.pop()  # a name in a module; at last the package itself
             yield importer, ".".join(inner)
 
 
 def tables(heading: str) -> list[list[str]]:
-    """The rows of the table under a heading of docs/architecture.md, as cells."""
+    """Return the rows of the table under a heading of docs/architecture.md, as cells."""
     assert PAGE.is_file(), "docs/architecture.md is missing"
     section = re.search(rf"^## {heading}$(.*?)(?=^## |\Z)", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     assert section, f'docs/architecture.md has no heading "## {heading}"'
@@ -140,7 +140,7 @@ def layer(module: str) -> float:
     return layers()[package]
 
 
-# -- layers ------------------------------------------------------------------------------------------
+# -- layers ----------------------------------------------------------------------------------------
 
 
 def test_every_module_is_in_a_layer() -> None:
@@ -153,7 +153,7 @@ def test_every_package_in_the_table_of_layers_exists() -> None:
 
 def test_the_root_holds_few_modules_and_no_private_one() -> None:
     root = {path.stem for path in PACKAGE.glob("*.py")}
-    assert len(root) <= MOST_ROOT_MODULES
+    assert len(root) <= MAX_ROOT_MODULES
     assert [name for name in root if name.startswith("_") and not name.startswith("__")] == []
 
 
@@ -234,12 +234,12 @@ def test_whatever_is_imported_is_declared() -> None:
         extra: {IMPORTED_AS.get(name, name) for name in re.findall(r"^([\w-]+)", packages, re.MULTILINE)}
         for extra, packages in config["options.extras_require"].items()
     }
-    # certifi is what requests itself takes authorities from; pytest loads the plugin, so it is there then.
-    brought_by_type_checkers = {"_typeshed", "typing_extensions"}
-    free = sys.stdlib_module_names | {"gigaclient", "certifi"} | brought_by_type_checkers | runtime
+    # certifi comes with requests. pytest loads the plugin, so it is installed then.
+    type_checkers_only = {"_typeshed", "typing_extensions"}
+    free = sys.stdlib_module_names | {"gigaclient", "certifi"} | type_checkers_only | runtime
     undeclared = []
     for module in modules():
-        allowed = free.union(*(extras[extra] | ALONG.get(extra, set()) for extra in extras_of(module)))
+        allowed = free.union(*(extras[extra] | INSTALLED_WITH.get(extra, set()) for extra in extras_of(module)))
         for name, line in imports(module):
             if name.partition(".")[0] not in allowed:
                 undeclared.append(f"{path_of(module)}:{line} imports {name}")
@@ -259,7 +259,7 @@ def test_the_emulator_is_imported_by_nothing_that_ships_answers() -> None:
 
 
 def lock_table() -> dict[str, str]:
-    """The table under "## Locks": module (or pattern), and what its lock guards."""
+    """Return the table under "## Locks": module (or pattern), and what its lock guards."""
     table = {
         name.removeprefix("gigaclient/"): row[1] for row in tables("Locks") for name in re.findall(r"`(.+?)`", row[0])
     }
@@ -268,7 +268,7 @@ def lock_table() -> dict[str, str]:
 
 
 def modules_with_locks() -> dict[str, int]:
-    """Modules that name a lock of ``threading``, in whatever spelling, with the first line."""
+    """Return the modules that name a lock of ``threading``, under any import name, with the first line."""
     found: dict[str, int] = {}
     for module, tree in modules().items():
         aliases = {"threading"}
@@ -339,7 +339,7 @@ threading.Thread.start = lambda thread: (started.append(thread.name), start(thre
 
 import gigaclient
 
-os.environ.get("SEEN_BY_THE_WATCH")
+os.environ.get("SEEN_BY_WATCHED")
 json.dump({
     "read": read,
     "started": started,
@@ -355,13 +355,13 @@ json.dump({
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What ``import gigaclient`` did in a fresh parser, where every optional package is installed."""
+    """The effects of ``import gigaclient`` in a new interpreter where every optional package is installed."""
     command = [sys.executable, "-c", _WATCHED_IMPORT]
     run = subprocess.run(command, cwd=tmp_path_factory.mktemp("empty"), capture_output=True, text=True, timeout=50)
     assert run.returncode == 0, run.stderr
     assert run.stderr == ""
     found: dict[str, Any] = json.loads(run.stdout)
-    assert "SEEN_BY_THE_WATCH" in found["read"]
+    assert "SEEN_BY_WATCHED" in found["read"]
     return found
 
 
@@ -394,21 +394,21 @@ def test_importing_adds_no_handler_but_a_null_handler(seen: dict[str, Any]) -> N
 
 
 def project_files() -> list[Path]:
-    """What is, or would be, in version control."""
+    """Return the files that are, or would be, in version control."""
     try:
         listed = subprocess.run(
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
             cwd=CHECKOUT, capture_output=True, check=True, timeout=50,
         ).stdout.decode().split("\0")  # fmt: skip
     except (OSError, subprocess.CalledProcessError):  # an unpacked sdist
-        made = {".venv", "dist", "build", ".git"}
-        listed = [str(path.relative_to(CHECKOUT)) for path in CHECKOUT.rglob("*") if not made & set(path.parts)]
+        generated = {".venv", "dist", "build", ".git"}
+        listed = [str(path.relative_to(CHECKOUT)) for path in CHECKOUT.rglob("*") if not generated & set(path.parts)]
     files = [CHECKOUT / name for name in listed if name and "__pycache__" not in name]
     return [path for path in files if path.is_file() and ".egg-info" not in str(path)]
 
 
 def forbidden() -> dict[str, re.Pattern[str]]:
-    # Put together from pieces, so that this file may be searched as well.
+    # Joined from parts, so that this file passes the search too.
     hosts = [("pypi", "org"), ("pythonhosted", "org"), ("npmjs", "org"), ("npmjs", "com"), ("crates", "io")]
     hosts += [("debian", "org"), ("ubuntu", "com"), ("conda", "anaconda", "org"), ("proxy", "golang", "org")]
     folders = "|".join(("work", "root", "tmp", "opt", "home"))
@@ -424,9 +424,9 @@ def test_the_project_is_found_where_it_is_searched() -> None:
     assert {"setup.cfg", "Makefile", ".ci/run", "certs/README.md", "tests/test_architecture.py"} <= names
 
 
-@pytest.mark.parametrize("what", forbidden())
-def test_no_file_names(what: str) -> None:
-    pattern = forbidden()[what]
+@pytest.mark.parametrize("name", forbidden())
+def test_no_file_contains(name: str) -> None:
+    pattern = forbidden()[name]
     found = []
     for path in project_files():
         for number, line in enumerate(path.read_bytes().decode("utf-8", "replace").splitlines(), 1):

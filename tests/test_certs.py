@@ -1,4 +1,4 @@
-"""The shipped certificate is the one it should be, lives long enough, and its README tells the truth about it."""
+"""The shipped certificate is the right one, is valid long enough, and its README describes it correctly."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ YEAR_S = 365 * 24 * 3600
 
 @pytest.fixture(scope="module")
 def pem() -> str:
-    """The certificate as the installed package has it."""
+    """The certificate in the installed package."""
     return importlib.resources.files("gigaclient.certs").joinpath(FILE_NAME).read_text("ascii")
 
 
@@ -62,30 +62,32 @@ def test_it_is_valid_already(facts: dict[str, object]) -> None:
 
 
 @pytest.fixture(scope="module")
-def told() -> dict[str, str]:
+def readme_table() -> dict[str, str]:
     """The table of certs/README.md."""
     rows = re.findall(r"^\| ([^|]+?) \| ([^|]+?) \|$", (SOURCE / "README.md").read_text("utf-8"), re.MULTILINE)
     return {name: value.strip("`") for name, value in rows}
 
 
-def test_the_readme_gives_the_fingerprints(told: dict[str, str], pem: str) -> None:
+def test_the_readme_gives_the_fingerprints(readme_table: dict[str, str], pem: str) -> None:
     der = ssl.PEM_cert_to_DER_cert(pem)
-    assert told["SHA-256 of the DER"] == hashlib.sha256(der).hexdigest()
-    assert told["SHA-1 of the DER"] == hashlib.sha1(der).hexdigest()
+    assert readme_table["SHA-256 of the DER"] == hashlib.sha256(der).hexdigest()
+    assert readme_table["SHA-1 of the DER"] == hashlib.sha1(der).hexdigest()
 
 
 @pytest.mark.parametrize(("row", "field"), [("not valid before", "notBefore"), ("not valid after", "notAfter")])
-def test_the_readme_gives_the_dates(told: dict[str, str], facts: dict[str, object], row: str, field: str) -> None:
+def test_the_readme_gives_the_dates(
+    readme_table: dict[str, str], facts: dict[str, object], row: str, field: str
+) -> None:
     moment = time.gmtime(ssl.cert_time_to_seconds(str(facts[field])))
-    assert told[row] == time.strftime("%Y-%m-%d %H:%M:%S UTC", moment)
+    assert readme_table[row] == time.strftime("%Y-%m-%d %H:%M:%S UTC", moment)
 
 
-def test_the_readme_gives_the_name_and_the_number(told: dict[str, str], facts: dict[str, object]) -> None:
+def test_the_readme_gives_the_name_and_the_number(readme_table: dict[str, str], facts: dict[str, object]) -> None:
     short = {"countryName": "C", "organizationName": "O", "commonName": "CN"}
     name = ", ".join(f"{short[key]}={value}" for ((key, value),) in facts["subject"])  # type: ignore[attr-defined]
-    assert told["subject and issuer"] == name
-    assert int(told["serial number"], 16) == int(str(facts["serialNumber"]), 16)
+    assert readme_table["subject and issuer"] == name
+    assert int(readme_table["serial number"], 16) == int(str(facts["serialNumber"]), 16)
 
 
-def test_the_readme_names_its_source(told: dict[str, str]) -> None:
-    assert "gosuslugi.ru/crt" in told["source"]
+def test_the_readme_names_its_source(readme_table: dict[str, str]) -> None:
+    assert "gosuslugi.ru/crt" in readme_table["source"]

@@ -1,7 +1,7 @@
-"""The documentation holds together: both languages say the same, every page is found, every setting is described.
+"""The documentation is consistent: both languages match, every page is linked, every setting is described.
 
-That the snippets run is tests/test_readme.py's. That the site can be made, the reference of docstrings with it, and
-that each of its links leads somewhere, is seen by ``make docs``.
+tests/test_readme.py runs the snippets. ``make docs`` checks that the site and its reference can be built and that each
+of its links has a target.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ ONLY_AS_ARGUMENTS = {"en": "Only as arguments", "ru": "Только аргуме
 
 @dataclass
 class Page:
-    """A page of Markdown, taken apart as far as the tests need it."""
+    """A page of Markdown, parsed as far as the tests need it."""
 
     headings: list[tuple[int, str]] = field(default_factory=list)
     blocks: list[tuple[str, str]] = field(default_factory=list)
@@ -87,7 +87,7 @@ class Page:
 
     @property
     def anchors(self) -> set[str]:
-        """What GitHub and the site call the headings."""
+        """The anchors that GitHub and the site make of the headings."""
         slugs = [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for _, heading in self.headings]
         return {
             slug if slugs.index(slug) == at else f"{slug}-{slugs[:at].count(slug)}" for at, slug in enumerate(slugs)
@@ -126,7 +126,7 @@ def test_both_have_the_same_snippets_but_for_words(english: Path, russian: Path)
 
 
 @both
-def test_both_show_the_same_pictures_and_lead_to_the_same_places(english: Path, russian: Path) -> None:
+def test_both_show_the_same_pictures_and_have_the_same_links(english: Path, russian: Path) -> None:
     one, other = Page.of(english), Page.of(russian)
     assert one.images == other.images
     assert _targets(one) == _targets(other)
@@ -143,7 +143,7 @@ def test_the_russian_page_is_in_russian_and_the_english_one_is_not(english: Path
 
 
 def _named(rows: list[list[str]]) -> list[tuple[int, list[str]]]:
-    """Of each row its cells' number and the code in its first cell, in which but a placeholder is a word."""
+    """Return the number of cells of each row, and the code in its first cell with placeholders replaced."""
     return [
         (len(row), [re.sub(r"\b[A-ZА-ЯЁ]+\b", "NAME", code) for code in re.findall(r"`([^`]+)`", row[0])])
         for row in rows
@@ -151,26 +151,26 @@ def _named(rows: list[list[str]]) -> list[tuple[int, list[str]]]:
 
 
 def _targets(page: Page) -> list[str]:
-    """Where the links lead, without the anchors, which are made of headings, and without the language."""
+    """Return the targets of the links, without language, and without anchors, which are translated headings."""
     paths = [link.partition("#")[0] for link in page.links]
     plain = [path.replace("README.ru.md", "README.md").replace("docs/ru/", "docs/en/") for path in paths if path]
     return sorted({"" if path.endswith("README.md") else path for path in plain} - {""})
 
 
 def _without_words(language: str, code: str) -> Any:
-    if language == "python":  # names, operators and numbers; strings and comments are words
+    if language == "python":  # only names, operators and numbers: strings and comments are translated
         kept = (tokenize.NAME, tokenize.OP, tokenize.NUMBER)
         tokens = tokenize.generate_tokens(io.StringIO(code).readline)
         return [token.string for token in tokens if token.type in kept]
     if language in ("shell", "ini", "toml", "yaml"):
         plain = [re.sub(r"""(^|\s+)#.*|"[^"]*"|'[^']*'|<[^>]*>""", "", line) for line in code.splitlines()]
-        words = [(place, word) for line in plain for place, word in enumerate(line.split())]
-        # The command, and whatever else is no word of a language: options, paths, variables, pipes.
-        return [word for place, word in words if place == 0 or re.search(r"^[-|>$]|[=/_]|\w\.\w", word)]
+        words = [(index, word) for line in plain for index, word in enumerate(line.split())]
+        # The command, and all that is not translated: options, paths, variables, pipes.
+        return [word for index, word in words if index == 0 or re.search(r"^[-|>$]|[=/_]|\w\.\w", word)]
     return len(code.splitlines())
 
 
-# -- what leads where --------------------------------------------------------------------------------------------------
+# -- links -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", PAGES, ids=_shown)
@@ -179,8 +179,8 @@ def test_every_link_leads_to_something_in_the_repository(path: Path) -> None:
     for link in [*page.links, *page.images]:
         if re.match(r"[a-z]+:", link):
             continue
-        place, _, anchor = link.partition("#")
-        target = (path.parent / unquote(place)).resolve() if place else path
+        file, _, anchor = link.partition("#")
+        target = (path.parent / unquote(file)).resolve() if file else path
         assert target.exists(), f"{_shown(path)} leads to {link}, which is not there"
         if anchor and target.suffix == ".md":
             assert unquote(anchor) in Page.of(target).anchors, (
@@ -211,7 +211,7 @@ def test_the_readmes_lead_to_the_documentation() -> None:
 
 
 def _rows(language: str, *, of_fakegpt: bool) -> dict[str, tuple[str, str]]:
-    """From the configuration page: setting, to its default and the heading of its table."""
+    """Return the settings of the configuration page, each with its default and the heading of its table."""
     found = {}
     for heading, rows in Page.of(DOCS / language / "configuration.md").tables:
         if (heading == "FakeGpt") is of_fakegpt:
@@ -225,8 +225,8 @@ def _parameters(client: Any) -> set[str]:
     return set(inspect.signature(client).parameters)
 
 
-def _told(value: Any) -> str:
-    """How the page writes a default."""
+def _cell(value: Any) -> str:
+    """Return a default as the page writes it."""
     return "–" if value is None else f"`{value}`"
 
 
@@ -235,10 +235,10 @@ def _default_of(settings: Any, name: str, trust: str) -> str:
         return f"`({settings.connect_timeout:g}, {settings.read_timeout:g})`"
     if name in ("trust", "verify_ssl_certs"):
         return trust if name == "trust" else "`True`"
-    if name == "headers":  # there are some, and what is given goes over them
+    if name == "headers":  # the page shows none, because the argument is merged into the defaults
         return "–"
     return (
-        _told(getattr(settings, name, None) or None) if name.startswith("on_") else _told(getattr(settings, name, None))
+        _cell(getattr(settings, name, None) or None) if name.startswith("on_") else _cell(getattr(settings, name, None))
     )
 
 
@@ -266,11 +266,11 @@ def test_every_setting_of_fakegpt_is_on_the_page_with_its_default(language: str)
 def test_the_page_says_which_settings_the_environment_does_not_have(
     language: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = set()
+    from_environment = set()
     read = Reader.__call__
 
     def spying(reader: Reader, name: str, parse: Any, default: Any) -> Any:
-        asked.add(name)
+        from_environment.add(name)
         return read(reader, name, parse, default)
 
     monkeypatch.setattr(Reader, "__call__", spying)
@@ -280,7 +280,7 @@ def test_the_page_says_which_settings_the_environment_does_not_have(
         for name, (_, heading) in _rows(language, of_fakegpt=False).items()
         if heading == ONLY_AS_ARGUMENTS[language]
     }
-    assert apart == _parameters(GigaChat) - asked
+    assert apart == _parameters(GigaChat) - from_environment
 
 
 # -- the reference -----------------------------------------------------------------------------------------------------
@@ -290,7 +290,7 @@ _DIRECTIVE = re.compile(r"^\.\. auto(\w+):: ([\w.]+)", re.MULTILINE)
 
 
 def _described() -> set[str]:
-    """Every name that a page of the reference takes from its docstring, or names as data."""
+    """Return every name that the reference documents."""
     found = set()
     for page in sorted((DOCS / "reference").glob("*.rst")):
         text = page.read_text("utf-8")
@@ -302,9 +302,9 @@ def _described() -> set[str]:
 
 
 def _public(module: str) -> set[str]:
-    """``__all__``, without importing it: the rooms for other packages may need those."""
-    place = CHECKOUT.joinpath(*module.split("."))
-    tree = ast.parse((place / "__init__.py" if place.is_dir() else place.with_suffix(".py")).read_text("utf-8"))
+    """Return ``__all__`` without importing the module, which may need optional packages."""
+    path = CHECKOUT.joinpath(*module.split("."))
+    tree = ast.parse((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text("utf-8"))
     for node in tree.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             return set(ast.literal_eval(node.value))

@@ -1,4 +1,4 @@
-"""The tree of errors: who is whose child, what each carries, and that it travels between processes whole."""
+"""The error classes: their bases, their attributes, and that they can be pickled."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ SAMPLES: list[GigaClientError] = [
     LengthFinishReasonError("too long", completion=ANSWER),
     TooManyStepsError("too many", completion=ANSWER),
     *(
-        kind(
+        class_(
             "no",
             status_code=status,
             code=7,
@@ -85,7 +85,7 @@ SAMPLES: list[GigaClientError] = [
             content=b'{"status": 1}',
             url="https://api.giga.chat/v1/models",
         )
-        for kind, status in (
+        for class_, status in (
             (APIStatusError, 418),
             (BadRequestError, 400),
             (AuthenticationError, 401),
@@ -102,17 +102,17 @@ SAMPLES: list[GigaClientError] = [
 
 
 def test_the_tree_is_the_documented_one() -> None:
-    assert {kind: kind.__bases__ for kind in TREE} == TREE
+    assert {class_: class_.__bases__ for class_ in TREE} == TREE
 
 
 def test_every_error_is_in_the_tree_in_the_docstring_and_at_the_top() -> None:
-    found = {kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, Exception)}
+    found = {class_ for _, class_ in inspect.getmembers(errors, inspect.isclass) if issubclass(class_, Exception)}
     assert found == set(TREE)
-    assert sorted(kind.__name__ for kind in TREE) == sorted(errors.__all__)
-    for kind in TREE:
-        assert kind.__name__ in (errors.__doc__ or "")
-        assert kind.__doc__
-        assert getattr(gigaclient, kind.__name__) is kind
+    assert sorted(class_.__name__ for class_ in TREE) == sorted(errors.__all__)
+    for class_ in TREE:
+        assert class_.__name__ in (errors.__doc__ or "")
+        assert class_.__doc__
+        assert getattr(gigaclient, class_.__name__) is class_
 
 
 def test_there_is_a_sample_of_each_kind_here() -> None:
@@ -143,14 +143,14 @@ STATUSES = [
 ]
 
 
-@pytest.mark.parametrize(("status", "kind"), STATUSES)
-def test_each_status_has_the_class_that_people_catch(status: int, kind: type[APIStatusError]) -> None:
-    assert APIStatusError.class_for(status) is kind
+@pytest.mark.parametrize(("status", "class_"), STATUSES)
+def test_each_status_has_the_class_that_people_catch(status: int, class_: type[APIStatusError]) -> None:
+    assert APIStatusError.class_for(status) is class_
 
 
 @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
 @pytest.mark.parametrize("error", SAMPLES, ids=lambda error: type(error).__name__)
-def test_every_error_travels_with_all_it_carries(error: GigaClientError, again: Any) -> None:
+def test_every_error_is_pickled_with_its_attributes(error: GigaClientError, again: Any) -> None:
     error = copy.copy(error)
     error.attempts = ("503 after 0.10 s", "429 after 0.20 s")
     error.text = "so far"
@@ -166,7 +166,7 @@ def test_every_error_travels_with_all_it_carries(error: GigaClientError, again: 
 
 
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
-def test_errors_travel_by_every_protocol_of_pickle(protocol: int) -> None:
+def test_errors_can_be_pickled_with_every_protocol(protocol: int) -> None:
     for error in SAMPLES:
         assert vars(pickle.loads(pickle.dumps(error, protocol))) == vars(error)
 
@@ -176,7 +176,7 @@ class _MyError(RateLimitError):
         super().__init__(f"{one}{two}", status_code=429)
 
 
-def test_a_class_of_the_users_own_travels_too() -> None:
+def test_a_class_of_the_user_can_be_pickled_too() -> None:
     assert str(pickle.loads(pickle.dumps(_MyError(1, 2)))) == "429: 12"
 
 

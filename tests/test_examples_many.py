@@ -1,5 +1,6 @@
-"""What is shown of ``giga.map`` outside of its pages' own snippets: the example that sorts reviews, and the command of
-Django that ``docs/en/many.md`` and ``docs/ru/many.md`` have.
+"""The examples of ``giga.map`` that are not snippets: the script that sorts reviews, and the Django command.
+
+The command is in ``docs/en/many.md`` and ``docs/ru/many.md``.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ SECONDS = 40
 
 @pytest.fixture(scope="module")
 def example() -> Iterator[ModuleType]:
-    """The script as a module, in this process."""
+    """The script, imported as a module."""
     specification = importlib.util.spec_from_file_location("classify_reviews", SCRIPT)
     assert specification is not None and specification.loader is not None
     module = importlib.util.module_from_spec(specification)
-    sys.modules[module.__name__] = module  # where the types of its dataclass are looked up
+    sys.modules[module.__name__] = module  # the types of its dataclass are resolved there
     specification.loader.exec_module(module)
     yield module
     del sys.modules[module.__name__]
@@ -41,7 +42,7 @@ def example() -> Iterator[ModuleType]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the script is started, with three reviews of the user's own."""
+    """The working directory, with three reviews in a file."""
     monkeypatch.chdir(tmp_path)
     texts = ("Доставка — хорошо", "Качество — плохо", "Пылесос как пылесос")
     lines = [json.dumps({"text": text, "phone": "+7 900 000-00-00"}, ensure_ascii=False) for text in texts]
@@ -50,14 +51,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def kept(checkpoint: Path) -> list[dict[str, Any]]:
-    """The lines of a checkpoint that are whole."""
+    """Return the complete lines of a checkpoint."""
     if not checkpoint.exists():
         return []
     return [json.loads(line) for line in checkpoint.read_bytes().split(b"\n")[:-1]]
 
 
 def without_numbers(text: str) -> str:
-    """What a run says, but for tokens and seconds."""
+    """Return the output of a run without tokens and seconds."""
     return re.sub(r"\d+ tokens, [\d.]+ s", "", text)
 
 
@@ -86,9 +87,9 @@ def test_with_a_key_the_service_is_asked_for_verdicts_of_the_text_alone(
         "Отзыв покупателя: Качество — плохо",
         "Отзыв покупателя: Пылесос как пылесос",
     ]
-    asked = gigachat_env.chats[0]
-    assert "900" not in json.dumps(asked)
-    moods = asked["response_format"]["schema"]["properties"]["mood"]["enum"]
+    body = gigachat_env.chats[0]
+    assert "900" not in json.dumps(body)
+    moods = body["response_format"]["schema"]["properties"]["mood"]["enum"]
     assert sorted(moods) == ["нейтрально", "плохо", "хорошо"]
     values = {line["input"]["text"]: line["value"] for line in kept(folder / "verdicts.jsonl")}
     assert values["Качество — плохо"] == {"mood": "плохо", "topic": "качество"}
@@ -99,9 +100,9 @@ def test_what_failed_is_named_and_is_all_that_the_next_run_asks(
 ) -> None:
     gigachat_env.inject(Fault(status=422))
     assert example.main(["mine.jsonl", "--checkpoint", "kept.jsonl"]) == 1
-    said = capsys.readouterr()
-    assert re.match(r"review 1: 422: .+\n\Z", said.err)
-    assert "2 sorted (0 were in kept.jsonl), 1 failed" in said.out
+    output = capsys.readouterr()
+    assert re.match(r"review 1: 422: .+\n\Z", output.err)
+    assert "2 sorted (0 were in kept.jsonl), 1 failed" in output.out
 
     asked_before = len(gigachat_env.prompts)
     assert example.main(["mine.jsonl", "--checkpoint", "kept.jsonl"]) == 0
@@ -139,12 +140,12 @@ def test_a_wrong_key_ends_it_at_once(
 ) -> None:
     monkeypatch.setenv("GIGACHAT_CREDENTIALS", "bm9ib2R5OmtleQ==")
     assert example.main(["mine.jsonl"]) == 1
-    said = capsys.readouterr().err
-    assert "401" in said and "the same command goes on" in said and "Traceback" not in said
+    output = capsys.readouterr().err
+    assert "401" in output and "the same command goes on" in output and "Traceback" not in output
     assert gigachat_env.prompts == []
 
 
-def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(
+def test_ctrl_c_keeps_the_finished_items_and_the_same_command_continues(
     example: ModuleType, folder: Path, gigachat_env: GigaChatEmulator, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoint = folder / "verdicts.jsonl"
@@ -154,11 +155,11 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(
         try:
             wait_until(lambda: len(kept(checkpoint)) >= 2, seconds=SECONDS, what="two reviews")
             process.send_signal(signal.SIGINT)
-            _, said = process.communicate(timeout=SECONDS)
+            _, output = process.communicate(timeout=SECONDS)
         finally:
             process.kill()
     assert process.returncode == 130
-    assert "Interrupted" in said and "Traceback" not in said
+    assert "Interrupted" in output and "Traceback" not in output
 
     finished = {line["input"]["id"] for line in kept(checkpoint)}
     assert 2 <= len(finished) < 20

@@ -1,4 +1,4 @@
-"""The end: of a client by ``close()``, of the interpreter with whatever was under way. Prompt, quiet, and clear."""
+"""``close()`` ends running calls, and the interpreter exits, promptly and without output, while calls run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gigaclient.testing import Fault, GigaChatEmulator
 PROMPT = "Count from 1 to 5"
 SILENT = Fault(stall_after_events=2)
 STRICT = ("-X", "dev", "-W", "error")
-AT_ONCE = 1.0  # seconds; what it takes on a busy machine, and far below every timeout in force
+AT_ONCE = 4.0  # seconds; enough on a busy machine, and twice as long is still less than any timeout in force
 
 
 @pytest.fixture
@@ -30,24 +30,24 @@ def giga(gigachat_emulator: GigaChatEmulator) -> Iterator[GigaChat]:
 
 @contextlib.contextmanager
 def mute_server() -> Iterator[int]:
-    """The port of a server that accepts connections and says nothing, not even in TLS."""
+    """Yield the port of a server that accepts connections and sends nothing, so that the TLS handshake hangs."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
 
 
-# -- the interpreter's end -----------------------------------------------------------------------------
+# -- exit of the interpreter ---------------------------------------------------------------------------
 
 SETUP = """
 import threading, time
 from gigaclient import GigaChat
 giga = GigaChat(**given)
 
-def beside(function):
+def in_thread(function):
     thread = threading.Thread(target=function, daemon=True)
     thread.start()
     return thread
 
-def begun(stream):
+def half_read(stream):
     next(stream)
     next(stream)
     return stream
@@ -57,59 +57,58 @@ ENDS = {
     "a client that was never used": "",
     "a client with idle connections": "giga.chat('Hello')",
     "a closed client": "giga.chat('Hello'); giga.close(); giga.close()",
-    "a stream half read": "stream = begun(giga.stream('Count from 1 to 5'))",
-    "a stream half read, and the client closed": "stream = begun(giga.stream('Count from 1 to 5')); giga.close()",
-    "a stream in a ring": "ring = [begun(giga.stream('Count from 1 to 5'))]; ring.append(ring); del ring",
+    "a stream half read": "stream = half_read(giga.stream('Count from 1 to 5'))",
+    "a stream half read, and the client closed": "stream = half_read(giga.stream('Count from 1 to 5')); giga.close()",
+    "a stream in a ring": "ring = [half_read(giga.stream('Count from 1 to 5'))]; ring.append(ring); del ring",
     "a generator half read": "text = giga.generate('Count from 1 to 5'); next(text)",
     "sys.exit in the loop over a stream": "for _ in giga.stream('Count from 1 to 5'): sys.exit(0)",
     "a thread blocked in a stream": """
-stream = begun(giga.stream('Count from 1 to 5'))
-beside(stream.result)
+stream = half_read(giga.stream('Count from 1 to 5'))
+in_thread(stream.result)
 while giga.stats().in_flight != 1: time.sleep(0.01)
 time.sleep(0.1)
 """,
     "threads blocked in calls": """
 giga.get_token()
-for _ in range(4): beside(lambda: giga.chat("Wait"))
+for _ in range(4): in_thread(lambda: giga.chat("Wait"))
 while giga.stats().in_flight != 4: time.sleep(0.01)
 time.sleep(0.1)
 """,
     "threads in the queue": """
 narrow = GigaChat(**given, max_connections=1)
-stream = begun(narrow.stream('Count from 1 to 5'))
-for _ in range(3): beside(lambda: narrow.chat("Hello"))
+stream = half_read(narrow.stream('Count from 1 to 5'))
+for _ in range(3): in_thread(lambda: narrow.chat("Hello"))
 while narrow.stats().waiting != 3: time.sleep(0.01)
 """,
 }
 
 
-@pytest.mark.parametrize("what", ENDS)
-def test_the_interpreter_ends_at_once_and_in_silence_with(what: str, gigachat_emulator: GigaChatEmulator) -> None:
+@pytest.mark.parametrize("state", ENDS)
+def test_the_interpreter_ends_at_once_and_in_silence_with(state: str, gigachat_emulator: GigaChatEmulator) -> None:
     gigachat_emulator.inject(SILENT, times=1, path="/chat/completions")
-    if "calls" in what:
+    if "calls" in state:
         gigachat_emulator.clear()
         gigachat_emulator.inject(Fault(before_s=float("inf")), times=None, path="/chat/completions")
-    elif "idle" in what or "closed client" in what:
+    elif "idle" in state or "closed client" in state:
         gigachat_emulator.clear()
     child = python(
-        SETUP + ENDS[what] + "\nprint('the end', flush=True)\n", gigachat_emulator.client_options, flags=STRICT
+        SETUP + ENDS[state] + "\nprint('the end', flush=True)\n", gigachat_emulator.client_options, flags=STRICT
     )
     assert child.stdout is not None
-    first = child.stdout.readline() if "sys.exit" not in what else "the end\n"
+    first = child.stdout.readline() if "sys.exit" not in state else "the end\n"
     started_at = time.monotonic()
     _, err = finish(child)
     took = time.monotonic() - started_at
     assert (first, err, child.returncode) == ("the end\n", "", 0)
-    assert "sys.exit" in what or took < 2 * AT_ONCE
+    assert "sys.exit" in state or took < 2 * AT_ONCE
 
 
 def test_the_interpreter_does_not_wait_for_a_renewal_that_hangs(gigachat_emulator: GigaChatEmulator) -> None:
     gigachat_emulator.token_life_s = 3.0  # the margin begins 0.75 s before the end
     script = """
-giga.get_token()
-time.sleep(2.4)
-giga.get_token()
-assert any(thread.name == "gigaclient-token" for thread in threading.enumerate())
+while not any(thread.name == "gigaclient-token" for thread in threading.enumerate()):
+    giga.get_token()
+    time.sleep(0.01)
 print("the end", flush=True)
 """
     child = python(SETUP + script, gigachat_emulator.client_options, flags=STRICT)
@@ -123,10 +122,10 @@ print("the end", flush=True)
     assert time.monotonic() - started_at < 2 * AT_ONCE
 
 
-# -- close() ---------------------------------------------------------------------------------------------
+# -- close() -------------------------------------------------------------------------------------------
 
 
-def test_closing_twice_and_from_many_threads_is_no_harm(giga: GigaChat, gigachat_emulator: GigaChatEmulator) -> None:
+def test_closing_twice_and_from_many_threads_is_allowed(giga: GigaChat, gigachat_emulator: GigaChatEmulator) -> None:
     giga.chat("Hello")
     together(lambda _: giga.close(), 8)
     giga.close()
@@ -185,7 +184,7 @@ def test_closing_a_copy_leaves_the_client_and_closing_the_client_ends_its_copies
 
 
 def ends_at_once(task: Task, giga: GigaChat) -> BaseException:
-    """Close the client, and the error that the task then ends with."""
+    """Close the client and return the error that ends the task."""
     started_at = time.monotonic()
     giga.close()
     error = task.error()
@@ -219,7 +218,7 @@ def test_close_ends_a_stream_and_what_had_come_stays(giga: GigaChat, gigachat_em
     assert error.text == stream.text != ""
 
 
-def test_close_ends_a_stream_that_nobody_is_reading(giga: GigaChat, gigachat_emulator: GigaChatEmulator) -> None:
+def test_close_ends_a_stream_that_no_thread_is_reading(giga: GigaChat, gigachat_emulator: GigaChatEmulator) -> None:
     gigachat_emulator.inject(SILENT)
     stream = giga.stream(PROMPT)
     next(stream)
@@ -234,7 +233,7 @@ def test_close_ends_a_call_that_waits_for_its_token(giga: GigaChat, gigachat_emu
     leader = Task(lambda: giga.chat("Hello"))
     wait_until(lambda: gigachat_emulator.oauth_calls == 1)
     follower = Task(lambda: giga.stream("Hello"))
-    time.sleep(0.2)  # there is nothing to see of a thread that waits for another one's token
+    time.sleep(0.2)  # no public figure shows that a thread waits for the token of another
     for task in (leader, follower):
         ends_at_once(task, giga)
     assert gigachat_emulator.requests == []
@@ -265,13 +264,12 @@ def test_close_ends_a_call_in_the_queue(gigachat_emulator: GigaChatEmulator) -> 
 def test_close_ends_a_call_that_pauses_between_two_tries(giga: GigaChat, gigachat_emulator: GigaChatEmulator) -> None:
     gigachat_emulator.inject(Fault(status=503, retry_after=30))
     task = Task(lambda: giga.chat("Hello"))
-    wait_until(lambda: len(gigachat_emulator.requests) == 1 and giga.stats().in_flight == 0)
-    time.sleep(0.1)
+    wait_until(lambda: giga.stats().retries == 1)  # counted right before the pause
     ends_at_once(task, giga)
     assert len(gigachat_emulator.requests) == 1
 
 
-def test_close_ends_a_call_that_is_shaking_hands(gigachat_emulator: GigaChatEmulator) -> None:
+def test_close_ends_a_call_in_its_tls_handshake(gigachat_emulator: GigaChatEmulator) -> None:
     with mute_server() as port:
         options = {**gigachat_emulator.client_options, "base_url": f"https://127.0.0.1:{port}/v1"}
         with GigaChat(**options) as giga:
@@ -282,7 +280,7 @@ def test_close_ends_a_call_that_is_shaking_hands(gigachat_emulator: GigaChatEmul
             ends_at_once(task, giga)
 
 
-def test_close_while_many_calls_are_under_way_ends_each_of_them(gigachat_emulator: GigaChatEmulator) -> None:
+def test_close_while_many_calls_run_ends_each_of_them(gigachat_emulator: GigaChatEmulator) -> None:
     gigachat_emulator.answer_pause_s = 0.02
     before = threading.active_count()
     with GigaChat(**gigachat_emulator.client_options) as giga:

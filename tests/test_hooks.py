@@ -1,6 +1,6 @@
-"""Hooks: what they are told of each attempt and each call, and that nothing they do can hurt a call.
+"""Hooks: the events of each attempt and each call, and that a failing hook never affects a call.
 
-All over real connections to the emulators: what is told is held against what the other side saw.
+The tests use real connections to the emulators and compare the events with what the server received.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from gigaclient.types import Batch
 
 CHAT = "/chat/completions"
 PROMPT = "Count from 1 to 5"
-PATIENCE = 20
+TIMEOUT_SECONDS = 20
 
 
 class Notes:
-    """Hooks that write down what they are told, in one list."""
+    """Hooks that collect all events in one list."""
 
     def __init__(self) -> None:
         self.events: list[Any] = []
@@ -55,8 +55,8 @@ class Notes:
     def options(self) -> dict[str, Any]:
         return {"on_request": self, "on_response": self, "on_end": self}
 
-    def of(self, kind: type[Any], purpose: str = "api") -> list[Any]:
-        return [event for event in self.events if type(event) is kind and event.purpose == purpose]
+    def of(self, class_: type[Any], purpose: str = "api") -> list[Any]:
+        return [event for event in self.events if type(event) is class_ and event.purpose == purpose]
 
     @property
     def requests(self) -> list[RequestEvent]:
@@ -76,7 +76,7 @@ class Notes:
         return self.ends[0]
 
     @property
-    def kinds(self) -> list[str]:
+    def names(self) -> list[str]:
         return [type(event).__name__.removesuffix("Event") for event in self.events]
 
 
@@ -93,13 +93,13 @@ def notes() -> Notes:
 
 
 def client_of(emulator: GigaChatEmulator, **options: Any) -> GigaChat:
-    given: dict[str, Any] = {"timeout": PATIENCE, "retry_backoff_factor": 0.0, **emulator.client_options, **options}
-    return GigaChat(**given)
+    settings = {"timeout": TIMEOUT_SECONDS, "retry_backoff_factor": 0.0, **emulator.client_options, **options}
+    return GigaChat(**settings)
 
 
 @pytest.fixture
 def giga(emulator: GigaChatEmulator, notes: Notes) -> Iterator[GigaChat]:
-    """A client that has its token, so that what is told from now on is of the API."""
+    """A client that has its token, so that all collected events are of the API."""
     with client_of(emulator, **notes.options) as client:
         client.get_token()
         notes.events.clear()
@@ -107,16 +107,16 @@ def giga(emulator: GigaChatEmulator, notes: Notes) -> Iterator[GigaChat]:
         yield client
 
 
-# -- what is told ------------------------------------------------------------------------------------------------------
+# -- events ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_call_is_told_of_before_it_is_sent_when_it_is_answered_and_when_it_is_over(
+def test_a_call_is_reported_before_it_is_sent_when_it_is_answered_and_at_its_end(
     emulator: GigaChatEmulator, giga: GigaChat, notes: Notes
 ) -> None:
     since = len(emulator.requests)
     answer = giga.chat("Hello!", model="GigaChat-2-Pro", session_id="a-session")
     request, response, end = notes.events
-    assert notes.kinds == ["Request", "Response", "End"]
+    assert notes.names == ["Request", "Response", "End"]
     for event in notes.events:
         assert (event.provider, event.purpose, event.method) == ("GigaChat", "api", "POST")
         assert (event.url, event.endpoint) == (f"{emulator.base_url}{CHAT}", "/v1/chat/completions")
@@ -133,11 +133,11 @@ def test_a_call_is_told_of_before_it_is_sent_when_it_is_answered_and_when_it_is_
     assert 0 < response.seconds <= end.seconds
 
 
-def test_a_stream_is_told_of_at_its_head_and_at_its_end(giga: GigaChat, notes: Notes) -> None:
+def test_a_stream_is_reported_at_its_head_and_at_its_end(giga: GigaChat, notes: Notes) -> None:
     with giga.stream(PROMPT) as stream:
-        assert notes.kinds == ["Request", "Response"]
+        assert notes.names == ["Request", "Response"]
         chunks = list(stream)
-        assert notes.kinds == ["Request", "Response", "End"]
+        assert notes.names == ["Request", "Response", "End"]
     end = notes.end
     assert (end.is_stream, end.outcome, end.chunks) == (True, "ok", len(chunks))
     assert (end.usage, end.finish_reason) == (stream.completion.usage, "stop")
@@ -145,7 +145,7 @@ def test_a_stream_is_told_of_at_its_head_and_at_its_end(giga: GigaChat, notes: N
     assert notes.responses[0].seconds <= end.time_to_first_token_s <= end.seconds
 
 
-def test_the_first_text_is_told_of_when_it_came_and_not_when_the_stream_began(
+def test_the_time_to_the_first_text_is_not_that_to_the_head_of_the_stream(
     emulator: GigaChatEmulator, giga: GigaChat, notes: Notes
 ) -> None:
     emulator.inject(Fault(stall_after_events=0, stall_s=0.4))
@@ -156,7 +156,7 @@ def test_the_first_text_is_told_of_when_it_came_and_not_when_the_stream_began(
     assert notes.responses[0].seconds < first
 
 
-def test_the_token_call_is_one_of_its_own_and_comes_first(emulator: GigaChatEmulator, notes: Notes) -> None:
+def test_the_token_call_is_separate_and_comes_first(emulator: GigaChatEmulator, notes: Notes) -> None:
     with client_of(emulator, **notes.options) as giga:
         giga.chat("Hello!")
     assert [event.purpose for event in notes.events] == ["token"] * 3 + ["api"] * 3
@@ -166,7 +166,7 @@ def test_the_token_call_is_one_of_its_own_and_comes_first(emulator: GigaChatEmul
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_api_v2_tells_its_tokens_under_the_names_of_v1(giga: GigaChat, notes: Notes, stream: bool) -> None:
+def test_api_v2_reports_its_tokens_under_the_names_of_v1(giga: GigaChat, notes: Notes, stream: bool) -> None:
     answer = giga.chat.stream(PROMPT).result() if stream else giga.chat.create(PROMPT)
     end = notes.end
     assert end.endpoint == "/v2/chat/completions"
@@ -190,7 +190,7 @@ def test_a_download_is_over_when_its_last_byte_is_here(giga: GigaChat, notes: No
     uploaded = giga.upload_file(("tides.txt", b"High water at 14:20."))
     notes.events.clear()
     assert giga.get_file_content(uploaded.id) == b"High water at 14:20."
-    assert notes.kinds == ["Request", "Response", "End"]
+    assert notes.names == ["Request", "Response", "End"]
     assert (notes.end.endpoint, notes.end.outcome) == ("/v1/files/{id}/content", "ok")
     assert uploaded.id in notes.end.url
 
@@ -206,7 +206,7 @@ def test_a_download_that_breaks_off_ends_with_its_error(
     assert (notes.ends[-1].outcome, notes.responses[-1].outcome) == ("APIConnectionError", "200")
 
 
-def test_a_page_in_place_of_the_results_of_a_batch_ends_as_the_error_that_it_is(
+def test_an_html_page_in_place_of_the_results_of_a_batch_is_reported_as_an_error(
     emulator: GigaChatEmulator, giga: GigaChat, notes: Notes
 ) -> None:
     emulator.inject(Fault(body=b"<html></html>", content_type="text/html"), path="/files/f-1/content")
@@ -215,7 +215,7 @@ def test_a_page_in_place_of_the_results_of_a_batch_ends_as_the_error_that_it_is(
     assert notes.end.outcome == "InvalidResponseError"
 
 
-def test_fakegpt_tells_the_same_and_its_login_as_token_calls(notes: Notes) -> None:
+def test_fakegpt_reports_the_same_and_its_login_as_token_calls(notes: Notes) -> None:
     with FakeGptEmulator() as emulator, FakeGpt(**emulator.client_options, **notes.options) as fake:
         assert fake.chat(PROMPT).text
         events = list(notes.events)
@@ -271,13 +271,13 @@ def test_what_a_hook_keeps_in_the_state_is_there_in_the_calls_later_events_and_i
 # -- attempts and errors -----------------------------------------------------------------------------------------------
 
 
-def test_each_attempt_is_told_with_its_number_its_outcome_and_whether_another_follows(
+def test_each_attempt_is_reported_with_its_number_its_outcome_and_whether_another_follows(
     emulator: GigaChatEmulator, giga: GigaChat, notes: Notes
 ) -> None:
     emulator.inject(Fault(status=503), path=CHAT)
     emulator.inject(Fault(status=429, retry_after=0.2), path=CHAT)
     answer = giga.chat(PROMPT)
-    assert notes.kinds == ["Request", "Response"] * 3 + ["End"]
+    assert notes.names == ["Request", "Response"] * 3 + ["End"]
     assert [event.attempt for event in notes.requests] == [event.attempt for event in notes.responses] == [1, 2, 3]
     assert [event.outcome for event in notes.responses] == ["503", "429", "200"]
     assert [event.will_retry for event in notes.responses] == [True, True, False]
@@ -302,7 +302,7 @@ def test_the_last_attempt_and_the_end_have_the_error_that_is_raised(
     assert (notes.end.outcome, notes.end.status, notes.end.attempts) == ("ServerError", 503, 2)
 
 
-def test_a_refused_token_is_told_as_an_attempt_that_is_repeated_at_once(
+def test_a_refused_token_is_reported_as_an_attempt_that_is_repeated_at_once(
     emulator: GigaChatEmulator, giga: GigaChat, notes: Notes
 ) -> None:
     emulator.revoke_tokens()
@@ -321,9 +321,9 @@ def test_a_call_without_a_token_ends_before_its_first_attempt(emulator: GigaChat
     assert notes.of(EndEvent, "token")[0].outcome == "AuthenticationError"
 
 
-def test_when_nobody_answers_there_is_no_status_and_an_error(notes: Notes) -> None:
+def test_without_a_response_there_is_no_status_and_an_error(notes: Notes) -> None:
     with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))  # and nobody listens
+        bound.bind(("127.0.0.1", 0))  # bound and not listening
         address = f"https://127.0.0.1:{bound.getsockname()[1]}/v1"
         giga = GigaChat(base_url=address, access_token="t", max_retries=0, **notes.options)
         with giga, pytest.raises(APIConnectionError) as caught:
@@ -353,9 +353,9 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("name", list(FAULTS))
-@pytest.mark.parametrize("how", ["chat", "stream", "generate", "v2", "v2 stream"])
+@pytest.mark.parametrize("method", ["chat", "stream", "generate", "v2", "v2 stream"])
 def test_whatever_happens_a_call_ends_once_and_as_its_caller_sees_it(
-    emulator: GigaChatEmulator, giga: GigaChat, notes: Notes, how: str, name: str
+    emulator: GigaChatEmulator, giga: GigaChat, notes: Notes, method: str, name: str
 ) -> None:
     calls: dict[str, Callable[[], Any]] = {
         "chat": lambda: giga.chat(PROMPT, timeout=0.3),
@@ -367,14 +367,14 @@ def test_whatever_happens_a_call_ends_once_and_as_its_caller_sees_it(
     emulator.inject(FAULTS[name], times=None, path=CHAT)
     raised: GigaClientError | None = None
     try:
-        calls[how]()
+        calls[method]()
     except GigaClientError as error:
         raised = error
     assert notes.end.outcome == ("ok" if raised is None else type(raised).__name__)
     assert type(notes.end.error) is (type(None) if raised is None else type(raised))
     assert len(notes.requests) == len(notes.responses) == notes.end.attempts >= 1
     assert [event.will_retry for event in notes.responses] == [True] * (notes.end.attempts - 1) + [False]
-    assert notes.kinds[-1] == "End"
+    assert notes.names[-1] == "End"
 
 
 # -- streams that are left ---------------------------------------------------------------------------------------------
@@ -411,13 +411,13 @@ def test_of_several_that_end_a_call_at_the_same_moment_one_is_heard(notes: Notes
     hooks = Hooks("GigaChat", "api", on_request=(), on_response=(), on_end=(notes,))
     for _ in range(20):
         notes.events.clear()
-        watch = CallObserver(hooks, method="POST", body=None, is_stream=True)
-        watch.begin("https://api.example/v1/x?key=s3cret", "an-id")
-        together(lambda number, watch=watch: watch.end(closed=bool(number % 2)), 8)  # type: ignore[misc]
+        observer = CallObserver(hooks, method="POST", body=None, is_stream=True)
+        observer.begin("https://api.example/v1/x?key=s3cret", "an-id")
+        together(lambda number, observer=observer: observer.end(closed=bool(number % 2)), 8)  # type: ignore[misc]
         assert notes.end.url == "https://api.example/v1/x"
 
 
-def test_an_error_in_a_stream_is_told_with_what_had_come(
+def test_an_error_in_a_stream_is_reported_with_the_part_that_had_arrived(
     emulator: GigaChatEmulator, giga: GigaChat, notes: Notes
 ) -> None:
     emulator.inject(Fault(cut_after_events=3))
@@ -462,11 +462,11 @@ def test_no_event_holds_a_secret(emulator: GigaChatEmulator, notes: Notes) -> No
         giga.stream("the-prompt").result()
         giga.request("GET", "/models", query={"key": "s3cret"})
         token = giga.get_token().access_token
-    told = repr(notes.events) + repr([dict(getattr(event, "headers", {})) for event in notes.events])
-    told += pickle.dumps(notes.events).decode("latin-1")
+    shown = repr(notes.events) + repr([dict(getattr(event, "headers", {})) for event in notes.events])
+    shown += pickle.dumps(notes.events).decode("latin-1")
     for secret in ("s3cret", "the-prompt", token, emulator.credentials, "Bearer", "Basic"):
-        assert secret not in told
-    assert "gigaclient/" in told  # the harmless headers are there
+        assert secret not in shown
+    assert "gigaclient/" in shown  # headers without secrets are shown
 
 
 def test_a_token_endpoint_that_quotes_what_it_refuses_gives_nothing_away(
@@ -483,8 +483,8 @@ def test_a_token_endpoint_that_quotes_what_it_refuses_gives_nothing_away(
             emulator.inject(Fault(status=status, body=body), path="/oauth")
             with client_of(emulator, **notes.options, max_retries=0) as giga, pytest.raises(GigaClientError):
                 giga.chat(PROMPT)
-    told = repr(notes.events) + repr([vars(event.error) for event in notes.events if getattr(event, "error", None)])
-    assert key not in told
+    shown = repr(notes.events) + repr([vars(event.error) for event in notes.events if getattr(event, "error", None)])
+    assert key not in shown
     refusals = [event.error for event in notes.of(ResponseEvent, "token") if event.error is not None]
     assert [(type(error), error.status_code) for error in refusals] == [(AuthenticationError, 401)] * 4
     assert refusals[0].code == 6
@@ -493,7 +493,7 @@ def test_a_token_endpoint_that_quotes_what_it_refuses_gives_nothing_away(
 # -- hooks that misbehave ----------------------------------------------------------------------------------------------
 
 
-def test_a_hook_that_raises_hurts_neither_the_call_nor_the_next_hook_and_is_logged_once(
+def test_a_hook_that_raises_affects_neither_the_call_nor_the_next_hook_and_is_logged_once(
     emulator: GigaChatEmulator, notes: Notes, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(event: CallEvent) -> None:
@@ -504,10 +504,10 @@ def test_a_hook_that_raises_hurts_neither_the_call_nor_the_next_hook_and_is_logg
     with client_of(emulator, on_request=both, on_response=both, on_end=both) as giga:
         for _ in range(2):
             assert giga.chat(PROMPT).text == giga.stream(PROMPT).result().text
-    assert notes.kinds == ["Request", "Response", "End"] * 5
-    told = [record for record in caplog.records if "broken" in record.getMessage()]
-    assert len(told) == 2  # the client has one list for its token's calls and one for the others
-    assert all("RuntimeError" in record.getMessage() for record in told)
+    assert notes.names == ["Request", "Response", "End"] * 5
+    warnings = [record for record in caplog.records if "broken" in record.getMessage()]
+    assert len(warnings) == 2  # once for token calls and once for the others
+    assert all("RuntimeError" in record.getMessage() for record in warnings)
     assert "no such counter" in caplog.text
     assert emulator.credentials not in caplog.text
 
@@ -522,7 +522,7 @@ def test_an_interrupt_inside_a_hook_is_no_error_of_the_hook(emulator: GigaChatEm
             giga.chat(PROMPT)
         assert notes.end.outcome == "interrupted"
         assert giga.stats().in_flight == 0
-        assert giga.with_options(on_request=[]).chat(PROMPT).text  # its place in the queue is free
+        assert giga.with_options(on_request=[]).chat(PROMPT).text  # its permit is released
 
 
 async def _coroutine(event: CallEvent) -> None: ...
@@ -556,16 +556,16 @@ def test_hooks_do_not_come_from_the_environment(monkeypatch: pytest.MonkeyPatch)
 # -- clients and their copies ------------------------------------------------------------------------------------------
 
 
-def test_with_options_puts_other_hooks_in_the_place_of_the_clients(emulator: GigaChatEmulator, notes: Notes) -> None:
+def test_with_options_replaces_the_hooks_of_the_client(emulator: GigaChatEmulator, notes: Notes) -> None:
     mine, other = notes, Notes()
     with client_of(emulator, on_end=mine) as giga:
         changed = giga.with_options(on_end=other, on_response=[other])
         assert changed.chat(PROMPT).text
-        assert [event.purpose for event in mine.events] == ["token"]  # which this client fetches for both
-        assert other.kinds == ["Response", "End"]
+        assert [event.purpose for event in mine.events] == ["token"]  # fetched by this client for both
+        assert other.names == ["Response", "End"]
         giga.with_options(on_end=[]).chat(PROMPT)
         changed.with_options(deadline=30).chat(PROMPT)
-        assert (len(mine.events), other.kinds) == (1, ["Response", "End"] * 2)
+        assert (len(mine.events), other.names) == (1, ["Response", "End"] * 2)
         giga.chat(PROMPT)
         assert len(mine.ends) == 1
 
@@ -577,7 +577,7 @@ class _Unpicklable:
     def note(self, event: CallEvent) -> None: ...
 
 
-def test_hooks_travel_with_a_pickled_client_where_they_can(emulator: GigaChatEmulator) -> None:
+def test_hooks_are_pickled_with_their_client_where_possible(emulator: GigaChatEmulator) -> None:
     with client_of(emulator, on_end=print) as giga, pickle.loads(pickle.dumps(giga)) as travelled:
         assert travelled._settings.on_end == (print,)
         assert travelled._core.hooks is not None
@@ -591,14 +591,14 @@ def test_a_hook_that_cannot_be_pickled_is_named_with_what_to_do(emulator: GigaCh
         assert pickle.dumps(giga.with_options(on_response=()))
 
 
-@pytest.mark.parametrize("how", [copy.copy, copy.deepcopy])
+@pytest.mark.parametrize("copy_function", [copy.copy, copy.deepcopy])
 def test_a_copied_client_keeps_its_hooks_whatever_they_are(
-    emulator: GigaChatEmulator, how: Callable[[Any], Any]
+    emulator: GigaChatEmulator, copy_function: Callable[[Any], Any]
 ) -> None:
-    told: list[EndEvent] = []
-    with client_of(emulator, on_end=lambda event: told.append(event)) as giga, how(giga) as copied:
+    ends: list[EndEvent] = []
+    with client_of(emulator, on_end=lambda event: ends.append(event)) as giga, copy_function(giga) as copied:
         copied.chat(PROMPT)
-    assert [event.purpose for event in told] == ["token", "api"]
+    assert [event.purpose for event in ends] == ["token", "api"]
 
 
 def test_one_line_calls_take_hooks_and_do_not_share_a_client_with_those_that_have_others(
@@ -609,7 +609,7 @@ def test_one_line_calls_take_hooks_and_do_not_share_a_client_with_those_that_hav
     del options["credentials"]
     for notes in (first, second):
         assert "".join(GigaChat.create_generator(messages=PROMPT, on_end=notes, **options)) == "1, 2, 3, 4, 5"
-    assert first.kinds == second.kinds == ["End", "End"]
+    assert first.names == second.names == ["End", "End"]
 
 
 # -- threads and cost --------------------------------------------------------------------------------------------------
@@ -631,11 +631,11 @@ def test_hooks_run_in_the_threads_of_their_calls_and_never_mix_them_up(
         answer = watched.chat(PROMPT) if number % 2 else watched.stream(PROMPT).result()
         return f"{answer.request_id} {threading.get_ident()}"
 
-    asked = dict(line.split() for line in together(ask, 12))
-    assert {request_id: {str(thread) for thread, _ in seen[request_id]} for request_id in asked} == {
-        request_id: {thread} for request_id, thread in asked.items()
+    threads = dict(line.split() for line in together(ask, 12))
+    assert {request_id: {str(thread) for thread, _ in seen[request_id]} for request_id in threads} == {
+        request_id: {thread} for request_id, thread in threads.items()
     }
-    assert all(len(told) == 1 for told in seen.values())
+    assert all(len(events) == 1 for events in seen.values())
 
 
 def test_a_client_without_hooks_makes_nothing_for_them(emulator: GigaChatEmulator) -> None:

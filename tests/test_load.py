@@ -1,4 +1,4 @@
-"""Many threads, one client, and a server that has a bad day: ten seconds of what ``make soak`` does for longer."""
+"""Many threads, one client and a faulty server: ten seconds of the test that ``make soak`` runs for longer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ def test_every_answer_belongs_to_its_question_and_no_thread_is_stuck(rounds: tup
 
 def test_most_calls_go_through_on_a_bad_day(rounds: tuple[Round, Round]) -> None:
     _, bad = rounds
-    through = sum(bad.outcomes[way] for way in ("chat", "stream", "generate", "stream closed early", "stream dropped"))
+    through = sum(
+        bad.outcomes[name] for name in ("chat", "stream", "generate", "stream closed early", "stream dropped")
+    )
     assert through > 500, bad
     assert through > 0.7 * bad.calls, bad
 
@@ -57,10 +59,10 @@ def test_the_soak_notices_a_connection_that_stays_open(monkeypatch: pytest.Monke
     with load_tools.emulator() as server:
         look = Emulator.order
 
-        def one_more(self: Emulator, do: str, **more: object) -> dict[str, object]:
+        def with_open_connection(self: Emulator, do: str, **more: object) -> dict[str, object]:
             return {**look(self, do, **more), "open": 1}
 
-        monkeypatch.setattr(Emulator, "order", one_more)
+        monkeypatch.setattr(Emulator, "order", with_open_connection)
         monkeypatch.setattr(load_tools, "SETTLE_SECONDS", 0.2)
         found = load_tools.run_round(server, 0.3, threads=2, seed=1)
     assert any("still has 1 connections" in wrong for wrong in found.wrong)

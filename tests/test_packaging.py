@@ -1,4 +1,4 @@
-"""What is installed is the whole package and nothing else, and the tests run against it, not against the checkout."""
+"""The installed package is complete and has nothing else, and the tests run against it, not the checkout."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def config() -> configparser.ConfigParser:
 
 @pytest.fixture(scope="module")
 def installed() -> importlib.metadata.Distribution:
-    """The installed distribution; "make test" installs it as a wheel, a developer may have something else.
+    """The installed distribution, which "make test" installs as a wheel.
 
-    A developer's run skips what only an installed wheel can show; "make test" lets nothing be skipped.
+    In another environment the tests that need an installed wheel are skipped; "make test" permits no skips.
     """
     if os.environ.get("PYTHONPATH"):
         pytest.skip("PYTHONPATH may put the checkout first; make test does without")
@@ -210,7 +210,7 @@ UNKNOWN = {"name": "msgspec", "skip_reason": "not found"}
 
 
 @pytest.mark.parametrize(
-    ("answer", "stderr", "status", "said"),
+    ("answer", "stderr", "status", "message"),
     [
         ({"dependencies": [SOUND]}, "", 0, "1 of 1 packages audited, 0 known"),
         ({"dependencies": [SOUND, UNSOUND]}, "", 1, "urllib3 2.0: CVE-1, fixed in 2.1"),
@@ -227,12 +227,12 @@ def test_a_vulnerability_fails_the_audit_and_silence_does_not(
     answer: object,
     stderr: str,
     status: int,
-    said: str,
+    message: str,
 ) -> None:
     pip_audit_says(audit, monkeypatch, answer, stderr)
     assert audit.main() == status
     printed = capsys.readouterr()
-    assert said in printed.out + printed.err
+    assert message in printed.out + printed.err
 
 
 def test_continuous_integration_runs_what_make_check_runs() -> None:

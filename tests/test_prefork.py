@@ -1,6 +1,6 @@
-"""Forks: whatever the parent was doing, the child works, and neither ever sees what belongs to the other.
+"""Forks: the child works at whatever moment the parent forks, and neither reads a response of the other.
 
-Each test forks in an interpreter of its own, since the one that runs the tests has an emulator's threads in it.
+Each test forks in a separate interpreter, because the one that runs the tests has threads of an emulator.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from gigaclient.testing import Answer, Fault, GigaChatEmulator, RecordedRequest,
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
 
-FLAGS = ("-W", "ignore::DeprecationWarning")  # of Python 3.12: forking with threads is what this is about
+FLAGS = ("-W", "ignore::DeprecationWarning")  # Python 3.12 warns about a fork with threads, which these tests need
 
 SETUP = """
 import multiprocessing, os, random, signal, threading, time, uuid
@@ -64,7 +64,7 @@ print("good")
 
 
 def test_over_plain_tcp_no_answer_crosses_either() -> None:
-    # TLS notices a connection that two processes use, and breaks; plain TCP hands out the other one's answer.
+    # A TLS connection that two processes use breaks; a plain TCP one delivers the response of the other process.
     def echo(request: RecordedRequest) -> Answer:
         word = request.json()["messages"][-1]["content"].split()[1]
         chunk = {"choices": [{"delta": {"content": word}, "index": 0, "finish_reason": "stop"}]}
@@ -145,7 +145,7 @@ def stream_on():
 readers = [threading.Thread(target=stream_on) for _ in range(4)]
 for reader in readers: reader.start()
 for _ in range(12):
-    # As a prefork pool does it: a worker for some tasks, then the next one. The moment is anybody's guess.
+    # As a prefork pool does: a worker for some tasks, then the next one, at random moments.
     time.sleep(random.uniform(0.0, 0.03))
     ended_well(child(lambda: all(right() for _ in range(5))), child(lambda: all(right() for _ in range(5))))
 over.set()
@@ -180,10 +180,9 @@ print("good", flush=True)
 
 def test_a_fork_during_a_renewal_ahead_of_time_leaves_the_child_its_token(gigachat_emulator: GigaChatEmulator) -> None:
     script = """
-giga.get_token()
-time.sleep(2.4)
-giga.get_token()
-assert any(thread.name == "gigaclient-token" for thread in threading.enumerate())
+while not any(thread.name == "gigaclient-token" for thread in threading.enumerate()):
+    giga.get_token()
+    time.sleep(0.01)
 ended_well(child(lambda: right() and right(), seconds=5))
 print("good")
 """
@@ -195,7 +194,7 @@ print("good")
     assert (out, err) == ("good\n", "")
 
 
-def test_forks_at_any_moment_of_busy_threads_lock_nobody(gigachat_emulator: GigaChatEmulator) -> None:
+def test_forks_at_any_moment_of_busy_threads_cause_no_deadlock(gigachat_emulator: GigaChatEmulator) -> None:
     script = """
 over = threading.Event()
 narrow = GigaChat(**given, max_connections=2)
@@ -205,7 +204,7 @@ def be_busy():
         assert right(narrow)
 
 def revoke():
-    # A refused token is fetched anew, so that the lock of the token cache is in use all the time.
+    # A refused token is fetched again, so that the lock of the token manager is always in use.
     while not over.is_set():
         narrow._core.tokens.reject(narrow._core.tokens.get(__import__("gigaclient._primitives.deadline").deadline.Deadline(narrow._core.timeouts)))
         time.sleep(0.005)
@@ -237,7 +236,7 @@ print("good")
     assert run_python(SETUP + script, gigachat_emulator.client_options, flags=FLAGS) == "good\n"
 
 
-def test_the_calls_of_the_parent_take_no_place_in_the_child(gigachat_emulator: GigaChatEmulator) -> None:
+def test_the_calls_of_the_parent_take_no_permit_in_the_child(gigachat_emulator: GigaChatEmulator) -> None:
     script = """
 narrow = GigaChat(**given, max_connections=1)
 stream = narrow.stream("Count from 1 to 5")

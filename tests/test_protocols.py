@@ -1,4 +1,4 @@
-"""The one interface: both providers meet it, name by name and argument by argument."""
+"""Both providers implement the interface, with every method and argument."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ METHODS = ["chat", "stream", "generate", "close", "create_generator"]
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_a_provider_meets_the_interface(provider: Any) -> None:
+def test_a_provider_implements_the_interface(provider: Any) -> None:
     client = provider(access_token="0123456789abcdef0123456789abcdef")
     try:
         assert isinstance(client, ChatProvider)
@@ -44,7 +44,7 @@ def test_the_interface_is_what_is_documented() -> None:
 def test_whatever_the_interface_takes_a_provider_takes(provider: Any, method: str) -> None:
     wanted = inspect.signature(getattr(ChatProvider, method)).parameters
     found = getattr(provider, method)
-    # A property that gives something to call: what counts is what that takes.
+    # `chat` is a property that returns a callable: compare the arguments of that.
     offered = inspect.signature(ChatResource.__call__ if isinstance(found, property) else found).parameters
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in offered.values())
     for name, parameter in wanted.items():
@@ -65,7 +65,7 @@ def test_every_method_of_the_interface_says_what_it_does(provider: Any) -> None:
         assert inspect.getdoc(getattr(provider, method))
 
 
-def test_something_else_does_not_meet_the_interface() -> None:
+def test_another_class_does_not_implement_the_interface() -> None:
     class Half:
         def chat(self) -> None: ...
 
@@ -77,7 +77,7 @@ def test_the_interface_itself_is_a_context_manager() -> None:
     assert callable(ChatProvider.__exit__)
 
 
-def test_a_provider_of_the_users_own_may_meet_it() -> None:
+def test_a_class_of_the_user_may_implement_the_interface() -> None:
     class Echo:
         def chat(self, messages: Any, **options: Any) -> ChatCompletion:
             return ChatCompletion()

@@ -1,8 +1,8 @@
-"""The snippets of the READMEs and the pages do what they say: each is run, in order, against the emulators.
+"""Run the snippets of the READMEs and the pages, in order, against the emulators.
 
-The snippets read as a user would write them: ``GigaChat()`` takes its key and addresses from the environment, and
-``FakeGpt(base_url="https://chat.example.org")`` has its address replaced by that of an emulator, whose authority is the
-"system" one here. A block is left out only when ``<!-- not run: reason -->`` stands right before it.
+The snippets are as a user would write them. ``GigaChat()`` reads its key and addresses from the environment. The
+address in ``FakeGpt(base_url="https://chat.example.org")`` is replaced by that of an emulator, whose authority counts
+as "system" here. A block is left out only if ``<!-- not run: reason -->`` stands right before it.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 READMES = ("README.md", "README.ru.md")
 PAGES = (*READMES, *sorted(f"docs/{page.parent.name}/{page.name}" for page in CHECKOUT.glob("docs/[er][nu]/*.md")))
 FAKEGPT_IN_THE_README = "https://chat.example.org"
-MOST_LEFT_OUT = 2
+MAX_LEFT_OUT = 2
 # Install, a first answer, a stream, FakeGpt, errors, configuration, the emulator; the first is a shell block.
-FEWEST_RUN = 6
+MIN_RUN = 6
 
 
 @dataclass(frozen=True)
 class Block:
-    """One ``python`` block: where its first line of code stands, the code, and why it is not run, if it is not."""
+    """One ``python`` block: the line of its first code, the code, and the reason why it is not run, or None."""
 
     line: int
     code: str
@@ -40,7 +40,7 @@ class Block:
 
 
 def blocks(name: str) -> list[Block]:
-    """Every ``python`` block of a README, in order."""
+    """Return every ``python`` block of a README, in order."""
     page = CHECKOUT / name
     assert page.is_file(), f"{name} is missing"
     found: list[Block] = []
@@ -63,13 +63,13 @@ def blocks(name: str) -> list[Block]:
 
 def _reason(before: list[str]) -> str | None:
     nearest = next((line for line in reversed(before) if line.strip()), "")
-    told = re.fullmatch(r"<!-- not run: (.+?) -->", nearest.strip())
-    return told.group(1) if told else None
+    comment = re.fullmatch(r"<!-- not run: (.+?) -->", nearest.strip())
+    return comment.group(1) if comment else None
 
 
 @pytest.fixture
 def fakegpt_address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Both emulators under one authority, in the environment as a user would put them there."""
+    """Both emulators under one authority, with their addresses in the environment."""
     with (
         Authority() as authority,
         GigaChatEmulator(authority=authority) as giga,
@@ -85,18 +85,18 @@ def fakegpt_address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def test_every_snippet_runs(
     name: str, fakegpt_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # a snippet that writes a file writes it here
+    monkeypatch.chdir(tmp_path)  # for snippets that write a file
     namespace: dict[str, Any] = {"__name__": "__main__"}
     with contextlib.ExitStack() as left_open:
         for block in blocks(name):
             if block.left_out is not None:
                 continue
-            # Blank lines in front, so that a traceback names the README's own line.
+            # Blank lines in front, so that a traceback has the line number of the README.
             code = "\n" * (block.line - 1) + block.code.replace(FAKEGPT_IN_THE_README, fakegpt_address)
             exec(compile(code, str(CHECKOUT / name), "exec", dont_inherit=True), namespace)
             for thing in namespace.values():
                 if type(thing).__module__.startswith("gigaclient") and hasattr(thing, "close"):
-                    left_open.callback(thing.close)  # a client at the top of a script lives as long as the script
+                    left_open.callback(thing.close)  # a script closes its client only at its end
     assert capsys.readouterr().out.strip(), f"the snippets of {name} print nothing"
 
 
@@ -106,11 +106,11 @@ def test_at_most_two_snippets_are_left_out_and_say_why(name: str, capsys: pytest
     with capsys.disabled():
         for block in left_out:
             sys.stdout.write(f"\n{name}:{block.line} is not run: {block.left_out}")
-    assert len([block for block in left_out if not _run_elsewhere(name, block)]) <= MOST_LEFT_OUT
+    assert len([block for block in left_out if not _run_elsewhere(name, block)]) <= MAX_LEFT_OUT
 
 
 def _run_elsewhere(name: str, block: Block) -> bool:
-    """Whether the reason names a test that takes the page's own text and runs it."""
+    """Return True if the reason names a test that runs the text of the page."""
     tests = [CHECKOUT / found for found in re.findall(r"tests/[\w/]+\.py", block.left_out or "")]
     assert [test for test in tests if not test.is_file()] == [], f"{name}:{block.line} names a test that is not there"
     return any(Path(name).stem in test.read_text("utf-8") for test in tests)
@@ -119,7 +119,7 @@ def _run_elsewhere(name: str, block: Block) -> bool:
 @pytest.mark.parametrize("name", READMES)
 def test_each_part_of_the_readme_shows_a_snippet_that_runs(name: str) -> None:
     run = [block for block in blocks(name) if block.left_out is None]
-    assert len(run) >= FEWEST_RUN, f"{name} has only {len(run)} snippets that run"
+    assert len(run) >= MIN_RUN, f"{name} has only {len(run)} snippets that run"
 
 
 def test_both_languages_show_the_same_snippets_in_the_same_order() -> None:
@@ -128,7 +128,7 @@ def test_both_languages_show_the_same_snippets_in_the_same_order() -> None:
 
 
 def _without_words(code: str) -> list[str]:
-    """Names, operators and numbers; what is said in strings and comments differs by language."""
+    """Return the names, operators and numbers; strings and comments are translated."""
     kept = (tokenize.NAME, tokenize.OP, tokenize.NUMBER)
     return [token.string for token in tokenize.generate_tokens(io.StringIO(code).readline) if token.type in kept]
 
@@ -138,6 +138,6 @@ def test_the_readme_shows_its_parts_in_order() -> None:
     page = (CHECKOUT / "README.md").read_text("utf-8")
     headings = [heading.lower() for heading in re.findall(r"^##+ (.+)$", page, re.MULTILINE)]
     parts = ("install", "answer", "stream", "fakegpt", "error", "configur", "emulator")
-    places = [next((at for at, heading in enumerate(headings) if part in heading), None) for part in parts]
-    assert None not in places, f"a part is missing among {headings}: {dict(zip(parts, places, strict=True))}"
-    assert places == sorted(places, key=lambda place: place or 0), headings
+    indices = [next((at for at, heading in enumerate(headings) if part in heading), None) for part in parts]
+    assert None not in indices, f"a part is missing among {headings}: {dict(zip(parts, indices, strict=True))}"
+    assert indices == sorted(indices, key=lambda index: index or 0), headings

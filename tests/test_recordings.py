@@ -1,4 +1,4 @@
-"""The recorded answers of the live service, decoded by the real path: whole, and cut at every byte."""
+"""The recorded responses of the live service, decoded whole and cut at every byte."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_the_recorded_stream_ended_at_any_byte_never_lies() -> None:
     texts = [chunk.text for chunk in stream_of(STREAM)]
     for end in range(len(STREAM) + 1):
         stream = stream_of(STREAM[:end])
-        if end >= FINISHED_AT:  # the finish reason and the usage are in, with or without the line ends after them
+        if end >= FINISHED_AT:  # finish reason and usage have arrived; the line ends after them do not matter
             assert stream.result().text == TEXT
             assert stream.completion.usage == USAGE
             continue
@@ -79,7 +79,7 @@ def test_the_recorded_stream_is_the_same_with_other_line_ends(line_end: bytes) -
      Fault(write_size=3, gzip=True, close_delimited=True), Fault(comments=1)],
     ids=["plain", "bytes", "gzip", "close-delimited", "CRLF", "CR", "gzip in threes, close-delimited", "comments"],
 )  # fmt: skip
-def test_the_recorded_stream_comes_through_the_wire(
+def test_the_recorded_stream_is_read_over_a_real_connection(
     shared_emulator: GigaChatEmulator, giga: GigaChat, fault: Fault
 ) -> None:
     shared_emulator.replay("v1-stream.sse")
@@ -101,7 +101,9 @@ def test_the_recorded_stream_is_replayed_in_pieces_of_every_size(
     assert giga.stream("x").result().text == TEXT
 
 
-def test_the_recorded_stream_cut_on_the_wire_is_interrupted(shared_emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_the_recorded_stream_cut_on_a_real_connection_is_interrupted(
+    shared_emulator: GigaChatEmulator, giga: GigaChat
+) -> None:
     for end in range(1, FINISHED_AT, 97):
         shared_emulator.replay("v1-stream.sse")
         shared_emulator.inject(Fault(cut_after_bytes=end, close_delimited=True), path="/chat/completions")

@@ -1,4 +1,4 @@
-"""docs/reliability.md names a test for each promise: they exist, and no promise is without one."""
+"""docs/reliability.md names an existing test for each promise."""
 
 from __future__ import annotations
 

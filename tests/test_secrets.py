@@ -1,4 +1,4 @@
-"""One walk through every public call, success and failure: no key, no token, no password is shown anywhere."""
+"""No key, token or password is shown anywhere, by any public call that succeeds or fails."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from gigaclient.testing.fault_server import Answer
 
 USER, PASSWORD = "the-user", "the-Password-of-the-user"
 PROXY_PASSWORD = "the-Password-of-the-proxy"
-STALE = "eyJ.the-stale-token-that-was-given-by-hand"
+STALE = "eyJ.the-stale-token-that-was-passed-in"
 
 
-class Watch:
-    """Collects all that is shown, and knows what must not be."""
+class LeakDetector:
+    """Collects all texts that a user may see, and finds secrets in them."""
 
     def __init__(self) -> None:
         self.log = io.StringIO()
@@ -48,12 +48,12 @@ class Watch:
             self.shown.append((where, "\n".join(views)))
 
     def fails(
-        self, where: str, kind: type[BaseException] | tuple[type[BaseException], ...], call: Callable[[], Any]
+        self, where: str, expected: type[BaseException] | tuple[type[BaseException], ...], call: Callable[[], Any]
     ) -> Any:
-        """Let ``call`` fail as it should, and keep all that its error shows."""
+        """Run ``call``, which must fail, and collect all texts of its error."""
         try:
             result = call()
-        except kind as error:
+        except expected as error:
             self._keep(where, error)
             return error
         raise AssertionError(f"{where} did not fail, but gave {result!r}")
@@ -69,7 +69,7 @@ class Watch:
         assert error.__context__ is None or isinstance(error.__context__, GigaClientError)
 
     def found(self) -> list[str]:
-        """Which secrets were shown where."""
+        """Return the secrets that were shown, each with the place."""
         self.shown.append(("the log", self.log.getvalue()))
         leaks = []
         for name, secret in self.secrets.items():
@@ -79,7 +79,7 @@ class Watch:
 
 
 def _forms(secret: str) -> set[str]:
-    """The secret as it is, as parts of it, and as it may have been encoded."""
+    """Return the secret, its beginning and its end, and its usual encodings."""
     forms = {secret, secret[:24], secret[-24:], urllib.parse.quote(secret), repr(secret)[1:-1]}
     for raw in (secret.encode(), f"{USER}:{secret}".encode()):
         encoded = base64.b64encode(raw).decode()
@@ -88,23 +88,23 @@ def _forms(secret: str) -> set[str]:
 
 
 def _frames_below(error: BaseException) -> Iterator[str]:
-    # The test's own frames hold the secrets in the open; everybody else's must not: ours, requests', urllib3's.
+    # The frames of the test hold the secrets. Those of gigaclient, requests and urllib3 may not.
     steps = list(traceback.walk_tb(error.__traceback__))
     while steps and os.path.basename(steps[0][0].f_code.co_filename) == os.path.basename(__file__):
         del steps[0]
     rest = error.__traceback__
     while rest is not None and steps and rest.tb_frame is not steps[0][0]:
         rest = rest.tb_next
-    told = traceback.TracebackException(type(error), error, rest, capture_locals=True)
-    yield from told.format()
-    for frame in told.stack:
+    shown = traceback.TracebackException(type(error), error, rest, capture_locals=True)
+    yield from shown.format()
+    for frame in shown.stack:
         yield f"{frame.filename}:{frame.lineno} {frame.name} {frame.locals}\n"
 
 
 @pytest.fixture
-def watch() -> Iterator[Watch]:
-    watch = Watch()
-    handler = logging.StreamHandler(watch.log)
+def detector() -> Iterator[LeakDetector]:
+    detector = LeakDetector()
+    handler = logging.StreamHandler(detector.log)
     handler.setFormatter(logging.Formatter("%(name)s %(message)s %(args)r"))
     root = logging.getLogger()
     named = [logging.getLogger(name) for name in ("gigaclient", "urllib3", "requests", "charset_normalizer", "ssl")]
@@ -113,7 +113,7 @@ def watch() -> Iterator[Watch]:
     for logger, _ in levels:
         logger.setLevel(logging.DEBUG)
     try:
-        yield watch
+        yield detector
     finally:
         root.removeHandler(handler)
         for logger, level in levels:
@@ -121,12 +121,12 @@ def watch() -> Iterator[Watch]:
 
 
 @pytest.fixture
-def emulator(gigachat_emulator: GigaChatEmulator, watch: Watch) -> GigaChatEmulator:
-    watch.hide("the key", gigachat_emulator.credentials)
-    watch.hide("what the key holds", base64.b64decode(gigachat_emulator.credentials).decode())
-    watch.hide("the password", PASSWORD)
-    watch.hide("the password of the proxy", PROXY_PASSWORD)
-    watch.hide("the stale token", STALE)
+def emulator(gigachat_emulator: GigaChatEmulator, detector: LeakDetector) -> GigaChatEmulator:
+    detector.hide("the key", gigachat_emulator.credentials)
+    detector.hide("the decoded key", base64.b64decode(gigachat_emulator.credentials).decode())
+    detector.hide("the password", PASSWORD)
+    detector.hide("the password of the proxy", PROXY_PASSWORD)
+    detector.hide("the stale token", STALE)
     gigachat_emulator.users = {USER: PASSWORD}
     return gigachat_emulator
 
@@ -136,16 +136,16 @@ def client(emulator: GigaChatEmulator, **options: Any) -> GigaChat:
     return GigaChat(**{**emulator.client_options, **defaults, **options})
 
 
-def note_tokens(watch: Watch, emulator: GigaChatEmulator) -> None:
-    """Every token that was ever sent is a secret."""
+def note_tokens(detector: LeakDetector, emulator: GigaChatEmulator) -> None:
+    """Mark every token that was sent as a secret."""
     for number, request in enumerate([*emulator.requests, *emulator.oauth_requests]):
         scheme, _, value = request.headers.get("authorization", "").partition(" ")
         if value:
-            watch.hide(f"{scheme} value {number}", value)
+            detector.hide(f"{scheme} value {number}", value)
 
 
 def inside(giga: Any) -> list[Any]:
-    """A client and what it is made of."""
+    """Return a client and its parts."""
     core = giga._core
     tokens = core.tokens
     return [
@@ -155,57 +155,57 @@ def inside(giga: Any) -> list[Any]:
     ]  # fmt: skip
 
 
-def test_the_watch_itself_finds_what_is_shown(watch: Watch) -> None:
-    watch.hide("the key", "a-secret-that-is-long")
+def test_the_watch_itself_finds_what_is_shown(detector: LeakDetector) -> None:
+    detector.hide("the key", "a-secret-that-is-long")
     for leaky in (
         "a-secret-that-is-long",
         base64.b64encode(b"a-secret-that-is-long").decode(),
         "a-secret-that-is-long"[:24],
     ):
-        watch.shown.clear()
-        watch.show("here", {"header": leaky})
-        assert watch.found() == ["the key in here"]
-    watch.shown.clear()
+        detector.shown.clear()
+        detector.show("here", {"header": leaky})
+        assert detector.found() == ["the key in here"]
+    detector.shown.clear()
     logging.getLogger("urllib3.connectionpool").debug("sent %s", "a-secret-that-is-long")
-    assert watch.found() == ["the key in the log"]
+    assert detector.found() == ["the key in the log"]
 
 
-def test_the_watch_finds_a_secret_in_a_local_variable_of_a_frame(watch: Watch) -> None:
+def test_the_watch_finds_a_secret_in_a_local_variable_of_a_frame(detector: LeakDetector) -> None:
     namespace: dict[str, Any] = {"ConfigError": ConfigError}
     exec(compile("def f(key):\n kept = [key]\n raise ConfigError('no')", "elsewhere.py", "exec"), namespace)
-    watch.hide("the key", "a-secret-that-is-long")
-    watch.fails("here", ConfigError, lambda: namespace["f"]("a-secret-that-is-long"))
-    assert watch.found() == ["the key in here, traceback"]
+    detector.hide("the key", "a-secret-that-is-long")
+    detector.fails("here", ConfigError, lambda: namespace["f"]("a-secret-that-is-long"))
+    assert detector.found() == ["the key in here, traceback"]
 
 
-def test_calls_that_go_well_show_nothing(watch: Watch, emulator: GigaChatEmulator) -> None:
+def test_calls_that_go_well_show_nothing(detector: LeakDetector, emulator: GigaChatEmulator) -> None:
     for options in ({}, {"credentials": None, "user": USER, "password": PASSWORD}, {"access_token": STALE}):
         with client(emulator, **options) as giga:
             answer = giga.chat("hi")
             with giga.stream("Count from 1 to 3") as stream:
-                watch.show("an open stream", stream, stream._response)
+                detector.show("an open stream", stream, stream._response)
                 chunks = list(stream)
             texts = list(giga.generate("hi"))
             token = giga.get_token()
-            watch.hide("a token", token.access_token)
+            detector.hide("a token", token.access_token)
             changed = giga.with_options(model="GigaChat-2-Pro")
             copied = copy.copy(giga)
-            watch.show("a client", *inside(giga), *inside(changed), *inside(copied))
-            watch.show("an answer", answer, answer.raw, answer.headers, answer.request_id, *chunks, *texts)
-            watch.show("the token itself", str(token), repr(token), f"{token}")
-            watch.show("a stream", stream, stream.completion, stream.result())
+            detector.show("a client", *inside(giga), *inside(changed), *inside(copied))
+            detector.show("an answer", answer, answer.raw, answer.headers, answer.request_id, *chunks, *texts)
+            detector.show("the token itself", str(token), repr(token), f"{token}")
+            detector.show("a stream", stream, stream.completion, stream.result())
             copied.close()
-        watch.show("a closed client", *inside(giga))
-    given = emulator.client_options
-    key = given.pop("credentials")
+        detector.show("a closed client", *inside(giga))
+    options = emulator.client_options
+    key = options.pop("credentials")
     for mode in (True, False):
-        generator = GigaChat.create_generator("GigaChat-2", "hi", mode, api_key=key, **given)
-        watch.show("a generator", generator, *generator)
-    note_tokens(watch, emulator)
-    assert len(watch.secrets) > 8
-    assert "POST /chat/completions" in watch.log.getvalue(), "logging was on"
-    assert "urllib3" in watch.log.getvalue()
-    assert watch.found() == []
+        generator = GigaChat.create_generator("GigaChat-2", "hi", mode, api_key=key, **options)
+        detector.show("a generator", generator, *generator)
+    note_tokens(detector, emulator)
+    assert len(detector.secrets) > 8
+    assert "POST /chat/completions" in detector.log.getvalue(), "logging was on"
+    assert "urllib3" in detector.log.getvalue()
+    assert detector.found() == []
 
 
 FAULTS: dict[str, tuple[str, Fault]] = {
@@ -238,8 +238,8 @@ FAULTS: dict[str, tuple[str, Fault]] = {
 }
 
 
-@pytest.mark.parametrize("how", ["chat", "stream", "generate"])
-def test_calls_that_fail_show_nothing(watch: Watch, emulator: GigaChatEmulator, how: str) -> None:
+@pytest.mark.parametrize("method", ["chat", "stream", "generate"])
+def test_calls_that_fail_show_nothing(detector: LeakDetector, emulator: GigaChatEmulator, method: str) -> None:
     for name, (path, fault) in FAULTS.items():
         emulator.inject(fault, times=None, path=path)
         with client(emulator, timeout=0.3, max_retries=1) as giga:
@@ -248,40 +248,40 @@ def test_calls_that_fail_show_nothing(watch: Watch, emulator: GigaChatEmulator, 
                 "stream": lambda giga=giga: giga.stream("hi").result(),
                 "generate": lambda giga=giga: list(giga.generate("hi")),
             }
-            watch.fails(f"{how}: {name}", GigaClientError, calls[how])
-            watch.show(f"the client after {name}", *inside(giga))
+            detector.fails(f"{method}: {name}", GigaClientError, calls[method])
+            detector.show(f"the client after {name}", *inside(giga))
         emulator.clear()
-    note_tokens(watch, emulator)
-    assert len(watch.errors) == len(FAULTS)
-    assert watch.found() == []
+    note_tokens(detector, emulator)
+    assert len(detector.errors) == len(FAULTS)
+    assert detector.found() == []
 
 
-def test_streams_that_break_show_nothing(watch: Watch, emulator: GigaChatEmulator) -> None:
+def test_streams_that_break_show_nothing(detector: LeakDetector, emulator: GigaChatEmulator) -> None:
     for fault in (
         Fault(cut_after_events=2), Fault(reset_after_events=2), Fault(end_after_events=2), Fault(stall_after_events=1),
         Fault(error_after_events=1), Fault(malformed_after_events=1), Fault(invalid_utf8_after_events=1),
     ):  # fmt: skip
         emulator.inject(fault)
         with client(emulator, timeout=0.3) as giga, giga.stream("Count from 1 to 9") as stream:
-            watch.fails(str(fault), GigaClientError, stream.result)
-            watch.show("a broken stream", stream, stream._response, stream.completion, *inside(giga))
-    note_tokens(watch, emulator)
-    assert watch.found() == []
+            detector.fails(str(fault), GigaClientError, stream.result)
+            detector.show("a broken stream", stream, stream._response, stream.completion, *inside(giga))
+    note_tokens(detector, emulator)
+    assert detector.found() == []
 
 
-def test_a_client_that_could_not_be_made_can_be_shown_all_the_same() -> None:
-    # Debuggers and error reporters show the local variables of the frames, and one of them is this client.
-    for kind in (GigaChat, FakeGpt):
+def test_a_client_that_could_not_be_made_has_a_repr() -> None:
+    # Debuggers and error reporters show the local variables of the frames, and the client is one of them.
+    for class_ in (GigaChat, FakeGpt):
         with pytest.raises(ConfigError) as caught:
-            kind(timeout=-1)
-        told = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
-        assert "timeout" in "".join(told.format())
+            class_(timeout=-1)
+        shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+        assert "timeout" in "".join(shown.format())
 
 
-def test_settings_that_cannot_work_show_nothing(watch: Watch, emulator: GigaChatEmulator) -> None:
+def test_settings_that_cannot_work_show_nothing(detector: LeakDetector, emulator: GigaChatEmulator) -> None:
     first, _, second = base64.b64decode(emulator.credentials).decode().partition(":")
-    watch.hide("the client id", first)
-    watch.hide("the client secret", second)
+    detector.hide("the client id", first)
+    detector.hide("the client secret", second)
     known = emulator.client_options
     for options in (
         {"credentials": second}, {"credentials": f"{first}:{second}"}, {"credentials": emulator.credentials[:-7]},
@@ -290,20 +290,20 @@ def test_settings_that_cannot_work_show_nothing(watch: Watch, emulator: GigaChat
         {"access_token": STALE, "base_url": "nowhere"}, {"user": USER, "password": PASSWORD, "key_file": "x"},
         {"cert_file": "no/such/file", "key_file_password": PASSWORD}, {"ca_bundle_file": "no/such/file"},
     ):  # fmt: skip
-        watch.fails(
+        detector.fails(
             f"settings {sorted(options)}", ConfigError, lambda options=options: GigaChat(**{**known, **options})
         )
         key = {"api_key": options["credentials"]} if "credentials" in options else {"api_key": known["credentials"]}
         rest = {name: value for name, value in {**known, **options}.items() if name != "credentials"}
-        watch.fails(
+        detector.fails(
             f"one line {sorted(options)}",
             ConfigError,
             lambda key=key, rest=rest: GigaChat.create_generator("GigaChat-2", "hi", **key, **rest),
         )
-    assert watch.found() == []
+    assert detector.found() == []
 
 
-def test_call_options_that_cannot_work_show_nothing(watch: Watch, emulator: GigaChatEmulator) -> None:
+def test_call_options_that_cannot_work_show_nothing(detector: LeakDetector, emulator: GigaChatEmulator) -> None:
     with client(emulator) as giga:
         for name, options in {
             "a bare token": {"authorization": STALE},
@@ -314,62 +314,64 @@ def test_call_options_that_cannot_work_show_nothing(watch: Watch, emulator: Giga
             "a bad option": {"authorization": f"Bearer {STALE}", "timeout": -1},
             "a bad body": {"authorization": f"Bearer {STALE}", "temperature": float("nan")},
         }.items():
-            watch.fails(name, ConfigError, lambda options=options: giga.chat("hi", **options))
-            watch.fails(name, ConfigError, lambda options=options: giga.stream("hi", **options))
+            detector.fails(name, ConfigError, lambda options=options: giga.chat("hi", **options))
+            detector.fails(name, ConfigError, lambda options=options: giga.stream("hi", **options))
         for name, value in {"bare": STALE, "Cyrillic": f"Bearer {STALE} токен", "CR": f"Bearer {STALE}\r"}.items():
             reset = context.authorization_cvar.set(value)
             try:
-                watch.fails(f"context, {name}", ConfigError, lambda: giga.chat("hi"))
+                detector.fails(f"context, {name}", ConfigError, lambda: giga.chat("hi"))
             finally:
                 context.authorization_cvar.reset(reset)
-        refused = watch.fails(
+        refused = detector.fails(
             "a refused token", GigaClientError, lambda: giga.chat("hi", authorization=f"Bearer {STALE}")
         )
         assert refused.status_code == 401
-    assert watch.found() == []
+    assert detector.found() == []
 
 
-def test_refused_certificates_show_nothing(watch: Watch, emulator: GigaChatEmulator) -> None:
+def test_refused_certificates_show_nothing(detector: LeakDetector, emulator: GigaChatEmulator) -> None:
     with Authority() as stranger:
         with client(emulator, ca_bundle_file=stranger.ca_file) as giga:
-            watch.fails("TLS at the OAuth host", GigaClientError, lambda: giga.chat("hi"))
-            watch.fails("TLS for a token", GigaClientError, giga.get_token)
+            detector.fails("TLS at the OAuth host", GigaClientError, lambda: giga.chat("hi"))
+            detector.fails("TLS for a token", GigaClientError, giga.get_token)
         with client(emulator, ca_bundle_file=stranger.ca_file, credentials=None, access_token=STALE) as giga:
-            watch.fails("TLS at the API", GigaClientError, lambda: giga.chat("hi"))
-            watch.fails("TLS at the API, stream", GigaClientError, lambda: giga.stream("hi"))
-            watch.show("the client", *inside(giga))
-    assert watch.found() == []
+            detector.fails("TLS at the API", GigaClientError, lambda: giga.chat("hi"))
+            detector.fails("TLS at the API, stream", GigaClientError, lambda: giga.stream("hi"))
+            detector.show("the client", *inside(giga))
+    assert detector.found() == []
 
 
 @pytest.mark.parametrize("status", [407, 502, 200])
-def test_a_proxy_with_a_password_is_not_shown(watch: Watch, emulator: GigaChatEmulator, status: int) -> None:
+def test_a_proxy_with_a_password_is_not_shown(detector: LeakDetector, emulator: GigaChatEmulator, status: int) -> None:
     with Server(lambda request: Answer(status, {"Content-Type": "text/html"}, b"<title>proxy</title>")) as proxy:
         address = re.sub("//", f"//{USER}:{PROXY_PASSWORD}@", proxy.url)
         with client(emulator, proxy=address, max_retries=0, timeout=1) as giga:
-            watch.fails("through a proxy", GigaClientError, lambda: giga.chat("hi"))
-            watch.show("the client", giga, giga._settings, giga._core, giga._core.transport)
+            detector.fails("through a proxy", GigaClientError, lambda: giga.chat("hi"))
+            detector.show("the client", giga, giga._settings, giga._core, giga._core.transport)
     with client(emulator, proxy=f"http://{USER}:{PROXY_PASSWORD}@127.0.0.1:1", max_retries=0) as giga:
-        watch.fails("no proxy there", GigaClientError, lambda: giga.chat("hi"))
+        detector.fails("no proxy there", GigaClientError, lambda: giga.chat("hi"))
     for wrong in ("socks5://{}@127.0.0.1:1", "http://{}@:80", "http://{}@host:port", "ftp://{}@host"):
         address = wrong.format(f"{USER}:{PROXY_PASSWORD}")
-        watch.fails(f"proxy {wrong}", ConfigError, lambda address=address: client(emulator, proxy=address))
-    assert watch.found() == []
+        detector.fails(f"proxy {wrong}", ConfigError, lambda address=address: client(emulator, proxy=address))
+    assert detector.found() == []
 
 
 def test_a_proxy_of_the_environment_is_not_shown(
-    watch: Watch, emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
+    detector: LeakDetector, emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for wrong in ("socks5://{}@127.0.0.1:1", "http://{}@host:port"):
         monkeypatch.setenv("HTTPS_PROXY", wrong.format(f"{USER}:{PROXY_PASSWORD}"))
-        watch.fails(f"HTTPS_PROXY {wrong}", ConfigError, lambda: client(emulator))
+        detector.fails(f"HTTPS_PROXY {wrong}", ConfigError, lambda: client(emulator))
     monkeypatch.setenv("HTTPS_PROXY", f"http://{USER}:{PROXY_PASSWORD}@127.0.0.1:1")
     with client(emulator, max_retries=0) as giga:
-        watch.fails("no proxy there", GigaClientError, lambda: giga.chat("hi"))
-        watch.show("the client", giga, giga._settings, giga._core, giga._core.transport)
-    assert watch.found() == []
+        detector.fails("no proxy there", GigaClientError, lambda: giga.chat("hi"))
+        detector.show("the client", giga, giga._settings, giga._core, giga._core.transport)
+    assert detector.found() == []
 
 
-def test_a_renewal_that_fails_beside_the_callers_shows_nothing(watch: Watch, emulator: GigaChatEmulator) -> None:
+def test_a_renewal_that_fails_beside_the_callers_shows_nothing(
+    detector: LeakDetector, emulator: GigaChatEmulator
+) -> None:
     emulator.token_life_s = 60.1
     with client(emulator, max_retries=0) as giga:
         giga.chat("hi")
@@ -377,31 +379,31 @@ def test_a_renewal_that_fails_beside_the_callers_shows_nothing(watch: Watch, emu
         tokens = giga._core.tokens
         assert tokens is not None
         ends_at = 400
-        while "failed" not in watch.log.getvalue() and ends_at:
+        while "failed" not in detector.log.getvalue() and ends_at:
             ends_at -= 1
             giga.chat("hi")
-        assert "renewing the access token ahead of its expiry failed" in watch.log.getvalue()
-    note_tokens(watch, emulator)
-    assert watch.found() == []
+        assert "renewing the access token ahead of its expiry failed" in detector.log.getvalue()
+    note_tokens(detector, emulator)
+    assert detector.found() == []
 
 
-def test_closing_and_dropping_show_nothing(watch: Watch, emulator: GigaChatEmulator) -> None:
+def test_closing_and_dropping_show_nothing(detector: LeakDetector, emulator: GigaChatEmulator) -> None:
     giga = client(emulator)
     stream = giga.stream("Count from 1 to 9")
     next(stream)
     giga.close()
-    watch.fails("after close", ConfigError, lambda: giga.chat("hi"))
-    watch.fails("a stream of a closed client", GigaClientError, stream.result)
-    watch.show("a closed client", *inside(giga), stream)
+    detector.fails("after close", ConfigError, lambda: giga.chat("hi"))
+    detector.fails("a stream of a closed client", GigaClientError, stream.result)
+    detector.show("a closed client", *inside(giga), stream)
     del stream
     gc.collect()
-    note_tokens(watch, emulator)
-    assert watch.found() == []
+    note_tokens(detector, emulator)
+    assert detector.found() == []
 
 
-def test_fakegpt_shows_nothing(watch: Watch) -> None:
+def test_fakegpt_shows_nothing(detector: LeakDetector) -> None:
     with FakeGptEmulator() as emulator:
-        watch.hide("the stale token", STALE)
+        detector.hide("the stale token", STALE)
         options: dict[str, Any] = {
             **emulator.client_options,
             "retry_backoff_factor": 0.01,
@@ -417,20 +419,20 @@ def test_fakegpt_shows_nothing(watch: Watch) -> None:
                     "generate": lambda giga=giga: list(giga.generate("hi")),
                 }.items():
                     if more:
-                        watch.fails(f"{name} with a stale token", GigaClientError, ask)
+                        detector.fails(f"{name} with a stale token", GigaClientError, ask)
                     else:
-                        watch.show(name, ask())
-                watch.show("the client", *inside(giga))
+                        detector.show(name, ask())
+                detector.show("the client", *inside(giga))
         for fault in (Fault(status=500), Fault(html=True), Fault(reset=True), Fault(status=429)):
             emulator.inject(fault, times=None)
             with FakeGpt(**options, max_retries=0) as giga:
-                watch.fails(str(fault), GigaClientError, lambda giga=giga: giga.chat("hi"))
-                watch.show("the client", *inside(giga))
+                detector.fails(str(fault), GigaClientError, lambda giga=giga: giga.chat("hi"))
+                detector.show("the client", *inside(giga))
             emulator.clear()
         for number, request in enumerate(emulator.requests):
             for header in ("authorization", "x-authorization", "cookie"):
                 for part in re.split(r"[ ;=]+", request.headers.get(header, "")):
                     if len(part) > 20:
-                        watch.hide(f"{header} {number}", part)
-    assert len(watch.secrets) > 2
-    assert watch.found() == []
+                        detector.hide(f"{header} {number}", part)
+    assert len(detector.secrets) > 2
+    assert detector.found() == []

@@ -1,10 +1,9 @@
-"""One client, many threads: every answer belongs to its question, and nothing waits for anything that it need not."""
+"""One client, many threads: every answer belongs to its question, and no call waits for another without need."""
 
 from __future__ import annotations
 
 import contextvars
 import threading
-import time
 
 import pytest
 from support.reliability_tools import Task, question, together, wait_until
@@ -22,10 +21,10 @@ def test_a_burst_of_first_calls_gets_its_own_answers_for_one_login(gigachat_emul
     with GigaChat(**gigachat_emulator.client_options) as giga:
 
         def ask(number: int) -> bool:
-            word, asked = question()
+            word, prompt = question()
             if number % 2:
-                return giga.chat(asked).text == word
-            return "".join(giga.generate(asked)) == word
+                return giga.chat(prompt).text == word
+            return "".join(giga.generate(prompt)) == word
 
         assert all(together(ask, THREADS))
         assert gigachat_emulator.oauth_calls == 1
@@ -40,11 +39,11 @@ def test_answers_that_come_in_another_order_reach_their_questions(gigachat_emula
     def answer(request: RecordedRequest) -> Answer:
         with lock:
             number = next(numbers)
-        asked = request.json()["messages"][-1]["content"]
+        prompt = request.json()["messages"][-1]["content"]
         body = b'{"choices":[{"message":{"role":"assistant","content":"%s"},"index":0,"finish_reason":"stop"}]}'
-        # Who came first is answered last.
+        # The first request is answered last.
         return Answer(
-            200, {"Content-Type": "application/json"}, body % asked.encode(), before_s=(THREADS - number) * 0.01
+            200, {"Content-Type": "application/json"}, body % prompt.encode(), before_s=(THREADS - number) * 0.01
         )
 
     gigachat_emulator.answer(answer, times=THREADS)
@@ -71,28 +70,26 @@ def test_no_thread_is_made_for_a_call(gigachat_emulator: GigaChatEmulator) -> No
         assert ours() == before
 
 
-def test_a_slow_call_holds_nobody_up(gigachat_emulator: GigaChatEmulator) -> None:
+def test_a_slow_call_delays_no_other_call(gigachat_emulator: GigaChatEmulator) -> None:
     with GigaChat(**gigachat_emulator.client_options) as giga:
         giga.get_token()
         gigachat_emulator.inject(Fault(before_s=float("inf")), times=8)
         slow = [Task(lambda: giga.chat("Hello")) for _ in range(8)]
         wait_until(lambda: len(gigachat_emulator.requests) == 8)
-        started_at = time.monotonic()
         assert all(together(lambda _: giga.chat("Say yes and nothing else").text == "yes", 8))
-        assert time.monotonic() - started_at < 5
+        assert giga.stats().in_flight == 8  # the slow calls have not ended
         giga.close()
         assert all(isinstance(task.error(), GigaClientError) for task in slow)
 
 
-def test_a_stream_that_two_threads_read_tells_the_second_one_and_serves_the_first(
+def test_a_stream_that_two_threads_read_raises_in_the_second_and_serves_the_first(
     gigachat_emulator: GigaChatEmulator,
 ) -> None:
-    gigachat_emulator.inject(Fault(stall_after_events=1, stall_s=0.5))
+    gigachat_emulator.inject(Fault(stall_after_events=1, stall_s=2.0))
     with GigaChat(**gigachat_emulator.client_options) as giga:
         stream = giga.stream("Say one two three and nothing else")
         first = Task(stream.result)
-        wait_until(lambda: stream.text)
-        time.sleep(0.1)
+        wait_until(lambda: stream.text and stream._chunks.gi_running)  # type: ignore[attr-defined]
         with pytest.raises(ConfigError, match="one thread at a time"):
             next(stream)
         assert first.result().text == "one two three"
@@ -113,13 +110,13 @@ def test_what_a_context_says_stays_in_its_thread(gigachat_emulator: GigaChatEmul
     assert seen == {f"session-{number}": f"Say {number} and nothing else" for number in range(16)}
 
 
-def test_clients_made_in_many_threads_do_not_meet(gigachat_emulator: GigaChatEmulator) -> None:
+def test_clients_made_in_many_threads_do_not_mix(gigachat_emulator: GigaChatEmulator) -> None:
     keys = [gigachat_emulator.add_credentials() for _ in range(8)]
 
     def ask(number: int) -> bool:
-        word, asked = question()
+        word, prompt = question()
         with GigaChat(**{**gigachat_emulator.client_options, "credentials": keys[number]}) as giga:
-            return giga.chat(asked).text == word
+            return giga.chat(prompt).text == word
 
     assert all(together(ask, 8))
     assert gigachat_emulator.oauth_calls == 8

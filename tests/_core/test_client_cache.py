@@ -1,4 +1,4 @@
-"""Calls without a client of their own share one: same settings, same client."""
+"""One-line calls share a client: the same settings give the same client."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_other_settings_give_another_client(shared: ClientCache[Client], other: 
     assert shared.get({"key": "a"}, Client) is not shared.get(other, Client)
 
 
-def test_secrets_are_told_apart_though_they_look_alike(shared: ClientCache[Client]) -> None:
+def test_secrets_are_compared_by_value_though_they_look_alike(shared: ClientCache[Client]) -> None:
     first = shared.get({"key": Secret("a")}, Client)
     assert shared.get({"key": Secret("b")}, Client) is not first
     assert shared.get({"key": Secret("a")}, Client) is first
@@ -93,13 +93,13 @@ def test_the_client_unused_for_longest_is_dropped_when_there_are_many(shared: Cl
     assert [n for n in range(32) if clients[n]() is None] == [1]
 
 
-def test_no_setting_is_kept_but_as_a_hash(shared: ClientCache[Client]) -> None:
+def test_settings_are_stored_only_as_a_hash(shared: ClientCache[Client]) -> None:
     shared.get({"key": Secret("the-secret-key"), "password": "the-secret-password"}, Client)
     assert "the-secret" not in repr(vars(shared))
     assert b"the-secret" not in pickle.dumps(list(shared._clients))
 
 
-def test_a_child_has_the_clients_and_a_lock_of_its_own(shared: ClientCache[Client]) -> None:
+def test_a_forked_child_has_the_clients_and_its_own_lock(shared: ClientCache[Client]) -> None:
     first = shared.get({"key": "a"}, Client)
 
     def work() -> bool:
@@ -109,7 +109,7 @@ def test_a_child_has_the_clients_and_a_lock_of_its_own(shared: ClientCache[Clien
         assert in_child(work) is True
 
 
-# -- as create_generator uses it -----
+# -- create_generator -----
 
 
 def generator_options(emulator: GigaChatEmulator) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def test_another_key_is_another_client(gigachat_emulator: GigaChatEmulator) -> N
     assert gigachat_emulator.oauth_calls == 2
 
 
-def test_no_key_at_all_is_a_value_error_before_anything_is_sent(gigachat_emulator: GigaChatEmulator) -> None:
+def test_a_missing_key_is_a_value_error_before_anything_is_sent(gigachat_emulator: GigaChatEmulator) -> None:
     options = {**generator_options(gigachat_emulator), "api_key": None}
     with pytest.raises(ValueError, match="GIGACHAT_CREDENTIALS"):
         GigaChat.create_generator("GigaChat-2", "hi", **options)

@@ -1,4 +1,4 @@
-"""Error answers of every shape that was ever seen, as the errors that people catch."""
+"""Error responses of every known shape become the errors that users catch."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def refused(status: int, body: Any, **headers: str) -> APIStatusError:
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "kind", "said", "code"),
+    ("status", "body", "error_class", "message", "code"),
     [
         (404, {"status": 404, "message": "No such model"}, NotFoundError, "No such model", None),
         (
@@ -74,12 +74,12 @@ def refused(status: int, body: Any, **headers: str) -> APIStatusError:
     ids=lambda value: str(value)[:40],
 )
 def test_every_shape_of_body_gives_a_readable_error(
-    status: int, body: Any, kind: type[APIStatusError], said: str, code: int | str | None
+    status: int, body: Any, error_class: type[APIStatusError], message: str, code: int | str | None
 ) -> None:
     error = refused(status, body)
-    assert type(error) is kind
+    assert type(error) is error_class
     assert error.status_code == status
-    assert error.message.startswith(said)
+    assert error.message.startswith(message)
     assert error.code == code
     assert error.request_id == "r-1"
     assert error.retry_after is None
@@ -131,7 +131,7 @@ RESULT = "every assistant function result must have an assistant function call i
 
 
 @pytest.mark.parametrize(
-    ("status", "said", "advice"),
+    ("status", "message", "advice"),
     [
         (400, JSON_SYNTAX, "check names, types and roles"),
         (400, 'Unknown type "json" in response_format', '{"type": "json_schema", "schema": {…}}'),
@@ -168,20 +168,20 @@ RESULT = "every assistant function result must have an assistant function call i
     ],
 )
 def test_everything_that_the_api_is_known_to_say_gets_one_sentence_on_what_to_do(
-    status: int, said: str, advice: str
+    status: int, message: str, advice: str
 ) -> None:
-    error = refused(status, {"status": status, "message": said})
-    assert error.message.startswith(f"{said} - ")
+    error = refused(status, {"status": status, "message": message})
+    assert error.message.startswith(f"{message} - ")
     assert advice in error.message
     assert "\n" not in error.message
-    assert len(error.message) - len(said) < 200
-    in_a_stream = error_in({"status": status, "message": said}, request_id=None)
+    assert len(error.message) - len(message) < 200
+    in_a_stream = error_in({"status": status, "message": message}, request_id=None)
     assert in_a_stream is not None
     assert in_a_stream.message == error.message
 
 
 @pytest.mark.parametrize(
-    ("status", "said"),
+    ("status", "message"),
     [
         (404, "Your profile is gone"),
         (400, "Some new text"),
@@ -190,8 +190,8 @@ def test_everything_that_the_api_is_known_to_say_gets_one_sentence_on_what_to_do
         (400, "No such model"),
     ],
 )
-def test_an_error_says_no_more_than_the_server_where_nothing_is_known(status: int, said: str) -> None:
-    assert refused(status, {"status": status, "message": said}).message == said
+def test_an_error_says_no_more_than_the_server_where_nothing_is_known(status: int, message: str) -> None:
+    assert refused(status, {"status": status, "message": message}).message == message
 
 
 def test_the_body_is_kept_as_bytes_too() -> None:
@@ -210,7 +210,7 @@ def test_the_body_is_kept_as_bytes_too() -> None:
         ({"retry_after": email.utils.formatdate(NOW + 30, usegmt=True)}, 30.0),
         ({"retry_after": "soon"}, None),
         ({}, None),
-        # The server's clock is an hour ahead of ours: its date is held against its own time.
+        # The server's clock is an hour ahead of ours, so Retry-After is compared with the server's Date.
         (
             {
                 "retry_after": email.utils.formatdate(NOW + 3630, usegmt=True),
@@ -236,7 +236,7 @@ def test_the_wait_that_the_server_asks_for_is_read(headers: dict[str, str], seco
 
 
 @pytest.mark.parametrize(
-    ("data", "kind", "status", "said", "code"),
+    ("data", "error_class", "status", "message", "code"),
     [
         ({"status": 500, "message": "oh"}, ServerError, 500, "oh", None),
         ({"status": 404, "message": "oh"}, NotFoundError, 404, "oh", None),
@@ -255,13 +255,13 @@ def test_the_wait_that_the_server_asks_for_is_read(headers: dict[str, str], seco
     ],
 )
 def test_an_error_object_in_place_of_a_result_is_found(
-    data: Any, kind: type[APIStatusError], status: int, said: str, code: Any
+    data: Any, error_class: type[APIStatusError], status: int, message: str, code: Any
 ) -> None:
     error = error_in(data, request_id="r-1")
     assert error is not None
-    assert type(error) is kind
+    assert type(error) is error_class
     assert (error.status_code, error.code, error.body, error.request_id) == (status, code, data, "r-1")
-    assert error.message.startswith(said)
+    assert error.message.startswith(message)
 
 
 def test_an_error_in_a_good_answer_comes_with_advice_too() -> None:

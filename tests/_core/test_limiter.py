@@ -1,4 +1,4 @@
-"""Callers queue here instead of meeting 429: first come first served, within their deadline, no place ever lost."""
+"""The concurrency limit: calls queue instead of getting 429, in order, within their deadline, and no permit is lost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import pytest
 from support.token_tools import LONG, Crowd, in_child, patient, together, until
 
 from gigaclient import GigaChat, RateLimitError
-from gigaclient._core import limiter as limit
+from gigaclient._core import limiter as limiter_module
 from gigaclient._core.limiter import Limiter, Permit, limiter_for
 from gigaclient._primitives.deadline import Cancelled, Deadline, DeadlineExceeded, Latch
 from gigaclient.errors import APITimeoutError
@@ -31,7 +31,7 @@ def acquire(limiter: Limiter, deadline: float = LONG) -> Permit:
 
 
 def queue_of(limiter: Limiter, count: int) -> list[Crowd]:
-    """So many callers, queued one after the other; each gives the number of its turn and keeps no place."""
+    """Queue ``count`` calls one after the other; each returns the number of its turn and releases its permit."""
     turns: list[int] = []
     crowds = []
     for number in range(count):
@@ -59,16 +59,16 @@ def test_first_come_is_first_served() -> None:
     assert (limiter.under_way, limiter.waiting) == (0, 0)
 
 
-def test_nobody_overtakes_those_who_queue_even_when_a_place_is_free() -> None:
+def test_a_new_call_does_not_overtake_the_queue_even_when_a_permit_is_free() -> None:
     limiter = Limiter(1)
-    earlier = limit._Slot()
-    limiter._queue.append(earlier)  # it was let in by nobody yet
+    earlier = limiter_module._Slot()
+    limiter._queue.append(earlier)  # the state before the queue is advanced
     with pytest.raises(DeadlineExceeded):
         acquire(limiter, 0.05)
     assert limiter._held == {earlier}
 
 
-def test_no_more_than_the_limit_are_under_way() -> None:
+def test_no_more_calls_than_the_limit_run_at_once() -> None:
     limiter = Limiter(3)
     permits = [acquire(limiter) for _ in range(3)]
     assert limiter.under_way == 3
@@ -92,29 +92,31 @@ def test_the_deadline_ends_the_wait_in_the_queue() -> None:
     held = acquire(limiter)
     crowd = Crowd(3, lambda n: acquire(limiter, 0.2))
     assert [type(error) for error in crowd.results()] == [DeadlineExceeded] * 3
-    assert all(0.2 <= seconds < 1.0 for seconds in crowd.seconds)
+    assert all(0.2 <= seconds < LONG for seconds in crowd.seconds)
     assert (limiter.under_way, limiter.waiting) == (1, 0)
     held.release()
     assert limiter.under_way == 0
 
 
-def test_a_wait_that_the_system_ends_too_early_gives_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wait_that_ends_too_early_grants_no_permit(monkeypatch: pytest.MonkeyPatch) -> None:
     limiter = Limiter(1)
     _held = acquire(limiter)
+    waits: list[object] = []
 
-    def hasty(*arguments: object) -> bool:
+    def end_early(*arguments: object) -> bool:
+        waits.append(arguments)
         time.sleep(0.01)
         return False
 
-    monkeypatch.setattr(Deadline, "wait", hasty)
+    monkeypatch.setattr(Deadline, "wait", end_early)
     crowd = Crowd(1, lambda n: acquire(limiter, 0.2))
-    time.sleep(0.2)
+    until(lambda: len(waits) >= 10)
     assert limiter.under_way == 1
     monkeypatch.undo()
     assert isinstance(crowd.results()[0], DeadlineExceeded)
 
 
-def test_cancel_ends_the_wait_in_the_queue_and_those_behind_are_not_disturbed() -> None:
+def test_cancel_ends_the_wait_in_the_queue_and_later_calls_keep_theirs() -> None:
     limiter = Limiter(1)
     held = acquire(limiter)
     cancelled = patient()
@@ -130,7 +132,7 @@ def test_cancel_ends_the_wait_in_the_queue_and_those_behind_are_not_disturbed() 
     assert (limiter.under_way, limiter.waiting) == (0, 0)
 
 
-def test_a_place_that_comes_at_the_moment_of_giving_up_goes_to_the_next() -> None:
+def test_a_permit_granted_at_the_moment_of_a_cancel_goes_to_the_next_call() -> None:
     limiter = Limiter(1)
     held = acquire(limiter)
     leaving = patient()
@@ -138,17 +140,23 @@ def test_a_place_that_comes_at_the_moment_of_giving_up_goes_to_the_next() -> Non
     until(lambda: limiter.waiting == 1)
     second = Crowd(1, lambda n: acquire(limiter).release())
     until(lambda: limiter.waiting == 2)
-    leaving.cancelled = True  # it gives up when it wakes, and what wakes it is the place
+    leaving.cancelled = True  # the thread sees this when it wakes, and the permit wakes it
     held.release()
     assert isinstance(first.results()[0], Cancelled)
     assert second.results() == [None]
     assert limiter.under_way == 0
 
 
-# -- a place is given back, whatever happens -----
+# -- permits are always released -----
 
 
-def test_a_place_is_given_back_once_however_often() -> None:
+@pytest.fixture
+def no_queue_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting calls that do not check the queue at intervals, so that only a wake-up ends their wait."""
+    monkeypatch.setattr(limiter_module, "_QUEUE_CHECK_SECONDS", 2 * LONG)
+
+
+def test_a_permit_released_several_times_counts_once() -> None:
     limiter = Limiter(2)
     first, second = acquire(limiter), acquire(limiter)
     for _ in range(3):
@@ -158,13 +166,14 @@ def test_a_place_is_given_back_once_however_often() -> None:
     assert limiter.under_way == 0
 
 
-def test_a_permit_that_is_dropped_gives_its_place_back() -> None:
+def test_a_permit_that_is_dropped_is_released() -> None:
     limiter = Limiter(1)
     acquire(limiter)
     assert limiter.under_way == 0
 
 
-def test_a_permit_that_only_the_garbage_collector_finds_gives_its_place_to_whoever_waits() -> None:
+@pytest.mark.usefixtures("no_queue_checks")
+def test_a_permit_in_a_reference_cycle_is_released_by_the_garbage_collector() -> None:
     limiter = Limiter(1)
     lost: list[Any] = [acquire(limiter)]
     lost.append(lost)
@@ -172,42 +181,41 @@ def test_a_permit_that_only_the_garbage_collector_finds_gives_its_place_to_whoev
     until(lambda: limiter.waiting == 1)
     del lost
     gc.collect()
-    assert crowd.results(1.0) == [None]
+    assert crowd.results() == [None]
 
 
-def test_a_finaliser_that_runs_amid_our_own_use_of_the_lock_does_not_wait_for_itself() -> None:
+@pytest.mark.usefixtures("no_queue_checks")
+def test_a_finaliser_inside_our_own_use_of_the_lock_does_not_deadlock() -> None:
     limiter = Limiter(1)
     held = acquire(limiter)
     crowd = Crowd(1, lambda n: acquire(limiter).release())
     until(lambda: limiter.waiting == 1)
 
-    def amid(n: int) -> None:
+    def release_inside(n: int) -> None:
         with limiter._lock:
             limiter._last_owner = threading.get_ident()
             held.release()
-        limiter._advance()  # as whoever leaves the lock does
+        limiter._advance()  # as every thread does that leaves the lock
 
-    assert together(1, amid, 5.0) == [None]
-    assert crowd.results(1.0) == [None]
+    assert together(1, release_inside) == [None]
+    assert crowd.results() == [None]
 
 
-@pytest.mark.parametrize("section", ["tighten", "refused late", "refused", "succeeded", "given up"])
-def test_a_place_given_back_while_another_thread_has_the_lock_is_not_forgotten(
-    section: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # The one who gives back may not wait for a lock: whoever leaves it looks again.
-    monkeypatch.setattr(limit, "_QUEUE_CHECK_SECONDS", LONG)
+@pytest.mark.usefixtures("no_queue_checks")
+@pytest.mark.parametrize("section", ["tighten", "refused late", "refused", "succeeded", "abandoned"])
+def test_a_permit_released_while_the_lock_is_held_reaches_the_next_call(section: str) -> None:
+    # The finaliser may not wait for the lock, so the thread that leaves the lock advances the queue.
     limiter = Limiter(1)
     held = acquire(limiter)
-    stranger = Permit(limiter, limit._Slot())
+    stranger = Permit(limiter, limiter_module._Slot())
     stranger.generation = -1 if section == "refused late" else limiter._generation
     if section == "succeeded":
         limiter._maximum = 2
     crowd = Crowd(1, lambda n: acquire(limiter).release())
     until(lambda: limiter.waiting == 1)
 
-    class Meanwhile:
-        """The lock, and what happens while it is held."""
+    class ReleasingLock:
+        """The lock, with a release of the permit while it is held."""
 
         def __init__(self, lock: Any) -> None:
             self._lock = lock
@@ -219,23 +227,23 @@ def test_a_place_given_back_while_another_thread_has_the_lock_is_not_forgotten(
         def __exit__(self, *exc_info: object) -> None:
             limiter._lock = self._lock
             limiter._last_owner = threading.get_ident()
-            held.release()  # as a finaliser would, in this very thread
+            held.release()  # as a finaliser would, in the same thread
             self._lock.release()
 
-    limiter._lock = Meanwhile(limiter._lock)  # type: ignore[assignment]
+    limiter._lock = ReleasingLock(limiter._lock)  # type: ignore[assignment]
     actions = {
         "tighten": lambda: limiter.tighten(1),
         "refused late": lambda: limiter._refused(stranger),
         "refused": lambda: limiter._refused(stranger),
         "succeeded": lambda: limiter._succeeded(stranger),
-        "given up": lambda: limiter._abandon(stranger, limit._Slot()),
+        "abandoned": lambda: limiter._abandon(stranger, limiter_module._Slot()),
     }
-    together(1, lambda n: actions[section](), 5.0)
-    assert crowd.results(2.0) == [None]
+    together(1, lambda n: actions[section]())
+    assert crowd.results() == [None]
 
 
-def test_a_waiter_whom_an_interrupted_thread_forgot_looks_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limit, "_QUEUE_CHECK_SECONDS", 0.1)
+def test_a_waiting_call_that_was_not_woken_checks_the_queue_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limiter_module, "_QUEUE_CHECK_SECONDS", 0.1)
     limiter = Limiter(1)
     held = acquire(limiter)
     crowd = Crowd(1, lambda n: acquire(limiter).release())
@@ -243,15 +251,15 @@ def test_a_waiter_whom_an_interrupted_thread_forgot_looks_for_itself(monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr(Latch, "open", lambda latch: None)
         held.release()
-        assert crowd.results(5.0) == [None]
+        assert crowd.results() == [None]
     assert (limiter.under_way, limiter.waiting) == (0, 0)
 
 
 @pytest.mark.parametrize("step", ["before", "after"])
-def test_an_interrupt_between_granting_a_place_and_telling_loses_neither_place_nor_waiter(
+def test_an_interrupt_between_granting_a_permit_and_waking_its_call_loses_neither(
     monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    monkeypatch.setattr(limit, "_QUEUE_CHECK_SECONDS", 0.1)
+    monkeypatch.setattr(limiter_module, "_QUEUE_CHECK_SECONDS", 0.1)
     limiter = Limiter(1)
     held = acquire(limiter)
     crowd = Crowd(3, lambda n: acquire(limiter).release())
@@ -269,14 +277,14 @@ def test_an_interrupt_between_granting_a_place_and_telling_loses_neither_place_n
     monkeypatch.setattr(Latch, "open", interrupted)
     with pytest.raises(KeyboardInterrupt):
         held.release()
-    assert crowd.results(5.0) == [None] * 3
+    assert crowd.results() == [None] * 3
     assert (limiter.under_way, limiter.waiting) == (0, 0)
     acquire(limiter, 0.1).release()
 
 
 @contextlib.contextmanager
 def interrupts() -> Iterator[list[bool]]:
-    """SIGINT raises KeyboardInterrupt if the list that this gives is not empty, and empties it; else nothing."""
+    """Yield a list; while it is not empty, a SIGINT empties it and raises KeyboardInterrupt."""
     armed: list[bool] = []
 
     def handle(number: int, frame: object) -> None:
@@ -296,7 +304,7 @@ def send_interrupt() -> None:
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
-def test_ctrl_c_while_queued_gives_nothing_away() -> None:
+def test_ctrl_c_while_queued_leaks_no_permit() -> None:
     limiter = Limiter(1)
     held = acquire(limiter)
 
@@ -317,12 +325,12 @@ def test_ctrl_c_while_queued_gives_nothing_away() -> None:
     assert limiter.under_way == 0
 
 
-STORM = """
+INTERRUPTS_SCRIPT = """
 import gc, signal, sys, threading, time
 from gigaclient._core.limiter import Limiter
 from gigaclient._primitives.deadline import Deadline, Timeouts
 
-sys.unraisablehook = lambda told: None  # some interrupts hit a finaliser
+sys.unraisablehook = lambda error: None  # some interrupts hit a finaliser
 limiter, stop, armed, interrupted, used = Limiter(2), threading.Event(), [], 0, [0, 0]
 
 def handle(number, frame):
@@ -367,15 +375,17 @@ print(interrupted > 20, used[0] > 0, used[1] > 0, limiter.under_way, limiter.wai
 """
 
 
-def test_a_storm_of_interrupts_never_loses_a_place() -> None:
-    told = subprocess.run([sys.executable, "-c", STORM], capture_output=True, text=True, timeout=50, check=False)
-    assert (told.stdout, told.stderr) == ("True True True 0 0\n", "")
+def test_hundreds_of_interrupts_never_lose_a_permit() -> None:
+    child = subprocess.run(
+        [sys.executable, "-c", INTERRUPTS_SCRIPT], capture_output=True, text=True, timeout=50, check=False
+    )
+    assert (child.stdout, child.stderr) == ("True True True 0 0\n", "")
 
 
 @pytest.mark.parametrize("most", [1, 3, None])
-def test_a_thousand_operations_of_many_threads_lose_no_place(most: int | None) -> None:
+def test_a_thousand_operations_of_many_threads_lose_no_permit(most: int | None) -> None:
     limiter = Limiter(most)
-    under_way, highest = [0], [0]
+    running, highest = [0], [0]
     guard = threading.Lock()
 
     def work(n: int) -> int:
@@ -390,23 +400,23 @@ def test_a_thousand_operations_of_many_threads_lose_no_place(most: int | None) -
             except (DeadlineExceeded, Cancelled):
                 continue
             with guard:
-                under_way[0] += 1
-                highest[0] = max(highest[0], under_way[0])
+                running[0] += 1
+                highest[0] = max(highest[0], running[0])
             if rng.random() < 0.3:
                 time.sleep(rng.random() / 2000)
             if rng.random() < 0.1:
                 permit.refused() if most is None and rng.random() < 0.3 else permit.succeeded()
             with guard:
-                under_way[0] -= 1
+                running[0] -= 1
             if rng.random() < 0.8:
                 permit.release()
             del permit
             served += 1
         return served
 
-    outcomes = together(25, work, 40.0)
-    assert all(isinstance(outcome, int) for outcome in outcomes), outcomes
-    assert sum(outcomes) > 200
+    results = together(25, work, 40.0)
+    assert all(isinstance(result, int) for result in results), results
+    assert sum(results) > 200
     gc.collect()
     assert (limiter.under_way, limiter.waiting) == (0, 0)
     if most is not None:
@@ -423,7 +433,7 @@ def refuse(*permits: Permit) -> None:
 
 
 def succeed(limiter: Limiter, times: int) -> None:
-    permit = Permit(limiter, limit._Slot())
+    permit = Permit(limiter, limiter_module._Slot())
     for _ in range(times):
         permit.succeeded()
 
@@ -446,7 +456,7 @@ def test_the_next_burst_halves_it_again_down_to_one_and_no_further() -> None:
     assert found == [8, 4, 2, 1, 1, 1]
 
 
-def test_it_is_halved_from_what_was_under_way_not_from_a_limit_that_was_never_reached() -> None:
+def test_the_number_of_running_calls_is_halved_and_not_a_limit_that_was_never_reached() -> None:
     limiter = Limiter(100)
     permits = [acquire(limiter) for _ in range(6)]
     permits[0].refused()
@@ -454,14 +464,14 @@ def test_it_is_halved_from_what_was_under_way_not_from_a_limit_that_was_never_re
 
 
 @pytest.mark.parametrize("taken", [3, 1, 0])
-def test_of_a_burst_from_nowhere_as_many_may_go_as_were_taken(taken: int) -> None:
+def test_after_a_first_burst_the_limit_is_the_number_of_accepted_calls(taken: int) -> None:
     limiter = Limiter()
     permits = [acquire(limiter) for _ in range(32)]
     refuse(*permits[taken:])
     assert limiter.limit == max(1, taken)
 
 
-def test_calls_that_ended_well_amid_a_burst_are_not_taken_for_refused() -> None:
+def test_calls_that_succeed_within_a_burst_do_not_count_as_refused() -> None:
     limiter = Limiter()
     permits = [acquire(limiter) for _ in range(32)]
     refuse(permits[0])
@@ -472,7 +482,7 @@ def test_calls_that_ended_well_amid_a_burst_are_not_taken_for_refused() -> None:
     assert limiter.limit == 16
 
 
-def test_as_many_as_went_at_once_before_go_on_when_more_are_refused() -> None:
+def test_a_refusal_does_not_lower_the_limit_below_the_calls_accepted_at_once() -> None:
     limiter = Limiter()
     permits = [acquire(limiter) for _ in range(10)]
     for permit in permits:
@@ -481,13 +491,13 @@ def test_as_many_as_went_at_once_before_go_on_when_more_are_refused() -> None:
     assert limiter.limit == 10
     for permit in permits:
         permit.release()
-    # What went well before a refusal says nothing of the next one: others may use the account as well.
+    # Calls accepted before a refusal do not count for the next one: other programs may use the account as well.
     permits = [acquire(limiter) for _ in range(10)]
     refuse(permits[0])
     assert limiter.limit == 5
 
 
-def test_what_was_accepted_before_a_refusal_and_is_told_later_proves_nothing() -> None:
+def test_a_success_of_a_call_from_before_a_refusal_proves_nothing() -> None:
     limiter = Limiter()
     permits = [acquire(limiter) for _ in range(12)]
     refuse(permits.pop())
@@ -524,7 +534,7 @@ def test_after_a_run_of_successes_it_grows_by_one_up_to_what_was_configured(most
 
 
 def probes_refused(limiter: Limiter, runs: int) -> list[int]:
-    """Successes until the limit grows, each time; the server refuses the call that it grew for."""
+    """Return how many successes each growth of the limit takes, when the server refuses the additional call."""
     lengths = []
     for _ in range(runs):
         successes, found = 0, limiter.limit
@@ -539,7 +549,7 @@ def probes_refused(limiter: Limiter, runs: int) -> list[int]:
     return lengths
 
 
-def test_each_time_that_one_more_was_one_too_many_the_next_try_is_four_times_as_far_away() -> None:
+def test_each_growth_that_is_refused_makes_the_next_run_four_times_as_long() -> None:
     limiter = Limiter()
     permits = [acquire(limiter), acquire(limiter)]
     refuse(permits[1])
@@ -549,7 +559,7 @@ def test_each_time_that_one_more_was_one_too_many_the_next_try_is_four_times_as_
     assert lengths[5:] == [4096, 4096]
 
 
-def test_a_server_that_takes_more_than_it_did_is_soon_asked_for_more() -> None:
+def test_after_a_growth_that_is_accepted_the_next_one_comes_sooner() -> None:
     limiter = Limiter()
     permits = [acquire(limiter), acquire(limiter)]
     refuse(permits[1])
@@ -557,7 +567,7 @@ def test_a_server_that_takes_more_than_it_did_is_soon_asked_for_more() -> None:
     probes_refused(limiter, 3)
     succeed(limiter, 256)
     assert limiter.limit == 2
-    succeed(limiter, 2 * 256)  # two at a time were taken all this while
+    succeed(limiter, 2 * 256)  # the server accepted two at once all the time
     assert limiter.limit == 3
     succeed(limiter, 3 * 4 + 4 * 4)
     assert limiter.limit == 5
@@ -573,7 +583,8 @@ def test_a_refusal_begins_the_run_anew() -> None:
     assert limiter.limit == 1
 
 
-def test_a_raised_limit_lets_the_next_in_at_once() -> None:
+@pytest.mark.usefixtures("no_queue_checks")
+def test_a_raised_limit_wakes_the_next_call_at_once() -> None:
     limiter = Limiter(4)
     held = [acquire(limiter) for _ in range(2)]
     refuse(held[1])
@@ -581,7 +592,7 @@ def test_a_raised_limit_lets_the_next_in_at_once() -> None:
     crowd = Crowd(1, lambda n: acquire(limiter).release())
     until(lambda: limiter.waiting == 1)
     succeed(limiter, 4)
-    assert crowd.results(1.0) == [None]
+    assert crowd.results() == [None]
 
 
 # -- shared by the clients of one account -----
@@ -601,7 +612,7 @@ def test_a_limiter_lives_no_longer_than_its_clients() -> None:
     limiter = weakref.ref(limiter_for("account c", 1))
     gc.collect()
     assert limiter() is None
-    assert "account c" not in limit._limiters
+    assert "account c" not in limiter_module._limiters
 
 
 def test_two_clients_of_one_key_queue_together_and_those_of_another_key_do_not(
@@ -623,7 +634,7 @@ def test_two_clients_of_one_key_queue_together_and_those_of_another_key_do_not(
         assert same.chat("hi", deadline=10).text
 
 
-# -- over the wire -----
+# -- over real connections -----
 
 
 def test_with_max_connections_1_eight_threads_never_show_the_server_two_calls_at_once(
@@ -639,8 +650,8 @@ def test_with_max_connections_1_eight_threads_never_show_the_server_two_calls_at
                 for turn in range(6)
             ]
 
-        outcomes = together(8, work, 40.0)
-        assert [type(outcome) for outcome in outcomes] == [list] * 8, outcomes
+        results = together(8, work, 40.0)
+        assert [type(result) for result in results] == [list] * 8, results
         until(lambda: giga.stats().in_flight == 0)
         assert giga._core.limiter.under_way == giga.stats().waiting == 0
         assert giga.stats().limit == 1
@@ -655,9 +666,9 @@ def test_without_the_queue_the_same_server_refuses(gigachat_emulator: GigaChatEm
         assert giga.stats().limit == 1, "and the limit is learnt from it"
 
 
-@pytest.mark.parametrize("how", ["read to its end", "closed", "left with its block", "dropped", "broken"])
-def test_a_stream_holds_its_place_until_it_is(gigachat_emulator: GigaChatEmulator, how: str) -> None:
-    if how == "broken":
+@pytest.mark.parametrize("end", ["read to its end", "closed", "left with its block", "dropped", "broken"])
+def test_a_stream_holds_its_permit_until_it_is(gigachat_emulator: GigaChatEmulator, end: str) -> None:
+    if end == "broken":
         gigachat_emulator.inject(Fault(cut_after_events=1), path="/chat/completions")
     with GigaChat(**gigachat_emulator.client_options, max_connections=1) as giga:
         stream: Any = giga.stream("Count from 1 to 5")
@@ -665,14 +676,14 @@ def test_a_stream_holds_its_place_until_it_is(gigachat_emulator: GigaChatEmulato
         assert giga._core.limiter.under_way == 1
         with pytest.raises(APITimeoutError):
             giga.chat("hi", deadline=0.2)
-        if how == "read to its end":
+        if end == "read to its end":
             stream.result()
-        elif how == "closed":
+        elif end == "closed":
             stream.close()
-        elif how == "left with its block":
+        elif end == "left with its block":
             with stream:
                 next(stream)
-        elif how == "broken":
+        elif end == "broken":
             with pytest.raises(Exception, match="broke"):
                 stream.result()
         else:
@@ -687,7 +698,7 @@ def test_a_stream_holds_its_place_until_it_is(gigachat_emulator: GigaChatEmulato
 # -- forks -----
 
 
-def test_a_child_has_its_own_places_and_an_inherited_permit_gives_none_back_twice() -> None:
+def test_a_forked_child_has_its_own_permits_and_an_inherited_one_frees_nothing() -> None:
     limiter = Limiter(1)
     held = acquire(limiter)
     crowd = Crowd(1, lambda n: acquire(limiter).release())
@@ -695,12 +706,12 @@ def test_a_child_has_its_own_places_and_an_inherited_permit_gives_none_back_twic
 
     def work() -> list[int]:
         mine = acquire(limiter, 1.0)
-        held.release()  # the parent's: it frees nothing here
+        held.release()  # the parent's permit: it frees nothing in the child
         numbers = [limiter.under_way, limiter.waiting]
         mine.release()
         return [*numbers, limiter.under_way]
 
-    with limiter._lock, limit._limiters_lock:
+    with limiter._lock, limiter_module._limiters_lock:
         assert in_child(work) == [1, 0, 0]
     assert limiter.under_way == 1
     held.release()

@@ -1,4 +1,4 @@
-"""When a try is repeated and after how long: both sides of every boundary, without a clock or a network."""
+"""The retry policy: whether and when an attempt is repeated, on both sides of every boundary."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ KINDS: list[tuple[GigaClientError, dict[RetrySafety, bool]]] = [
     (BROKEN, {RetrySafety.IDEMPOTENT: True, RetrySafety.BILLABLE: False, RetrySafety.NON_IDEMPOTENT: False}),
     (APITimeoutError("no connection", timeout_kind="connect", sent=False), dict.fromkeys(EVERY, True)),
     (APITimeoutError("no answer", timeout_kind="read", sent=True), dict.fromkeys(EVERY, False)),
-    (TLSError("not believed"), dict.fromkeys(EVERY, False)),
+    (TLSError("not trusted"), dict.fromkeys(EVERY, False)),
     (InvalidResponseError("a page"), dict.fromkeys(EVERY, False)),
     (ConfigError("wrong"), dict.fromkeys(EVERY, False)),
     (StreamInterruptedError("cut"), dict.fromkeys(EVERY, False)),
@@ -162,7 +162,7 @@ def test_the_servers_own_number_counts_up_to_the_longest_wait(
 
 
 @given(retry_after=st.floats(0, 60), jitter=st.floats(0, 1), attempt=st.integers(0, 2))
-def test_nobody_comes_back_before_the_server_said(retry_after: float, jitter: float, attempt: int) -> None:
+def test_no_retry_comes_before_retry_after(retry_after: float, jitter: float, attempt: int) -> None:
     delay = POLICY.delay(attempt, status(429, retry_after), retry_safety=RetrySafety.BILLABLE, jitter=jitter)
     assert delay is not None
     assert retry_after <= delay <= retry_after * 1.1
@@ -229,7 +229,7 @@ def test_a_delay_is_never_negative_nor_longer_than_allowed(
         (email.utils.formatdate(NOW - 90, usegmt=True), 0.0),
         (email.utils.formatdate(NOW, usegmt=True), 0.0),
         (email.utils.formatdate(NOW + 90).replace("-0000", "+0000"), 90.0),
-        (email.utils.formatdate(NOW + 90), 90.0),  # "-0000": no zone known, so the one that HTTP prescribes
+        (email.utils.formatdate(NOW + 90), 90.0),  # "-0000" means an unknown zone; HTTP dates are in UTC
         ("Mon, 21 Sep 2026 14:54:50", 1_790_002_490.0 - NOW),
         ("Thu, 32 Foo 2026 99:99:99 GMT", None),
         ("Mon, 21 Sep 99999 14:54:50 GMT", None),
@@ -252,6 +252,6 @@ def test_a_date_without_a_zone_is_in_utc_wherever_we_are(monkeypatch: pytest.Mon
 
 
 @given(st.text())
-def test_no_retry_after_can_hurt(value: str) -> None:
+def test_no_retry_after_raises(value: str) -> None:
     seconds = parse_retry_after(value, NOW)
     assert seconds is None or 0 <= seconds < math.inf

@@ -1,4 +1,4 @@
-"""Settings and per-call options: what wins over what, and what is said about a value that cannot work."""
+"""Settings and call options: which source wins, and the error for a value that cannot work."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from support.token_tools import shown_by
 
 from gigaclient import ConfigError, GigaChat, context
-from gigaclient._core import settings as options
+from gigaclient._core import settings
 from gigaclient._core.request_options import CALL_OPTIONS, RequestOptions, call_options
 from gigaclient._core.settings import Reader
 from gigaclient._primitives.deadline import Timeouts
@@ -35,7 +35,7 @@ IDS = {
 
 
 @contextmanager
-def said(variable: ContextVar[Any], value: Any) -> Iterator[None]:
+def context_value(variable: ContextVar[Any], value: Any) -> Iterator[None]:
     token = variable.set(value)
     try:
         yield
@@ -43,9 +43,9 @@ def said(variable: ContextVar[Any], value: Any) -> Iterator[None]:
         variable.reset(token)
 
 
-def of_call(session_id: str | None = None, /, **given: Any) -> RequestOptions:
-    default = given.pop("default", Timeouts())
-    return call_options(given, default, session_id)
+def of_call(session_id: str | None = None, /, **arguments: Any) -> RequestOptions:
+    default = arguments.pop("default", Timeouts())
+    return call_options(arguments, default, session_id)
 
 
 def refused(parse: Callable[[Any], Any], value: Any) -> str:
@@ -62,19 +62,19 @@ def reader(arguments: Mapping[str, Any], environment: Mapping[str, str], *groups
 
 
 def test_an_argument_wins_over_the_environment_and_that_over_the_default() -> None:
-    assert reader({"name": "a"}, {"APP_NAME": "b"})("name", options.text, "c") == "a"
-    assert reader({"name": None}, {"APP_NAME": "b"})("name", options.text, "c") == "b"
-    assert reader({}, {})("name", options.text, "c") == "c"
+    assert reader({"name": "a"}, {"APP_NAME": "b"})("name", settings.text, "c") == "a"
+    assert reader({"name": None}, {"APP_NAME": "b"})("name", settings.text, "c") == "b"
+    assert reader({}, {})("name", settings.text, "c") == "c"
 
 
 @pytest.mark.parametrize("empty", ["", " ", "\r\n"])
 def test_an_empty_variable_counts_as_absent(empty: str) -> None:
-    assert reader({}, {"APP_NAME": empty})("name", options.text, "c") == "c"
+    assert reader({}, {"APP_NAME": empty})("name", settings.text, "c") == "c"
 
 
-def test_a_false_argument_is_given_all_the_same() -> None:
-    assert reader({"check": False}, {"APP_CHECK": "true"})("check", options.flag, True) is False
-    assert reader({"retries": 0}, {"APP_RETRIES": "5"})("retries", options.whole(0), 2) == 0
+def test_a_false_argument_wins_over_the_environment() -> None:
+    assert reader({"check": False}, {"APP_CHECK": "true"})("check", settings.flag, True) is False
+    assert reader({"retries": 0}, {"APP_RETRIES": "5"})("retries", settings.whole(0), 2) == 0
 
 
 @pytest.mark.parametrize(
@@ -86,12 +86,12 @@ def test_a_false_argument_is_given_all_the_same() -> None:
         ({"other": "mine"}, ("key of the environment", "token of the environment", "mine")),
     ],
 )
-def test_an_argument_that_answers_a_question_shadows_the_environments_answer(
+def test_an_argument_hides_the_environment_variables_of_its_group(
     arguments: dict[str, str], found: tuple[str | None, ...]
 ) -> None:
     environment = {f"APP_{name.upper()}": f"{name} of the environment" for name in ("key", "token", "other")}
     read = reader(arguments, environment, frozenset({"key", "token"}))
-    assert tuple(read(name, options.text, None) for name in ("key", "token", "other")) == found
+    assert tuple(read(name, settings.text, None) for name in ("key", "token", "other")) == found
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_the_error_names_the_argument_or_the_variable(
     arguments: dict[str, str], environment: dict[str, str], named: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        reader(arguments, environment)("wait", options.seconds, 1.0)
+        reader(arguments, environment)("wait", settings.seconds, 1.0)
     assert str(caught.value).startswith(named)
 
 
@@ -137,7 +137,7 @@ def test_a_refused_value_of_the_environment_is_in_no_frame_of_the_error() -> Non
     ],
 )
 def test_seconds(value: Any, number: float) -> None:
-    assert options.seconds(value) == number
+    assert settings.seconds(value) == number
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_seconds(value: Any, number: float) -> None:
     ],
 )
 def test_what_is_no_number_of_seconds(value: Any) -> None:
-    assert refused(options.seconds, value).startswith("must be")
+    assert refused(settings.seconds, value).startswith("must be")
 
 
 @pytest.mark.parametrize(
@@ -182,23 +182,23 @@ def test_what_is_no_number_of_seconds(value: Any) -> None:
     ],
 )
 def test_a_timeout_is_a_number_or_a_pair(value: Any, pair: tuple[float, float]) -> None:
-    assert options.timeout(value) == pair
+    assert settings.timeout(value) == pair
 
 
 @pytest.mark.parametrize("value", [(), (1,), (1, 2, 3), (1, 0), (None, 5), (5, None), "1,2,3", "1,", ",", {"read": 5}])
 def test_what_is_no_timeout(value: Any) -> None:
-    assert refused(options.timeout, value).startswith("must be")
+    assert refused(settings.timeout, value).startswith("must be")
 
 
 @pytest.mark.parametrize(("value", "number"), [(0, 0), (3, 3), (3.0, 3), ("4", 4), ("4.0", 4)])
 def test_whole_numbers(value: Any, number: int) -> None:
-    assert options.whole(0)(value) == number
-    assert isinstance(options.whole(0)(value), int)
+    assert settings.whole(0)(value) == number
+    assert isinstance(settings.whole(0)(value), int)
 
 
 @pytest.mark.parametrize("value", [-1, 2.5, "2.5", "many", math.nan, -math.inf, True, None, []])
 def test_what_is_no_whole_number(value: Any) -> None:
-    assert refused(options.whole(0), value).startswith("must be")
+    assert refused(settings.whole(0), value).startswith("must be")
 
 
 @pytest.mark.parametrize(
@@ -213,12 +213,12 @@ def test_what_is_no_whole_number(value: Any) -> None:
     ],
 )
 def test_status_codes(value: Any, codes: tuple[int, ...]) -> None:
-    assert options.status_codes(value) == codes
+    assert settings.status_codes(value) == codes
 
 
 @pytest.mark.parametrize("value", [429, "all", [200], [399], [600], [404.5], None, [None], "429;503"])
 def test_what_are_no_status_codes(value: Any) -> None:
-    refused(options.status_codes, value)
+    refused(settings.status_codes, value)
 
 
 @pytest.mark.parametrize(
@@ -236,12 +236,12 @@ def test_what_are_no_status_codes(value: Any) -> None:
     ],
 )
 def test_flags(value: Any, truth: bool) -> None:
-    assert options.flag(value) is truth
+    assert settings.flag(value) is truth
 
 
 @pytest.mark.parametrize("value", [1, 0, "", "2", "maybe", None, []])
 def test_what_is_no_flag(value: Any) -> None:
-    refused(options.flag, value)
+    refused(settings.flag, value)
 
 
 @pytest.mark.parametrize(
@@ -249,19 +249,19 @@ def test_what_is_no_flag(value: Any) -> None:
     [("a,b", ["a", "b"]), (["a"], ["a"]), (("a", "b"), ["a", "b"]), ('["a", "b"]', ["a", "b"]), ("", [])],
 )
 def test_words(value: Any, words: list[str]) -> None:
-    assert options.words(value) == words
+    assert settings.words(value) == words
 
 
 @pytest.mark.parametrize("value", [5, [1], {"a": 1}, None, b"a"])
 def test_what_are_no_words(value: Any) -> None:
-    refused(options.words, value)
+    refused(settings.words, value)
 
 
 # -- addresses -----
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"),
+    ("value", "url"),
     [
         ("https://api.giga.chat/v1", "https://api.giga.chat/v1"),
         ("https://api.giga.chat/v1/", "https://api.giga.chat/v1"),
@@ -277,8 +277,8 @@ def test_what_are_no_words(value: Any) -> None:
         ("http://stand.localhost", "http://stand.localhost"),
     ],
 )
-def test_addresses(given: str, kept: str) -> None:
-    assert options.base_url(given) == kept
+def test_addresses(value: str, url: str) -> None:
+    assert settings.base_url(value) == url
 
 
 @pytest.mark.parametrize(
@@ -315,23 +315,23 @@ def test_addresses(given: str, kept: str) -> None:
     ],
 )
 def test_what_is_no_address(value: Any, reason: str) -> None:
-    message = refused(options.base_url, value)
+    message = refused(settings.base_url, value)
     assert reason in message
     assert "pa55word" not in message
 
 
-def test_plain_http_to_a_private_network_is_for_those_who_allow_it() -> None:
-    assert options.base_url("http://10.0.0.1/v1", private_http=True) == "http://10.0.0.1/v1"
-    assert "in the clear" in refused(lambda value: options.base_url(value, private_http=True), "http://8.8.8.8")
+def test_plain_http_to_a_private_network_needs_private_http() -> None:
+    assert settings.base_url("http://10.0.0.1/v1", private_http=True) == "http://10.0.0.1/v1"
+    assert "in the clear" in refused(lambda value: settings.base_url(value, private_http=True), "http://8.8.8.8")
 
 
 @given(st.text(max_size=60) | st.text("htps:/@[].?#x1%\\ \t", max_size=30).map(lambda text: "https://" + text))
-def test_whatever_is_given_as_an_address_is_kept_whole_or_refused(value: str) -> None:
+def test_any_address_is_kept_whole_or_refused(value: str) -> None:
     try:
-        url = options.base_url(value)
+        url = settings.base_url(value)
     except ConfigError:
         return
-    assert options.base_url(url) == url
+    assert settings.base_url(url) == url
     assert url.isascii()
     assert url.isprintable()
 
@@ -344,18 +344,18 @@ def test_per_call_wins_over_the_context_and_that_over_the_client(name: str) -> N
     header, variable = IDS[name]
     client = "of the client" if name == "session_id" else None
     assert of_call(client).headers == ({header: client} if client else {})
-    with said(variable, "of the context"):
+    with context_value(variable, "of the context"):
         assert of_call(client).headers == {header: "of the context"}
         assert of_call(client, **{name: "of the call"}).headers == {header: "of the call"}
         assert of_call(client, headers={header.lower(): "of its headers"}).headers == {header.lower(): "of its headers"}
-        with said(context.custom_headers_cvar, {header.upper(): "of custom headers"}):
+        with context_value(context.custom_headers_cvar, {header.upper(): "of custom headers"}):
             assert of_call(client).headers == {header.upper(): "of custom headers"}
             assert of_call(client, **{name: "of the call"}).headers == {header: "of the call"}
         assert of_call(client, **{name: None}).headers == {header: "of the context"}
 
 
 def test_headers_of_any_name_can_be_added_per_context_and_per_call() -> None:
-    with said(context.custom_headers_cvar, {"X-A": "1", "X-B": "1", "X-None": None}):
+    with context_value(context.custom_headers_cvar, {"X-A": "1", "X-B": "1", "X-None": None}):
         headers = of_call(headers={"x-b": "2", "X-C": "3", "X-None-Either": None}).headers
     assert headers == {"X-A": "1", "x-b": "2", "X-C": "3"}
 
@@ -374,7 +374,7 @@ def test_headers_of_any_name_can_be_added_per_context_and_per_call() -> None:
 def test_an_own_authorization_replaces_the_clients(
     of_context: str | None, custom: Any, argument: str | None, headers: Any, sent: str | None
 ) -> None:
-    with said(context.authorization_cvar, of_context), said(context.custom_headers_cvar, custom):
+    with context_value(context.authorization_cvar, of_context), context_value(context.custom_headers_cvar, custom):
         found = of_call(authorization=argument, headers=headers)
     assert (found.authorization and found.authorization.reveal()) == sent
     assert found.headers == {}
@@ -384,17 +384,17 @@ def test_an_own_authorization_replaces_the_clients(
 @pytest.mark.parametrize("source", ["argument", "context", "headers", "custom"])
 @pytest.mark.parametrize("value", ["the-bare-token", "Bearer the-токен", "Bearer the-\r\ntoken", "the-token\n"])
 def test_an_authorization_that_cannot_be_sent_is_refused_and_not_shown(source: str, value: str) -> None:
-    given: Any = {"argument": {"authorization": value}, "headers": {"headers": {"Authorization": value}}}.get(
+    arguments: Any = {"argument": {"authorization": value}, "headers": {"headers": {"Authorization": value}}}.get(
         source, {}
     )
     of_context = value if source == "context" else None
     custom = {"Authorization": value} if source == "custom" else None
     with (
-        said(context.authorization_cvar, of_context),
-        said(context.custom_headers_cvar, custom),
+        context_value(context.authorization_cvar, of_context),
+        context_value(context.custom_headers_cvar, custom),
         pytest.raises(ConfigError, match="uthorization") as caught,
     ):
-        call_options(given, Timeouts())
+        call_options(arguments, Timeouts())
     assert "the-" not in "\n".join(line for line in shown_by(caught.value).splitlines() if not line.startswith("test_"))
 
 
@@ -425,7 +425,7 @@ def test_a_header_that_frames_the_request_is_not_the_callers_to_write(name: str)
 def test_headers_are_a_mapping(headers: Any) -> None:
     with pytest.raises(ConfigError, match="mapping"):
         of_call(headers=headers)
-    with said(context.custom_headers_cvar, headers), pytest.raises(ConfigError, match="mapping"):
+    with context_value(context.custom_headers_cvar, headers), pytest.raises(ConfigError, match="mapping"):
         of_call()
 
 
@@ -435,13 +435,13 @@ def test_the_callers_own_mapping_is_not_changed() -> None:
     assert headers == {"Authorization": "Bearer x", "X-A": "1", "X-None": None}
 
 
-def test_options_that_are_not_given_change_nothing() -> None:
+def test_options_that_are_absent_change_nothing() -> None:
     found = of_call(temperature=0.5)
     assert (found.timeouts, found.max_retries, found.authorization, found.headers) == (None, None, None, {})
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("arguments", "expected"),
     [
         ({"timeout": 7}, (7, 7, 28, 100)),
         ({"timeout": (1, 2)}, (1, 2, 8, 100)),
@@ -450,8 +450,8 @@ def test_options_that_are_not_given_change_nothing() -> None:
         ({"timeout": 7, "event_timeout": 9, "deadline": math.inf}, (7, 7, 9, math.inf)),
     ],
 )
-def test_timeouts_of_a_call_are_laid_over_the_clients(given: dict[str, Any], expected: tuple[float, ...]) -> None:
-    found = of_call(default=Timeouts(3, 4, deadline=100), **given).timeouts
+def test_timeouts_of_a_call_are_laid_over_the_clients(arguments: dict[str, Any], expected: tuple[float, ...]) -> None:
+    found = of_call(default=Timeouts(3, 4, deadline=100), **arguments).timeouts
     assert found is not None
     assert (found.connect, found.read, found.event, found.deadline) == expected
 
@@ -470,7 +470,7 @@ def test_a_call_option_that_cannot_work_is_named(name: str, value: Any) -> None:
 
 
 def test_every_call_option_is_kept_out_of_the_body(gigachat_emulator: GigaChatEmulator) -> None:
-    given: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         **dict.fromkeys(IDS, "an-id"),
         "authorization": f"Bearer {gigachat_emulator.issue_token()}",
         "deadline": 20,
@@ -479,9 +479,9 @@ def test_every_call_option_is_kept_out_of_the_body(gigachat_emulator: GigaChatEm
         "max_retries": 0,
         "timeout": 5,
     }
-    assert set(given) == CALL_OPTIONS
+    assert set(arguments) == CALL_OPTIONS
     with GigaChat(**gigachat_emulator.client_options) as giga:
-        answer = giga.chat("hi", temperature=0.5, **given)
+        answer = giga.chat("hi", temperature=0.5, **arguments)
     (request,) = gigachat_emulator.requests
     assert set(request.json()) == {"messages", "model", "temperature"}
     for header, _ in IDS.values():

@@ -1,4 +1,4 @@
-"""Whom a client believes, proven with real TLS servers: the pin, the other choices, and what a refusal says."""
+"""The TLS settings with real TLS servers: the pin, the other choices, and the errors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ENVIRONMENT = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
 @pytest.fixture(scope="module")
 def ours() -> Iterator[Authority]:
-    """The authority that is believed."""
+    """The authority that clients trust."""
     with Authority() as authority:
         yield authority
 
@@ -75,7 +75,7 @@ def our_environment(ours: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def refused(transport: Transport, server: Server, url: str = "") -> TLSError:
-    """The error of a refusal, which happened before a request left."""
+    """Return the TLSError of a request, and check that the server did not receive the request."""
     before = len(server.requests)
     with pytest.raises(TLSError) as caught:
         ask(transport, (url or server.url) + "/")
@@ -84,12 +84,12 @@ def refused(transport: Transport, server: Server, url: str = "") -> TLSError:
     return caught.value
 
 
-# -- the pin -----------------------------------------------------------------------------------------
+# -- the pin -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("foreign_environment")
 @pytest.mark.parametrize("through_proxy", [False, True], ids=["directly", "through a proxy"])
-def test_a_bundle_is_believed_and_the_environment_is_not(
+def test_a_bundle_is_trusted_and_the_environment_is_not(
     ours: Authority, server: Server, foreign_server: Server, proxy: ConnectProxy, through_proxy: bool
 ) -> None:
     address = proxy.url if through_proxy else None
@@ -103,7 +103,7 @@ def test_a_bundle_is_believed_and_the_environment_is_not(
 
 @pytest.mark.usefixtures("our_environment")
 @pytest.mark.parametrize("through_proxy", [False, True], ids=["directly", "through a proxy"])
-def test_the_shipped_root_is_believed_alone_even_if_the_environment_names_the_servers_authority(
+def test_only_the_shipped_root_is_trusted_even_if_the_environment_names_the_servers_authority(
     server: Server, proxy: ConnectProxy, through_proxy: bool
 ) -> None:
     with transport_to(server.url, trust=Trust(), proxy=proxy.url if through_proxy else None) as transport:
@@ -112,7 +112,7 @@ def test_the_shipped_root_is_believed_alone_even_if_the_environment_names_the_se
 
 @pytest.mark.usefixtures("foreign_environment")
 @pytest.mark.parametrize("through_proxy", [False, True], ids=["directly", "through a proxy"])
-def test_a_context_of_the_users_own_is_believed_and_nothing_is_added_to_it(
+def test_a_context_of_the_user_is_trusted_and_nothing_is_added_to_it(
     ours: Authority, server: Server, foreign_server: Server, proxy: ConnectProxy, through_proxy: bool
 ) -> None:
     context = ssl.create_default_context(cafile=ours.ca_file)
@@ -147,7 +147,7 @@ def test_the_default_trust_holds_exactly_the_shipped_root() -> None:
 
 @pytest.mark.usefixtures("foreign_environment")
 @pytest.mark.parametrize("right_environment", [False, True], ids=["foreign bundle", "no bundle"])
-def test_a_client_by_default_believes_the_shipped_root_for_both_of_its_origins(
+def test_a_client_by_default_trusts_the_shipped_root_for_both_of_its_origins(
     right_environment: bool, ours: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if right_environment:
@@ -194,7 +194,7 @@ def test_session_secrets_are_written_nowhere(
 
 @pytest.fixture(scope="module")
 def tls_proxy(foreign: Authority) -> Iterator[ConnectProxy]:
-    """A proxy that speaks TLS itself, with a certificate of an authority that the pin does not hold."""
+    """A proxy that itself speaks TLS, with a certificate that the pinned authority did not sign."""
     with ConnectProxy(tls=foreign.server_context()) as proxy:
         yield proxy
 
@@ -216,7 +216,7 @@ def test_an_https_proxy_is_checked_by_the_systems_authorities_and_the_server_by_
         assert transport._context.cert_store_stats()["x509"] == 1
 
 
-def test_an_https_proxy_that_is_not_believed_is_named_as_the_culprit(
+def test_the_error_names_an_https_proxy_that_is_not_trusted(
     ours: Authority, server: Server, tls_proxy: ConnectProxy
 ) -> None:
     tunnels = len(tls_proxy.targets)
@@ -228,7 +228,7 @@ def test_an_https_proxy_that_is_not_believed_is_named_as_the_culprit(
     assert len(tls_proxy.targets) == tunnels
 
 
-def test_believing_any_server_is_no_trust_for_an_https_proxy(
+def test_insecure_trust_does_not_extend_to_an_https_proxy(
     foreign: Authority, foreign_server: Server, tls_proxy: ConnectProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with transport_to(foreign_server.url, trust=Trust(kind="insecure"), proxy=tls_proxy.url) as transport:
@@ -238,7 +238,7 @@ def test_believing_any_server_is_no_trust_for_an_https_proxy(
         assert ask(transport, foreign_server.url + "/") == b"foreign"
 
 
-def test_the_pin_is_no_trust_for_an_https_proxy(ours: Authority, server: Server) -> None:
+def test_the_pin_does_not_extend_to_an_https_proxy(ours: Authority, server: Server) -> None:
     with (
         ConnectProxy(tls=ours.server_context()) as proxy,
         transport_to(server.url, trust=trust_in(ours.ca_file), proxy=proxy.url) as transport,
@@ -280,7 +280,7 @@ def test_a_name_that_urllib3_itself_compares_is_refused_as_ours(ours: Authority)
     assert "what your ssl_context holds" in str(error)
 
 
-# -- what a refusal says -------------------------------------------------------------------------------
+# -- the text of the error -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("through_proxy", [False, True], ids=["directly", "through a proxy"])
@@ -293,18 +293,18 @@ def test_a_refusal_names_the_host_the_issuer_met_and_the_options(
     assert error.host == "localhost"
     assert error.issuer == "O=gigaclient emulator"
     text = str(error)
-    for said in ("localhost", "O=gigaclient emulator", "Russian Trusted Root CA", 'trust="system"', "ca_bundle_file"):
-        assert said in text
+    for part in ("localhost", "O=gigaclient emulator", "Russian Trusted Root CA", 'trust="system"', "ca_bundle_file"):
+        assert part in text
     assert error.__cause__ is None
     assert error.__context__ is None
 
 
-def test_a_refusal_says_which_bundle_was_believed(ours: Authority, foreign_server: Server) -> None:
+def test_a_refusal_says_which_bundle_was_trusted(ours: Authority, foreign_server: Server) -> None:
     with transport_to(foreign_server.url, trust=trust_in(ours.ca_file)) as transport:
         assert f"exactly the certificates in {ours.ca_file!r}" in str(refused(transport, foreign_server))
 
 
-def test_to_learn_the_issuer_nothing_is_sent(foreign_server: Server) -> None:
+def test_nothing_is_sent_to_read_the_issuer(foreign_server: Server) -> None:
     before = len(foreign_server.requests)
     with transport_to(foreign_server.url) as transport, pytest.raises(TLSError):
         ask(transport, foreign_server.url + "/", headers={"Authorization": "Bearer secret"})
@@ -345,7 +345,7 @@ def test_strict_python_says_why_an_old_company_authority_is_refused(tmp_path: Pa
 
 
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
-def test_the_system_is_what_requests_would_believe(
+def test_system_trust_is_that_of_requests(
     variable: str, foreign: Authority, server: Server, foreign_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, foreign.ca_file)
@@ -365,7 +365,7 @@ def test_the_system_takes_a_folder_of_authorities_as_well(
 
 
 def openssl_name(pem: bytes) -> str:
-    """The name under which OpenSSL finds a certificate in a folder: a hash of its subject in canonical form."""
+    """Return the file name under which OpenSSL finds a certificate: a hash of its subject in canonical form."""
     canonical = b""
     for attribute in x509.load_pem_x509_certificate(pem).subject:
         value = str(attribute.value).lower().encode()
@@ -377,7 +377,7 @@ def openssl_name(pem: bytes) -> str:
 
 
 def client_options(emulator: GigaChatEmulator, **changed: object) -> dict[str, object]:
-    """The emulator's options without its trust."""
+    """Return the emulator's options without ``ca_bundle_file``."""
     options = {name: value for name, value in emulator.client_options.items() if name != "ca_bundle_file"}
     return {**options, **changed}
 
@@ -407,7 +407,7 @@ def test_trust_with_a_path_and_ca_bundle_file_mean_the_same(argument: str) -> No
     ],
     ids=str,
 )
-def test_answers_to_the_same_question_that_differ_are_refused(
+def test_contradicting_trust_settings_are_refused(
     contradiction: dict[str, object], ours: Authority, tmp_path: Path
 ) -> None:
     (tmp_path / "empty.pem").write_bytes(b"")
@@ -421,7 +421,7 @@ def test_answers_to_the_same_question_that_differ_are_refused(
         GigaChat(credentials="MTox", **arguments)  # type: ignore[arg-type]
 
 
-def test_believing_anybody_warns_once_and_works_on_an_adapter_of_its_own() -> None:
+def test_insecure_trust_warns_once_and_uses_a_separate_adapter() -> None:
     with GigaChatEmulator() as emulator:
         careful_options = client_options(emulator, ca_bundle_file=emulator.ca_file)
         with GigaChat(**careful_options) as careful:  # type: ignore[arg-type]
@@ -442,7 +442,7 @@ def test_believing_anybody_warns_once_and_works_on_an_adapter_of_its_own() -> No
             assert context.check_hostname is True
 
 
-def test_another_client_goes_on_refusing_while_one_believes_anybody(foreign_server: Server) -> None:
+def test_a_client_still_checks_certificates_next_to_an_insecure_one(foreign_server: Server) -> None:
     with (
         transport_to(foreign_server.url, trust=Trust(kind="insecure")) as careless,
         transport_to(foreign_server.url) as careful,
@@ -453,7 +453,7 @@ def test_another_client_goes_on_refusing_while_one_believes_anybody(foreign_serv
         refused(careful, foreign_server)
 
 
-def test_an_intermediate_in_the_bundle_is_believed_like_a_root(tmp_path: Path) -> None:
+def test_an_intermediate_in_the_bundle_is_trusted_like_a_root(tmp_path: Path) -> None:
     root = trustme.CA()
     middle = root.create_child_ca()
     leaf = middle.issue_cert("127.0.0.1")
@@ -475,7 +475,7 @@ def test_an_intermediate_in_the_bundle_is_believed_like_a_root(tmp_path: Path) -
 class TestClientCertificates:
     @pytest.fixture
     def careful_server(self, version: ssl.TLSVersion, ours: Authority, foreign: Authority) -> Iterator[Server]:
-        """A server under our authority that demands a client certificate of the other one."""
+        """A server of our authority that requires a client certificate of the foreign one."""
         context = ours.server_context(client_ca=foreign)
         context.minimum_version = context.maximum_version = version
         with Server(lambda request: Answer(body=request.client_certificate or ""), tls=context) as server:
@@ -519,7 +519,7 @@ class TestClientCertificates:
             ask(transport, careful_server.url + "/")
 
 
-# -- a session of the user's own -------------------------------------------------------------------------
+# -- the user's session --------------------------------------------------------------------------------
 
 
 def test_verify_false_on_the_users_session_is_refused_for_our_origins(ours: Authority, server: Server) -> None:
@@ -562,18 +562,18 @@ def test_two_clients_with_different_trust_on_one_session_are_refused(ours: Autho
 # -- copies --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("travel", ["pickle", "copy", "deepcopy"])
+@pytest.mark.parametrize("method", ["pickle", "copy", "deepcopy"])
 @pytest.mark.usefixtures("foreign_environment")
 def test_an_adapter_comes_back_from_pickle_and_copy_with_its_pin(
-    travel: str, ours: Authority, server: Server, foreign_server: Server
+    method: str, ours: Authority, server: Server, foreign_server: Server
 ) -> None:
-    ways = {
+    functions = {
         "pickle": lambda thing: pickle.loads(pickle.dumps(thing)),
         "copy": copy.copy,
         "deepcopy": copy.deepcopy,
     }
     adapter = TrustAdapter(trust_in(ours.ca_file))
-    other = ways[travel](adapter)
+    other = functions[method](adapter)
     assert other is not adapter
     assert other.poolmanager is not adapter.poolmanager
     with requests.Session() as session:
@@ -584,16 +584,16 @@ def test_an_adapter_comes_back_from_pickle_and_copy_with_its_pin(
     assert other._context.cert_store_stats()["x509"] == 1
 
 
-def test_an_adapter_with_a_context_of_the_users_own_does_not_travel(ours: Authority) -> None:
+def test_an_adapter_with_a_context_of_the_user_cannot_be_pickled(ours: Authority) -> None:
     adapter = TrustAdapter(Trust(kind="context", ssl_context=ssl.create_default_context(cafile=ours.ca_file)))
     with pytest.raises(ConfigError, match="cannot be pickled"):
         pickle.dumps(adapter)
 
 
-# -- what is no certificate's fault ----------------------------------------------------------------------
+# -- errors without a certificate ----------------------------------------------------------------------
 
 
-def test_a_port_without_tls_is_told_apart_from_a_bad_certificate() -> None:
+def test_a_port_without_tls_is_distinguished_from_a_bad_certificate() -> None:
     with Server(lambda request: Answer()) as plain:
         url = plain.url.replace("http:", "https:")
         with (
