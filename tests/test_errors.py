@@ -180,7 +180,7 @@ def test_a_class_of_the_user_can_be_pickled_too() -> None:
     assert str(pickle.loads(pickle.dumps(_MyError(1, 2)))) == "429: 12"
 
 
-def test_what_an_error_says_names_status_request_and_tries() -> None:
+def test_the_text_of_an_error_has_status_request_and_attempts() -> None:
     error = RateLimitError("Too many requests", status_code=429, request_id="r-1")
     assert str(error) == "429: Too many requests (request r-1)"
     assert error.message == "Too many requests"
@@ -192,7 +192,7 @@ def test_what_an_error_says_names_status_request_and_tries() -> None:
     assert str(APITimeoutError("too slow")) == "too slow"
 
 
-def test_what_was_not_said_has_a_default() -> None:
+def test_the_attributes_of_errors_have_defaults() -> None:
     error = GigaClientError("x")
     assert (error.request_id, error.attempts, error.text, error.completion) == (None, (), "", None)
     assert APIConnectionError("x").sent
@@ -231,7 +231,7 @@ def test_a_header_is_found_under_any_spelling_of_its_name() -> None:
     assert copy.copy(error).headers["Retry-After"] == "5"
 
 
-def test_the_content_of_an_error_is_what_came_or_else_its_body_written_anew() -> None:
+def test_the_content_of_an_error_is_the_received_body_or_the_encoded_one() -> None:
     assert APIStatusError("x", status_code=400, content=b"<html>", body="<html>").content == b"<html>"
     assert APIStatusError("x", status_code=400, body={"message": "нет"}).content == '{"message": "нет"}'.encode()
     assert APIStatusError("x", status_code=400, body="нет").content == "нет".encode()

@@ -65,7 +65,7 @@ def without_numbers(text: str) -> str:
 # -- the example -------------------------------------------------------------------------------------------------------
 
 
-def test_the_example_says_what_its_page_shows_and_asks_nothing_twice(tmp_path: Path) -> None:
+def test_the_example_prints_what_its_page_shows_and_sends_nothing_twice(tmp_path: Path) -> None:
     first, second = [run(tmp_path, str(SCRIPT), "--emulator") for _ in range(2)]
     assert (first.returncode, first.stderr, second.returncode, second.stderr) == (0, "", 0, "")
     shown = re.findall(r"^```text\n(.*?)^```$", (EXAMPLE / "README.md").read_text("utf-8"), re.M | re.S)
@@ -77,7 +77,7 @@ def test_the_example_says_what_its_page_shows_and_asks_nothing_twice(tmp_path: P
     assert sorted(line["input"]["id"] for line in lines) == [review["id"] for review in reviews] == [*range(1, 21)]
 
 
-def test_with_a_key_the_service_is_asked_for_verdicts_of_the_text_alone(
+def test_with_a_key_only_the_text_of_a_review_is_sent(
     example: ModuleType, folder: Path, gigachat_env: GigaChatEmulator, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert example.main(["mine.jsonl"]) == 0
@@ -95,7 +95,7 @@ def test_with_a_key_the_service_is_asked_for_verdicts_of_the_text_alone(
     assert values["Качество — плохо"] == {"mood": "плохо", "topic": "качество"}
 
 
-def test_what_failed_is_named_and_is_all_that_the_next_run_asks(
+def test_a_failed_item_is_named_and_the_next_run_sends_only_it(
     example: ModuleType, folder: Path, gigachat_env: GigaChatEmulator, capsys: pytest.CaptureFixture[str]
 ) -> None:
     gigachat_env.inject(Fault(status=422))
@@ -120,7 +120,7 @@ def test_without_a_key_it_says_what_to_do(
     assert not (folder / "verdicts.jsonl").exists()
 
 
-def test_what_cannot_be_begun_is_one_sentence(
+def test_an_error_at_the_start_is_one_sentence(
     example: ModuleType, folder: Path, gigachat_env: GigaChatEmulator, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert example.main(["nothing-here.jsonl"]) == 2

@@ -208,7 +208,7 @@ def test_close_ends_a_call_whose_answer_drips_in(giga: GigaChat, gigachat_emulat
     assert isinstance(ends_at_once(task, giga), APIConnectionError)
 
 
-def test_close_ends_a_stream_and_what_had_come_stays(giga: GigaChat, gigachat_emulator: GigaChatEmulator) -> None:
+def test_close_ends_a_stream_and_its_text_stays(giga: GigaChat, gigachat_emulator: GigaChatEmulator) -> None:
     gigachat_emulator.inject(SILENT)
     stream = giga.stream("Say some words and nothing else")
     task = Task(stream.result)

@@ -407,7 +407,7 @@ def test_a_stream_closed_by_another_thread_ends_once(emulator: GigaChatEmulator,
     assert notes.threads[-1] is threading.current_thread()
 
 
-def test_of_several_that_end_a_call_at_the_same_moment_one_is_heard(notes: Notes) -> None:
+def test_of_several_ends_at_the_same_moment_one_is_reported(notes: Notes) -> None:
     hooks = Hooks("GigaChat", "api", on_request=(), on_response=(), on_end=(notes,))
     for _ in range(20):
         notes.events.clear()
@@ -513,11 +513,11 @@ def test_a_hook_that_raises_affects_neither_the_call_nor_the_next_hook_and_is_lo
 
 
 def test_an_interrupt_inside_a_hook_is_no_error_of_the_hook(emulator: GigaChatEmulator, notes: Notes) -> None:
-    def impatient(event: CallEvent) -> None:
+    def interrupting(event: CallEvent) -> None:
         raise KeyboardInterrupt
 
     token = emulator.issue_token()
-    with client_of(emulator, access_token=token, on_request=impatient, on_end=notes) as giga:
+    with client_of(emulator, access_token=token, on_request=interrupting, on_end=notes) as giga:
         with pytest.raises(KeyboardInterrupt):
             giga.chat(PROMPT)
         assert notes.end.outcome == "interrupted"

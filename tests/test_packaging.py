@@ -95,7 +95,7 @@ def test_types_certificate_and_recordings_are_installed(installed: importlib.met
     assert wanted <= files
 
 
-def test_nothing_is_installed_beside_the_package(installed: importlib.metadata.Distribution) -> None:
+def test_only_the_package_is_installed(installed: importlib.metadata.Distribution) -> None:
     tops = {path.parts[0] for path in installed.files or () if path.parts[0] != ".."}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"gigaclient"}
 

@@ -53,7 +53,7 @@ def test_the_recorded_stream_is_the_same_wherever_it_is_cut() -> None:
     assert list(stream_of(*(STREAM[at : at + 1] for at in range(len(STREAM))))) == whole
 
 
-def test_the_recorded_stream_ended_at_any_byte_never_lies() -> None:
+def test_the_recorded_stream_ended_at_any_byte_is_complete_or_an_error() -> None:
     events = recording("v1-stream.sse").events
     texts = [chunk.text for chunk in stream_of(STREAM)]
     for end in range(len(STREAM) + 1):

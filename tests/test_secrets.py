@@ -155,7 +155,7 @@ def inside(giga: Any) -> list[Any]:
     ]  # fmt: skip
 
 
-def test_the_watch_itself_finds_what_is_shown(detector: LeakDetector) -> None:
+def test_the_detector_finds_what_is_shown(detector: LeakDetector) -> None:
     detector.hide("the key", "a-secret-that-is-long")
     for leaky in (
         "a-secret-that-is-long",
@@ -170,7 +170,7 @@ def test_the_watch_itself_finds_what_is_shown(detector: LeakDetector) -> None:
     assert detector.found() == ["the key in the log"]
 
 
-def test_the_watch_finds_a_secret_in_a_local_variable_of_a_frame(detector: LeakDetector) -> None:
+def test_the_detector_finds_a_secret_in_a_local_variable_of_a_frame(detector: LeakDetector) -> None:
     namespace: dict[str, Any] = {"ConfigError": ConfigError}
     exec(compile("def f(key):\n kept = [key]\n raise ConfigError('no')", "elsewhere.py", "exec"), namespace)
     detector.hide("the key", "a-secret-that-is-long")
@@ -369,7 +369,7 @@ def test_a_proxy_of_the_environment_is_not_shown(
     assert detector.found() == []
 
 
-def test_a_renewal_that_fails_beside_the_callers_shows_nothing(
+def test_a_background_token_refresh_that_fails_shows_nothing(
     detector: LeakDetector, emulator: GigaChatEmulator
 ) -> None:
     emulator.token_life_s = 60.1

@@ -327,5 +327,5 @@ def fingerprint(value: Any) -> Any:
 
 
 def environment_key(prefix: str) -> str:
-    """Return a hash of the variables with this prefix, since a shared client was made from those of the first call."""
+    """Return a hash of the environment variables with ``prefix``, so that a change of them makes a new client."""
     return str(fingerprint({name: value for name, value in os.environ.items() if name.startswith(prefix)}))

@@ -181,7 +181,7 @@ class CallObserver:
     def _without_token(self, error: GigaClientError | None) -> GigaClientError | None:
         if self._hooks.purpose == "api" or not isinstance(error, (APIStatusError, InvalidResponseError)):
             return error
-        # A response of the token endpoint may hold a token or quote the key, and has not been checked yet.
+        # A response of the token endpoint may hold a token or quote the key, and secrets are removed only later.
         if isinstance(error, InvalidResponseError):
             return InvalidResponseError("the token endpoint's answer is not what it should be")
         return type(error)(
@@ -196,7 +196,7 @@ class CallObserver:
 
     @property
     def needs_summary(self) -> bool:
-        """True if a hook reports on the content of the response."""
+        """True if a hook needs figures from the body of the response."""
         return bool(self._hooks.on_end)
 
     def counted(self, chunks: Iterator[T]) -> Iterator[T]:

@@ -175,7 +175,7 @@ def test_tries_wait_longer_and_longer(emulator: GigaChatEmulator) -> None:
         assert third - second >= 0.2
 
 
-def test_a_wait_beyond_the_longest_is_left_to_the_caller(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_a_retry_after_beyond_the_maximum_is_raised(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     emulator.inject(Fault(status=429, retry_after=61), path=CHAT)
     since = len(emulator.requests)
     with pytest.raises(RateLimitError) as caught:
@@ -216,7 +216,7 @@ def test_close_ends_a_wait_between_two_tries(emulator: GigaChatEmulator) -> None
 # -- requests that were sent and others ------------------------------------------------------------
 
 
-def test_what_never_left_is_tried_again(emulator: GigaChatEmulator, closed_port_url: str) -> None:
+def test_a_request_that_was_not_sent_is_tried_again(emulator: GigaChatEmulator, closed_port_url: str) -> None:
     with client_of(emulator, base_url=closed_port_url) as giga:
         for method in (giga.chat, giga.stream):
             with pytest.raises(APIConnectionError) as caught:
@@ -392,7 +392,9 @@ def test_no_try_is_logged_with_its_secrets(
         assert "my-header-value" not in message
 
 
-def test_a_bad_request_costs_one_request_and_leaves_the_client_well(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_a_bad_request_costs_one_request_and_leaves_the_client_usable(
+    emulator: GigaChatEmulator, giga: GigaChat
+) -> None:
     since = len(emulator.requests)
     with pytest.raises(BadRequestError):
         giga.chat(PROMPT, temperature="hot")

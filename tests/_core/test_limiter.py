@@ -533,7 +533,7 @@ def test_after_a_run_of_successes_it_grows_by_one_up_to_what_was_configured(most
     assert limiter.limit == (most or 7)
 
 
-def probes_refused(limiter: Limiter, runs: int) -> list[int]:
+def successes_per_growth(limiter: Limiter, runs: int) -> list[int]:
     """Return how many successes each growth of the limit takes, when the server refuses the additional call."""
     lengths = []
     for _ in range(runs):
@@ -554,7 +554,7 @@ def test_each_growth_that_is_refused_makes_the_next_run_four_times_as_long() -> 
     permits = [acquire(limiter), acquire(limiter)]
     refuse(permits[1])
     permits.clear()
-    lengths = probes_refused(limiter, 7)
+    lengths = successes_per_growth(limiter, 7)
     assert lengths[:5] == [4, 16, 64, 256, 1024]
     assert lengths[5:] == [4096, 4096]
 
@@ -564,7 +564,7 @@ def test_after_a_growth_that_is_accepted_the_next_one_comes_sooner() -> None:
     permits = [acquire(limiter), acquire(limiter)]
     refuse(permits[1])
     permits.clear()
-    probes_refused(limiter, 3)
+    successes_per_growth(limiter, 3)
     succeed(limiter, 256)
     assert limiter.limit == 2
     succeed(limiter, 2 * 256)  # the server accepted two at once all the time

@@ -106,7 +106,7 @@ def test_the_users_list_of_statuses_is_the_whole_list(codes: tuple[int, ...], co
     assert (policy.delay(0, status(code), retry_safety=RetrySafety.IDEMPOTENT) is not None) is repeated
 
 
-def test_an_empty_list_still_repeats_what_never_left() -> None:
+def test_an_empty_list_still_retries_requests_that_were_not_sent() -> None:
     policy = RetryPolicy(status_codes=())
     assert policy.delay(0, APIConnectionError("refused", sent=False), retry_safety=RetrySafety.BILLABLE) is not None
 
@@ -135,7 +135,7 @@ KINDS: list[tuple[GigaClientError, dict[RetrySafety, bool]]] = [
 @pytest.mark.parametrize(
     ("error", "expected"), KINDS, ids=lambda value: repr(value) if isinstance(value, Exception) else ""
 )
-def test_what_is_repeated_depends_on_what_twice_would_mean(
+def test_which_errors_are_retried_depends_on_retry_safety(
     error: GigaClientError, expected: dict[RetrySafety, bool]
 ) -> None:
     assert {
@@ -155,9 +155,7 @@ def test_what_is_repeated_depends_on_what_twice_would_mean(
         (1e9, 0.0, None),
     ],
 )
-def test_the_servers_own_number_counts_up_to_the_longest_wait(
-    retry_after: float, jitter: float, seconds: float | None
-) -> None:
+def test_retry_after_is_used_up_to_the_maximum_wait(retry_after: float, jitter: float, seconds: float | None) -> None:
     assert POLICY.delay(0, status(429, retry_after), retry_safety=RetrySafety.BILLABLE, jitter=jitter) == seconds
 
 
