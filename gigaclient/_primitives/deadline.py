@@ -1,9 +1,9 @@
-"""How long one call may still wait, and who may end the wait.
+"""Deadlines, timeouts and cancellation of a call.
 
-A call has up to four bounds: a *deadline* for the whole of it, the time to *connect*, the *read* timeout (silence, and
-for an answer that is not streamed also its whole arrival), and in a stream the time without an *event*. Whoever blocks
-on behalf of the call, be it a socket, a queue or a pause between tries, asks the call's :class:`Deadline` how long it
-may, and is woken through it when the call is cancelled. No thread watches: each wait is bounded before it begins.
+A call has up to four timeouts. *deadline* limits the whole call, and *connect* limits connecting. *read* limits the
+silence of the server, and the whole arrival of a response that is not streamed. *event* limits the time between two
+events of a stream. Code that blocks on behalf of a call (sockets, queues, pauses between attempts) gets its time limit
+from the :class:`Deadline`, which also wakes it when the call is cancelled. No watchdog thread is needed.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ __all__ = ["CancelGroup", "Cancelled", "Deadline", "DeadlineExceeded", "Latch", 
 
 
 class DeadlineExceeded(TimeoutError):
-    """A bound was reached. ``kind`` is ``"connect"``, ``"read"``, ``"event"`` or ``"deadline"``."""
+    """A timeout expired. ``kind`` is ``"connect"``, ``"read"``, ``"event"`` or ``"deadline"``."""
 
-    def __init__(self, kind: str) -> None:
-        super().__init__(f"out of patience: {kind}")
-        self.kind = kind
+    def __init__(self, timeout_kind: str) -> None:
+        super().__init__(f"timeout expired: {timeout_kind}")
+        self.kind = timeout_kind
 
 
 class Cancelled(ConnectionAbortedError):
-    """Somebody closed the stream or the client while this call was waiting."""
+    """The stream or the client was closed while this call was waiting."""
 
 
 class Latch:
-    """What one thread waits for and any other opens, once and for good.
+    """A one-way flag: one thread waits for it, and any other thread opens it for good.
 
-    Not ``threading.Event``: a finaliser may open this one, and it may run in the very thread that is waiting, between
-    two steps of the wait. An event's own lock would then be waited for by the thread that holds it.
+    ``threading.Event`` would deadlock. A finaliser may open the latch in the very thread that waits, between two steps
+    of the wait. That thread would then wait for the event's internal lock while holding it.
     """
 
     __slots__ = ("_lock",)
@@ -42,22 +42,22 @@ class Latch:
         self._lock.acquire()
 
     def open(self) -> None:
-        """Let the waiting thread go. From any thread; more than once is no harm."""
+        """Wake the waiting thread. Safe from any thread, and more than once."""
         try:
             self._lock.release()
         except RuntimeError:
-            return  # open already
+            return  # it is open already
 
     def wait(self, seconds: float = math.inf) -> bool:
-        """Wait to be opened, ``seconds`` at the longest; True when it is open."""
+        """Wait up to ``seconds``; return True when the latch is open."""
         if not self._lock.acquire(timeout=-1 if seconds > threading.TIMEOUT_MAX else max(0.0, seconds)):
             return False
-        self.open()  # as it was found, for the next wait
+        self.open()  # the next wait must find the latch open
         return True
 
 
 class Timeouts:
-    """The patience of a client or a call, as configured; seconds, ``math.inf`` for none. Never changes."""
+    """The configured timeouts of a client or a call. Immutable; in seconds, ``math.inf`` means no limit."""
 
     __slots__ = ("chosen_event", "connect", "deadline", "event", "read")
 
@@ -71,12 +71,12 @@ class Timeouts:
         self.connect = connect
         self.read = read
         self.chosen_event = event
-        # Keep-alives prove that the server lives, so a stream that sends them gets longer, but not for ever.
+        # Keep-alive comments prove that the server is running, so such a stream gets longer, but not for ever.
         self.event = 4 * read if event is None else event
         self.deadline = deadline
 
     def within(self, seconds: float) -> Timeouts:
-        """The same with a deadline of ``seconds``, for a part of a call that has so much left."""
+        """Return a copy with a deadline of ``seconds``, for one part of a call."""
         return Timeouts(self.connect, self.read, self.chosen_event, seconds)
 
     def __repr__(self) -> str:
@@ -84,17 +84,17 @@ class Timeouts:
 
 
 class Deadline:
-    """The bounds of one call, from its first wait to its last byte.
+    """The time limits of one call, from its first wait to its last byte.
 
-    The methods that wait or arm belong to the thread that runs the call; :meth:`cancel` may be called from any.
+    Only the thread that runs the call may use it; :meth:`cancel` is safe from any thread.
     """
 
     __slots__ = (
-        "_bound",
         "_clock",
+        "_ends_at",
         "_phase_ends",
         "_phase_kind",
-        "_silence",
+        "_read_timeout",
         "_wake",
         "cancelled",
         "deadline_at",
@@ -108,50 +108,50 @@ class Deadline:
         self.deadline_at = clock() + timeouts.deadline
         self._phase_ends = math.inf
         self._phase_kind = "read"
-        # For the question that is asked before each read: the earlier of the two ends, and the longest silence.
-        self._bound = self.deadline_at
-        self._silence = timeouts.read
+        # Cached because `remaining` runs before each read: the earlier of the phase's end and the deadline.
+        self._ends_at = self.deadline_at
+        self._read_timeout = timeouts.read
         self._wake: Callable[[], None] | None = None
         self.cancelled = False
         self.expired: str | None = None
-        """Which bound was reached first; None while all is well."""
+        """The first timeout that expired, or None."""
 
-    def begin(self, kind: str, seconds: float) -> None:
-        """Start a phase that as a whole may last ``seconds``, however lively the peer is."""
-        self._phase_kind = kind
+    def begin(self, timeout_kind: str, seconds: float) -> None:
+        """Start a phase that ends after ``seconds``, even when data keeps arriving."""
+        self._phase_kind = timeout_kind
         self._phase_ends = ends_at = self._clock() + seconds
-        self._bound = ends_at if ends_at < self.deadline_at else self.deadline_at
+        self._ends_at = ends_at if ends_at < self.deadline_at else self.deadline_at
 
     def begin_response(self) -> None:
-        """From the request's last byte to the answer's last header: one read timeout in all."""
+        """Start the read timeout that all headers of the response must arrive within."""
         self.begin("read", self.timeouts.read)
 
     def begin_event(self) -> None:
-        """From one event of a stream to the next."""
+        """Start the event timeout that the next event of a stream must arrive within."""
         self.begin("event", self.timeouts.event)
 
     def left(self) -> float:
-        """Seconds until the deadline of the whole call; ``math.inf`` without one."""
+        """Return the seconds until the deadline of the whole call; ``math.inf`` without one."""
         return self.deadline_at - self._clock()
 
     def remaining(self) -> float:
-        """Seconds that the next blocking read or write may last.
+        """Return the seconds that the next blocking read or write may last.
 
         Raises:
-            DeadlineExceeded: none are left.
+            DeadlineExceeded: no time is left.
             Cancelled: the call was cancelled.
         """
         if self.cancelled:
             raise Cancelled("closed")
-        limit = self._bound - self._clock()
-        if limit > self._silence:
-            return self._silence
+        limit = self._ends_at - self._clock()
+        if limit > self._read_timeout:
+            return self._read_timeout
         if limit <= 0:
             raise self.exceeded()
         return limit
 
     def connect_remaining(self, started_at: float) -> float:
-        """Seconds that connecting, begun at ``started_at``, may still last; raises as :meth:`remaining` does."""
+        """Return the seconds left to connect, if it began at ``started_at``; raise as :meth:`remaining` does."""
         if self.cancelled:
             raise Cancelled("closed")
         now = self._clock()
@@ -160,42 +160,42 @@ class Deadline:
             raise self.exceeded("connect")
         return limit
 
-    def exceeded(self, kind: str | None = None) -> DeadlineExceeded:
-        """The error for a wait that reached its bound just now; notes which bound it was."""
+    def exceeded(self, timeout_kind: str | None = None) -> DeadlineExceeded:
+        """Record which timeout has just expired, and return the error for it."""
         now = self._clock()
-        # A wait ends a little before or after its bound, by the grain of the clock.
+        # A wait ends a little before or after its limit, because clocks are coarse.
         if self.deadline_at - now < 0.005:
-            kind = "deadline"
-        elif kind is None:
-            kind = self._phase_kind if self._phase_ends - now < 0.005 else "read"
+            timeout_kind = "deadline"
+        elif timeout_kind is None:
+            timeout_kind = self._phase_kind if self._phase_ends - now < 0.005 else "read"
         if self.expired is None:
-            self.expired = kind
-        return DeadlineExceeded(kind)
+            self.expired = timeout_kind
+        return DeadlineExceeded(timeout_kind)
 
     def now(self) -> float:
-        """The clock that all bounds are measured with; seconds."""
+        """Return the time in seconds by the clock that all limits use."""
         return self._clock()
 
     # -- waiting and waking ------------------------------------------------------------------------------------------
 
     def on_cancel(self, wake: Callable[[], None] | None) -> None:
-        """Say how to wake whoever waits for this call now; None when nobody does."""
+        """Set the function that wakes the blocked thread of this call; None when it does not block."""
         self._wake = wake
         if wake is not None and self.cancelled:
             wake()
 
     def cancel(self) -> None:
-        """End the call's wait at once, and every later one. From any thread; more than once is no harm."""
+        """End the current wait of the call at once, and every later one. Safe from any thread, and more than once."""
         self.cancelled = True
         wake = self._wake
         if wake is not None:
             wake()
 
     def wait(self, latch: Latch, at_most: float = math.inf) -> bool:
-        """Wait for ``latch``, ``at_most`` seconds; True when it was opened, False when that time is over.
+        """Wait up to ``at_most`` seconds for ``latch``; return whether it was opened.
 
         Raises:
-            DeadlineExceeded: the deadline came first.
+            DeadlineExceeded: the deadline passed first.
             Cancelled: the call was cancelled.
         """
         ends_at = self._clock() + at_most
@@ -210,7 +210,7 @@ class Deadline:
                     raise Cancelled("closed")
                 if opened:
                     return True
-                # A wait may end a little before its time, by the grain of the clock: then there is more of it to come.
+                # A wait may end a little too early, because clocks are coarse; then the loop waits for the rest.
                 now = self._clock()
                 if now >= self.deadline_at:
                     raise self.exceeded("deadline")
@@ -220,16 +220,16 @@ class Deadline:
             self.on_cancel(None)
 
     def pause(self, seconds: float) -> None:
-        """Sleep between two tries; raises as :meth:`wait` does."""
+        """Sleep between two attempts; raise as :meth:`wait` does."""
         self.wait(Latch(), seconds)
 
 
 class CancelGroup:
-    """The calls of one piece of work: counted, and ended together by whoever gives the work up.
+    """The calls of one task, counted and cancelled together.
 
     Attributes:
-        sent: requests that were sent, repeated ones included.
-        cancelled: whether the work was given up.
+        sent: the number of requests sent, with retries.
+        cancelled: True when the task was cancelled.
     """
 
     __slots__ = ("_calls", "cancelled", "sent")
@@ -240,14 +240,14 @@ class CancelGroup:
         self.sent = 0
 
     def begin(self, deadline: Deadline) -> None:
-        """A call of this work begins; it ends at once where the work was given up."""
-        # Noted first and looked at then, and in cancel() the other way round: one of the two sees the other.
+        """Register a call with the group; cancel it at once when the group is cancelled."""
+        # Append first, then check; cancel() sets the flag first, then reads the list. So one of the two sees the other.
         self._calls.append(deadline)
         if self.cancelled:
             deadline.cancel()
 
     def cancel(self) -> None:
-        """End all calls of this work, and every later one. From any thread; more than once is no harm."""
+        """Cancel all calls of the group, and every later one. Safe from any thread, and more than once."""
         self.cancelled = True
         for deadline in [*self._calls]:
             deadline.cancel()

@@ -1,11 +1,10 @@
-"""Decoders of typed JSON, made by one thread at a time.
+"""Decoders of typed JSON, created by one thread at a time.
 
-msgspec notes what it knows of a struct the first time that a decoder needs it, and notes it before it is complete,
-because types may contain themselves. A second thread that makes a decoder in between finds the half of it, and its
-first decoding ends the process with a segmentation fault (seen with msgspec 0.22). So every decoder and every
-conversion of the package comes from here. A fork waits as well (:data:`gigaclient._primitives.fork_safety.steps`):
-the child would keep
-the half.
+msgspec caches what it knows of a struct when a decoder first needs it, and does so before the entry is complete,
+because types may contain themselves. A second thread that creates a decoder meanwhile finds an incomplete entry, and
+its first decoding ends the process with a segmentation fault (seen with msgspec 0.22). So the whole package creates
+decoders and converts values here. A fork waits too (:data:`gigaclient._primitives.fork_safety.steps`), because the
+child would keep the incomplete entry.
 """
 
 from __future__ import annotations
@@ -22,29 +21,29 @@ __all__ = ["convert", "decoder", "new_decoder"]
 
 T = TypeVar("T")
 
-# Reentrant, because a finaliser may run in the midst of it and decode something else. The steps come first, so that it
-# is never held at a fork.
+# Reentrant, because a finaliser may run while the lock is held and decode something. `steps` is entered before the
+# lock is taken, so that the lock is never held at a fork.
 _lock = threading.RLock()
-_made: dict[Any, Any] = {}
+_decoders: dict[Any, Any] = {}
 
 
-def decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
-    """The decoder of one of our types, strict; made when it is first asked for and kept."""
-    found: msgspec.json.Decoder[T] | None = _made.get(kind)
-    if found is None:
-        found = _made[kind] = new_decoder(kind)
-    return found
+def decoder(type_: type[T]) -> msgspec.json.Decoder[T]:
+    """Return the strict decoder of one of our types; created at the first use and cached."""
+    cached: msgspec.json.Decoder[T] | None = _decoders.get(type_)
+    if cached is None:
+        cached = _decoders[type_] = new_decoder(type_)
+    return cached
 
 
 def new_decoder(
-    kind: type[T], *, strict: bool = True, dec_hook: Callable[[type, Any], Any] | None = None
+    type_: type[T], *, strict: bool = True, dec_hook: Callable[[type, Any], Any] | None = None
 ) -> msgspec.json.Decoder[T]:
-    """``msgspec.json.Decoder``, with its errors."""
+    """Create a ``msgspec.json.Decoder``; raise its errors."""
     with steps, _lock:
-        return msgspec.json.Decoder(kind, strict=strict, dec_hook=dec_hook)
+        return msgspec.json.Decoder(type_, strict=strict, dec_hook=dec_hook)
 
 
-def convert(value: Any, kind: type[T], *, strict: bool = True) -> T:
-    """``msgspec.convert`` to one of our types, with its errors."""
-    decoder(kind)
-    return msgspec.convert(value, kind, strict=strict)
+def convert(value: Any, type_: type[T], *, strict: bool = True) -> T:
+    """Convert ``value`` to one of our types with ``msgspec.convert``; raise its errors."""
+    decoder(type_)
+    return msgspec.convert(value, type_, strict=strict)

@@ -1,12 +1,12 @@
-"""What must start afresh in a forked child, and what a fork has to wait for.
+"""Replace locks and sockets in a forked child, and make a fork wait for short critical steps.
 
-A lock that another thread held at the moment of the fork never opens in the child, and a socket shared with the parent
-delivers the parent's answers. Objects that own locks or sockets register here; in the child each is told to replace
-them. Registration holds no reference that would keep an object alive.
+A lock that another thread held at the moment of the fork is never released in the child. A socket shared with the
+parent delivers the parent's responses. Objects that own locks or sockets register here, and the child replaces those
+of each object. The registry holds weak references only.
 
-OpenSSL and the C library have such locks too, for the whole process, and nobody can replace those: a child that needs
-one hangs in its first TLS handshake. So the short steps that take them are made inside :data:`steps`, and a fork waits
-until no thread is in one.
+OpenSSL and the C library have process-wide locks that cannot be replaced. A child that needs one hangs in its first
+TLS handshake. So the short steps that take such locks run inside :data:`steps`, and a fork waits until no thread is in
+one.
 """
 
 from __future__ import annotations
@@ -19,69 +19,69 @@ from typing import Protocol
 
 
 class ForkAware(Protocol):
-    """Something that owns locks or sockets."""
+    """An object that owns locks or sockets."""
 
     def after_fork_in_child(self) -> None:
-        """Replace them. Runs in the child alone, before any other code of it."""
+        """Replace the locks and sockets. Runs only in the child, before any other code."""
 
 
 _registered: weakref.WeakSet[ForkAware] = weakref.WeakSet()
 
 
 def register(member: ForkAware) -> None:
-    """Have ``member`` told about each fork, for as long as it lives."""
+    """Call ``member.after_fork_in_child`` after each fork while ``member`` exists."""
     _registered.add(member)
 
 
-# Far longer than any step takes. Waiting for ever would be a hang of our own where a fork is made inside a step.
-_LONGEST_WAIT_S = 1.0
+# Far longer than any step takes. Without a limit, a fork made inside a step would wait for itself.
+_MAX_WAIT_SECONDS = 1.0
 
 
 class Steps(contextlib.ContextDecorator):
-    """Stands around each short piece of work, never a wait, in which this process must not be forked.
+    """Encloses short steps during which the process must not be forked; never a wait.
 
-    A context manager and a decorator. Not to be nested: a fork that waits for the outer step holds the inner one up.
+    A context manager and a decorator. Do not nest steps: a fork that waits for the outer step blocks the inner one.
     """
 
     def __init__(self) -> None:
-        # Reentrant, because a signal handler may fork, or a finaliser run, while its own thread is in here.
+        # Reentrant, because a signal handler may fork, or a finaliser run, while its own thread holds this lock.
         self._changed = threading.Condition(threading.RLock())
-        self._under_way = 0
-        self._forks = 0
+        self._running = 0
+        self._pending_forks = 0
 
     def __enter__(self) -> None:
         with self._changed:
-            if self._forks:
-                self._changed.wait_for(self._nobody_forks, _LONGEST_WAIT_S)
-            self._under_way += 1
+            if self._pending_forks:
+                self._changed.wait_for(self._no_fork_pending, _MAX_WAIT_SECONDS)
+            self._running += 1
 
     def __exit__(self, *exc_info: object) -> None:
         with self._changed:
-            self._under_way = max(self._under_way - 1, 0)  # a child that was forked inside a step leaves it, too
-            if self._forks and not self._under_way:
+            self._running = max(self._running - 1, 0)  # a child forked inside a step exits it as well
+            if self._pending_forks and not self._running:
                 self._changed.notify_all()
 
     def before_fork(self) -> None:
-        """Let nobody begin a step, and wait until those under way have ended."""
+        """Block new steps, and wait until the running ones have ended."""
         with self._changed:
-            self._forks += 1
-            self._changed.wait_for(self._nobody_is_inside, _LONGEST_WAIT_S)
+            self._pending_forks += 1
+            self._changed.wait_for(self._no_step_running, _MAX_WAIT_SECONDS)
 
     def after_fork_in_parent(self) -> None:
-        """Let the others go on."""
+        """Unblock the other threads."""
         with self._changed:
-            self._forks -= 1
+            self._pending_forks -= 1
             self._changed.notify_all()
 
     def after_fork_in_child(self) -> None:
         """Forget the parent's threads."""
         self.__init__()  # type: ignore[misc]
 
-    def _nobody_forks(self) -> bool:
-        return not self._forks
+    def _no_fork_pending(self) -> bool:
+        return not self._pending_forks
 
-    def _nobody_is_inside(self) -> bool:
-        return not self._under_way
+    def _no_step_running(self) -> bool:
+        return not self._running
 
 
 steps = Steps()
@@ -93,13 +93,13 @@ def _after_fork_in_child() -> None:
     for member in list(_registered):
         try:
             member.after_fork_in_child()
-        except Exception as error:  # the others need their locks all the same
+        except Exception as error:  # the remaining members still need new locks
             failure = error
     if failure is not None:
         raise failure
 
 
-if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+if hasattr(os, "register_at_fork"):  # Windows has no fork
     os.register_at_fork(
         before=steps.before_fork,
         after_in_parent=steps.after_fork_in_parent,

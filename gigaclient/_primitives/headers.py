@@ -1,4 +1,4 @@
-"""The headers of an answer, found under any spelling of their names."""
+"""Response headers with case-insensitive names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Headers"]
 
 
 class Headers(dict[str, str]):
-    """A dict with names in lower case, which finds ``headers["X-Request-ID"]`` all the same (RFC 9110, section 5.1)."""
+    """A dict with names in lower case that looks names up in any case (RFC 9110, section 5.1)."""
 
     def __init__(self, headers: Mapping[str, str] | None = None) -> None:
         super().__init__({name.lower(): value for name, value in headers.items()} if headers else {})
@@ -21,7 +21,7 @@ class Headers(dict[str, str]):
         return super().__contains__(name.lower() if isinstance(name, str) else name)
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The header, or ``default`` where the answer has none of this name."""
+        """Return the header, or ``default`` when the response has none of this name."""
         return super().get(name.lower(), default)
 
     def __reduce__(self) -> tuple[type[Headers], tuple[dict[str, str]]]:

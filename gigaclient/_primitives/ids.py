@@ -1,4 +1,4 @@
-"""Ids for requests."""
+"""Request ids."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from gigaclient._primitives import fork_safety as forks
 __all__ = ["new_id"]
 
 
-class _Ids:
-    """Random UUIDs, from a generator of our own: whatever a program seeds the shared one with, ids differ.
+class _IdGenerator:
+    """A private random generator, so that ids differ even when a program seeds the shared one.
 
-    Not from the system's, which gives the interpreter away for each call: of 64 threads, each waits its turn again.
-    Nothing secret depends on them.
+    ``os.urandom`` releases the GIL on each call, and each of 64 threads then waits to get it back. Nothing secret
+    depends on the ids.
     """
 
     def __init__(self) -> None:
@@ -21,15 +21,18 @@ class _Ids:
         forks.register(self)
 
     def after_fork_in_child(self) -> None:
-        """Begin elsewhere: the parent goes on where it was."""
+        """Reseed, because the parent goes on with the old state."""
         self.bits = random.Random().getrandbits
 
 
-_ids = _Ids()
+_ids = _IdGenerator()
 
 
 def new_id() -> str:
-    """A random UUID (RFC 9562, section 5.4), as text. The module ``uuid`` takes twice as long, and 3 ms to import."""
+    """Return a random UUID (RFC 9562, section 5.4) as text.
+
+    The module ``uuid`` takes twice as long, and 3 ms to import.
+    """
     digits = bytearray(_ids.bits(128).to_bytes(16, "big"))
     digits[6] = digits[6] & 0x0F | 0x40  # the version
     digits[8] = digits[8] & 0x3F | 0x80  # the variant

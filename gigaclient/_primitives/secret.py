@@ -1,4 +1,4 @@
-"""A string that does not show itself."""
+"""A string that hides its value in logs and tracebacks."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ MASK = "***"
 class Secret(str):
     """A key, token, password or header value that must not reach a log.
 
-    It *is* the string, so that HTTP libraries send it, but ``repr``, ``str`` and formatting give ``***``: a traceback
-    that prints local variables, a debugger or a log line shows the mask. :meth:`reveal` gives a plain string.
+    It *is* the string, so HTTP libraries send it, but ``repr``, ``str`` and formatting give ``***``. So a traceback
+    with local variables, a debugger or a log line shows the mask. :meth:`reveal` returns a plain string.
     """
 
     __slots__ = ()
 
     def __new__(cls, value: str) -> Secret:
-        # str() of a secret is its mask: one made from another takes the content.
+        # str() of a secret is the mask, so a secret made from a secret must reveal it.
         return super().__new__(cls, value.reveal() if isinstance(value, Secret) else value)
 
     def __repr__(self) -> str:
@@ -28,7 +28,7 @@ class Secret(str):
         return format(MASK, format_spec)
 
     def reveal(self) -> str:
-        """The plain string. Keep it out of local variables of code that can raise."""
+        """Return the plain string. Keep it out of local variables of code that can raise."""
         return str.__str__(self)
 
     def __reduce__(self) -> tuple[type[Secret], tuple[str]]:

@@ -1,4 +1,4 @@
-"""Strict JSON, with the path of what cannot be written."""
+"""Strict JSON encoding, with errors that name the path of the invalid value."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from gigaclient._primitives.struct import fields_of
 
 __all__ = ["JSON_ERRORS", "SerializationError", "encode", "is_dataclass"]
 
-# What msgspec raises for bytes that are not the JSON they should be: its own errors, UnicodeDecodeError for text that
-# is not UTF-8, and RecursionError for JSON nested too deep.
+# What msgspec raises for invalid JSON: its own errors, UnicodeDecodeError for text that is not UTF-8, and
+# RecursionError for JSON nested too deep.
 JSON_ERRORS = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
 class SerializationError(ValueError):
-    """The value cannot be written as JSON. The message names the path of the fault and says what to do."""
+    """The value cannot be written as JSON. The message names the path of the invalid value and says what to do."""
 
 
 _encoder = msgspec.json.Encoder()
 
 
-def encode(body: Any, place: str = "") -> bytes:
-    """The request as JSON; ``place`` is what a message calls ``body`` itself.
+def encode(body: Any, path: str = "") -> bytes:
+    """Encode ``body`` as JSON. Error messages begin paths with ``path``.
 
     Raises:
         SerializationError: it cannot be written as JSON; the message says what to change, and where.
     """
     try:
-        return _encoder.encode(_plain(body, place))
+        return _encoder.encode(_to_jsonable(body, path))
     except SerializationError:
         raise
     except UnicodeEncodeError:
@@ -45,74 +45,75 @@ def encode(body: Any, place: str = "") -> bytes:
     raise SerializationError(f"the request cannot be sent: {reason}")
 
 
-# What JSON has as it is: by far the most of what people send, and no look at abstract classes is needed to tell.
+# Types that need no conversion. Most values have one of them, and this test is faster than those of abstract classes.
 _ATOMS = frozenset({str, int, bool, type(None)})
 
 
-def _plain(value: Any, place: str) -> Any:
-    """``value`` as JSON has it, or a SerializationError that names the place.
+def _to_jsonable(value: Any, path: str) -> Any:
+    """Convert ``value`` to plain JSON types, or raise a SerializationError that names the path.
 
-    msgspec alone would write NaN as null, bytes as base64 and a set in any order, all without a word.
+    msgspec alone would silently write NaN as null, bytes as base64 and a set in any order.
     """
-    kind = value.__class__
-    if kind in _ATOMS:
+    type_ = value.__class__
+    if type_ in _ATOMS:
         return value
-    if kind is list:
+    if type_ is list:
         return [
-            inner if inner.__class__ in _ATOMS else _plain(inner, f"{place}[{index}]")
+            inner if inner.__class__ in _ATOMS else _to_jsonable(inner, f"{path}[{index}]")
             for index, inner in enumerate(value)
         ]
-    if kind is dict:
-        return _plain_mapping(value, place)
+    if type_ is dict:
+        return _mapping_to_jsonable(value, path)
     if isinstance(value, msgspec.Struct):
-        return {name: _plain(inner, f"{place}.{name}") for name, inner in fields_of(value).items()}
+        return {name: _to_jsonable(inner, f"{path}.{name}") for name, inner in fields_of(value).items()}
     if isinstance(value, enum.Enum):
-        return _plain(value.value, place)
+        return _to_jsonable(value.value, path)
     if isinstance(value, str):
         return str.__str__(value)
-    if isinstance(value, int) or _is(value, "numbers", "Integral"):
+    if isinstance(value, int) or _is_instance(value, "numbers", "Integral"):
         return int(value)
-    if isinstance(value, float) or _is(value, "numbers", "Real") or _is(value, "decimal", "Decimal"):
+    if isinstance(value, float) or _is_instance(value, "numbers", "Real") or _is_instance(value, "decimal", "Decimal"):
         number = float(value)
         if not math.isfinite(number):
-            raise SerializationError(f"{place} must be a finite number")
+            raise SerializationError(f"{path} must be a finite number")
         return number
     if isinstance(value, Mapping):
-        return _plain_mapping(value, place)
+        return _mapping_to_jsonable(value, path)
     if is_dataclass(value):
         import dataclasses
 
         names = [field.name for field in dataclasses.fields(value)]
-        return {name: _plain(getattr(value, name), f"{place}.{name}") for name in names}
+        return {name: _to_jsonable(getattr(value, name), f"{path}.{name}") for name in names}
     if isinstance(value, (bytes, bytearray, memoryview)):
-        raise SerializationError(f"{place} is bytes: decode it to a string first")
+        raise SerializationError(f"{path} is bytes: decode it to a string first")
     if isinstance(value, Sequence):
-        return [_plain(inner, f"{place}[{index}]") for index, inner in enumerate(value)]
-    raise SerializationError(f"{place} cannot be written as JSON: it is of type {type(value).__name__}")
+        return [_to_jsonable(inner, f"{path}[{index}]") for index, inner in enumerate(value)]
+    raise SerializationError(f"{path} cannot be written as JSON: it is of type {type(value).__name__}")
 
 
-def _plain_mapping(value: Mapping[Any, Any], place: str) -> dict[str, Any]:
-    within = f"{place}." if place else ""
+def _mapping_to_jsonable(value: Mapping[Any, Any], path: str) -> dict[str, Any]:
+    prefix = f"{path}." if path else ""
     return {
-        name if name.__class__ is str else _key(name, place): (
-            inner if inner.__class__ in _ATOMS else _plain(inner, f"{within}{name}")
+        name if name.__class__ is str else _key_to_str(name, path): (
+            inner if inner.__class__ in _ATOMS else _to_jsonable(inner, f"{prefix}{name}")
         )
         for name, inner in value.items()
     }
 
 
-def _is(value: Any, module: str, name: str) -> bool:
-    # Nothing is of a class whose module nobody has imported, and importing it here would cost those who need it not.
+def _is_instance(value: Any, module: str, name: str) -> bool:
+    # If the module was never imported, no value has this class; importing it here would only slow the import down.
     return isinstance(value, getattr(sys.modules.get(module), name, ()))
 
 
 def is_dataclass(value: Any) -> bool:
+    """Return True for an instance of a dataclass, without importing ``dataclasses``."""
     return hasattr(type(value), "__dataclass_fields__")
 
 
-def _key(name: Any, place: str) -> str:
+def _key_to_str(name: Any, path: str) -> str:
     if isinstance(name, str):
         return str.__str__(name)
     if isinstance(name, int) and not isinstance(name, bool):
         return str(name)
-    raise SerializationError(f"{place or 'the request'} has a field whose name is not a string: {type(name).__name__}")
+    raise SerializationError(f"{path or 'the request'} has a field whose name is not a string: {type(name).__name__}")

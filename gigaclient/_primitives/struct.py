@@ -1,7 +1,6 @@
-"""The base of settings and other values that never change.
+"""The base class of settings and other immutable values.
 
-Not a frozen dataclass: each of those takes a millisecond of the import to make, and the module that makes them five
-more, with what it imports.
+Frozen dataclasses would slow the import down: each class takes a millisecond, and importing ``dataclasses`` five more.
 """
 
 from __future__ import annotations
@@ -15,10 +14,10 @@ __all__ = ["FrozenStruct", "fields_of"]
 
 
 class FrozenStruct(msgspec.Struct, frozen=True):
-    """Fields that are set once. Compared by value, pickled with all of them."""
+    """An immutable struct, compared by value and pickled with all fields."""
 
     _hidden: ClassVar[frozenset[str]] = frozenset()
-    """Fields that are not shown: what is secret, long or nobody's business in a log."""
+    """Fields left out of ``repr`` because they are secret or long."""
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         return [(name, getattr(self, name)) for name in self.__struct_fields__ if name not in self._hidden]
@@ -29,11 +28,11 @@ class FrozenStruct(msgspec.Struct, frozen=True):
 
 
 def fields_of(struct: msgspec.Struct) -> dict[str, Any]:
-    """The fields of ``struct`` that are not None, under the names they are sent as."""
-    values = [(sent_as, getattr(struct, name)) for sent_as, name in _names_of(type(struct))]
+    """Return the fields of ``struct`` that are not None, under their JSON names."""
+    values = [(json_name, getattr(struct, name)) for json_name, name in _field_names(type(struct))]
     return {name: value for name, value in values if value is not None}
 
 
 @functools.cache
-def _names_of(kind: type[msgspec.Struct]) -> tuple[tuple[str, str], ...]:
-    return tuple(zip(kind.__struct_encode_fields__, kind.__struct_fields__, strict=True))
+def _field_names(type_: type[msgspec.Struct]) -> tuple[tuple[str, str], ...]:
+    return tuple(zip(type_.__struct_encode_fields__, type_.__struct_fields__, strict=True))

@@ -1,7 +1,7 @@
-"""The wire: sockets, connections, the session. Nothing outside this package imports requests or urllib3.
+"""HTTP over TLS: sockets, connections, connection pools. Only this package imports requests and urllib3.
 
-They are loaded when the first client is made, and not by ``import gigaclient``: they take longer to import than all the
-rest, and not every program that imports a library calls it.
+They are loaded when the first client is made, not by ``import gigaclient``, because importing them takes longer than
+importing all the rest.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HTTPRequest", "Response", "Session", "Transport", "origin_of", "timed_out"]
 
-_LATER = {
+_LAZY_MODULES = {
     "Response": "gigaclient.transport.response",
     "Session": "requests",
     "Transport": "gigaclient.transport.http",
@@ -29,8 +29,8 @@ _LATER = {
 
 
 def __getattr__(name: str) -> Any:
-    room = _LATER.get(name)
-    if room is None:
+    module = _LAZY_MODULES.get(name)
+    if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(room), name)
+    value = globals()[name] = getattr(import_module(module), name)
     return value

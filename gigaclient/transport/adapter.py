@@ -1,4 +1,4 @@
-"""The CA-pinned adapter: what ``requests`` needs to be told so that a pin is a pin.
+"""The adapter that makes ``requests`` use a pinned CA.
 
 An ``ssl_context`` alone is not enough. With ``verify=True`` requests has urllib3 load certifi's roots *into* that
 context, and ``REQUESTS_CA_BUNDLE`` replaces it; which of the two happens differs between versions. So the context is
@@ -28,20 +28,20 @@ from gigaclient.transport.tls import Trust, insecure_context, system_context
 __all__ = ["TrustAdapter"]
 
 
-# What every new response has. Two of them take requests longer than the rest, and nobody here asks for them.
-_NEW = {name: value for name, value in vars(Response()).items() if name not in ("cookies", "encoding")}
+# The attributes of a new response, without two that are expensive and rarely needed.
+_RESPONSE_DEFAULTS = {name: value for name, value in vars(Response()).items() if name not in ("cookies", "encoding")}
 
 
 class _FinalResponse(Response):
-    """An answer that leads nowhere else. Its cookies and its encoding are found when somebody asks for them.
+    """A response that is never followed as a redirect, with cookies and encoding computed at the first use.
 
-    For a redirect that it is told not to follow, ``Session.send`` still prepares the next request: it reads the whole
-    body, however long, takes the address apart and looks into ``.netrc``.
+    Even with ``allow_redirects=False``, ``Session.send`` prepares the next request of a redirect: it reads the whole
+    body, however long, parses the address and reads ``.netrc``.
     """
 
     def __init__(self, adapter: HTTPAdapter, request: Any, raw: HTTPResponse) -> None:
         self.__dict__.update(
-            _NEW,
+            _RESPONSE_DEFAULTS,
             status_code=raw.status,
             headers=HeaderDict(raw.headers.itermerged()),
             raw=raw,
@@ -52,7 +52,7 @@ class _FinalResponse(Response):
             connection=adapter,
         )
 
-    def __getattr__(self, name: str) -> Any:  # for what is not there yet
+    def __getattr__(self, name: str) -> Any:
         if name == "cookies":
             self.cookies = RequestsCookieJar()
             if "set-cookie" in self.headers:
@@ -65,14 +65,15 @@ class _FinalResponse(Response):
 
     @property
     def is_redirect(self) -> bool:
+        """False, so that ``Session.send`` never follows or prepares a redirect."""
         return False
 
 
 class TrustAdapter(HTTPAdapter):
-    """Connects to the origins it is mounted for with exactly the given trust, directly or through a CONNECT proxy.
+    """Connects to the origins it is mounted for with exactly one trust, directly or through a CONNECT proxy.
 
-    Its pool has no size and never blocks; it never retries (the road above does, with the call's deadline in view).
-    It pickles as its trust and comes back with new connections and the same pin.
+    Its pool is unlimited and never blocks. It never retries, because the executor retries within the call's deadline.
+    It pickles as its trust, and unpickles with new connections and the same pin.
     """
 
     def __init__(
@@ -81,12 +82,12 @@ class TrustAdapter(HTTPAdapter):
         context: ssl.SSLContext | None = None,
         proxy_context: ssl.SSLContext | None = None,
         *,
-        late: bool = False,
+        lazy: bool = False,
     ) -> None:
         self.trust = trust
-        self._late = late
+        self._lazy = lazy
         self._context = context if context is not None else trust.make_context()
-        # The pin is for the server behind the proxy; an HTTPS proxy itself shows a certificate of its own world.
+        # The pin is for the server behind the proxy; the certificate of an HTTPS proxy has another issuer.
         self._proxy_context = proxy_context
         self._pools: dict[str, Any] = {}  # by origin, for requests without a proxy
         super().__init__(pool_connections=8, pool_maxsize=0, max_retries=0, pool_block=False)
@@ -97,12 +98,14 @@ class TrustAdapter(HTTPAdapter):
         return type(self), (self.trust,)
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
+        """Create the pool manager with our TLS context and pool classes."""
         self.poolmanager = PoolManager(
             num_pools=connections, maxsize=maxsize, block=block, ssl_context=self._context, **options
         )
         self.poolmanager.pool_classes_by_scheme = POOL_CLASSES
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        """Return the pool manager for ``proxy``, created at the first use."""
         manager = self.proxy_manager.get(proxy)
         if manager is None:
             manager = self._new_proxy_manager(proxy, self._context, num_pools=8, maxsize=0, block=False, **options)
@@ -123,21 +126,22 @@ class TrustAdapter(HTTPAdapter):
         return manager
 
     def close(self) -> None:
-        """Close every connection, now: urllib3 leaves it to the garbage collector, and a pool may be part of a ring."""
+        """Close every connection at once; urllib3 leaves it to the garbage collector, which is late for cycles."""
         for manager in (self.poolmanager, *self.proxy_manager.values()):
-            for key in manager.pools.keys():  # noqa: SIM118 - it is no dict, and cannot be iterated
+            for key in manager.pools.keys():  # noqa: SIM118 - not a dict, and not iterable
                 pool = manager.pools.get(key)
                 if pool is not None:
                     pool.close()
         super().close()
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        """Leave the pool alone: the context says it all."""
+        """Do nothing: the TLS context alone defines the trust."""
 
     def get_connection_with_tls_context(self, request: Any, verify: Any, proxies: Any = None, cert: Any = None) -> Any:
+        """Return the connection pool for a request, cached by origin when there is no proxy."""
         if proxies:
             return super().get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
-        # Looking one of a handful of pools up costs requests more than all else it does for a call.
+        # In requests, looking the pool up costs more than the rest of a call.
         url: str = request.url
         origin = url[: url.find("/", len("https://"))]
         pool = self._pools.get(origin)
@@ -147,21 +151,24 @@ class TrustAdapter(HTTPAdapter):
         return pool
 
     def request_url(self, request: Any, proxies: Any) -> str:
+        """Return the request target; without a proxy it is the path."""
         if proxies:
             return super().request_url(request, proxies)
         path_url: str = request.path_url
         return path_url
 
     def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> tuple[Any, Any]:
+        """Return the key of a pool without any TLS options, so that ``verify`` and ``cert`` have no effect."""
         parts = urlsplit(request.url)
         return {"scheme": parts.scheme, "host": parts.hostname, "port": parts.port}, {}
 
     def build_response(self, req: Any, resp: Any) -> Response:
+        """Build the response object; a cheaper one when our transport sends the request."""
         if current_state() is None or not isinstance(resp, HTTPResponse):
             return super().build_response(req, resp)
         response = _FinalResponse(self, req, resp)
-        if not self._late:
-            # A session of the user's own may make a response of another class of it, which finds nothing later.
+        if not self._lazy:
+            # A user's session may convert it to another class, which does not compute attributes lazily.
             for name in ("cookies", "encoding"):
                 getattr(response, name)
         return response
@@ -175,15 +182,16 @@ class TrustAdapter(HTTPAdapter):
         cert: Any = None,
         proxies: Any = None,
     ) -> Any:
+        """Send a request; refuse ``verify=False`` when certificates are checked."""
         if verify is False and self.trust.kind != "insecure":
             # On a shared context this would switch verification off for every other thread as well.
             raise ConfigError("verify=False is refused here: the certificate is pinned")
         return super().send(request, stream, timeout, verify, cert, proxies)
 
     def presented_certificate(self, url: str, proxy: str | None) -> bytes | None:
-        """The certificate (DER) that ``url``'s server presents, believed or not; None when there is none to be had.
+        """Return the certificate (DER) of ``url``'s server, even an untrusted one; None when there is none.
 
-        A connection of its own, on which nothing is sent and which nobody else uses.
+        It opens a separate connection, sends no request on it, and closes it.
         """
         context = insecure_context()
         parts = urlsplit(url)

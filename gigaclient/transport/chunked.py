@@ -1,7 +1,7 @@
-"""The chunked transfer coding, decoded incrementally: RFC 9112, section 7.1. Pure: bytes in, bytes out.
+"""An incremental decoder of the chunked transfer coding (RFC 9112, section 7.1), without I/O.
 
-An event of a stream must come out as soon as *its* last byte is in, however the server packs events into chunks, and
-many small chunks that arrive together should cost one step; through ``http.client`` and urllib3 each costs several.
+An event of a stream must be delivered with its last byte, however the server packs events into chunks. Many small
+chunks that arrive together should cost one step; in ``http.client`` and urllib3 each chunk costs several.
 """
 
 from __future__ import annotations
@@ -11,40 +11,40 @@ import re
 __all__ = ["ChunkedDecoder", "MalformedChunkError"]
 
 _SIZE = re.compile(rb"[0-9A-Fa-f]{1,16}")
-_MAX_LINE = 8 * 1024
-_MAX_TRAILERS = 64 * 1024
+_MAX_LINE_BYTES = 8 * 1024
+_MAX_TRAILER_BYTES = 64 * 1024
 
 
 class MalformedChunkError(ValueError):
-    """The bytes are not a chunked body."""
+    """The bytes are not a valid chunked body."""
 
 
 class ChunkedDecoder:
-    """Takes the framing off a chunked body that arrives in blocks cut anywhere.
+    """Removes the framing of a chunked body that arrives in arbitrary blocks.
 
     Attributes:
-        ended: the last chunk and the trailers were read.
-        excess: bytes that came after the end; a connection with any is not fit for another request.
+        ended: True after the last chunk and the trailers.
+        excess: bytes after the end of the body; a connection with any must not be used again.
     """
 
-    __slots__ = ("_left", "_line", "_state", "_trailers", "ended", "excess")
+    __slots__ = ("_left", "_line", "_state", "_trailer_bytes", "ended", "excess")
 
     def __init__(self) -> None:
         self._state = "size"  # size -> data -> crlf -> size …, or size -> trailers
         self._left = 0
         self._line = b""
-        self._trailers = 0
+        self._trailer_bytes = 0
         self.ended = False
         self.excess = b""
 
     def feed(self, block: bytes) -> bytes:
-        """The payload that ``block`` brings; empty when it holds framing alone.
+        """Return the payload in ``block``; empty when it holds only framing.
 
         Raises:
-            MalformedChunkError: a size that is none, or framing out of place.
+            MalformedChunkError: an invalid chunk size, or misplaced framing.
         """
         if self._state == "size" and not self._line:
-            # One whole chunk and nothing else, as servers send an event: no need to go through it piece by piece.
+            # Fast path: exactly one whole chunk, which is how servers send an event.
             end = block.find(b"\r\n", 0, 12)
             if end > 0 and block.endswith(b"\r\n"):
                 digits = block[:end]
@@ -68,15 +68,15 @@ class ChunkedDecoder:
             end = block.find(b"\n", position)
             if end < 0:
                 self._line += block[position:]
-                if len(self._line) > _MAX_LINE:
+                if len(self._line) > _MAX_LINE_BYTES:
                     raise MalformedChunkError("a line of the chunked coding is too long")
                 break
             line, self._line = (self._line + block[position:end]).rstrip(b"\r"), b""
             position = end + 1
-            self._take(line)
+            self._parse_line(line)
         return payload[0] if len(payload) == 1 else b"".join(payload)
 
-    def _take(self, line: bytes) -> None:
+    def _parse_line(self, line: bytes) -> None:
         if self._state == "crlf":
             if line:
                 raise MalformedChunkError("a chunk is longer than its size")
@@ -88,8 +88,8 @@ class ChunkedDecoder:
             self._left = int(digits, 16)
             self._state = "data" if self._left else "trailers"
         elif line:
-            self._trailers += len(line)
-            if self._trailers > _MAX_TRAILERS:
+            self._trailer_bytes += len(line)
+            if self._trailer_bytes > _MAX_TRAILER_BYTES:
                 raise MalformedChunkError("the trailers are too long")
         else:
             self.ended = True

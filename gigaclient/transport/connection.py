@@ -1,4 +1,4 @@
-"""HTTP connections on deadline sockets."""
+"""HTTP connections that use deadline sockets."""
 
 from __future__ import annotations
 
@@ -13,37 +13,39 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError, ProxyError
 
 from gigaclient._primitives.deadline import Cancelled, Deadline, DeadlineExceeded
-from gigaclient.transport.headers import PlainHeadResponse, Written, header_block
-from gigaclient.transport.socket import DeadlineSocket, _settable, _shut_down, current_state
+from gigaclient.transport.headers import PlainHeadResponse, WrittenHeaders, header_block
+from gigaclient.transport.socket import DeadlineSocket, current_state, shut_down, socket_timeout
 
 __all__ = ["DeadlineHTTPConnection", "DeadlineHTTPSConnection", "library_class"]
 
 
-def library_class(kind: Any) -> Any:
-    """urllib3's own class, even where this module is loaded while vcrpy has put one derived from it in its place."""
-    return next(base for base in kind.__mro__ if base.__module__ == "urllib3.connection")
+def library_class(class_: Any) -> Any:
+    """Return urllib3's original class, even when vcrpy has replaced it by a subclass before this import."""
+    return next(base for base in class_.__mro__ if base.__module__ == "urllib3.connection")
 
 
 if not TYPE_CHECKING:
     HTTPConnection, HTTPSConnection = library_class(HTTPConnection), library_class(HTTPSConnection)
 
-# Below this, head and body of a request leave in one write: one packet, one TLS record, no wait for an acknowledgement.
+# Up to this size, the headers and body of a request are sent in one write: one packet, one TLS record, and no wait for
+# an acknowledgement.
 _COALESCE_BYTES = 64 * 1024
 
 
-class _Waker:
-    """Wakes a thread that is blocked in connect or in a handshake.
+class _ConnectCanceller:
+    """Wakes a thread that is blocked in connect or in a TLS handshake.
 
-    It has a descriptor of its own: on the way, the socket moves into a TLS object that nobody else can get hold of.
+    It holds a duplicate descriptor, because the socket moves into a TLS object that other threads cannot reach.
     """
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock.dup()
-        self._lock = threading.RLock()  # as in Wire: a closed number may be somebody else's
+        # As in DeadlineSocket: once closed, the number of a descriptor may belong to another socket.
+        self._lock = threading.RLock()
 
     def __call__(self) -> None:
         with self._lock:
-            _shut_down(self._sock)
+            shut_down(self._sock)
 
     def close(self) -> None:
         with self._lock:
@@ -51,36 +53,37 @@ class _Waker:
 
 
 class _DeadlineConnection(HTTPConnection):
-    """What plain and TLS connections have in common."""
+    """The common base of plain and TLS connections."""
 
-    # Not what http.client's own may be set to: it prints each header it sends, the token too.
+    # A program may set http.client's debuglevel, which prints each header that is sent, the token too. Ignore it here.
     debuglevel = 0
     response_class = PlainHeadResponse
-    _served = 0
-    _corked: list[bytes] | None = None
+    _requests_sent = 0
+    _buffered: list[bytes] | None = None
     _header_block: bytes | None = None
-    _waker: _Waker | None = None
+    _canceller: _ConnectCanceller | None = None
     _connect_began = 0.0
 
     def connect(self) -> None:
+        """Connect, and replace the socket by a :class:`DeadlineSocket`."""
         state = current_state()
         try:
             super().connect()
-            wire = DeadlineSocket(self.sock)
-            self._served = 0
-            self.sock = wire
+            deadline_socket = DeadlineSocket(self.sock)
+            self._requests_sent = 0
+            self.sock = deadline_socket
             if state is not None:
                 state.opened = True
-                wire.serve(state)
+                deadline_socket.serve(state)
         finally:
-            self._drop_waker()
+            self._close_canceller()
 
     def _new_conn(self) -> socket.socket:
         state = current_state()
         if state is None:
             return super()._new_conn()
         deadline = state.deadline
-        # From here to the end of the handshake, through a proxy or not, is one connect timeout.
+        # One connect timeout covers everything from here to the end of the handshake, with or without a proxy.
         began = self._connect_began = deadline.now()
         deadline.connect_remaining(began)
         try:
@@ -89,23 +92,23 @@ class _DeadlineConnection(HTTPConnection):
             reason = error if isinstance(error, socket.gaierror) else socket.gaierror(str(error))
             raise NameResolutionError(self.host, self, reason) from error
         failure: OSError = OSError("the name resolved to no address")
-        for index, (family, kind, protocol, _, address) in enumerate(addresses):
-            # urllib3 gives each address the whole connect timeout; here they share one.
+        for index, (family, type_, protocol, _, address) in enumerate(addresses):
+            # In urllib3 each address has the whole connect timeout; here they share one.
             share = deadline.connect_remaining(began) / (len(addresses) - index)
             try:
-                sock = socket.socket(family, kind, protocol)
-            except OSError as error:  # this machine does not speak that family
+                sock = socket.socket(family, type_, protocol)
+            except OSError as error:  # this machine does not support the address family
                 failure = error
                 continue
             try:
                 self._prepare(sock, share, deadline)
                 sock.connect(address)
-                # The TLS handshake that follows takes its bound from here, as one for all its reads.
-                sock.settimeout(_settable(deadline.connect_remaining(began)))
+                # The TLS handshake that follows uses this timeout for all its reads together.
+                sock.settimeout(socket_timeout(deadline.connect_remaining(began)))
                 return sock
             except OSError as error:
                 sock.close()
-                self._drop_waker()
+                self._close_canceller()
                 if deadline.cancelled:
                     raise Cancelled("closed") from None
                 failure = error
@@ -119,27 +122,27 @@ class _DeadlineConnection(HTTPConnection):
     def _prepare(self, sock: socket.socket, timeout: float, deadline: Deadline) -> None:
         for option in self.socket_options or ():
             sock.setsockopt(*option)
-        sock.settimeout(_settable(timeout))
+        sock.settimeout(socket_timeout(timeout))
         if self.source_address:
             sock.bind(self.source_address)
-        self._waker = _Waker(sock)
-        deadline.on_cancel(self._waker)
+        self._canceller = _ConnectCanceller(sock)
+        deadline.on_cancel(self._canceller)
 
-    def _drop_waker(self) -> None:
-        waker, self._waker = self._waker, None
-        if waker is not None:
-            waker.close()
+    def _close_canceller(self) -> None:
+        canceller, self._canceller = self._canceller, None
+        if canceller is not None:
+            canceller.close()
 
     def _tunnel(self) -> None:
-        # The proxy's answer to CONNECT may drip in as well.
-        state, plain = current_state(), self.sock
+        # The proxy may send its response to CONNECT slowly, so the tunnel needs the deadline too.
+        state, raw_socket = current_state(), self.sock
         if state is None:
             super()._tunnel()
             return
-        deadline, wire = state.deadline, DeadlineSocket(plain)
+        deadline, deadline_socket = state.deadline, DeadlineSocket(raw_socket)
         deadline.begin("connect", deadline.connect_remaining(self._connect_began))
-        wire.serve(state)
-        self.sock = wire
+        deadline_socket.serve(state)
+        self.sock = deadline_socket
         try:
             super()._tunnel()
         except (HTTPException, OSError) as error:
@@ -147,79 +150,84 @@ class _DeadlineConnection(HTTPConnection):
                 raise
             raise ProxyError("no tunnel", error) from error
         finally:
-            state.sent = state.received = state.ended = False  # that was the proxy, not the server
-            wire.serve(None)
-            if self.sock is wire:
-                self.sock = plain
+            state.sent = state.received = state.ended = False  # these bytes were the proxy's, not the server's
+            deadline_socket.serve(None)
+            if self.sock is deadline_socket:
+                self.sock = raw_socket
         deadline.begin("read", math.inf)
-        plain.settimeout(_settable(deadline.connect_remaining(self._connect_began)))
-        deadline.on_cancel(self._waker)
+        raw_socket.settimeout(socket_timeout(deadline.connect_remaining(self._connect_began)))
+        deadline.on_cancel(self._canceller)
 
     @property
     def is_connected(self) -> bool:
+        """True while the connection is open and has no unexpected data."""
         return self.sock.is_quiet() if isinstance(self.sock, DeadlineSocket) else super().is_connected
 
     def request(self, method: str, url: str, body: Any = None, headers: Any = None, **options: Any) -> None:
+        """Send a request, small ones in a single write; the read timeout begins after it."""
         state = current_state()
         if state is not None:
-            state.reused = self.sock is not None and self._served > 0
+            state.reused = self.sock is not None and self._requests_sent > 0
             if isinstance(self.sock, DeadlineSocket):
                 self.sock.serve(state)
-        self._corked = []
-        # Line by line, each with its checks, urllib3 and http.client take longer over the headers than over the rest.
+        self._buffered = []
+        # Writing the headers line by line, with checks for each, would cost more than the rest of the request.
         self._header_block = header_block(headers) if headers else None
         if self._header_block is not None:
-            headers = Written(headers)
+            headers = WrittenHeaders(headers)
         try:
             super().request(method, url, body, headers, **options)
-            corked, self._corked = self._corked, None
-            if corked:
-                self.send(b"".join(corked))
+            buffered, self._buffered = self._buffered, None
+            if buffered:
+                self.send(b"".join(buffered))
         finally:
-            self._corked = self._header_block = None
-            self._served += 1
+            self._buffered = self._header_block = None
+            self._requests_sent += 1
             if state is not None:
                 state.deadline.begin_response()
 
     def endheaders(self, *args: Any, **options: Any) -> None:
+        """Write the prepared block of headers, then end the headers."""
         block, self._header_block = self._header_block, None
         if block is not None:
             self._output(block)  # type: ignore[attr-defined]
         super().endheaders(*args, **options)
 
     def getresponse(self) -> Any:
+        """Return the response; raise when the connection ended before the headers did."""
         response = super().getresponse()
         state = current_state()
         if state is not None and state.ended:
-            # http.client takes a head that breaks off for a whole one: what was still to come is simply not there.
+            # http.client accepts truncated headers as complete, and would lose the rest silently.
             response.close()
             raise IncompleteRead(b"")
         return response
 
     def send(self, data: Any) -> None:
-        corked = self._corked
-        if corked is None:
+        """Send ``data``, or buffer it while :meth:`request` collects a small request."""
+        buffered = self._buffered
+        if buffered is None:
             super().send(data)
-        elif isinstance(data, bytes) and sum(map(len, corked)) + len(data) <= _COALESCE_BYTES:
-            corked.append(data)
+        elif isinstance(data, bytes) and sum(map(len, buffered)) + len(data) <= _COALESCE_BYTES:
+            buffered.append(data)
         else:
-            self._corked = None
-            if corked:
-                super().send(b"".join(corked))
+            self._buffered = None
+            if buffered:
+                super().send(b"".join(buffered))
             super().send(data)
 
 
 class DeadlineHTTPConnection(_DeadlineConnection):
-    """A plain connection, to a server on the loopback interface or through a proxy."""
+    """A connection without TLS: to a server on the loopback interface, or to an HTTP proxy."""
 
 
 class DeadlineHTTPSConnection(_DeadlineConnection, HTTPSConnection):
     """A TLS connection."""
 
     def _connect_tls_proxy(self, hostname: str, sock: socket.socket) -> ssl.SSLSocket:
-        # Older urllib3 makes the context for an HTTPS proxy as careless as the one for the server is.
-        for_server, self.cert_reqs = self.cert_reqs, self.proxy_config.ssl_context.verify_mode  # type: ignore[union-attr]
+        # Older urllib3 applies the server's cert_reqs to the proxy's TLS context as well, which may disable checks.
+        server_cert_reqs, self.cert_reqs = self.cert_reqs, self.proxy_config.ssl_context.verify_mode  # type: ignore[union-attr]
         try:
             return super()._connect_tls_proxy(hostname, sock)
         finally:
-            self.cert_reqs = for_server
+            self.cert_reqs = server_cert_reqs

@@ -1,6 +1,6 @@
-"""Failures of requests, urllib3, http.client, ssl and the socket, told as ours: the one place of translation.
+"""Translate exceptions of requests, urllib3, http.client, ssl and sockets into ours; no other module does.
 
-Nothing of theirs is kept: their exceptions carry the prepared request, and with it the ``Authorization`` header.
+The original exceptions are dropped, because they hold the prepared request and with it the ``Authorization`` header.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from gigaclient.transport.socket import ConnectionState
 
 __all__ = ["certificate_failure", "is_lost_connection", "is_proxy_failure", "timed_out", "translate"]
 
-# A NewConnectionError of urllib3's is one by inheritance: what it was made from tells.
+# urllib3's NewConnectionError inherits from its timeout error, so `translate` excludes it; its cause decides.
 _TIMEOUTS = (urllib3.exceptions.TimeoutError, requests.exceptions.Timeout, TimeoutError)
 
-_LIMITS = {
+_TIMEOUT_MESSAGES = {
     "connect": "no connection to {host} within {seconds:g} s: check the network, the proxy and the address",
     "read": "{host} did not answer in time (read timeout {seconds:g} s): pass a longer timeout=, or stream the answer",
     "event": "{host} kept the stream alive but sent no event for {seconds:g} s",
@@ -32,14 +32,15 @@ _LIMITS = {
 }
 
 
-def timed_out(kind: str, host: str, deadline: Deadline, *, sent: bool) -> APITimeoutError:
-    """Return the error for an expired timeout; ``kind`` as in ``DeadlineExceeded``."""
-    seconds = getattr(deadline.timeouts, kind)
-    return APITimeoutError(_LIMITS[kind].format(host=host, seconds=seconds), sent=sent, timeout_kind=kind)
+def timed_out(timeout_kind: str, host: str, deadline: Deadline, *, sent: bool) -> APITimeoutError:
+    """Return the error for an expired timeout; ``timeout_kind`` is ``DeadlineExceeded.kind``."""
+    seconds = getattr(deadline.timeouts, timeout_kind)
+    message = _TIMEOUT_MESSAGES[timeout_kind].format(host=host, seconds=seconds)
+    return APITimeoutError(message, sent=sent, timeout_kind=timeout_kind)
 
 
 def translate(failure: BaseException, state: ConnectionState, host: str, proxy: str | None = None) -> GigaClientError:
-    """The error of ours for what was raised below; its message holds no header, URL query or body."""
+    """Return our error for an exception of a library; its message holds no header, URL query or body."""
     deadline = state.deadline
     if deadline.cancelled:
         return APIConnectionError("the call was ended by close()", sent=state.sent)
@@ -50,11 +51,11 @@ def translate(failure: BaseException, state: ConnectionState, host: str, proxy: 
         if isinstance(cause, urllib3.exceptions.ProxyError):
             return APIConnectionError(f"the proxy {proxy or ''} failed: {_proxy_reason(causes)}", sent=False)
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
-            return _tls(cause, state, host)
+            return _tls_error(cause, state, host)
     for cause in causes:
         if isinstance(cause, _TIMEOUTS) and not isinstance(cause, urllib3.exceptions.NewConnectionError):
-            kind = deadline.exceeded(None if state.opened or state.reused else "connect").kind
-            return timed_out(kind, host, deadline, sent=state.sent)
+            expired = deadline.exceeded(None if state.opened or state.reused else "connect").kind
+            return timed_out(expired, host, deadline, sent=state.sent)
         if isinstance(cause, (urllib3.exceptions.NameResolutionError, socket.gaierror)):
             return APIConnectionError(
                 f"the host name {host!r} could not be resolved: check the address and the network", sent=False
@@ -69,26 +70,26 @@ def translate(failure: BaseException, state: ConnectionState, host: str, proxy: 
             return InvalidResponseError(f"{host} did not answer in HTTP ({type(cause).__name__})")
         if isinstance(cause, (urllib3.exceptions.DecodeError, requests.exceptions.ContentDecodingError)):
             return InvalidResponseError(f"{host} sent a body that cannot be decompressed")
-    return APIConnectionError(_broken(causes, state, host), sent=state.sent)
+    return APIConnectionError(_connection_message(causes, state, host), sent=state.sent)
 
 
 def certificate_failure(failure: BaseException) -> str | None:
-    """Why the peer's certificate was refused, in OpenSSL's words; None when that is not what happened."""
+    """Return OpenSSL's reason why the peer's certificate was refused; None for other failures."""
     for cause in _chain(failure):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return cause.verify_message or "certificate verify failed"
-        if isinstance(cause, CertificateError):  # where urllib3 itself compares the names
+        if isinstance(cause, CertificateError):  # raised when urllib3 itself compares the host names
             return str(cause)
     return None
 
 
 def is_proxy_failure(failure: BaseException) -> bool:
-    """Whether the proxy failed, rather than the server behind it."""
+    """Return True when the proxy failed, not the server behind it."""
     return any(isinstance(cause, urllib3.exceptions.ProxyError) for cause in _chain(failure))
 
 
 def is_lost_connection(failure: BaseException) -> bool:
-    """Whether the connection was closed or reset by the peer, rather than slow or malformed."""
+    """Return True when the peer closed or reset the connection; False when it was slow or sent malformed data."""
     return any(
         isinstance(cause, (http.client.RemoteDisconnected, ConnectionError, ssl.SSLEOFError))
         and not isinstance(cause, requests.exceptions.RequestException)
@@ -96,7 +97,7 @@ def is_lost_connection(failure: BaseException) -> bool:
     )
 
 
-def _tls(cause: ssl.SSLError, state: ConnectionState, host: str) -> GigaClientError:
+def _tls_error(cause: ssl.SSLError, state: ConnectionState, host: str) -> GigaClientError:
     reason = (cause.reason or "").replace("_", " ").lower()
     if "alert" in reason and any(word in reason for word in ("certificate", "unknown ca", "handshake failure")):
         return TLSError(
@@ -123,7 +124,7 @@ def _proxy_reason(causes: list[BaseException]) -> str:
     return _reason(causes)
 
 
-def _broken(causes: list[BaseException], state: ConnectionState, host: str) -> str:
+def _connection_message(causes: list[BaseException], state: ConnectionState, host: str) -> str:
     if any(isinstance(cause, (http.client.IncompleteRead, urllib3.exceptions.IncompleteRead)) for cause in causes):
         return f"the answer of {host} was cut short"
     if state.received:
@@ -136,25 +137,25 @@ def _broken(causes: list[BaseException], state: ConnectionState, host: str) -> s
 def _reason(causes: list[BaseException]) -> str:
     for cause in reversed(causes):
         if isinstance(cause, requests.exceptions.RequestException):
-            continue  # an OSError as well, whose text may quote the request
+            continue  # also an OSError, but its text may quote the request
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror.lower()
     for cause in causes:
         if isinstance(cause, (http.client.RemoteDisconnected, ssl.SSLEOFError, EOFError)):
             return "connection closed by the peer"
-    # Not str(): an exception of a library may quote headers.
+    # The type only: the text of a library's exception may quote headers.
     return type(causes[0]).__name__
 
 
 def _chain(failure: BaseException) -> Iterator[BaseException]:
-    """The exception and what it was made from, however the libraries nested it; outermost first."""
+    """Yield the exception and all its causes, outermost first, however the libraries nested them."""
     seen: set[int] = set()
-    todo: list[object] = [failure]
-    while todo:
-        error = todo.pop(0)
+    pending: list[object] = [failure]
+    while pending:
+        error = pending.pop(0)
         if not isinstance(error, BaseException) or id(error) in seen:
             continue
         seen.add(id(error))
         yield error
-        todo += [getattr(error, "reason", None), getattr(error, "original_error", None), *error.args]
-        todo += [error.__cause__, error.__context__]
+        pending += [getattr(error, "reason", None), getattr(error, "original_error", None), *error.args]
+        pending += [error.__cause__, error.__context__]

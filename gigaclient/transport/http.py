@@ -1,10 +1,10 @@
-"""Requests out, replies in: one ``requests.Session`` per client, made to be shared by threads.
+"""The HTTP transport: one ``requests.Session`` per client, shared by all threads.
 
-Nothing of it changes after construction. Headers, cookies and proxies travel with the request, never on the session;
-the environment is read once, when the client is made; ``.netrc`` is never read. What differs per call is an argument.
+It does not change after construction. Headers, cookies and proxies belong to the request, never to the session. The
+environment is read once, when the client is made; ``.netrc`` is never read. What differs per call is an argument.
 
-A reply has two parties: the thread that reads it, and whoever closes it. The turn (see :class:`Response`) says which of
-them may touch the connection, so that it goes back to the pool or is closed, once, and never under somebody's hands.
+A response is used by the thread that reads it and by any thread that closes it. The read lock of :class:`Response`
+decides which of them may touch the connection, so it is returned to the pool or closed exactly once.
 """
 
 from __future__ import annotations
@@ -34,21 +34,22 @@ __all__ = ["Transport"]
 
 
 class _NoCookies(RequestsCookieJar):
-    """Keeps none: what a server sets would travel with another thread's call."""
+    """Stores no cookies, because they would be sent with the calls of other threads."""
 
     def extract_cookies(self, response: Any, request: Any) -> None:
+        """Ignore the cookies of a response."""
         return
 
 
 class Transport:
-    """Sends requests to a few origins, each with the given trust, and gives their replies.
+    """Sends requests to a few origins with one trust, and returns their responses.
 
     Args:
-        trust: whom to believe, at every origin alike.
-        origins: ``scheme://host[:port]`` of the servers that will be talked to, and no others.
-        proxy: a proxy URL for all of them; None to take what ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` say now.
-        session: a session of the user's own to send through. It gets adapters for ``origins``, unless it has one
-            mounted for them, and is not changed otherwise. Its ``proxies`` come before the environment's.
+        trust: the trusted certificates, for every origin.
+        origins: ``scheme://host[:port]`` of the only servers that requests may be sent to.
+        proxy: a proxy URL for all of them; None uses the present ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY``.
+        session: the user's session to send through. It gets adapters for ``origins``, unless it has one
+            mounted for them, and is not changed otherwise. Its ``proxies`` override the environment's.
 
     Raises:
         ConfigError: a file of ``trust`` or the proxy cannot be used, or the session contradicts ``trust``.
@@ -67,19 +68,19 @@ class Transport:
         self._context = trust.make_context()
         self.origins = origins
         self._proxies = {origin: proxy_for(origin, proxy, session) for origin in origins}
-        # Here, and not when the first request needs it, because the environment is read once.
+        # Created now and not at the first request, because the environment is read once.
         tls_proxy = any(proxy is not None and proxy.lower().startswith("https:") for proxy in self._proxies.values())
         self._proxy_context = system_context() if tls_proxy else None
         if session is not None and session.verify is False and trust.kind != "insecure":
             raise ConfigError(
-                "session.verify is False, which would believe anybody: set it to True, the client says whom to believe"
+                "session.verify is False, which disables certificate checks: set it to True and choose with trust="
             )
         self._users_session = session
         self._lock = threading.Lock()  # guards the count of connections
         self._opened = 0
-        # No lock for these, since a finaliser may forget a call while its own thread is in here: adding to a set and
-        # taking from it are one step each. Whoever begins a call notes it first and looks at `_closed` then, and
-        # close() does it the other way round, so one of the two sees the other.
+        # No lock guards these, because a finaliser may call `forget` while its own thread is in here: adding to a set
+        # and discarding from it are atomic. `_begin` adds the call first and then checks `_closed`. close() sets
+        # `_closed` first and then reads the sets. So one of the two always sees the other.
         self._closed = False
         self._in_flight: set[Deadline] = set()
         self._waiting: set[Deadline] = set()
@@ -87,15 +88,15 @@ class Transport:
         forks.register(self)
 
     def _make_session(self) -> requests.Session:
-        adapter = TrustAdapter(self.trust, self._context, self._proxy_context, late=self._users_session is None)
+        adapter = TrustAdapter(self.trust, self._context, self._proxy_context, lazy=self._users_session is None)
         session = self._users_session
         if session is None:
             session = requests.Session()
             session.trust_env = False
             session.cookies = _NoCookies()
-            session.adapters.clear()  # no other host is ever talked to, and none is with this trust
+            session.adapters.clear()  # requests to any other host must fail
         for origin in self.origins:
-            # With the slash: "https://host" would also be the beginning of "https://host.example.org".
+            # The slash is needed: "https://host" is also a prefix of "https://host.example.org".
             if self._users_session is None or not self._mounted(session, origin):
                 session.mount(origin + "/", adapter)
         self._adapter = adapter
@@ -110,7 +111,7 @@ class Transport:
         return False
 
     def after_fork_in_child(self) -> None:
-        """New locks and connections: the old ones are the parent's."""
+        """Replace locks and connections, because the old ones belong to the parent."""
         self._lock = threading.Lock()
         self._in_flight = set()
         self._waiting = set()
@@ -123,62 +124,63 @@ class Transport:
 
     @property
     def connections_opened(self) -> int:
-        """Connections made so far."""
+        """The number of connections made so far."""
         return self._opened
 
     @property
     def in_flight(self) -> int:
-        """Calls that wait for an answer or are reading one."""
+        """The number of calls that wait for a response or read one."""
         return len(self._in_flight)
 
     @property
     def closed(self) -> bool:
+        """True after :meth:`close`."""
         return self._closed
 
     def send(self, http_request: HTTPRequest, deadline: Deadline) -> Response:
-        """Send one request and return when the answer's head is here.
+        """Send one request and return the response when its headers have arrived.
 
         Raises:
-            APIConnectionError, TLSError, APITimeoutError: no answer came; ``sent`` says whether the request left.
-            InvalidResponseError: what came is not HTTP.
+            APIConnectionError, TLSError, APITimeoutError: no response; ``sent`` says if the request may have left.
+            InvalidResponseError: the response is not HTTP.
             ConfigError: this transport is closed.
         """
         self._begin(self._in_flight, deadline)
-        arrived = False
+        succeeded = False
         try:
             response = self._send(http_request, deadline)
-            arrived = True
+            succeeded = True
             return response
         finally:
-            if not arrived:
+            if not succeeded:
                 self.forget(deadline)
 
     def _send(self, http_request: HTTPRequest, deadline: Deadline) -> Response:
         state = ConnectionState(deadline, fresh=http_request.fresh)
-        outcome, lost = self._try(http_request, state)
+        result, lost = self._send_once(http_request, state)
         if lost and state.reused and not state.received and not deadline.cancelled:
-            # The server closed the idle connection while our request was on its way. It did not read it, as far as
-            # HTTP can tell (RFC 9112, section 9.3.1), so it is sent again, once, on a connection of its own.
+            # The server closed the idle connection while our request was on its way. As far as HTTP can tell, it did
+            # not read the request (RFC 9112, section 9.3.1), so send it again, once, on a new connection.
             state = ConnectionState(deadline, fresh=True)
-            outcome, _ = self._try(http_request, state)
-        if isinstance(outcome, GigaClientError):
-            raise outcome
-        return Response(http_request, outcome, state, self.forget)
+            result, _ = self._send_once(http_request, state)
+        if isinstance(result, GigaClientError):
+            raise result
+        return Response(http_request, result, state, self.forget)
 
-    def _try(
+    def _send_once(
         self, http_request: HTTPRequest, state: ConnectionState
     ) -> tuple[requests.Response | GigaClientError, bool]:
-        """The response or the error; and whether it is that the peer closed the connection.
+        """Return the response or the error, and True if the error is that the peer closed the connection.
 
-        The error is returned, not raised, so that it has neither the library's as its context nor frames that hold it.
+        The error is returned, not raised: neither its context nor its traceback may hold the library's exception.
         """
         deadline = state.deadline
-        deadline.expired = None  # what an earlier try ran into is no concern of this one
+        deadline.expired = None  # a timeout of an earlier attempt does not concern this one
         deadline.begin("read", math.inf)
         proxy = self._proxies.get(origin_of(http_request.url))
         try:
             if self._users_session is not None:
-                # An adapter of the user's own does not tell what it has sent.
+                # A user's adapter does not report what it has sent, so assume that it sent something.
                 state.sent = not isinstance(self._session.get_adapter(http_request.url), TrustAdapter)
             with use_state(state):
                 response = self._session.send(
@@ -192,32 +194,32 @@ class Transport:
             return response, False
         except GigaClientError as error:
             return error, False
-        except Exception as error:  # whatever a library, an adapter or a hook of the user's raises becomes one of ours
-            return self._explain(error, state, http_request.url), is_lost_connection(error)
+        except Exception as error:  # a library, a user's adapter or a user's hook may raise anything
+            return self._translate(error, state, http_request.url), is_lost_connection(error)
         finally:
             if state.opened:
                 with self._lock:
                     self._opened += 1
 
-    def _explain(self, failure: Exception, state: ConnectionState, url: str) -> GigaClientError:
+    def _translate(self, failure: Exception, state: ConnectionState, url: str) -> GigaClientError:
         host = urlsplit(url).hostname or ""
         proxy = self._proxies.get(origin_of(url))
-        shown = without_password(proxy) if proxy else None
+        masked_proxy = without_password(proxy) if proxy else None
         deadline = state.deadline
         reason = certificate_failure(failure)
         if reason is None or deadline.expired or deadline.cancelled:
-            return translate(failure, state, host, shown)
+            return translate(failure, state, host, masked_proxy)
         if proxy is not None and is_proxy_failure(failure):
-            # Its certificate is of its own world: see TrustAdapter.
+            # The pin is not for the proxy: see TrustAdapter.
             return TLSError(
-                f"the certificate of the proxy {shown} was refused: {reason}; believed for proxies: the public "
+                f"the certificate of the proxy {masked_proxy} was refused: {reason}; trusted for proxies: the public "
                 "authorities of this system, or the file that REQUESTS_CA_BUNDLE names",
                 host=urlsplit(proxy.reveal()).hostname,
             )
-        issuer = self._issuer_met(url, proxy, deadline)
+        issuer = self._fetch_issuer(url, proxy, deadline)
         return TLSError(self.trust.explain(host, reason, issuer), host=host, issuer=issuer)
 
-    def _issuer_met(self, url: str, proxy: Secret | None, deadline: Deadline) -> str | None:
+    def _fetch_issuer(self, url: str, proxy: Secret | None, deadline: Deadline) -> str | None:
         limit = min(PROBE_SECONDS, deadline.left())
         probe = Deadline(Timeouts(limit, limit, deadline=limit))
         deadline.on_cancel(probe.cancel)
@@ -225,23 +227,24 @@ class Transport:
             with use_state(ConnectionState(probe)):
                 presented = self._adapter.presented_certificate(url, proxy.reveal() if proxy else None)
             return issuer_of(presented) if presented is not None else None
-        except Exception:  # the issuer is for the message alone, and the message can do without
+        except Exception:  # the issuer only improves the error message
             return None
         finally:
             deadline.on_cancel(None)
 
     def forget(self, deadline: Deadline) -> None:
-        """The call no longer waits for an answer."""
+        """Remove the call from those in flight."""
         self._in_flight.discard(deadline)
 
-    def waiting(self, deadline: Deadline) -> _Waiting:
-        """A context for as long as the call waits for something else than an answer (a token, a place, its next try):
-        :meth:`close` ends that wait, too.
+    def waiting(self, deadline: Deadline) -> _WaitContext:
+        """Return a context for a wait for anything but a response: a token, a permit, the next attempt.
+
+        :meth:`close` ends that wait too.
 
         Raises, when it is entered:
             ConfigError: this transport is closed.
         """
-        return _Waiting(self, deadline)
+        return _WaitContext(self, deadline)
 
     def _begin(self, calls: set[Deadline], deadline: Deadline) -> None:
         calls.add(deadline)
@@ -250,7 +253,7 @@ class Transport:
             raise ConfigError("this client is closed: make a new one")
 
     def close(self) -> None:
-        """Close every connection; whoever waits for an answer gets an error at once. More than once is no harm."""
+        """Close every connection; calls that wait fail at once. Safe to call more than once."""
         self._closed = True
         waiting = [*self._waiting, *self._in_flight]
         self._in_flight.clear()
@@ -262,7 +265,7 @@ class Transport:
             self._adapter.close()
 
 
-class _Waiting:
+class _WaitContext:
     __slots__ = ("_deadline", "_transport")
 
     def __init__(self, transport: Transport, deadline: Deadline) -> None:
@@ -277,7 +280,7 @@ class _Waiting:
 
 
 def _prepare(http_request: HTTPRequest, users_session: requests.Session | None) -> requests.PreparedRequest:
-    # By hand: Session.prepare_request would merge cookies, read .netrc and look a dozen variables up for each call.
+    # Session.prepare_request would merge cookies, read .netrc and look up a dozen variables for each call.
     prepared = requests.PreparedRequest()
     prepared.method = http_request.method
     prepared.url = http_request.url
@@ -285,7 +288,7 @@ def _prepare(http_request: HTTPRequest, users_session: requests.Session | None) 
     prepared.body = http_request.body
     if users_session is not None:
         prepared.prepare_hooks(getattr(users_session, "hooks", None) or {})
-        prepared._cookies = RequestsCookieJar()  # for hooks that send it once more
+        prepared._cookies = RequestsCookieJar()  # for hooks that send the request again
     if http_request.body is not None:
         prepared.headers["Content-Length"] = str(len(http_request.body))
     elif http_request.method not in ("GET", "HEAD"):

@@ -1,4 +1,4 @@
-"""A form with a file in it, as bytes (RFC 7578)."""
+"""Encode a form with a file as ``multipart/form-data`` (RFC 7578)."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ def form_with_file(
     headers: Mapping[str, str],
     fields: Mapping[str, str],
 ) -> tuple[bytes, str]:
-    """The body, which holds a copy of ``content``, and its ``Content-Type``.
+    """Return the body, which holds a copy of ``content``, and its ``Content-Type``.
 
     Args:
-        name: the file's field.
-        content: the file.
-        filename: its name: in UTF-8 as it is, with ``"`` and line breaks quoted as browsers do it.
-        content_type: its MIME type.
+        name: the name of the file's field.
+        content: the content of the file.
+        filename: the name of the file, sent in UTF-8; ``"`` and line breaks are quoted as browsers do it.
+        content_type: the MIME type of the file.
         headers: further headers of the file's part.
-        fields: the other fields, which come first, so that a server that reads as it goes knows them in time.
+        fields: the other fields; sent first, so that a server that reads incrementally has them in time.
     """
     part = RequestField(name, content, filename=filename, headers=dict(headers))
     part.make_multipart(content_type=content_type)
-    plain = [RequestField.from_tuples(field, value) for field, value in fields.items()]
-    return encode_multipart_formdata([*plain, part])
+    text_parts = [RequestField.from_tuples(field, value) for field, value in fields.items()]
+    return encode_multipart_formdata([*text_parts, part])

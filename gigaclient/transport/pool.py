@@ -20,49 +20,52 @@ if not TYPE_CHECKING:
 
 
 class IdleConnections:
-    """The idle connections of one origin, the one used last on top.
+    """A stack of the idle connections of one origin; the last one used is the next one used.
 
-    It stands in for urllib3's queue and has no size: the pool grows to the number of threads that use it at the same
-    time, and is never the thing a thread waits for. A deque's ends are safe to use from many threads.
+    It replaces urllib3's queue and has no limit: the pool grows to the number of threads that use it at the same time,
+    and no thread ever waits for it. The ends of a deque are safe to use from many threads.
     """
 
     def __init__(self, maxsize: int = 0) -> None:
         self._idle: deque[Any] = deque()
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """Return an idle connection without waiting; raise ``queue.Empty`` when there is none."""
         try:
             return self._idle.pop()
         except IndexError:
             raise queue.Empty from None
 
     def put(self, connection: Any, block: bool = True, timeout: float | None = None) -> None:
+        """Add an idle connection; ignore None."""
         if connection is not None:
             self._idle.append(connection)
 
     def qsize(self) -> int:
+        """Return the number of idle connections."""
         return len(self._idle)
 
     def empty(self) -> bool:
+        """Return True when there is no idle connection."""
         return not self._idle
 
 
 class _DeadlinePool(HTTPConnectionPool):
     QueueCls = IdleConnections  # type: ignore[assignment]
-    _librarys_pool: Any = HTTPConnectionPool
-    _librarys_class: Any = HTTPConnection
-    _own_class: Any = DeadlineHTTPConnection
+    _library_pool: Any = HTTPConnectionPool
+    _library_class: Any = HTTPConnection
+    _deadline_class: Any = DeadlineHTTPConnection
 
     @property
     def ConnectionCls(self) -> Any:  # type: ignore[override]
-        """Connections of our own, unless somebody has put another class in the place of the library's: that is how
-        vcrpy records and plays back.
-        """
-        wanted = self._librarys_pool.ConnectionCls
-        return self._own_class if wanted is self._librarys_class else wanted
+        """The class of connections: ours, unless a recorder such as vcrpy has replaced the library's class."""
+        present = self._library_pool.ConnectionCls
+        return self._deadline_class if present is self._library_class else present
 
     def urlopen(self, method: str, url: str, body: Any = None, headers: Any = None, *args: Any, **options: Any) -> Any:
+        """Send a request through a connection of the pool."""
         if isinstance(headers, HeaderDict):
-            headers = dict(headers.pairs())  # urllib3 copies them, and a dict is copied in no time
+            headers = dict(headers.pairs())  # urllib3 copies the headers, and copying a dict is much faster
         return super().urlopen(method, url, body, headers, *args, **options)
 
     def _get_conn(self, timeout: float | None = None) -> Any:
@@ -78,7 +81,7 @@ class _DeadlinePool(HTTPConnectionPool):
         idle = self.pool
         super()._put_conn(conn)
         if self.pool is None and idle is not None:
-            # The pool was closed meanwhile, and what it held too: whoever of the two looks last finds this connection.
+            # The pool was closed meanwhile. close() may have emptied it before this connection was added.
             _close_all(idle)
 
 
@@ -92,19 +95,19 @@ def _close_all(idle: Any) -> None:
 
 
 class DeadlineHTTPPool(_DeadlinePool):
-    """The connections to one plain origin."""
+    """A pool of connections to one origin without TLS."""
 
 
 class DeadlineHTTPSPool(_DeadlinePool, HTTPSConnectionPool):  # type: ignore[override]
-    """The connections to one TLS origin."""
+    """A pool of connections to one origin with TLS."""
 
-    _librarys_pool: Any = HTTPSConnectionPool
-    _librarys_class: Any = HTTPSConnection
-    _own_class: Any = DeadlineHTTPSConnection
+    _library_pool: Any = HTTPSConnectionPool
+    _library_class: Any = HTTPSConnection
+    _deadline_class: Any = DeadlineHTTPSConnection
 
     def _validate_conn(self, conn: Any) -> None:
-        # urllib3 would also warn about an unverified connection here, on each one; the client warned once, when the
-        # user switched verification off.
+        # urllib3 would warn about each unverified connection here; the client has warned once, when the user disabled
+        # certificate checks.
         if conn.is_closed:
             conn.connect()
 

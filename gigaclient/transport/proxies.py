@@ -1,4 +1,4 @@
-"""Find the proxy for an origin."""
+"""Choose and validate the proxy for an origin."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ __all__ = ["proxy_for", "without_password"]
 
 
 def proxy_for(origin: str, proxy: str | None, session: requests.Session | None = None) -> Secret | None:
-    """The proxy that requests to ``origin`` go through: ``proxy`` if given, else what the user's session says, else
-    what the environment says.
+    """Return the proxy for ``origin``: ``proxy`` if set, else the user's session's, else the environment's.
 
     Raises:
         ConfigError: it is not the address of an HTTP proxy.
@@ -24,10 +23,10 @@ def proxy_for(origin: str, proxy: str | None, session: requests.Session | None =
     source, address = "proxy", Secret(proxy) if proxy is not None else None
     del proxy
     if address is None and session is not None:
-        source, address = "the proxy of the session", _selected(origin, session.proxies)
+        source, address = "the proxy of the session", _select_proxy(origin, session.proxies)
     if address is None and (session is None or session.trust_env):
         source = "the proxy of the environment"
-        address = _selected(origin, get_environ_proxies(origin + "/", no_proxy=None))
+        address = _select_proxy(origin, get_environ_proxies(origin + "/", no_proxy=None))
     if not address:
         return None
     if "://" not in address:
@@ -38,13 +37,13 @@ def proxy_for(origin: str, proxy: str | None, session: requests.Session | None =
     return address
 
 
-def _selected(origin: str, proxies: Mapping[str, str]) -> Secret | None:
+def _select_proxy(origin: str, proxies: Mapping[str, str]) -> Secret | None:
     found = select_proxy(origin + "/", dict(proxies))
     return Secret(found) if found else None
 
 
 def _problem_with(proxy: Secret) -> str | None:
-    # Returns, so that no frame that holds the password's parts is ever part of a traceback.
+    # Return the problem and do not raise it: the frame here holds the password, and must not be in a traceback.
     try:
         parts = urlsplit(proxy.reveal())
         usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
@@ -57,7 +56,7 @@ def _problem_with(proxy: Secret) -> str | None:
 
 
 def without_password(url: str) -> str:
-    """A URL that may be shown: user and password, if any, are masked."""
+    """Return ``url`` with the user and the password masked, for messages."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, f"***@{host}" if "@" in parts.netloc else host, parts.path, "", ""))

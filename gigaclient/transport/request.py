@@ -1,4 +1,4 @@
-"""Requests, as the layers above describe them. Importing this loads no HTTP library."""
+"""Requests, independent of any HTTP library: importing this module loads none."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ EVENT_STREAM = "text/event-stream"
 
 
 class RetrySafety(enum.Enum):
-    """What it would mean to send a call twice."""
+    """The consequence of sending a request twice."""
 
     IDEMPOTENT = "freely"
-    """Nothing: it reads, or asks for a token. Also repeated when the connection broke before the answer."""
+    """None, because it only reads or fetches a token. Also retried when the connection broke before the response."""
 
     BILLABLE = "paid"
-    """A second answer may have to be paid for (a chat): repeated after an error status or when surely not sent."""
+    """A second response may be charged (a chat). Retried after an error status, or when it was certainly not sent."""
 
     NON_IDEMPOTENT = "never twice"
-    """Something would exist twice (an upload): repeated only when turned away by the server or surely not sent."""
+    """It would create something twice (an upload). Retried only when the server refused it, or it was not sent."""
 
 
 class HTTPRequest:
-    """A request ready to leave: absolute URL, headers, body. Its ``repr`` shows neither headers nor body.
+    """A request ready to be sent: absolute URL, headers, body. Its ``repr`` shows neither headers nor body.
 
-    With ``fresh`` it leaves on a new connection. A kept one may be closed by the server at that very moment, and then
-    nobody can say whether the request was taken: it would have to be lost or sent again.
+    With ``fresh`` it is sent on a new connection. The server may close an idle connection at that very moment. Then it
+    is unknown whether the server took the request, which must be lost or sent again.
     """
 
     __slots__ = ("body", "fresh", "headers", "method", "url")
@@ -47,29 +47,29 @@ class HTTPRequest:
         self.body = body
 
     def __repr__(self) -> str:
-        return f"<Outgoing {self.method} {self.url.partition('?')[0]}>"
+        return f"<HTTPRequest {self.method} {self.url.partition('?')[0]}>"
 
 
 def origin_of(url: str) -> str:
-    """``scheme://host[:port]`` of ``url``."""
+    """Return ``scheme://host[:port]`` of ``url``."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
 
 
 class Request(FrozenStruct, frozen=True):
-    """What one API call is: where it goes and what it carries. An endpoint is described by making one of these.
+    """A request to an API, before the base URL and the credential are added.
 
     Attributes:
         method: the HTTP method.
-        path: relative to the base URL, made by :func:`path`; or an absolute URL of an origin that the client knows.
+        path: relative to the base URL, made by :func:`path`; or an absolute URL of an origin of the client.
         body: the encoded body, if any.
-        content_type: what the body is.
-        accept: what is wanted back.
+        content_type: the MIME type of the body.
+        accept: the MIME type of the expected response.
         query: parameters of the query string.
-        repeat: what sending it twice would mean.
-        authorized: False for the few calls that carry no credential.
-        attempt_id: the name of a header that gets a new UUID for each try, where a server wants one.
-        accept_redirect: True where a redirect is an answer like any other (a login by cookie). It is not followed.
+        retry_safety: the consequence of sending the request twice.
+        authorized: False for the few requests without a credential.
+        attempt_id: the name of a header that gets a new UUID for each attempt, if the server wants one.
+        accept_redirect: True if a redirect is a valid response (a login by cookie). It is not followed.
     """
 
     _hidden: ClassVar[frozenset[str]] = frozenset({"body"})
@@ -87,7 +87,7 @@ class Request(FrozenStruct, frozen=True):
 
 
 def path(*segments: str) -> str:
-    """A path from its segments, each quoted: an id can never climb out of its segment."""
+    """Join quoted segments to a path, so that an id never changes the rest of the path."""
     for segment in segments:
         if not isinstance(segment, str) or segment in ("", ".", ".."):
             raise ConfigError(f"not an id: {segment!r}")

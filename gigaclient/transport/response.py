@@ -24,19 +24,19 @@ from gigaclient.transport.socket import READ_BYTES, ConnectionState
 __all__ = ["PROBE_SECONDS", "Response"]
 
 PROBE_SECONDS = 5.0
-"""Seconds for what only makes an error message better: the beginning of a body, a server's certificate."""
-# What is read may grow a thousandfold when it is decompressed, and before 2.6 urllib3 does that in one step.
+"""Seconds for data that only improves an error message: the beginning of a body, a server's certificate."""
+# Decompressing may multiply the size by a thousand, and urllib3 before 2.6 decompresses all that was read in one step.
 _COMPRESSED_READ_BYTES = 2 * 1024
 _DRAIN_SECONDS = 0.1
 
 
 class Response:
-    """An answer whose head has arrived. Read it once, by :meth:`blocks` or :meth:`read`, or close it.
+    """A response whose headers have arrived. Read it once, by :meth:`blocks` or :meth:`read`, or close it.
 
     Attributes:
         status: the HTTP status.
-        headers: the headers, names in lower case, cookies left out; repeated ones are joined with a comma.
-        cookies: the cookies that the answer sets, by name.
+        headers: the headers without cookies, names in lower case; repeated ones are joined with a comma.
+        cookies: the cookies that the response sets, by name.
     """
 
     def __init__(
@@ -50,25 +50,27 @@ class Response:
         self._response = response
         self._state = state
         self._url = http_request.url
-        # Held by the thread that is inside a read, and kept for good by whoever ends the reply: only the holder may
-        # touch the connection. Nobody ever waits for it, so a finaliser, a signal or a fork cannot get stuck here.
-        self._turn = threading.Lock()
+        # Held by the thread that is inside a read, and never released by the thread that ends the response. Only the
+        # holder may touch the connection. No thread ever waits for it, so a finaliser, a signal or a fork cannot
+        # deadlock here.
+        self._read_lock = threading.Lock()
         self._done = False
         self.on_done: Callable[[], None] | None = None
-        """Called once, when the reply needs its connection no longer."""
+        """Called once, when the response no longer needs its connection."""
         self.observer: Any = None
-        """Whoever is told of the end of the call; see :mod:`gigaclient.hooks`."""
+        """The observer that is notified of the end of the call; see :mod:`gigaclient.hooks`."""
         self.body: bytes | None = None
-        """The whole body, for those who read it in one piece."""
+        """The whole body, once it was read in one piece."""
         self.status: int = response.status_code
         headers: Any = response.headers
-        if not isinstance(headers, HeaderDict):  # an adapter of the user's own may give any mapping
+        if not isinstance(headers, HeaderDict):  # a user's adapter may set any mapping
             headers = HeaderDict(headers.items())
         self.headers: dict[str, str] = dict(headers.lower_items())
         self.headers.pop("set-cookie", None)
 
     @property
     def cookies(self) -> dict[str, Secret]:
+        """The cookies that the response sets, by name."""
         return {cookie.name: Secret(cookie.value or "") for cookie in self._response.cookies}
 
     @property
@@ -77,6 +79,7 @@ class Response:
 
     @property
     def deadline(self) -> Deadline:
+        """The deadline of the call."""
         return self._state.deadline
 
     @property
@@ -85,14 +88,14 @@ class Response:
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     def blocks(self) -> Generator[bytes, None, None]:
-        """The body's bytes, each block as soon as it is in, decompressed.
+        """Yield the decompressed body, each block as soon as it arrives.
 
-        After the last block the connection has gone back to the pool. A generator that is dropped or closed early
-        closes the connection.
+        After the last block the connection is back in the pool. Closing or dropping the generator early closes the
+        connection.
 
         Raises:
             APIConnectionError: the connection broke, or the body ended before its announced length.
-            APITimeoutError: a bound of the call's patience was reached.
+            APITimeoutError: a timeout of the call expired.
             InvalidResponseError: the framing or the compression is malformed.
         """
         failure: GigaClientError | None = None
@@ -109,12 +112,12 @@ class Response:
 
     def _blocks(self) -> Iterator[bytes]:
         response, headers = self._response, self.headers
-        if getattr(response, "_content_consumed", False):  # by a hook of the user's session, which keeps it
-            yield from self._kept(response.content)
+        if getattr(response, "_content_consumed", False):  # a hook of the user's session has read the body
+            yield from self._read_by_hook(response.content)
             return
         raw = response.raw
         if "content-encoding" not in headers:
-            # Straight from the connection: through http.client and urllib3 each block costs several steps more.
+            # Read from the connection directly: http.client and urllib3 need several more steps for each block.
             source = getattr(getattr(raw, "_original_response", None), "fp", None)
             coding = headers.get("transfer-encoding", "").strip().lower()
             length = getattr(raw, "length_remaining", None)
@@ -124,19 +127,19 @@ class Response:
             if source is not None and not coding and length is not None:
                 yield from self._sized_blocks(source, length)
                 return
-        if not isinstance(raw, HTTPResponse):  # an adapter of the user's own, or a recorder's answer
+        if not isinstance(raw, HTTPResponse):  # from a user's adapter, or from a recorder such as vcrpy
             yield from response.iter_content(READ_BYTES)
             return
         size = _COMPRESSED_READ_BYTES if "content-encoding" in headers else READ_BYTES
-        yield from self._received(functools.partial(raw.read1, size, decode_content=True))
-        self._end(keep_connection=True)  # urllib3 has given it back already
+        yield from self._read_blocks(functools.partial(raw.read1, size, decode_content=True))
+        self._end(keep_connection=True)  # urllib3 has already returned it to the pool
 
     def _chunked_blocks(self, source: Any) -> Iterator[bytes]:
         decoder = ChunkedDecoder()
-        for block in self._received_from(source):
+        for block in self._read_source(source):
             payload = decoder.feed(block)
             if decoder.ended:
-                # Before the last block is handed on: whoever gets it may call again at once.
+                # Before the last block is yielded, because its receiver may send the next request at once.
                 self._end(keep_connection=not decoder.excess)
             if payload:
                 yield payload
@@ -148,41 +151,41 @@ class Response:
         if not left:
             self._end(keep_connection=True)
             return
-        for block in self._received_from(source):
+        for block in self._read_source(source):
             left -= len(block)
             if left > 0:
                 yield block
                 continue
-            # What comes after the body belongs to no request of ours.
+            # Bytes after the body belong to no request, so such a connection cannot be used again.
             self._end(keep_connection=left == 0)
             yield block[:left] if left else block
             return
         raise APIConnectionError(f"the answer of {self._host} was cut short")
 
-    def _kept(self, body: bytes) -> Iterator[bytes]:
+    def _read_by_hook(self, body: bytes) -> Iterator[bytes]:
         self._end(keep_connection=True)
         if body:
             yield body
 
-    def _received_from(self, source: Any) -> Iterator[bytes]:
-        # One read empties the buffer that the head was read with. From then on it would only be in the way.
-        past_buffer = getattr(getattr(source, "raw", None), "receive", None)
-        return self._received(
-            functools.partial(source.read1, READ_BYTES), past_buffer and functools.partial(past_buffer, READ_BYTES)
+    def _read_source(self, source: Any) -> Iterator[bytes]:
+        # The first read empties the buffer that the headers were read with; later reads bypass it.
+        unbuffered = getattr(getattr(source, "raw", None), "receive", None)
+        return self._read_blocks(
+            functools.partial(source.read1, READ_BYTES), unbuffered and functools.partial(unbuffered, READ_BYTES)
         )
 
-    def _received(self, read: Callable[[], bytes], later: Callable[[], bytes] | None = None) -> Iterator[bytes]:
-        """What ``read`` brings until it brings nothing more; after the first time, ``later`` takes its place."""
-        turn, deadline = self._turn, self.deadline
+    def _read_blocks(self, read: Callable[[], bytes], later: Callable[[], bytes] | None = None) -> Iterator[bytes]:
+        """Yield what ``read()`` returns, until it is empty; after the first block use ``later()`` instead, if any."""
+        read_lock, deadline = self._read_lock, self.deadline
         while True:
-            if not turn.acquire(False):
+            if not read_lock.acquire(False):
                 raise Cancelled("closed")
             try:
                 block = read()
             finally:
-                turn.release()
+                read_lock.release()
                 if deadline.cancelled:
-                    # Whoever cancelled may have found the turn taken and left the rest to us.
+                    # The cancelling thread may have found the lock held, and then left closing to this thread.
                     self._end(keep_connection=False)
             if not block:
                 return
@@ -190,7 +193,7 @@ class Response:
             read = later or read
 
     def read(self, limit: int) -> bytes:
-        """The whole body, which has to be here within one read timeout from now.
+        """Return the whole body, which must arrive within one read timeout from now.
 
         Raises:
             InvalidResponseError: it is longer than ``limit`` bytes; and what :meth:`blocks` raises.
@@ -204,7 +207,7 @@ class Response:
         return body
 
     def read_some(self, limit: int) -> bytes:
-        """The body's beginning, ``limit`` bytes at most, for an error's message; never fails."""
+        """Return up to ``limit`` bytes from the beginning of the body, for an error message; never raise."""
         self.deadline.begin("read", min(self.deadline.timeouts.read, PROBE_SECONDS))
         try:
             return self._read(limit)[:limit]
@@ -222,15 +225,15 @@ class Response:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def drain(self, blocks: Iterator[bytes]) -> None:
-        """After an end marker: read the few bytes that end the body, so that the connection can be used again.
+        """Read the few bytes after an end marker, so that the connection can be used again.
 
-        A server that keeps the body open does not get waited for.
+        Close it instead when the server keeps the body open.
         """
         if self._done:
             return
         self.deadline.begin("read", _DRAIN_SECONDS)
         try:
-            for _ in zip(range(8), blocks):  # noqa: B905 - the shorter one ends it
+            for _ in zip(range(8), blocks):  # noqa: B905 - the shorter one ends the loop
                 continue
         except GigaClientError:
             return
@@ -238,17 +241,17 @@ class Response:
             self.close()
 
     def close(self) -> None:
-        """Give the connection up. From any thread; a read that is blocked in another one ends at once."""
+        """Close the connection. Safe from any thread; a read that is blocked in another thread ends at once."""
         if not self._done:
             self.deadline.cancel()
             self._end(keep_connection=False)
 
     def _end(self, *, keep_connection: bool, reading_is_over: bool = False) -> None:
-        """Part with the connection, unless another thread is reading: that one does it when it comes out.
+        """Release the connection, unless another thread is reading; that thread releases it after its read.
 
-        ``reading_is_over`` is said by the one who read: an interrupt may have left the turn with nobody.
+        ``reading_is_over`` is set by the reader itself: an interrupt may have left the lock held by no thread.
         """
-        if not self._turn.acquire(blocking=False) and not reading_is_over:
+        if not self._read_lock.acquire(blocking=False) and not reading_is_over:
             return
         self._done = True
         raw: Any = self._response.raw
@@ -259,10 +262,10 @@ class Response:
                 raw._original_response.close()
                 raw.release_conn()
         except (OSError, AttributeError):
-            pass  # it was closed from the other side, or never had a connection
+            pass  # the connection was closed by the peer, or there never was one
         finally:
             self._forget(self.deadline)
-            # One step, so that it is called once even if an interrupt has us here twice.
+            # The pop is atomic, so on_done is called once even if an interrupt makes this code run twice.
             on_done = self.__dict__.pop("on_done", None)
             if on_done is not None:
                 on_done()

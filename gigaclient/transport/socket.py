@@ -1,8 +1,8 @@
-"""Sockets and connections that wait no longer than the call they serve may.
+"""Sockets whose reads and writes obey the deadline of a call.
 
-``http.client`` reads through ``socket.makefile`` and urllib3 arms one timeout per read, so a server that drips single
-bytes can hold a thread for ever. Here each read and write asks the call's ``Deadline`` first, over TLS and plain TCP
-alike, headers and body alike, and a cancelled call is woken by shutting the TCP connection down.
+``http.client`` reads through ``socket.makefile`` and urllib3 sets one timeout per read, so a server that sends single
+bytes slowly can block a thread for ever. Here each read and write checks the call's ``Deadline`` first, over TLS and
+plain TCP, for headers and body. Shutting the TCP connection down wakes a cancelled call.
 """
 
 from __future__ import annotations
@@ -27,20 +27,26 @@ from gigaclient.transport.tls_handshake import in_steps
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-__all__ = ["READ_BYTES", "ConnectionState", "current_state", "use_state"]
+__all__ = [
+    "READ_BYTES",
+    "ConnectionState",
+    "DeadlineSocket",
+    "current_state",
+    "shut_down",
+    "socket_timeout",
+    "use_state",
+]
 
 T = TypeVar("T")
 
 
-# One TLS record: what a single read can bring at most. With less room for it, the rest of a record would stay in
-# OpenSSL, where poll() knows nothing of it.
+# The maximum size of a TLS record. A smaller read would leave the rest of a record in OpenSSL, invisible to poll().
 READ_BYTES = 16 * 1024
-# What poll() can be given.
-_LONGEST_POLL_MS = 2**31 - 1
+_MAX_POLL_MS = 2**31 - 1  # the largest argument of poll()
 
 
 class ConnectionState:
-    """One request and its answer on one connection: what the layers below tell the one that sent it."""
+    """The state of one request and its response on a connection, set by the connection for the transport."""
 
     __slots__ = ("deadline", "ended", "fresh", "opened", "received", "reused", "sent")
 
@@ -49,13 +55,13 @@ class ConnectionState:
         self.fresh = fresh
         """Do not use a connection that has been idle."""
         self.reused = False
-        """The connection had served a request before."""
+        """The connection has served a request before."""
         self.opened = False
         """A connection was made for this request."""
         self.sent = False
         """The first byte of the request may have left."""
         self.received = False
-        """At least one byte of an answer came."""
+        """At least one byte of a response arrived."""
         self.ended = False
         """The server has closed its side."""
 
@@ -64,15 +70,15 @@ _thread = threading.local()
 
 
 def current_state() -> ConnectionState | None:
-    """The exchange that this thread is sending, if any."""
+    """Return the state of the request that this thread is sending, or None."""
     state: ConnectionState | None = getattr(_thread, "state", None)
     return state
 
 
 class use_state:
-    """Makes ``state`` the one that connections used by this thread serve.
+    """Sets the state that connections used by this thread serve.
 
-    The call passes through ``requests`` and urllib3, whose signatures have no place for it.
+    It is thread-local because ``requests`` and urllib3 have no parameter to pass it through.
     """
 
     __slots__ = ("_outer", "_state")
@@ -90,79 +96,81 @@ class use_state:
 
 
 class DeadlineSocket:
-    """A connected socket, plain or TLS, that obeys the patience of the exchange it serves.
+    """A connected socket, plain or TLS, that obeys the deadline of the request it serves.
 
-    Such a socket does not block: what is not ready is waited for in ``poll``. The time limits of Python's sockets take
-    more system calls for each read and write, and each is a turn that a thread has to wait for among many.
+    The socket is non-blocking, and ``poll`` waits until it is ready. The timeouts of Python's sockets need more system
+    calls for each read and write, and after each of them a thread has to wait for the GIL.
 
-    Between exchanges, and for code that uses the connection without one, it behaves like the socket itself.
+    While it serves no request, it behaves like an ordinary socket.
     """
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._pid = os.getpid()
-        # Guards `state` against an abort meant for the one before, since a connection that went back to the pool may
-        # already be carrying somebody else's answer; and the descriptor, whose number may be another socket's once it
-        # is closed. Reentrant, because a finaliser or a signal handler may close in the middle of it.
+        # Guards `state` against a late abort of the previous request: a connection that was returned to the pool may
+        # already carry the response of another call. Guards the descriptor too: once it is closed, its number may
+        # belong to another socket. Reentrant, because a finaliser or a signal handler may close while it is held.
         self._lock = threading.RLock()
         self.state: ConnectionState | None = None
-        # urllib3's TLS inside TLS, through an HTTPS proxy, has a loop of its own around a socket that blocks.
+        # False for urllib3's TLS inside TLS (an HTTPS proxy), which has its own loop around a blocking socket.
         self._is_socket = isinstance(sock, socket.socket)
-        self._limit = self._users_limit = sock.gettimeout()
-        """The time limit that the socket has now, 0 when it does not block; and the one it has without an exchange."""
-        self._readable = _waiter(sock, _READABLE)
+        self._timeout = self._idle_timeout = sock.gettimeout()
+        """The present timeout of the socket, 0 when it is non-blocking; and its timeout while it serves no request."""
+        self._wait_readable = _waiter(sock, _READABLE)
         self.request_sent = False
-        """A request has left and nothing was read since: an answer takes its time."""
+        """A request was sent and nothing was read since, so the next read should wait before it tries."""
         self.session_ticket_read = not isinstance(sock, ssl.SSLSocket)
-        """The server's first data has come. With it come session tickets, which OpenSSL files under its locks."""
+        """The server's first data was read. It includes session tickets, which OpenSSL stores under its locks."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
 
     def serve(self, state: ConnectionState | None) -> None:
-        """From now on, wait as ``state`` allows."""
+        """Serve the request of ``state`` from now on, and obey its deadline; None for no request."""
         with self._lock:
-            before, self.state = self.state, state
-        if before is not None and before is not state:
-            before.deadline.on_cancel(None)
+            previous, self.state = self.state, state
+        if previous is not None and previous is not state:
+            previous.deadline.on_cancel(None)
         if state is not None:
-            self._set_limit(0.0)
+            self._set_timeout(0.0)
             state.deadline.on_cancel(functools.partial(self.abort, state))
 
-    def _set_limit(self, seconds: float | None) -> None:
-        if self._limit != seconds:  # it costs a system call
+    def _set_timeout(self, seconds: float | None) -> None:
+        if self._timeout != seconds:  # settimeout costs a system call
             self._sock.settimeout(seconds)
-            self._limit = seconds
+            self._timeout = seconds
 
     def settimeout(self, seconds: float | None) -> None:
+        """Set the timeout of the socket; ignored while it serves a request, whose deadline counts."""
         if self.state is None:
-            self._users_limit = seconds
-            self._set_limit(seconds)
+            self._idle_timeout = seconds
+            self._set_timeout(seconds)
 
     def unbind(self) -> None:
-        """Block, as long as whoever uses the connection without an exchange has said."""
-        self._set_limit(self._users_limit)
+        """Restore the caller's own timeout."""
+        self._set_timeout(self._idle_timeout)
 
     def wait(self, deadline: Deadline, event: int) -> None:
-        """Wait until the socket is ready, or has something to tell.
+        """Wait until the socket is ready or has an error.
 
         Raises:
-            patience.DeadlineExceeded, patience.Cancelled: the call cannot wait that long.
+            DeadlineExceeded, Cancelled: the call cannot wait that long.
         """
-        limit = deadline.remaining()
+        remaining = deadline.remaining()
         if self._is_socket:
-            ready = self._readable if event == _READABLE else _waiter(self._sock, event)
-            if not ready(limit):
+            wait_ready = self._wait_readable if event == _READABLE else _waiter(self._sock, event)
+            if not wait_ready(remaining):
                 raise deadline.exceeded()
-        elif self._limit is None or limit < 0.1 or not -0.05 <= limit - self._limit <= 0.05:
-            # The next read or write waits. A difference that nobody would notice is left alone.
-            self._set_limit(_settable(limit))
+        elif self._timeout is None or remaining < 0.1 or not -0.05 <= remaining - self._timeout <= 0.05:
+            # The next read or write waits. Ignore small differences, since each change costs a system call.
+            self._set_timeout(socket_timeout(remaining))
 
     def is_quiet(self) -> bool:
-        """Whether nothing has come that nobody asked for, such as the connection's end."""
-        return not self._readable(0.0)
+        """Return True when no unexpected data has arrived, such as the end of the connection."""
+        return not self._wait_readable(0.0)
 
     def sendall(self, data: Any, flags: int = 0) -> None:
+        """Send all of ``data`` within the deadline of the request."""
         state = self.state
         if state is None:
             self.unbind()
@@ -171,27 +179,27 @@ class DeadlineSocket:
         deadline = state.deadline
         if not self._is_socket:
             self.wait(deadline, _WRITABLE)
-        with memoryview(data) as view, view.cast("B") as rest:
+        with memoryview(data) as view, view.cast("B") as octets:
             done = 0
-            while done < len(rest):
+            while done < len(octets):
                 deadline.remaining()
                 state.sent = True
                 try:
-                    done += self.when_ready(self._sock.send, rest[done:], deadline, _WRITABLE)
+                    done += self.when_ready(self._sock.send, octets[done:], deadline, _WRITABLE)
                 except ssl.SSLEOFError:
-                    # Told as over plain TCP: the peer takes no more, and may have said why (an alert, an answer).
+                    # As over plain TCP: the peer reads no more, but may have sent an alert or a response.
                     raise BrokenPipeError(errno.EPIPE, "connection closed by the peer") from None
         self.request_sent = True
 
-    def when_ready(self, operation: Callable[[Any], T], what: Any, deadline: Deadline, event: int) -> T:
-        """What ``operation``, a read or a write of the socket, returns; tried first, and waited for where need be."""
+    def when_ready(self, operation: Callable[[Any], T], argument: Any, deadline: Deadline, event: int) -> T:
+        """Return ``operation(argument)``, a read or a write of the socket; wait and repeat while it would block."""
         while True:
             try:
-                return operation(what)
+                return operation(argument)
             except BlockingIOError:
                 awaited = event
             except ssl.SSLWantReadError:
-                awaited = _READABLE  # of a TLS record not all is here yet
+                awaited = _READABLE  # only a part of a TLS record has arrived
             except ssl.SSLWantWriteError:
                 awaited = _WRITABLE
             except TimeoutError:
@@ -203,86 +211,91 @@ class DeadlineSocket:
             self.wait(deadline, awaited)
 
     def makefile(self, mode: str = "rb", buffering: int | None = None, **options: Any) -> io.BufferedReader:
+        """Return a buffered reader that obeys the deadline; for ``http.client``."""
         raw = self._sock.makefile("rb", buffering=0)
         return io.BufferedReader(_DeadlineReader(self, raw), READ_BYTES)
 
     def abort(self, state: ConnectionState) -> None:
-        """End whatever read or write is blocked here on behalf of ``state``, from any thread, at once.
+        """End a read or write that is blocked on behalf of ``state``, at once and from any thread.
 
-        Only the TCP connection is shut down: the TLS object is in use by the blocked thread. In a forked child nothing
-        happens, since the connection is the parent's as well.
+        Shut down only the TCP connection, because the blocked thread uses the TLS object. Do nothing in a forked child,
+        because the parent uses the same connection.
         """
         if self._pid != os.getpid():
             return
         with self._lock:
             if self.state is state:
-                _shut_down(self._sock)
+                shut_down(self._sock)
 
     def close(self) -> None:
-        # A reader may outlive this: http.client closes the connection before the body when nothing comes after it.
+        """Close the socket; the connection stays open until its reader is closed too."""
+        # http.client closes the connection before it reads a body that is the last one.
         self.close_descriptor(self._sock)
 
-    def close_descriptor(self, part: Any) -> None:
-        """Close the socket or its reader, whichever; what is closed last closes the connection."""
+    def close_descriptor(self, owner: Any) -> None:
+        """Close ``owner``, the socket or its reader; the second of them closes the connection."""
         if self._pid != os.getpid():
-            part.close()  # a fork may have left the lock shut for ever, and nobody aborts here
+            owner.close()  # in a forked child the lock may be held for ever, and `abort` does nothing
             return
         with self._lock:
-            part.close()
+            owner.close()
 
 
 class _DeadlineReader(io.RawIOBase):
-    """The reading end that ``http.client`` gets."""
+    """The raw reader of a :class:`DeadlineSocket`, for ``http.client``."""
 
-    def __init__(self, wire: DeadlineSocket, raw: io.RawIOBase) -> None:
-        self._wire = wire
-        self._raw = raw  # counts as a user of the socket until it is closed
-        if wire.session_ticket_read:
-            self._receive_as_it_comes()
+    def __init__(self, sock: DeadlineSocket, raw: io.RawIOBase) -> None:
+        self._sock = sock
+        self._raw = raw  # keeps the socket open until it is closed itself
+        if sock.session_ticket_read:
+            self._receive_directly()
         else:
-            self._recv_into: Callable[[Any], int] = functools.partial(self._first, wire._sock.recv_into)
-            self._recv: Callable[[int], bytes] = functools.partial(self._first, wire._sock.recv)
+            self._recv_into: Callable[[Any], int] = functools.partial(self._receive_first, sock._sock.recv_into)
+            self._recv: Callable[[int], bytes] = functools.partial(self._receive_first, sock._sock.recv)
 
-    def _receive_as_it_comes(self) -> None:
-        # Past `raw`, for speed: it would look at each read whether it is open, which others have done already.
-        self._recv_into = self._wire._sock.recv_into
-        self._recv = self._wire._sock.recv
+    def _receive_directly(self) -> None:
+        # Bypass `raw` for speed: it would check at each read that it is open, which the buffered reader does already.
+        self._recv_into = self._sock._sock.recv_into
+        self._recv = self._sock._sock.recv
 
-    def _first(self, receive: Callable[[Any], T], what: Any) -> T:
-        if self._wire.state is None:
-            received = in_steps(cast(ssl.SSLSocket, self._wire._sock), receive, what)
+    def _receive_first(self, receive: Callable[[Any], T], argument: Any) -> T:
+        # The first data includes session tickets, so OpenSSL takes locks that a fork has to wait for.
+        if self._sock.state is None:
+            received = in_steps(cast(ssl.SSLSocket, self._sock._sock), receive, argument)
         else:
             with steps:
-                received = receive(what)
-        self._wire.session_ticket_read = True
-        self._receive_as_it_comes()
+                received = receive(argument)
+        self._sock.session_ticket_read = True
+        self._receive_directly()
         return received
 
     def readable(self) -> bool:
+        """Return True."""
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
+        """Read into ``buffer`` within the deadline; return the number of bytes."""
         return self._read_with_deadline(self._recv_into, buffer)
 
     def receive(self, size: int) -> bytes:
-        """What one read brings, ``size`` bytes at most; for those who know that nothing is left in the buffer above."""
+        """Return up to ``size`` bytes of a single read. Call only when the buffered reader is empty."""
         return self._read_with_deadline(self._recv, size)
 
-    def _read_with_deadline(self, receive: Callable[[Any], T], what: Any) -> T:
-        wire = self._wire
-        state = wire.state
+    def _read_with_deadline(self, receive: Callable[[Any], T], argument: Any) -> T:
+        sock = self._sock
+        state = sock.state
         if state is None:
-            wire.unbind()
-            return receive(what)
+            sock.unbind()
+            return receive(argument)
         deadline = state.deadline
-        if wire.request_sent or not wire._is_socket:
-            wire.request_sent = False
-            wire.wait(deadline, _READABLE)
+        if sock.request_sent or not sock._is_socket:
+            sock.request_sent = False
+            sock.wait(deadline, _READABLE)
         else:
-            deadline.remaining()  # a server may never let anybody wait
-        received = wire.when_ready(receive, what, deadline, _READABLE)
+            deadline.remaining()  # a server that always has data ready would never reach `wait`
+        received = sock.when_ready(receive, argument, deadline, _READABLE)
         if deadline.cancelled:
-            # The shutdown looks like the end of the answer, and a head cut there would pass for a whole one.
+            # The shutdown looks like the end of the response, and truncated headers would be accepted as complete.
             raise Cancelled("closed")
         if received:
             state.received = True
@@ -291,14 +304,16 @@ class _DeadlineReader(io.RawIOBase):
         return received
 
     def close(self) -> None:
+        """Close the reader, and the connection if the socket is closed."""
         if not self.closed:
             try:
-                self._wire.close_descriptor(self._raw)
+                self._sock.close_descriptor(self._raw)
             finally:
                 super().close()
 
 
-def _settable(seconds: float) -> float | None:
+def socket_timeout(seconds: float) -> float | None:
+    """Return ``seconds`` as an argument for ``settimeout``: None when they exceed the limit of the system."""
     return seconds if seconds < threading.TIMEOUT_MAX else None
 
 
@@ -306,12 +321,12 @@ if hasattr(select, "poll"):
     _READABLE, _WRITABLE = select.POLLIN, select.POLLOUT
 
     def _waiter(sock: socket.socket, event: int) -> Callable[[float], bool]:
-        """Waits until ``sock`` is ready for reading or writing, or broken; False after so many seconds."""
+        """Return a function that waits until ``sock`` is ready or broken; it returns False after ``seconds``."""
         poll = select.poll()
         poll.register(sock, event)
 
         def ready(seconds: float) -> bool:
-            return bool(poll.poll(min(math.ceil(seconds * 1e3), _LONGEST_POLL_MS) if seconds < math.inf else None))
+            return bool(poll.poll(min(math.ceil(seconds * 1e3), _MAX_POLL_MS) if seconds < math.inf else None))
 
         return ready
 
@@ -319,7 +334,7 @@ else:  # Windows
     _READABLE, _WRITABLE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
     def _waiter(sock: socket.socket, event: int) -> Callable[[float], bool]:
-        """Waits until ``sock`` is ready for reading or writing, or broken; False after so many seconds."""
+        """Return a function that waits until ``sock`` is ready or broken; it returns False after ``seconds``."""
 
         def ready(seconds: float) -> bool:
             with selectors.SelectSelector() as selector:
@@ -329,10 +344,11 @@ else:  # Windows
         return ready
 
 
-def _shut_down(sock: Any) -> None:
+def shut_down(sock: Any) -> None:
+    """Shut the TCP connection of ``sock`` down in both directions, which wakes a thread blocked on it."""
     if not isinstance(sock, socket.socket):
-        sock = sock.socket  # urllib3's TLS inside TLS, through an HTTPS proxy
+        sock = sock.socket  # urllib3's TLS inside TLS (an HTTPS proxy)
     try:
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
     except OSError:
-        return  # not connected any more: nobody can be blocked on it
+        return  # it is no longer connected, so no thread can be blocked on it

@@ -1,8 +1,8 @@
-"""Whom to believe: the TLS contexts, and what to say about a certificate that was refused.
+"""TLS contexts with the trusted certificates, and messages about refused certificates.
 
-*Pinned* is the default for GigaChat: exactly the shipped Russian Trusted Root CA, or exactly the user's bundle; nothing
-of certifi, the system or the environment beside it. *System* is what ``requests`` would believe by itself, for FakeGpt
-and for gateways with a public certificate. An explicit *insecure* context exists for people who move over.
+*Pinned* is the default for GigaChat. It trusts exactly the shipped Russian Trusted Root CA, or exactly the user's
+bundle; nothing from certifi, the system or the environment. *System* trusts what ``requests`` trusts, for FakeGpt and
+for gateways with a public certificate. *Insecure* trusts every certificate; it eases migration from other clients.
 """
 
 from __future__ import annotations
@@ -41,22 +41,22 @@ _PEM_BLOCK = re.compile(
 
 
 def shipped_root() -> str:
-    """The Russian Trusted Root CA that ships with the package, as PEM text."""
-    from importlib import resources  # brings tempfile and a dozen more; whoever names a bundle needs none of it
+    """Return the Russian Trusted Root CA that ships with the package, as PEM text."""
+    from importlib import resources  # imports tempfile and a dozen more modules, which a user's bundle does not need
 
     try:
         return resources.files("gigaclient.certs").joinpath(ROOT_FILE).read_text("ascii")
     except ModuleNotFoundError:
-        # An editable install by tools that know no package_dir: the folder lies beside the package.
+        # In an editable install by tools that ignore package_dir, the folder is next to the package.
         return Path(__file__).parents[2].joinpath("certs", ROOT_FILE).read_text("ascii")
 
 
 @steps
 def pinned_context(authorities: str | bytes) -> ssl.SSLContext:
-    """A context that believes ``authorities`` (PEM text or DER bytes) and nobody else. Names and dates are checked.
+    """Return a context that trusts only ``authorities`` (PEM text or DER bytes); host names and dates are checked.
 
     Raises:
-        ConfigError: there is no certificate in it that OpenSSL can read.
+        ConfigError: it has no certificate that OpenSSL can read.
     """
     context = _client_context()
     try:
@@ -71,11 +71,13 @@ def pinned_context(authorities: str | bytes) -> ssl.SSLContext:
 
 @steps
 def system_context() -> ssl.SSLContext:
-    """A context that believes what ``requests`` would: ``REQUESTS_CA_BUNDLE`` or ``CURL_CA_BUNDLE`` if set, otherwise
-    the authorities of certifi and of the operating system.
+    """Return a context that trusts what ``requests`` trusts.
+
+    That is ``REQUESTS_CA_BUNDLE`` or ``CURL_CA_BUNDLE`` if set, otherwise the authorities of certifi and of the
+    operating system.
 
     Raises:
-        ConfigError: the environment names a bundle that is not there or cannot be read.
+        ConfigError: the environment names a bundle that does not exist or cannot be read.
     """
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         path = os.environ.get(name)
@@ -91,7 +93,7 @@ def system_context() -> ssl.SSLContext:
             else:
                 return context
             raise ConfigError(f"the environment variable {name} names {path!r}, which cannot be read: {reason}")
-    import certifi  # the one module that requests, which depends on it, would take its authorities from
+    import certifi  # a dependency of requests, which takes its authorities from it
 
     context = _client_context()
     context.load_default_certs()
@@ -101,7 +103,7 @@ def system_context() -> ssl.SSLContext:
 
 @steps
 def insecure_context() -> ssl.SSLContext:
-    """A context that believes anybody. Whoever sits on the line reads the key, the prompts and the answers."""
+    """Return a context that trusts every certificate. A man in the middle can read the key, prompts and responses."""
     context = _client_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -109,11 +111,11 @@ def insecure_context() -> ssl.SSLContext:
 
 
 def _client_context() -> ssl.SSLContext:
-    # Not create_default_context(): that one also writes session secrets to the file named by SSLKEYLOGFILE.
+    # create_default_context() would also write session secrets to the file named by SSLKEYLOGFILE.
     context = Context(ssl.PROTOCOL_TLS_CLIENT)  # checks host names and requires certificates
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # an intermediate in a bundle is believed as well as a root
-    if sys.version_info >= (3, 13):  # what Python itself asks of certificates there
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # an intermediate in a bundle is trusted like a root
+    if sys.version_info >= (3, 13):  # Python's own default since 3.13
         context.verify_flags |= ssl.VERIFY_X509_STRICT
     return context
 
@@ -122,27 +124,27 @@ def _client_context() -> ssl.SSLContext:
 def add_client_certificate(
     context: ssl.SSLContext, cert_file: str, key_file: str | None, key_file_password: Secret | None
 ) -> None:
-    """Have ``context`` present a client certificate (mTLS).
+    """Add a client certificate (mTLS) to ``context``.
 
     Raises:
-        ConfigError: a file is missing, does not hold what it should, or the password is absent or wrong.
+        ConfigError: a file is missing or has the wrong content, or the password is missing or wrong.
     """
     for name, path in (("cert_file", cert_file), ("key_file", key_file)):
         if path is not None and not os.path.isfile(path):
             raise ConfigError(f"{name}: there is no file {str(path)!r}")
-    asked = []
+    password_requests = []
 
     def password() -> str:
-        # Without this callback OpenSSL would stop and ask on the terminal.
-        asked.append(True)
+        # Without this callback OpenSSL would block and prompt on the terminal.
+        password_requests.append(True)
         return key_file_password.reveal() if key_file_password else ""
 
     try:
         context.load_cert_chain(cert_file, key_file, password)
     except (ssl.SSLError, OSError, ValueError):
-        if asked and not key_file_password:
+        if password_requests and not key_file_password:
             reason = "the private key is encrypted: pass key_file_password"
-        elif asked:
+        elif password_requests:
             reason = "the private key could not be decrypted: key_file_password does not fit"
         else:
             reason = (
@@ -155,13 +157,13 @@ def add_client_certificate(
 
 
 def read_bundle(path: str | os.PathLike[str]) -> str:
-    """The certificates in a bundle file, as PEM text.
+    """Return the certificates in a bundle file, as PEM text.
 
-    People pass PEM, DER (often named ``.cer``), and PEM wrapped once more in base64 between PEM markers; each is
-    recognised by its content.
+    The format is recognised by the content: PEM, DER (often named ``.cer``), or PEM encoded a second time in base64
+    between PEM markers.
 
     Raises:
-        ConfigError: no such file, or nothing in it is a certificate; the message says what was found.
+        ConfigError: the file does not exist, or has no certificate; the message says what was found.
     """
     try:
         content = Path(path).read_bytes()
@@ -174,7 +176,7 @@ def read_bundle(path: str | os.PathLike[str]) -> str:
         raise ConfigError(f"the CA bundle {str(path)!r} cannot be opened: {reason}")
     certificates = _certificates(content)
     if not certificates:
-        raise ConfigError(f"the CA bundle {str(path)!r} holds no certificate: {_what_it_is(content)}")
+        raise ConfigError(f"the CA bundle {str(path)!r} holds no certificate: {_describe_content(content)}")
     pem = "".join(ssl.DER_cert_to_PEM_cert(der) for der in certificates)
     problem = ""
     try:
@@ -202,7 +204,7 @@ def _certificates(content: bytes) -> list[bytes]:
     return found
 
 
-def _what_it_is(content: bytes) -> str:
+def _describe_content(content: bytes) -> str:
     if not content.strip():
         return "it is empty"
     if b"PRIVATE KEY-----" in content:
@@ -222,11 +224,11 @@ _ISSUER_PARTS = {b"\x55\x04\x03": "CN", b"\x55\x04\x0a": "O"}
 
 
 def issuer_of(der: bytes) -> str | None:
-    """Who issued a certificate, such as ``CN=Example CA, O=Example``; None when that cannot be read.
+    """Return the issuer of a certificate, such as ``CN=Example CA, O=Example``; None when it cannot be read.
 
-    The ``ssl`` module decodes only certificates that it trusts, and this one was refused, so the few fields needed are
-    read here (X.690 for DER, RFC 5280 section 4.1 for the order of the fields). For a message alone, never for a
-    decision about trust.
+    The ``ssl`` module decodes only trusted certificates, and this one was refused. So the few needed fields are read
+    here (X.690 for DER, RFC 5280 section 4.1 for the order of the fields). Use it only for messages, never to decide
+    about trust.
     """
     try:
         _, issuer, _ = as_far_as_issuer(der)
@@ -236,10 +238,10 @@ def issuer_of(der: bytes) -> str | None:
 
 
 def as_far_as_issuer(der: bytes) -> tuple[bytes, bytes, int]:
-    """The fields of a certificate, the issuer among them, and where in the fields the next one begins.
+    """Return the body of a certificate, the issuer in it, and the position in the body after the issuer.
 
     Raises:
-        IndexError, ValueError: ``der`` is no certificate.
+        IndexError, ValueError: ``der`` is not a certificate.
     """
     _, certificate, _ = der_item(der, 0)
     _, body, _ = der_item(certificate, 0)
@@ -252,6 +254,7 @@ def as_far_as_issuer(der: bytes) -> tuple[bytes, bytes, int]:
 
 
 def name_in(name: bytes) -> str:
+    """Return the common name and the organisation of a DER ``Name`` as text; empty when it has neither."""
     parts = []
     position = 0
     while position < len(name):
@@ -268,6 +271,7 @@ def name_in(name: bytes) -> str:
 
 
 def der_item(data: bytes, position: int) -> tuple[int, bytes, int]:
+    """Return the tag and the content of the DER element at ``position``, and the position after it."""
     tag, length = data[position], data[position + 1]
     start = position + 2
     if length & 0x80:
@@ -282,16 +286,16 @@ def der_item(data: bytes, position: int) -> tuple[int, bytes, int]:
     return tag, data[start:end], end
 
 
-# -- the choice as a value --------------------------------------------------------------------------------------------
+# -- the settings as a value ------------------------------------------------------------------------------------------
 
 
 class Trust(FrozenStruct, frozen=True):
-    """Whom a client believes, and how it proves who it is: a value, from which contexts are made. It can be pickled.
+    """The TLS settings of a client: trusted certificates and client certificate. It can be pickled.
 
     Attributes:
-        kind: ``"pinned"``, ``"system"``, ``"insecure"``, or ``"context"`` for an ``ssl.SSLContext`` of the user's own.
+        kind: ``"pinned"``, ``"system"``, ``"insecure"``, or ``"context"`` for the user's ``ssl.SSLContext``.
         authorities: for ``"pinned"``: the certificates, as PEM text.
-        source: for ``"pinned"``: where they are from, for messages; None for the shipped root.
+        source: for ``"pinned"``: the origin of the certificates, for messages; None for the shipped root.
         cert_file, key_file, key_file_password: the client certificate of mTLS.
         ssl_context: for ``"context"``.
     """
@@ -307,7 +311,7 @@ class Trust(FrozenStruct, frozen=True):
     ssl_context: ssl.SSLContext | None = None
 
     def make_context(self) -> ssl.SSLContext:
-        """The TLS context that does what this says.
+        """Return a TLS context with these settings.
 
         Raises:
             ConfigError: a file cannot be used.
@@ -325,17 +329,17 @@ class Trust(FrozenStruct, frozen=True):
         return context
 
     def explain(self, host: str, reason: str, issuer: str | None) -> str:
-        """What to tell a user whose server's certificate was refused."""
+        """Return the error message for a server's certificate that was refused."""
         if self.kind == "context":
-            believed = "what your ssl_context holds"
+            trusted = "what your ssl_context holds"
         elif self.kind == "system":
-            believed = "the public authorities of this system"
+            trusted = "the public authorities of this system"
         elif self.source:
-            believed = f"exactly the certificates in {self.source!r}"
+            trusted = f"exactly the certificates in {self.source!r}"
         else:
-            believed = "exactly the Russian Trusted Root CA that ships with gigaclient"
+            trusted = "exactly the Russian Trusted Root CA that ships with gigaclient"
         text = f"the certificate of {host} was refused: {reason}; issuer met: {issuer or 'could not be read'}; "
-        text += f"believed here: {believed}. "
+        text += f"believed here: {trusted}. "
         lowered = reason.lower()
         if "expired" in lowered or "not yet valid" in lowered:
             return text + "If the clock of this machine is right, the server's operator has to renew it."

@@ -1,8 +1,7 @@
-"""TLS handshakes in steps short enough for a fork to wait for.
+"""TLS handshakes in short steps that a fork can wait for.
 
-``ssl`` makes a handshake in one call, and that call takes OpenSSL's locks between waits for the network. A process that
-is forked at such a moment has a child that cannot make a handshake of its own: see
-:mod:`gigaclient._primitives.fork_safety`.
+``ssl`` makes a handshake in one call, which takes OpenSSL's locks between waits for the network. After a fork at such a
+moment the child cannot make a handshake: see :mod:`gigaclient._primitives.fork_safety`.
 """
 
 from __future__ import annotations
@@ -20,12 +19,13 @@ __all__ = ["Context", "in_steps"]
 
 T = TypeVar("T")
 
-# A new one for each wait, so what costs no descriptor is better than what scales; select() has no room for large ones.
+# A selector is created for each wait, so poll() is better than epoll(), which needs a descriptor. select() is limited
+# to small descriptor numbers.
 _Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
 class Context(ssl.SSLContext):
-    """An ``ssl.SSLContext`` whose connections make their handshake in steps, within the same time limit."""
+    """An ``ssl.SSLContext`` whose sockets make their handshake in steps, within the same timeout."""
 
     def wrap_socket(
         self,
@@ -36,6 +36,7 @@ class Context(ssl.SSLContext):
         server_hostname: str | bytes | None = None,
         session: ssl.SSLSession | None = None,
     ) -> ssl.SSLSocket:
+        """Wrap ``sock``, and make the handshake in steps."""
         with steps:
             wrapped = super().wrap_socket(sock, server_side, False, suppress_ragged_eofs, server_hostname, session)
         if not do_handshake_on_connect:
@@ -49,14 +50,14 @@ class Context(ssl.SSLContext):
 
 
 def in_steps(wrapped: ssl.SSLSocket, operation: Callable[..., T], *arguments: Any) -> T:
-    """What ``operation`` of ``wrapped`` returns, called in steps: the waits for the network are made outside of it.
+    """Call ``operation``, a method of ``wrapped``, in steps; wait for the network outside of the steps.
 
     Raises:
-        TimeoutError: the socket's time limit, for the whole operation. As after any other error, the connection is of
-            no more use then.
+        TimeoutError: the timeout of the socket passed, for the whole operation. After any error the connection cannot
+            be used again.
     """
-    limit = wrapped.gettimeout()
-    ends = None if limit is None else time.monotonic() + limit
+    timeout = wrapped.gettimeout()
+    ends_at = None if timeout is None else time.monotonic() + timeout
     wrapped.settimeout(0.0)
     while True:
         try:
@@ -67,9 +68,9 @@ def in_steps(wrapped: ssl.SSLSocket, operation: Callable[..., T], *arguments: An
         except ssl.SSLWantWriteError:
             awaited = selectors.EVENT_WRITE
         else:
-            wrapped.settimeout(limit)
+            wrapped.settimeout(timeout)
             return result
         with _Selector() as selector:
             selector.register(wrapped, awaited)
-            if not selector.select(None if ends is None else ends - time.monotonic()):
+            if not selector.select(None if ends_at is None else ends_at - time.monotonic()):
                 raise TimeoutError(f"{operation.__name__} timed out")

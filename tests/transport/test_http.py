@@ -832,7 +832,7 @@ def test_an_answer_that_comes_before_the_request_was_read_is_the_answer(authorit
 
 def test_a_request_shows_neither_headers_nor_query_nor_body() -> None:
     http_request = HTTPRequest("POST", "https://h/x?key=s3cret", {"Authorization": "s3cret"}, b"s3cret")
-    assert repr(http_request) == "<Outgoing POST https://h/x>"
+    assert repr(http_request) == "<HTTPRequest POST https://h/x>"
 
 
 # -- a session of the user's own -----------------------------------------------------------------------------------

@@ -110,11 +110,11 @@ def test_the_child_knows_nothing_of_the_steps_of_the_parents_threads() -> None:
     holder.start()
     assert inside.wait(LONG)
     try:
-        assert in_child(lambda: [steps._under_way, steps._forks]) == [0, 0]
+        assert in_child(lambda: [steps._running, steps._pending_forks]) == [0, 0]
     finally:
         release.set()
         holder.join(LONG)
-    assert (steps._under_way, steps._forks) == (0, 0)
+    assert (steps._running, steps._pending_forks) == (0, 0)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
@@ -124,7 +124,7 @@ def test_every_fork_of_the_process_waits() -> None:
     def hold() -> None:
         with steps:
             inside.set()
-            until(lambda: steps._forks == 1)
+            until(lambda: steps._pending_forks == 1)
             release.wait(0.2)
             over.append(time.monotonic())
 
@@ -158,12 +158,12 @@ def test_the_locks_are_taken_inside_steps_alone(authority: Authority, monkeypatc
 
     def noted_shake(self: ssl.SSLSocket, block: bool = False) -> None:
         if not self.server_side:
-            seen.append(("handshake", bool(steps._under_way)))
+            seen.append(("handshake", bool(steps._running)))
         shake(self, block)
 
     def noted_wrap(self: ssl.SSLContext, *args: Any, **options: Any) -> ssl.SSLSocket:
         if isinstance(self, handshake.Context):
-            seen.append(("new", bool(steps._under_way)))
+            seen.append(("new", bool(steps._running)))
         return wrap(self, *args, **options)
 
     context = Trust(authorities=authority.ca_pem.decode()).make_context()
@@ -181,7 +181,7 @@ def test_contexts_are_made_in_steps(authority: Authority, monkeypatch: pytest.Mo
     seen = []
 
     def noted(context: ssl.SSLContext, *args: Any, **options: Any) -> None:
-        seen.append(steps._under_way)
+        seen.append(steps._running)
         return load(context, *args, **options)
 
     load = ssl.SSLContext.load_verify_locations
@@ -210,11 +210,11 @@ def test_no_step_lasts_while_the_server_is_awaited(silent: socket.socket, author
     with peer:
         peer.settimeout(LONG)
         assert peer.recv(1), "the client has said hello"
-        until(lambda: steps._under_way == 0)
+        until(lambda: steps._running == 0)
         began = time.monotonic()
         steps.before_fork()
         steps.after_fork_in_parent()
-        assert time.monotonic() - began < forks._LONGEST_WAIT_S
+        assert time.monotonic() - began < forks._MAX_WAIT_SECONDS
     thread.join(LONG)
     assert not thread.is_alive()
     assert len(failures) == 1
@@ -305,7 +305,7 @@ def test_a_call_on_a_connection_that_is_there_waits_for_no_fork(gigachat_emulato
         steps.before_fork()
         try:
             thread.start()
-            assert done.wait(forks._LONGEST_WAIT_S * 0.9)
+            assert done.wait(forks._MAX_WAIT_SECONDS * 0.9)
         finally:
             steps.after_fork_in_parent()
         thread.join(LONG)
