@@ -1,0 +1,1 @@
+"""Access tokens: fetch, refresh, share between threads and processes."""

@@ -1,12 +1,11 @@
-"""A token that several processes share: one login for fifty workers, kept in a file or in a cache like Django's.
+"""Share one token between processes: one login for fifty workers, in a file or in a cache like Django's.
 
-Off unless asked for. It stands between the :class:`~gigaclient.auth.token_manager.TokenManager` of a process and the
-endpoint that
-gives tokens: before a login it looks whether another process has made one. The cache helps and is never needed: when
-it is broken, locked for too long or not to be trusted, that is logged once, and the process logs in by itself.
+It is off by default. It is placed between the :class:`~gigaclient.auth.token_manager.TokenManager` of a process and the
+token endpoint: before a login it looks for the token of another process. The store is optional: when it is broken,
+locked for too long or not trustworthy, that is logged once, and the process logs in by itself.
 
-**What is stored is a secret.** Whoever reads it can call the API in your name until the token expires. The key and the
-password are not stored; an account is named by a hash of them.
+**The stored token is a secret.** Anyone who reads it can call the API in your name until the token expires. The key and
+the password are not stored; an account is identified by a hash of them.
 """
 
 from __future__ import annotations
@@ -40,11 +39,11 @@ __all__ = [
     "token_cache_setting",
 ]
 
-_LONGEST_LIFE = 24 * 3600.0
-"""A token that claims to live longer is shared for this long, and an entry that claims more is not believed."""
+_MAX_LIFETIME_SECONDS = 24 * 3600.0
+"""A token with a longer lifetime is shared for this time only, and a stored entry with a longer one is ignored."""
 
-_LONGEST_WAIT = 10.0
-"""Seconds to wait for another process's login before logging in all the same."""
+_MAX_WAIT_SECONDS = 10.0
+"""The longest wait for the login of another process, before this process logs in by itself."""
 
 _POLL_SECONDS = 0.05
 _MAX_TOKEN_CHARACTERS = 64 * 1024
@@ -56,27 +55,27 @@ _log = logging.getLogger("gigaclient")
 
 
 class _Unusable(Exception):
-    """The cache cannot be used now; the text says why and holds no secret."""
+    """The store cannot be used now; the text says why and holds no secret."""
 
 
 class TokenStore(Protocol):
-    """Where credentials are kept for other processes. What it gives back is not trusted."""
+    """Stores credentials for other processes. The loaded values are validated before use."""
 
     name: str
 
     def load(self, key: str) -> Any:
-        """What was saved under ``key``, or None."""
+        """Return the value saved under ``key``, or None."""
 
-    def save(self, key: str, record: Mapping[str, Any], life: float) -> None:
-        """Keep ``record`` for ``life`` seconds."""
+    def save(self, key: str, record: Mapping[str, Any], lifetime: float) -> None:
+        """Save ``record`` for ``lifetime`` seconds."""
 
     def lock(self, key: str, deadline: Deadline) -> contextlib.AbstractContextManager[bool]:
-        """Keep other processes from logging in meanwhile; False when that did not work out in time."""
+        """Lock out logins of other processes; yield False when the lock was not acquired in time."""
 
 
 class _Entry(msgspec.Struct, forbid_unknown_fields=True):
     token: str
-    until: float  # Unix seconds: the monotonic clock of one process means nothing to another
+    until: float  # Unix seconds, because monotonic clocks differ between processes
     margin: float
     expires_at_ms: int
 
@@ -85,13 +84,13 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class SharedSource:
-    """A source of credentials that asks ``store`` first: ``source(deadline) -> Credential``, as the one it wraps.
+    """A source of credentials that looks in ``store`` first; called as ``source(deadline)``, like the one it wraps.
 
     Args:
         source: logs in.
-        store: where other processes look.
-        account: the hash that tells this account from others; computed at the first use, since it costs time.
-        wall: Unix seconds.
+        store: the store shared with other processes.
+        account: returns the hash that identifies the account; called at the first use, because it is slow.
+        wall: the Unix time, in seconds.
         monotonic: the clock of :class:`~gigaclient.auth.token_manager.Credential`.
     """
 
@@ -110,29 +109,29 @@ class SharedSource:
         self._wall = wall
         self._monotonic = monotonic
         self._key = ""
-        # Asked again for what was handed out already means: it was refused. So it is never served twice.
-        self._handed_out: Secret | None = None
+        # A second request for a token means that this one was refused, so it is never returned again.
+        self._last_returned: Secret | None = None
         self._warned: set[str] = set()
 
     def __call__(self, deadline: Deadline) -> Credential:
-        """The credential that another process fetched, or a new one, which others then find.
+        """Return the stored credential of another process; otherwise log in and store the new one.
 
         Raises:
-            GigaClientError: logging in failed.
-            patience.Cancelled: the call was cancelled.
+            GigaClientError: the login failed.
+            Cancelled: the call was cancelled.
         """
         if not self._key:
             self._key = self._account()
         credential = self._load()
         if credential is None:
             credential = self._login(deadline)
-        self._handed_out = credential.value
+        self._last_returned = credential.value
         return credential
 
     def _login(self, deadline: Deadline) -> Credential:
         with self._locked(deadline) as locked:
             if locked:
-                credential = self._load()  # somebody else may just have been here
+                credential = self._load()  # another process may have logged in while this one waited for the lock
                 if credential is not None:
                     return credential
             credential = self._source(deadline)
@@ -147,7 +146,7 @@ class SharedSource:
             try:
                 locked = stack.enter_context(self._store.lock(self._key, deadline))
             except DeadlineExceeded:
-                locked = False  # the login itself finds out, and says what it says
+                locked = False  # the login that follows raises the right error
             except Cancelled:
                 raise
             except Exception as error:
@@ -156,30 +155,34 @@ class SharedSource:
 
     def _load(self) -> Credential | None:
         try:
-            found = self._store.load(self._key)
-        except Exception as error:  # a store of the user's own may raise anything
+            record = self._store.load(self._key)
+        except Exception as error:  # a user's store may raise anything
             self._warn("it cannot be read", error)
             return None
-        return None if found is None else self._believed(found)
+        return None if record is None else self._validate(record)
 
-    def _believed(self, found: Any) -> Credential | None:
+    def _validate(self, record: Any) -> Credential | None:
         try:
-            entry = convert(found, _Entry)
+            entry = convert(record, _Entry)
         except (msgspec.MsgspecError, RecursionError):
             self._warn("it holds something else than a token")
             return None
         left = entry.until - self._wall()
         if not left > 0:
-            return None  # also NaN; everything ends
-        if left > _LONGEST_LIFE + 60 or not 0 <= entry.margin <= _LONGEST_LIFE or not 0 <= entry.expires_at_ms < 10**15:
+            return None  # expired, or NaN
+        if (
+            left > _MAX_LIFETIME_SECONDS + 60
+            or not 0 <= entry.margin <= _MAX_LIFETIME_SECONDS
+            or not 0 <= entry.expires_at_ms < 10**15
+        ):
             self._warn("it holds a token with an absurd expiry")
             return None
         token = Secret(entry.token)
-        if not _can_be_a_token(token):
+        if not _is_token(token):
             self._warn("it holds a token that no header can carry")
             return None
-        # One that is due for renewal is not worth taking over: whoever asks near the end wants a new one.
-        if token == self._handed_out or left <= entry.margin:
+        # A token that is due for a refresh is useless here: a refresh calls this source to get a new one.
+        if token == self._last_returned or left <= entry.margin:
             return None
         return Credential(
             token,
@@ -190,44 +193,44 @@ class SharedSource:
         )
 
     def _save(self, credential: Credential) -> None:
-        life = min(credential.expires_at - self._monotonic(), _LONGEST_LIFE)
-        # One of unknown life, or with cookies, stays in this process.
-        if credential.expires_at == math.inf or life <= credential.margin or credential.cookies is not None:
+        lifetime = min(credential.expires_at - self._monotonic(), _MAX_LIFETIME_SECONDS)
+        # A credential of unknown lifetime or with cookies is not shared.
+        if credential.expires_at == math.inf or lifetime <= credential.margin or credential.cookies is not None:
             return
         record = {
             "token": Secret(credential.value),
-            "until": self._wall() + life,
+            "until": self._wall() + lifetime,
             "margin": credential.margin,
             "expires_at_ms": credential.expires_at_ms,
         }
         try:
-            self._store.save(self._key, record, life)
+            self._store.save(self._key, record, lifetime)
         except Exception as error:
             self._warn("it cannot be written", error)
 
-    def _warn(self, what: str, error: Exception | None = None) -> None:
-        reason = what
+    def _warn(self, problem: str, error: Exception | None = None) -> None:
+        reason = problem
         if isinstance(error, _Unusable):
             reason = str(error)
         elif error is not None:
-            # Not str(): what a cache raises may quote the value.
-            told = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-            reason = f"{what} ({told})"
+            # Never str(error): the exception of a cache may quote the token.
+            detail = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+            reason = f"{problem} ({detail})"
         if reason not in self._warned:
             self._warned.add(reason)
             _log.warning("the token cache %s is not used, each process logs in by itself: %s", self._store.name, reason)
 
 
-def _can_be_a_token(token: Secret) -> bool:
+def _is_token(token: Secret) -> bool:
     text = token.reveal()
     return 0 < len(text) <= _MAX_TOKEN_CHARACTERS and text.isascii() and text.isprintable() and " " not in text
 
 
 class FileTokenStore:
-    """A file that this user alone can read, inside a folder that this user alone can change.
+    """A store in a file that only this user can read, in a folder that only this user can change.
 
-    Several accounts may share it. It is written whole and put in place in one step, under a lock held by means of a
-    second file beside it (``<path>.lock``). A file that is not ours by content is left alone.
+    Several accounts may share it. It is replaced atomically, under a lock on a second file (``<path>.lock``). A file
+    with other content is never overwritten.
 
     Args:
         path: absolute.
@@ -238,10 +241,12 @@ class FileTokenStore:
         self._path = path
 
     def load(self, key: str) -> Any:
-        self._check_folder(make=False)
+        """Return the value saved under ``key``, or None."""
+        self._check_folder(create=False)
         return self._entries(self._read()).get(key)
 
-    def save(self, key: str, record: Mapping[str, Any], life: float) -> None:
+    def save(self, key: str, record: Mapping[str, Any], lifetime: float) -> None:
+        """Save ``record``, and drop expired entries."""
         now = time.time()
         try:
             entries = self._entries(self._read())
@@ -253,25 +258,26 @@ class FileTokenStore:
         content[key] = {**record, "token": Secret(record["token"]).reveal()}
         data = _MARK + b',"entries":' + msgspec.json.encode(content) + b"}\n"
         del content
-        fresh = self._path + ".new"  # under the lock there is one writer, so a name that a crash left is free again
+        new_path = self._path + ".new"  # the lock admits one writer, so a file that a crash left may be removed
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(fresh)
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
+            os.unlink(new_path)
+        descriptor = os.open(new_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
         try:
             with open(descriptor, "wb") as file:
                 file.write(data)
-            os.replace(fresh, self._path)
+            os.replace(new_path, self._path)
         except BaseException:
             with contextlib.suppress(OSError):
-                os.unlink(fresh)
+                os.unlink(new_path)
             raise
 
     @contextlib.contextmanager
     def lock(self, key: str, deadline: Deadline) -> Iterator[bool]:
-        self._check_folder(make=True)
+        """Lock the file; yield False when the lock was not acquired in time."""
+        self._check_folder(create=True)
         import filelock
 
-        # A new one each time: a fork must not inherit a lock that the parent holds.
+        # A new lock object each time, because a forked child must not inherit one that the parent holds.
         lock = filelock.FileLock(self._path + ".lock", mode=0o600)
 
         def take() -> bool:
@@ -286,21 +292,21 @@ class FileTokenStore:
             yield taken
         finally:
             if taken:
-                with contextlib.suppress(Exception):  # the system lets go of it with the descriptor
+                with contextlib.suppress(Exception):  # closing the descriptor releases it as well
                     lock.release()
 
-    def _check_folder(self, *, make: bool) -> None:
+    def _check_folder(self, *, create: bool) -> None:
         folder = os.path.dirname(self._path)
-        if make:
+        if create:
             os.makedirs(folder, mode=0o700, exist_ok=True)
         try:
-            found = os.stat(folder)
+            status = os.stat(folder)
         except FileNotFoundError:
             return
-        if hasattr(os, "geteuid"):  # elsewhere the folders of users are protected otherwise
-            if found.st_uid != os.geteuid():
+        if hasattr(os, "geteuid"):  # Windows protects the folders of users in another way
+            if status.st_uid != os.geteuid():
                 raise _Unusable(f"the folder {folder} belongs to another user")
-            if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
                 raise _Unusable(f"others may write in the folder {folder}: chmod 700 it")
 
     def _read(self) -> bytes:
@@ -312,14 +318,14 @@ class FileTokenStore:
         except FileNotFoundError:
             return b""
         with open(descriptor, "rb") as file:
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
                 raise _Unusable("it is not a plain file")
             data = file.read(_MAX_FILE_BYTES + 1)
         if hasattr(os, "geteuid"):
-            if found.st_uid != os.geteuid():
+            if status.st_uid != os.geteuid():
                 raise _Unusable("it belongs to another user")
-            if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
                 problem = "others may read or write it: it must have mode 0600"
                 raise _Replaceable(problem) if data.startswith(_MARK) else _Unusable(problem)
         return data
@@ -343,14 +349,14 @@ class FileTokenStore:
 
 
 class _Replaceable(_Unusable):
-    """The file is ours and not to be trusted: the next login writes it anew."""
+    """The file is a token store but not trustworthy: the next login replaces it."""
 
 
 class ObjectTokenStore:
-    """A cache of the user's own: ``get(key)`` and ``set(key, value, timeout)``, as Django's has them.
+    """A store in the user's cache, an object with ``get(key)`` and ``set(key, value, timeout)`` like Django's.
 
-    Where it has ``add`` and ``delete`` as well, as Django's has, they serve as a lock; without them, processes that
-    start together log in once each.
+    If it has ``add`` and ``delete`` too, like Django's, they serve as a lock. Without them, processes that start
+    together log in once each.
     """
 
     def __init__(self, cache: Any) -> None:
@@ -358,22 +364,25 @@ class ObjectTokenStore:
         self._cache = cache
 
     def load(self, key: str) -> Any:
-        found = self._cache.get(_name(key))
-        if found is None:
+        """Return the value saved under ``key``, or None."""
+        value = self._cache.get(_cache_key(key))
+        if value is None:
             return None
-        if not isinstance(found, (str, bytes)) or len(found) > 2 * _MAX_TOKEN_CHARACTERS:
+        if not isinstance(value, (str, bytes)) or len(value) > 2 * _MAX_TOKEN_CHARACTERS:
             raise _Unusable("it holds something else than a token")
         try:
-            return msgspec.json.decode(found)
+            return msgspec.json.decode(value)
         except (msgspec.MsgspecError, ValueError, RecursionError):
             return "junk"
 
-    def save(self, key: str, record: Mapping[str, Any], life: float) -> None:
-        plain = {**record, "token": Secret(record["token"]).reveal()}
-        self._cache.set(_name(key), msgspec.json.encode(plain).decode("ascii"), max(1, int(life)))
+    def save(self, key: str, record: Mapping[str, Any], lifetime: float) -> None:
+        """Save ``record`` for ``lifetime`` seconds."""
+        revealed = {**record, "token": Secret(record["token"]).reveal()}
+        self._cache.set(_cache_key(key), msgspec.json.encode(revealed).decode("ascii"), max(1, int(lifetime)))
 
     @contextlib.contextmanager
     def lock(self, key: str, deadline: Deadline) -> Iterator[bool]:
+        """Lock the key; yield False when the lock was not acquired in time."""
         add, delete = getattr(self._cache, "add", None), getattr(self._cache, "delete", None)
         name, owner = f"gigaclient:login:{key}", str(uuid.uuid4())
         if add is None or delete is None:
@@ -383,9 +392,9 @@ class ObjectTokenStore:
 
         def take() -> bool | None:
             nonlocal missing
-            if add(name, owner, int(3 * _LONGEST_WAIT)):
+            if add(name, owner, int(3 * _MAX_WAIT_SECONDS)):
                 return True
-            # A cache that is down refuses to add and has no holder either: nobody is worth waiting for.
+            # When the cache is down, `add` fails and the lock has no holder. Then waiting is useless.
             missing = missing + 1 if self._cache.get(name) is None else 0
             return None if missing > 3 else False
 
@@ -394,12 +403,12 @@ class ObjectTokenStore:
             yield taken
         finally:
             if taken:
-                with contextlib.suppress(Exception):  # it ends by itself
+                with contextlib.suppress(Exception):  # the lock expires anyway
                     if self._cache.get(name) == owner:
                         delete(name)
 
 
-def _name(key: str) -> str:
+def _cache_key(key: str) -> str:
     return f"gigaclient:token:{key}"
 
 
@@ -409,22 +418,22 @@ def _until(entry: Any) -> float:
 
 
 def _wait_for(take: Callable[[], bool | None], deadline: Deadline) -> bool:
-    """Try until it works or the time is up; None from ``take`` gives up at once."""
-    # Half of what is left, so that the login that follows has a chance.
-    until = deadline.now() + min(_LONGEST_WAIT, deadline.left() / 2)
+    """Retry ``take()`` until it returns True; stop on timeout or None."""
+    # Half of the remaining time, so that the login that follows has time too.
+    ends_at = deadline.now() + min(_MAX_WAIT_SECONDS, deadline.left() / 2)
     while True:
         taken = take()
         if taken is None or taken:
             return bool(taken)
-        if deadline.now() + _POLL_SECONDS > until:
+        if deadline.now() + _POLL_SECONDS > ends_at:
             return False
         deadline.pause(_POLL_SECONDS)
 
 
 def account_name(secret: Secret, *parts: str) -> str:
-    """A name for the account that ``secret`` and ``parts`` belong to, from which nobody finds the secret.
+    """Return a hash that identifies the account of ``secret`` and ``parts``, and does not reveal the secret.
 
-    Slow on purpose: a password, unlike a key, can be guessed.
+    It is slow on purpose, because a password, unlike a key, can be guessed.
     """
     salt = "\0".join(parts).encode()
     return hashlib.pbkdf2_hmac("sha256", secret.reveal().encode(), b"gigaclient\0" + salt, 200_000).hex()
@@ -433,7 +442,7 @@ def account_name(secret: Secret, *parts: str) -> str:
 def share(
     source: Callable[[Deadline], Credential], cache: Any, secret: Secret, *parts: str
 ) -> Callable[[Deadline], Credential]:
-    """``source``, shared through ``cache``: what :func:`token_cache_setting` gave, or None for not at all."""
+    """Share ``source`` through ``cache``, a result of :func:`token_cache_setting`; None returns ``source`` itself."""
     if cache is None:
         return source
     store: TokenStore = FileTokenStore(cache) if isinstance(cache, str) else ObjectTokenStore(cache)
@@ -441,10 +450,10 @@ def share(
 
 
 def token_cache_setting(value: Any) -> Any:
-    """The setting ``token_cache``: an absolute path, or an object with ``get`` and ``set``.
+    """Validate the setting ``token_cache``; return an absolute path, or an object with ``get`` and ``set``.
 
     Raises:
-        ConfigError: it is neither, or a path and the package ``filelock`` is missing.
+        ConfigError: it is neither, or it is a path and the package ``filelock`` is missing.
     """
     if isinstance(value, Secret):
         value = value.reveal()

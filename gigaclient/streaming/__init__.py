@@ -1,0 +1,1 @@
+"""Event streams: the SSE decoder, stream objects, accumulators."""

@@ -1,4 +1,4 @@
-"""A whole answer from the chunks of a stream: chunks in, the answer so far out. Pure."""
+"""Accumulate the chunks of a stream into a completion, without I/O."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from gigaclient.types.chat import IN_PROGRESS
 
 __all__ = ["ChatAccumulator", "RawAccumulator", "summed"]
 
-# Of these the first one counts, of all others the last.
-_KEPT_FIRST = ("created", "model", "object")
+# The first value of these fields is kept, and the last one of all others.
+_FIRST_VALUE_FIELDS = ("created", "model", "object")
 
-# Beyond so many bytes, the raw form of the chunks is folded together as they come, so that memory stays small.
+# Above this size, the raw chunks are decoded and merged at once, to limit memory.
 _MOST_UNREAD_BYTES = 4 * 1024 * 1024
 
 
-class _Part:
-    """What has arrived of one alternative."""
+class _ChoiceAccumulator:
+    """The deltas of one choice so far."""
 
     __slots__ = ("content", "fields", "finish_reason", "logprobs", "reasoning")
 
     def __init__(self) -> None:
         self.content: list[str] = []
         self.reasoning: list[str] = []
-        self.fields: dict[str, Any] = {}  # what comes whole: the last one counts
+        self.fields: dict[str, Any] = {}  # fields that are sent whole: the last value is kept
         self.finish_reason: str | None = None
         self.logprobs: Any = None
 
@@ -45,24 +45,24 @@ class _Part:
             and delta.logprobs is None
             and choice.logprobs is None
         ):
-            # Nearly every event of a stream.
+            # Fast path for nearly every event of a stream.
             if delta.content:
                 self.content.append(delta.content)
             return
         if choice.finish_reason is not None:
             self.finish_reason = choice.finish_reason
         if choice.logprobs is not None:
-            self.logprobs = _appended(self.logprobs, choice.logprobs)
+            self.logprobs = _concatenate(self.logprobs, choice.logprobs)
         if delta.functions_state_id is not None:
             self.fields["functions_state_id"] = delta.functions_state_id
         if delta.role == IN_PROGRESS:
-            return  # the text of a progress report is not part of the answer
+            return  # the text of a progress report is not part of the message
         if delta.content:
             self.content.append(delta.content)
         if delta.reasoning_content:
             self.reasoning.append(delta.reasoning_content)
         if delta.logprobs is not None:
-            self.fields["logprobs"] = _appended(self.fields.get("logprobs"), delta.logprobs)
+            self.fields["logprobs"] = _concatenate(self.fields.get("logprobs"), delta.logprobs)
         if delta.role is not None:
             self.fields["role"] = delta.role
         if delta.function_call is not None:
@@ -84,9 +84,9 @@ class _Part:
 
 
 class RawAccumulator(abc.ABC):
-    """The raw form of chunks, not looked at yet: decoding it twice is for those who ask.
+    """Keeps the raw data of chunks, which is decoded only when ``raw`` is needed.
 
-    Their bytes are kept and not the chunks, which the garbage collector would walk through again and again.
+    It keeps bytes, not chunks, because the garbage collector would traverse the chunks again and again.
     """
 
     def __init__(self) -> None:
@@ -94,9 +94,9 @@ class RawAccumulator(abc.ABC):
         self._unread_bytes = 0
         self._raw: dict[str, Any] = {}
 
-    def _keep_raw(self, sent: bytes) -> None:
-        self._unread.append(sent)
-        self._unread_bytes += len(sent)
+    def _keep_raw(self, data: bytes) -> None:
+        self._unread.append(data)
+        self._unread_bytes += len(data)
         if self._unread_bytes > _MOST_UNREAD_BYTES:
             self._unread_bytes = 0
             self._read_raw()
@@ -104,55 +104,57 @@ class RawAccumulator(abc.ABC):
     def _read_raw(self) -> None:
         while True:
             try:
-                sent = self._unread.popleft()
-            except IndexError:  # not "while self._unread": another thread may be asking as well
+                data = self._unread.popleft()
+            except IndexError:  # not "while self._unread": another thread may empty it at the same time
                 return
-            self._take_raw(untyped(sent))
+            self._take_raw(untyped(data))
 
     @abc.abstractmethod
     def _take_raw(self, raw: Any) -> None:
-        """Fold the decoded form of a chunk into what is kept."""
+        """Merge the decoded data of a chunk into the raw completion."""
 
 
 class ChatAccumulator(RawAccumulator):
-    """Adds chunk to chunk; :meth:`completion` may be asked for at any time.
+    """Accumulates chat chunks; :meth:`completion` may be called at any time.
 
     Attributes:
-        finish_reason: why the first alternative ended; None until it has.
-        finished: every alternative that began has ended.
+        finish_reason: the finish reason of the first choice; None until it has ended.
+        finished: True when every choice that began has ended.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._parts: dict[int, _Part] = {}
+        self._choices: dict[int, _ChoiceAccumulator] = {}
         self._fields: dict[str, Any] = {}
         self._request_id: str | None = None
-        self._has_first = False  # all that the first chunks bring
+        self._has_first_values = False
         self._raw_choices: dict[int, dict[str, Any]] = {}
 
     @property
     def finish_reason(self) -> str | None:
-        part = self._parts.get(0)
-        return part.finish_reason if part is not None else None
+        """The finish reason of the first choice; None until it has ended."""
+        choice = self._choices.get(0)
+        return choice.finish_reason if choice is not None else None
 
     @property
     def finished(self) -> bool:
-        parts = list(self._parts.values())
-        return bool(parts) and all(part.finish_reason is not None for part in parts)
+        """True when every choice that began has ended."""
+        choices = list(self._choices.values())
+        return bool(choices) and all(choice.finish_reason is not None for choice in choices)
 
     @property
     def text(self) -> str:
-        """The text of the first alternative so far."""
-        part = self._parts.get(0)
-        return "".join(part.content) if part is not None else ""
+        """The text of the first choice so far."""
+        choice = self._choices.get(0)
+        return "".join(choice.content) if choice is not None else ""
 
-    def add(self, chunk: ChatCompletionChunk, sent: bytes) -> None:
-        """Take the next chunk in, and the data of the event that it came as."""
-        self._keep_raw(sent)
+    def add(self, chunk: ChatCompletionChunk, data: bytes) -> None:
+        """Add the next chunk, and the data of its event."""
+        self._keep_raw(data)
         fields = self._fields
-        # Spelled out, not in a loop over names: this runs for each event of a stream.
-        if not self._has_first:
-            self._take_first(chunk)
+        # Unrolled, not a loop over names, because this runs for each event of a stream.
+        if not self._has_first_values:
+            self._keep_first_values(chunk)
         if chunk.usage is not None:
             fields["usage"] = chunk.usage
         if chunk.thread_id is not None:
@@ -163,29 +165,31 @@ class ChatAccumulator(RawAccumulator):
             fields["additional_data"] = chunk.additional_data
         if chunk.error_details is not None:
             fields["error_details"] = chunk.error_details
-        parts = self._parts
+        choices = self._choices
         for choice in chunk.choices:
             index = choice.index
-            if index not in parts:
-                parts[index] = _Part()
-            parts[index].add(choice)
+            if index not in choices:
+                choices[index] = _ChoiceAccumulator()
+            choices[index].add(choice)
 
-    def _take_first(self, chunk: ChatCompletionChunk) -> None:
+    def _keep_first_values(self, chunk: ChatCompletionChunk) -> None:
         if self._request_id is None:
             self._request_id = chunk.request_id
-        for name in _KEPT_FIRST:
+        for name in _FIRST_VALUE_FIELDS:
             value = getattr(chunk, name)
             if value is not None and name not in self._fields:
                 self._fields[name] = value
-        self._has_first = self._request_id is not None and all(name in self._fields for name in _KEPT_FIRST)
+        self._has_first_values = self._request_id is not None and all(
+            name in self._fields for name in _FIRST_VALUE_FIELDS
+        )
 
     def completion(self) -> ChatCompletion:
-        """The answer so far, as if it had come in one piece.
+        """Return the completion so far, in the form of a response that is not streamed.
 
-        Its ``raw`` has the fields of all chunks, those that this version does not know among them; of one that came
-        more than once, the last.
+        Its ``raw`` has the fields of all chunks, also those that this version does not know. Of repeated fields it has
+        the last value.
         """
-        choices = [part.choice(index) for index, part in sorted(self._parts.items())]
+        choices = [choice.choice(index) for index, choice in sorted(self._choices.items())]
         completion = ChatCompletion(choices=choices, **self._fields)
         return completion.attach(raw=self._whole_raw(choices), request_id=self._request_id)
 
@@ -202,8 +206,8 @@ class ChatAccumulator(RawAccumulator):
         if not isinstance(raw, dict):
             return
         self._raw.update((name, value) for name, value in raw.items() if value is not None or name not in self._raw)
-        sent = raw.get("choices")
-        for choice in sent if isinstance(sent, list) else ():
+        choices = raw.get("choices")
+        for choice in choices if isinstance(choices, list) else ():
             if not isinstance(choice, dict):
                 continue
             index = choice.get("index")
@@ -214,12 +218,12 @@ class ChatAccumulator(RawAccumulator):
                 kept["message"].update(delta)
 
 
-def _appended(before: Any, more: Any) -> Any:
+def _concatenate(before: Any, more: Any) -> Any:
     return [*before, *more] if isinstance(before, list) and isinstance(more, list) else more
 
 
 def summed(before: Any, more: Any) -> Any:
-    """Two counts of tokens together, whatever they count."""
+    """Add two usages of any type, field by field; a missing one counts as zero."""
     if before is None or more is None:
         return before if more is None else more
     if isinstance(more, msgspec.Struct) and isinstance(before, msgspec.Struct):

@@ -1,9 +1,9 @@
-"""The event-stream decoder: bytes in, events out.
+"""An incremental decoder of server-sent events.
 
 It follows the parsing rules of the WHATWG HTML standard, section 9.2.6 (https://html.spec.whatwg.org/multipage/
-server-sent-events.html#event-stream-interpretation), on bytes: a line ends at LF, CR or CRLF and nowhere else, so that
-U+2028, U+2029 and U+0085 inside JSON stay where they are, and a character may be cut anywhere. What an event *means*
-(``[DONE]``, JSON) is the provider's business.
+server-sent-events.html#event-stream-interpretation), on bytes. A line ends only at LF, CR or CRLF, so that U+2028,
+U+2029 and U+0085 inside JSON are preserved, and a block may end inside a character. The provider interprets the data
+(``[DONE]``, JSON).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["DEFAULT_MAX_EVENT_BYTES", "Decoder", "Event"]
 
 DEFAULT_MAX_EVENT_BYTES = 32 * 1024 * 1024
 
-# As numbers: Python looks for a byte faster than for a string of one byte.
+# Numbers, because Python finds a byte faster than a string of one byte.
 _LF, _CR = 0x0A, 0x0D
 _BOM = b"\xef\xbb\xbf"
 
@@ -23,9 +23,9 @@ class Event(FrozenStruct, frozen=True, gc=False):
     """One event of the stream.
 
     Attributes:
-        data: the ``data`` lines joined with LF, as bytes, without decoding.
-        event: the event's name; ``"message"`` when the stream gave none.
-        id: the last event id seen so far.
+        data: the ``data`` lines joined with LF, as undecoded bytes.
+        event: the name of the event; ``"message"`` when the stream names none.
+        id: the last event id so far.
     """
 
     data: bytes
@@ -34,14 +34,14 @@ class Event(FrozenStruct, frozen=True, gc=False):
 
 
 class Decoder:
-    """Turns blocks of bytes, cut anywhere, into events; the same events for every way of cutting.
+    """Decodes blocks of bytes into events; the events do not depend on where the blocks are cut.
 
-    One decoder serves one stream. Work is linear in the bytes fed, whatever the size of blocks and lines; memory is
-    bounded by ``max_event_bytes``, which limits a line and the data of one event alike.
+    One decoder serves one stream. Time is linear in the number of bytes, for any size of blocks and lines. Memory is
+    bounded by ``max_event_bytes``, the limit for a line and for the data of one event.
 
     Attributes:
-        overflow: why decoding stopped, once a line or an event was longer than the limit; None while all is well. The
-            events before it come out all the same, and none after it.
+        overflow: the reason why decoding stopped, after a line or an event exceeded the limit; otherwise None. The
+            events before it are returned, and none after it.
     """
 
     __slots__ = (
@@ -59,10 +59,10 @@ class Decoder:
 
     def __init__(self, max_event_bytes: int = DEFAULT_MAX_EVENT_BYTES) -> None:
         self._limit = max_event_bytes
-        self._pending: list[bytes] = []  # pieces of a line whose end has not come; joined once, when it does
+        self._pending: list[bytes] = []  # pieces of an incomplete line, joined once when its end arrives
         self._pending_bytes = 0
-        self._skip_lf = False  # the last line ended with a CR: an LF that follows belongs to it
-        self._start: bytes | None = b""  # until it is clear whether the stream opens with a byte-order mark
+        self._skip_lf = False  # the last line ended with a CR; a following LF belongs to it
+        self._start: bytes | None = b""  # the first bytes, until it is known if they are a byte-order mark; then None
         self._data: list[bytes] = []
         self._data_bytes = 0
         self._event = ""
@@ -70,7 +70,7 @@ class Decoder:
         self.overflow: str | None = None
 
     def feed(self, block: bytes) -> list[Event]:
-        """The events that ``block`` completes, in order; often none, sometimes many."""
+        """Return the events that ``block`` completes, in order; often none, sometimes many."""
         if (
             block[:6] == b"data: "
             and block.find(b"\n") == len(block) - 2
@@ -80,7 +80,7 @@ class Decoder:
             and not (self._pending or self._data or self._event or self._skip_lf or self._start)
             and self.overflow is None
         ):
-            # One event of one line and nothing else, as servers write them.
+            # Fast path: exactly one event of one line, which is how servers write events.
             self._start = None
             return [Event(block[6:-2], "message", self._last_id)]
         if self.overflow is not None:
@@ -94,14 +94,14 @@ class Decoder:
             if block.startswith(_BOM):
                 block = block[len(_BOM) :]
         if self._skip_lf and block:
-            # A CR ends its line at once, so that an event is never held back for the byte after it.
+            # A CR ends its line at once, so that an event is never delayed until the next byte.
             self._skip_lf = False
             if block[0] == _LF:
                 block = block[1:]
         if not block:
             return []
         if _LF not in block and _CR not in block:
-            self._keep(block)
+            self._keep_incomplete(block)
             return []
         if self._pending:
             self._pending.append(block)
@@ -109,8 +109,8 @@ class Decoder:
             self._pending.clear()
             self._pending_bytes = 0
         if _CR not in block and len(block) <= self._limit and not (self._data or self._event):
-            return self._many(block)
-        lines = block.splitlines()  # of bytes: cuts at LF, CR and CRLF alone
+            return self._feed_many(block)
+        lines = block.splitlines()  # on bytes, it splits only at LF, CR and CRLF
         last = block[-1]
         if last == _CR:
             self._skip_lf = True
@@ -118,35 +118,35 @@ class Decoder:
             tail = lines.pop()
             events = self._interpret(lines)
             if self.overflow is None:
-                self._keep(tail)
+                self._keep_incomplete(tail)
             return events
         return self._interpret(lines)
 
-    def _many(self, block: bytes) -> list[Event]:
-        """:meth:`feed` for a block that begins where an event does and is within the limit."""
+    def _feed_many(self, block: bytes) -> list[Event]:
+        """Decode a block within the limit that begins at an event."""
         end = block.rfind(b"\n\n")
         if end >= 6 and block[:6] == b"data: ":
-            # As servers write them, one line each: cut in one step, and then one look whether that was all there is.
-            found = block[6:end].split(b"\n\ndata: ")
-            if block.count(b"\n", 0, end) == 2 * len(found) - 2:
+            # Fast path for events of one line: split at once, then check that no other lines are between them.
+            datas = block[6:end].split(b"\n\ndata: ")
+            if block.count(b"\n", 0, end) == 2 * len(datas) - 2:
                 last_id = self._last_id
-                events = [Event(data, "message", last_id) for data in found]
+                events = [Event(data, "message", last_id) for data in datas]
                 rest = block[end + 2 :]
-                return events + self._one_by_one(rest) if rest else events
-        return self._one_by_one(block)
+                return events + self._feed_lines(rest) if rest else events
+        return self._feed_lines(block)
 
-    def _one_by_one(self, block: bytes) -> list[Event]:
+    def _feed_lines(self, block: bytes) -> list[Event]:
         *lines, tail = block.split(b"\n")
         events = self._interpret(lines) if lines else []
         if tail:
-            self._keep(tail)
+            self._keep_incomplete(tail)
         return events
 
     def finish(self) -> Event | None:
-        """The event that the stream's end cut short, if it holds data.
+        """Return the event that the end of the stream cut off, if it has data.
 
-        The standard discards it; some servers send a complete last event without the empty line that should close it,
-        so whoever knows what an event means may look at it.
+        The standard discards it. But some servers send a complete last event without the empty line after it, so the
+        provider decides whether it is complete.
         """
         tail, self._pending, self._pending_bytes = b"".join(self._pending), [], 0
         if self._start:
@@ -159,15 +159,15 @@ class Decoder:
         self._data, self._data_bytes, self._event = [], 0, ""
         return event
 
-    def _keep(self, piece: bytes) -> None:
+    def _keep_incomplete(self, piece: bytes) -> None:
         self._pending_bytes += len(piece)
         if self._pending_bytes > self._limit:
-            self._overflow("a line")
+            self._stop("a line")
         else:
             self._pending.append(piece)
 
-    def _overflow(self, what: str) -> None:
-        self.overflow = f"{what} of the event stream is longer than {self._limit} bytes"
+    def _stop(self, element: str) -> None:
+        self.overflow = f"{element} of the event stream is longer than {self._limit} bytes"
         self._pending, self._data = [], []
 
     def _interpret(self, lines: list[bytes]) -> list[Event]:
@@ -175,14 +175,14 @@ class Decoder:
         data = self._data
         for line in lines:
             if len(line) > self._limit:
-                # Here as well as while a line is incomplete: whether it came in one block must not matter.
-                self._overflow("a line")
+                # The same limit as for an incomplete line: the result must not depend on how the blocks are cut.
+                self._stop("a line")
                 break
             if line[:5] == b"data:":
                 value = line[6:] if line[5:6] == b" " else line[5:]
                 self._data_bytes += len(value) + 1
                 if self._data_bytes > self._limit:
-                    self._overflow("an event")
+                    self._stop("an event")
                     break
                 data.append(value)
             elif not line:
@@ -193,13 +193,13 @@ class Decoder:
                     data.clear()
                     self._data_bytes = 0
                 self._event = ""
-            elif line == b"data":  # without a colon: an empty line of data
+            elif line == b"data":  # a field without a colon has an empty value
                 self._data_bytes += 1
                 if self._data_bytes > self._limit:
-                    self._overflow("an event")
+                    self._stop("an event")
                     break
                 data.append(b"")
-            elif line[0] != 0x3A:  # a colon first: a comment
+            elif line[0] != 0x3A:  # a line that starts with a colon is a comment
                 self._field(line)
         return events
 

@@ -1,4 +1,4 @@
-"""An answer as it arrives: the stream object that both providers return."""
+"""The stream objects that both providers return for streamed responses."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ AnswerT = TypeVar("AnswerT", bound=Answer)
 _Chunk_co = TypeVar("_Chunk_co", covariant=True)
 _Chunk_contra = TypeVar("_Chunk_contra", contravariant=True)
 _Answer_co = TypeVar("_Answer_co", bound=Answer, covariant=True)
-_Assembling_contra = TypeVar("_Assembling_contra", contravariant=True)
+_Accumulator_contra = TypeVar("_Accumulator_contra", contravariant=True)
 _StreamT = TypeVar("_StreamT", bound="Stream[Any, Any]")
 
 
@@ -44,77 +44,83 @@ class End(enum.Enum):
 
 
 END: Final = End.END
-"""What an :class:`EventParser` returns for the event that ends the stream."""
+"""An :class:`EventParser` returns this for the event that ends the stream."""
 
 
 class Accumulator(Protocol[_Chunk_contra, _Answer_co]):
-    """Puts the answer together: chunks in, the answer so far out. Asked from any thread, at any time."""
+    """Accumulates chunks into a completion. Its results may be read from any thread, at any time."""
 
     @property
     def text(self) -> str:
         """The text so far."""
 
-    def add(self, chunk: _Chunk_contra, sent: bytes) -> None:
-        """Take the next chunk in, and the data of the event that it came as."""
+    def add(self, chunk: _Chunk_contra, data: bytes) -> None:
+        """Add the next chunk, and the data of its event."""
 
     def completion(self) -> _Answer_co:
-        """The answer so far, as if it had come in one piece."""
+        """Return the completion so far, in the form of a response that is not streamed."""
 
 
-class EventParser(Protocol[_Chunk_co, _Assembling_contra]):
-    """What a provider knows: the meaning of an event."""
+class EventParser(Protocol[_Chunk_co, _Accumulator_contra]):
+    """Parses the events of one provider."""
 
     def parse_event(self, event: sse.Event) -> _Chunk_co | End | None:
-        """The chunk that ``event`` is; None to pass over it; :data:`END` for the end marker.
+        """Return the chunk of ``event``; None to ignore it; :data:`END` for the end marker.
 
         Raises:
-            GigaClientError: the event is an error, or not what the API promises.
+            GigaClientError: the event is an error, or violates the API.
         """
 
-    def check_complete(self, so_far: _Assembling_contra, *, marked: bool) -> None:
-        """The bytes ended, with or without the end marker: raise unless the answer is whole."""
+    def check_complete(self, so_far: _Accumulator_contra, *, marked: bool) -> None:
+        """Raise unless the response is complete; ``marked`` says if the stream ended with an end marker."""
 
 
 class StreamObserver(Protocol):
-    """What a stream reports to: its chunks as they are read, and its end."""
+    """Observes the chunks of a stream and its end."""
 
-    def counted(self, chunks: Iterator[T]) -> Iterator[T]: ...
+    def counted(self, chunks: Iterator[T]) -> Iterator[T]:
+        """Yield the chunks, and count them."""
 
-    def end(self, error: BaseException | None = None, *, answer: Any = None, closed: bool = False) -> None: ...
+    def end(self, error: BaseException | None = None, *, answer: Any = None, closed: bool = False) -> None:
+        """Report the end of the stream."""
 
 
 class StreamResponse(Protocol):
-    """What the stream needs of the transport's reply."""
+    """The part of the transport's response that a stream needs."""
 
     @property
-    def deadline(self) -> Deadline: ...
+    def deadline(self) -> Deadline:
+        """The deadline of the call."""
 
-    def blocks(self) -> Iterator[bytes]: ...
+    def blocks(self) -> Iterator[bytes]:
+        """Yield the body, each block as soon as it arrives."""
 
-    def drain(self, blocks: Iterator[bytes]) -> None: ...
+    def drain(self, blocks: Iterator[bytes]) -> None:
+        """Read the few bytes after the end marker."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close the connection."""
 
 
 class Stream(Iterator[ChunkT], Generic[ChunkT, AnswerT]):
-    """An answer as it arrives: iterate it for its chunks, or ask for the whole.
+    """A streamed response: iterate over its chunks, or call :meth:`result` for the whole completion.
 
-    The request was sent and its status checked before this object existed. Nothing is retried after that, nothing is
-    yielded twice, and running out of bytes before the answer is whole is an error, not an end. What has arrived stays
-    readable as :attr:`text` and :attr:`completion` whatever happens: after an error, an interrupt, :meth:`close`.
+    The request was sent and its status checked before this object is created. Nothing is retried after that, and no
+    chunk is yielded twice. A body that ends before the response is complete is an error. What has arrived remains
+    available as :attr:`text` and :attr:`completion` after an error, an interrupt or :meth:`close`.
 
-    It is read by one thread at a time; :meth:`close` may be called from any. The end, an error, leaving the ``with``
-    block and ``close()`` give the connection back, in any order and more than once; so does dropping it. After
-    ``close()`` iteration just ends, and :meth:`result` raises, since the answer is not whole.
+    Only one thread at a time may read it; :meth:`close` is safe from any thread. The end, an error, leaving the
+    ``with`` block, ``close()`` and dropping the stream release the connection, in any order and more than once. After
+    ``close()`` iteration just ends, and :meth:`result` raises, because the response is incomplete.
 
-    Raises, while it is iterated:
+    Raises, during iteration:
         StreamInterruptedError: the connection broke, or the stream ended without an end marker or a finish reason.
         APITimeoutError: silence for longer than the read timeout, no event for longer than the event timeout, or the
             deadline passed.
-        APIStatusError: the server put an error object into the stream; of the class of its status.
+        APIStatusError: the server sent an error object in the stream; its status decides the class.
         InvalidResponseError: an event is not JSON, not UTF-8, or not a chunk.
 
-    Each of them has the text so far as ``.text`` and ``.completion``.
+    Each of them has what arrived so far as ``.text`` and ``.completion``.
     """
 
     def __init__(
@@ -128,8 +134,8 @@ class Stream(Iterator[ChunkT], Generic[ChunkT, AnswerT]):
         self._response = response
         self._accumulator = accumulator
         self._state: Literal["open", "ended", "broken", "closed"] = "open"
-        # Not a method: a generator that held this object would keep a dropped stream, and its connection, until the
-        # garbage collector came round.
+        # `_read` is not a method: a generator that refers to this object would keep a dropped stream and its connection
+        # until the garbage collector runs.
         self._chunks = _read(response, parser, accumulator)
         self._request_id = request_id
         self._observer: StreamObserver | None = getattr(response, "observer", None)
@@ -138,40 +144,40 @@ class Stream(Iterator[ChunkT], Generic[ChunkT, AnswerT]):
 
     @property
     def request_id(self) -> str | None:
-        """The ``X-Request-Id`` of the call."""
+        """The ``X-Request-ID`` of the call."""
         return self._request_id
 
     @property
     def text(self) -> str:
-        """The text that has arrived so far."""
+        """The text so far."""
         return self._accumulator.text
 
     @property
     def completion(self) -> AnswerT:
-        """The answer so far; whole (finish reason, function call, usage) once the stream has ended."""
+        """The completion so far; it is whole (finish reason, function call, usage) after the stream has ended."""
         completion = self._accumulator.completion()
         completion.__dict__["_request_id"] = self._request_id
         return completion
 
     @property
     def closed(self) -> bool:
-        """Whether nothing more can come: it ended, broke or was closed."""
+        """True when the stream has ended, failed or was closed."""
         return self._state != "open"
 
     def result(self) -> AnswerT:
-        """Read the rest and return the whole answer.
+        """Read the rest and return the whole completion.
 
         Raises:
-            StreamInterruptedError: it was closed, or broke, before the answer was whole; and what iterating raises.
+            StreamInterruptedError: the stream was closed or broke before it was complete; and what iteration raises.
         """
         for _ in self:
             continue
         if self._state != "ended":
-            raise self._with_what_came(StreamInterruptedError(f"no complete answer: the stream is {self._state}"))
+            raise self._attach_partial(StreamInterruptedError(f"no complete answer: the stream is {self._state}"))
         return self.completion
 
     def close(self) -> None:
-        """Give the connection up, and end a read that is blocked in another thread at once."""
+        """Close the connection; a read that is blocked in another thread ends at once."""
         was_open = self._state == "open"
         if was_open:
             self._state = "closed"
@@ -198,9 +204,9 @@ class Stream(Iterator[ChunkT], Generic[ChunkT, AnswerT]):
                 raise StopIteration from None
             self._state = "broken"
             failure = self._as_interruption(error)
-        except BaseException as error:  # an interrupt: what came stays, the connection does not
+        except BaseException as error:  # an interrupt: keep what has arrived, and close the connection
             if isinstance(error, ValueError) and getattr(self._chunks, "gi_running", False):
-                # Of the generator: "already executing". The other thread goes on undisturbed.
+                # The generator is "already executing" in another thread, which continues undisturbed.
                 raise ConfigError("a stream is read by one thread at a time") from None
             was_open = self._state == "open"
             if was_open:
@@ -217,12 +223,12 @@ class Stream(Iterator[ChunkT], Generic[ChunkT, AnswerT]):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self, type_: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
 
     def __del__(self) -> None:
-        # A stream that was dropped half-read gives back its connection and its place in the queue.
+        # A stream that is dropped before its end must release its connection and its permit.
         response = getattr(self, "_response", None)
         if response is not None and self._state == "open":
             response.close()
@@ -234,9 +240,9 @@ class Stream(Iterator[ChunkT], Generic[ChunkT, AnswerT]):
         self._response.close()
         if isinstance(error, APIConnectionError) and not isinstance(error, APITimeoutError):
             error = StreamInterruptedError(f"the stream broke before the answer was complete: {error.message}")
-        return self._with_what_came(error)
+        return self._attach_partial(error)
 
-    def _with_what_came(self, error: GigaClientError) -> GigaClientError:
+    def _attach_partial(self, error: GigaClientError) -> GigaClientError:
         error.text = self.text
         error.completion = self.completion
         if error.request_id is None:
@@ -245,8 +251,10 @@ class Stream(Iterator[ChunkT], Generic[ChunkT, AnswerT]):
 
 
 class ChatStream(Stream[ChatCompletionChunk, ChatCompletion]):
-    """A chat answer as it arrives: its chunks, :class:`~gigaclient.types.ChatCompletionChunk`, add up to a
-    :class:`~gigaclient.types.ChatCompletion`. What it promises is at :class:`Stream`.
+    """A streamed chat response; see :class:`Stream`.
+
+    Its chunks are of type :class:`~gigaclient.types.ChatCompletionChunk`, and its completion is a
+    :class:`~gigaclient.types.ChatCompletion`.
     """
 
     def __init__(
@@ -265,10 +273,10 @@ def _read(
     deadline = response.deadline
     decoder = sse.Decoder()
     blocks = response.blocks()
-    feed, parse_event, add = decoder.feed, parser.parse_event, accumulator.add  # looked up once, not for each event
+    feed, parse_event, add = decoder.feed, parser.parse_event, accumulator.add  # avoid the lookups for each event
     deadline.begin_event()
     for block in blocks:
-        brought = False
+        has_chunks = False
         for event in feed(block):
             chunk = parse_event(event)
             if chunk is None:
@@ -278,16 +286,16 @@ def _read(
                 parser.check_complete(accumulator, marked=True)
                 return
             add(chunk, event.data)
-            brought = True
+            has_chunks = True
             yield chunk
         if decoder.overflow is not None:
             raise InvalidResponseError(decoder.overflow)
-        if brought:
-            # Only now, when the reader is back: the time it took is not the server's silence.
+        if has_chunks:
+            # Restart the timeout only now that the reader is back: its own time is not the server's silence.
             deadline.begin_event()
     tail = decoder.finish()
     if tail is not None:
-        # Some servers leave out the empty line after the last event. Half an event is a cut, not malformed JSON.
+        # Some servers omit the empty line after the last event. If it does not parse, the stream was cut off.
         try:
             last = parser.parse_event(tail)
         except InvalidResponseError:

@@ -40,7 +40,7 @@ def get(cache: TokenManager) -> str:
 
 
 def renewals_over(cache: TokenManager) -> None:
-    until(lambda: cache._flight is None)
+    until(lambda: cache._in_flight is None)
 
 
 # -- fetched once -----
@@ -49,7 +49,7 @@ def renewals_over(cache: TokenManager) -> None:
 def test_a_cold_cache_asks_once_for_32_threads(cache: TokenManager, source: Source) -> None:
     source.gate.clear()
     crowd = Crowd(THREADS, lambda n: get(cache))
-    until(lambda: cache._flight is not None and len(cache._flight.waiters) == THREADS - 1)
+    until(lambda: cache._in_flight is not None and len(cache._in_flight.waiters) == THREADS - 1)
     source.gate.set()
     assert crowd.results() == ["token 1"] * THREADS
     assert source.calls == cache.fetched == 1
@@ -183,7 +183,7 @@ def test_where_no_thread_can_be_started_the_token_is_used_on_and_nobody_is_stuck
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
         assert get(cache) == "token 1"
-    assert cache._flight is None
+    assert cache._in_flight is None
     clock.now += 51.0
     assert get(cache) == "token 2"
 
@@ -201,7 +201,7 @@ def test_an_interrupt_while_the_thread_is_started_leaves_no_fetch_behind(
         patch.setattr(threading.Thread, "start", interrupted)
         with pytest.raises(KeyboardInterrupt):
             cache.get(patient())
-    assert cache._flight is None
+    assert cache._in_flight is None
 
 
 def test_a_token_refused_while_it_is_being_renewed_waits_for_that_renewal(
@@ -214,7 +214,7 @@ def test_a_token_refused_while_it_is_being_renewed_waits_for_that_renewal(
     get(cache)
     cache.reject(first)
     crowd = Crowd(4, lambda n: get(cache))
-    until(lambda: cache._flight is not None and len(cache._flight.waiters) == 4)
+    until(lambda: cache._in_flight is not None and len(cache._in_flight.waiters) == 4)
     source.gate.set()
     assert crowd.results() == ["token 2"] * 4
     assert source.calls == 2
@@ -329,7 +329,7 @@ def test_every_thread_gets_an_error_of_its_own(cache: TokenManager, source: Sour
     source.gate.clear()
     source.script = [failure]
     crowd = Crowd(8, lambda n: get(cache))
-    until(lambda: cache._flight is not None and len(cache._flight.waiters) == 7)
+    until(lambda: cache._in_flight is not None and len(cache._in_flight.waiters) == 7)
     source.gate.set()
     errors = crowd.results()
     assert source.calls == 1
@@ -374,7 +374,7 @@ def test_when_the_fetching_thread_gives_up_for_its_own_reasons_another_takes_ove
     leader = Crowd(1, lambda n: get(cache))
     assert source.entered.wait(LONG)
     others = Crowd(6, lambda n: get(cache))
-    until(lambda: cache._flight is not None and len(cache._flight.waiters) == 6)
+    until(lambda: cache._in_flight is not None and len(cache._in_flight.waiters) == 6)
     source.gate.set()
     go_on.set()
     assert isinstance(leader.results()[0], BaseException)
@@ -395,7 +395,7 @@ def test_a_more_patient_thread_tries_again_where_a_hasty_one_ran_out_of_its_read
     hasty = Crowd(1, lambda n: value_of(cache.get(patient(read=0.2))))
     assert source.entered.wait(LONG)
     others = Crowd(4, lambda n: value_of(cache.get(patient(read=0.2 if n < 2 else 5.0))))
-    until(lambda: cache._flight is not None and len(cache._flight.waiters) == 4)
+    until(lambda: cache._in_flight is not None and len(cache._in_flight.waiters) == 4)
     go_on.set()
     assert isinstance(hasty.results()[0], APITimeoutError)
     outcomes = others.results()
@@ -426,7 +426,7 @@ def test_the_deadline_and_a_close_end_the_wait_for_another_ones_fetch(cache: Tok
     assert source.entered.wait(LONG)
     closing = patient()
     waiting = Crowd(2, lambda n: cache.get(patient(deadline=0.2) if n else closing))
-    until(lambda: cache._flight is not None and len(cache._flight.waiters) == 2)
+    until(lambda: cache._in_flight is not None and len(cache._in_flight.waiters) == 2)
     closing.cancel()
     assert [type(error) for error in waiting.results(5.0)] == [Cancelled, DeadlineExceeded]
     source.gate.set()
@@ -438,8 +438,8 @@ def test_waiters_that_were_forgotten_by_an_interrupted_thread_look_for_themselve
 ) -> None:
     source.gate.clear()
     crowd = Crowd(4, lambda n: get(cache))
-    until(lambda: cache._flight is not None and len(cache._flight.waiters) == 3)
-    monkeypatch.setattr(tokens, "_LOOK_AGAIN_SECONDS", 0.1)
+    until(lambda: cache._in_flight is not None and len(cache._in_flight.waiters) == 3)
+    monkeypatch.setattr(tokens, "_RECHECK_SECONDS", 0.1)
     with monkeypatch.context() as patch:
         patch.setattr(Latch, "open", lambda latch: None)  # nobody is ever told
         source.gate.set()
@@ -449,10 +449,10 @@ def test_waiters_that_were_forgotten_by_an_interrupted_thread_look_for_themselve
 def test_an_interrupt_while_the_waiters_are_told_leaves_none_untold(
     cache: TokenManager, source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tokens, "_LOOK_AGAIN_SECONDS", LONG)
+    monkeypatch.setattr(tokens, "_RECHECK_SECONDS", LONG)
     source.gate.clear()
     crowd = Crowd(4, lambda n: get(cache))
-    until(lambda: cache._flight is not None and len(cache._flight.waiters) == 3)
+    until(lambda: cache._in_flight is not None and len(cache._in_flight.waiters) == 3)
     plain_open = Latch.open
     interrupts = [KeyboardInterrupt()]
 
@@ -485,7 +485,7 @@ def test_a_fork_in_the_midst_of_a_fetch_leaves_the_child_free_and_the_token_in_p
     clock.now += 1750.0
     source.gate.clear()
     get(cache)  # a renewal is under way, in a thread that the child will not have
-    assert cache._flight is not None
+    assert cache._in_flight is not None
 
     def work() -> list[str]:
         before = get(cache)
