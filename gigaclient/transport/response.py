@@ -249,7 +249,7 @@ class Response:
     def _end(self, *, keep_connection: bool, reading_is_over: bool = False) -> None:
         """Release the connection, unless another thread is reading; that thread releases it after its read.
 
-        ``reading_is_over`` is set by the reader itself: an interrupt may have left the lock held by no thread.
+        ``reading_is_over`` is set by the reader itself: an interrupt may have left the lock acquired without an owner.
         """
         if not self._read_lock.acquire(blocking=False) and not reading_is_over:
             return

@@ -1,4 +1,4 @@
-"""Decoders are made one at a time: two threads that made one for the same types ended the process."""
+"""Tests that decoders are created one at a time: two threads that create one for the same types crash the process."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from gigaclient._primitives.decoding import convert, decoder
 
 PACKAGE = Path(gigaclient.__file__).parent
 
-# An interpreter of its own, because a failure is a crash. An annotation is evaluated when the first decoder is made,
-# and other threads run meanwhile; here it lasts until they have done all they can.
+# A separate interpreter, because a failure is a crash. An annotation is evaluated when the first decoder is created,
+# and other threads run meanwhile; here the evaluation lasts until they have done all they can.
 TWO_THREADS = """
 import threading, msgspec
 from gigaclient._primitives.decoding import convert, decoder, new_decoder
@@ -58,7 +58,7 @@ print(done.is_set(), steps._running)
         """convert({"inner": {"number": 1}}, Outer)""",
     ],
 )
-def test_nobody_meets_the_half_of_what_another_thread_finds_out(ask: str) -> None:
+def test_no_thread_sees_the_incomplete_cache_of_another(ask: str) -> None:
     out = run_python(TWO_THREADS.replace("{ask}", ask))
     assert out.splitlines() == ["False True", "Outer(inner=Inner(number=1))", "True 0"]
 

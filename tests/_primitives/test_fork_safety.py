@@ -1,4 +1,4 @@
-"""After a fork the child has new locks, new connections and the token; nobody sees anybody else's answer."""
+"""Tests that after a fork the child has new locks, new connections and the token, and its own responses only."""
 
 from __future__ import annotations
 
@@ -23,28 +23,30 @@ from gigaclient.testing import GigaChatEmulator
 class Member:
     def __init__(self, fails: bool = False) -> None:
         self.fails = fails
-        self.told = 0
+        self.calls = 0
 
     def after_fork_in_child(self) -> None:
-        self.told += 1
+        self.calls += 1
         if self.fails:
             raise RuntimeError("this one cannot")
 
 
-def test_every_member_is_told_in_the_child_and_none_in_the_parent() -> None:
+def test_every_member_is_called_in_the_child_and_none_in_the_parent() -> None:
     members = [Member() for _ in range(5)]
     for member in members:
         forks.register(member)
-    assert in_child(lambda: [member.told for member in members]) == [1] * 5
-    assert [member.told for member in members] == [0] * 5
+    assert in_child(lambda: [member.calls for member in members]) == [1] * 5
+    assert [member.calls for member in members] == [0] * 5
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # how Python reports it, in the child
-def test_a_member_that_fails_keeps_none_of_the_others_from_being_told() -> None:
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # Python reports the exception so in the child
+def test_a_member_that_fails_does_not_stop_the_others() -> None:
     members = [Member(fails=n % 2 == 0) for n in range(6)]
     for member in members:
         forks.register(member)
-    assert in_child(lambda: [member.told for member in members]) == [1] * 6
+    assert in_child(lambda: [member.calls for member in members]) == [1] * 6
     with pytest.raises(RuntimeError, match="this one cannot"):
         forks._after_fork_in_child()
 
@@ -58,10 +60,10 @@ def test_being_registered_keeps_nothing_alive() -> None:
     assert gone() is None
 
 
-def test_a_grandchild_is_told_as_well() -> None:
+def test_members_are_called_in_a_grandchild_too() -> None:
     member = Member()
     forks.register(member)
-    assert in_child(lambda: in_child(lambda: member.told)) == 2
+    assert in_child(lambda: in_child(lambda: member.calls)) == 2
 
 
 # -- a client over a fork -----
@@ -73,11 +75,11 @@ def giga(gigachat_emulator: GigaChatEmulator) -> Iterator[GigaChat]:
         yield giga
 
 
-def ask(giga: GigaChat, who: str, times: int) -> list[str]:
-    """Questions whose answers came back wrong."""
+def ask(giga: GigaChat, prefix: str, times: int) -> list[str]:
+    """Ask several questions, and return those with a wrong answer."""
     wrong = []
     for number in range(times):
-        question = f"{who}-{number}"
+        question = f"{prefix}-{number}"
         answer = giga.chat(f"Repeat: {question}").text
         if question not in answer:
             wrong.append(f"{question}: {answer}")
@@ -95,7 +97,7 @@ def test_parent_and_child_get_their_own_answers_alone(giga: GigaChat, gigachat_e
     assert gigachat_emulator.oauth_calls == 1, "the child has the token"
 
 
-def test_the_child_makes_connections_of_its_own(giga: GigaChat, gigachat_emulator: GigaChatEmulator) -> None:
+def test_the_child_opens_its_own_connections(giga: GigaChat, gigachat_emulator: GigaChatEmulator) -> None:
     ask(giga, "warm", 1)
     before = gigachat_emulator.connections
     assert in_child(lambda: ask(giga, "child", 2)) == []
@@ -114,7 +116,7 @@ def test_a_fork_while_another_thread_renews_the_token_does_not_lock_the_child(
     ask(giga, "warm", 1)
     until(lambda: gigachat_emulator.oauth_calls == 2)
     assert giga._core.tokens is not None
-    assert giga._core.tokens._flight is not None
+    assert giga._core.tokens._in_flight is not None
     assert in_child(lambda: ask(giga, "child", 3)) == []
 
 
@@ -164,10 +166,10 @@ def test_a_fork_with_every_lock_held_does_not_lock_the_child(giga: GigaChat) -> 
 
 def test_threads_in_parent_and_children_at_once(giga: GigaChat, gigachat_emulator: GigaChatEmulator) -> None:
     ask(giga, "warm", 1)
-    outcomes: list[Any] = []
+    results: list[Any] = []
 
     def fork(name: str) -> None:
-        outcomes.append(in_child(lambda: together(3, lambda n: ask(giga, f"{name}-{n}", 8))))
+        results.append(in_child(lambda: together(3, lambda n: ask(giga, f"{name}-{n}", 8))))
 
     children = [threading.Thread(target=fork, args=(f"child{n}",)) for n in range(2)]
     for child in children:
@@ -175,7 +177,7 @@ def test_threads_in_parent_and_children_at_once(giga: GigaChat, gigachat_emulato
     assert together(3, lambda n: ask(giga, f"parent-{n}", 8)) == [[]] * 3
     for child in children:
         child.join(LONG)
-    assert outcomes == [[[]] * 3] * 2
+    assert results == [[[]] * 3] * 2
     assert gigachat_emulator.oauth_calls == 1
 
 
@@ -185,7 +187,7 @@ def test_the_child_of_a_stream_does_not_disturb_it(giga: GigaChat, gigachat_emul
         first = next(stream).text
 
         def work() -> str:
-            stream.close()  # as its finaliser would: the connection is the parent's
+            stream.close()  # as its finaliser would; the connection is the parent's
             return giga.chat("Repeat: child").text
 
         assert "child" in in_child(work)

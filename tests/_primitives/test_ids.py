@@ -1,4 +1,4 @@
-"""Ids for requests: random UUIDs that no seed and no fork repeats."""
+"""Tests that request ids are random UUIDs that no seed and no fork repeats."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def test_a_program_that_seeds_its_randomness_gets_other_ids_each_time() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="nothing forks there")
-def test_forked_children_have_ids_of_their_own() -> None:
-    """As many ids as parent and children together ask for: a generator that a fork copies would repeat itself."""
+def test_forked_children_generate_different_ids() -> None:
+    """A generator that the fork copied would give parent and children the same ids."""
     found = []
     for _ in range(3):
         reading, writing = os.pipe()

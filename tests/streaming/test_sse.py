@@ -1,4 +1,4 @@
-"""The event-stream decoder: the parsing rules of the WHATWG HTML standard, on bytes, however they are cut."""
+"""Tests of the event-stream decoder: the rules of the WHATWG HTML standard, for any blocks of bytes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def blocks_of(data: bytes, size: int) -> list[bytes]:
     return [data[at : at + size] for at in range(0, len(data), size)]
 
 
-WIRE: list[tuple[str, bytes, list[Event]]] = [
+STREAMS: list[tuple[str, bytes, list[Event]]] = [
     ("line feeds", b"data: a\n\ndata: b\n\n", [Event(b"a"), Event(b"b")]),
     ("carriage returns", b"data: a\r\rdata: b\r\r", [Event(b"a"), Event(b"b")]),
     ("both", b"data: a\r\n\r\ndata: b\r\n\r\n", [Event(b"a"), Event(b"b")]),
@@ -62,15 +62,15 @@ WIRE: list[tuple[str, bytes, list[Event]]] = [
     ("characters are not decoded", "data: Привет 🙂\n\n".encode(), [Event("Привет 🙂".encode())]),
     ("bytes that are no characters come through", b"data: \xff\xfe\x00\n\n", [Event(b"\xff\xfe\x00")]),
 ]
-NAMES = [name for name, _, _ in WIRE]
+NAMES = [name for name, _, _ in STREAMS]
 
 
-@pytest.mark.parametrize(("name", "data", "events"), WIRE, ids=NAMES)
+@pytest.mark.parametrize(("name", "data", "events"), STREAMS, ids=NAMES)
 def test_bytes_become_the_events_that_the_standard_says(name: str, data: bytes, events: list[Event]) -> None:
     assert decode(data) == events
 
 
-@pytest.mark.parametrize(("name", "data", "events"), WIRE, ids=NAMES)
+@pytest.mark.parametrize(("name", "data", "events"), STREAMS, ids=NAMES)
 def test_the_events_do_not_depend_on_where_the_bytes_are_cut(name: str, data: bytes, events: list[Event]) -> None:
     for cut in range(len(data) + 1):
         assert decode(data[:cut], data[cut:]) == events, cut
@@ -89,31 +89,31 @@ _STREAMS = st.one_of(
 )
 
 
-def cut(data: bytes, places: list[int]) -> list[bytes]:
-    marks = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
+def cut(data: bytes, positions: list[int]) -> list[bytes]:
+    marks = [0, *sorted(position % (len(data) + 1) for position in positions), len(data)]
     return [data[start:end] for start, end in itertools.pairwise(marks)]
 
 
-def outcome(blocks: list[bytes], limit: int) -> tuple[list[Event], bool, Event | None]:
+def decode_all(blocks: list[bytes], limit: int) -> tuple[list[Event], bool, Event | None]:
     decoder = Decoder(limit)
     events = [event for block in blocks for event in decoder.feed(block)]
     return events, decoder.overflow is not None, decoder.finish()
 
 
-@given(data=_STREAMS, places=st.lists(st.integers(0, 10**6), max_size=12), limit=st.sampled_from([10**6, 9, 3]))
-@example(data=b"data: 123\n\n", places=[9], limit=8)
-@example(data=b": a comment\ndata\n\n", places=[11], limit=10)
-@example(data=b"data\ndata\ndata\ndata\n\n", places=[], limit=3)
+@given(data=_STREAMS, positions=st.lists(st.integers(0, 10**6), max_size=12), limit=st.sampled_from([10**6, 9, 3]))
+@example(data=b"data: 123\n\n", positions=[9], limit=8)
+@example(data=b": a comment\ndata\n\n", positions=[11], limit=10)
+@example(data=b"data\ndata\ndata\ndata\n\n", positions=[], limit=3)
 def test_every_way_of_cutting_gives_the_same_events_end_and_overflow(
-    data: bytes, places: list[int], limit: int
+    data: bytes, positions: list[int], limit: int
 ) -> None:
-    whole = outcome([data], limit)
-    assert outcome(cut(data, places), limit) == whole
-    assert outcome(blocks_of(data, 1), limit) == whole
+    whole = decode_all([data], limit)
+    assert decode_all(cut(data, positions), limit) == whole
+    assert decode_all(blocks_of(data, 1), limit) == whole
 
 
-def by_the_letter(data: bytes) -> list[Event]:
-    """The standard's algorithm, written as slowly as it is told there."""
+def reference_decode(data: bytes) -> list[Event]:
+    """Decode with the standard's own algorithm, which is simple and slow."""
     if data.startswith(BOM):
         data = data[3:]
     lines = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")[:-1]
@@ -139,14 +139,14 @@ def by_the_letter(data: bytes) -> list[Event]:
 
 @given(data=_STREAMS)
 def test_any_bytes_become_the_events_of_the_standards_own_algorithm(data: bytes) -> None:
-    assert decode(data) == by_the_letter(data)
+    assert decode(data) == reference_decode(data)
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])
 def test_an_event_comes_out_with_its_last_byte(end: bytes) -> None:
     decoder = Decoder()
     data = b"data: a" + end + end
-    last = len(data) if end != b"\r\n" else len(data) - 1  # the CR ends the line; the LF after it changes nothing
+    last = len(data) if end != b"\r\n" else len(data) - 1  # the CR ends the line, and the LF after it has no effect
     assert decoder.feed(data[: last - 1]) == []
     assert decoder.feed(data[last - 1 : last]) == [Event(b"a")]
     assert decoder.feed(data[last:]) == []
@@ -167,18 +167,18 @@ def test_an_event_comes_out_with_its_last_byte(end: bytes) -> None:
         (b"data", Event(b"")),
     ],
 )
-def test_what_the_end_cut_short_can_be_asked_for_once(data: bytes, tail: Event | None) -> None:
+def test_finish_returns_the_cut_off_event_once(data: bytes, tail: Event | None) -> None:
     decoder = Decoder()
     decoder.feed(data)
     assert decoder.finish() == tail
     assert decoder.finish() is None
 
 
-# -- what it costs ---------------------------------------------------------------------------------
+# -- time and memory -------------------------------------------------------------------------------
 
 
 class CountingList(list[bytes]):
-    """Where the decoder keeps the pieces of a line; counts the bytes that are put there."""
+    """A list of the pieces of a line that counts the bytes appended to it."""
 
     kept = 0
 
@@ -189,7 +189,7 @@ class CountingList(list[bytes]):
 
 @pytest.mark.parametrize("block_bytes", [1, 512, 16384])
 def test_the_work_for_a_line_is_linear_in_its_size(block_bytes: int) -> None:
-    # A decoder that put the pieces together at each block would keep what it had together again and again.
+    # A decoder that joined the pieces at each block would append the same bytes again and again.
     for line_bytes in (250_000, 500_000):
         decoder = Decoder()
         decoder._pending = pieces = CountingList()
@@ -201,8 +201,8 @@ def test_the_work_for_a_line_is_linear_in_its_size(block_bytes: int) -> None:
 
 
 @pytest.mark.parametrize("block_bytes", [1, 512])
-def test_a_line_of_four_megabytes_in_small_blocks_is_no_matter(block_bytes: int) -> None:
-    # A decoder that joined at each block would copy 8 TB for blocks of one byte: the test's time limit would end it.
+def test_a_line_of_four_megabytes_in_small_blocks_is_decoded_quickly(block_bytes: int) -> None:
+    # A decoder that joined at each block would copy 8 TB for blocks of one byte, and the test would time out.
     data = b"data: " + b"x" * (4 * 1024 * 1024) + b"\r\n\r\n"
     decoder = Decoder()
     events = [event for block in blocks_of(data, block_bytes) for event in decoder.feed(block)]
@@ -274,7 +274,7 @@ def test_the_default_limit_holds_what_the_api_may_send() -> None:
     assert decode(b"data: " + b"x" * (20 * 1024 * 1024) + b"\n\n")[0].data == b"x" * (20 * 1024 * 1024)
 
 
-def test_events_compare_by_what_is_in_them() -> None:
+def test_events_are_compared_by_value() -> None:
     event = Event(b"a", "b", "c")
     assert event == Event(data=b"a", event="b", id="c")
     assert event != Event(b"a")

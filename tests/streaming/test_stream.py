@@ -1,6 +1,6 @@
-"""The stream object, without a network: what it keeps, when it ends, who may close it, and what it never hides.
+"""Tests of the stream object without a network: its text, its end, closing, and errors.
 
-Over a real connection the same is tested in ``gigachat/test_stream.py``.
+``gigachat/test_stream.py`` tests the same over a real connection.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def test_the_completion_is_whole_once_the_stream_has_ended() -> None:
     assert completion.message.role == "assistant"
     assert completion.request_id == stream.request_id == "r-1"
     assert response.drained == 1
-    assert stream.result() == completion  # more than once is no harm
+    assert stream.result() == completion  # allowed more than once
 
 
 def test_result_reads_what_a_loop_left() -> None:
@@ -94,7 +94,7 @@ def test_its_repr_shows_state_and_length_but_no_text() -> None:
     assert "closed" in repr(stream)
 
 
-# -- leaving ---------------------------------------------------------------------------------------
+# -- closing ---------------------------------------------------------------------------------------
 
 
 def test_the_with_block_closes_it() -> None:
@@ -160,7 +160,7 @@ def test_a_stream_dropped_half_read_gives_its_connection_back_at_once() -> None:
     stream, response = stream_of(*WHOLE)
     next(stream)
     gone = weakref.ref(stream)
-    gc.disable()  # by counting references: a pool that waits for the collector runs dry
+    gc.disable()  # by reference counting: the garbage collector may run too late for the pool
     try:
         del stream
         assert gone() is None
@@ -219,7 +219,7 @@ def test_an_interrupt_passes_through_and_the_text_stays(interrupt: type[BaseExce
         stream.result()
 
 
-def test_a_broken_connection_is_an_interrupted_stream_with_what_came() -> None:
+def test_a_broken_connection_raises_an_interruption_with_the_text_so_far() -> None:
     stream, response = stream_of(*HELLO, APIConnectionError("reset by the peer"))
     got = []
     with pytest.raises(StreamInterruptedError, match="reset by the peer") as caught:
@@ -246,7 +246,7 @@ def test_nothing_comes_twice_after_an_error() -> None:
     assert stream.text == "Hello"
 
 
-def test_an_error_in_a_stream_can_be_pickled_with_what_came() -> None:
+def test_an_error_in_a_stream_can_be_pickled_with_its_text() -> None:
     stream, _ = stream_of(*HELLO, APIConnectionError("reset by the peer"))
     with pytest.raises(StreamInterruptedError) as caught:
         stream.result()
@@ -259,17 +259,17 @@ def test_an_error_in_a_stream_can_be_pickled_with_what_came() -> None:
     assert again.completion.raw == caught.value.completion.raw
 
 
-@pytest.mark.parametrize("kind", ["read", "event", "deadline"])
-def test_a_timeout_stays_one_and_keeps_the_text(kind: str) -> None:
-    stream, _ = stream_of(*HELLO, APITimeoutError("too slow", timeout_kind=kind))
+@pytest.mark.parametrize("timeout_kind", ["read", "event", "deadline"])
+def test_a_timeout_stays_one_and_keeps_the_text(timeout_kind: str) -> None:
+    stream, _ = stream_of(*HELLO, APITimeoutError("too slow", timeout_kind=timeout_kind))
     with pytest.raises(APITimeoutError, match="too slow") as caught:
         stream.result()
-    assert caught.value.timeout_kind == kind
+    assert caught.value.timeout_kind == timeout_kind
     assert caught.value.text == "Hello"
     assert isinstance(caught.value, TimeoutError)
 
 
-LIES: list[tuple[str, list[bytes], type[GigaClientError], str]] = [
+INVALID: list[tuple[str, list[bytes], type[GigaClientError], str]] = [
     ("no end at all", [], StreamInterruptedError, "without an end marker and without a finish reason"),
     ("cut within an event", [event(payload("lost"))[:-20]], StreamInterruptedError, "without an end marker"),
     ("cut within a character", [event(payload("я"))[:40]], StreamInterruptedError, "without an end marker"),
@@ -287,8 +287,8 @@ LIES: list[tuple[str, list[bytes], type[GigaClientError], str]] = [
     ("an error of its class", [event({"status": 429, "message": "oh"}), DONE], RateLimitError, "429: oh"),
     ("a wrapped error", [event({"error": {"code": 429, "message": "oh"}}), DONE], RateLimitError, "429: oh"),
     ("an error as text", [event({"error": "oh"}), DONE], APIStatusError, "500: oh"),
-    ("an error beside empty choices", [event({"choices": [], "status": 429, "message": "oh"})], RateLimitError, "oh"),
-    ("an error beside null choices", [event({"choices": None, "status": 429, "message": "oh"})], RateLimitError, "oh"),
+    ("an error with empty choices", [event({"choices": [], "status": 429, "message": "oh"})], RateLimitError, "oh"),
+    ("an error with null choices", [event({"choices": None, "status": 429, "message": "oh"})], RateLimitError, "oh"),
     ("an error without its empty line", [b'data: {"status": 429, "message": "oh"}'], RateLimitError, "oh"),
     ("a gateway's message", [event({"message": "Unauthorized"}), DONE], InvalidResponseError, "something else"),
     ("an event named error", [b"event: error\n" + event({"detail": 1}), DONE], InvalidResponseError, "something else"),
@@ -296,16 +296,16 @@ LIES: list[tuple[str, list[bytes], type[GigaClientError], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "blocks", "kind", "said"), LIES, ids=[lie[0] for lie in LIES])
-def test_what_is_not_an_answer_is_a_typed_error_with_the_text_so_far(
-    name: str, blocks: list[bytes], kind: type[GigaClientError], said: str
+@pytest.mark.parametrize(("name", "blocks", "error_type", "message"), INVALID, ids=[case[0] for case in INVALID])
+def test_an_invalid_response_is_a_typed_error_with_the_text_so_far(
+    name: str, blocks: list[bytes], error_type: type[GigaClientError], message: str
 ) -> None:
     stream, response = stream_of(*HELLO, *blocks)
     got: list[str] = []
-    with pytest.raises(kind) as caught:
+    with pytest.raises(error_type) as caught:
         for chunk in stream:
             got.append(chunk.text)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "".join(got) == "Hello"
     assert caught.value.text.startswith("Hello")
     assert caught.value.completion is not None
@@ -342,7 +342,7 @@ COMPLETE: list[tuple[str, list[bytes]]] = [
     ("no space after the colon", [block.replace(b"data: ", b"data:") for block in [*HELLO, END, DONE]]),
     ("CRLF", [block.replace(b"\n", b"\r\n") for block in [*HELLO, END, DONE]]),
     ("empty data in between", [HELLO[0], b"data\n\ndata: \n\n", HELLO[1], END, DONE]),
-    ("an event nobody knows", [*HELLO, event({"ping": 1}), END, DONE]),
+    ("an unknown event", [*HELLO, event({"ping": 1}), END, DONE]),
     ("names and ids", [b"event: delta\nid: 5\n" + block for block in [*HELLO, END, DONE]]),
     ("data over several lines", [*HELLO, END.replace(b'"delta"', b'\ndata: "delta"'), DONE]),
 ]
@@ -385,7 +385,7 @@ def _small_decoder(init: Callable[..., None]) -> Callable[..., None]:
     return made
 
 
-# -- patience --------------------------------------------------------------------------------------
+# -- the event timeout -----------------------------------------------------------------------------
 
 
 def test_only_chunks_renew_the_event_timeout() -> None:
@@ -401,7 +401,7 @@ def test_only_chunks_renew_the_event_timeout() -> None:
     response.deadline = Watched(response.deadline.timeouts)
     stream = ChatStream(response, ChunkParser(None))
     stream.result()
-    # at the start, after the first chunk, after the block with two of them
+    # at the start, after the first chunk, and after the block with two chunks
     assert begun == ["", "Hel", "Hello"]
 
 
@@ -415,9 +415,9 @@ def test_the_time_that_the_reader_takes_is_not_the_servers_silence() -> None:
 
     response.deadline = Watched(response.deadline.timeouts)
     stream = ChatStream(response, ChunkParser(None))
-    assert times == []  # nor is the time before the first read
+    assert times == []  # the time before the first read does not count either
     next(stream)
-    assert times == [0]  # armed again when the reader comes back, not when the chunk was handed out
+    assert times == [0]  # restarted when the reader returns, not when the chunk was yielded
     next(stream)
     assert times == [0, 1]
 

@@ -1,4 +1,4 @@
-"""The chunked transfer coding, decoded by a pure function of the bytes: any payload, any chunking, any cutting."""
+"""Tests of the chunked decoder: any payload, any chunk sizes, any blocks."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ TRAILERS = st.sampled_from([b"", b"X-Sum: 1\r\n", b"A: 1\nB: 2\r\n"])
 
 @st.composite
 def coded(draw: st.DrawFn) -> tuple[bytes, bytes]:
-    """A payload, and the same one in the chunked coding."""
+    """Draw a payload, and the same payload in the chunked coding."""
     pieces = draw(st.lists(st.binary(min_size=1, max_size=40), max_size=8))
-    wire = b""
+    encoded = b""
     for piece in pieces:
-        wire += draw(SIZE_LINES) % len(piece) + piece + draw(st.sampled_from([b"\r\n", b"\n"]))
-    wire += draw(st.sampled_from([b"0\r\n", b"000\r\n", b"0;last\r\n", b"0\n"])) + draw(TRAILERS) + b"\r\n"
-    return b"".join(pieces), wire
+        encoded += draw(SIZE_LINES) % len(piece) + piece + draw(st.sampled_from([b"\r\n", b"\n"]))
+    encoded += draw(st.sampled_from([b"0\r\n", b"000\r\n", b"0;last\r\n", b"0\n"])) + draw(TRAILERS) + b"\r\n"
+    return b"".join(pieces), encoded
 
 
-def cut_at(wire: bytes, places: list[int]) -> list[bytes]:
-    edges = [0, *sorted(place % (len(wire) + 1) for place in places), len(wire)]
-    return [wire[start:end] for start, end in itertools.pairwise(edges)]
+def split_at(encoded: bytes, positions: list[int]) -> list[bytes]:
+    edges = [0, *sorted(position % (len(encoded) + 1) for position in positions), len(encoded)]
+    return [encoded[start:end] for start, end in itertools.pairwise(edges)]
 
 
 @given(coded(), st.lists(st.integers(0, 10_000), max_size=12), st.binary(max_size=20))
 def test_the_payload_comes_out_however_it_was_chunked_and_cut(
-    body: tuple[bytes, bytes], places: list[int], excess: bytes
+    body: tuple[bytes, bytes], positions: list[int], excess: bytes
 ) -> None:
-    payload, wire = body
+    payload, encoded = body
     decoder = ChunkedDecoder()
-    got = b""
-    for block in cut_at(wire, places):
+    received = b""
+    for block in split_at(encoded, positions):
         assert not decoder.ended or not block
-        got += decoder.feed(block)
-    assert got == payload
+        received += decoder.feed(block)
+    assert received == payload
     assert decoder.ended
     assert decoder.excess == b""
     assert decoder.feed(excess) == b""
@@ -52,20 +52,20 @@ def test_the_payload_comes_out_however_it_was_chunked_and_cut(
 
 @given(coded())
 def test_byte_by_byte_and_at_once_are_the_same(body: tuple[bytes, bytes]) -> None:
-    payload, wire = body
+    payload, encoded = body
     slow, fast = ChunkedDecoder(), ChunkedDecoder()
-    assert b"".join(slow.feed(wire[i : i + 1]) for i in range(len(wire))) == fast.feed(wire) == payload
+    assert b"".join(slow.feed(encoded[i : i + 1]) for i in range(len(encoded))) == fast.feed(encoded) == payload
     assert slow.ended
     assert fast.ended
 
 
 @given(coded(), st.integers(1, 10_000))
-def test_a_body_that_is_cut_has_not_ended(body: tuple[bytes, bytes], place: int) -> None:
-    payload, wire = body
+def test_a_body_that_is_cut_has_not_ended(body: tuple[bytes, bytes], position: int) -> None:
+    payload, encoded = body
     decoder = ChunkedDecoder()
-    got = decoder.feed(wire[: len(wire) - 1 - place % len(wire)])
+    received = decoder.feed(encoded[: len(encoded) - 1 - position % len(encoded)])
     assert not decoder.ended
-    assert payload.startswith(got)
+    assert payload.startswith(received)
 
 
 @given(st.binary(max_size=200))
@@ -87,7 +87,7 @@ def test_each_byte_of_a_chunk_comes_out_as_soon_as_it_is_in(payload: bytes, data
 
 
 @pytest.mark.parametrize(
-    "wire",
+    "encoded",
     [
         b"\r\n",
         b"-5\r\nabcde\r\n",
@@ -104,11 +104,11 @@ def test_each_byte_of_a_chunk_comes_out_as_soon_as_it_is_in(payload: bytes, data
         b"a" * 9000,
         b"5;" + b"x" * 9000,
     ],
-    ids=lambda wire: repr(wire[:16]),
+    ids=lambda encoded: repr(encoded[:16]),
 )
-def test_what_is_no_chunk_is_malformed(wire: bytes) -> None:
+def test_invalid_chunks_are_malformed(encoded: bytes) -> None:
     with pytest.raises(MalformedChunkError):
-        ChunkedDecoder().feed(wire)
+        ChunkedDecoder().feed(encoded)
 
 
 def test_a_line_that_never_ends_is_malformed_when_it_comes_in_pieces_too() -> None:
@@ -140,13 +140,13 @@ def test_a_single_chunk_is_handed_on_without_another_copy_of_the_block_in_betwee
 
 def test_many_small_chunks_cost_time_in_proportion() -> None:
     def seconds(count: int) -> float:
-        wire = b"1\r\nx\r\n" * count
+        encoded = b"1\r\nx\r\n" * count
         best = float("inf")
         for _ in range(3):
             decoder = ChunkedDecoder()
-            began = time.thread_time()  # this thread alone: the machine is shared
-            for start in range(0, len(wire), 16384):
-                decoder.feed(wire[start : start + 16384])
+            began = time.thread_time()  # the CPU time of this thread, because the machine is shared
+            for start in range(0, len(encoded), 16384):
+                decoder.feed(encoded[start : start + 16384])
             best = min(best, time.thread_time() - began)
         return best
 

@@ -1,4 +1,4 @@
-"""Failures of the libraries below, told as ours: a table, and what must never come along with them."""
+"""Tests of the translation of library exceptions into ours, and that errors hold no secret and no library exception."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from gigaclient.transport.socket import ConnectionState
 SECRET = "Bearer s3cret-token"
 
 
-def an_exchange(
+def a_state(
     *, opened: bool = False, sent: bool = False, received: bool = False, reused: bool = False
 ) -> ConnectionState:
-    exchange = ConnectionState(Deadline(Timeouts(10.0, 120.0)))
-    exchange.opened, exchange.sent, exchange.received, exchange.reused = opened, sent, received, reused
-    return exchange
+    state = ConnectionState(Deadline(Timeouts(10.0, 120.0)))
+    state.opened, state.sent, state.received, state.reused = opened, sent, received, reused
+    return state
 
 
 def wrapped(cause: BaseException) -> Exception:
-    """``cause`` as requests hands it on: inside urllib3's, inside its own."""
+    """Return ``cause`` as requests raises it: nested in urllib3's exception and in its own."""
     inner = u3.MaxRetryError(None, "/v1?token=s3cret", cause)  # type: ignore[arg-type]
     request = requests.Request("POST", "https://api.example/v1?token=s3cret", {"Authorization": SECRET}).prepare()
     try:
@@ -49,18 +49,18 @@ def wrapped(cause: BaseException) -> Exception:
         return error
 
 
-def ssl_error(kind: type[ssl.SSLError], reason: str) -> ssl.SSLError:
-    error = kind(1, f"[SSL: {reason}] {reason.lower()} (_ssl.c:1)")
+def ssl_error(error_type: type[ssl.SSLError], reason: str) -> ssl.SSLError:
+    error = error_type(1, f"[SSL: {reason}] {reason.lower()} (_ssl.c:1)")
     error.reason = reason
     return error
 
 
-before_sending = an_exchange
-while_waiting: Callable[[], ConnectionState] = lambda: an_exchange(opened=True, sent=True)  # noqa: E731
-while_reading: Callable[[], ConnectionState] = lambda: an_exchange(opened=True, sent=True, received=True)  # noqa: E731
+before_sending = a_state
+while_waiting: Callable[[], ConnectionState] = lambda: a_state(opened=True, sent=True)  # noqa: E731
+while_reading: Callable[[], ConnectionState] = lambda: a_state(opened=True, sent=True, received=True)  # noqa: E731
 
 TABLE = [
-    # what was raised below, when, what it becomes, whether the request may have been sent, words of the message
+    # the exception, the state of the request, the type of our error, its `sent`, a part of its message
     (
         socket.gaierror(-2, "Name or service not known"),
         before_sending,
@@ -171,26 +171,26 @@ TABLE = [
 
 @pytest.mark.parametrize("nested", [False, True], ids=["bare", "nested"])
 @pytest.mark.parametrize(
-    ("failure", "moment", "kind", "sent", "said"),
+    ("failure", "moment", "error_type", "sent", "message"),
     TABLE,
     ids=[f"{type(row[0]).__name__}-{str(row[4])[:24]}" for row in TABLE],
 )
 def test_each_failure_becomes_one_of_ours(
     failure: Exception,
     moment: Callable[[], ConnectionState],
-    kind: type[GigaClientError],
+    error_type: type[GigaClientError],
     sent: bool | None,
-    said: str,
+    message: str,
     nested: bool,
 ) -> None:
     if nested and type(failure) in (AttributeError, ValueError, requests.exceptions.InvalidSchema):
-        said = ""  # only the outermost type is named, and that is requests' then
+        message = ""  # the message names only the outermost type, which is an exception of requests
     error = translate(wrapped(failure) if nested else failure, moment(), "api.example", "http://proxy:40713")
-    assert type(error) is kind
-    assert said in str(error)
+    assert type(error) is error_type
+    assert message in str(error)
     assert getattr(error, "sent", None) is sent
     assert "s3cret" not in str(error) + repr(error)
-    assert ("407" in str(error).replace("40713", "")) is (said == "user and a password (407)")
+    assert ("407" in str(error).replace("40713", "")) is (message == "user and a password (407)")
     assert error.__cause__ is None
     assert error.__context__ is None
     again = pickle.loads(pickle.dumps(error))
@@ -202,8 +202,8 @@ def test_a_refused_certificate_is_recognised_with_openssls_words(nested: bool) -
     refusal = ssl.SSLCertVerificationError(1, "certificate verify failed")
     refusal.verify_message = "self-signed certificate"
     mismatch = CertificateError("hostname 'h' doesn't match 'other'")
-    for failure, said in ((refusal, "self-signed certificate"), (mismatch, "hostname 'h' doesn't match 'other'")):
-        assert certificate_failure(wrapped(failure) if nested else failure) == said
+    for failure, message in ((refusal, "self-signed certificate"), (mismatch, "hostname 'h' doesn't match 'other'")):
+        assert certificate_failure(wrapped(failure) if nested else failure) == message
     assert certificate_failure(wrapped(ssl_error(ssl.SSLError, "WRONG_VERSION_NUMBER"))) is None
 
 
@@ -221,57 +221,57 @@ def test_a_refused_certificate_is_recognised_with_openssls_words(nested: bool) -
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
-def test_a_connection_lost_is_told_from_one_that_is_slow_or_malformed(failure: Exception, lost: bool) -> None:
+def test_a_lost_connection_is_distinguished_from_slow_and_malformed_ones(failure: Exception, lost: bool) -> None:
     assert is_lost_connection(failure) is lost
     assert is_lost_connection(wrapped(failure)) is lost
 
 
-def test_a_failure_of_the_proxy_is_told_from_one_of_the_server() -> None:
+def test_a_failure_of_the_proxy_is_distinguished_from_one_of_the_server() -> None:
     assert is_proxy_failure(wrapped(u3.ProxyError("x", OSError("y"))))
     assert not is_proxy_failure(wrapped(OSError("y")))
 
 
-def test_a_bound_that_ran_out_is_what_counts_whatever_was_raised() -> None:
-    exchange = while_waiting()
-    exchange.deadline.expired = "deadline"
-    error = translate(wrapped(ConnectionResetError(104, "reset")), exchange, "h")
+def test_an_expired_timeout_overrides_the_exception() -> None:
+    state = while_waiting()
+    state.deadline.expired = "deadline"
+    error = translate(wrapped(ConnectionResetError(104, "reset")), state, "h")
     assert isinstance(error, APITimeoutError)
     assert error.timeout_kind == "deadline"
 
 
-def test_a_call_that_was_ended_says_so_whatever_was_raised() -> None:
-    exchange = while_waiting()
-    exchange.deadline.cancel()
-    error = translate(wrapped(TimeoutError("slow")), exchange, "h")
+def test_a_cancelled_call_overrides_the_exception() -> None:
+    state = while_waiting()
+    state.deadline.cancel()
+    error = translate(wrapped(TimeoutError("slow")), state, "h")
     assert type(error) is APIConnectionError
     assert "ended by close()" in str(error)
 
 
-def test_a_timeout_near_the_deadline_is_the_deadlines() -> None:
+def test_a_timeout_near_the_deadline_is_reported_as_the_deadline() -> None:
     now = 0.0
-    exchange = ConnectionState(Deadline(Timeouts(10.0, 120.0, deadline=5.0), clock=lambda: now))
+    state = ConnectionState(Deadline(Timeouts(10.0, 120.0, deadline=5.0), clock=lambda: now))
     now = 5.0
-    error = translate(wrapped(TimeoutError("The handshake operation timed out")), exchange, "h")
+    error = translate(wrapped(TimeoutError("The handshake operation timed out")), state, "h")
     assert isinstance(error, APITimeoutError)
     assert error.timeout_kind == "deadline"
 
 
-@pytest.mark.parametrize("kind", ["connect", "read", "event", "deadline"])
-def test_each_bound_has_its_sentence_and_seconds(kind: str) -> None:
-    error = timed_out(kind, "api.example", Deadline(Timeouts(1, 2, 3, 4)), sent=True)
-    assert error.timeout_kind == kind
-    assert str({"connect": 1, "read": 2, "event": 3, "deadline": 4}[kind]) in str(error)
+@pytest.mark.parametrize("timeout_kind", ["connect", "read", "event", "deadline"])
+def test_each_timeout_has_its_message_and_seconds(timeout_kind: str) -> None:
+    error = timed_out(timeout_kind, "api.example", Deadline(Timeouts(1, 2, 3, 4)), sent=True)
+    assert error.timeout_kind == timeout_kind
+    assert str({"connect": 1, "read": 2, "event": 3, "deadline": 4}[timeout_kind]) in str(error)
     assert isinstance(error, TimeoutError)
 
 
-def test_a_ring_of_causes_ends_the_search() -> None:
+def test_a_cycle_of_causes_ends_the_search() -> None:
     one, two = OSError(5, "Input/output error"), ValueError("x")
     one.__cause__, two.__context__ = two, one
     two.args = (one, two)
     assert "input/output error" in str(translate(two, before_sending(), "h"))
 
 
-def test_our_own_errors_pass_as_they_are() -> None:
+def test_our_own_errors_pass_unchanged() -> None:
     with Server(lambda request: Answer()) as server, transport_to(server.url) as transport:
 
         def refuse(*args: object, **kwargs: object) -> None:
@@ -282,7 +282,7 @@ def test_our_own_errors_pass_as_they_are() -> None:
             ask(transport, server.url + "/")
 
 
-# -- what reaches the user of a real failure ---------------------------------------------------------------
+# -- failures of real servers ------------------------------------------------------------------------------
 
 
 def raised_by(work: Callable[[], object]) -> GigaClientError:
@@ -292,7 +292,7 @@ def raised_by(work: Callable[[], object]) -> GigaClientError:
 
 
 def shown_with_locals(error: BaseException) -> str:
-    """All that a tool which prints local variables would print of our frames and the libraries'."""
+    """Return what a traceback with local variables shows of our frames and the libraries'."""
     exception = traceback.TracebackException.from_exception(error, capture_locals=True)
     frames = [frame for frame in exception.stack if "/tests/" not in frame.filename]
     assert frames
@@ -313,7 +313,7 @@ def failing_servers() -> dict[str, Callable[[object], Answer | RawAnswer]]:
 
 @pytest.mark.parametrize("case", sorted(failing_servers()))
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
-def test_nothing_of_the_libraries_and_no_secret_comes_along(case: str, tls: bool) -> None:
+def test_an_error_holds_no_exception_of_a_library_and_no_secret(case: str, tls: bool) -> None:
     with Authority() as authority, Server(failing_servers()[case], tls=authority if tls else None) as server:
         with transport_to(server.url, trust=trust_in(authority.ca_file)) as transport:
             headers = {"Authorization": Secret(SECRET)}
@@ -322,8 +322,8 @@ def test_nothing_of_the_libraries_and_no_secret_comes_along(case: str, tls: bool
         assert error.__cause__ is None
         assert error.__context__ is None
         assert "s3cret" not in str(error)
-        shown = shown_with_locals(error)
-        assert "s3cret-token" not in shown
+        text = shown_with_locals(error)
+        assert "s3cret-token" not in text
         for frame, _ in traceback.walk_tb(error.__traceback__):
             for name, value in frame.f_locals.items():
                 if "/tests/" not in frame.f_code.co_filename:
@@ -343,11 +343,11 @@ def test_the_exception_of_a_user_who_calls_while_handling_one_is_left_alone() ->
         assert error.__context__ is theirs
 
 
-# -- answers that are no answers ---------------------------------------------------------------------------
+# -- invalid responses -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "head",
+    "headers",
     [
         b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stre",
         b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n",
@@ -356,10 +356,10 @@ def test_the_exception_of_a_user_who_calls_while_handling_one_is_left_alone() ->
     ],
 )
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
-def test_a_head_that_breaks_off_is_no_answer(head: bytes, tls: bool) -> None:
+def test_truncated_headers_are_an_error(headers: bytes, tls: bool) -> None:
     with (
         Authority() as authority,
-        Server(lambda request: RawAnswer([head]), tls=authority if tls else None) as server,
+        Server(lambda request: RawAnswer([headers]), tls=authority if tls else None) as server,
         transport_to(server.url, trust=trust_in(authority.ca_file)) as transport,
     ):
         error = raised_by(lambda: send(transport, server.url + "/"))
@@ -387,26 +387,26 @@ def endless(start: bytes, line: bytes) -> Callable[[Any], None]:
     ],
     ids=["headers", "one header", "status line"],
 )
-def test_a_head_without_end_is_refused(start: bytes, line: bytes) -> None:
+def test_endless_headers_are_refused(start: bytes, line: bytes) -> None:
     with Peer(endless(start, line)) as peer, transport_to(peer.url) as transport:
         error = raised_by(lambda: send(transport, peer.url + "/"))
     assert type(error) is InvalidResponseError
 
 
-def test_interim_answers_without_end_last_no_longer_than_the_read_timeout() -> None:
+def test_endless_interim_responses_last_no_longer_than_the_read_timeout() -> None:
     with Peer(endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n")) as peer, transport_to(peer.url) as transport:
         error = raised_by(lambda: send(transport, peer.url + "/", deadline(read=0.5)))
     assert isinstance(error, APITimeoutError)
     assert error.timeout_kind == "read"
 
 
-def test_exhausted_carries_its_kind() -> None:
+def test_deadline_exceeded_carries_its_kind() -> None:
     assert DeadlineExceeded("read").kind == "read"
 
 
 def test_a_refused_connection_is_no_timeout() -> None:
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))  # taken, and nobody listens
+        free.bind(("127.0.0.1", 0))  # the port is bound, but does not listen
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
         with transport_to(url) as transport:
             error = raised_by(lambda: send(transport, url + "/"))
@@ -416,7 +416,7 @@ def test_a_refused_connection_is_no_timeout() -> None:
 
 
 @pytest.mark.parametrize("name", ["no-such-host.invalid", "a" * 64 + ".invalid"])
-def test_a_name_that_nobody_has_is_told_as_such(name: str) -> None:
+def test_an_unknown_host_name_has_its_own_message(name: str) -> None:
     with transport_to(f"https://{name}") as transport:
         error = raised_by(lambda: send(transport, f"https://{name}/"))
     assert type(error) is APIConnectionError

@@ -1,4 +1,4 @@
-"""The shortcuts: what is plain takes them, what is odd goes the libraries' way, and nobody can tell which it was."""
+"""Tests that the fast paths for headers, bodies and imports give the same results as the libraries."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from gigaclient.transport.connection import DeadlineHTTPConnection
 from gigaclient.transport.headers import HeaderDict, PlainHeadResponse, header_block
 from gigaclient.transport.request import Request
 
-# -- the head of an answer ---------------------------------------------------------------------------------------------
+# -- response headers --------------------------------------------------------------------------------------------------
 
 
-class Wired:
-    """Stands for a socket whose peer has sent ``content``, ``at_once`` bytes at a time."""
+class FakeSocket:
+    """A socket whose peer has sent ``content``, in pieces of ``at_once`` bytes."""
 
     def __init__(self, content: bytes, at_once: int = 16 * 1024) -> None:
         self._content = content
@@ -57,22 +57,22 @@ class Wired:
 
 
 def read_by(
-    kind: type[http.client.HTTPResponse], content: bytes, method: str = "POST", at_once: int = 16 * 1024
+    class_: type[http.client.HTTPResponse], content: bytes, method: str = "POST", at_once: int = 16 * 1024
 ) -> Any:
-    """All that ``kind`` makes of an answer, or the type of what it raises."""
-    response: Any = kind(Wired(content, at_once), method=method)  # type: ignore[arg-type]
+    """Return what ``class_`` parses, or the type of its exception."""
+    response: Any = class_(FakeSocket(content, at_once), method=method)  # type: ignore[arg-type]
     try:
         response.begin()
-        told = {name: getattr(response, name) for name in ("version", "status", "reason", "chunked", "chunk_left")}
-        told.update({name: getattr(response, name) for name in ("length", "will_close", "code")})
-        told["headers"] = response.msg.items()
-        told["body"] = response.read()
+        parsed = {name: getattr(response, name) for name in ("version", "status", "reason", "chunked", "chunk_left")}
+        parsed.update({name: getattr(response, name) for name in ("length", "will_close", "code")})
+        parsed["headers"] = response.msg.items()
+        parsed["body"] = response.read()
     except (http.client.HTTPException, ValueError) as error:
         return type(error)
-    return told
+    return parsed
 
 
-PLAIN = [
+TYPICAL = [
     b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\nContent-Length: 7\r\n\r\n2\r\nok\r\n0\r\n\r\n",
@@ -85,7 +85,7 @@ PLAIN = [
     b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1; path=/\r\nSet-Cookie: b=2\r\nContent-Length: 0\r\n\r\n",
     b"HTTP/1.1 503 Weg \xe9\r\nX-Bytes: \xe9\xff: \x01\r\nContent-Length: 0\r\n\r\n",
 ]
-ODD = [
+UNUSUAL = [
     b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
     b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
     b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
@@ -122,39 +122,39 @@ ODD = [
 
 
 @pytest.fixture
-def librarys_turns(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """Notes each head that was left to ``http.client``."""
-    turns: list[object] = []
+def parsed_by_library(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Record each response whose headers are left to ``http.client``."""
+    responses: list[object] = []
     begin = http.client.HTTPResponse.begin
 
-    def noting(self: Any, **options: Any) -> None:
-        turns.append(self)
+    def recording_begin(self: Any, **options: Any) -> None:
+        responses.append(self)
         begin(self, **options)
 
-    monkeypatch.setattr(http.client.HTTPResponse, "begin", noting)
-    return turns
+    monkeypatch.setattr(http.client.HTTPResponse, "begin", recording_begin)
+    return responses
 
 
 @pytest.mark.parametrize("method", ["POST", "HEAD"])
-@pytest.mark.parametrize("content", PLAIN)
-def test_a_plain_head_is_read_in_one_step_as_the_library_reads_it(
-    content: bytes, method: str, librarys_turns: list[object]
+@pytest.mark.parametrize("content", TYPICAL)
+def test_typical_headers_are_parsed_in_one_step_as_the_library_does(
+    content: bytes, method: str, parsed_by_library: list[object]
 ) -> None:
     found = read_by(PlainHeadResponse, content, method)
-    assert librarys_turns == []
+    assert parsed_by_library == []
     assert found == read_by(http.client.HTTPResponse, content, method)
 
 
-@pytest.mark.parametrize("content", ODD)
-def test_an_odd_head_is_left_to_the_library_untouched(content: bytes, librarys_turns: list[object]) -> None:
+@pytest.mark.parametrize("content", UNUSUAL)
+def test_unusual_headers_are_left_to_the_library(content: bytes, parsed_by_library: list[object]) -> None:
     found = read_by(PlainHeadResponse, content)
-    assert len(librarys_turns) == 1
+    assert len(parsed_by_library) == 1
     assert found == read_by(http.client.HTTPResponse, content)
 
 
 @pytest.mark.parametrize("at_once", [1, 7, 30])
-@pytest.mark.parametrize("content", PLAIN + ODD[:12])
-def test_a_head_that_comes_in_pieces_is_read_as_in_one(content: bytes, at_once: int) -> None:
+@pytest.mark.parametrize("content", TYPICAL + UNUSUAL[:12])
+def test_headers_in_several_pieces_are_parsed_as_one(content: bytes, at_once: int) -> None:
     found = read_by(PlainHeadResponse, content, at_once=at_once)
     assert found == read_by(http.client.HTTPResponse, content)
 
@@ -189,24 +189,24 @@ LINES = st.lists(
     end=st.sampled_from([b"\r\n", b"\n"]),
     body=st.sampled_from([b"", b"ok", b"2\r\nok\r\n0\r\n\r\n"]),
 )
-def test_any_head_means_what_the_library_says(status: bytes, lines: list[bytes], end: bytes, body: bytes) -> None:
+def test_any_headers_are_parsed_as_the_library_does(status: bytes, lines: list[bytes], end: bytes, body: bytes) -> None:
     content = end.join([status, *lines, b"", body])
     assert read_by(PlainHeadResponse, content) == read_by(http.client.HTTPResponse, content)
 
 
-def test_a_later_pythons_limit_on_headers_is_the_librarys_to_keep(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limit_on_headers_is_left_to_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     passed: list[dict[str, Any]] = []
     monkeypatch.setattr(http.client.HTTPResponse, "begin", lambda self, **options: passed.append(options))
-    response: Any = PlainHeadResponse(Wired(PLAIN[0]))  # type: ignore[arg-type]
+    response: Any = PlainHeadResponse(FakeSocket(TYPICAL[0]))  # type: ignore[arg-type]
     response.begin(_max_headers=1)
     assert passed == [{"_max_headers": 1}]
 
 
-# -- the head of a request ---------------------------------------------------------------------------------------------
+# -- request headers ---------------------------------------------------------------------------------------------------
 
 
-def request_with(headers: dict[str, Any], url: str = "/v1/x?y=z", body: bytes | None = b"{}") -> bytes:
-    """What a connection of ours writes for a request."""
+def written_request(headers: dict[str, Any], url: str = "/v1/x?y=z", body: bytes | None = b"{}") -> bytes:
+    """Return the bytes that our connection writes for a request."""
     written: list[bytes] = []
 
     class Sock:
@@ -240,9 +240,9 @@ HEADERS: list[dict[str, Any]] = [
 def test_headers_written_in_one_block_are_those_that_urllib3_writes(
     headers: dict[str, Any], body: bytes | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = request_with(headers, body=body)
+    found = written_request(headers, body=body)
     monkeypatch.setattr("gigaclient.transport.connection.header_block", lambda headers: None)
-    assert found == request_with(headers, body=body)
+    assert found == written_request(headers, body=body)
     assert b"***" not in found
 
 
@@ -260,7 +260,7 @@ def test_most_headers_are_written_in_one_block() -> None:
         {"\u042f": "1"}, {"X": "\u042f"}, {"X": 7}, {"X": b"1"}, {b"X": "1"}, {"X": None}, {"X": "a\0b"},
     ],
 )  # fmt: skip
-def test_what_could_begin_a_line_of_its_own_is_never_written_in_a_block(headers: dict[Any, Any]) -> None:
+def test_headers_that_could_start_another_line_are_never_written_in_a_block(headers: dict[Any, Any]) -> None:
     assert header_block({"Accept": "a/b", **headers, "Z": "z"}) is None
 
 
@@ -271,13 +271,13 @@ def test_an_injected_header_is_refused_and_nothing_is_sent(headers: dict[str, st
             ask(transport, peer.url + "/", headers=headers)
         assert "Evil" not in str(caught.value)
     with pytest.raises(ValueError, match="header"):
-        request_with(headers)
+        written_request(headers)
 
 
 @pytest.mark.parametrize("url", ["/a\r\nEvil: 1", "/a b", "/\x7f"])
 def test_an_injected_path_is_refused(url: str) -> None:
     with pytest.raises(http.client.InvalidURL):
-        request_with({"Content-Length": "2"}, url)
+        written_request({"Content-Length": "2"}, url)
 
 
 def test_headers_are_a_case_insensitive_dict_like_any_other() -> None:
@@ -294,9 +294,9 @@ def test_headers_are_a_case_insensitive_dict_like_any_other() -> None:
     assert list(ours.items()) == list(theirs.items())
     assert list(ours.lower_items()) == list(theirs.lower_items())
     assert (len(ours), "X" in ours, "y" in ours, repr(ours)) == (len(theirs), True, False, repr(theirs))
-    copy, travelled = ours.copy(), pickle.loads(pickle.dumps(ours))
+    copy, unpickled = ours.copy(), pickle.loads(pickle.dumps(ours))
     copy["X"] = "changed"
-    assert ours["x"] == travelled["X"] == "2"
+    assert ours["x"] == unpickled["X"] == "2"
     assert isinstance(ours, CaseInsensitiveDict)
     with pytest.raises(KeyError):
         ours["gone"]
@@ -305,7 +305,7 @@ def test_headers_are_a_case_insensitive_dict_like_any_other() -> None:
 # -- bodies ------------------------------------------------------------------------------------------------------------
 
 
-def test_bytes_after_the_announced_length_are_nobodys_and_end_the_connection() -> None:
+def test_bytes_after_the_announced_length_are_dropped_and_end_the_connection() -> None:
     served = []
 
     def talk(sock: Any) -> None:
@@ -352,7 +352,7 @@ def test_lengths_that_contradict_each_other_are_refused() -> None:
         ask(transport, peer.url + "/")
 
 
-# -- whoever looks over our shoulder -----------------------------------------------------------------------------------
+# -- hooks, adapters and recorders -------------------------------------------------------------------------------------
 
 
 def client(emulator: GigaChatEmulator, **options: Any) -> GigaChat:
@@ -379,16 +379,16 @@ def test_a_hook_of_the_users_session_sees_a_whole_response_and_the_client_the_sa
         seen.append((response.headers["CONTENT-TYPE"].partition(";")[0], response.text))
         if response.headers["Content-Type"].startswith("application/json"):
             assert response.json() == json.loads(response.text)
-        response.request.hooks.clear()  # of this request alone; a function in a test cannot be pickled
-        travelled = pickle.loads(pickle.dumps(response))
-        assert (travelled.text, travelled.headers) == (response.text, response.headers)
+        response.request.hooks.clear()  # a local function cannot be pickled
+        unpickled = pickle.loads(pickle.dumps(response))
+        assert (unpickled.text, unpickled.headers) == (response.text, response.headers)
 
     with requests.Session() as session:
         session.hooks["response"].append(hook)
         with client(shared_emulator, session=session) as giga:
             answer = giga.chat("hello").text
             streamed = "".join(giga.generate("Count from 1 to 3"))
-    assert [kind for kind, _ in seen] == ["application/json", "application/json", "text/event-stream"]
+    assert [media_type for media_type, _ in seen] == ["application/json", "application/json", "text/event-stream"]
     assert json.loads(seen[1][1])["choices"][0]["message"]["content"] == answer
     assert (streamed, "data: [DONE]" in seen[2][1]) == ("1, 2, 3", True)
 
@@ -402,7 +402,7 @@ def test_a_hook_that_reads_nothing_leaves_the_stream_alive(shared_emulator: Giga
     assert statuses == [200, 200]
 
 
-def test_cookies_and_redirects_are_there_for_whoever_asks() -> None:
+def test_cookies_and_redirects_are_available() -> None:
     answer = (
         b"HTTP/1.1 302 Found\r\nLocation: /x\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2; Path=/\r\nContent-Length: 0\r\n\r\n"
     )
@@ -426,7 +426,7 @@ def test_cookies_and_redirects_are_there_for_whoever_asks() -> None:
         responses[0].nothing_of_that_name  # noqa: B018
 
 
-def test_a_response_has_whatever_this_requests_gives_one(shared_emulator: GigaChatEmulator) -> None:
+def test_a_response_has_all_attributes_of_this_version_of_requests(shared_emulator: GigaChatEmulator) -> None:
     found: list[requests.Response] = []
     with requests.Session() as session:
         session.hooks["response"].append(lambda response, **options: found.append(response))
@@ -438,7 +438,7 @@ def test_a_response_has_whatever_this_requests_gives_one(shared_emulator: GigaCh
 
 
 def test_an_adapter_of_the_users_own_may_answer_with_any_mapping_of_headers() -> None:
-    class Own(requests.adapters.HTTPAdapter):
+    class UserAdapter(requests.adapters.HTTPAdapter):
         def send(self, request: Any, *args: Any, **options: Any) -> Any:
             response = requests.Response()
             response.status_code, response.raw = 200, io.BytesIO(b"ok")
@@ -446,7 +446,7 @@ def test_an_adapter_of_the_users_own_may_answer_with_any_mapping_of_headers() ->
             return response
 
     with requests.Session() as session:
-        session.mount("https://api.example/", Own())
+        session.mount("https://api.example/", UserAdapter())
         with transport_to("https://api.example", session=session) as transport:
             response = send(transport, "https://api.example/")
             assert (response.media_type, response.read(10)) == ("text/plain", b"ok")
@@ -462,7 +462,7 @@ def test_a_recorder_that_replaces_the_librarys_connections_gets_ours_too(monkeyp
 
     def talk(sock: Any) -> None:
         while read_request(sock):
-            sock.sendall(PLAIN[0])
+            sock.sendall(TYPICAL[0])
 
     with Peer(talk) as peer, transport_to(peer.url) as transport:
         assert ask(transport, peer.url + "/") == b"ok"
@@ -477,7 +477,7 @@ def test_a_recorder_that_replaces_the_librarys_connections_gets_ours_too(monkeyp
         assert transport._adapter._pools[peer.url].ConnectionCls is DeadlineHTTPConnection
 
 
-# -- what is worked out once or never ----------------------------------------------------------------------------------
+# -- shared values and lazy imports ------------------------------------------------------------------------------------
 
 
 def test_without_options_all_calls_share_one_value_and_context_variables_still_count() -> None:
@@ -496,7 +496,7 @@ def test_without_options_all_calls_share_one_value_and_context_variables_still_c
     assert dict(shared.headers) == {}
 
 
-def test_values_show_what_may_be_shown_and_never_change() -> None:
+def test_values_hide_secrets_and_are_immutable() -> None:
     call = Request("POST", "/x", body=b"s3cret")
     options = RequestOptions(headers={"X": "s3cret"}, authorization=Secret("s3cret"), max_retries=1)
     assert "s3cret" not in repr((call, options, call.__rich_repr__(), options.__rich_repr__()))
@@ -515,13 +515,13 @@ print(json.dumps(sorted(sys.modules)))
 
 
 def loaded_by(line: str) -> set[str]:
-    """The modules that a fresh interpreter has after ``line``."""
+    """Return the modules that a new interpreter has loaded after ``line``."""
     run = subprocess.run([sys.executable, "-c", IMPORTED.format(line)], capture_output=True, text=True, timeout=50)
     assert run.returncode == 0, run.stderr
     return set(json.loads(run.stdout))
 
 
-def test_an_import_loads_neither_the_wire_nor_what_few_programs_need() -> None:
+def test_an_import_loads_neither_http_nor_rarely_used_modules() -> None:
     loaded = loaded_by("from gigaclient import GigaChat, ChatStream, Message, ConfigError")
     assert "gigaclient.gigachat.client" in loaded
     unwanted = {"requests", "urllib3", "http.client", "dataclasses", "inspect", "html", "gigaclient.auth.token_store"}
@@ -529,13 +529,13 @@ def test_an_import_loads_neither_the_wire_nor_what_few_programs_need() -> None:
     assert not [name for name in loaded if name.startswith(("gigaclient.fakegpt", "gigaclient.testing"))]
 
 
-def test_the_first_client_loads_the_wire_and_no_other_service() -> None:
+def test_the_first_client_loads_http_and_no_other_service() -> None:
     loaded = loaded_by("from gigaclient import GigaChat; GigaChat(access_token='t')")
     assert {"requests", "gigaclient.transport.socket"} <= loaded
     assert "gigaclient.fakegpt.client" not in loaded
 
 
-def test_what_is_loaded_later_is_there_like_the_rest() -> None:
+def test_lazy_names_are_available_like_the_others() -> None:
     assert "gigaclient.fakegpt.client" in loaded_by("from gigaclient import FakeGpt; FakeGpt")
     assert "gigaclient.fakegpt.client" in loaded_by("from gigaclient import *; FakeGpt")
     loaded_by("import gigaclient; assert 'FakeGpt' in dir(gigaclient) and not hasattr(gigaclient, 'Nonsense')")
@@ -543,7 +543,7 @@ def test_what_is_loaded_later_is_there_like_the_rest() -> None:
     loaded_by("import typing, gigaclient; assert typing.get_type_hints(gigaclient.GigaChat.__init__)['session']")
 
 
-def test_a_wire_that_is_loaded_under_a_recorder_is_built_on_the_librarys_own_classes() -> None:
+def test_connections_derive_from_the_librarys_classes_even_under_a_recorder() -> None:
     loaded_by(
         "import urllib3.connection as c, urllib3.connectionpool as p\n"
         "own = c.HTTPSConnection\n"

@@ -1,4 +1,4 @@
-"""A server that means harm, or has lost its mind: whatever it sends, a typed error comes soon and costs little."""
+"""Tests of malicious and broken servers: each response ends soon with a typed error and uses little memory."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def token_answer(token: str = "good-token") -> Answer:
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """A client whose server gives one answer to every call of the API."""
+    """Return a factory of clients whose server sends one response to every API call."""
     with contextlib.ExitStack() as stack:
 
         def start(answer: Answer | RawAnswer) -> GigaChat:
@@ -62,7 +62,7 @@ def serve() -> Iterator[Serve]:
 
 @pytest.fixture
 def log_in() -> Iterator[Serve]:
-    """A client whose token endpoint gives one answer to every login."""
+    """Return a factory of clients whose token endpoint sends one response to every login."""
     with contextlib.ExitStack() as stack:
 
         def start(answer: Answer | RawAnswer) -> GigaChat:
@@ -79,11 +79,11 @@ def log_in() -> Iterator[Serve]:
         yield start
 
 
-def fails(
-    call: Callable[[], Any], kind: type[GigaClientError], *, seconds: float = 10, megabytes: float = 8
+def error_of(
+    call: Callable[[], Any], error_type: type[GigaClientError], *, seconds: float = 10, megabytes: float = 8
 ) -> GigaClientError:
-    """The error that ``call`` ends with, which comes soon, costs little and is short to read."""
-    with at_most(seconds=seconds, megabytes=megabytes), pytest.raises(kind) as caught:
+    """Return the error of ``call``; it must be raised soon, use little memory and have a short message."""
+    with at_most(seconds=seconds, megabytes=megabytes), pytest.raises(error_type) as caught:
         call()
     assert len(str(caught.value)) < 2000
     assert "good-token" not in repr(caught.value) + str(caught.value)
@@ -91,7 +91,7 @@ def fails(
     return caught.value
 
 
-# -- heads ---------------------------------------------------------------------------------------------
+# -- status lines and endless headers ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def fails(
     ],
 )
 @pytest.mark.parametrize("stream", [False, True], ids=["chat", "stream"])
-def test_a_head_without_end_is_given_up(steps: list[Any], stream: bool, serve: Serve) -> None:
+def test_endless_headers_are_refused_soon(steps: list[Any], stream: bool, serve: Serve) -> None:
     def flat() -> Iterator[Step]:
         for step in steps:
             if isinstance(step, bytes):
@@ -116,7 +116,7 @@ def test_a_head_without_end_is_given_up(steps: list[Any], stream: bool, serve: S
 
     giga = serve(RawAnswer(flat())).with_options(timeout=5)
     call = giga.stream if stream else giga.chat
-    error = fails(lambda: call("Hello"), GigaClientError)
+    error = error_of(lambda: call("Hello"), GigaClientError)
     assert isinstance(error, (InvalidResponseError, APITimeoutError, APIConnectionError))
 
 
@@ -134,8 +134,8 @@ def test_a_head_without_end_is_given_up(steps: list[Any], stream: bool, serve: S
         b"\x00" * 1000,
     ],
 )
-def test_what_is_not_http_is_told_so(head: bytes, serve: Serve) -> None:
-    fails(lambda: serve(RawAnswer([head])).chat("Hello"), GigaClientError, seconds=5)
+def test_a_response_that_is_not_http_has_its_own_error(head: bytes, serve: Serve) -> None:
+    error_of(lambda: serve(RawAnswer([head])).chat("Hello"), GigaClientError, seconds=5)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_what_is_not_http_is_told_so(head: bytes, serve: Serve) -> None:
 )
 def test_headers_that_lie_about_the_body_end_in_a_typed_error(lengths: bytes, serve: Serve) -> None:
     giga = serve(RawAnswer([HEAD + lengths + b"\r\n", b"{}not json", Pause(0.1)]))
-    fails(lambda: giga.chat("Hello"), GigaClientError, seconds=5)
+    error_of(lambda: giga.chat("Hello"), GigaClientError, seconds=5)
 
 
 # -- bodies --------------------------------------------------------------------------------------------
@@ -173,8 +173,8 @@ def test_a_body_without_end_is_read_to_the_limit_and_no_further(framing: str, se
         yield steps[0]
         yield from steps[1]
 
-    # The limit is 64 MiB; joining the pieces takes it once more.
-    error = fails(lambda: serve(RawAnswer(flat())).chat("Hello"), InvalidResponseError, seconds=25, megabytes=160)
+    # The limit is 64 MiB, and joining the pieces needs it twice.
+    error = error_of(lambda: serve(RawAnswer(flat())).chat("Hello"), InvalidResponseError, seconds=25, megabytes=160)
     assert "larger than" in str(error)
 
 
@@ -182,7 +182,7 @@ def test_a_body_without_end_is_read_to_the_limit_and_no_further(framing: str, se
 def test_a_page_of_ten_megabytes_is_quoted_and_not_kept(status: int, serve: Serve) -> None:
     page: list[Step] = [b"<html><title>Oops</title>", *[b"<p>Sorry!</p>" * 800] * 1000]
     giga = serve(Answer(status, {"Content-Type": "text/html"}, page))
-    error = fails(lambda: giga.chat("Hello"), GigaClientError, megabytes=2 if status != 200 else 32)
+    error = error_of(lambda: giga.chat("Hello"), GigaClientError, megabytes=2 if status != 200 else 32)
     kept = getattr(error, "body", "")
     assert len(str(kept)) < 2000
     if status != 200:
@@ -194,7 +194,7 @@ def test_a_page_of_ten_megabytes_is_quoted_and_not_kept(status: int, serve: Serv
 @pytest.mark.parametrize("opening", [b"[", b'{"a":', b'{"choices":[', b'{"error":{"message":'])
 def test_json_nested_without_end_is_an_error_and_no_crash(status: int, opening: bytes, serve: Serve) -> None:
     giga = serve(Answer(status, {"Content-Type": "application/json"}, opening * 200_000))
-    error = fails(lambda: giga.chat("Hello"), GigaClientError, megabytes=24)
+    error = error_of(lambda: giga.chat("Hello"), GigaClientError, megabytes=24)
     assert isinstance(error, InvalidResponseError if status == 200 else APIStatusError)
 
 
@@ -213,18 +213,18 @@ def test_json_nested_without_end_is_an_error_and_no_crash(status: int, opening: 
 )
 def test_json_that_is_absurd_is_an_error(body: bytes, serve: Serve) -> None:
     giga = serve(Answer(200, {"Content-Type": "application/json"}, body))
-    fails(lambda: giga.chat("Hello"), InvalidResponseError, megabytes=24)
+    error_of(lambda: giga.chat("Hello"), InvalidResponseError, megabytes=24)
 
 
 @pytest.fixture(scope="module")
 def big_bomb() -> bytes:
-    """600 MB of blanks in 600 KB: as many members of one gzip file."""
+    """Return 600 MB of spaces in 600 KB: 600 members of one gzip file."""
     return gzip.compress(b" " * 2**24) * 40
 
 
 def test_a_gzip_bomb_is_defused_at_the_limit(big_bomb: bytes, serve: Serve) -> None:
     headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
-    error = fails(
+    error = error_of(
         lambda: serve(Answer(200, headers, big_bomb)).chat("Hello"), InvalidResponseError, seconds=25, megabytes=200
     )
     assert "larger than" in str(error)
@@ -232,15 +232,15 @@ def test_a_gzip_bomb_is_defused_at_the_limit(big_bomb: bytes, serve: Serve) -> N
 
 def test_a_gzip_bomb_as_an_error_page_costs_nearly_nothing(big_bomb: bytes, serve: Serve) -> None:
     headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
-    fails(lambda: serve(Answer(500, headers, big_bomb)).chat("Hello"), ServerError, megabytes=16)
+    error_of(lambda: serve(Answer(500, headers, big_bomb)).chat("Hello"), ServerError, megabytes=16)
 
 
 @pytest.mark.parametrize("framing", ["chunked", "length", "close"])
 def test_a_gzip_bomb_in_a_stream_is_defused_at_the_limit(framing: Any, big_bomb: bytes, serve: Serve) -> None:
     headers = {"Content-Type": "text/event-stream", "Content-Encoding": "gzip"}
     giga = serve(Answer(200, headers, big_bomb, framing=framing))
-    # An event may have 32 MiB; what decompresses to blanks without a line end is a line that is too long.
-    error = fails(lambda: giga.stream("Hello").result(), GigaClientError, seconds=25, megabytes=120)
+    # The limit for an event is 32 MiB; spaces without a line end are a line that is too long.
+    error = error_of(lambda: giga.stream("Hello").result(), GigaClientError, seconds=25, megabytes=120)
     assert isinstance(error, InvalidResponseError)
 
 
@@ -259,19 +259,19 @@ GOOD = b'data: {"choices":[{"delta":{"content":"word","role":"assistant"},"index
     ],
 )
 @pytest.mark.parametrize("chunked", [True, False], ids=["chunked", "plain"])
-def test_a_line_or_event_without_end_is_given_up(first: bytes, then: bytes, chunked: bool, serve: Serve) -> None:
+def test_an_endless_line_or_event_is_refused(first: bytes, then: bytes, chunked: bool, serve: Serve) -> None:
     def steps() -> Iterator[Step]:
         yield STREAM_HEAD if chunked else b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
         yield chunk(first) if chunked else first
         yield from forever(chunk(then) if chunked else then)
 
     stream = serve(RawAnswer(steps())).stream("Hello")
-    error = fails(stream.result, InvalidResponseError, seconds=20, megabytes=80)  # the limit is 32 MiB
+    error = error_of(stream.result, InvalidResponseError, seconds=20, megabytes=80)  # the limit is 32 MiB
     assert "longer than" in str(error)
     assert error.text == stream.text == "word"
 
 
-def test_comments_without_end_are_given_up(serve: Serve) -> None:
+def test_endless_comments_end_with_a_timeout(serve: Serve) -> None:
     def steps() -> Iterator[Step]:
         yield STREAM_HEAD + chunk(GOOD)
         while True:
@@ -279,12 +279,12 @@ def test_comments_without_end_are_given_up(serve: Serve) -> None:
             yield Pause(0.005)
 
     stream = serve(RawAnswer(steps())).stream("Hello", event_timeout=1.0)
-    error = fails(stream.result, APITimeoutError, seconds=5)
+    error = error_of(stream.result, APITimeoutError, seconds=5)
     assert isinstance(error, APITimeoutError)
     assert error.timeout_kind == "event"
 
 
-def test_events_that_mean_nothing_are_given_up_as_well(serve: Serve) -> None:
+def test_endless_events_without_content_end_with_a_timeout(serve: Serve) -> None:
     def steps() -> Iterator[Step]:
         yield STREAM_HEAD
         while True:
@@ -292,7 +292,7 @@ def test_events_that_mean_nothing_are_given_up_as_well(serve: Serve) -> None:
             yield Pause(0.005)
 
     stream = serve(RawAnswer(steps())).stream("Hello", event_timeout=1.0)
-    error = fails(stream.result, APITimeoutError, seconds=5)
+    error = error_of(stream.result, APITimeoutError, seconds=5)
     assert isinstance(error, APITimeoutError)
     assert error.timeout_kind == "event"
 
@@ -315,32 +315,32 @@ def test_events_that_mean_nothing_are_given_up_as_well(serve: Serve) -> None:
 )
 def test_a_chunk_of_absurd_size_is_malformed(line: bytes, serve: Serve) -> None:
     stream = serve(RawAnswer([STREAM_HEAD + chunk(GOOD), Pause(0.1), line, Pause(0.2)])).stream("Hello")
-    error = fails(stream.result, InvalidResponseError, seconds=5)
+    error = error_of(stream.result, InvalidResponseError, seconds=5)
     assert error.text == "word"
 
 
 @pytest.mark.parametrize("line", [b"-5\r\n", b"zz\r\n", b"5" * 70_000 + b"\r\n", b"ffffffffffffffffffffffff\r\n"])
 def test_a_chunk_of_absurd_size_in_a_plain_answer_is_an_error(line: bytes, serve: Serve) -> None:
     giga = serve(RawAnswer([HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + line, Pause(0.2)]))
-    fails(lambda: giga.chat("Hello"), GigaClientError, seconds=5)
+    error_of(lambda: giga.chat("Hello"), GigaClientError, seconds=5)
 
 
-def test_a_chunk_that_promises_more_than_there_is_memory_takes_what_comes(serve: Serve) -> None:
+def test_a_chunk_larger_than_memory_uses_only_what_arrives(serve: Serve) -> None:
     giga = serve(RawAnswer([STREAM_HEAD + chunk(GOOD) + b"7fffffffffffffff\r\n", GOOD]))
     stream = giga.stream("Hello")
-    error = fails(stream.result, StreamInterruptedError, seconds=5)
+    error = error_of(stream.result, StreamInterruptedError, seconds=5)
     assert error.text == "wordword"
 
 
-def test_trailers_without_end_are_given_up(serve: Serve) -> None:
+def test_endless_trailers_are_refused(serve: Serve) -> None:
     def steps() -> Iterator[Step]:
         yield STREAM_HEAD + chunk(GOOD) + b"0\r\n"
         yield from forever(b"X-More: and more\r\n" * 1000)
 
-    fails(lambda: serve(RawAnswer(steps())).stream("Hello").result(), GigaClientError, seconds=5)
+    error_of(lambda: serve(RawAnswer(steps())).stream("Hello").result(), GigaClientError, seconds=5)
 
 
-def test_what_follows_the_end_marker_is_not_read_on(serve: Serve) -> None:
+def test_data_after_the_end_marker_is_not_read(serve: Serve) -> None:
     def steps() -> Iterator[Step]:
         yield STREAM_HEAD + chunk(GOOD + b"data: [DONE]\n\n")
         yield from forever(chunk(BLOCK))
@@ -362,7 +362,7 @@ def test_a_redirect_is_an_error_and_the_other_host_hears_nothing(status: int, st
             GigaChat(access_token="good-token", base_url=f"{server.url}/v1", **PATIENT) as giga,
         ):
             call = giga.stream if stream else giga.chat
-            error = fails(lambda: call("Hello"), APIStatusError, seconds=5)
+            error = error_of(lambda: call("Hello"), APIStatusError, seconds=5)
         assert isinstance(error, APIStatusError)
         assert error.status_code == status
         assert other.connections == 0
@@ -380,7 +380,7 @@ def test_a_redirect_of_the_token_endpoint_takes_the_key_nowhere() -> None:
                 **PATIENT,
             ) as giga,
         ):
-            fails(lambda: giga.chat("Hello"), APIStatusError, seconds=5)
+            error_of(lambda: giga.chat("Hello"), APIStatusError, seconds=5)
         assert other.connections == 0
 
 
@@ -420,8 +420,8 @@ def test_cookies_are_neither_kept_nor_sent_nor_shown(gigachat_emulator: GigaChat
 )
 def test_a_token_that_no_header_can_carry_is_refused_unshown(token: str, log_in: Serve) -> None:
     giga = log_in(token_answer(token))
-    # The emulator's side of ten megabytes is counted as well.
-    error = fails(lambda: giga.chat("Hello"), InvalidResponseError, megabytes=40)
+    # The memory includes the emulator's ten megabytes.
+    error = error_of(lambda: giga.chat("Hello"), InvalidResponseError, megabytes=40)
     assert len(error.attempts) <= 1
     if token:
         assert token[:200] not in str(error)
@@ -435,19 +435,19 @@ def test_a_token_that_no_header_can_carry_is_refused_unshown(token: str, log_in:
 )  # fmt: skip
 def test_a_token_answer_of_another_shape_is_an_error_or_lasts_until_refused(body: bytes, log_in: Serve) -> None:
     giga = log_in(Answer(200, {"Content-Type": "application/json"}, body))
-    fails(lambda: giga.chat("Hello"), GigaClientError, seconds=5)
+    error_of(lambda: giga.chat("Hello"), GigaClientError, seconds=5)
 
 
-def test_a_token_answer_without_end_is_given_up(log_in: Serve) -> None:
+def test_an_endless_token_response_is_refused(log_in: Serve) -> None:
     def steps() -> Iterator[Step]:
         yield HEAD + b'\r\n{"access_token":"'
         yield from forever(BLOCK)
 
-    error = fails(lambda: log_in(RawAnswer(steps())).chat("Hello"), InvalidResponseError, seconds=5)
+    error = error_of(lambda: log_in(RawAnswer(steps())).chat("Hello"), InvalidResponseError, seconds=5)
     assert "larger than" in str(error)
 
 
-# -- what is said in headers ---------------------------------------------------------------------------
+# -- values of headers ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -462,7 +462,7 @@ def test_a_retry_after_that_is_junk_or_for_ever_is_not_obeyed(value: str) -> Non
             access_token="good-token", base_url=f"{server.url}/v1", max_retries=1, retry_backoff_factor=0.01
         ) as giga,
     ):
-        error = fails(lambda: giga.chat("Hello"), ServerError, seconds=5)
+        error = error_of(lambda: giga.chat("Hello"), ServerError, seconds=5)
     assert isinstance(error, ServerError)
     assert error.retry_after is None or error.retry_after >= 0
 
@@ -473,4 +473,4 @@ def test_a_request_id_of_the_servers_making_cannot_flood_a_message() -> None:
         Server(lambda request: answer) as server,
         GigaChat(access_token="good-token", base_url=f"{server.url}/v1", **PATIENT) as giga,
     ):
-        fails(lambda: giga.chat("Hello"), BadRequestError, seconds=5)
+        error_of(lambda: giga.chat("Hello"), BadRequestError, seconds=5)

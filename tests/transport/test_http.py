@@ -1,9 +1,9 @@
-"""The wire itself: how long it waits, who can end a wait, what a body may be, and what survives a fork.
+"""Tests of the transport: timeouts, cancellation, interrupts, bodies, users' sessions and forks.
 
-The rule of patience, from the code: connecting (TCP, a proxy's CONNECT, TLS) takes at most the connect timeout; each
-write waits at most the read timeout for the peer to take more; the head has to be here one read timeout after the
-request's last byte; a body that is read whole, one read timeout after the head. So a call without a stream ends within
-``connect + 2 * read`` of a request that was taken at once, and within the deadline, if there is one, in any case.
+The rules for timeouts: connecting (TCP, a proxy's CONNECT, TLS) takes at most the connect timeout. Each write waits at
+most the read timeout for the peer to read. All headers must arrive within one read timeout after the last byte of the
+request. A body that is read whole must arrive within one read timeout after the headers. So a call without a stream
+ends within ``connect + 2 * read`` if the peer reads the request at once, and within its deadline in any case.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ from gigaclient.transport import HTTPRequest, Response, Transport
 from gigaclient.transport.socket import ConnectionState, DeadlineSocket
 from gigaclient.transport.tls import Trust
 
-NOISE = 0.5
-"""Seconds that two busy cores may add to a wait."""
+NOISE = 1.5
+"""Seconds that a busy machine may add to a wait."""
 
 
-def holding(release: threading.Event) -> Callable[[Any], None]:
-    """A peer that neither reads nor writes before ``release``."""
+def silent_until(release: threading.Event) -> Callable[[Any], None]:
+    """Return a peer that neither reads nor writes before ``release``."""
 
     def talk(sock: Any) -> None:
         release.wait(HANG)
@@ -64,7 +64,7 @@ def holding(release: threading.Event) -> Callable[[Any], None]:
 
 
 def fails_after(seconds: float, work: Callable[[], object], *, at_least: float | None = None) -> APITimeoutError:
-    """The timeout that ends ``work`` after ``seconds``, and not much later."""
+    """Return the timeout error that ends ``work`` after ``seconds``, and not much later."""
     with Stopwatch() as took, pytest.raises(APITimeoutError) as caught:
         work()
     assert seconds - 0.1 < took.seconds or at_least is not None
@@ -74,10 +74,10 @@ def fails_after(seconds: float, work: Callable[[], object], *, at_least: float |
     return caught.value
 
 
-# -- how long ------------------------------------------------------------------------------------------------
+# -- timeouts ------------------------------------------------------------------------------------------------
 
 
-def test_a_port_that_takes_no_connection_costs_the_connect_timeout() -> None:
+def test_a_port_that_accepts_no_connection_costs_the_connect_timeout() -> None:
     with unanswered_port() as port, transport_to(f"http://127.0.0.1:{port}") as transport:
         error = fails_after(0.4, lambda: send(transport, f"http://127.0.0.1:{port}/", deadline(connect=0.4)))
     assert error.timeout_kind == "connect"
@@ -90,13 +90,13 @@ def test_a_deadline_before_the_connect_timeout_counts() -> None:
     assert error.timeout_kind == "deadline"
 
 
-@pytest.mark.parametrize("bound", ["connect", "deadline"])
-def test_a_server_that_never_answers_the_handshake_costs_the_same(bound: str, trust: Trust) -> None:
+@pytest.mark.parametrize("timeout_kind", ["connect", "deadline"])
+def test_a_server_that_never_answers_the_handshake_costs_the_same(timeout_kind: str, trust: Trust) -> None:
     with Peer(silent) as peer:
         url = peer.url.replace("http:", "https:")
         with transport_to(url, trust=trust) as transport:
-            error = fails_after(0.4, lambda: send(transport, url + "/", deadline(**{bound: 0.4})))
-    assert error.timeout_kind == bound
+            error = fails_after(0.4, lambda: send(transport, url + "/", deadline(**{timeout_kind: 0.4})))
+    assert error.timeout_kind == timeout_kind
     assert error.sent is False
 
 
@@ -131,19 +131,19 @@ def test_silence_costs_the_read_timeout(tls: bool, authority: Authority, trust: 
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
-@pytest.mark.parametrize("bound", ["read", "deadline"])
-def test_a_head_that_drips_costs_one_read_timeout_in_all(
-    bound: str, tls: bool, authority: Authority, trust: Trust
+@pytest.mark.parametrize("timeout_kind", ["read", "deadline"])
+def test_slow_headers_cost_one_read_timeout_in_all(
+    timeout_kind: str, tls: bool, authority: Authority, trust: Trust
 ) -> None:
     with (
         Server(lambda request: Answer(header_pause_s=0.05), tls=authority if tls else None) as server,
         transport_to(server.url, trust=trust) as transport,
     ):
-        error = fails_after(0.5, lambda: send(transport, server.url + "/", deadline(**{bound: 0.5})))
-    assert error.timeout_kind == bound
+        error = fails_after(0.5, lambda: send(transport, server.url + "/", deadline(**{timeout_kind: 0.5})))
+    assert error.timeout_kind == timeout_kind
 
 
-def dripping(framing: Any = None, gzip: bool = False) -> Callable[[object], Answer]:
+def slow_body(framing: Any = None, gzip: bool = False) -> Callable[[object], Answer]:
     def steps() -> Iterator[bytes | Pause]:
         while True:
             yield b"x"
@@ -159,19 +159,19 @@ def dripping(framing: Any = None, gzip: bool = False) -> Callable[[object], Answ
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
 @pytest.mark.parametrize("framing", ["chunked", "close", "length", "gzip"])
-@pytest.mark.parametrize("bound", ["read", "deadline"])
-def test_a_body_that_drips_costs_one_more_read_timeout_or_the_deadline(
-    bound: str, framing: str, tls: bool, authority: Authority, trust: Trust
+@pytest.mark.parametrize("timeout_kind", ["read", "deadline"])
+def test_a_slow_body_costs_one_more_read_timeout_or_the_deadline(
+    timeout_kind: str, framing: str, tls: bool, authority: Authority, trust: Trust
 ) -> None:
-    answer = dripping(None if framing == "gzip" else framing, framing == "gzip")
+    answer = slow_body(None if framing == "gzip" else framing, framing == "gzip")
     with Server(answer, tls=authority if tls else None) as server, transport_to(server.url, trust=trust) as transport:
-        error = fails_after(0.4, lambda: ask(transport, server.url + "/", deadline(**{bound: 0.4})))
-    assert error.timeout_kind == bound
+        error = fails_after(0.4, lambda: ask(transport, server.url + "/", deadline(**{timeout_kind: 0.4})))
+    assert error.timeout_kind == timeout_kind
 
 
 def test_a_plain_call_ends_within_connect_and_twice_the_read_timeout(authority: Authority, trust: Trust) -> None:
     def slow(request: object) -> Answer:
-        answer = dripping()(request)
+        answer = slow_body()(request)
         answer.before_s = 0.3
         return answer
 
@@ -182,17 +182,19 @@ def test_a_plain_call_ends_within_connect_and_twice_the_read_timeout(authority: 
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
-def test_a_peer_that_takes_no_bytes_costs_the_read_timeout(tls: bool, authority: Authority, trust: Trust) -> None:
+def test_a_peer_that_reads_no_bytes_costs_the_read_timeout(tls: bool, authority: Authority, trust: Trust) -> None:
     release = threading.Event()
     context = authority.server_context() if tls else None
-    with Peer(holding(release), tls=context) as peer, transport_to(peer.url, trust=trust) as transport:
+    with Peer(silent_until(release), tls=context) as peer, transport_to(peer.url, trust=trust) as transport:
         body = b"x" * 16 * 1024 * 1024
-        for bound in ("read", "deadline"):
+        for timeout_kind in ("read", "deadline"):
             error = fails_after(
                 0.4,
-                lambda bound=bound: send(transport, peer.url + "/", deadline(**{bound: 0.4}), body=body),  # type: ignore[misc]
+                lambda timeout_kind=timeout_kind: send(
+                    transport, peer.url + "/", deadline(**{timeout_kind: 0.4}), body=body
+                ),  # type: ignore[misc]
             )
-            assert error.timeout_kind == bound
+            assert error.timeout_kind == timeout_kind
             assert error.sent is True
         release.set()
 
@@ -217,7 +219,7 @@ def test_a_stream_that_falls_silent_is_left_at_the_deadline(
         assert took.seconds < 0.5 + 0.2 + NOISE
 
 
-def test_a_stream_without_deadline_lives_as_long_as_it_is_lively(authority: Authority, trust: Trust) -> None:
+def test_a_stream_without_deadline_lasts_while_events_arrive(authority: Authority, trust: Trust) -> None:
     steps = [step for _ in range(12) for step in (b"data: 1\n\n", Pause(0.05))]
     with (
         Server(lambda request: Answer(body=steps), tls=authority) as server,
@@ -254,11 +256,11 @@ def test_the_deadline_of_a_whole_client_holds_for_token_head_body_and_stream() -
             assert giga.chat("hello").text
 
 
-# -- who can end a wait ----------------------------------------------------------------------------------------
+# -- cancellation ----------------------------------------------------------------------------------------------
 
 
-class Waiting:
-    """A call in a thread that is blocked somewhere, and the means to end it."""
+class BlockedCall:
+    """A call that is blocked in a thread."""
 
     def __init__(self, transport: Transport, url: str, *, body: bytes = b"{}") -> None:
         self.response: Response | None = None
@@ -287,56 +289,58 @@ class Waiting:
         assert self.ended_at - began < NOISE
 
 
-PLACES = ["connect", "handshake", "sending", "head", "dripping head", "body", "gzip body", "close-delimited body"]
+PHASES = ["connect", "handshake", "sending", "headers", "slow headers", "body", "gzip body", "close-delimited body"]
 
 
-@pytest.fixture(params=PLACES)
-def blocked(request: pytest.FixtureRequest, authority: Authority, trust: Trust) -> Iterator[tuple[Transport, Waiting]]:
-    """A call that is blocked at each place where a call can be, with its transport."""
-    place = request.param
+@pytest.fixture(params=PHASES)
+def blocked(
+    request: pytest.FixtureRequest, authority: Authority, trust: Trust
+) -> Iterator[tuple[Transport, BlockedCall]]:
+    """Yield a transport and a call that is blocked in one of the phases of a call."""
+    phase = request.param
     answers = {
-        "head": Answer(before_s=None),
-        "dripping head": Answer(header_pause_s=0.2),
+        "headers": Answer(before_s=None),
+        "slow headers": Answer(header_pause_s=0.2),
         "body": Answer(body=[b"1", Pause(None)]),
         "gzip body": Answer(body=[b"1", Pause(None)], gzip=True),
         "close-delimited body": Answer(body=[b"1", Pause(None)], framing="close"),
     }
-    if place == "connect":
+    if phase == "connect":
         with unanswered_port() as port, transport_to(f"http://127.0.0.1:{port}") as transport:
-            yield transport, after_a_moment(Waiting(transport, f"http://127.0.0.1:{port}/"))
-    elif place in ("handshake", "sending"):
+            yield transport, when_blocked(BlockedCall(transport, f"http://127.0.0.1:{port}/"))
+    elif phase in ("handshake", "sending"):
         release = threading.Event()
-        context = authority.server_context() if place == "sending" else None
-        with Peer(holding(release), tls=context) as peer:
+        context = authority.server_context() if phase == "sending" else None
+        with Peer(silent_until(release), tls=context) as peer:
             url = peer.url.replace("http:", "https:")
             with transport_to(url, trust=trust) as transport:
-                yield transport, after_a_moment(Waiting(transport, url + "/", body=b"x" * 16 * 1024 * 1024))
+                yield transport, when_blocked(BlockedCall(transport, url + "/", body=b"x" * 16 * 1024 * 1024))
                 release.set()
     else:
         with (
-            Server(lambda request: answers[place], tls=authority) as server,
+            Server(lambda request: answers[phase], tls=authority) as server,
             transport_to(server.url, trust=trust) as transport,
         ):
-            waiting = Waiting(transport, server.url + "/")
-            if "body" in place:
+            waiting = BlockedCall(transport, server.url + "/")
+            if "body" in phase:
                 assert eventually(lambda: waiting.response is not None)
             assert eventually(lambda: len(server.requests) == 1)
-            yield transport, after_a_moment(waiting)
+            yield transport, when_blocked(waiting)
             assert eventually(lambda: server.open_connections == 0)
 
 
-def after_a_moment(waiting: Waiting) -> Waiting:
-    time.sleep(0.1)  # it shall be blocked, and there is no event to tell
+def when_blocked(waiting: BlockedCall) -> BlockedCall:
+    time.sleep(0.1)  # let it block in its phase: there is no condition to wait for
     return waiting
 
 
-def test_closing_the_client_ends_every_wait_at_once(blocked: tuple[Transport, Waiting]) -> None:
+def test_closing_the_client_ends_every_wait_at_once(blocked: tuple[Transport, BlockedCall]) -> None:
     transport, waiting = blocked
     waiting.is_ended_by(transport.close)
     assert transport.in_flight == 0
 
 
-def test_cancelling_one_call_ends_its_wait_at_once(blocked: tuple[Transport, Waiting]) -> None:
+def test_cancelling_one_call_ends_its_wait_at_once(blocked: tuple[Transport, BlockedCall]) -> None:
     transport, waiting = blocked
     waiting.is_ended_by(waiting.response.close if waiting.response is not None else waiting.deadline.cancel)
     assert transport.in_flight == 0
@@ -353,7 +357,7 @@ def test_after_a_cancelled_call_the_next_one_works(authority: Authority, trust: 
         transport_to(server.url, trust=trust) as transport,
     ):
         for _ in range(3):
-            waiting = Waiting(transport, server.url + "/")
+            waiting = BlockedCall(transport, server.url + "/")
             assert eventually(lambda: waiting.response is not None)  # noqa: B023
             waiting.is_ended_by(waiting.response.close)  # type: ignore[union-attr]
             assert ask(transport, server.url + "/") == b"ok"
@@ -377,7 +381,7 @@ def test_a_stream_is_closed_from_another_thread_at_once_and_the_client_works_on(
             assert giga.chat("hello", deadline=10).text
 
 
-def test_closing_the_client_ends_a_stream_with_what_had_come() -> None:
+def test_closing_the_client_ends_a_stream_with_the_text_so_far() -> None:
     with GigaChatEmulator() as emulator, GigaChat(**emulator.client_options) as giga:
         emulator.inject(Fault(stall_after_events=2), path="/chat/completions")
         stream = giga.stream("Count from 1 to 9")
@@ -389,7 +393,7 @@ def test_closing_the_client_ends_a_stream_with_what_had_come() -> None:
         assert error.text == "1, 2,"
 
 
-def test_a_cancel_during_the_look_at_a_refused_certificate_ends_that_too(authority: Authority) -> None:
+def test_a_cancel_while_a_refused_certificate_is_fetched_ends_the_call(authority: Authority) -> None:
     stalled = threading.Event()
 
     def talk(sock: Any) -> None:
@@ -417,12 +421,12 @@ def test_a_cancel_during_the_look_at_a_refused_certificate_ends_that_too(authori
 INTERRUPTED = """
     import signal, sys, threading, time
     from gigaclient import GigaChat
-    place, base_url, auth_url, credentials, ca_file = sys.argv[1:]
+    phase, base_url, auth_url, credentials, ca_file = sys.argv[1:]
     giga = GigaChat(base_url=base_url, auth_url=auth_url, credentials=credentials, ca_bundle_file=ca_file,
                     max_connections=1)
     giga.get_token()
     stream = None
-    if place == "stream":
+    if phase == "stream":
         stream = giga.stream("Count from 1 to 9")
     signal.signal(signal.SIGALRM, signal.default_int_handler)
     signal.setitimer(signal.ITIMER_REAL, 0.4)
@@ -445,23 +449,23 @@ INTERRUPTED = """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no timer that interrupts")
-@pytest.mark.parametrize("place", ["stream", "head", "body"])
-def test_an_interrupt_leaves_the_text_and_a_client_that_works(place: str) -> None:
+@pytest.mark.parametrize("phase", ["stream", "headers", "body"])
+def test_an_interrupt_leaves_the_text_and_a_client_that_works(phase: str) -> None:
     fault = {
         "stream": Fault(stall_after_events=2),
-        "head": Fault(before_s=float("inf")),
+        "headers": Fault(before_s=float("inf")),
         "body": Fault(write_size=1, write_pause_s=0.2),
-    }[place]
+    }[phase]
     with GigaChatEmulator() as emulator:
         emulator.inject(fault, path="/chat/completions")
-        arguments = [place, emulator.base_url, emulator.auth_url, emulator.credentials, emulator.ca_file]
+        arguments = [phase, emulator.base_url, emulator.auth_url, emulator.credentials, emulator.ca_file]
         lines = run_python(INTERRUPTED, *arguments)
-        assert lines == ["interrupted", *(["1, 2,", "True"] if place == "stream" else []), "0", "1, 2, 3"]
+        assert lines == ["interrupted", *(["1, 2,", "True"] if phase == "stream" else []), "0", "1, 2, 3"]
         assert emulator.api_aborted == 1
 
 
 def run_python(code: str, *arguments: str) -> list[str]:
-    """The lines that ``code`` prints in a process of its own."""
+    """Run ``code`` in a new process and return the lines that it prints."""
     environment = {**os.environ, "PYTHONWARNINGS": "default", "PYTHONIOENCODING": "utf-8"}
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code), *arguments],
@@ -477,9 +481,9 @@ def run_python(code: str, *arguments: str) -> list[str]:
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="there is no signal for one thread")
-# Where a library is interrupted in the middle, a socket may be left for the reference count to close.
+# An interrupt inside a library may leave a socket that is closed only when its last reference is dropped.
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-def test_an_interrupt_at_any_moment_leaves_no_place_taken(authority: Authority, trust: Trust) -> None:
+def test_an_interrupt_at_any_moment_leaves_no_call_in_flight(authority: Authority, trust: Trust) -> None:
     class InterruptError(BaseException):
         pass
 
@@ -552,7 +556,7 @@ _shared: list[Any] = []
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _close_what_is_shared() -> Iterator[None]:
+def _close_shared_server() -> Iterator[None]:
     yield
     for thing in reversed(_shared):
         thing.close()
@@ -619,18 +623,18 @@ def test_a_body_that_is_cut_is_an_error(framing: str, end: Any, tls: bool, autho
         transport_to(server.url, trust=trust) as transport,
     ):
         response = send(transport, server.url + "/")
-        got = b""
+        received = b""
         with pytest.raises(APIConnectionError, match=r"cut short|broke") as caught:
             for block in response.blocks():
-                got += block
-        assert got == b"12345"
+                received += block
+        assert received == b"12345"
         assert caught.value.sent is True
         assert not isinstance(caught.value, APITimeoutError)
         assert transport.in_flight == 0
 
 
 @pytest.mark.parametrize(
-    ("chunk", "kind"),
+    ("chunk", "error_type"),
     [
         (b"5\r\nab", APIConnectionError),
         (b"5\r\nabcde\r\n0\r\nX-Trailer: 1\r\n", APIConnectionError),
@@ -639,12 +643,12 @@ def test_a_body_that_is_cut_is_an_error(framing: str, end: Any, tls: bool, autho
     ],
     ids=["cut", "cut in the trailers", "no size", "too long"],
 )
-def test_framing_that_breaks_is_an_error_of_its_kind(chunk: bytes, kind: type[Exception]) -> None:
+def test_framing_that_breaks_is_an_error_of_its_kind(chunk: bytes, error_type: type[Exception]) -> None:
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     with (
         Server(lambda request: RawAnswer([head + chunk])) as server,
         transport_to(server.url) as transport,
-        pytest.raises(kind),
+        pytest.raises(error_type),
     ):
         ask(transport, server.url + "/")
 
@@ -699,15 +703,15 @@ def test_of_a_huge_error_page_only_the_beginning_is_read(authority: Authority, t
         assert transport.in_flight == 0
 
 
-def test_an_error_page_that_drips_or_breaks_is_no_failure_of_its_own() -> None:
-    for answer in (dripping()(None), Answer(500, body=[b"oops", Cut()])):
+def test_a_slow_or_broken_error_page_raises_nothing() -> None:
+    for answer in (slow_body()(None), Answer(500, body=[b"oops", Cut()])):
         with Server(lambda request, answer=answer: answer) as server, transport_to(server.url) as transport:  # type: ignore[misc]
             with Stopwatch() as took:
                 assert isinstance(send(transport, server.url + "/", deadline(read=0.4)).read_some(1000), bytes)
             assert took.seconds < 0.4 + NOISE
 
 
-def test_headers_are_given_in_lower_case_joined_and_without_cookies() -> None:
+def test_headers_are_in_lower_case_joined_and_without_cookies() -> None:
     headers = [("X-A", "1"), ("x-a", "2"), ("Set-Cookie", "s=1"), ("Content-Type", "Text/Event-Stream; charset=x")]
     with Server(lambda request: Answer(headers=headers)) as server, transport_to(server.url) as transport:
         response = send(transport, server.url + "/")
@@ -734,13 +738,13 @@ def test_a_request_arrives_byte_for_byte(size: int, tls: bool, authority: Author
         assert request.headers["accept-encoding"] == "identity"
 
 
-def test_a_server_that_never_lets_anybody_wait_is_left_at_the_deadline_too() -> None:
+def test_a_server_that_always_has_data_ready_is_cut_off_at_the_deadline() -> None:
     ours, peers = socket.socketpair()
     with ours, peers:
-        wire = DeadlineSocket(ours)
+        sock = DeadlineSocket(ours)
         waiting = deadline(deadline=0.3)
-        wire.serve(ConnectionState(waiting))
-        with wire.makefile() as reader, pytest.raises(DeadlineExceeded):
+        sock.serve(ConnectionState(waiting))
+        with sock.makefile() as reader, pytest.raises(DeadlineExceeded):
             while True:
                 peers.send(b"x" * 1000)
                 assert reader.read1(1000)
@@ -750,34 +754,34 @@ def test_a_server_that_never_lets_anybody_wait_is_left_at_the_deadline_too() -> 
 def test_nothing_is_written_once_the_time_is_over() -> None:
     ours, peers = socket.socketpair()
     with ours, peers:
-        wire = DeadlineSocket(ours)
+        sock = DeadlineSocket(ours)
         late = ConnectionState(deadline(deadline=0.001))
-        wire.serve(late)
+        sock.serve(late)
         time.sleep(0.01)
         with pytest.raises(DeadlineExceeded):
-            wire.sendall(b"x")
+            sock.sendall(b"x")
         assert not late.sent
 
 
-def test_a_connection_that_serves_no_exchange_waits_as_its_user_says() -> None:
+def test_an_idle_connection_obeys_its_own_timeout() -> None:
     ours, peers = socket.socketpair()
     with ours, peers:
-        wire = DeadlineSocket(ours)
-        wire.settimeout(0.2)
-        for exchange in (ConnectionState(deadline()), None):
-            wire.serve(exchange)
-        with wire.makefile() as reader, pytest.raises(TimeoutError):
+        sock = DeadlineSocket(ours)
+        sock.settimeout(0.2)
+        for state in (ConnectionState(deadline()), None):
+            sock.serve(state)
+        with sock.makefile() as reader, pytest.raises(TimeoutError):
             reader.read(1)
-        for exchange in (ConnectionState(deadline()), None):
-            wire.serve(exchange)
+        for state in (ConnectionState(deadline()), None):
+            sock.serve(state)
         with pytest.raises(TimeoutError):
-            wire.sendall(b"y" * 16 * 1024 * 1024)
+            sock.sendall(b"y" * 16 * 1024 * 1024)
 
 
-def test_an_answer_is_waited_for_and_not_tried_for(
+def test_a_read_waits_for_the_response_before_it_tries(
     authority: Authority, trust: Trust, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each try gives the interpreter away, and of many threads each waits for its turn again."""
+    """Each attempt to read releases the GIL, and each of many threads then waits to get it back."""
     tries: list[int] = []
     receive = ssl.SSLSocket.recv_into
 
@@ -835,7 +839,7 @@ def test_a_request_shows_neither_headers_nor_query_nor_body() -> None:
     assert repr(http_request) == "<HTTPRequest POST https://h/x>"
 
 
-# -- a session of the user's own -----------------------------------------------------------------------------------
+# -- sessions of the user ------------------------------------------------------------------------------------------
 
 
 def test_adapters_are_mounted_only_where_the_user_has_none() -> None:
@@ -849,12 +853,12 @@ def test_adapters_are_mounted_only_where_the_user_has_none() -> None:
 
 
 def test_an_adapter_of_the_users_own_is_used_and_its_failures_may_have_been_sent() -> None:
-    class Own(requests.adapters.HTTPAdapter):
+    class UserAdapter(requests.adapters.HTTPAdapter):
         def send(self, request: Any, *args: Any, **options: Any) -> Any:
             raise requests.exceptions.ConnectionError("made up")
 
     with requests.Session() as session:
-        session.mount("https://api.example/", Own())
+        session.mount("https://api.example/", UserAdapter())
         with (
             transport_to("https://api.example", session=session) as transport,
             pytest.raises(APIConnectionError, match="ConnectionError") as caught,
@@ -897,7 +901,7 @@ FORKED = """
     from gigaclient import GigaChat
     base_url, auth_url, credentials, ca_file = sys.argv[1:]
     def say(line):
-        os.write(1, (line + "\\n").encode())  # in one piece, whoever else speaks
+        os.write(1, (line + "\\n").encode())  # one write, so that lines of several threads do not mix
     giga = GigaChat(base_url=base_url, auth_url=auth_url, credentials=credentials, ca_bundle_file=ca_file)
     giga.chat("hello")
     stream = giga.stream("Count from 1 to 9")
@@ -950,7 +954,7 @@ def test_after_a_fork_each_process_has_its_own_connections_and_no_stream_is_hurt
                 "again 1, 2, 3",
             ]
         )
-        assert emulator.oauth_calls == 1  # the token is the child's as well
+        assert emulator.oauth_calls == 1  # the child uses the parent's token
 
 
 CHILD_CLOSES = """

@@ -1,4 +1,4 @@
-"""Contexts and bundles: what is read, what is refused with which words. No network."""
+"""Tests of TLS contexts, certificate bundles and messages about refused certificates, without a network."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def other() -> Iterator[Authority]:
         yield authority
 
 
-def ders(pem: str) -> list[bytes]:
-    """The certificates of a bundle, as a context that loads it holds them."""
+def loaded_certificates(pem: str) -> list[bytes]:
+    """Return the certificates of a bundle that a context has loaded."""
     return pinned_context(pem).get_ca_certs(binary_form=True)
 
 
@@ -52,7 +52,7 @@ def ders(pem: str) -> list[bytes]:
 
 
 def forms(pem: bytes) -> dict[str, bytes]:
-    """One certificate as people have it in files."""
+    """Return one certificate in each supported file format."""
     der = ssl.PEM_cert_to_DER_cert(pem.decode())
     frame = b"-----BEGIN CERTIFICATE-----\n%b-----END CERTIFICATE-----\n"
     return {
@@ -73,17 +73,17 @@ def forms(pem: bytes) -> dict[str, bytes]:
 def test_a_certificate_is_recognised_by_its_content(form: str, name: str, authority: Authority, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes(forms(authority.ca_pem)[form])
-    assert ders(read_bundle(path)) == [ssl.PEM_cert_to_DER_cert(authority.ca_pem.decode())]
+    assert loaded_certificates(read_bundle(path)) == [ssl.PEM_cert_to_DER_cert(authority.ca_pem.decode())]
 
 
 def test_every_certificate_of_a_bundle_is_read(authority: Authority, other: Authority, tmp_path: Path) -> None:
     path = tmp_path / "both.pem"
     path.write_bytes(authority.ca_pem + b"# and\n" + forms(other.ca_pem)["PEM in PEM"])
-    assert len(ders(read_bundle(path))) == 2
+    assert len(loaded_certificates(read_bundle(path))) == 2
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "it is empty"),
         (b" \n", "it is empty"),
@@ -97,14 +97,14 @@ def test_every_certificate_of_a_bundle_is_read(authority: Authority, other: Auth
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_bundle_without_a_certificate_is_refused_with_what_was_found(
-    content: bytes, said: str, tmp_path: Path
+def test_a_bundle_without_a_certificate_is_refused_with_a_description(
+    content: bytes, message: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "bundle.pem"
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=re.escape(str(path))) as caught:
         read_bundle(path)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert caught.value.__context__ is None
 
 
@@ -130,7 +130,7 @@ def test_no_content_makes_the_reader_fail_in_another_way(content: bytes) -> None
 
 
 @pytest.mark.parametrize("kind", ["pinned", "system"])
-def test_a_careful_context_checks_chains_and_names_and_speaks_no_old_tls(kind: str) -> None:
+def test_a_verifying_context_checks_chains_and_names_and_refuses_old_tls(kind: str) -> None:
     context = Trust(kind=kind).make_context()
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname is True
@@ -138,7 +138,7 @@ def test_a_careful_context_checks_chains_and_names_and_speaks_no_old_tls(kind: s
     assert bool(context.verify_flags & ssl.VERIFY_X509_STRICT) is (sys.version_info >= (3, 13))
 
 
-def test_believing_anybody_is_a_context_of_its_own_each_time() -> None:
+def test_each_insecure_context_is_a_new_object() -> None:
     one, two = insecure_context(), insecure_context()
     assert one is not two
     assert one.verify_mode is ssl.CERT_NONE
@@ -153,7 +153,7 @@ def test_a_pin_without_a_certificate_is_refused(authorities: str | bytes) -> Non
 
 
 @pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
-def test_the_system_believes_the_bundle_of_the_environment_alone(
+def test_the_system_context_trusts_only_the_bundle_of_the_environment(
     name: str, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, authority.ca_file)
@@ -169,11 +169,11 @@ def test_a_bundle_of_the_environment_that_is_not_there_is_named(name: str, monke
     assert caught.value.__context__ is None
 
 
-def test_the_system_believes_public_authorities_otherwise() -> None:
+def test_the_system_context_trusts_public_authorities_otherwise() -> None:
     assert system_context().cert_store_stats()["x509"] > 50
 
 
-def test_a_trust_travels_by_pickle_and_makes_the_same_context(authority: Authority) -> None:
+def test_a_pickled_trust_makes_the_same_context(authority: Authority) -> None:
     issued = authority.issue_client(password="s3cret")
     trust = Trust(
         authorities=authority.ca_pem.decode(),
@@ -201,7 +201,7 @@ def with_client_certificate(cert_file: str, key_file: str | None, password: str 
 
 
 @pytest.mark.parametrize("password", [None, "correct horse"])
-def test_a_client_certificate_goes_beside_the_pin(password: str | None, authority: Authority) -> None:
+def test_a_client_certificate_can_be_used_with_the_pin(password: str | None, authority: Authority) -> None:
     issued = authority.issue_client(password=password)
     context = with_client_certificate(issued.cert_file, issued.key_file, password)
     assert context.cert_store_stats()["x509"] == 1
@@ -214,7 +214,7 @@ def test_one_file_may_hold_certificate_and_key(authority: Authority, tmp_path: P
     with_client_certificate(str(both), None, None)
 
 
-def test_a_wrong_password_is_told_from_a_missing_one_and_shown_nowhere(authority: Authority) -> None:
+def test_wrong_and_missing_passwords_have_different_errors_that_show_none(authority: Authority) -> None:
     issued = authority.issue_client(password="correct horse")
     with pytest.raises(ConfigError, match="does not fit") as wrong:
         with_client_certificate(issued.cert_file, issued.key_file, "wrong pony")
@@ -239,7 +239,7 @@ def test_files_that_do_not_belong_together_are_refused(authority: Authority, tmp
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no controlling terminal to ask on")
-def test_nobody_is_asked_for_a_password_on_the_terminal(authority: Authority) -> None:
+def test_there_is_no_password_prompt_on_the_terminal(authority: Authority) -> None:
     import pty
 
     issued = authority.issue_client(password="correct horse")
@@ -277,7 +277,7 @@ def test_nobody_is_asked_for_a_password_on_the_terminal(authority: Authority) ->
 # -- the issuer, read without trusting -----------------------------------------------------------------
 
 
-def signed_by(*attributes: x509.NameAttribute[str]) -> bytes:
+def certificate_issued_by(*attributes: x509.NameAttribute[str]) -> bytes:
     key = ec.generate_private_key(ec.SECP256R1())
     now = datetime.datetime.now(datetime.timezone.utc)
     certificate = (
@@ -298,7 +298,7 @@ def attribute(oid: x509.ObjectIdentifier, value: str) -> x509.NameAttribute[str]
 
 
 def test_the_issuer_is_read_with_its_name_and_organisation() -> None:
-    der = signed_by(
+    der = certificate_issued_by(
         attribute(NameOID.COUNTRY_NAME, "RU"),
         attribute(NameOID.ORGANIZATION_NAME, "Минцифры России"),
         attribute(NameOID.COMMON_NAME, "Russian Trusted Sub CA"),
@@ -307,12 +307,14 @@ def test_the_issuer_is_read_with_its_name_and_organisation() -> None:
 
 
 def test_an_issuer_in_utf_16_is_read() -> None:
-    der = signed_by(x509.NameAttribute(NameOID.COMMON_NAME, "Корень", _type=x509.name._ASN1Type.BMPString))
+    der = certificate_issued_by(x509.NameAttribute(NameOID.COMMON_NAME, "Корень", _type=x509.name._ASN1Type.BMPString))
     assert issuer_of(der) == "CN=Корень"
 
 
 def test_an_issuer_cannot_smuggle_control_characters_or_pages_of_text_into_a_message() -> None:
-    der = signed_by(attribute(NameOID.COMMON_NAME, "evil\n\x1b[31mred"), attribute(NameOID.ORGANIZATION_NAME, "x" * 64))
+    der = certificate_issued_by(
+        attribute(NameOID.COMMON_NAME, "evil\n\x1b[31mred"), attribute(NameOID.ORGANIZATION_NAME, "x" * 64)
+    )
     assert issuer_of(der) == "CN=evil??[31mred, O=" + "x" * 64
 
 
@@ -323,7 +325,7 @@ def test_the_issuer_of_the_shipped_root_is_itself() -> None:
 
 
 def test_an_issuer_without_a_name_is_none() -> None:
-    assert issuer_of(signed_by(attribute(NameOID.COUNTRY_NAME, "RU"))) is None
+    assert issuer_of(certificate_issued_by(attribute(NameOID.COUNTRY_NAME, "RU"))) is None
 
 
 @given(st.data())
@@ -336,11 +338,11 @@ def test_a_certificate_that_is_damaged_anywhere_gives_a_name_or_none(data: st.Da
     assert name is None or name.isprintable()
 
 
-# -- what a refusal advises ------------------------------------------------------------------------------
+# -- messages about refused certificates -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("trust", "reason", "said"),
+    ("trust", "reason", "message"),
     [
         (Trust(), "unable to get local issuer certificate", "exactly the Russian Trusted Root CA that ships"),
         (Trust(authorities="x", source="a.pem"), "self-signed certificate", "exactly the certificates in 'a.pem'"),
@@ -356,7 +358,7 @@ def test_a_certificate_that_is_damaged_anywhere_gives_a_name_or_none(data: st.Da
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_refusal_says_what_was_believed_and_what_to_do(trust: Trust, reason: str, said: str) -> None:
+def test_a_refusal_says_which_certificates_were_trusted_and_what_to_do(trust: Trust, reason: str, message: str) -> None:
     text = trust.explain("api.example", reason, "CN=Somebody")
-    for part in ("api.example", reason, "CN=Somebody", said):
+    for part in ("api.example", reason, "CN=Somebody", message):
         assert part in text

@@ -1,7 +1,7 @@
-"""A fork waits for the short steps that take OpenSSL's locks, and for nothing else; a handshake consists of such steps.
+"""Tests that a fork waits for the short steps that take OpenSSL's locks, and that handshakes consist of such steps.
 
-Without this, one child in some hundred hung in its first handshake where the parent's threads made many: the locks that
-it found shut for ever were OpenSSL's table of extra data, its certificate store and the C library's time zone.
+Without this, about one child in a hundred hung in its first handshake when the parent's threads made many. The locks
+held for ever were those of OpenSSL's table of extra data, its certificate store and the C library's time zone.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from gigaclient.transport.tls import Trust, read_bundle
 
 @pytest.fixture
 def silent() -> Iterator[socket.socket]:
-    """Takes connections and says nothing."""
+    """Yield a server socket that accepts connections and sends nothing."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener
 
@@ -37,7 +37,7 @@ def connected(address: Any, limit: float | None = LONG) -> socket.socket:
 
 
 class Forker:
-    """A thread that forks and says when the child's first step is done."""
+    """A thread that calls the handlers of a fork and records when they have ended."""
 
     def __init__(self, members: Steps) -> None:
         self.through = threading.Event()
@@ -46,7 +46,7 @@ class Forker:
         self._thread.start()
 
     def _fork(self) -> None:
-        # What os.register_at_fork has called; the fork itself is the matter of other tests.
+        # The handlers of os.register_at_fork only; other tests make a real fork.
         self._members.before_fork()
         self.through.set()
 
@@ -58,7 +58,7 @@ class Forker:
 # -- the steps -----
 
 
-def test_a_fork_waits_until_the_steps_under_way_have_ended() -> None:
+def test_a_fork_waits_until_the_running_steps_have_ended() -> None:
     members = Steps()
     with members:
         forker = Forker(members)
@@ -67,7 +67,7 @@ def test_a_fork_waits_until_the_steps_under_way_have_ended() -> None:
     forker.join()
 
 
-def test_nobody_begins_a_step_while_a_fork_is_made() -> None:
+def test_no_step_begins_during_a_fork() -> None:
     members = Steps()
     members.before_fork()
     begun = threading.Event()
@@ -84,13 +84,13 @@ def test_nobody_begins_a_step_while_a_fork_is_made() -> None:
     thread.join(LONG)
 
 
-def test_a_fork_inside_a_step_or_beside_one_that_hangs_is_late_and_not_stuck() -> None:
+def test_a_fork_inside_a_step_or_during_a_hanging_one_is_late_but_does_not_hang() -> None:
     members = Steps()
     with members:
         began = time.monotonic()
         members.before_fork()
         assert time.monotonic() - began < LONG
-        with members:  # and neither is a thread that then begins one
+        with members:  # a thread that then begins a step is late as well
             assert time.monotonic() - began < LONG
         members.after_fork_in_parent()
     members.before_fork()
@@ -156,20 +156,20 @@ def test_the_locks_are_taken_inside_steps_alone(authority: Authority, monkeypatc
     shake = ssl.SSLSocket.do_handshake
     wrap = ssl.SSLContext.wrap_socket
 
-    def noted_shake(self: ssl.SSLSocket, block: bool = False) -> None:
+    def recorded_handshake(self: ssl.SSLSocket, block: bool = False) -> None:
         if not self.server_side:
             seen.append(("handshake", bool(steps._running)))
         shake(self, block)
 
-    def noted_wrap(self: ssl.SSLContext, *args: Any, **options: Any) -> ssl.SSLSocket:
+    def recorded_wrap(self: ssl.SSLContext, *args: Any, **options: Any) -> ssl.SSLSocket:
         if isinstance(self, handshake.Context):
             seen.append(("new", bool(steps._running)))
         return wrap(self, *args, **options)
 
     context = Trust(authorities=authority.ca_pem.decode()).make_context()
     with Server(lambda request: Answer(200, {}, "here"), tls=authority) as server:
-        monkeypatch.setattr(ssl.SSLSocket, "do_handshake", noted_shake)
-        monkeypatch.setattr(ssl.SSLContext, "wrap_socket", noted_wrap)
+        monkeypatch.setattr(ssl.SSLSocket, "do_handshake", recorded_handshake)
+        monkeypatch.setattr(ssl.SSLContext, "wrap_socket", recorded_wrap)
         context.wrap_socket(connected(("127.0.0.1", server.port)), server_hostname="127.0.0.1").close()
     monkeypatch.undo()
     assert seen[0] == ("new", True)
@@ -180,12 +180,12 @@ def test_the_locks_are_taken_inside_steps_alone(authority: Authority, monkeypatc
 def test_contexts_are_made_in_steps(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
-    def noted(context: ssl.SSLContext, *args: Any, **options: Any) -> None:
+    def recorded(context: ssl.SSLContext, *args: Any, **options: Any) -> None:
         seen.append(steps._running)
         return load(context, *args, **options)
 
     load = ssl.SSLContext.load_verify_locations
-    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", noted)
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", recorded)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", authority.ca_file)
     read_bundle(authority.ca_file)
     for kind in ("pinned", "system"):
@@ -220,16 +220,16 @@ def test_no_step_lasts_while_the_server_is_awaited(silent: socket.socket, author
     assert len(failures) == 1
 
 
-def test_a_server_that_says_nothing_is_given_up_after_the_limit(silent: socket.socket, authority: Authority) -> None:
+def test_a_silent_server_ends_the_handshake_after_the_timeout(silent: socket.socket, authority: Authority) -> None:
     context = Trust(authorities=authority.ca_pem.decode()).make_context()
     plain = connected(silent.getsockname(), 0.3)
     with pytest.raises(TimeoutError, match="do_handshake timed out"):
         context.wrap_socket(plain, server_hostname="127.0.0.1")
 
 
-def test_a_server_that_takes_nothing_is_awaited_for_writing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_reads_nothing_is_awaited_for_writing(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = socket.socketpair()
-    asked: list[int] = []
+    awaited_events: list[int] = []
     outcomes = [ssl.SSLWantWriteError(), ssl.SSLWantReadError(), None]
 
     class Wrapped(socket.socket):
@@ -240,7 +240,7 @@ def test_a_server_that_takes_nothing_is_awaited_for_writing(monkeypatch: pytest.
 
     class Selector(handshake._Selector):  # type: ignore[misc, name-defined]
         def register(self, fileobj: Any, events: int, data: Any = None) -> Any:
-            asked.append(events)
+            awaited_events.append(events)
             return super().register(fileobj, events, data)
 
     monkeypatch.setattr(handshake, "_Selector", Selector)
@@ -249,7 +249,7 @@ def test_a_server_that_takes_nothing_is_awaited_for_writing(monkeypatch: pytest.
         wrapped.settimeout(LONG)
         handshake.in_steps(wrapped, wrapped.do_handshake)  # type: ignore[arg-type]
         assert wrapped.gettimeout() == LONG
-    assert asked == [handshake.selectors.EVENT_WRITE, handshake.selectors.EVENT_READ]
+    assert awaited_events == [handshake.selectors.EVENT_WRITE, handshake.selectors.EVENT_READ]
 
 
 def test_a_refused_handshake_closes_the_connection(authority: Authority) -> None:
@@ -262,7 +262,7 @@ def test_a_refused_handshake_closes_the_connection(authority: Authority) -> None
         until(lambda: server.open_connections == 0)
 
 
-def test_a_handshake_that_is_not_asked_for_is_not_made(silent: socket.socket, authority: Authority) -> None:
+def test_no_handshake_is_made_unless_requested(silent: socket.socket, authority: Authority) -> None:
     context = Trust(authorities=authority.ca_pem.decode()).make_context()
     plain = connected(silent.getsockname())
     with context.wrap_socket(plain, do_handshake_on_connect=False, server_hostname="127.0.0.1") as wrapped:
