@@ -1,12 +1,12 @@
-"""The doctor: what works between this machine and GigaChat, what does not, and what to do about it.
+"""The doctor: check the connection to GigaChat, and say what fails and what to do about it.
 
     from gigaclient.doctor import examine
 
-    report = examine()          # what GigaChat() would meet, with the same settings
+    report = examine()          # checks what GigaChat() would use, with the same settings
     print(report)               # one screen of text, fit for a public issue: no key, no token, no password
     report.healthy, report["api.tls"].next_step
 
-``gigaclient doctor`` prints the same. Nothing is imported before the first name is used.
+``gigaclient doctor`` prints the same. Submodules are imported at first use.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Check", "Report", "examine"]
 
-_HOMES = {
+_MODULES = {
     "Check": "gigaclient.doctor.report",
     "Report": "gigaclient.doctor.report",
     "examine": "gigaclient.doctor.runner",
@@ -28,10 +28,10 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
+    module = _MODULES.get(name)
+    if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(home), name)
+    value = globals()[name] = getattr(import_module(module), name)
     return value
 
 

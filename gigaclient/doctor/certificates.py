@@ -1,7 +1,7 @@
-"""Reading certificates that nobody vouches for: names, dates, and what they are made for. Pure.
+"""Read the names and dates of certificates that were not verified. Pure.
 
-The ``ssl`` module decodes only what it trusts, and here it is the refused ones that matter. For a report alone, never
-for a decision about trust. Source: RFC 5280, section 4.1; X.690 for DER.
+The ``ssl`` module decodes only certificates that it trusts, and the report is about those it refused. Use the result
+only for a report, never for a decision about trust. Source: RFC 5280, section 4.1; X.690 for DER.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ __all__ = ["Certificate", "read_certificate"]
 _SUBJECT_ALTERNATIVE_NAMES = b"\x55\x1d\x11"
 _UTC_TIME, _GENERALIZED_TIME = 0x17, 0x18
 _DNS_NAME, _IP_ADDRESS = 0x82, 0x87
-_MOST_NAMES = 20
+_MAX_NAMES = 20
 
 
 class Certificate(FrozenStruct, frozen=True, kw_only=True):
-    """What a certificate says of itself.
+    """The content of a certificate, as far as the report needs it.
 
     Attributes:
-        subject: whose it is, such as ``CN=api.example, O=Example``; empty when it names nobody.
-        issuer: who signed it, as its ``subject`` would name him.
-        not_before, not_after: when it is good; UTC.
-        names: the host names and addresses that it was made for.
-        is_self_issued: whether subject and issuer are the same, as a root's are.
+        subject: the owner, such as ``CN=api.example, O=Example``; empty when it has no such names.
+        issuer: the signer, in the same form.
+        not_before, not_after: the period of validity; UTC.
+        names: the host names and addresses that it is valid for.
+        is_self_issued: True when subject and issuer are the same, as in a root.
     """
 
     _hidden: ClassVar[frozenset[str]] = frozenset({"names"})
@@ -43,14 +43,14 @@ class Certificate(FrozenStruct, frozen=True, kw_only=True):
 
 
 def read_certificate(der: bytes) -> Certificate | None:
-    """The certificate in ``der``; None when it cannot be read."""
+    """Read the certificate in ``der``; return None when it cannot be read."""
     try:
-        return _certificate(der)
+        return _parse(der)
     except (IndexError, ValueError, OverflowError):
         return None
 
 
-def _certificate(der: bytes) -> Certificate:
+def _parse(der: bytes) -> Certificate:
     body, issuer, position = as_far_as_issuer(der)
     _, validity, position = der_item(body, position)
     _, subject, position = der_item(body, position)
@@ -60,14 +60,14 @@ def _certificate(der: bytes) -> Certificate:
     return Certificate(
         subject=name_in(subject),
         issuer=name_in(issuer),
-        not_before=_moment(begins_tag, begins),
-        not_after=_moment(ends_tag, ends),
+        not_before=_parse_time(begins_tag, begins),
+        not_after=_parse_time(ends_tag, ends),
         names=_names(body, position),
         is_self_issued=subject == issuer,
     )
 
 
-def _moment(tag: int, value: bytes) -> datetime.datetime:
+def _parse_time(tag: int, value: bytes) -> datetime.datetime:
     text = value.decode("ascii")
     if tag == _UTC_TIME:  # two digits for the year: 1950 to 2049
         text = ("20" if text[:2] < "50" else "19") + text
@@ -93,13 +93,13 @@ def _alternative_names(extensions: bytes) -> tuple[str, ...]:
         if oid != _SUBJECT_ALTERNATIVE_NAMES:
             continue
         tag, value, after = der_item(extension, after)
-        if tag == 0x01:  # whether it is critical
+        if tag == 0x01:  # the critical flag
             _, value, _ = der_item(extension, after)
-        _, listed, _ = der_item(value, 0)
+        _, general_names, _ = der_item(value, 0)
         found: list[str] = []
-        at = 0
-        while at < len(listed) and len(found) < _MOST_NAMES:
-            tag, name, at = der_item(listed, at)
+        offset = 0
+        while offset < len(general_names) and len(found) < _MAX_NAMES:
+            tag, name, offset = der_item(general_names, offset)
             if tag == _DNS_NAME:
                 found.append("".join(c if c.isprintable() else "?" for c in name.decode("ascii", "replace"))[:100])
             elif tag == _IP_ADDRESS and len(name) in (4, 16):

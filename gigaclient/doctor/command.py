@@ -17,37 +17,37 @@ __all__ = ["main"]
 _MAX_KEY_BYTES = 64 * 1024
 
 _DESCRIPTION = """\
-Say what works between this machine and GigaChat and what does not, and what to do about it: versions, settings, the
-key's form, certificates, the proxy, addresses, TLS with the issuer met at each host, the token, the models, the clock.
-The report holds no key, token or password: it may be pasted into a public issue.
+Check the connection to GigaChat, and say what fails and what to do about it: versions, settings, the form of the key,
+certificates, the proxy, addresses, TLS and the certificate issuer of each host, the token, the models, the clock. The
+report contains no key, token or password, so you can paste it into a public issue.
 """
 _EPILOG = """\
 Settings come from GIGACHAT_* in the environment, as for GigaChat(); the key comes from GIGACHAT_CREDENTIALS or from
-`gigaclient login`. Exit codes: 0 nothing failed, 1 something did, 2 a wrong command line, 130 interrupted.
+`gigaclient login`. Exit codes: 0 nothing failed, 1 something failed, 2 a wrong command line, 130 interrupted.
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Examine and print; returns 0 when nothing failed, 1 when something did, 130 when it was interrupted.
+    """Run the doctor and print the report; return the exit code: 0, 1 after a failure, 130 after an interrupt.
 
-    ``--help`` and wrong arguments exit as argparse does.
+    ``--help`` and wrong arguments raise ``SystemExit``, as in argparse.
     """
     options = _parser().parse_args(argv)
-    from gigaclient.doctor.runner import examine_from  # the wire is not needed for --help
+    from gigaclient.doctor.runner import examine_from  # --help does not need the network modules
 
     arguments: dict[str, Any] = {name: getattr(options, name) for name in _CLIENT_OPTIONS}
     sources = {name: f"--{name.replace('_', '-').removesuffix('-file')}" for name in _CLIENT_OPTIONS}
     problems: dict[str, str] = {}
     try:
-        found = _key(options.credentials_file)
+        found = _credentials(options.credentials_file)
     except ConfigError as error:
         problems["credentials"] = error.message
     else:
         for name, (value, source) in found.items():
             if arguments.get(name) is None:
                 arguments[name], sources[name] = value, source
-    waits = sys.stderr.isatty() and not options.json
-    if waits:
+    shows_progress = sys.stderr.isatty() and not options.json
+    if shows_progress:
         sys.stderr.write("examining ...\r")
         sys.stderr.flush()
     try:
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write("\ninterrupted\n")
         return 130
     finally:
-        if waits:
+        if shows_progress:
             sys.stderr.write(" " * 13 + "\r")
             sys.stderr.flush()
     _write(json.dumps(report.as_dict(), ensure_ascii=False, indent=2) if options.json else str(report))
@@ -74,17 +74,26 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--json", action="store_true", help="the report as one JSON object")
-    parser.add_argument("--chat", action="store_true", help="have the model say a word, too: costs a few tokens")
+    parser.add_argument("--chat", action="store_true", help="also ask the model for one word; costs a few tokens")
     parser.add_argument(
-        "--limit", type=_seconds, default=10.0, metavar="S", help="seconds that a check may take (default: 10)"
+        "--limit",
+        type=_seconds,
+        default=10.0,
+        metavar="S",
+        help="the time limit of one check, in seconds (default: 10)",
     )
-    parser.add_argument("--credentials-file", metavar="PATH", help="a file that holds the authorization key")
-    parser.add_argument("--base-url", metavar="URL", help="the API")
-    parser.add_argument("--auth-url", metavar="URL", help="the OAuth host")
+    parser.add_argument("--credentials-file", metavar="PATH", help="a file with the authorization key")
+    parser.add_argument("--base-url", metavar="URL", help="the address of the API")
+    parser.add_argument("--auth-url", metavar="URL", help="the address of the OAuth host")
     parser.add_argument("--scope", help="GIGACHAT_API_PERS, GIGACHAT_API_B2B or GIGACHAT_API_CORP")
-    parser.add_argument("--model", help="the model that has to be there")
-    parser.add_argument("--trust", metavar="WHOM", help="pinned, system, or the path of a bundle")
-    parser.add_argument("--ca-bundle", dest="ca_bundle_file", metavar="PATH", help="a bundle to believe exactly")
+    parser.add_argument("--model", help="the model that must be available")
+    parser.add_argument("--trust", metavar="TRUST", help="pinned, system, or the path of a bundle")
+    parser.add_argument(
+        "--ca-bundle",
+        dest="ca_bundle_file",
+        metavar="PATH",
+        help="a file with the only certificate authorities to trust",
+    )
     return parser
 
 
@@ -98,15 +107,15 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _key(path: str | None) -> dict[str, tuple[Any, str]]:
-    """What says who we are, where the environment does not: arguments with their sources.
+def _credentials(path: str | None) -> dict[str, tuple[Any, str]]:
+    """Return the credentials that do not come from the environment: arguments with their sources.
 
     Raises:
-        ConfigError: there is a key, and it cannot be had.
+        ConfigError: a stored key cannot be read.
     """
     if path is not None:
-        return {"credentials": (_key_in(path), "--credentials-file")}
-    # Needs none of the terminal's packages but for a key in the system's keyring.
+        return {"credentials": (_read_key(path), "--credentials-file")}
+    # Needs no package of the extra, except for a key in the system's keyring.
     from gigaclient.cli import credentials
 
     if credentials.variable_in_use() is not None:
@@ -121,7 +130,7 @@ def _key(path: str | None) -> dict[str, tuple[Any, str]]:
     return found
 
 
-def _key_in(path: str) -> Secret:
+def _read_key(path: str) -> Secret:
     try:
         with open(os.path.expanduser(path), encoding="utf-8-sig") as file:
             return Secret(file.read(_MAX_KEY_BYTES).strip())
@@ -133,7 +142,7 @@ def _key_in(path: str) -> Secret:
 
 
 def _write(text: str) -> None:
-    # A server may be called what the terminal cannot show.
+    # Names of servers and models may contain letters that the terminal cannot show.
     encoding = sys.stdout.encoding or "ascii"
     sys.stdout.write(text.encode(encoding, "replace").decode(encoding) + "\n")
     sys.stdout.flush()

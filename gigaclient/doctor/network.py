@@ -1,4 +1,4 @@
-"""The way to one host: its address, the connection or the proxy's tunnel, and TLS. Nothing else is sent."""
+"""Check the path to one host: its address, the connection or the proxy's tunnel, and TLS. Nothing else is sent."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from gigaclient._primitives.secret import Secret
 from gigaclient._primitives.struct import FrozenStruct
 from gigaclient.doctor.probe_socket import (
     Address,
+    HandshakeResult,
     ProbeError,
     ProbeSocket,
     ProbeStream,
     ProbeTimeout,
-    SettingSource,
     Tls,
     connect,
+    handshake,
     resolve,
-    shake_hands,
     tunnel,
     within,
 )
@@ -40,7 +40,7 @@ from gigaclient.transport.adapter import TrustAdapter
 from gigaclient.transport.proxies import without_password
 from gigaclient.transport.tls import Trust, system_context
 
-__all__ = ["Endpoint", "Host", "HostCheck", "ProxyRoute", "examine_proxy"]
+__all__ = ["Endpoint", "Host", "HostCheck", "ProxyRoute", "examine_proxies"]
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ class Host(FrozenStruct, frozen=True, kw_only=True):
         id: ``api``, ``auth`` or ``v2``.
         title: the same for people.
         origin: ``scheme://host[:port]``.
-        setting: where its address was given, in words; empty for the default.
+        setting: the setting that holds its address; empty for the default.
     """
 
     id: str
@@ -66,24 +66,27 @@ class Host(FrozenStruct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
+        """The host name."""
         return urlsplit(self.origin).hostname or ""
 
     @property
     def port(self) -> int:
+        """The port, also when the origin leaves it out."""
         parts = urlsplit(self.origin)
         return parts.port or _DEFAULT_PORTS[parts.scheme]
 
     @property
     def is_tls(self) -> bool:
+        """True for ``https://``."""
         return self.origin.startswith("https:")
 
 
 class ProxyRoute(FrozenStruct, frozen=True, kw_only=True):
-    """The proxy on the way to a host.
+    """The proxy between this machine and a host.
 
     Attributes:
         proxy: its address; None for no proxy.
-        source: where that was said.
+        source: the setting that selects it.
     """
 
     _hidden: ClassVar[frozenset[str]] = frozenset({"proxy"})
@@ -97,31 +100,32 @@ class ProxyRoute(FrozenStruct, frozen=True, kw_only=True):
         return without_password(self.proxy.reveal()) if self.proxy is not None else ""
 
     @property
-    def place(self) -> tuple[str, int]:
+    def address(self) -> tuple[str, int]:
         """The proxy's host and port."""
         parts = urlsplit(self.proxy.reveal() if self.proxy is not None else "")
         return parts.hostname or "", parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
 
     @property
     def is_tls(self) -> bool:
+        """True when the connection to the proxy itself uses TLS."""
         return self.proxy is not None and self.proxy.reveal().lower().startswith("https:")
 
-    def login(self) -> Secret | None:
-        """The header that proves to the proxy who we are, as the client would send it."""
+    def authorization(self) -> Secret | None:
+        """Return the ``Proxy-Authorization`` header that the client would send; None without a user."""
         if self.proxy is None:
             return None
         headers: Any = TrustAdapter(Trust()).proxy_headers(self.proxy.reveal())
-        found = headers.get("Proxy-Authorization")
-        return Secret(found) if found is not None else None
+        result = headers.get("Proxy-Authorization")
+        return Secret(result) if result is not None else None
 
 
 class Endpoint:
-    """What connections are made to: a host, or the proxy in front of it.
+    """The address that connections are made to: of a host, or of the proxy in front of it.
 
     Args:
-        name: of the host.
-        port: its port.
-        setting: where its address was given, in words; empty for the default.
+        name: the host name.
+        port: the port.
+        setting: the setting that holds the address; empty for the default.
         seconds: the limit of each step.
     """
 
@@ -133,249 +137,255 @@ class Endpoint:
         self._addresses: list[Address] = []
         self._reached: Address | None = None
 
-    def look_up(self) -> Diagnosis:
-        """Where the name leads."""
+    def resolve(self) -> Diagnosis:
+        """Resolve the name, and warn about slow or unexpected results."""
         began = time.monotonic()
         try:
             self._addresses = within(self.seconds, lambda: resolve(self.name, self.port))
         except ProbeTimeout:
             return Diagnosis(
                 outcome="failure",
-                detail=f"{self.name}: no answer within {self.seconds:g} s",
-                next_step="the name servers of this machine do not answer: check the network, the VPN and the system's "
-                "DNS settings",
+                detail=f"{self.name}: no response within {self.seconds:g} s",
+                next_step="the name servers of this machine do not respond: check the network, the VPN and the "
+                "system's DNS settings",
             )
-        except ProbeError as trouble:
-            step = "this network does not know the name: it is not connected, a VPN is missing, a filter hides the "
-            step += "name, or only a proxy may look it up (HTTPS_PROXY)"
+        except ProbeError as error:
+            step = (
+                "the name does not resolve: the network is not connected, a VPN is missing, a filter hides the name, "
+            )
+            step += "or only a proxy can resolve it (HTTPS_PROXY)"
             if self.setting:
-                step = f"check {self.setting} for a slip; if it is right, {step}"
-            if trouble.kind == "lookup_failed":
+                step = f"check {self.setting} for a typing error; if it is right, {step}"
+            if error.cause == "lookup_failed":
                 step = "the name servers of this machine fail: check the network, the VPN and the DNS settings"
-            return Diagnosis(outcome="failure", detail=f"{self.name}: {trouble.reason}", next_step=step)
+            return Diagnosis(outcome="failure", detail=f"{self.name}: {error.reason}", next_step=step)
         ips = list(dict.fromkeys(address.ip for address in self._addresses))
         if ips == [self.name]:
-            return Diagnosis(detail=f"{self.name} needs no look-up")
+            return Diagnosis(detail=f"{self.name} needs no DNS")
         detail = f"{self.name}: {', '.join(ips[:4])}" + (f" and {len(ips) - 4} more" if len(ips) > 4 else "")
-        strange = [ip for ip in ips if _is_strange(self.name, ip)]
-        if strange:
+        unexpected = [ip for ip in ips if _is_unexpected(self.name, ip)]
+        if unexpected:
             return Diagnosis(
                 outcome="warning",
                 detail=detail,
-                next_step=f"{strange[0]} is no public address: a hosts file, a VPN or a filter answers for this name",
+                next_step=f"{unexpected[0]} is not a public address: a hosts file, a VPN or a filter changes it",
             )
         if time.monotonic() - began > _SLOW_LOOKUP_SECONDS:
             return Diagnosis(
                 outcome="warning",
                 detail=detail,
-                next_step="looking a name up takes this long before each new connection: check the name servers",
+                next_step="resolving a name takes this long before each new connection: check the name servers",
             )
         return Diagnosis(detail=detail)
 
     def try_connect(self) -> tuple[list[str], ProbeError | None]:
-        """Connect to the first address that answers: what became of those before it, and of the last if none did."""
-        ends_at = time.monotonic() + self.seconds
-        lost: list[str] = []
-        trouble: ProbeError | None = None
+        """Try each address; return the errors before the first that works, and the last one if all failed."""
+        deadline = time.monotonic() + self.seconds
+        failures: list[str] = []
+        last_error: ProbeError | None = None
         for index, address in enumerate(self._addresses):
-            # As the client does it: the addresses share the time that there is.
-            share = (ends_at - time.monotonic()) / (len(self._addresses) - index)
+            # Like the client, which divides the remaining time between the addresses.
+            seconds = (deadline - time.monotonic()) / (len(self._addresses) - index)
             try:
-                with connect(address, max(share, 0.01)):
+                with connect(address, max(seconds, 0.01)):
                     self._reached = address
-                    return lost, None
+                    return failures, None
             except ProbeError as error:
-                trouble = error
-                lost.append(f"{address.ip}: {error.reason}")
-        return lost, trouble
+                last_error = error
+                failures.append(f"{address.ip}: {error.reason}")
+        return failures, last_error
 
     @property
     def ip(self) -> str:
-        """The address that answered."""
+        """The address that accepted a connection."""
         return self._reached.ip if self._reached is not None else ""
 
-    def open(self, ends_at: float) -> ProbeSocket:
-        """A connection to the address that answered, whose use ends at that moment of the monotonic clock.
+    def open(self, deadline: float) -> ProbeSocket:
+        """Connect to the address that responded. The connection is usable until ``deadline`` (monotonic clock).
 
         Raises:
-            Trouble: it was not to be had.
+            ProbeError: the connection failed.
         """
         if self._reached is None:
-            raise ProbeError("unreachable", "no address of it answers")
-        left = ends_at - time.monotonic()
+            raise ProbeError("unreachable", "none of its addresses responds")
+        left = deadline - time.monotonic()
         if left <= 0:
-            raise ProbeError("slow", "timed out")
+            raise ProbeError("timeout", "timed out")
         return connect(self._reached, left)
 
 
 class HostCheck:
-    """The steps to one host, each of which stands on the one before.
+    """The checks of one host. Each needs the success of the one before.
 
     Args:
-        host: where to.
-        route: through which proxy.
-        door: the host's own, or the proxy's.
-        trust: whom the client believes.
+        host: the host.
+        route: the proxy to use.
+        endpoint: the address of the host, or of the proxy.
+        trust: the trust settings of the client.
         now: this machine's time, for dates of certificates.
     """
 
-    def __init__(self, host: Host, route: ProxyRoute, door: Endpoint, trust: Trust, now: datetime.datetime) -> None:
+    def __init__(self, host: Host, route: ProxyRoute, endpoint: Endpoint, trust: Trust, now: datetime.datetime) -> None:
         self.host = host
         self.route = route
-        self.door = door
+        self.endpoint = endpoint
         self._trust = trust
         self._now = now
-        self._ends_at = 0.0
+        self._deadline = 0.0
 
-    def look_up(self) -> Diagnosis:
-        """Where the host's name leads."""
+    def resolve(self) -> Diagnosis:
+        """Resolve the host's name, unless the proxy does it."""
         if self.route.proxy is not None:
-            return Diagnosis(outcome="not_checked", detail=f"{self.host.name}: the proxy looks it up")
-        return self.door.look_up()
+            return Diagnosis(outcome="not_checked", detail=f"{self.host.name}: the proxy resolves it")
+        return self.endpoint.resolve()
 
     # -- the connection --------------------------------------------------------------------------------------------
 
-    def reach(self) -> Diagnosis:
-        """A connection to the host, or a tunnel to it."""
+    def check_connection(self) -> Diagnosis:
+        """Connect to the host, or open a tunnel to it."""
         if self.route.proxy is not None:
-            return self._tunnelled()
-        lost, trouble = self.door.try_connect()
-        where = f"port {self.host.port}"
-        if trouble is not None:
+            return self._check_tunnel()
+        failures, error = self.endpoint.try_connect()
+        target = f"port {self.host.port}"
+        if error is not None:
             return Diagnosis(
-                outcome="failure", detail=f"{where}: {'; '.join(lost)}", next_step=self._why_not_reached(trouble)
+                outcome="failure", detail=f"{target}: {'; '.join(failures)}", next_step=self._connection_advice(error)
             )
-        detail = f"{where} of {self.door.ip} takes connections"
-        if not lost:
+        detail = f"{target} of {self.endpoint.ip} accepts connections"
+        if not failures:
             return Diagnosis(detail=detail)
         return Diagnosis(
             outcome="warning",
-            detail=f"{detail}; {'; '.join(lost)}",
-            next_step="an address that does not answer costs each new connection time: if it has colons in it, IPv6 is "
-            "set up on this machine and does not work",
+            detail=f"{detail}; {'; '.join(failures)}",
+            next_step="an address that does not respond delays each new connection: if it contains colons, IPv6 is "
+            "configured on this machine and does not work",
         )
 
-    def _why_not_reached(self, trouble: ProbeError) -> str:
-        if trouble.kind == "refused":
+    def _connection_advice(self, error: ProbeError) -> str:
+        if error.cause == "refused":
             if self.host.setting:
-                return f"nothing listens there: check the port in {self.host.setting}"
+                return f"no program listens on it: check the port in {self.host.setting}"
             return (
-                f"a firewall refuses it, most likely: have port {self.host.port} of {self.host.name} opened, or set "
+                f"most likely a firewall refuses it: have port {self.host.port} of {self.host.name} opened, or set "
                 "HTTPS_PROXY if this network has a proxy"
             )
-        if trouble.kind == "slow":
+        if error.cause == "timeout":
             return (
-                f"a firewall drops connections to port {self.host.port}, most likely: have it opened for "
+                f"most likely a firewall drops connections to port {self.host.port}: have it opened for "
                 f"{self.host.name}, or set HTTPS_PROXY if this network has a proxy"
             )
-        return "this network does not lead there: check it, the VPN, and whether a proxy is needed (HTTPS_PROXY)"
+        return "there is no route to it: check the network, the VPN, and whether a proxy is needed (HTTPS_PROXY)"
 
-    def _tunnelled(self) -> Diagnosis:
-        where = f"{self.host.name}:{self.host.port} through {self.route.shown}"
-        self._begin()
+    def _check_tunnel(self) -> Diagnosis:
+        target = f"{self.host.name}:{self.host.port} through {self.route.shown}"
+        self._start_clock()
         try:
-            with self._line():
-                return Diagnosis(detail=where)
-        except ProbeError as trouble:
+            with self._connection():
+                return Diagnosis(detail=target)
+        except ProbeError as error:
             return Diagnosis(
-                outcome="failure", detail=f"{where}: {trouble.reason}", next_step=self._why_no_tunnel(trouble)
+                outcome="failure", detail=f"{target}: {error.reason}", next_step=self._tunnel_advice(error)
             )
-        except ConfigError as error:  # whom to believe for a proxy's own certificate
-            return Diagnosis(outcome="failure", detail=f"{where}: {error.message}", next_step="mend that variable")
+        except ConfigError as error:  # the trust settings for the proxy's own certificate
+            return Diagnosis(outcome="failure", detail=f"{target}: {error.message}", next_step="fix that variable")
 
-    def _why_no_tunnel(self, trouble: ProbeError) -> str:
-        if trouble.kind == "proxy_login":
+    def _tunnel_advice(self, error: ProbeError) -> str:
+        if error.cause == "proxy_login":
             return (
-                f"the proxy does not let us in: give user and password in {self.route.source}, as "
+                f"the proxy rejects the login: put user and password into {self.route.source}, as "
                 "http://user:password@host:port, with special characters percent-encoded; NTLM and Kerberos are not "
-                "spoken"
+                "supported"
             )
-        if trouble.kind == "proxy_refused":
+        if error.cause == "proxy_refused":
             return (
-                f"the proxy does not tunnel there: have its administrator allow CONNECT to "
+                f"the proxy does not allow a tunnel: have its administrator allow CONNECT to "
                 f"{self.host.name}:{self.host.port}"
             )
-        if trouble.kind == "not_http":
-            return f"that is no HTTP proxy: check the address in {self.route.source}"
-        if trouble.kind == "certificate":
+        if error.cause == "not_http":
+            return f"that is not an HTTP proxy: check the address in {self.route.source}"
+        if error.cause == "certificate":
             return (
                 "the proxy's own certificate is checked against the public authorities, or the file that "
-                "REQUESTS_CA_BUNDLE names: set that variable; or write http:// in the proxy's address, as most proxies "
-                "want it"
+                "REQUESTS_CA_BUNDLE names: set that variable; or write http:// in the proxy's address, as most "
+                "proxies need"
             )
-        if trouble.kind == "not_tls":
-            return f"the proxy speaks no TLS itself: write http:// in its address ({self.route.source})"
-        return f"the proxy gave no tunnel: ask its administrator about {self.host.name}:{self.host.port}"
+        if error.cause == "not_tls":
+            return f"the proxy itself does not use TLS: write http:// in its address ({self.route.source})"
+        return f"the proxy opened no tunnel: ask its administrator about {self.host.name}:{self.host.port}"
 
-    def _begin(self) -> None:
-        """From now on, the lines that are opened have one limit in all."""
-        self._ends_at = time.monotonic() + self.door.seconds
+    def _start_clock(self) -> None:
+        """Start the time limit that the connections from now on share."""
+        self._deadline = time.monotonic() + self.endpoint.seconds
 
     @contextmanager
-    def _line(self) -> Iterator[ProbeStream]:
-        """A connection to the host, through the tunnel if there is one."""
-        with self.door.open(self._ends_at) as line:
-            stream: ProbeStream = line
+    def _connection(self) -> Iterator[ProbeStream]:
+        """Connect to the host, through the tunnel if there is one."""
+        with self.endpoint.open(self._deadline) as connection:
+            stream: ProbeStream = connection
             if self.route.proxy is not None:
                 if self.route.is_tls:
-                    stream = Tls(line, system_context(), self.door.name)
-                tunnel(stream, self.host.name, self.host.port, self.route.login())
+                    stream = Tls(connection, system_context(), self.endpoint.name)
+                tunnel(stream, self.host.name, self.host.port, self.route.authorization())
             yield stream
 
     # -- TLS ---------------------------------------------------------------------------------------------------------
 
-    def shake_hands(self) -> Diagnosis:
-        """A handshake with the client's trust; where that fails, as much time again to find out why."""
+    def check_tls(self) -> Diagnosis:
+        """Do a handshake with the client's trust; after a failure, spend as much time again to find the cause."""
         if not self.host.is_tls:
-            return Diagnosis(outcome="not_checked", detail="http:// is plain: no TLS")
-        self._begin()
+            return Diagnosis(outcome="not_checked", detail="http:// has no TLS")
+        self._start_clock()
         try:
-            shown = self._shaken(self._trust.make_context())
+            result = self._handshake(self._trust.make_context())
         except ProbeError as error:
-            trouble = error
+            failure = error
         else:
-            return self._unverified(shown) if self._trust.kind == "insecure" else describe_verified(shown, self._now)
-        if trouble.kind != "certificate":
+            return (
+                self._warn_unverified(result)
+                if self._trust.kind == "insecure"
+                else describe_verified(result, self._now)
+            )
+        if failure.cause != "certificate":
             return Diagnosis(
                 outcome="failure",
-                detail=f"the handshake with {self.host.name} failed: {trouble.reason}",
-                next_step=self._why_no_handshake(trouble),
+                detail=f"the handshake with {self.host.name} failed: {failure.reason}",
+                next_step=self._handshake_advice(failure),
             )
-        self._begin()
+        self._start_clock()
         return explain_refusal(
             self.host.name,
-            trouble,
-            self._attempt(self._look),
-            self._vouching(),
+            failure,
+            self._attempt(self._unverified_handshake),
+            self._find_alternative(),
             trust=self._trust,
             through_proxy=self.route.proxy is not None,
             now=self._now,
         )
 
-    def _shaken(self, context: ssl.SSLContext) -> SettingSource:
-        with self._line() as stream:
-            return shake_hands(stream, context, self.host.name)
+    def _handshake(self, context: ssl.SSLContext) -> HandshakeResult:
+        with self._connection() as stream:
+            return handshake(stream, context, self.host.name)
 
-    def _look(self) -> SettingSource:
-        """The chain as it is, believed or not. Only the handshake goes over this line."""
-        return self._shaken(unverified_context())
+    def _unverified_handshake(self) -> HandshakeResult:
+        """Read the chain without verification. Only the handshake goes over this connection."""
+        return self._handshake(unverified_context())
 
-    def _unverified(self, shown: SettingSource) -> Diagnosis:
-        self._begin()
-        vouching = self._vouching()
+    def _warn_unverified(self, result: HandshakeResult) -> Diagnosis:
+        self._start_clock()
+        alternative = self._find_alternative()
         step = (
-            f"certificates need not go unchecked here: {vouching.advice}"
-            if vouching is not None
-            else "find out who answers here, and pass the root certificate as ca_bundle_file"
+            f"certificates can be checked here: {alternative.advice}"
+            if alternative is not None
+            else "find out which authority signs here, and pass its root certificate as ca_bundle_file"
         )
-        described = describe_verified(shown, self._now)
+        described = describe_verified(result, self._now)
         return Diagnosis(
             outcome="warning", detail=described.detail.replace("verified", "not verified", 1), next_step=step
         )
 
-    def _vouching(self) -> Alternative | None:
+    def _find_alternative(self) -> Alternative | None:
         for alternative in alternatives(self._trust):
-            if self._attempt(lambda make=alternative.make: self._shaken(make())) is not None:  # type: ignore[misc]
+            if self._attempt(lambda make=alternative.make: self._handshake(make())) is not None:  # type: ignore[misc]
                 return alternative
         return None
 
@@ -383,65 +393,67 @@ class HostCheck:
     def _attempt(step: Callable[[], T]) -> T | None:
         try:
             return step()
-        except (ProbeError, ConfigError, OSError):  # an authority that cannot be had vouches for nobody
+        except (ProbeError, ConfigError, OSError):  # an authority that cannot be loaded verifies nothing
             return None
 
-    def _why_no_handshake(self, trouble: ProbeError) -> str:
-        if trouble.kind == "asks_certificate":
-            return "the server asks for a client certificate, or does not accept ours: pass cert_file and key_file"
-        if trouble.kind == "not_tls":
-            return f"that port does not speak TLS: check {self.host.setting or 'what stands in between'}"
-        if trouble.kind == "old_tls":
-            return "the server speaks only versions of TLS older than 1.2, which are not safe: update it"
-        if trouble.kind == "closed":
+    def _handshake_advice(self, error: ProbeError) -> str:
+        if error.cause == "client_certificate":
+            return "the server requires a client certificate, or rejects this one: pass cert_file and key_file"
+        if error.cause == "not_tls":
+            return f"that port does not use TLS: check {self.host.setting or 'what is between it and this machine'}"
+        if error.cause == "old_tls":
+            return "the server supports only versions of TLS older than 1.2, which are not safe: update it"
+        if error.cause == "closed":
             return (
-                "something on the way closes the connection when it sees the name: a filter of the network or the "
+                "a device on the network closes the connection when it sees the name: a filter of the network or the "
                 "provider. Try another network, or a proxy (HTTPS_PROXY)"
             )
-        if trouble.kind == "slow":
+        if error.cause == "timeout":
             return (
-                "the connection stands, but nobody answers the handshake: a firewall or a filter holds it, or the "
+                "the connection is open, but the handshake gets no response: a firewall or a filter blocks it, or the "
                 "server is overloaded. Try again, and from another network"
             )
-        return "try from another network; if it is the same there, tell the server's operator"
+        return "try from another network; if it fails there too, contact the server's operator"
 
 
-def examine_proxy(ways: Sequence[HostCheck]) -> Diagnosis:
-    """The proxies on the ways, each reached once; and which host is reached without one."""
+def examine_proxies(checks: Sequence[HostCheck]) -> Diagnosis:
+    """Connect to each proxy once, and list the hosts that need none."""
     lines: list[str] = []
     outcome: Outcome = "ok"
     steps: list[str] = []
-    for door, way in {way.door: way for way in ways if way.route.proxy is not None}.items():
-        found = _reach_proxy(door, way.route)
-        lines.append(found.detail)
-        if found.outcome == "failure":
+    for endpoint, check in {check.endpoint: check for check in checks if check.route.proxy is not None}.items():
+        result = _examine_proxy(endpoint, check.route)
+        lines.append(result.detail)
+        if result.outcome == "failure":
             outcome = "failure"
-            steps.append(found.next_step)
-    direct = [way for way in ways if way.route.proxy is None]
-    if len(direct) == len(ways) and not any(way.route.source for way in direct):
+            steps.append(result.next_step)
+    direct = [check for check in checks if check.route.proxy is None]
+    if len(direct) == len(checks) and not any(check.route.source for check in direct):
         return Diagnosis(detail="none")
-    lines += [f"none for {way.host.name}" + (f": {way.route.source}" if way.route.source else "") for way in direct]
+    lines += [
+        f"none for {check.host.name}" + (f": {check.route.source}" if check.route.source else "") for check in direct
+    ]
     return Diagnosis(outcome=outcome, detail="\n".join(lines), next_step="; ".join(steps))
 
 
-def _reach_proxy(door: Endpoint, route: ProxyRoute) -> Diagnosis:
-    where = f"{route.shown} from {route.source}"
-    found = door.look_up()
-    if found.outcome == "failure":
-        return found
-    lost, trouble = door.try_connect()
-    if trouble is None:
-        return Diagnosis(detail=where)
+def _examine_proxy(endpoint: Endpoint, route: ProxyRoute) -> Diagnosis:
+    target = f"{route.shown} from {route.source}"
+    result = endpoint.resolve()
+    if result.outcome == "failure":
+        return result
+    failures, error = endpoint.try_connect()
+    if error is None:
+        return Diagnosis(detail=target)
     return Diagnosis(
         outcome="failure",
-        detail=f"{where}: {'; '.join(lost)}",
-        next_step=f"the proxy is not there: check the address in {route.source}, or leave it out if this network needs "
-        "none",
+        detail=f"{target}: {'; '.join(failures)}",
+        next_step=f"the proxy cannot be reached: check the address in {route.source}, or remove it if this network "
+        "needs none",
     )
 
 
-def _is_strange(name: str, ip: str) -> bool:
-    """Whether a name of the service leads to an address of this machine or of a private network."""
+def _is_unexpected(name: str, ip: str) -> bool:
+    """Return True when a name of the service resolves to an address of this machine or of a private network."""
     if not name.endswith(_PUBLIC_NAMES):
         return False
     address = ipaddress.ip_address(ip.partition("%")[0])

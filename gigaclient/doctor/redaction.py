@@ -1,4 +1,4 @@
-"""Takes secrets and names of persons out of text that will be pasted into a public issue. Pure."""
+"""Remove secrets and names of persons from text that will be pasted into a public issue. Pure."""
 
 from __future__ import annotations
 
@@ -8,34 +8,37 @@ from collections.abc import Iterable
 
 from gigaclient._primitives.secret import MASK
 
-__all__ = ["Scrubber"]
+__all__ = ["Redactor"]
 
-# A shorter one would also be a part of words that have nothing to do with it.
-_SHORTEST_SECRET = 4
+# A shorter secret also occurs as a part of unrelated words.
+_MIN_SECRET_CHARACTERS = 4
 
 _LOGIN_IN_URL = re.compile(r"(?<=://)[^\s'\"<>]*@")
-# An authorization key has a hundred such characters, tokens have a thousand; nothing else in a report comes near.
+# An authorization key has a hundred such characters, tokens have a thousand; nothing else in a report is that long.
 _LONG_TEXT = re.compile(r"[A-Za-z0-9+_-]{60,}={0,2}")
 _JSON_TOKEN = re.compile(r"\beyJ[\w-]+(?:\.[\w-]*)*")
 _SCHEME_AND_REST = re.compile(r"\b(Basic|Bearer) +[A-Za-z0-9+/_.=-]{8,}")
-_SOMEBODYS_HOME = re.compile(r"(?:[A-Za-z]:)?[/\\](?:home|Users)[/\\][^/\\\s'\"]+")
+_ANY_HOME = re.compile(r"(?:[A-Za-z]:)?[/\\](?:home|Users)[/\\][^/\\\s'\"]+")
 
 
-class Scrubber:
-    """Called with a text, gives it without secrets and with ``~`` for home folders.
+class Redactor:
+    """A callable that removes secrets from a text, and writes ``~`` for home folders.
 
     Args:
-        secrets: what must not be shown, whatever it looks like. What looks like a key, a token or a URL's password is
-            taken out as well, known or not: people paste a key into the wrong variable.
+        secrets: values that must not be shown. Text that looks like a key, a token or a URL's password is removed as
+            well, known or not: people paste a key into the wrong variable.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         known = {str.__str__(secret) for secret in secrets}
-        self._secrets = sorted((secret for secret in known if len(secret) >= _SHORTEST_SECRET), key=len, reverse=True)
+        self._secrets = sorted(
+            (secret for secret in known if len(secret) >= _MIN_SECRET_CHARACTERS), key=len, reverse=True
+        )
         home = os.path.expanduser("~")
         self._home = re.compile(re.escape(home) + r"(?![^/\\\s'\"])") if len(home) > 1 else None
 
     def __call__(self, text: str) -> str:
+        """Return ``text`` without secrets."""
         for secret in self._secrets:
             text = text.replace(secret, MASK)
         text = _LOGIN_IN_URL.sub(f"{MASK}@", text)
@@ -44,7 +47,7 @@ class Scrubber:
         text = _LONG_TEXT.sub(MASK, text)
         if self._home is not None:
             text = self._home.sub("~", text)
-        return _SOMEBODYS_HOME.sub("~", text)
+        return _ANY_HOME.sub("~", text)
 
     def __repr__(self) -> str:
-        return f"<Scrubber of {len(self._secrets)} secrets>"
+        return f"<Redactor of {len(self._secrets)} secrets>"

@@ -1,4 +1,4 @@
-"""What the doctor found, as values, and the screen of text that shows it. Pure but for one look at the terminal."""
+"""The results of the doctor as values, and the text that shows them. Pure, except that it reads stdout's encoding."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _WORDS = {"ok": "ok", "warning": "WARN", "failure": "FAIL", "not_checked": "--"}
 _ARROWS = ("→", "->")
 
 _TITLE_COLUMNS = 19
-# Below this, how long it took is nobody's concern.
-_WORTH_TELLING_SECONDS = 0.05
+# A shorter duration is not shown.
+_MIN_SHOWN_SECONDS = 0.05
 
 
 class Diagnosis(FrozenStruct, frozen=True, kw_only=True):
-    """What a look at one thing gave: a check without its name."""
+    """The result of a check, without its name."""
 
     outcome: Outcome = "ok"
     detail: str = ""
@@ -33,16 +33,16 @@ class Diagnosis(FrozenStruct, frozen=True, kw_only=True):
 
 
 class Check(FrozenStruct, frozen=True, kw_only=True):
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
         id: a name for programs that does not change, such as ``"api.tls"``.
         title: the same for people.
-        outcome: ``"ok"``, ``"warning"`` (it works, but …), ``"failure"``, or ``"not_checked"`` (what it stands on is
-            missing, or it does not apply; the detail says which).
-        detail: what was met; may have several lines.
-        next_step: what to do about it; empty when there is nothing to do.
-        seconds: how long it took.
+        outcome: ``"ok"``, ``"warning"`` (it works, but …), ``"failure"``, or ``"not_checked"`` (a check that it needs
+            failed, or it does not apply; the detail says which).
+        detail: the findings; may have several lines.
+        next_step: what to do about them; empty when there is nothing to do.
+        seconds: the duration.
     """
 
     id: str
@@ -54,11 +54,11 @@ class Check(FrozenStruct, frozen=True, kw_only=True):
 
 
 class Report(FrozenStruct, frozen=True, kw_only=True):
-    """All that the doctor found. ``str(report)`` is one screen of text; no secret is in it.
+    """The results of all checks. ``str(report)`` is one screen of text; it contains no secret.
 
     Attributes:
-        checks: what was looked at, in the order in which one thing stands on another.
-        examined_at: when, UTC, as ``2026-03-01 12:00``.
+        checks: the checks; each comes after those that it needs.
+        examined_at: the time in UTC, as ``2026-03-01 12:00``.
     """
 
     checks: tuple[Check, ...]
@@ -66,7 +66,7 @@ class Report(FrozenStruct, frozen=True, kw_only=True):
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing failed; warnings are no failures."""
+        """True when nothing failed; warnings are not failures."""
         return not self.failures
 
     @property
@@ -76,14 +76,14 @@ class Report(FrozenStruct, frozen=True, kw_only=True):
 
     @property
     def warnings(self) -> tuple[Check, ...]:
-        """The checks that have something to be mended before it breaks."""
+        """The checks that found a problem that does not break anything yet."""
         return tuple(check for check in self.checks if check.outcome == "warning")
 
     def __getitem__(self, id: str) -> Check:
-        """The check of this id.
+        """Return the check with this id.
 
         Raises:
-            KeyError: nothing of that id was looked at.
+            KeyError: there was no such check.
         """
         for check in self.checks:
             if check.id == id:
@@ -91,7 +91,7 @@ class Report(FrozenStruct, frozen=True, kw_only=True):
         raise KeyError(id)
 
     def as_dict(self) -> dict[str, Any]:
-        """The report for programs, made of what JSON has: ``healthy``, ``version``, ``examined_at`` and ``checks``."""
+        """Return the report as JSON values: ``healthy``, ``version``, ``examined_at`` and ``checks``."""
         return {
             "healthy": self.healthy,
             "version": __version__,
@@ -103,35 +103,35 @@ class Report(FrozenStruct, frozen=True, kw_only=True):
         return self.as_text(ascii_symbols=not _shows_symbols())
 
     def as_text(self, *, width: int = 80, ascii_symbols: bool = False) -> str:
-        """The report as lines of at most ``width`` columns, without a line break at the end.
+        """Return the report as lines of at most ``width`` columns, without a line break at the end.
 
-        ``ascii_symbols`` is for terminals that have no ``✓``; what servers and files are called stays as it is.
+        ``ascii_symbols`` is for terminals that have no ``✓``; names of servers and files stay unchanged.
         """
         marks = _WORDS if ascii_symbols else _SYMBOLS
         arrow = _ARROWS[ascii_symbols]
         mark_columns = max(map(len, marks.values()))
         margin = " " * (mark_columns + 1 + _TITLE_COLUMNS)
         lines = [f"gigaclient {__version__}, doctor's report of {self.examined_at} UTC", ""]
-        told: dict[str, str] = {}
+        first_titles: dict[str, str] = {}
         for check in self.checks:
-            head = f"{marks[check.outcome]:<{mark_columns}} {check.title:<{_TITLE_COLUMNS}}"
-            took = f" ({check.seconds:.1f} s)" if check.seconds >= _WORTH_TELLING_SECONDS else ""
-            for line in (check.detail + took).strip().splitlines() or [""]:
-                lines += _wrapped(line, head, margin, width)
-                head = margin
+            indent = f"{marks[check.outcome]:<{mark_columns}} {check.title:<{_TITLE_COLUMNS}}"
+            duration = f" ({check.seconds:.1f} s)" if check.seconds >= _MIN_SHOWN_SECONDS else ""
+            for line in (check.detail + duration).strip().splitlines() or [""]:
+                lines += _wrapped(line, indent, margin, width)
+                indent = margin
             if check.next_step:
-                before = told.setdefault(check.next_step, check.title)
-                step = check.next_step if before == check.title else f"as for {before}"
+                first_title = first_titles.setdefault(check.next_step, check.title)
+                step = check.next_step if first_title == check.title else f"same as for {first_title}"
                 lines += _wrapped(step, f"{margin}{arrow} ", f"{margin}  ", width)
         return "\n".join([*lines, "", *_wrapped(self._summary(), "", "", width)])
 
     def _summary(self) -> str:
         failures, warnings = self.failures, self.warnings
-        told = [f"{len(warnings)} warning{'s' * (len(warnings) != 1)}"] if warnings else []
+        parts = [f"{len(warnings)} warning{'s' * (len(warnings) != 1)}"] if warnings else []
         if not failures:
-            return "Nothing failed" + "".join(f", {part}" for part in told) + "."
-        told.insert(0, f"{len(failures)} of {len(self.checks)} checks failed")
-        return f"{', '.join(told)}. Begin with the first: {failures[0].title}."
+            return "Nothing failed" + "".join(f", {part}" for part in parts) + "."
+        parts.insert(0, f"{len(failures)} of {len(self.checks)} checks failed")
+        return f"{', '.join(parts)}. Begin with the first: {failures[0].title}."
 
 
 def _wrapped(text: str, first: str, rest: str, width: int) -> list[str]:

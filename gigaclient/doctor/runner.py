@@ -1,4 +1,4 @@
-"""The whole examination: which check stands on which, each within its limit, whatever happens."""
+"""Run all checks in order, each within its limit. A failed check skips those that need it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from gigaclient._primitives.secret import Secret
-from gigaclient.doctor.network import Endpoint, Host, HostCheck, ProxyRoute, examine_proxy
+from gigaclient.doctor.network import Endpoint, Host, HostCheck, ProxyRoute, examine_proxies
 from gigaclient.doctor.probe_socket import ProbeTimeout, within
-from gigaclient.doctor.redaction import Scrubber
+from gigaclient.doctor.redaction import Redactor
 from gigaclient.doctor.report import Check, Diagnosis, Report
 from gigaclient.doctor.service import SCOPES, ServiceCheck
-from gigaclient.doctor.settings_report import PREFIX, Plan, misspelt, read_plan
+from gigaclient.doctor.settings_report import PREFIX, InspectedSettings, inspect_settings, misspelt_variables
 from gigaclient.doctor.trust_store import examine_trust
 from gigaclient.doctor.versions import examine_versions
 from gigaclient.errors import ConfigError
@@ -34,29 +34,29 @@ DEFAULT_SECONDS = 10.0
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _PROXY_VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 _NOT_CHECKED = "not checked: "
-# The steps to a host: the last part of their ids, and what people call them.
+# The checks of a host: the last part of the id, and the title.
 _STEPS = (("address", "address"), ("connection", "connection"), ("tls", "TLS"))
 
 
 def examine(*, chat: bool = False, check_seconds: float = DEFAULT_SECONDS, **client_options: Any) -> Report:
-    """Find out what works between this machine and GigaChat, as ``GigaChat(**client_options)`` would meet it.
+    """Check the connection to GigaChat, with the settings that ``GigaChat(**client_options)`` would use.
 
-    Looks at the versions, the settings and where each came from, names in the environment that nobody reads, the key's
-    form, the root certificate, the proxy, for each host its address, the connection and TLS with the issuer met, then
-    the token, the models, the balance and the clock. It takes about a second where all is well.
+    The checks are: versions, settings and their sources, unused variables of the environment, the form of the key, the
+    root certificate, the proxy; for each host the address, the connection, TLS and the certificate's issuer; then the
+    token, the models, the balance and the clock. It takes about a second when nothing fails.
 
-    Nothing but handshakes goes over a connection whose certificate was refused; the key goes to the OAuth host alone,
-    on a client's own verified connection, and not at all where that host was not believed. Settings that cannot be used
-    are reported and put aside, and the rest is looked at.
+    Only the TLS handshake goes over a connection whose certificate was refused. The key is sent only to the OAuth host,
+    over a client's verified connection, and never to a host whose certificate was refused. Invalid settings are
+    reported and ignored, and the rest is checked.
 
     Args:
-        chat: have the model say a word, too; it costs a few tokens.
-        check_seconds: how long a check may take; one that failed may take as long again to find out why.
-        client_options: what ``GigaChat`` takes; what is not given comes from the environment, as there.
+        chat: also ask the model for one word; it costs a few tokens.
+        check_seconds: the time limit of one check; a failed one may take as long again to find the cause.
+        client_options: the arguments of ``GigaChat``; the others come from the environment, as there.
 
     Returns:
-        The report; ``str()`` of it is one screen of text without secrets. Nothing that is wrong with the settings or
-        the network is raised.
+        The report; ``str()`` of it is one screen of text without secrets. Problems with the settings or the network
+        are never raised.
 
     Raises:
         TypeError: ``GigaChat`` has no such argument.
@@ -73,85 +73,88 @@ def examine_from(
     chat: bool = False,
     seconds: float = DEFAULT_SECONDS,
 ) -> Report:
-    """As :func:`examine`, for those who got the arguments from elsewhere.
+    """Run :func:`examine` with arguments from other sources than the caller.
 
     Args:
-        arguments: what ``GigaChat`` takes; None is not given.
-        sources: where an argument came from, by its name, in words.
-        problems: why an argument could not be had, by its name.
-        chat: as above.
-        seconds: ``check_seconds`` above.
+        arguments: the arguments of ``GigaChat``; None means not set.
+        sources: the source of an argument, by its name.
+        problems: the reason why an argument could not be read, by its name.
+        chat: as in :func:`examine`.
+        seconds: ``check_seconds`` of :func:`examine`.
     """
     if not 0 < seconds < float("inf"):
         raise ConfigError("check_seconds must be a number of seconds, more than 0")
-    plan = read_plan(arguments, sources, problems or {})
-    return _Examination(plan, seconds).report(chat)
+    inspected = inspect_settings(arguments, sources, problems or {})
+    return _Examiner(inspected, seconds).report(chat)
 
 
-class _Examination:
-    def __init__(self, plan: Plan, seconds: float) -> None:
-        self._plan = plan
+class _Examiner:
+    """One run of the doctor."""
+
+    def __init__(self, inspected: InspectedSettings, seconds: float) -> None:
+        self._inspected = inspected
         self._seconds = seconds
         self._now = datetime.datetime.now(datetime.timezone.utc)
-        self._scrub = Scrubber(_secrets(plan))
+        self._redact = Redactor(_secrets(inspected))
         self._checks: dict[str, Check] = {}
 
     def report(self, chat: bool) -> Report:
-        plan, settings = self._plan, self._plan.settings
-        self._look("versions", "Versions", examine_versions)
-        self._look("settings", "GigaChatSettings", lambda: _examine_settings(plan))
-        self._look("environment", "Environment", lambda: _examine_environment(settings))
-        self._look("key", "Key", lambda: _examine_key(plan))
-        self._look("trust", "Certificates", lambda: examine_trust(settings, self._now))
-        hosts = _hosts(plan)
-        routes, problem = _routes(plan, hosts)
-        ways = self._ways(hosts, routes)
+        """Run all checks and return the report."""
+        inspected, settings = self._inspected, self._inspected.settings
+        self._run("versions", "Versions", examine_versions)
+        self._run("settings", "Settings", lambda: _examine_settings(inspected))
+        self._run("environment", "Environment", lambda: _examine_environment(settings))
+        self._run("key", "Key", lambda: _examine_key(inspected))
+        self._run("trust", "Certificates", lambda: examine_trust(settings, self._now))
+        hosts = _hosts(inspected)
+        routes, problem = _routes(inspected, hosts)
+        host_checks = self._host_checks(hosts, routes)
         if problem is not None:
-            self._put("proxy", "Proxy", problem)
+            self._record("proxy", "Proxy", problem)
         else:
-            self._look("proxy", "Proxy", lambda: examine_proxy(ways))
-        self._walk(ways)
-        service = ServiceCheck(plan, self._seconds)
+            self._run("proxy", "Proxy", lambda: examine_proxies(host_checks))
+        self._check_hosts(host_checks)
+        service = ServiceCheck(inspected, self._seconds)
         try:
-            self._ask(service, chat=chat)
+            self._check_service(service, chat=chat)
         finally:
             service.close()
         return Report(checks=tuple(self._checks.values()), examined_at=self._now.strftime("%Y-%m-%d %H:%M"))
 
     # -- one check -----------------------------------------------------------------------------------------------------
 
-    def _look(self, id: str, title: str, step: Callable[[], Diagnosis]) -> Check:
+    def _run(self, id: str, title: str, step: Callable[[], Diagnosis]) -> Check:
         began = time.monotonic()
         try:
-            # Twice: what failed may take as long again to find out why.
-            found = within(2 * self._seconds, step)
+            # Twice the limit: a failed check may take as long again to find the cause.
+            diagnosis = within(2 * self._seconds, step)
         except ProbeTimeout:
-            found = Diagnosis(
+            diagnosis = Diagnosis(
                 outcome="failure",
-                detail=f"no end within {2 * self._seconds:g} s",
-                next_step="the system does not answer: check the network and its name servers",
+                detail=f"not finished within {2 * self._seconds:g} s",
+                next_step="the system does not respond: check the network and its name servers",
             )
-        except Exception as error:  # a mistake in here must not take the rest of the report with it
-            found = Diagnosis(
+        except Exception as error:  # a bug in a check must not lose the rest of the report
+            diagnosis = Diagnosis(
                 outcome="failure",
                 detail=f"the doctor itself failed here ({type(error).__name__})",
-                next_step="that is a fault of gigaclient: report it, with this page",
+                next_step="that is a bug in gigaclient: report it with this text",
             )
-        return self._put(id, title, found, time.monotonic() - began)
+        return self._record(id, title, diagnosis, time.monotonic() - began)
 
-    def _put(self, id: str, title: str, found: Diagnosis, seconds: float = 0.0) -> Check:
+    def _record(self, id: str, title: str, diagnosis: Diagnosis, seconds: float = 0.0) -> Check:
         check = self._checks[id] = Check(
             id=id,
             title=title,
-            outcome=found.outcome,
-            detail=self._scrub(found.detail),
-            next_step=self._scrub(found.next_step),
+            outcome=diagnosis.outcome,
+            detail=self._redact(diagnosis.detail),
+            next_step=self._redact(diagnosis.next_step),
             seconds=round(seconds, 3),
         )
         return check
 
-    def _lacks(self, id: str) -> str:
-        """What is missing where a check failed, or was left out because of another that did; "" where it stands."""
+    def _missing(self, id: str) -> str:
+        """Return what is missing because this check failed or was skipped; "" after a success."""
         check = self._checks.get(id)
         if check is None:
             return ""
@@ -163,111 +166,116 @@ class _Examination:
 
     # -- the hosts -----------------------------------------------------------------------------------------------------
 
-    def _ways(self, hosts: list[Host], routes: list[ProxyRoute]) -> list[HostCheck]:
+    def _host_checks(self, hosts: list[Host], routes: list[ProxyRoute]) -> list[HostCheck]:
         proxies: dict[str, Endpoint] = {}
-        ways = []
+        host_checks = []
         for host, route in zip(hosts, routes, strict=True):
             if route.proxy is None:
-                door = Endpoint(host.name, host.port, host.setting, self._seconds)
+                endpoint = Endpoint(host.name, host.port, host.setting, self._seconds)
             else:
                 address = route.proxy.reveal()
-                door = proxies.setdefault(address, Endpoint(*route.place, route.source, self._seconds))
-            ways.append(HostCheck(host, route, door, self._plan.settings.trust, self._now))
-        return ways
+                endpoint = proxies.setdefault(address, Endpoint(*route.address, route.source, self._seconds))
+            host_checks.append(HostCheck(host, route, endpoint, self._inspected.settings.trust, self._now))
+        return host_checks
 
-    def _walk(self, ways: list[HostCheck]) -> None:
-        """The steps to each host, the hosts side by side."""
-        for id, title, setting in _HOSTS:  # the places first, so that the report has its order
-            if any(way.host.id == id for way in ways) or not self._plan.can_use(setting):
-                for name, what in _STEPS:
-                    self._put(f"{id}.{name}", f"{title}: {what}", _not_checked(f"{setting} cannot be used"))
+    def _check_hosts(self, host_checks: list[HostCheck]) -> None:
+        """Run the checks of all hosts, the hosts in parallel."""
+        for id, title, setting in _HOSTS:  # these entries come first and fix the order of the report
+            if any(host_check.host.id == id for host_check in host_checks) or not self._inspected.can_use(setting):
+                for name, step_title in _STEPS:
+                    self._record(f"{id}.{name}", f"{title}: {step_title}", _not_checked(f"{setting} is not valid"))
         threads = [
-            threading.Thread(target=self._walk_to, args=(way,), name="gigaclient-doctor", daemon=True) for way in ways
+            threading.Thread(target=self._check_host, args=(host_check,), name="gigaclient-doctor", daemon=True)
+            for host_check in host_checks
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
-            while thread.is_alive():  # in slices: a wait without an end cannot be interrupted on every system
+            while thread.is_alive():  # in short waits: a wait without a timeout cannot be interrupted on Windows
                 thread.join(0.5)
 
-    def _walk_to(self, way: HostCheck) -> None:
-        missing = self._lacks("proxy") if way.route.proxy is not None else ""
+    def _check_host(self, host_check: HostCheck) -> None:
+        missing = self._missing("proxy") if host_check.route.proxy is not None else ""
         for name, _ in _STEPS:
-            id = f"{way.host.id}.{name}"
+            id = f"{host_check.host.id}.{name}"
             title = self._checks[id].title
             if missing:
-                self._put(id, title, _not_checked(missing))
+                self._record(id, title, _not_checked(missing))
                 continue
-            step = {"address": way.look_up, "connection": way.reach, "tls": way.shake_hands}[name]
-            self._look(id, title, step)
-            missing = self._lacks(id)
+            step = {
+                "address": host_check.resolve,
+                "connection": host_check.check_connection,
+                "tls": host_check.check_tls,
+            }[name]
+            self._run(id, title, step)
+            missing = self._missing(id)
 
     # -- the service ---------------------------------------------------------------------------------------------------
 
-    def _ask(self, service: ServiceCheck, *, chat: bool) -> None:
-        settings = self._plan.settings
-        no_client = self._no_client()
+    def _check_service(self, service: ServiceCheck, *, chat: bool) -> None:
+        settings = self._inspected.settings
+        no_proxy = self._missing_proxy()
         has_key = self._checks["key"].outcome not in ("failure", "not_checked")
         fetches = settings.credentials is not None
-        no_api = no_client or self._no_way("api")
-        no_token = no_client or (self._lacks("key")) or self._no_way("auth" if fetches else "api")
+        no_api = no_proxy or self._missing_route("api")
+        no_token = no_proxy or (self._missing("key")) or self._missing_route("auth" if fetches else "api")
         if has_key and not no_token:
-            self._look("token", "Token", service.fetch_token)
-            no_token = self._lacks("token")
+            self._run("token", "Token", service.fetch_token)
+            no_token = self._missing("token")
         else:
-            self._put("token", "Token", _not_checked(no_token))
+            self._record("token", "Token", _not_checked(no_token))
         if no_api or no_token:
-            self._look("models", "Models", lambda: self._without_token(service, no_api, no_token))
-            self._put("balance", "Balance", _not_checked(no_api or no_token))
+            self._run("models", "Models", lambda: self._without_token(service, no_api, no_token))
+            self._record("balance", "Balance", _not_checked(no_api or no_token))
         else:
-            self._look("models", "Models", service.list_models)
-            self._look("balance", "Balance", service.read_balance)
-        self._look("clock", "Clock", service.compare_clocks)
+            self._run("models", "Models", service.list_models)
+            self._run("balance", "Balance", service.read_balance)
+        self._run("clock", "Clock", service.compare_clocks)
         if chat and (no_api or no_token):
-            self._put("chat", "Chat", _not_checked(no_api or no_token))
+            self._record("chat", "Chat", _not_checked(no_api or no_token))
         elif chat:
-            self._look("chat", "Chat", service.chat)
+            self._run("chat", "Chat", service.chat)
 
     def _without_token(self, service: ServiceCheck, no_api: str, no_token: str) -> Diagnosis:
         if no_api:
             return _not_checked(no_api)
-        answered = service.try_connect()
-        if answered.outcome == "failure":
-            return answered
-        return _not_checked(f"{no_token}; {answered.detail}")
+        diagnosis = service.try_connect()
+        if diagnosis.outcome == "failure":
+            return diagnosis
+        return _not_checked(f"{no_token}; {diagnosis.detail}")
 
-    def _no_client(self) -> str:
-        if self._checks["proxy"].outcome == "failure" and not self._plan.settings.session:
-            return self._lacks("proxy")
+    def _missing_proxy(self) -> str:
+        if self._checks["proxy"].outcome == "failure" and not self._inspected.settings.session:
+            return self._missing("proxy")
         return ""
 
-    def _no_way(self, id: str) -> str:
-        """What is missing on the way to a host; a session of the user's own may know another way."""
-        if self._plan.settings.session is not None:
+    def _missing_route(self, id: str) -> str:
+        """Return what the connection to a host lacks; "" with ``session=``, which may connect in another way."""
+        if self._inspected.settings.session is not None:
             return ""
         if f"{id}.tls" not in self._checks:
             id = "api"
-        return self._lacks(f"{id}.tls") or self._lacks(f"{id}.connection") or self._lacks(f"{id}.address")
+        return self._missing(f"{id}.tls") or self._missing(f"{id}.connection") or self._missing(f"{id}.address")
 
 
 _MISSING = {
     "address": "no address",
     "connection": "no connection",
     "key": "no key",
-    "proxy": "no way through the proxy",
+    "proxy": "no connection through the proxy",
     "tls": "no TLS",
     "token": "no token",
 }
 
 
-def _not_checked(why: str) -> Diagnosis:
-    return Diagnosis(outcome="not_checked", detail=_NOT_CHECKED + why)
+def _not_checked(reason: str) -> Diagnosis:
+    return Diagnosis(outcome="not_checked", detail=_NOT_CHECKED + reason)
 
 
-def _secrets(plan: Plan) -> list[str]:
-    secrets = [secret.reveal() for secret in plan.secrets]
-    if plan.settings.credentials is not None:
-        secrets += _decoded(plan.settings.credentials)
+def _secrets(inspected: InspectedSettings) -> list[str]:
+    secrets = [secret.reveal() for secret in inspected.secrets]
+    if inspected.settings.credentials is not None:
+        secrets += _decoded(inspected.settings.credentials)
     for name in _PROXY_VARIABLES:
         secrets.append(os.environ.get(name, ""))
     for address in list(secrets):
@@ -290,71 +298,73 @@ def _decoded(key: Secret) -> tuple[str, str] | tuple[()]:
 # -- what needs no network -------------------------------------------------------------------------------------------
 
 
-def _examine_settings(plan: Plan) -> Diagnosis:
+def _examine_settings(inspected: InspectedSettings) -> Diagnosis:
     lines = []
-    for given in plan.given:
-        line = f"{given.name} = {given.shown} ({given.source})"
-        lines.append(f"{line}: {given.unused}" if given.unused else line)
-    named = {given.name for given in plan.given if not given.unused}
+    for setting in inspected.explicit_settings:
+        line = f"{setting.name} = {setting.display} ({setting.source})"
+        lines.append(f"{line}: {setting.unused_reason}" if setting.unused_reason else line)
+    explicit = {setting.name for setting in inspected.explicit_settings if not setting.unused_reason}
     defaults = [
-        f"{name} = {getattr(plan.settings, name)}" for name in ("base_url", "scope", "model") if name not in named
+        f"{name} = {getattr(inspected.settings, name)}"
+        for name in ("base_url", "scope", "model")
+        if name not in explicit
     ]
     if defaults:
         lines.append(f"{', '.join(defaults)} (default)")
-    broken = {name: why for name, why in plan.problems.items() if name not in _KEY_SETTINGS}
+    broken = {name: reason for name, reason in inspected.problems.items() if name not in _KEY_SETTINGS}
     if not broken:
         return Diagnosis(detail="\n".join(lines))
-    lines = [f"cannot be used: {_told(name, why)}" for name, why in broken.items()] + lines
-    sources = {given.name: given.source for given in plan.given}
-    where = [PREFIX + name.upper() if name not in sources else _place(name, sources[name]) for name in broken]
+    lines = [f"not valid: {_with_name(name, reason)}" for name, reason in broken.items()] + lines
+    sources = {setting.name: setting.source for setting in inspected.explicit_settings}
+    labels = [PREFIX + name.upper() if name not in sources else _label(name, sources[name]) for name in broken]
     return Diagnosis(
         outcome="failure",
         detail="\n".join(lines),
-        next_step=f"mend or remove {', '.join(where)}; what follows was looked at without",
+        next_step=f"fix or remove {', '.join(labels)}; the checks below ignore it",
     )
 
 
 _KEY_SETTINGS = ("access_token", "credentials", "password", "user")
 
 
-def _told(name: str, why: str) -> str:
-    return why if name in why or name.upper() in why else f"{name}: {why}"
+def _with_name(name: str, reason: str) -> str:
+    return reason if name in reason or name.upper() in reason else f"{name}: {reason}"
 
 
-def _place(name: str, source: str) -> str:
+def _label(name: str, source: str) -> str:
     return source if source.startswith(PREFIX) else f"{name}= ({source})"
 
 
 def _examine_environment(settings: GigaChatSettings) -> Diagnosis:
     lines, steps, unknown = [], [], []
-    for variable, meant in misspelt():
-        if meant:
-            lines.append(f"{variable} is not read; {meant} would be")
-            steps.append(f"rename {variable} to {meant}")
+    for variable, correct_name in misspelt_variables():
+        if correct_name:
+            lines.append(f"{variable} is not read; {correct_name} is")
+            steps.append(f"rename {variable} to {correct_name}")
         else:
             unknown.append(variable)
     for name, value in sorted(os.environ.items()):
         if name.startswith(PREFIX) and not value.strip():
-            lines.append(f"{name} is empty, which counts as not set")
+            lines.append(f"{name} is empty, which means not set")
             steps.append(f"set {name}, or remove it")
     if unknown:
-        lines.append(f"no settings of gigaclient: {', '.join(unknown)}")
+        lines.append(f"not settings of gigaclient: {', '.join(unknown)}")
     lines += _notes(settings)
     return Diagnosis(
         outcome="warning" if steps else "ok",
-        detail="\n".join(lines) or "nothing in it is ignored or misspelt",
+        detail="\n".join(lines) or "no variable is ignored or misspelt",
         next_step="; ".join(steps),
     )
 
 
 def _notes(settings: GigaChatSettings) -> list[str]:
-    """Variables that other programs obey, and what becomes of them here."""
+    """Report the variables that other programs use: which of them gigaclient uses, and which it ignores."""
     bundle = next((name for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") if os.environ.get(name)), None)
     notes, ignored = [], []
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
         value = os.environ.get(name)
         if value and settings.trust.kind == "system" and bundle in (name, None):
-            notes.append(f"{name} = {value}: used" + ("" if os.path.exists(value) else ", and it is not there"))
+            notes.append(f"{name} = {value}: used" + ("" if os.path.exists(value) else ", but it does not exist"))
         elif value:
             ignored.append(name)
     ignored += [name for name in ("NETRC", "SSLKEYLOGFILE") if os.environ.get(name)]
@@ -369,30 +379,30 @@ def _notes(settings: GigaChatSettings) -> list[str]:
 # -- the key ---------------------------------------------------------------------------------------------------------
 
 
-def _examine_key(plan: Plan) -> Diagnosis:
-    """Who the client says it is, by the form of what was given alone."""
-    settings = plan.settings
+def _examine_key(inspected: InspectedSettings) -> Diagnosis:
+    """Check the credentials of the client, by their form only."""
+    settings = inspected.settings
     for name in _KEY_SETTINGS:
-        if name in plan.problems:
-            said, _, advice = plan.problems[name].partition("; ")
+        if name in inspected.problems:
+            message, _, advice = inspected.problems[name].partition("; ")
             return Diagnosis(
                 outcome="failure",
-                detail=said,
+                detail=message,
                 next_step=advice or "copy it again from the project's page in Studio",
             )
     if settings.credentials is not None:
-        return _examine_credentials(plan, settings.credentials)
+        return _examine_credentials(inspected, settings.credentials)
     if settings.user is not None:
-        return Diagnosis(detail="user and password, for a stand whose base_url has /token")
+        return Diagnosis(detail="user and password, for a server whose base_url has /token")
     if settings.access_token is not None:
         return Diagnosis(
             outcome="warning",
             detail=f"an access token of {len(settings.access_token)} characters",
-            next_step="a token ends after half an hour, and this one cannot be renewed: pass credentials= (the "
+            next_step="a token expires after half an hour, and this one cannot be refreshed: pass credentials= (the "
             "authorization key) if the program runs longer",
         )
     if settings.trust.cert_file is not None or settings.trust.ssl_context is not None:
-        return Diagnosis(detail="the client certificate says who we are")
+        return Diagnosis(detail="the client certificate identifies the client")
     return Diagnosis(
         outcome="failure",
         detail="no key: neither credentials nor an access token, a user or a certificate",
@@ -401,25 +411,26 @@ def _examine_key(plan: Plan) -> Diagnosis:
     )
 
 
-def _examine_credentials(plan: Plan, key: Secret) -> Diagnosis:
-    settings = plan.settings
+def _examine_credentials(inspected: InspectedSettings, key: Secret) -> Diagnosis:
+    settings = inspected.settings
     first, second = _decoded(key) or ("", "")
     lines = [f"authorization key of {len(key)} characters: base64 of id:secret, for {settings.scope}"]
     steps = []
-    given = [secret.reveal() for secret in plan.secrets]
-    if key.reveal() not in given:
-        lines.append("quotes, spaces, a scheme or lost padding around it were mended")
+    originals = [secret.reveal() for secret in inspected.secrets]
+    if key.reveal() not in originals:
+        lines.append("quotes, spaces, a scheme or missing padding around it were corrected")
     odd = [name for name, part in (("id", first), ("secret", second)) if not _UUID.fullmatch(part)]
     if odd:
         lines.append(
-            f"the {' and the '.join(odd)} in it {'are no UUIDs' if len(odd) > 1 else 'is no UUID'}, as usual keys have"
+            f"the {' and the '.join(odd)} in it {'are not UUIDs' if len(odd) > 1 else 'is not a UUID'}; usual keys "
+            "have UUIDs"
         )
         steps.append("if the token is refused, copy the key again from the project's page in Studio")
     if settings.scope not in SCOPES:
-        lines.append(f"{settings.scope} is none of the known scopes")
+        lines.append(f"{settings.scope} is not a known scope")
         steps.append(f"set GIGACHAT_SCOPE to one of {', '.join(SCOPES)}")
     if settings.access_token is not None:
-        lines.append("an access token is given as well: a client would use it first, the doctor looks at the key")
+        lines.append("an access token is set too: a client would use it first, the doctor checks the key")
     return Diagnosis(outcome="warning" if steps else "ok", detail="\n".join(lines), next_step="; ".join(steps))
 
 
@@ -428,54 +439,54 @@ def _examine_credentials(plan: Plan, key: Secret) -> Diagnosis:
 _HOSTS = (("api", "API", "base_url"), ("auth", "OAuth", "auth_url"), ("v2", "API v2", "v2_url"))
 
 
-def _hosts(plan: Plan) -> list[Host]:
-    """The hosts that the client would talk to, each once, but for those whose address cannot be used."""
-    settings = plan.settings
+def _hosts(inspected: InspectedSettings) -> list[Host]:
+    """Return the hosts that the client would use, each once, without those whose address is not valid."""
+    settings = inspected.settings
     asks_for_token = settings.access_token is None and settings.user is None and settings.trust.cert_file is None
     addresses = {"api": settings.base_url, "v2": settings.chat_v2_url}
-    if settings.credentials is not None or asks_for_token or "credentials" in plan.problems:
+    if settings.credentials is not None or asks_for_token or "credentials" in inspected.problems:
         addresses["auth"] = settings.auth_url
-    given = {one.name: _place(one.name, one.source) for one in plan.given}
+    labels = {one.name: _label(one.name, one.source) for one in inspected.explicit_settings}
     hosts: dict[str, Host] = {}
     for id, title, setting in _HOSTS:
-        # Beside the API, chat of v2 has its address from there.
-        named = "base_url" if setting == "v2_url" and settings.v2_url is None else setting
-        if id in addresses and plan.can_use(named):
+        # Without v2_url, the address of API v2 is derived from base_url.
+        address_setting = "base_url" if setting == "v2_url" and settings.v2_url is None else setting
+        if id in addresses and inspected.can_use(address_setting):
             origin = origin_of(addresses[id])
-            hosts.setdefault(origin, Host(id=id, title=title, origin=origin, setting=given.get(named, "")))
+            hosts.setdefault(origin, Host(id=id, title=title, origin=origin, setting=labels.get(address_setting, "")))
     return list(hosts.values())
 
 
-def _routes(plan: Plan, hosts: list[Host]) -> tuple[list[ProxyRoute], Diagnosis | None]:
-    """The proxy on the way to each host; and what is wrong with it, if it can be none."""
-    settings = plan.settings
+def _routes(inspected: InspectedSettings, hosts: list[Host]) -> tuple[list[ProxyRoute], Diagnosis | None]:
+    """Return the proxy for each host, and a failure if the setting is not a valid proxy."""
+    settings = inspected.settings
     routes = []
     for host in hosts:
         try:
             proxy = proxy_for(host.origin, settings.proxy, settings.session)
         except ConfigError as error:
-            source = _proxy_source(plan, None, is_broken=True)
+            source = _proxy_source(inspected, None, is_broken=True)
             failure = Diagnosis(
                 outcome="failure",
-                detail=f"{error.message}\nwhat follows was looked at without it",
-                next_step=f"mend or unset {source}: an http:// proxy works, and NO_PROXY={host.name} leads past one",
+                detail=f"{error.message}\nthe checks below ignore it",
+                next_step=f"fix or unset {source}: an http:// proxy works, and NO_PROXY={host.name} bypasses it",
             )
             return [ProxyRoute() for _ in hosts], failure
-        routes.append(ProxyRoute(proxy=proxy, source=_proxy_source(plan, proxy)))
+        routes.append(ProxyRoute(proxy=proxy, source=_proxy_source(inspected, proxy)))
     return routes, None
 
 
-def _proxy_source(plan: Plan, proxy: Secret | None, *, is_broken: bool = False) -> str:
-    """Where the proxy was named; where there is none, why one that is named does not count."""
-    for given in plan.given:
-        if given.name == "proxy":
-            return _place("proxy", given.source)
-    named = [name for name in _PROXY_VARIABLES if os.environ.get(name)]
+def _proxy_source(inspected: InspectedSettings, proxy: Secret | None, *, is_broken: bool = False) -> str:
+    """Return the setting that selects the proxy; without a proxy, the setting that bypasses it."""
+    for setting in inspected.explicit_settings:
+        if setting.name == "proxy":
+            return _label("proxy", setting.source)
+    explicit = [name for name in _PROXY_VARIABLES if os.environ.get(name)]
     if is_broken:
-        return named[0] if named else "the system's settings"
+        return explicit[0] if explicit else "the system's settings"
     if proxy is None:
-        return f"NO_PROXY leads past {named[0]}" if named else ""
-    for name in named:
+        return f"NO_PROXY bypasses {explicit[0]}" if explicit else ""
+    for name in explicit:
         if proxy.reveal() in (os.environ[name], f"http://{os.environ[name]}"):
             return name
-    return "the session" if plan.settings.session is not None else "the system's settings"
+    return "the session" if inspected.settings.session is not None else "the system's settings"

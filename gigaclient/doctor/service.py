@@ -1,6 +1,6 @@
-"""What the service says: the token, the models, what is left of the packages, a tiny chat; and what time it has there.
+"""Check the service: the token, the models, the balance, a short chat, and its clock.
 
-All of it goes through a client made of the same settings, so what works here works in the program.
+The calls use a client with the same settings, so a call that works here works in the program.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gigaclient.doctor.report import Diagnosis
-from gigaclient.doctor.settings_report import NoTokenCache, Plan
+from gigaclient.doctor.settings_report import InspectedSettings, NullTokenCache
 from gigaclient.errors import (
     APIConnectionError,
     APIStatusError,
@@ -37,110 +37,111 @@ SCOPES = ("GIGACHAT_API_PERS", "GIGACHAT_API_B2B", "GIGACHAT_API_CORP")
 
 _WRONG_SCOPE_CODE = 7
 _CLOCK_WARN_SECONDS = 60.0
-_MOST_NAMES = 6
-_MOST_PACKAGES = 4
+_MAX_NAMES = 6
+_MAX_PACKAGES = 4
 _QUESTION = "Say hello in one word."
-_ANSWER_TOKENS = 16
+_MAX_ANSWER_TOKENS = 16
 
 
 class ServiceCheck:
-    """Asks the service through clients of the plan's settings. To be closed.
+    """The checks that call the service, with clients of the examined settings. Close it after use.
 
     Args:
-        plan: the settings.
-        seconds: the limit of each call.
+        inspected: the settings.
+        seconds: the time limit of each call.
     """
 
-    def __init__(self, plan: Plan, seconds: float) -> None:
-        self._plan = plan
+    def __init__(self, inspected: InspectedSettings, seconds: float) -> None:
+        self._inspected = inspected
         self._seconds = seconds
         self._clients: list[GigaChat] = []
         self._client: GigaChat | None = None
         self._clocks: list[tuple[float, float]] = []
-        """The server's time less ours, and by how much that may be wrong; seconds."""
+        """The offset of the server's clock and its margin of error; seconds."""
 
     def close(self) -> None:
+        """Close all clients."""
         for client in self._clients:
             client.close()
 
-    def _made(self, **changed: Any) -> GigaChat:
-        """A client of the plan's settings, which asks once and within the limit.
+    def _make_client(self, **overrides: Any) -> GigaChat:
+        """Make a client of the examined settings that does not retry and keeps the time limit.
 
         Raises:
-            ConfigError: it cannot be made.
+            ConfigError: the settings are not valid.
         """
         arguments = {
-            **self._plan.arguments,
+            **self._inspected.arguments,
             "deadline": self._seconds,
             "max_retries": 0,
             "timeout": (self._seconds, self._seconds),
-            "token_cache": NoTokenCache(),
+            "token_cache": NullTokenCache(),
         }
-        settings = self._plan.settings
+        settings = self._inspected.settings
         if settings.credentials is not None:
-            # The key is what is looked at, also where a token is given beside it, which would be used first.
+            # Check the key even if a token is set as well, which a client would use first.
             arguments.update(credentials=settings.credentials, access_token=None, user=None, password=None)
-        arguments.update(changed)
+        arguments.update(overrides)
         with warnings.catch_warnings():
             if settings.trust.kind == "insecure":
-                warnings.simplefilter("ignore")  # the report says so itself
+                warnings.simplefilter("ignore")  # the report itself warns about it
             client = GigaChat(**arguments)
         self._clients.append(client)
         return client
 
     @property
     def client(self) -> GigaChat:
-        """The client of the plan's settings.
+        """The client of the examined settings.
 
         Raises:
-            ConfigError: it cannot be made.
+            ConfigError: the settings are not valid.
         """
         if self._client is None:
-            self._client = self._made()
+            self._client = self._make_client()
         return self._client
 
     # -- the checks --------------------------------------------------------------------------------------------------
 
     def fetch_token(self) -> Diagnosis:
-        """Have the key, or user and password, make a token."""
-        settings = self._plan.settings
+        """Fetch a token with the key, or with user and password."""
+        settings = self._inspected.settings
         if settings.credentials is None and settings.user is None:
-            what = "the access token is used as it is" if settings.access_token is not None else "the certificate is it"
-            return Diagnosis(outcome="not_checked", detail=f"nothing to fetch: {what}")
+            reason = "an access token is set" if settings.access_token is not None else "the client certificate is used"
+            return Diagnosis(outcome="not_checked", detail=f"nothing to fetch: {reason}")
         try:
-            token = self._timed(self.client.get_token)
+            token = self._call(self.client.get_token)
         except AuthenticationError as error:
-            said, advice = _parts(error.message.removeprefix("no access token: "))
-            detail = f"{error.status_code}{_code(error)}: {said}"
+            message, advice = _split_advice(error.message.removeprefix("no access token: "))
+            detail = f"{error.status_code}{_code_suffix(error)}: {message}"
             if error.code == _WRONG_SCOPE_CODE:
                 advice = self._right_scope() or advice
-            return Diagnosis(outcome="failure", detail=detail, next_step=advice or _step_for(error))
+            return Diagnosis(outcome="failure", detail=detail, next_step=advice or _next_step_for(error))
         except GigaClientError as error:
             return _failed(error)
         if not token.expires_at:
-            return Diagnosis(detail="given; when it expires was not said")
-        until = datetime.datetime.fromtimestamp(token.expires_at / 1000, datetime.timezone.utc)
-        return Diagnosis(detail=f"given, good until {until.strftime('%H:%M')} UTC by the service's clock")
+            return Diagnosis(detail="received, without an expiry time")
+        expires_at = datetime.datetime.fromtimestamp(token.expires_at / 1000, datetime.timezone.utc)
+        return Diagnosis(detail=f"received, valid until {expires_at.strftime('%H:%M')} UTC by the service's clock")
 
     def _right_scope(self) -> str:
-        """Which scope the key belongs to, found by asking; "" when none of those known is it."""
+        """Try each known scope; return the advice to use the one that the service accepts, or ""."""
         for scope in SCOPES:
-            if scope == self._plan.settings.scope:
+            if scope == self._inspected.settings.scope:
                 continue
             try:
-                self._timed(self._made(scope=scope).get_token)
+                self._call(self._make_client(scope=scope).get_token)
             except GigaClientError:
                 continue
             return f'this key belongs to {scope}: pass scope="{scope}" (GIGACHAT_SCOPE={scope})'
         return ""
 
     def list_models(self) -> Diagnosis:
-        """The models that this key may use, and whether the chosen one is among them."""
+        """List the models that this key may use, and check that the selected one is among them."""
         try:
-            models = self._timed(self.client.get_models)
+            models = self._call(self.client.get_models)
         except NotFoundError as error:
-            # The list is always there: what the client says of a model that is not is beside the point.
-            return _failed(error, _step_for(error))
+            # The endpoint always exists, so the client's advice about an unknown model does not apply.
+            return _failed(error, _next_step_for(error))
         except GigaClientError as error:
             return _failed(error)
         names = [model.id for model in models.data]
@@ -149,90 +150,95 @@ class ServiceCheck:
             return Diagnosis(
                 outcome="failure",
                 detail="the list is empty",
-                next_step="this key may use no model: look at the project's plan and packages in Studio",
+                next_step="this key may use no model: check the project's plan and packages in Studio",
             )
-        detail = f"{len(names)}: {', '.join(chats[:_MOST_NAMES])}"
-        detail += f" and {len(names) - len(chats[:_MOST_NAMES])} more" if len(names) > len(chats[:_MOST_NAMES]) else ""
-        chosen = self._plan.settings.model
-        if chosen.partition(":")[0] not in [name.partition(":")[0] for name in names]:
+        detail = f"{len(names)}: {', '.join(chats[:_MAX_NAMES])}"
+        detail += f" and {len(names) - len(chats[:_MAX_NAMES])} more" if len(names) > len(chats[:_MAX_NAMES]) else ""
+        selected = self._inspected.settings.model
+        if selected.partition(":")[0] not in [name.partition(":")[0] for name in names]:
             return Diagnosis(
                 outcome="warning",
                 detail=detail,
-                next_step=f"{chosen}, the model of calls that name none, is not among them: pass model= "
-                "(GIGACHAT_MODEL)",
+                next_step=f"{selected}, the default model of calls, is not in the list: pass model= (GIGACHAT_MODEL)",
             )
         return Diagnosis(detail=detail)
 
     def read_balance(self) -> Diagnosis:
-        """What is left of the packages of tokens."""
+        """Read the tokens left in the packages."""
         try:
-            balance = self._timed(self.client.get_balance).balance
+            balance = self._call(self.client.get_balance).balance
         except ForbiddenError:
-            return Diagnosis(outcome="not_checked", detail="this plan pays as it goes: there is no package")
+            return Diagnosis(outcome="not_checked", detail="a pay-as-you-go plan has no packages")
         except NotFoundError:
             return Diagnosis(outcome="not_checked", detail="this server has no balance")
         except GigaClientError as error:
             return _failed(error)
-        left = [f"{one.usage} {one.value:,.0f}".replace(",", " ") for one in balance if one.value is not None]
-        told = ", ".join(left[:_MOST_PACKAGES]) + (
-            f" and {len(left) - _MOST_PACKAGES} more" if len(left) > _MOST_PACKAGES else ""
+        left = [
+            f"{package.usage} {package.value:,.0f}".replace(",", " ")
+            for package in balance
+            if package.value is not None
+        ]
+        summary = ", ".join(left[:_MAX_PACKAGES]) + (
+            f" and {len(left) - _MAX_PACKAGES} more" if len(left) > _MAX_PACKAGES else ""
         )
-        empty = [one.usage for one in balance if one.value is not None and one.value <= 0]
+        empty = [package.usage for package in balance if package.value is not None and package.value <= 0]
         if empty:
             return Diagnosis(
                 outcome="warning",
-                detail=f"tokens left: {told}",
-                next_step=f"nothing is left for {', '.join(empty)}: such calls end with 402 until a package is bought",
+                detail=f"tokens left: {summary}",
+                next_step=f"no tokens left for {', '.join(empty)}: such calls fail with 402 until you buy a package",
             )
-        return Diagnosis(detail=f"tokens left: {told}" if told else "no package")
+        return Diagnosis(detail=f"tokens left: {summary}" if summary else "no package")
 
     def chat(self) -> Diagnosis:
-        """A tiny chat, streamed: it costs a few tokens."""
+        """Stream a short chat; it costs a few tokens."""
         began = time.monotonic()
         first: float | None = None
-        pieces = 0
+        chunks = 0
         try:
-            with self.client.stream(_QUESTION, max_tokens=_ANSWER_TOKENS) as stream:
+            with self.client.stream(_QUESTION, max_tokens=_MAX_ANSWER_TOKENS) as stream:
                 for chunk in stream:
                     if chunk.text:
-                        pieces += 1
+                        chunks += 1
                         first = time.monotonic() - began if first is None else first
-                answer = stream.completion
+                completion = stream.completion
         except GigaClientError as error:
             return _failed(error)
         if first is None:
             return Diagnosis(
                 outcome="warning",
-                detail=f"{answer.model}: an answer without text ({answer.finish_reason})",
-                next_step="ask something else; if it stays so, quote the request id to the service's support",
+                detail=f"{completion.model}: an answer without text ({completion.finish_reason})",
+                next_step="try another question; if that fails too, send the request id to the service's support",
             )
-        spent = f", {answer.usage.total_tokens} tokens" if answer.usage is not None else ""
-        return Diagnosis(detail=f"{answer.model}: {answer.text.strip()[:60]!r}, first text after {first:.1f} s{spent}")
+        spent = f", {completion.usage.total_tokens} tokens" if completion.usage is not None else ""
+        return Diagnosis(
+            detail=f"{completion.model}: {completion.text.strip()[:60]!r}, first text after {first:.1f} s{spent}"
+        )
 
     def try_connect(self) -> Diagnosis:
-        """Whether the API answers at all, without a key: it is expected to refuse."""
+        """Call the API without a key; a 401 shows that it works."""
         try:
-            self._timed(lambda: self._made(credentials=None, access_token="none", user=None).get_models())
+            self._call(lambda: self._make_client(credentials=None, access_token="none", user=None).get_models())
         except AuthenticationError as error:
-            return Diagnosis(detail=f"the API answers, and asks for a token ({error.status_code})")
+            return Diagnosis(detail=f"the API responds, and requires a token ({error.status_code})")
         except NotFoundError as error:
-            return _failed(error, _step_for(error))
+            return _failed(error, _next_step_for(error))
         except GigaClientError as error:
             return _failed(error)
-        return Diagnosis(outcome="warning", detail="the API answers without a key", next_step="check base_url")
+        return Diagnosis(outcome="warning", detail="the API accepts calls without a key", next_step="check base_url")
 
     # -- time --------------------------------------------------------------------------------------------------------
 
-    def _timed(self, call: Callable[[], Any]) -> Any:
-        """What ``call`` gives; and a look at the ``Date`` of its answer, good or bad."""
+    def _call(self, call: Callable[[], Any]) -> Any:
+        """Return the result of ``call``, and record the ``Date`` header of its response, also of an error."""
         before = time.time()
         try:
-            answer = call()
+            response = call()
         except (APIStatusError, InvalidResponseError) as error:
             self._note_clock(error.headers, before)
             raise
-        self._note_clock(getattr(answer, "headers", None) or {}, before)
-        return answer
+        self._note_clock(getattr(response, "headers", None) or {}, before)
+        return response
 
     def _note_clock(self, headers: Mapping[str, str], before: float) -> None:
         after = time.time()
@@ -240,71 +246,73 @@ class ServiceCheck:
             date = email.utils.parsedate_to_datetime(headers["date"]).timestamp()
         except (KeyError, TypeError, ValueError, OverflowError, IndexError):
             return
-        # Dates have whole seconds: on the average the moment is half of one later.
+        # Dates are cut to whole seconds: on average the time is half a second later.
         self._clocks.append((date + 0.5 - (before + after) / 2, 0.5 + (after - before) / 2))
 
     def compare_clocks(self) -> Diagnosis:
-        """This machine's clock against the server's, as its answers had it."""
+        """Compare this machine's clock with the ``Date`` headers of the responses."""
         if not self._clocks:
-            return Diagnosis(outcome="not_checked", detail="no answer of the service had a date")
+            return Diagnosis(outcome="not_checked", detail="no response of the service had a date")
         offset, margin = min(self._clocks, key=lambda clock: clock[1])
         if abs(offset) <= max(margin, 1.0):
             return Diagnosis(detail="this machine and the service agree")
         direction = "behind" if offset > 0 else "ahead of"
-        detail = f"this machine's clock is {_span(abs(offset))} {direction} the service's"
+        detail = f"this machine's clock is {_format_duration(abs(offset))} {direction} the service's"
         if abs(offset) <= _CLOCK_WARN_SECONDS:
             return Diagnosis(detail=detail)
         return Diagnosis(
             outcome="warning",
             detail=detail,
-            next_step="set this machine's clock (NTP): certificates and tokens are good from one moment to another; "
-            "gigaclient itself reckons with the service's time",
+            next_step="set this machine's clock (NTP): certificates and tokens have times of validity; "
+            "gigaclient itself allows for the difference",
         )
 
 
-def _span(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     for length, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 1.5 * length:
             return f"{seconds / length:.0f} {name}"
     return f"{seconds:.0f} s"
 
 
-def _parts(message: str) -> tuple[str, str]:
-    """What the server said, and the advice that the client added."""
-    said, _, advice = message.partition(" - ")
-    return said, advice
+def _split_advice(message: str) -> tuple[str, str]:
+    """Split the server's message from the advice that the client added."""
+    message, _, advice = message.partition(" - ")
+    return message, advice
 
 
-def _code(error: APIStatusError) -> str:
+def _code_suffix(error: APIStatusError) -> str:
     return f", code {error.code}" if error.code is not None else ""
 
 
 def _failed(error: GigaClientError, step: str = "") -> Diagnosis:
-    said, advice = _parts(error.message)
+    message, advice = _split_advice(error.message)
     if isinstance(error, APIStatusError):
-        said = f"{error.status_code}: {said}"
+        message = f"{error.status_code}: {message}"
     if isinstance(error, TLSError):
-        said = said.partition("; believed here")[0]
+        # Keep the reason and the issuer; another check shows the trusted certificates.
+        reason, label, rest = message.partition("; issuer met: ")
+        message = reason + label + rest.partition("; ")[0]
     if error.request_id and isinstance(error, (APIStatusError, InvalidResponseError)):
-        said += f" (request {error.request_id})"
-    return Diagnosis(outcome="failure", detail=said, next_step=step or advice or _step_for(error))
+        message += f" (request {error.request_id})"
+    return Diagnosis(outcome="failure", detail=message, next_step=step or advice or _next_step_for(error))
 
 
 _STEPS: tuple[tuple[type[GigaClientError], str], ...] = (
     (PaymentRequiredError, "buy a package in Studio, or choose another model"),
-    (RateLimitError, "another program uses this key now: wait, and give its clients max_connections=1"),
-    (ServerError, "the service itself has trouble: try again later, and quote the request id to its support"),
+    (RateLimitError, "another program is using this key: wait, and set max_connections=1 for its clients"),
+    (ServerError, "the service itself fails: try again later, and send the request id to its support"),
     (AuthenticationError, "copy the authorization key again from the project's page in Studio"),
-    (ForbiddenError, "this plan or project may not do that: look at it in Studio"),
+    (ForbiddenError, "this plan or project does not allow it: check it in Studio"),
     (NotFoundError, "check base_url: https://api.giga.chat/v1 is the default"),
-    (APIStatusError, "check base_url and auth_url; quote the request id to the service's support"),
-    (InvalidResponseError, "something else answers at that address: check base_url, auth_url and the proxy"),
+    (APIStatusError, "check base_url and auth_url; send the request id to the service's support"),
+    (InvalidResponseError, "another server responds at that address: check base_url, auth_url and the proxy"),
     (TLSError, "see the check of TLS for this host"),
-    (APITimeoutError, "the host takes the connection and does not answer: try again, and from another network"),
-    (APIConnectionError, "the connection was lost on the way: try again, and from another network"),
-    (ConfigError, "mend that setting"),
+    (APITimeoutError, "the host accepts the connection and does not respond: try again, and from another network"),
+    (APIConnectionError, "the connection was lost: try again, and from another network"),
+    (ConfigError, "fix that setting"),
 )
 
 
-def _step_for(error: GigaClientError) -> str:
-    return next((step for kind, step in _STEPS if isinstance(error, kind)), "")
+def _next_step_for(error: GigaClientError) -> str:
+    return next((step for type_, step in _STEPS if isinstance(error, type_)), "")

@@ -1,7 +1,7 @@
-"""The settings that a client would have, where each came from, and which of them cannot be used.
+"""Find the settings that a client would use, their sources, and which of them are not valid.
 
-The rules are the client's own: its ``read_settings`` decides. A setting that it refuses is noted and put aside, and it
-is asked again, until what is left can be used: a report that ends at the first mistake would be of no use.
+The client's own ``read_settings`` decides. A setting that it rejects is recorded and replaced by a valid value, and the
+rest is read again, so that the report does not end at the first error.
 """
 
 from __future__ import annotations
@@ -22,20 +22,27 @@ from gigaclient.gigachat import GigaChat
 from gigaclient.gigachat.settings import DEFAULT_BASE_URL, DEFAULT_MODEL, WHO_WE_ARE, GigaChatSettings, read_settings
 from gigaclient.transport.proxies import without_password
 
-__all__ = ["ENVIRONMENT_SETTINGS", "Given", "NoTokenCache", "Plan", "misspelt", "read_plan"]
+__all__ = [
+    "ENVIRONMENT_SETTINGS",
+    "InspectedSettings",
+    "NullTokenCache",
+    "SettingSource",
+    "inspect_settings",
+    "misspelt_variables",
+]
 
 PREFIX = "GIGACHAT_"
 GROUPS = (TRUST_SETTINGS, WHO_WE_ARE, CLIENT_CERTIFICATE)
 
 _ARGUMENTS = tuple(name for name in inspect.signature(GigaChat.__init__).parameters if name != "self")
-_NOT_IN_THE_ENVIRONMENT = frozenset({"on_end", "on_request", "on_response", "session", "ssl_context"})
-ENVIRONMENT_SETTINGS = tuple(name for name in _ARGUMENTS if name not in _NOT_IN_THE_ENVIRONMENT)
-"""What is also read from the environment, as ``GIGACHAT_<NAME>``."""
+_ARGUMENTS_ONLY = frozenset({"on_end", "on_request", "on_response", "session", "ssl_context"})
+ENVIRONMENT_SETTINGS = tuple(name for name in _ARGUMENTS if name not in _ARGUMENTS_ONLY)
+"""The arguments that are also read from the environment, as ``GIGACHAT_<NAME>``."""
 
 _SECRETS = frozenset({"access_token", "credentials", "key_file_password", "password", "user"})
 
-# What people call the settings elsewhere.
-_MEANT = {
+# Names that other_message tools use for these settings.
+_ALIASES = {
     "API_KEY": "credentials",
     "AUTH": "credentials",
     "AUTHORIZATION": "credentials",
@@ -56,63 +63,66 @@ _MEANT = {
 }
 
 
-class NoTokenCache:
-    """A token cache that keeps nothing: the doctor wants to see the key work now, not that it once did."""
+class NullTokenCache:
+    """A token cache that stores nothing: the doctor must check the key now, not a token from an earlier run."""
 
     def get(self, key: str, default: Any = None) -> Any:
+        """Return ``default``."""
         return default
 
     def set(self, key: str, value: Any, timeout: float | None = None) -> None:
-        return None
+        """Store nothing."""
 
 
-class Given(FrozenStruct, frozen=True, kw_only=True):
-    """A setting that somebody made.
+class SettingSource(FrozenStruct, frozen=True, kw_only=True):
+    """A setting that is not the default.
 
     Attributes:
-        name: of the argument.
-        source: where it came from, in words: ``argument``, ``environment``, ``stored login``.
-        shown: its value, or the mask of a secret.
-        unused: why it has no effect; empty when it has.
+        name: the name of the argument.
+        source: ``argument``, the name of a variable, or the words of the caller.
+        display: the value for the report, or a mask for a secret.
+        unused_reason: the reason why it has no effect; empty when it has one.
     """
 
     name: str
     source: str
-    shown: str
-    unused: str = ""
+    display: str
+    unused_reason: str = ""
 
 
-class Plan(FrozenStruct, frozen=True, kw_only=True):
-    """What the client would be made of.
+class InspectedSettings(FrozenStruct, frozen=True, kw_only=True):
+    """The settings of the client, and their problems.
 
     Attributes:
-        settings: what can be used, with the defaults in the place of what cannot.
-        given: the settings that were made, in the order of the client's arguments.
-        problems: what cannot be used, by name, and why.
-        arguments: what a client of these settings takes.
-        secrets: all that was given and must not be shown.
+        settings: the valid settings, with defaults in place of those that are not valid.
+        explicit_settings: the settings that are not defaults, in the order of the client's arguments.
+        problems: why a setting is not valid, by its name.
+        arguments: the arguments for a client of these settings.
+        secrets: all values that must not be shown.
     """
 
     _hidden: ClassVar[frozenset[str]] = frozenset({"arguments", "secrets"})
 
     settings: GigaChatSettings
-    given: tuple[Given, ...]
+    explicit_settings: tuple[SettingSource, ...]
     problems: Mapping[str, str]
     arguments: Mapping[str, Any]
     secrets: tuple[Secret, ...]
 
     def can_use(self, *names: str) -> bool:
-        """Whether none of these settings had to be put aside."""
+        """Return True when all these settings are valid."""
         return not any(name in self.problems for name in names)
 
 
-def read_plan(arguments: Mapping[str, Any], sources: Mapping[str, str], unavailable: Mapping[str, str]) -> Plan:
-    """The plan for ``arguments`` (None: not given) and the environment.
+def inspect_settings(
+    arguments: Mapping[str, Any], sources: Mapping[str, str], unavailable: Mapping[str, str]
+) -> InspectedSettings:
+    """Read the settings from ``arguments`` and the environment.
 
     Args:
-        arguments: of ``GigaChat(…)``.
-        sources: where an argument came from, by name, if not from the caller.
-        unavailable: why an argument could not be had, by name.
+        arguments: the arguments of ``GigaChat(…)``; None means not set.
+        sources: the source of an argument, by name, if it is not the caller.
+        unavailable: the reason why an argument could not be read, by name.
 
     Raises:
         TypeError: there is no such argument.
@@ -125,20 +135,22 @@ def read_plan(arguments: Mapping[str, Any], sources: Mapping[str, str], unavaila
         for name, value in arguments.items()
         if value is not None
     }
-    given = _given(arguments, sources)
-    settings, problems, usable = _usable(arguments, [one.name for one in given if not one.unused])
-    return Plan(
+    used = _explicit_settings(arguments, sources)
+    settings, problems, valid_arguments = _valid_settings(
+        arguments, [setting.name for setting in used if not setting.unused_reason]
+    )
+    return InspectedSettings(
         settings=settings,
-        given=tuple(given),
+        explicit_settings=tuple(used),
         problems={**unavailable, **problems},
-        arguments=usable,
+        arguments=valid_arguments,
         secrets=_secrets(arguments),
     )
 
 
-def _given(arguments: Mapping[str, Any], sources: Mapping[str, str]) -> list[Given]:
+def _explicit_settings(arguments: Mapping[str, Any], sources: Mapping[str, str]) -> list[SettingSource]:
     read = Reader(arguments, PREFIX, groups=GROUPS)
-    given = []
+    used: list[SettingSource] = []
     for name in _ARGUMENTS:
         variable = PREFIX + name.upper()
         in_environment = name in ENVIRONMENT_SETTINGS and bool(os.environ.get(variable, "").strip())
@@ -146,16 +158,16 @@ def _given(arguments: Mapping[str, Any], sources: Mapping[str, str]) -> list[Giv
             source = sources.get(name, "argument")
             if in_environment:
                 source += f" (over {variable})"
-            given.append(Given(name=name, source=source, shown=_shown(name, arguments[name])))
+            used.append(SettingSource(name=name, source=source, display=_display(name, arguments[name])))
         elif in_environment:
             value = read(name, lambda value: value, None)
-            unused = "" if value is not None else "not asked, since an argument answers the same question"
-            shown = _shown(name, os.environ[variable].strip())
-            given.append(Given(name=name, source=variable, shown=shown, unused=unused))
-    return given
+            unused_reason = "" if value is not None else "not used, because an argument sets the same thing"
+            display = _display(name, os.environ[variable].strip())
+            used.append(SettingSource(name=name, source=variable, display=display, unused_reason=unused_reason))
+    return used
 
 
-def _shown(name: str, value: Any) -> str:
+def _display(name: str, value: Any) -> str:
     if name in _SECRETS:
         return MASK
     text = str.__str__(value) if isinstance(value, str) else repr(value)
@@ -172,67 +184,69 @@ def _shown(name: str, value: Any) -> str:
 def _secrets(arguments: Mapping[str, Any]) -> tuple[Secret, ...]:
     found = [arguments.get(name) for name in (*_SECRETS, "proxy")]
     found += [os.environ.get(PREFIX + name.upper()) for name in (*_SECRETS, "proxy")]
-    whole = [str.__str__(value).strip() for value in found if isinstance(value, str) and value.strip()]
-    # As it was given, and as the client cleans it.
-    return tuple(Secret(part) for value in whole for part in {value, "".join(value.split()), value.strip("\"'")})
+    originals = [str.__str__(value).strip() for value in found if isinstance(value, str) and value.strip()]
+    # Both the original value and the forms that the client makes of it.
+    return tuple(Secret(part) for value in originals for part in {value, "".join(value.split()), value.strip("\"'")})
 
 
-# -- putting aside what cannot be used -------------------------------------------------------------------------------
+# -- finding the settings that are not valid -------------------------------------------------------------------------
 
 
-def _usable(arguments: Mapping[str, Any], names: list[str]) -> tuple[GigaChatSettings, dict[str, str], dict[str, Any]]:
+def _valid_settings(
+    arguments: Mapping[str, Any], names: list[str]
+) -> tuple[GigaChatSettings, dict[str, str], dict[str, Any]]:
     trial = dict(arguments)
     problems: dict[str, str] = {}
-    left = list(names)
+    remaining = list(names)
     while True:
         settings, message = _attempt(trial)
         if settings is not None:
             return settings, problems, trial
-        culprit = _culprit(trial, left, message)
-        if culprit is None:
-            # It is in none of them by itself, or in what the environment says to others (REQUESTS_CA_BUNDLE).
-            culprit = next((name for name in ("trust", *left) if name not in problems), None)
-            if culprit is None:
+        invalid = _find_invalid_setting(trial, remaining, message)
+        if invalid is None:
+            # No single setting causes it, or the cause is a variable of other programs (REQUESTS_CA_BUNDLE).
+            invalid = next((name for name in ("trust", *remaining) if name not in problems), None)
+            if invalid is None:
                 return GigaChatSettings(base_url=DEFAULT_BASE_URL, model=DEFAULT_MODEL), problems, {}
-        problems[culprit] = message
-        trial.update(_aside(culprit))
-        left = [name for name in left if name != culprit]
+        problems[invalid] = message
+        trial.update(_valid_arguments(invalid))
+        remaining = [name for name in remaining if name != invalid]
 
 
 def _attempt(trial: Mapping[str, Any]) -> tuple[GigaChatSettings | None, str]:
     try:
         settings = read_settings(trial)
-        settings.trust.make_context()  # the files of a client certificate are read here
+        settings.trust.make_context()  # reads the files of a client certificate
     except ConfigError as error:
         return None, error.message
     return settings, ""
 
 
-def _culprit(trial: Mapping[str, Any], names: list[str], message: str) -> str | None:
-    said = message.partition(":")[0]
+def _find_invalid_setting(trial: Mapping[str, Any], names: list[str], message: str) -> str | None:
+    label = message.partition(":")[0]
     for name in names:
-        if said in (name, PREFIX + name.upper()):
+        if label in (name, PREFIX + name.upper()):
             return name
     for name in names:
-        settings, other = _attempt({**trial, **_aside(name)})
-        if settings is not None or other != message:
+        settings, other_message = _attempt({**trial, **_valid_arguments(name)})
+        if settings is not None or other_message != message:
             return name
     return None
 
 
-def _aside(name: str) -> dict[str, Any]:
-    """Arguments that put a setting aside, in the environment too: for each question an answer that always works."""
+def _valid_arguments(name: str) -> dict[str, Any]:
+    """Return arguments that replace a setting, also one from the environment, by a valid value."""
     if name in TRUST_SETTINGS:
         return {**dict.fromkeys(TRUST_SETTINGS), "trust": "pinned"}
     if name in CLIENT_CERTIFICATE:
         return {**dict.fromkeys(CLIENT_CERTIFICATE), "key_file_password": Secret("none")}
     if name in WHO_WE_ARE:
         return {**dict.fromkeys(WHO_WE_ARE), "access_token": Secret("none")}
-    return {name: _HARMLESS.get(name)}
+    return {name: _VALID_VALUES.get(name)}
 
 
 _DEFAULTS = GigaChatSettings(base_url=DEFAULT_BASE_URL, model=DEFAULT_MODEL)
-_HARMLESS: Mapping[str, Any] = {
+_VALID_VALUES: Mapping[str, Any] = {
     "auth_url": _DEFAULTS.auth_url,
     "base_url": _DEFAULTS.base_url,
     "deadline": math.inf,
@@ -247,18 +261,18 @@ _HARMLESS: Mapping[str, Any] = {
     "scope": _DEFAULTS.scope,
     "session_id": "none",
     "timeout": (_DEFAULTS.connect_timeout, _DEFAULTS.read_timeout),
-    "token_cache": NoTokenCache(),
+    "token_cache": NullTokenCache(),
     "v2_url": "https://api.giga.chat/v2",
 }
 
 
-# -- variables that nobody reads -------------------------------------------------------------------------------------
+# -- variables that are not read -------------------------------------------------------------------------------------
 
 
-def misspelt() -> list[tuple[str, str]]:
-    """Variables that look like settings and are none, with the setting that was meant, ``""`` where nobody knows.
+def misspelt_variables() -> list[tuple[str, str]]:
+    """Find variables that look like settings but are not read, with the variable that was meant, or ``""``.
 
-    A lower-case name counts, where the system tells it from the upper-case one. Values are not looked at.
+    A lower-case name counts too, on systems where case matters. Values are not read.
     """
     known = {PREFIX + name.upper(): name for name in ENVIRONMENT_SETTINGS}
     found = []
@@ -267,10 +281,10 @@ def misspelt() -> list[tuple[str, str]]:
         if variable in known or not upper.startswith((PREFIX, "GIGA_CHAT_", "GIGACHATT_", "GIGCHAT_")):
             continue
         rest = upper.removeprefix("GIGA_CHAT_").removeprefix("GIGACHATT_").removeprefix("GIGCHAT_").removeprefix(PREFIX)
-        meant = rest.lower() if PREFIX + rest in known else _MEANT.get(rest, "")
-        if not meant:
-            names = {name.upper(): name for name in ENVIRONMENT_SETTINGS} | _MEANT
+        correct_name = rest.lower() if PREFIX + rest in known else _ALIASES.get(rest, "")
+        if not correct_name:
+            names = {name.upper(): name for name in ENVIRONMENT_SETTINGS} | _ALIASES
             close = difflib.get_close_matches(rest, list(names), 1, 0.75)
-            meant = names[close[0]] if close else ""
-        found.append((variable, PREFIX + meant.upper() if meant else ""))
+            correct_name = names[close[0]] if close else ""
+        found.append((variable, PREFIX + correct_name.upper() if correct_name else ""))
     return found

@@ -1,4 +1,4 @@
-"""Whom the client believes, and what a chain that it does not believe looks like to one who knows the usual causes."""
+"""Report the trusted certificate authorities, and explain the usual causes of a refused chain."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from gigaclient._primitives.struct import FrozenStruct
 from gigaclient.doctor.certificates import Certificate, read_certificate
-from gigaclient.doctor.probe_socket import ProbeError, SettingSource
+from gigaclient.doctor.probe_socket import HandshakeResult, ProbeError
 from gigaclient.doctor.report import Diagnosis, Outcome
 from gigaclient.errors import ConfigError
 from gigaclient.gigachat.settings import GigaChatSettings
@@ -19,7 +19,7 @@ from gigaclient.transport.tls import Trust, insecure_context, read_bundle, shipp
 __all__ = [
     "Alternative",
     "alternatives",
-    "believed",
+    "describe_trust",
     "describe_verified",
     "examine_trust",
     "explain_refusal",
@@ -28,7 +28,7 @@ __all__ = [
 
 _WARN_DAYS = 365
 _LEAF_WARN_DAYS = 7
-_MOST_ROOTS = 4
+_MAX_ROOTS = 4
 
 # OpenSSL's numbers, from its x509_vfy.h.
 _NOT_YET_VALID, _EXPIRED = 9, 10
@@ -37,7 +37,7 @@ _HOST_MISMATCH, _ADDRESS_MISMATCH = 62, 64
 
 _RUSSIAN = "Russian Trusted"
 
-# Words in the names of authorities that stand between a program and its server, and what they are.
+# Words in the names of authorities that intercept TLS, and the kind of product.
 _INTERCEPTORS = {
     "adguard": "an ad blocker on this machine",
     "avast": "an antivirus on this machine",
@@ -69,19 +69,19 @@ _INTERCEPTORS = {
 
 
 def _day(moment: datetime.datetime) -> str:
-    """A date as the report writes it."""
+    """Format a date for the report."""
     return moment.strftime("%Y-%m-%d")
 
 
-def believed(trust: Trust) -> str:
-    """Whom ``trust`` believes, in words."""
+def describe_trust(trust: Trust) -> str:
+    """Describe the authorities that ``trust`` accepts."""
     if trust.kind == "context":
-        return "what your ssl_context holds"
+        return "the certificates of your ssl_context"
     if trust.kind == "insecure":
-        return "anybody (verify_ssl_certs=False)"
+        return "any certificate (verify_ssl_certs=False)"
     if trust.kind == "system":
         variable = _bundle_variable()
-        return f"the file of {variable} alone" if variable else "the public authorities of certifi and this system"
+        return f"only the file of {variable}" if variable else "the public authorities of certifi and this system"
     if trust.source:
         return f"exactly the certificates in {trust.source}"
     return "exactly the Russian Trusted Root CA that ships with gigaclient"
@@ -95,33 +95,33 @@ def _bundle_variable() -> str | None:
 
 
 def examine_trust(settings: GigaChatSettings, now: datetime.datetime) -> Diagnosis:
-    """Whom the settings believe, and until when; and whether the certificate that ships is still good."""
+    """Report the trusted authorities and their expiry dates, and the one of the shipped certificate."""
     trust = settings.trust
-    lines = [f"believed: {believed(trust)}"]
+    lines = [f"trusted: {describe_trust(trust)}"]
     outcome: Outcome = "ok"
     steps: list[str] = []
     if trust.kind == "insecure":
         outcome = "warning"
         steps.append(
-            "delete verify_ssl_certs=False (GIGACHAT_VERIFY_SSL_CERTS): anybody on the line can read the key, and "
+            "delete verify_ssl_certs=False (GIGACHAT_VERIFY_SSL_CERTS): anyone on the network can read the key, and "
             "the certificate that GigaChat needs ships with gigaclient"
         )
     for certificate, is_shipped in _roots(trust):
         days = (certificate.not_after - now).days
-        named = certificate.subject or "a certificate without a name"
+        name = certificate.subject or "a certificate without a name"
         if certificate.not_before > now:
             outcome = "failure"
-            lines.append(f"{named} is not good before {_day(certificate.not_before)}, and here it is {_day(now)}")
+            lines.append(f"{name} is not valid before {_day(certificate.not_before)}, and the date here is {_day(now)}")
             steps.append("set this machine's clock")
         elif days < 0:
             outcome = "failure"
-            lines.append(f"{named} expired on {_day(certificate.not_after)}, and here it is {_day(now)}")
+            lines.append(f"{name} expired on {_day(certificate.not_after)}, and the date here is {_day(now)}")
             steps.append(
                 "set this machine's clock if that date is wrong; otherwise "
                 + ("pip install -U gigaclient" if is_shipped else "get the authority's new certificate")
             )
         else:
-            lines.append(f"{named}, good until {_day(certificate.not_after)}")
+            lines.append(f"{name}, valid until {_day(certificate.not_after)}")
             if days < _WARN_DAYS:
                 outcome = "warning" if outcome == "ok" else outcome
                 steps.append(
@@ -129,12 +129,12 @@ def examine_trust(settings: GigaChatSettings, now: datetime.datetime) -> Diagnos
                     + ("pip install -U gigaclient in time" if is_shipped else "get the authority's next certificate")
                 )
     if trust.kind != "pinned" or trust.authorities is not None:
-        shipped = read_certificate(_ders(shipped_root())[0])
+        shipped = read_certificate(_split_pem(shipped_root())[0])
         until = _day(shipped.not_after) if shipped is not None else "?"
-        lines.append(f"not asked: the root certificate that ships with gigaclient, good until {until}")
+        lines.append(f"not used: the root certificate that ships with gigaclient, valid until {until}")
     if trust.cert_file is not None:
         lines.append(f"client certificate: {trust.cert_file}")
-        outcome, steps = _about_client_certificate(trust.cert_file, now, lines, outcome, steps)
+        outcome, steps = _check_client_certificate(trust.cert_file, now, lines, outcome, steps)
     return Diagnosis(outcome=outcome, detail="\n".join(lines), next_step="; ".join(dict.fromkeys(steps)))
 
 
@@ -142,28 +142,28 @@ def _roots(trust: Trust) -> list[tuple[Certificate, bool]]:
     if trust.kind != "pinned":
         return []
     pem = trust.authorities if trust.authorities is not None else shipped_root()
-    read = (read_certificate(der) for der in _ders(pem))
-    # A system's whole bundle would fill the screen, and most of it vouches for nobody here.
+    read = (read_certificate(der) for der in _split_pem(pem))
+    # A bundle of the system has more roots than the report can show.
     certificates = [certificate for certificate in read if certificate is not None]
-    return [(one, trust.authorities is None) for one in certificates[:_MOST_ROOTS]]
+    return [(one, trust.authorities is None) for one in certificates[:_MAX_ROOTS]]
 
 
-def _ders(pem: str) -> list[bytes]:
+def _split_pem(pem: str) -> list[bytes]:
     end = "-----END CERTIFICATE-----"
     return [ssl.PEM_cert_to_DER_cert(part.strip() + "\n" + end) for part in pem.split(end) if part.strip()]
 
 
-def _about_client_certificate(
+def _check_client_certificate(
     path: str, now: datetime.datetime, lines: list[str], outcome: Outcome, steps: list[str]
 ) -> tuple[Outcome, list[str]]:
     try:
-        own = next(iter(_ders(read_bundle(path))), b"")
+        der = next(iter(_split_pem(read_bundle(path))), b"")
     except ConfigError:
         return outcome, steps
-    certificate = read_certificate(own)
+    certificate = read_certificate(der)
     if certificate is None:
         return outcome, steps
-    lines.append(f"  {certificate.subject}, issued by {certificate.issuer}, good until {_day(certificate.not_after)}")
+    lines.append(f"  {certificate.subject}, issued by {certificate.issuer}, valid until {_day(certificate.not_after)}")
     if certificate.not_after < now:
         return "failure", [*steps, "the client certificate has expired: get a new one"]
     return outcome, steps
@@ -173,12 +173,12 @@ def _about_client_certificate(
 
 
 class Alternative(FrozenStruct, frozen=True, kw_only=True):
-    """Somebody else to believe.
+    """Another trust setting that may accept a server.
 
     Attributes:
-        name: in words.
-        advice: what to do when this one vouches for the server.
-        make: the context.
+        name: a description.
+        advice: the next step if this setting accepts the server.
+        make: makes the context.
     """
 
     name: str
@@ -187,13 +187,13 @@ class Alternative(FrozenStruct, frozen=True, kw_only=True):
 
 
 def alternatives(trust: Trust) -> list[Alternative]:
-    """Who else may vouch for a server that ``trust`` does not believe, the most likely first."""
+    """List other settings that may accept a server that ``trust`` refuses, the most likely first."""
     found = []
     if trust.kind != "pinned" or trust.authorities is not None:
         found.append(
             Alternative(
                 name="the Russian root certificate that ships with gigaclient",
-                advice="leave trust, ca_bundle_file and verify_ssl_certs out (GIGACHAT_TRUST, "
+                advice="remove trust, ca_bundle_file and verify_ssl_certs (GIGACHAT_TRUST, "
                 "GIGACHAT_CA_BUNDLE_FILE, GIGACHAT_VERIFY_SSL_CERTS)",
                 make=Trust().make_context,
             )
@@ -203,7 +203,7 @@ def alternatives(trust: Trust) -> list[Alternative]:
             Alternative(
                 name="a public authority",
                 advice='pass trust="system" (GIGACHAT_TRUST=system), if this address is meant to have a public '
-                "certificate: a gateway of your own, say",
+                "certificate, such as your own gateway",
                 make=_public_context,
             )
         )
@@ -212,8 +212,8 @@ def alternatives(trust: Trust) -> list[Alternative]:
         if os.path.isfile(path) and path != trust.source:
             found.append(
                 Alternative(
-                    name=f"the bundle that {variable} names, which is not asked",
-                    advice=f'pass ca_bundle_file="{path}" (GIGACHAT_CA_BUNDLE_FILE), if whoever made that bundle may '
+                    name=f"the bundle that {variable} names, which is not used",
+                    advice=f'pass ca_bundle_file="{path}" (GIGACHAT_CA_BUNDLE_FILE), if its owner may '
                     "read your traffic",
                     make=_bundle_context(path),
                 )
@@ -221,17 +221,17 @@ def alternatives(trust: Trust) -> list[Alternative]:
     if trust.kind != "system":
         found.append(
             Alternative(
-                name="an authority that was added to this system: a company's, or an antivirus's",
+                name="an authority that was added to this system, by a company or an antivirus",
                 advice='pass trust="system" (GIGACHAT_TRUST=system), or that root certificate as ca_bundle_file, if '
-                "whoever added it may read your traffic",
+                "its owner may read your traffic",
                 make=_system_store_context,
             )
         )
     if sys.version_info >= (3, 13) and trust.kind != "context":
         found.append(
             Alternative(
-                name="the same as before, without the strictness of Python 3.13",
-                advice="have the authority issue its certificates again as RFC 5280 wants them (an Authority Key "
+                name="the same settings, without the strict checks of Python 3.13",
+                advice="have the authority issue its certificates again by the rules of RFC 5280 (an Authority Key "
                 "Identifier, critical Basic Constraints); until then pass an ssl_context without VERIFY_X509_STRICT",
                 make=lambda: _without_strictness(trust),
             )
@@ -244,7 +244,7 @@ def _bundle_context(path: str) -> Callable[[], ssl.SSLContext]:
 
 
 def _public_context() -> ssl.SSLContext:
-    import certifi  # the one module that requests, which depends on it, would take its authorities from
+    import certifi  # requests depends on it, and takes its authorities from it
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cafile=certifi.where())
@@ -265,44 +265,44 @@ def _without_strictness(trust: Trust) -> ssl.SSLContext:
 
 def explain_refusal(
     host: str,
-    trouble: ProbeError,
-    shown: SettingSource | None,
-    vouching: Alternative | None,
+    refusal: ProbeError,
+    handshake: HandshakeResult | None,
+    alternative: Alternative | None,
     *,
     trust: Trust,
     through_proxy: bool,
     now: datetime.datetime,
 ) -> Diagnosis:
-    """Why a server's certificate was refused, and what to do.
+    """Explain why a server's certificate was refused, and what to do.
 
     Args:
-        host: the name that was asked for.
-        trouble: the refusal.
-        shown: the chain that the server showed to somebody who believes anybody; None when it could not be had.
-        vouching: who would have believed it; None when nobody would.
-        trust: whom the client believes.
-        through_proxy: whether the way leads through a proxy.
+        host: the requested host name.
+        refusal: the refusal.
+        handshake: the result of an unverified handshake; None when it failed.
+        alternative: the setting that would accept the certificate; None when there is none.
+        trust: the trust settings of the client.
+        through_proxy: True when the connection uses a proxy.
         now: this machine's time.
     """
-    chain = [found for found in map(read_certificate, shown.chain if shown else ()) if found is not None]
-    lines = [f"certificate refused: {trouble.reason}", *_chain_lines(chain), f"believed: {believed(trust)}"]
-    if vouching is not None:
-        lines.append(f"it would be believed with: {vouching.name}")
-    step = _next_step(host, trouble.code, chain, vouching, through_proxy, now)
+    chain = [found for found in map(read_certificate, handshake.chain if handshake else ()) if found is not None]
+    lines = [f"certificate refused: {refusal.reason}", *_chain_lines(chain), f"trusted: {describe_trust(trust)}"]
+    if alternative is not None:
+        lines.append(f"it would be trusted with: {alternative.name}")
+    step = _next_step(host, refusal.code, chain, alternative, through_proxy, now)
     return Diagnosis(outcome="failure", detail="\n".join(lines), next_step=step)
 
 
 def _chain_lines(chain: Sequence[Certificate]) -> list[str]:
     if not chain:
-        return ["issuer met: could not be read"]
+        return ["issuer: could not be read"]
     leaf = chain[0]
     lines = [
-        f"issuer met: {leaf.issuer or 'nameless'}",
-        f"shown for: {', '.join(leaf.names[:4]) or leaf.subject or 'nobody'}; "
-        f"good {_day(leaf.not_before)} to {_day(leaf.not_after)}",
+        f"issuer: {leaf.issuer or 'without a name'}",
+        f"issued for: {', '.join(leaf.names[:4]) or leaf.subject or 'no name'}; "
+        f"valid {_day(leaf.not_before)} to {_day(leaf.not_after)}",
     ]
     if len(chain) > 1:
-        lines.append("above it: " + " < ".join(one.subject or "nameless" for one in chain[1:4]))
+        lines.append("signed by: " + " < ".join(one.subject or "without a name" for one in chain[1:4]))
     return lines
 
 
@@ -310,41 +310,41 @@ def _next_step(
     host: str,
     code: int,
     chain: Sequence[Certificate],
-    vouching: Alternative | None,
+    alternative: Alternative | None,
     through_proxy: bool,
     now: datetime.datetime,
 ) -> str:
     leaf = chain[0] if chain else None
     if code in (_EXPIRED, _NOT_YET_VALID):
         return (
-            f"here it is {now.strftime('%Y-%m-%d %H:%M')} UTC: if that is wrong, set this machine's clock; if it is "
-            "right, the server's operator has to renew its certificate. Switching verification off is no cure"
+            f"the time here is {now.strftime('%Y-%m-%d %H:%M')} UTC: if that is wrong, set this machine's clock; if it "
+            "is right, the server's operator has to renew its certificate. Do not switch verification off"
         )
     if code in (_HOST_MISMATCH, _ADDRESS_MISMATCH):
         return (
-            f"the certificate was made for another host than {host}: check the address"
+            f"the certificate was issued for another host than {host}: check the address"
             + (", and what the proxy does with it" if through_proxy else "")
-            + (f"; it is good for {', '.join(leaf.names[:3])}" if leaf is not None and leaf.names else "")
+            + (f"; it is valid for {', '.join(leaf.names[:3])}" if leaf is not None and leaf.names else "")
         )
-    if vouching is not None:
-        return vouching.advice
+    if alternative is not None:
+        return alternative.advice
     if leaf is None:
-        return "run the doctor again; if the certificate still cannot be had, ask the network's administrator"
+        return "run the doctor again; if the certificate still cannot be read, ask the network's administrator"
     if _misses_intermediate(code, chain):
         return (
-            f"the server leaves the certificate of {leaf.issuer} out, so nobody can tell who vouches for it: its "
-            "operator has to send the whole chain; until then put that certificate and its root into one file and "
+            f"the server does not send the certificate of {leaf.issuer}, so its own cannot be verified: the operator "
+            "has to send the whole chain; until then put that certificate and its root into one file and "
             "pass it as ca_bundle_file"
         )
     names = " ".join((*(one.issuer for one in chain), *(one.subject for one in chain))).lower()
-    known = next((what for word, what in _INTERCEPTORS.items() if word in names), None)
+    known_product = next((product for word, product in _INTERCEPTORS.items() if word in names), None)
     root = chain[-1].issuer if not chain[-1].is_self_issued else chain[-1].subject
-    who = known or ("the proxy" if through_proxy else "a company's proxy or an antivirus")
+    interceptor = known_product or ("the proxy" if through_proxy else "a company's proxy or an antivirus")
     return (
-        f"most likely {who} answers in the server's place. Get the root certificate of {root or 'that authority'} from "
-        "the administrator, or from the browser's view of the certificate, and pass its file as ca_bundle_file "
-        "(GIGACHAT_CA_BUNDLE_FILE), or have this host excepted from inspection. If that name means nothing to you, "
-        "somebody may be listening"
+        f"most likely {interceptor} responds in the server's place. Get the root certificate of "
+        f"{root or 'that authority'} from the administrator, or from the browser's view of the certificate, and pass "
+        "its file as ca_bundle_file (GIGACHAT_CA_BUNDLE_FILE), or have this host excluded from inspection. If you do "
+        "not know that name, someone may be intercepting your traffic"
     )
 
 
@@ -354,23 +354,25 @@ def _misses_intermediate(code: int, chain: Sequence[Certificate]) -> bool:
     return _RUSSIAN in chain[0].issuer and chain[0].issuer not in [one.subject for one in chain[1:]]
 
 
-def describe_verified(shown: SettingSource, now: datetime.datetime) -> Diagnosis:
-    """A chain that was believed."""
-    chain = [found for found in map(read_certificate, shown.chain) if found is not None]
+def describe_verified(handshake: HandshakeResult, now: datetime.datetime) -> Diagnosis:
+    """Describe a verified chain; warn when it expires soon."""
+    chain = [found for found in map(read_certificate, handshake.chain) if found is not None]
     if not chain:
-        return Diagnosis(detail=f"verified, {shown.version}")
+        return Diagnosis(detail=f"verified, {handshake.version}")
     leaf = chain[0]
-    detail = f"verified, {shown.version}, good until {_day(leaf.not_after)}\nissuer met: {leaf.issuer or 'nameless'}"
+    detail = (
+        f"verified, {handshake.version}, valid until {_day(leaf.not_after)}\nissuer: {leaf.issuer or 'without a name'}"
+    )
     days = (leaf.not_after - now).days
     if days < _LEAF_WARN_DAYS:
         return Diagnosis(
             outcome="warning",
             detail=detail,
-            next_step=f"the server's certificate ends in {days} days: its operator has to renew it",
+            next_step=f"the server's certificate expires in {days} days: its operator has to renew it",
         )
     return Diagnosis(detail=detail)
 
 
 def unverified_context() -> ssl.SSLContext:
-    """For a look at a chain, on a line over which nothing is sent: it has no client certificate either."""
+    """Make a context to read a chain; without a client certificate, because nothing may be sent."""
     return insecure_context()

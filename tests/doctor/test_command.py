@@ -1,4 +1,4 @@
-"""``gigaclient doctor``: in this process for its shapes, and as a program for what only a program has."""
+"""``gigaclient doctor``: in this process for its output, and as a program for encodings and signals."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROGRAM = (sys.executable, "-m", "gigaclient", "doctor")
 
 @pytest.fixture
 def environment(shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> GigaChatEmulator:
-    """The emulator in the environment, and nothing stored."""
+    """Return the emulator, with its settings in the environment and no stored key."""
     for name, value in shared_emulator.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
@@ -50,12 +50,12 @@ def test_a_failure_is_1_and_a_warning_is_0(
 
 def test_json_is_one_document(environment: GigaChatEmulator, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["healthy"] is True
-    assert {check["id"]: check["outcome"] for check in told["checks"]}["token"] == "ok"
+    document = json.loads(capsys.readouterr().out)
+    assert document["healthy"] is True
+    assert {check["id"]: check["outcome"] for check in document["checks"]}["token"] == "ok"
 
 
-def test_a_chat_is_had_when_asked_for(environment: GigaChatEmulator, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_option_chat_sends_a_prompt(environment: GigaChatEmulator, capsys: pytest.CaptureFixture[str]) -> None:
     environment.answer("Hello!")
     assert main(["--chat"]) == 0
     assert "'Hello!'" in capsys.readouterr().out
@@ -69,7 +69,7 @@ def test_a_wrong_command_line_is_2(arguments: list[str], capsys: pytest.CaptureF
     assert "usage: gigaclient doctor" in capsys.readouterr().err
 
 
-def test_options_come_before_the_environment(
+def test_options_override_the_environment(
     environment: GigaChatEmulator, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("BASE_URL", "AUTH_URL"):
@@ -82,18 +82,18 @@ def test_options_come_before_the_environment(
     assert "model = GigaChat-2-Max (--model)" in out
 
 
-# -- keys that are kept elsewhere --------------------------------------------------------------------------------------
+# -- stored keys -------------------------------------------------------------------------------------------------------
 
 
 def store(folder: Path, key: str, *, scope: str = "GIGACHAT_API_PERS", mode: int = 0o600) -> None:
-    """A key as ``gigaclient login`` leaves it where there is no keyring."""
+    """Write a key as ``gigaclient login`` does without a keyring."""
     folder.mkdir(parents=True)
     file = folder / "credentials.json"
     file.write_text(json.dumps({"place": "file", "scope": scope, "credentials": key}))
     file.chmod(mode)
 
 
-def test_the_key_of_a_login_is_used_where_the_environment_has_none(
+def test_the_key_of_a_login_is_used_if_the_environment_has_none(
     environment: GigaChatEmulator,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -109,7 +109,7 @@ def test_the_key_of_a_login_is_used_where_the_environment_has_none(
     assert environment.credentials not in out
 
 
-def test_the_environment_comes_before_a_login(
+def test_the_environment_overrides_a_login(
     environment: GigaChatEmulator, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     store(tmp_path / "config" / "gigaclient", "c3RhbGU6a2V5")
@@ -118,7 +118,7 @@ def test_the_environment_comes_before_a_login(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="files have no modes there")
-def test_a_stored_key_that_cannot_be_had_is_a_finding_and_the_rest_is_looked_at(
+def test_a_stored_key_that_cannot_be_read_is_a_failure_and_the_rest_is_checked(
     environment: GigaChatEmulator,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -127,11 +127,11 @@ def test_a_stored_key_that_cannot_be_had_is_a_finding_and_the_rest_is_looked_at(
     store(tmp_path / "config" / "gigaclient", environment.credentials, mode=0o644)
     monkeypatch.delenv("GIGACHAT_CREDENTIALS")
     assert main(["--json"]) == 1
-    told = {check["id"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
-    assert told["key"]["outcome"] == "failure"
-    assert "chmod 600" in told["key"]["detail"] + told["key"]["next_step"]
-    assert told["auth.tls"]["outcome"] == "ok"
-    assert told["token"]["detail"] == "not checked: no key"
+    checks = {check["id"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+    assert checks["key"]["outcome"] == "failure"
+    assert "chmod 600" in checks["key"]["detail"] + checks["key"]["next_step"]
+    assert checks["auth.tls"]["outcome"] == "ok"
+    assert checks["token"]["detail"] == "not checked: no key"
 
 
 def test_a_key_may_be_in_a_file(
@@ -153,20 +153,21 @@ def test_a_key_may_be_in_a_file(
 # -- as a program ------------------------------------------------------------------------------------------------------
 
 
-def test_on_a_terminal_of_another_alphabet_it_prints_all_the_same(environment: GigaChatEmulator) -> None:
+def test_output_to_a_terminal_without_unicode_is_ascii(environment: GigaChatEmulator, tmp_path: Path) -> None:
     run = subprocess.run(
-        [*PROGRAM, "--model", "Модель"],
+        [*PROGRAM, "--model", "Модель", "--limit", "40"],
         env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        cwd=tmp_path,  # python -m would load the package of the checkout from the current folder
         capture_output=True,
         timeout=50,
     )
-    assert run.returncode == 0, run.stderr
+    assert run.returncode == 0, run.stdout + run.stderr
     assert run.stdout.isascii()
     assert b"ok   Token" in run.stdout
     assert run.stderr == b""
 
 
-_WHAT_HELP_LOADS = """
+_LOADED_BY_HELP = """
 import sys
 from gigaclient.doctor.command import main
 try:
@@ -177,17 +178,19 @@ except SystemExit:
 
 
 def test_help_loads_nothing_heavy() -> None:
-    run = subprocess.run([sys.executable, "-c", _WHAT_HELP_LOADS], capture_output=True, text=True, timeout=50)
+    run = subprocess.run([sys.executable, "-c", _LOADED_BY_HELP], capture_output=True, text=True, timeout=50)
     assert run.stdout.endswith("loaded:\n"), run.stdout + run.stderr
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no such signal there")
-def test_an_interrupt_ends_it_at_once_without_a_traceback(environment: GigaChatEmulator) -> None:
+def test_an_interrupt_ends_it_at_once_without_a_traceback(environment: GigaChatEmulator, tmp_path: Path) -> None:
     with Peer(silent) as mute:
         command = [*PROGRAM, "--limit", "50", "--base-url", f"https://127.0.0.1:{mute.port}/v1"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        with subprocess.Popen(
+            command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as program:
             try:
-                # The second connection is the handshake that never ends.
+                # The second connection is the handshake, which never ends.
                 assert eventually(lambda: mute.accepted >= 2, 30)
                 program.send_signal(signal.SIGINT)
                 _, err = program.communicate(timeout=25)

@@ -1,4 +1,4 @@
-"""The way to a host: names, addresses, proxies. What a step meets is told, and no wait is longer than its limit."""
+"""The steps to a host: names, addresses, proxies. Each failure is reported, and no step exceeds its limit."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_proxy_that_asks_for_a_password_says_where_to_put_it(shared_emulator: 
         report = examined(shared_emulator, proxy=with_login(proxy.url, "alice:wrong-passw0rd"))
     assert failed(report) == ["api.connection", "auth.connection"]
     assert "407" in report["api.connection"].detail
-    assert "user and password in proxy= (argument)" in report["api.connection"].next_step
+    assert "user and password into proxy= (argument)" in report["api.connection"].next_step
     assert report["token"].detail == "not checked: no connection"
     shows_no(report, "wrong-passw0rd")
 
@@ -63,13 +63,13 @@ def test_a_proxy_that_does_not_tunnel_to_a_host_says_which(shared_emulator: Giga
 
 
 @pytest.mark.parametrize("instead", [b"SSH-2.0-OpenSSH\r\n\r\n", b"HTTP/1.1 20"], ids=["SSH", "cut"])
-def test_what_is_no_proxy_is_told(instead: bytes, shared_emulator: GigaChatEmulator) -> None:
+def test_a_server_that_is_not_a_proxy_is_reported(instead: bytes, shared_emulator: GigaChatEmulator) -> None:
     with ConnectProxy(instead=instead) as proxy:
         report = examined(shared_emulator, proxy=proxy.url)
     assert failed(report) == ["api.connection", "auth.connection"]
 
 
-def test_a_proxy_that_is_not_there_is_told_once_and_the_rest_is_not_checked(shared_emulator: GigaChatEmulator) -> None:
+def test_a_proxy_without_a_listener_is_reported_once_and_the_rest_is_skipped(shared_emulator: GigaChatEmulator) -> None:
     with Peer(silent) as gone:
         port = gone.port
     report = examined(shared_emulator, proxy=f"http://{LOGIN}@127.0.0.1:{port}")
@@ -77,11 +77,11 @@ def test_a_proxy_that_is_not_there_is_told_once_and_the_rest_is_not_checked(shar
     assert f"http://***@127.0.0.1:{port} from proxy= (argument)" in report["proxy"].detail
     assert "refused" in report["proxy"].detail
     for id in ("api.address", "api.connection", "auth.tls", "token", "models", "balance"):
-        assert report[id].detail == "not checked: no way through the proxy"
+        assert report[id].detail == "not checked: no connection through the proxy"
     shows_no(report, PASSWORD)
 
 
-def test_a_proxy_that_says_nothing_costs_its_limit(shared_emulator: GigaChatEmulator) -> None:
+def test_a_proxy_that_says_nothing_takes_no_longer_than_the_limit(shared_emulator: GigaChatEmulator) -> None:
     with ConnectProxy(instead=b"") as proxy:
         began = time.monotonic()
         report = examined(shared_emulator, proxy=proxy.url, check_seconds=0.6)
@@ -90,7 +90,7 @@ def test_a_proxy_that_says_nothing_costs_its_limit(shared_emulator: GigaChatEmul
     assert "timed out" in report["api.connection"].detail
 
 
-def test_a_proxys_name_that_nobody_knows_is_told(
+def test_an_unknown_name_of_a_proxy_is_reported(
     shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("https_proxy", "http://proxy.example.invalid:3128")
@@ -100,30 +100,30 @@ def test_a_proxys_name_that_nobody_knows_is_told(
 
 
 @pytest.mark.parametrize("address", [f"socks5://{LOGIN}@127.0.0.1:1080", f"http://{LOGIN}@127.0.0.1:port"])
-def test_an_address_that_can_be_no_proxy_is_told_and_the_way_without_it_is_looked_at(
+def test_an_address_that_is_not_a_proxy_is_reported_and_the_rest_is_checked_without_it(
     address: str, shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", address)
     report = examined(shared_emulator)
     assert failed(report) == ["proxy"]
-    assert report["proxy"].next_step.startswith("mend or unset ALL_PROXY:")
+    assert report["proxy"].next_step.startswith("fix or unset ALL_PROXY:")
     assert "NO_PROXY=127.0.0.1" in report["proxy"].next_step
     assert report["api.tls"].outcome == "ok"
-    assert report["token"].detail == "not checked: no way through the proxy"  # the client could not be made
+    assert report["token"].detail == "not checked: no connection through the proxy"  # the client could not be made
     shows_no(report, PASSWORD)
 
 
-def test_no_proxy_leads_past_the_proxy_and_that_is_told(
+def test_no_proxy_bypasses_the_proxy_and_is_reported(
     shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     report = examined(shared_emulator)
     assert report.healthy
-    assert "NO_PROXY leads past HTTPS_PROXY" in report["proxy"].detail
+    assert "NO_PROXY bypasses HTTPS_PROXY" in report["proxy"].detail
 
 
-def test_a_proxy_for_plain_http_is_not_for_us_and_that_is_told(
+def test_a_proxy_for_plain_http_is_ignored_and_reported(
     shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
@@ -140,7 +140,7 @@ def test_a_proxy_that_speaks_tls_itself_is_checked_against_public_authorities(
         refused = examined(shared_emulator, proxy=address)
         assert failed(refused) == ["api.connection", "auth.connection"]
         assert "REQUESTS_CA_BUNDLE" in refused["api.connection"].next_step
-        assert proxy.heads == []  # no password to somebody who is not believed
+        assert proxy.heads == []  # no password goes to a proxy that is not trusted
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", authority.ca_file)
         assert examined(shared_emulator, proxy=address).healthy  # TLS inside TLS
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(Path(authority.ca_file).with_name("gone.pem")))
@@ -148,7 +148,7 @@ def test_a_proxy_that_speaks_tls_itself_is_checked_against_public_authorities(
     assert "REQUESTS_CA_BUNDLE" in lost["api.connection"].detail
 
 
-def test_https_in_the_address_of_a_plain_proxy_is_told(shared_emulator: GigaChatEmulator) -> None:
+def test_https_in_the_address_of_a_plain_proxy_is_reported(shared_emulator: GigaChatEmulator) -> None:
     def plain(sock: Any) -> None:
         sock.recv(100)
         sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -162,18 +162,18 @@ def test_behind_a_proxy_that_reads_everything_its_authority_is_named(
     authority: Authority, shared_emulator: GigaChatEmulator
 ) -> None:
     with Authority() as company, GigaChatEmulator(authority=company) as intercepted:
-        # A proxy that answers in the server's place, whatever is asked for.
+        # A proxy that intercepts all connections.
         ports = {shared_emulator.api_server.port: intercepted.api_server.port}
         ports[shared_emulator.oauth_server.port] = intercepted.oauth_server.port
         with _Redirecting(ports) as proxy:
             report = examined(shared_emulator, proxy=proxy.url)
     assert failed(report) == ["api.tls", "auth.tls"]
-    assert "most likely the proxy answers in the server's place" in report["api.tls"].next_step
+    assert "most likely the proxy responds in the server's place" in report["api.tls"].next_step
     assert intercepted.requests == intercepted.oauth_requests == []
 
 
 class _Redirecting(ConnectProxy):
-    """Tunnels to other ports than it was asked for."""
+    """A proxy that tunnels to other ports than requested."""
 
     def __init__(self, ports: dict[int, int]) -> None:
         self._ports = ports
@@ -191,8 +191,8 @@ class _Rewritten:
         data: bytes = self._sock.recv(size)
         if self._first:
             self._first = False
-            for asked, given in self._ports.items():
-                data = data.replace(b"127.0.0.1:%d" % asked, b"127.0.0.1:%d" % given)
+            for requested, actual in self._ports.items():
+                data = data.replace(b"127.0.0.1:%d" % requested, b"127.0.0.1:%d" % actual)
         return data
 
     def __getattr__(self, name: str) -> Any:
@@ -202,7 +202,7 @@ class _Rewritten:
 # -- names and addresses ---------------------------------------------------------------------------------------------
 
 
-def test_a_look_up_that_hangs_costs_its_limit_and_the_report_does_not_wait(
+def test_a_look_up_that_hangs_takes_no_longer_than_the_limit_and_the_report_does_not_wait(
     shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     released = threading.Event()
@@ -220,12 +220,12 @@ def test_a_look_up_that_hangs_costs_its_limit_and_the_report_does_not_wait(
         finally:
             released.set()
     assert failed(report) == ["api.address", "auth.address"]
-    assert "no answer within 0.5 s" in report["api.address"].detail
+    assert "no response within 0.5 s" in report["api.address"].detail
     assert report["token"].detail == "not checked: no address"
     assert seconds < 30
 
 
-def test_name_servers_that_fail_are_told_from_names_that_are_unknown(
+def test_failing_name_servers_differ_from_unknown_names(
     shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failing(*arguments: Any, **options: Any) -> Any:
@@ -243,30 +243,30 @@ def test_an_address_that_does_not_answer_is_a_warning_where_another_does(
     with Peer(silent) as gone:
         dead = gone.port
     port = shared_emulator.api_server.port
-    asked = socket.getaddrinfo
+    getaddrinfo = socket.getaddrinfo
 
     def two(host: str, wanted: int, **options: Any) -> Any:
-        found = asked("127.0.0.1", wanted, **options)
+        found = getaddrinfo("127.0.0.1", wanted, **options)
         if wanted != port:
             return found
-        family, kind, protocol, name, _ = found[0]
-        return [(family, kind, protocol, name, ("127.0.0.1", dead)), *found]
+        family, type_, protocol, name, _ = found[0]
+        return [(family, type_, protocol, name, ("127.0.0.1", dead)), *found]
 
     monkeypatch.setattr(socket, "getaddrinfo", two)
     report = examined(shared_emulator, base_url=at_localhost(shared_emulator.base_url))
     assert report.healthy
     assert report["api.connection"].outcome == "warning"
     assert "refused" in report["api.connection"].detail
-    assert "takes connections" in report["api.connection"].detail
+    assert "accepts connections" in report["api.connection"].detail
 
 
 @pytest.mark.parametrize(
     ("name", "ip", "outcome"),
     [
-        ("api.giga.chat", "198.18.0.7", "warning"),  # what some VPNs answer
+        ("api.giga.chat", "198.18.0.7", "warning"),  # as some VPNs do
         ("ngw.devices.sberbank.ru", "0.0.0.0", "warning"),
         ("api.giga.chat", "185.157.97.1", "ok"),
-        ("gigachat.corp.example", "10.1.2.3", "ok"),  # a gateway of one's own
+        ("gigachat.corp.example", "10.1.2.3", "ok"),  # a private gateway
     ],
 )
 def test_a_private_address_for_a_name_of_the_service_is_a_warning(
@@ -274,8 +274,8 @@ def test_a_private_address_for_a_name_of_the_service_is_a_warning(
 ) -> None:
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, 443))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **options: found)
-    door = Endpoint(name, 443, "base_url", 5.0)
-    diagnosis = door.look_up()
+    endpoint = Endpoint(name, 443, "base_url", 5.0)
+    diagnosis = endpoint.resolve()
     assert diagnosis.outcome == outcome
     assert ip in diagnosis.detail
 
@@ -283,7 +283,7 @@ def test_a_private_address_for_a_name_of_the_service_is_a_warning(
 # -- strictness ------------------------------------------------------------------------------------------------------
 
 
-def test_an_authority_that_python_3_13_is_too_strict_for_is_told(tmp_path: Path) -> None:
+def test_an_authority_that_only_python_3_13_refuses_is_reported(tmp_path: Path) -> None:
     import sys
 
     old = PlainAuthority(tmp_path)
@@ -298,20 +298,20 @@ def test_an_authority_that_python_3_13_is_too_strict_for_is_told(tmp_path: Path)
         assert report["api.tls"].outcome == "ok"
     else:
         assert report["api.tls"].outcome == "failure"
-        assert "without the strictness of Python 3.13" in report["api.tls"].detail
+        assert "without the strict checks of Python 3.13" in report["api.tls"].detail
         assert "Authority Key Identifier" in report["api.tls"].next_step
 
 
 # -- limits ----------------------------------------------------------------------------------------------------------
 
 
-def test_work_within_its_limit_gives_what_it_returns_or_raises() -> None:
+def test_work_within_its_limit_returns_its_result_or_raises_its_error() -> None:
     assert within(5, lambda: 42) == 42
     with pytest.raises(ZeroDivisionError):
         within(5, lambda: 1 // 0)
 
 
-def test_work_beyond_its_limit_is_left_to_itself() -> None:
+def test_work_beyond_its_limit_is_abandoned() -> None:
     released = threading.Event()
     with doctors_threads_end():
         with pytest.raises(ProbeTimeout):
@@ -320,23 +320,23 @@ def test_work_beyond_its_limit_is_left_to_itself() -> None:
         released.set()
 
 
-def test_a_line_whose_time_is_over_waits_no_more() -> None:
+def test_a_connection_past_its_deadline_does_not_wait() -> None:
     with Peer(silent) as peer, socket.create_connection(("127.0.0.1", peer.port), timeout=10) as sock:
-        line = ProbeSocket(sock, time.monotonic() - 1)
-        for use in (line.receive, lambda: line.send(b"x")):
+        connection = ProbeSocket(sock, time.monotonic() - 1)
+        for use in (connection.receive, lambda: connection.send(b"x")):
             with pytest.raises(ProbeError) as caught:
                 use()
-            assert caught.value.kind == "slow"
+            assert caught.value.cause == "timeout"
 
 
-def test_a_proxy_that_drips_costs_its_limit(shared_emulator: GigaChatEmulator) -> None:
+def test_a_proxy_that_drips_takes_no_longer_than_the_limit(shared_emulator: GigaChatEmulator) -> None:
     with ConnectProxy(drip_s=0.1) as proxy:
         report = examined(shared_emulator, proxy=proxy.url, check_seconds=0.8)
     assert failed(report) == ["api.connection", "auth.connection"]
     assert "timed out" in report["api.connection"].detail
 
 
-def test_a_date_is_todays() -> None:
+def test_the_report_has_the_current_time() -> None:
     report = examine(base_url="https://api.example.invalid/v1", auth_url="https://oauth.example.invalid/x")
     made = datetime.datetime.strptime(report.examined_at, "%Y-%m-%d %H:%M").replace(tzinfo=datetime.timezone.utc)
     assert abs((datetime.datetime.now(datetime.timezone.utc) - made).total_seconds()) < 300

@@ -1,4 +1,4 @@
-"""The pages about the doctor tell the truth: its checks, its options, and what a refused certificate looks like."""
+"""The documentation of the doctor matches the code: checks, options, and the example of a refused certificate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support.doctor_tools import made_certificate
 from gigaclient.doctor import Check, Report
 from gigaclient.doctor.command import _parser
 from gigaclient.doctor.network import Host
-from gigaclient.doctor.probe_socket import ProbeError, SettingSource
+from gigaclient.doctor.probe_socket import HandshakeResult, ProbeError
 from gigaclient.doctor.trust_store import explain_refusal
 from gigaclient.testing import GigaChatEmulator
 from gigaclient.transport.tls import Trust
@@ -26,11 +26,11 @@ def page(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_the_picture_of_a_refused_certificate_is_what_is_printed(name: str) -> None:
+def test_the_example_of_a_refused_certificate_is_what_is_printed(name: str) -> None:
     found = explain_refusal(
         Host(id="api", title="API", origin="https://api.giga.chat", setting="").name,
         ProbeError("certificate", "unable to get local issuer certificate", 20),
-        SettingSource("TLSv1.3", (made_certificate("api.giga.chat", "Romashka Root CA", names=("api.giga.chat",)),)),
+        HandshakeResult("TLSv1.3", (made_certificate("api.giga.chat", "Romashka Root CA", names=("api.giga.chat",)),)),
         None,
         trust=Trust(),
         through_proxy=False,
@@ -48,11 +48,11 @@ def test_the_table_has_every_check(name: str) -> None:
 
         report = examine(chat=True, **emulator.client_options)
     rows = re.findall(r"^\| (`.+?`) \|", page(name), re.MULTILINE)
-    told = {id for row in rows for id in re.findall(r"`([a-z.]+)`", row)}
-    assert {check.id for check in report.checks} - told == set()
+    documented = {id for row in rows for id in re.findall(r"`([a-z.]+)`", row)}
+    assert {check.id for check in report.checks} - documented == set()
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_every_option_of_the_command_is_told(name: str) -> None:
+def test_every_option_of_the_command_is_documented(name: str) -> None:
     options = {option for action in _parser()._actions for option in action.option_strings if option.startswith("--")}
     assert options - set(re.findall(r"--[a-z-]+", page(name))) == {"--help"}

@@ -1,4 +1,4 @@
-"""The screen of text, and what is taken out of it. No network."""
+"""The text of the report, and the redaction of secrets. No network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from gigaclient.doctor import Check, Report
-from gigaclient.doctor.redaction import Scrubber
+from gigaclient.doctor.redaction import Redactor
 from gigaclient.doctor.report import Diagnosis
 
 KEY = base64.b64encode(b"b5a6f0c0-0a3c-4f2e-9d38-1d2f7b0c9e11:7c9e6679-7425-40de-944b-e07fc1f90ae7").decode()
@@ -23,33 +23,33 @@ CHECKS = (
 REPORT = Report(checks=CHECKS, examined_at="2026-03-01 12:00")
 
 
-def test_the_text_has_a_row_for_each_check_and_never_more_columns_than_asked_for() -> None:
+def test_the_text_has_a_row_for_each_check_and_never_more_columns_than_the_width() -> None:
     for width in (60, 80, 100):
         lines = REPORT.as_text(width=width).splitlines()
         assert max(map(len, lines)) <= width
         assert sum(line.startswith(("✓", "!", "✗", "–")) for line in lines) == len(CHECKS)
 
 
-def test_lines_of_a_detail_and_the_next_step_stand_below_each_other() -> None:
+def test_the_lines_of_a_detail_and_the_next_step_are_aligned() -> None:
     lines = REPORT.as_text().splitlines()
-    place = next(number for number, line in enumerate(lines) if "Certificates" in line)
-    column = lines[place].index("one")
-    assert lines[place + 1] == " " * column + "two"
-    assert lines[place + 2] == " " * column + "→ renew it"
+    index = next(number for number, line in enumerate(lines) if "Certificates" in line)
+    column = lines[index].index("one")
+    assert lines[index + 1] == " " * column + "two"
+    assert lines[index + 2] == " " * column + "→ renew it"
 
 
-def test_a_next_step_is_told_once() -> None:
+def test_a_next_step_is_printed_once() -> None:
     text = REPORT.as_text()
     assert text.count("→ call") == 1
-    assert "→ as for API: TLS" in text
+    assert "→ same as for API: TLS" in text
 
 
-def test_what_took_time_says_how_long() -> None:
+def test_a_slow_check_shows_its_duration() -> None:
     assert "refused (1.3 s)" in REPORT.as_text()
     assert "Python 3.13.0 (" not in REPORT.as_text()
 
 
-def test_the_end_says_where_to_begin() -> None:
+def test_the_last_line_names_the_first_failure() -> None:
     assert REPORT.as_text().endswith("2 of 5 checks failed, 1 warning. Begin with the first: API: TLS.")
     assert Report(checks=CHECKS[:1], examined_at="").as_text().endswith("\nNothing failed.")
     assert Report(checks=CHECKS[:2], examined_at="").as_text().endswith("\nNothing failed, 1 warning.")
@@ -77,15 +77,15 @@ def test_a_report_is_healthy_unless_something_failed() -> None:
         REPORT["nothing"]
 
 
-def test_a_diagnosis_is_well_unless_it_says_otherwise() -> None:
+def test_a_diagnosis_is_ok_by_default() -> None:
     assert Diagnosis() == Diagnosis(outcome="ok", detail="", next_step="")
 
 
-# -- what is taken out -----------------------------------------------------------------------------------------------
+# -- redaction -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("text", "left"),
+    ("text", "redacted"),
     [
         (f"a key {KEY} here", "a key *** here"),
         (f"Basic {KEY}", "Basic ***"),
@@ -100,18 +100,18 @@ def test_a_diagnosis_is_well_unless_it_says_otherwise() -> None:
         ("the authorization key is the long base64 text", "the authorization key is the long base64 text"),
     ],
 )
-def test_what_looks_like_a_secret_or_a_name_is_taken_out(text: str, left: str) -> None:
-    assert Scrubber()(text) == left
+def test_text_that_looks_like_a_secret_or_a_name_is_removed(text: str, redacted: str) -> None:
+    assert Redactor()(text) == redacted
 
 
-def test_what_is_known_to_be_secret_is_taken_out_wherever_it_stands() -> None:
-    scrub = Scrubber(["hunter2", "hunter2-and-more", "abc", ""])
-    assert scrub("xhunter2-and-morex, hunter2; abc") == "x***x, ***; abc"
-    assert "hunter2" not in repr(scrub)
+def test_known_secrets_are_removed_everywhere() -> None:
+    redact = Redactor(["hunter2", "hunter2-and-more", "abc", ""])
+    assert redact("xhunter2-and-morex, hunter2; abc") == "x***x, ***; abc"
+    assert "hunter2" not in repr(redact)
 
 
 def test_the_home_folder_is_a_tilde_and_its_neighbours_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/srv/people/alice")
     monkeypatch.setenv("USERPROFILE", "/srv/people/alice")
-    assert Scrubber()("/srv/people/alice/ca.pem /srv/people/alice") == "~/ca.pem ~"
-    assert Scrubber()("/srv/people/alice2/ca.pem") == "/srv/people/alice2/ca.pem"
+    assert Redactor()("/srv/people/alice/ca.pem /srv/people/alice") == "~/ca.pem ~"
+    assert Redactor()("/srv/people/alice2/ca.pem") == "/srv/people/alice2/ca.pem"

@@ -1,4 +1,4 @@
-"""The whole examination against the emulator: what works is said to work, and each trouble has its own next step."""
+"""All checks against the emulator: each success is reported, and each failure has its next step."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from support.doctor_tools import ALL_WELL, answering, decoded, examined, failed,
 from support.socket_tools import ConnectProxy, at_localhost, with_login
 
 from gigaclient import ConfigError
-from gigaclient.doctor import Check, Report, examine
-from gigaclient.doctor import runner as examination_module
+from gigaclient.doctor import Check, Report, examine, runner
 from gigaclient.testing import Answer, Authority, Fault, GigaChatEmulator
 
 # -- all well --------------------------------------------------------------------------------------------------------
@@ -25,15 +24,15 @@ def healthy(authority: Authority) -> Iterator[tuple[Report, GigaChatEmulator]]:
         yield examined(emulator, chat=True), emulator
 
 
-def test_all_is_well(healthy: tuple[Report, GigaChatEmulator]) -> None:
+def test_a_working_setup_is_healthy(healthy: tuple[Report, GigaChatEmulator]) -> None:
     report, _ = healthy
     assert report.healthy
-    # An old library of the environment that the tests run in is worth a warning, and nothing else is.
+    # An old library in the environment of the tests may cause a warning; nothing else may.
     assert [check.id for check in report.checks if check.outcome not in ALL_WELL and check.id != "versions"] == []
     assert "Nothing failed" in str(report)
 
 
-def test_everything_is_looked_at_in_the_order_in_which_one_thing_stands_on_another(
+def test_each_check_comes_after_those_that_it_needs(
     healthy: tuple[Report, GigaChatEmulator],
 ) -> None:
     report, _ = healthy
@@ -44,7 +43,7 @@ def test_everything_is_looked_at_in_the_order_in_which_one_thing_stands_on_anoth
     ]  # fmt: skip
 
 
-def test_the_details_say_what_was_met(healthy: tuple[Report, GigaChatEmulator]) -> None:
+def test_the_details_have_the_findings(healthy: tuple[Report, GigaChatEmulator]) -> None:
     report, emulator = healthy
     assert f"base_url = {emulator.base_url} (argument)" in report["settings"].detail
     assert "credentials = *** (argument)" in report["settings"].detail
@@ -53,9 +52,9 @@ def test_the_details_say_what_was_met(healthy: tuple[Report, GigaChatEmulator]) 
     assert "gigaclient emulator" in report["trust"].detail
     assert f"port {emulator.api_server.port} of 127.0.0.1" in report["api.connection"].detail
     assert re.search(r"verified, TLSv1\.\d", report["api.tls"].detail)
-    assert "issuer met: " in report["auth.tls"].detail
+    assert "issuer: " in report["auth.tls"].detail
     assert "gigaclient emulator" in report["auth.tls"].detail
-    assert "good until" in report["token"].detail
+    assert "valid until" in report["token"].detail
     assert "GigaChat-2" in report["models"].detail
     assert "agree" in report["clock"].detail
     assert "tokens" in report["chat"].detail
@@ -69,14 +68,14 @@ def test_the_report_is_one_screen_of_eighty_columns(healthy: tuple[Report, GigaC
 
 def test_the_report_is_also_an_object_for_programs(healthy: tuple[Report, GigaChatEmulator]) -> None:
     report, _ = healthy
-    told = json.loads(json.dumps(report.as_dict()))
-    assert told["healthy"] is True
-    assert set(told["checks"][0]) == {"id", "title", "outcome", "detail", "next_step", "seconds"}
-    assert [check["id"] for check in told["checks"]] == [check.id for check in report.checks]
-    assert any(check["seconds"] > 0 for check in told["checks"])
+    document = json.loads(json.dumps(report.as_dict()))
+    assert document["healthy"] is True
+    assert set(document["checks"][0]) == {"id", "title", "outcome", "detail", "next_step", "seconds"}
+    assert [check["id"] for check in document["checks"]] == [check.id for check in report.checks]
+    assert any(check["seconds"] > 0 for check in document["checks"])
 
 
-def test_without_being_asked_it_does_not_chat(emulator: GigaChatEmulator) -> None:
+def test_without_chat_it_sends_no_prompt(emulator: GigaChatEmulator) -> None:
     report = examined(emulator)
     with pytest.raises(KeyError):
         report["chat"]
@@ -93,13 +92,13 @@ def test_a_setting_may_come_from_the_environment(emulator: GigaChatEmulator, mon
     shows_no(report, emulator.credentials)
 
 
-def test_an_argument_that_the_client_does_not_have_is_refused() -> None:
+def test_an_argument_that_the_client_does_not_have_raises() -> None:
     with pytest.raises(TypeError, match="GigaChat has no such argument: verfy"):
         examine(verfy=False)
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("inf"), float("nan")])
-def test_a_limit_that_is_none_is_refused(seconds: float) -> None:
+def test_an_invalid_limit_raises(seconds: float) -> None:
     with pytest.raises(ConfigError, match="check_seconds"):
         examine(check_seconds=seconds)
 
@@ -107,7 +106,7 @@ def test_a_limit_that_is_none_is_refused(seconds: float) -> None:
 # -- the key and the token -------------------------------------------------------------------------------------------
 
 
-def test_a_key_that_is_unknown_is_told_with_the_services_code(emulator: GigaChatEmulator) -> None:
+def test_an_unknown_key_is_reported_with_the_code_of_the_service(emulator: GigaChatEmulator) -> None:
     with GigaChatEmulator(authority=emulator.authority) as other:
         report = examined(emulator, credentials=other.credentials)
         shows_no(report, other.credentials, *decoded(other.credentials))
@@ -115,7 +114,7 @@ def test_a_key_that_is_unknown_is_told_with_the_services_code(emulator: GigaChat
     assert "401, code 6" in report["token"].detail
     assert "make a new one on the project's page in Studio" in report["token"].next_step
     assert "no token" in report["models"].detail
-    assert "the API answers, and asks for a token (401)" in report["models"].detail
+    assert "the API responds, and requires a token (401)" in report["models"].detail
     assert report["balance"].detail == "not checked: no token"
     assert report["clock"].outcome == "ok"  # refusals have a date, too
 
@@ -127,7 +126,7 @@ def test_for_a_wrong_scope_the_right_one_is_found(emulator: GigaChatEmulator) ->
     assert 'pass scope="GIGACHAT_API_PERS" (GIGACHAT_SCOPE=GIGACHAT_API_PERS)' in report["token"].next_step
 
 
-def test_a_scope_that_nobody_knows_is_told_before_it_is_sent(emulator: GigaChatEmulator) -> None:
+def test_an_unknown_scope_is_reported_before_it_is_sent(emulator: GigaChatEmulator) -> None:
     report = examined(emulator, scope="GIGACHAT_API_HOME")
     assert report["key"].outcome == "warning"
     assert "GIGACHAT_API_PERS, GIGACHAT_API_B2B, GIGACHAT_API_CORP" in report["key"].next_step
@@ -142,23 +141,23 @@ def test_a_client_id_in_the_place_of_the_key_is_not_sent(emulator: GigaChatEmula
     assert "Authorization Key" in report["key"].next_step
     assert report["token"].detail == "not checked: no key"
     assert emulator.oauth_requests == []
-    assert report["auth.tls"].outcome == "ok"  # what needs no key is looked at
+    assert report["auth.tls"].outcome == "ok"  # checks without a key still run
 
 
-def test_without_a_key_the_rest_is_looked_at(emulator: GigaChatEmulator) -> None:
+def test_without_a_key_the_rest_is_checked(emulator: GigaChatEmulator) -> None:
     report = examined(emulator, credentials=None)
     assert failed(report) == ["key"]
     assert "GIGACHAT_CREDENTIALS" in report["key"].next_step
     assert "gigaclient login" in report["key"].next_step
     assert report["auth.tls"].outcome == "ok"
-    assert "asks for a token (401)" in report["models"].detail
+    assert "requires a token (401)" in report["models"].detail
     assert report["clock"].outcome == "ok"
 
 
-def test_quotes_around_the_key_are_mended_and_told(emulator: GigaChatEmulator) -> None:
+def test_quotes_around_the_key_are_removed_and_reported(emulator: GigaChatEmulator) -> None:
     report = examined(emulator, credentials=f'"Basic {emulator.credentials}"\n')
     assert report.healthy
-    assert "mended" in report["key"].detail
+    assert "corrected" in report["key"].detail
 
 
 def test_a_key_with_odd_parts_is_a_warning(emulator: GigaChatEmulator) -> None:
@@ -168,22 +167,22 @@ def test_a_key_with_odd_parts_is_a_warning(emulator: GigaChatEmulator) -> None:
     shows_no(report, "bXktaWQ6bXktc2VjcmV0", "my-secret", "my-id")
 
 
-def test_an_access_token_is_used_and_its_end_foretold(emulator: GigaChatEmulator) -> None:
+def test_an_access_token_is_used_and_its_expiry_explained(emulator: GigaChatEmulator) -> None:
     token = emulator.issue_token()
     report = examined(emulator, credentials=None, access_token=token)
     assert report["key"].outcome == "warning"
     assert "half an hour" in report["key"].next_step
     assert report["token"].outcome == "not_checked"
     assert report["models"].outcome == "ok"
-    assert "auth.tls" not in outcomes(report)  # nobody would ask there
+    assert "auth.tls" not in outcomes(report)  # the client would not use that host
     shows_no(report, token)
 
 
-def test_beside_an_access_token_it_is_the_key_that_is_looked_at(emulator: GigaChatEmulator) -> None:
+def test_with_a_key_and_an_access_token_the_key_is_checked(emulator: GigaChatEmulator) -> None:
     report = examined(emulator, access_token="a-stale-token")
     assert report.healthy
     assert "first" in report["key"].detail
-    assert "good until" in report["token"].detail  # of a token that was given nothing would be known
+    assert "valid until" in report["token"].detail  # the expiry time is known only for a fetched token
     assert emulator.oauth_calls == 1
     shows_no(report, "a-stale-token")
 
@@ -197,7 +196,7 @@ def test_user_and_password_get_their_token_from_the_api(authority: Authority) ->
     shows_no(report, "a-password", "someone")
 
 
-def test_an_oauth_host_that_answers_with_a_page_is_told(emulator: GigaChatEmulator) -> None:
+def test_an_oauth_host_that_responds_with_html_is_reported(emulator: GigaChatEmulator) -> None:
     emulator.inject(Fault(html=True), path="/oauth", times=None)
     report = examined(emulator)
     assert failed(report) == ["token"]
@@ -226,20 +225,18 @@ def test_a_token_that_is_cached_does_not_hide_a_key_that_is_refused(authority: A
         assert failed(examined(emulator, token_cache=cache)) == ["token"]
 
 
-def test_what_a_server_says_of_the_key_is_not_shown(
-    emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_secrets_in_a_server_message_are_not_shown(emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
     client_id, secret = decoded(emulator.credentials)
     with ConnectProxy() as proxy:
         monkeypatch.setenv("HTTPS_PROXY", with_login(proxy.url, "alice:p%40ss-w0rd"))
-        said = f"no {client_id} with {secret} by alice, p%40ss-w0rd or p@ss-w0rd"
-        emulator.inject(Fault(status=401, body={"code": 99, "message": said}), path="/oauth", times=None)
+        text = f"no {client_id} with {secret} by alice, p%40ss-w0rd or p@ss-w0rd"
+        emulator.inject(Fault(status=401, body={"code": 99, "message": text}), path="/oauth", times=None)
         report = examined(emulator)
     assert "no *** with *** by" in report["token"].detail
     shows_no(report, "p%40ss-w0rd", "p@ss-w0rd")
 
 
-def test_each_thing_is_asked_once(emulator: GigaChatEmulator) -> None:
+def test_each_request_is_sent_once(emulator: GigaChatEmulator) -> None:
     emulator.inject(Fault(status=503), path="/models", times=None)
     assert "models" in failed(examined(emulator))
     assert len([request for request in emulator.requests if request.path.endswith("/models")]) == 1
@@ -263,7 +260,7 @@ def test_a_model_that_the_key_does_not_have_is_a_warning(emulator: GigaChatEmula
     assert "GIGACHAT_MODEL" in report["models"].next_step
 
 
-def test_a_package_that_is_used_up_is_told_when_it_chats(authority: Authority) -> None:
+def test_an_empty_package_is_reported_by_the_chat(authority: Authority) -> None:
     with GigaChatEmulator(authority=authority, exhausted_models=["GigaChat-2"]) as emulator:
         report = examined(emulator, chat=True)
     assert failed(report) == ["chat"]
@@ -271,7 +268,7 @@ def test_a_package_that_is_used_up_is_told_when_it_chats(authority: Authority) -
     assert "package" in report["chat"].next_step
 
 
-def test_a_plan_that_pays_as_it_goes_has_no_balance_and_that_is_no_fault(emulator: GigaChatEmulator) -> None:
+def test_a_plan_that_pays_as_it_goes_has_no_balance_and_is_healthy(emulator: GigaChatEmulator) -> None:
     emulator.inject(Fault(status=403), path="/balance")
     report = examined(emulator)
     assert report.healthy
@@ -290,7 +287,7 @@ def test_an_empty_package_is_a_warning(emulator: GigaChatEmulator) -> None:
 @pytest.mark.parametrize(
     ("status", "step"), [(429, "max_connections"), (500, "try again later"), (404, "base_url")], ids=str
 )
-def test_what_the_api_refuses_has_its_next_step_and_the_request_id(
+def test_an_error_of_the_api_has_its_next_step_and_the_request_id(
     status: int, step: str, emulator: GigaChatEmulator
 ) -> None:
     emulator.inject(Fault(status=status), path="/models", times=None)
@@ -310,17 +307,17 @@ def test_a_wrong_path_in_base_url_is_found_without_a_key(emulator: GigaChatEmula
 # -- time ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("offset", "said"), [(7200.0, "2 hours behind"), (-600.0, "10 minutes ahead of")])
-def test_a_clock_that_is_wrong_is_a_warning(offset: float, said: str, authority: Authority) -> None:
+@pytest.mark.parametrize(("offset", "expected"), [(7200.0, "2 hours behind"), (-600.0, "10 minutes ahead of")])
+def test_a_clock_that_is_wrong_is_a_warning(offset: float, expected: str, authority: Authority) -> None:
     with GigaChatEmulator(authority=authority, clock_offset_s=offset) as emulator:
         report = examined(emulator)
     assert report.healthy
     assert report["clock"].outcome == "warning"
-    assert said in report["clock"].detail
+    assert expected in report["clock"].detail
     assert "NTP" in report["clock"].next_step
 
 
-def test_answers_without_a_date_say_nothing_of_the_clock(authority: Authority) -> None:
+def test_without_a_date_the_clock_is_not_checked(authority: Authority) -> None:
     listing = Answer(headers={"Content-Type": "application/json", "Date": "yesterday"}, body='{"data": []}')
     with answering(listing, authority) as server:
         report = examine(access_token="a-token", base_url=server.url + "/v1", ca_bundle_file=authority.ca_file)
@@ -330,20 +327,20 @@ def test_answers_without_a_date_say_nothing_of_the_clock(authority: Authority) -
 # -- the doctor itself -----------------------------------------------------------------------------------------------
 
 
-def test_a_fault_of_the_doctor_costs_one_check_and_shows_nothing(
+def test_a_bug_in_a_check_loses_only_that_check_and_shows_no_secret(
     emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken() -> None:
         raise RuntimeError(emulator.credentials)
 
-    monkeypatch.setattr(examination_module, "examine_versions", broken)
+    monkeypatch.setattr(runner, "examine_versions", broken)
     report = examined(emulator)
     assert failed(report) == ["versions"]
     assert "RuntimeError" in report["versions"].detail
     assert report["models"].outcome == "ok"
 
 
-def test_a_path_of_somebodys_home_is_shortened(
+def test_a_path_in_a_home_folder_is_shortened(
     emulator: GigaChatEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = tmp_path / "somebody"
