@@ -1,4 +1,4 @@
-"""The terminal: what ``gigaclient`` and ``python -m gigaclient`` run. Needs the extra ``gigaclient[cli]``.
+"""The terminal commands of ``gigaclient`` and ``python -m gigaclient``. Needs the extra ``gigaclient[cli]``.
 
-One module in ``commands/`` for each command, which imports what it needs when it runs; ``catalogue.py`` lists them.
+Each command is a module in ``commands/``, which imports its dependencies when it runs. ``registry.py`` lists them.
 """

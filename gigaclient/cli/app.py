@@ -1,4 +1,4 @@
-"""The click application: its commands, loaded one by one, and what becomes of errors."""
+"""The click application: it loads one command and turns errors into messages and exit codes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any, TextIO
 
 import click
 
-from gigaclient.cli import exit_codes as exits
-from gigaclient.cli.console import Screen, is_terminal, speak_utf8, write_json
+from gigaclient.cli import exit_codes
+from gigaclient.cli.console import Screen, is_terminal, use_utf8, write_json
 from gigaclient.cli.registry import COMMANDS, Entry, unknown
 from gigaclient.errors import GigaClientError
 
@@ -27,93 +27,96 @@ _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 class Application(click.Group):
-    """Commands by name; a module is loaded when its command is asked for."""
+    """The group of all commands. It imports the module of a command only when the command is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the help."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; return None for an unknown name."""
         entry = COMMANDS.get(cmd_name)
         if entry is None:
             return None
         if entry.standalone:
-            return _standalone(cmd_name, entry)
+            return _placeholder(cmd_name, entry)
         command: click.Command = import_module(entry.module).command
         return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; suggest a similar name for an unknown one."""
         if args and args[0] not in COMMANDS and not ctx.resilient_parsing:
             raise click.UsageError(unknown(args[0]), ctx)
         return super().resolve_command(ctx, args)
 
 
-def _standalone(name: str, entry: Entry) -> click.Command:
-    """For completion; run, they never come here."""
+def _placeholder(name: str, entry: Entry) -> click.Command:
+    """Make a placeholder for shell completion. ``gigaclient.__main__`` runs these commands itself."""
 
-    def refer() -> None:
+    def fail() -> None:
         raise click.UsageError(f"run it as: {PROGRAM} {name}")
 
-    return click.Command(name, callback=refer, short_help=entry.help, add_help_option=False)
+    return click.Command(name, callback=fail, short_help=entry.help, add_help_option=False)
 
 
 _application = Application(PROGRAM, context_settings=_SETTINGS)
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command to its end; returns the exit code. What goes wrong is told on standard error."""
-    speak_utf8()
-    given = [_text(argument) for argument in arguments]
-    screen = Screen(json="--json" in given, no_color="--no-color" in given)
+    """Run one command and return the exit code. Errors go to standard error."""
+    use_utf8()
+    arguments = [_decode_argument(argument) for argument in arguments]
+    screen = Screen(json="--json" in arguments, no_color="--no-color" in arguments)
     try:
         with _short_warnings(screen):
-            code = _run(given)
+            code = _run(arguments)
         sys.stdout.flush()
         return code
     except click.Abort:
-        return exits.INTERRUPTED
+        return exit_codes.INTERRUPTED
     except click.ClickException as error:
-        return _say_usage(screen, error)
+        return _report_usage_error(screen, error)
     except GigaClientError as error:
-        _say(screen, error)
-        return exits.code_of(error)
+        _report_error(screen, error)
+        return exit_codes.code_of(error)
     except KeyboardInterrupt:
         if is_terminal(sys.stderr):
             sys.stderr.write("\n")
-        return exits.INTERRUPTED
+        return exit_codes.INTERRUPTED
     except OSError as error:
         if error.errno == errno.EPIPE or isinstance(error, BrokenPipeError):
-            _abandon(sys.stdout)
-            return exits.BROKEN_PIPE
-        # Also the disk that is full, whose bytes must not be tried again at the interpreter's end.
+            _discard(sys.stdout)
+            return exit_codes.BROKEN_PIPE
+        # For example a full disk. The interpreter must not write the rest again when it exit_codes.
         if error.errno in (errno.ENOSPC, errno.EIO, errno.EBADF):
-            _abandon(sys.stdout)
-        _say(screen, error)
-        return exits.FAILED
+            _discard(sys.stdout)
+        _report_error(screen, error)
+        return exit_codes.FAILED
 
 
-def _run(arguments: list[str]) -> int:
+def _run(arguments: Sequence[str]) -> int:
     if os.environ.get(COMPLETION_VARIABLE):
-        # Ends the process itself.
-        _application.main(arguments, prog_name=PROGRAM, complete_var=COMPLETION_VARIABLE)
+        # click exit_codes the process here.
+        _application.main(list(arguments), prog_name=PROGRAM, complete_var=COMPLETION_VARIABLE)
     try:
-        with _application.make_context(PROGRAM, arguments) as context:
+        with _application.make_context(PROGRAM, list(arguments)) as context:
             result: Any = _application.invoke(context)
-    except click.exceptions.Exit as ended:
-        return ended.exit_code
-    return result if isinstance(result, int) else exits.OK
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    return result if isinstance(result, int) else exit_codes.OK
 
 
-def _text(argument: str) -> str:
-    # Bytes that the locale's encoding did not know are UTF-8 all the same.
+def _decode_argument(argument: str) -> str:
+    # Shells pass UTF-8 even when the locale has another encoding.
     with contextlib.suppress(UnicodeError):
         return os.fsencode(argument).decode("utf-8")
     return argument
 
 
-def _say_usage(screen: Screen, error: click.ClickException) -> int:
-    code = exits.USAGE if isinstance(error, click.UsageError) else exits.FAILED
+def _report_usage_error(screen: Screen, error: click.ClickException) -> int:
+    code = exit_codes.USAGE if isinstance(error, click.UsageError) else exit_codes.FAILED
     message = error.format_message()
     if screen.json:
         write_json(sys.stderr, {"error": {"type": type(error).__name__, "message": message, "exit_code": code}})
@@ -126,27 +129,27 @@ def _say_usage(screen: Screen, error: click.ClickException) -> int:
     return code
 
 
-def _say(screen: Screen, error: Exception) -> None:
+def _report_error(screen: Screen, error: Exception) -> None:
     with contextlib.suppress(OSError):
         if screen.json:
-            write_json(sys.stderr, exits.as_json(error))
+            write_json(sys.stderr, exit_codes.as_json(error))
         else:
-            screen.error(exits.in_commands(str(error)), exits.hint_for(error))
+            screen.error(exit_codes.with_commands(str(error)), exit_codes.hint_for(error))
 
 
-def _abandon(stream: TextIO) -> None:
-    """Nobody reads it any more: let the interpreter's last flush go nowhere instead of complaining."""
+def _discard(stream: TextIO) -> None:
+    """Redirect ``stream`` to the null device, so that the flush at exit does not fail."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
+        null = os.open(os.devnull, os.O_WRONLY)
         try:
-            os.dup2(nowhere, stream.fileno())
+            os.dup2(null, stream.fileno())
         finally:
-            os.close(nowhere)
+            os.close(null)
 
 
 @contextlib.contextmanager
 def _short_warnings(screen: Screen) -> Iterator[None]:
-    """Our own warnings, such as that certificates are not checked, as one line without a source file."""
+    """Print warnings of gigaclient on one line, without the source file."""
 
     def show(
         message: Warning | str,

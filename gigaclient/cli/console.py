@@ -1,4 +1,4 @@
-"""Where output goes: text for people, lines for pipes, JSON for programs; in UTF-8 whatever the locale."""
+"""Input and output: text for people, lines for pipes, JSON for programs; UTF-8 in any locale."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ __all__ = [
     "piped_input",
     "printable",
     "read_input",
-    "speak_utf8",
+    "use_utf8",
     "wants_colour",
     "write_json",
 ]
 
 _BOLD, _DIM, _RED, _RESET = "\x1b[1m", "\x1b[2m", "\x1b[1;31m", "\x1b[0m"
 
-# What a model, a server or a file name says must not steer the terminal: escapes can retitle it or reach the clipboard.
-_HARMLESS: dict[int, str | None] = {
+# Text of a model or a server must not control the terminal: escapes can change its title or the clipboard.
+_CONTROL_SYMBOLS: dict[int, str | None] = {
     **{code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\t\n"},
     0x7F: "\u2421",
     **dict.fromkeys(range(0x80, 0xA0), "\ufffd"),
@@ -38,12 +38,12 @@ _HARMLESS: dict[int, str | None] = {
 
 
 def printable(text: str) -> str:
-    """``text`` for a terminal: control characters show as symbols and do nothing."""
-    return text.translate(_HARMLESS)
+    """Replace control characters by symbols, so that a terminal does not execute them."""
+    return text.translate(_CONTROL_SYMBOLS)
 
 
 def is_terminal(stream: Any) -> bool:
-    """Whether a person sees ``stream``; False for None and for a closed one."""
+    """Return True when ``stream`` is a terminal; False for None and for a closed stream."""
     try:
         return bool(stream.isatty())
     except (AttributeError, ValueError):
@@ -51,7 +51,7 @@ def is_terminal(stream: Any) -> bool:
 
 
 def wants_colour(stream: Any, no_color: bool = False) -> bool:
-    """Whether to colour ``stream``: ``--no-color`` and NO_COLOR over FORCE_COLOR over what it is connected to."""
+    """Decide whether to colour ``stream``: ``--no-color`` and NO_COLOR, then FORCE_COLOR, then its type."""
     if no_color or os.environ.get("NO_COLOR"):
         return False
     if os.environ.get("FORCE_COLOR", "0") not in ("", "0"):
@@ -59,14 +59,14 @@ def wants_colour(stream: Any, no_color: bool = False) -> bool:
     return is_terminal(stream) and os.environ.get("TERM") != "dumb"
 
 
-def speak_utf8() -> None:
-    """Have standard output and errors take any text: the C locale and Windows' code pages have no Cyrillic, or half."""
+def use_utf8() -> None:
+    """Switch standard output and errors to UTF-8: the C locale and Windows code pages lack many letters."""
     for name, errors in (("stdout", "surrogateescape"), ("stderr", "backslashreplace")):
         stream = getattr(sys, name)
-        if stream is None:  # closed by whoever started us
+        if stream is None:  # closed by the parent process
             setattr(sys, name, io.TextIOWrapper(io.BytesIO(), "utf-8", errors))
             continue
-        if not isinstance(stream, io.TextIOWrapper):  # a notebook's, or a test's: those take any text
+        if not isinstance(stream, io.TextIOWrapper):  # of a notebook or a test: these accept any text
             continue
         if codecs.lookup(stream.encoding).name != "utf-8" or stream.errors != errors:
             with contextlib.suppress(ValueError, OSError):
@@ -74,21 +74,21 @@ def speak_utf8() -> None:
 
 
 def piped_input() -> bool:
-    """Whether somebody feeds standard input: a pipe, a file, a socket; not a terminal, and not /dev/null."""
+    """Return True when standard input is a pipe, a file or a socket, and not a terminal or /dev/null."""
     if sys.stdin is None:
         return False
     try:
         mode = os.fstat(sys.stdin.fileno()).st_mode
-    except (AttributeError, OSError, ValueError):  # no descriptor behind it
+    except (AttributeError, OSError, ValueError):  # it has no descriptor
         return not is_terminal(sys.stdin)
     return stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)
 
 
 def read_input(stream: IO[Any] | None = None) -> str:
-    """All of standard input as text: UTF-8, UTF-16 with its mark (as PowerShell pipes it), or the locale's encoding.
+    """Read all of standard input as text: UTF-8, UTF-16 with a byte order mark (PowerShell), or the locale's encoding.
 
     Raises:
-        ValueError: it is none of these.
+        ValueError: the input has another encoding.
     """
     stream = sys.stdin if stream is None else stream
     if stream is None:
@@ -108,7 +108,7 @@ def read_input(stream: IO[Any] | None = None) -> str:
 
 
 def write_json(stream: TextIO, value: Any) -> None:
-    """One JSON document: indented for a person, on one line for a program. Letters are not escaped."""
+    """Write one JSON document: indented on a terminal, else on one line. Letters are not escaped."""
     encoded = msgspec.json.encode(value)
     if is_terminal(stream):
         encoded = msgspec.json.format(encoded, indent=2)
@@ -124,11 +124,11 @@ def _width(text: str) -> int:
 
 
 class Screen:
-    """What a command says.
+    """The output of a command.
 
     Args:
-        json: it is for a program.
-        no_color: no colours, whatever the output is.
+        json: write JSON.
+        no_color: use no colours.
     """
 
     def __init__(self, *, json: bool = False, no_color: bool = False) -> None:
@@ -137,60 +137,60 @@ class Screen:
 
     @property
     def on_terminal(self) -> bool:
-        """Whether a person reads standard output."""
+        """True when standard output is a terminal."""
         return is_terminal(sys.stdout)
 
     def document(self, value: Any) -> None:
-        """One JSON document, or one of several JSON lines."""
+        """Write one JSON document."""
         write_json(sys.stdout, value)
 
     def json_line(self, value: Any) -> None:
-        """One of several JSON documents: always on a line of its own."""
+        """Write one of several JSON documents, always on one line."""
         sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
         sys.stdout.flush()
 
     def line(self, text: str) -> None:
-        """A line of the result."""
-        sys.stdout.write(self._shown(text) + "\n")
+        """Write a line of the result."""
+        sys.stdout.write(self._printable(text) + "\n")
         sys.stdout.flush()
 
     def text(self, text: str) -> None:
-        """A piece of the result, at once."""
-        sys.stdout.write(self._shown(text))
+        """Write a part of the result, and flush it."""
+        sys.stdout.write(self._printable(text))
         sys.stdout.flush()
 
     def note(self, text: str) -> None:
-        """A line that is not part of the result: to standard error, and only when a person is there."""
+        """Write a remark to standard error, but only on a terminal."""
         if not self.json and is_terminal(sys.stderr):
-            self._aside(_DIM, "", text)
+            self._write_error(_DIM, "", text)
 
     def warning(self, text: str) -> None:
-        """Something to know, to standard error."""
+        """Write a warning to standard error."""
         if not self.json:
-            self._aside(_BOLD, "warning: ", text)
+            self._write_error(_BOLD, "warning: ", text)
 
     def error(self, text: str, hint: str | None = None) -> None:
-        """What went wrong, in one sentence, to standard error."""
-        self._aside(_RED, "error: ", text)
+        """Write an error, and the hint if there is one, to standard error."""
+        self._write_error(_RED, "error: ", text)
         if hint is not None:
-            self._aside(_DIM, "", f"hint: {hint}")
+            self._write_error(_DIM, "", f"hint: {hint}")
 
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Columns with headings for a person; for a pipe, the cells with tabs between them, and no headings."""
+        """Write a table: columns with headings on a terminal; in a pipe, cells separated by tabs, without headings."""
         cells = [[_cell(value) for value in row] for row in rows]
         if not self.on_terminal:
             for row in cells:
                 sys.stdout.write("\t".join(row) + "\n")
             sys.stdout.flush()
             return
-        shown = [[printable(text) for text in row] for row in cells]
-        widths = [max(map(_width, column)) for column in zip(headings, *shown, strict=True)]
+        printable_cells = [[printable(text) for text in row] for row in cells]
+        widths = [max(map(_width, column)) for column in zip(headings, *printable_cells, strict=True)]
         numeric = [
             bool(rows) and all(isinstance(value, (int, float)) or value is None for value in column)
             for column in (zip(*rows, strict=True) if rows else [()] * len(headings))
         ]
         bold, reset = (_BOLD, _RESET) if wants_colour(sys.stdout, self.no_color) else ("", "")
-        for number, row in enumerate([list(headings), *shown]):
+        for number, row in enumerate([list(headings), *printable_cells]):
             padded = [
                 " " * (width - _width(text)) + text if right else text + " " * (width - _width(text))
                 for text, width, right in zip(row, widths, numeric, strict=True)
@@ -199,17 +199,17 @@ class Screen:
             sys.stdout.write(f"{bold}{line}{reset}\n" if number == 0 else f"{line}\n")
         sys.stdout.flush()
 
-    def _shown(self, text: str) -> str:
+    def _printable(self, text: str) -> str:
         return printable(text) if self.on_terminal else text
 
-    def _aside(self, style: str, label: str, text: str) -> None:
+    def _write_error(self, style: str, label: str, text: str) -> None:
         stream = sys.stderr
-        shown = printable(text) if is_terminal(stream) else text
+        output = printable(text) if is_terminal(stream) else text
         if wants_colour(stream, self.no_color):
-            shown = f"{style}{label}{_RESET}{shown}" if label else f"{style}{shown}{_RESET}"
+            output = f"{style}{label}{_RESET}{output}" if label else f"{style}{output}{_RESET}"
         else:
-            shown = label + shown
-        stream.write(shown + "\n")
+            output = label + output
+        stream.write(output + "\n")
         stream.flush()
 
 
@@ -218,5 +218,5 @@ def _cell(value: Any) -> str:
         return "-"
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    # A tab or a line break in a name would make two cells, or two rows, of one.
+    # A tab or a line break in a name would split the cell or the row.
     return str(value).translate({ord("\t"): " ", ord("\n"): " ", ord("\r"): None})

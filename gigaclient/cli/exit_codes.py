@@ -1,4 +1,4 @@
-"""Exit codes, and errors as one sentence or as JSON. The codes are a promise: docs/en/cli.md has the table."""
+"""Exit codes, and errors as one sentence or as JSON. The codes are stable: docs/en/cli.md has the table."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = [
     "as_json",
     "code_of",
     "hint_for",
-    "in_commands",
+    "with_commands",
 ]
 
 OK = 0
@@ -48,7 +48,7 @@ SERVER = 8
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 
-# The first that fits counts: an error may be of several kinds.
+# The first match counts: an error may be an instance of several types.
 _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (ConfigError, SETTINGS),
     (AuthenticationError, SETTINGS),
@@ -62,13 +62,13 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
 )
 
 _HINTS: tuple[tuple[type[BaseException], str], ...] = (
-    (AuthenticationError, "gigaclient login --status says which key this was; gigaclient login stores another"),
-    (TLSError, "gigaclient doctor shows which certificate was met, and what to do"),
-    (APIConnectionError, "gigaclient doctor looks at the network, the proxy and the certificates"),
+    (AuthenticationError, "gigaclient login --status shows which key is in use; gigaclient login stores another"),
+    (TLSError, "gigaclient doctor shows which certificate it received, and what to do"),
+    (APIConnectionError, "gigaclient doctor checks the network, the proxy and the certificates"),
 )
 
 
-# The library's advice names its own calls; here the same is had by commands.
+# The library's advice names its methods; the terminal has commands for them.
 _COMMANDS = {
     "get_balance()": "gigaclient balance",
     "get_batches()": "gigaclient batch list",
@@ -79,35 +79,35 @@ _COMMANDS = {
 }
 
 
-def in_commands(message: str) -> str:
-    """What an error says, with the commands of the terminal in place of the library's calls."""
+def with_commands(message: str) -> str:
+    """Replace the library's methods in an error message by the commands of the terminal."""
     for call, command in _COMMANDS.items():
         message = message.replace(call, command)
     return message
 
 
 def code_of(error: BaseException) -> int:
-    """The exit code for an error."""
-    return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)
+    """Return the exit code for an error."""
+    return next((code for type_, code in _CODES if isinstance(error, type_)), FAILED)
 
 
 def hint_for(error: BaseException) -> str | None:
-    """The command that helps, where one does."""
-    return next((hint for kind, hint in _HINTS if isinstance(error, kind)), None)
+    """Return a hint that names the command to run next; None for most errors."""
+    return next((hint for type_, hint in _HINTS if isinstance(error, type_)), None)
 
 
 def as_json(error: BaseException) -> dict[str, Any]:
-    """An error as ``--json`` shows it; ``text`` is what had arrived of an answer before it."""
-    shown: dict[str, Any] = {
+    """Return an error as ``--json`` shows it; ``text`` is the part of the answer that arrived before it."""
+    document: dict[str, Any] = {
         "type": type(error).__name__,
-        "message": in_commands(error.message if isinstance(error, GigaClientError) else str(error)),
+        "message": with_commands(error.message if isinstance(error, GigaClientError) else str(error)),
         "exit_code": code_of(error),
     }
     for name in ("status_code", "code", "request_id", "retry_after", "text"):
         value = getattr(error, name, None)
         if value is not None and value != "" and value != 0:
-            shown[name] = value
+            document[name] = value
     hint = hint_for(error)
     if hint is not None:
-        shown["hint"] = hint
-    return {"error": shown}
+        document["hint"] = hint
+    return {"error": document}

@@ -1,4 +1,4 @@
-"""The conversation at a terminal: lines in, answers out, and commands that begin with a slash."""
+"""The interactive chat: it reads questions and commands that begin with a slash, and prints answers."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from gigaclient.cli.console import Screen, wants_colour
 from gigaclient.cli.credentials import state_folder
-from gigaclient.cli.exit_codes import hint_for, in_commands
-from gigaclient.cli.output import notes, show, undisturbed
+from gigaclient.cli.exit_codes import hint_for, with_commands
+from gigaclient.cli.output import echo_off, show, show_notes
 from gigaclient.errors import ConfigError, GigaClientError
 from gigaclient.gigachat.conversation import Conversation
 
@@ -25,44 +25,45 @@ if TYPE_CHECKING:
 __all__ = ["ChatSession"]
 
 _COMMANDS: Mapping[str, str] = {
-    "help": "this list",
-    "reset": "forget the conversation; the system text stays",
-    "system": "show the system text; /system TEXT sets it, - removes it",
+    "help": "list the commands",
+    "reset": "clear the conversation; the system message stays",
+    "system": "show the system message; /system TEXT sets it, - removes it",
     "model": "show the model; /model NAME changes it",
-    "models": "the models that your key may use",
-    "temperature": "show it; /temperature 0.3 sets it, - leaves it to the model",
+    "models": "list the models that your key can use",
+    "temperature": "show the temperature; /temperature 0.3 sets it, - restores the default",
     "retry": "ask the last question again",
-    "usage": "tokens of the last answer, and of all since the start",
-    "save": "/save PATH writes it all: as Markdown for *.md, else for /load",
-    "load": "/load PATH goes on with a conversation that was saved",
-    "exit": "leave; so does Ctrl-D",
+    "usage": "show the tokens of the last answer and of the whole session",
+    "save": "/save PATH saves the conversation: *.md as Markdown, else for /load",
+    "load": "/load PATH continues a saved conversation",
+    "exit": "exit; Ctrl-D does the same",
 }
-_KEYS = "Enter sends, Alt+Enter begins a line, Ctrl-C stops an answer, Up is an earlier question."
+_KEYS = "Enter sends, Alt+Enter starts a new line, Ctrl-C stops an answer, Up recalls a question."
 
-# Not a path, which a question may begin with.
-_A_COMMAND = re.compile(r"/[A-Za-z]*(?:\s|$)")
+# A question may begin with a path, which has more slashes.
+_COMMAND = re.compile(r"/[A-Za-z]*(?:\s|$)")
 
 
 class _WithoutSession:
-    """A provider whose service knows no sessions."""
+    """A provider for a service without sessions: it drops ``session_id``."""
 
     def __init__(self, provider: Any) -> None:
         self._provider = provider
 
     def stream(self, messages: Any, **options: Any) -> Any:
+        """Start a stream without ``session_id``."""
         options.pop("session_id", None)
         return self._provider.stream(messages, **options)
 
 
 class ChatSession:
-    """A conversation with a person.
+    """An interactive conversation.
 
     Args:
-        screen: where it is shown.
-        client: whom to ask: a ``GigaChat`` or a ``FakeGpt``; the caller closes it.
-        system: the system text.
+        screen: the output.
+        client: a ``GigaChat`` or a ``FakeGpt``; the caller closes it.
+        system: the system message.
         options: fields of each request.
-        plain: show answers as they come instead of as Markdown.
+        plain: print answers as plain text instead of Markdown.
     """
 
     def __init__(
@@ -73,25 +74,25 @@ class ChatSession:
         self._has_models = hasattr(client, "get_models")
         self._options = dict(options)
         self._plain = plain
-        self._conversation = self._new(system, ())
+        self._conversation = self._new_conversation(system, ())
         self._session_tokens = 0
         self._last_usage: Any = None
         self._last_question: str | None = None
-        # Where this conversation has been saved or loaded from: to be written over without asking.
+        # Files of this conversation, which /save may overwrite.
         self._own_files: set[Path] = set()
         self._models: list[str] = []
 
     # -- the loop ----------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Talk until the person leaves."""
+        """Run until the user exits."""
         session = _prompt_session(self._complete)
         host = urlsplit(self._client.base_url).netloc
         self._screen.note(f"{self._model()} at {host}. /help lists the commands, Ctrl-D leaves.")
         while True:
             try:
                 line = session.prompt()
-            except KeyboardInterrupt:  # the line is dropped, as in a shell
+            except KeyboardInterrupt:  # drop the line, like a shell
                 continue
             except EOFError:
                 return
@@ -99,15 +100,15 @@ class ChatSession:
             if not text:
                 continue
             try:
-                with undisturbed():
-                    if not _A_COMMAND.match(text):
+                with echo_off():
+                    if not _COMMAND.match(text):
                         self._ask(line.strip("\n"))
                     elif not self._command(text):
                         return
             except KeyboardInterrupt:
                 self._screen.note("stopped")
             except (GigaClientError, OSError) as error:
-                self._screen.error(in_commands(str(error)), hint_for(error))
+                self._screen.error(with_commands(str(error)), hint_for(error))
 
     def _ask(self, text: str) -> None:
         self._last_question = text
@@ -118,31 +119,33 @@ class ChatSession:
                 show(self._screen, stream, plain=self._plain)
                 completion = stream.result()
         except KeyboardInterrupt:
-            self._keep(text, stream.text)
+            self._keep_partial_answer(text, stream.text)
             raise
         except GigaClientError:
             if stream.text:
-                self._keep(text, stream.text)
+                self._keep_partial_answer(text, stream.text)
             raise
-        notes(self._screen, completion)
+        show_notes(self._screen, completion)
         self._last_usage = completion.usage
         if completion.usage is not None:
             self._session_tokens += completion.usage.total_tokens
 
-    def _keep(self, question: str, answer: str) -> None:
-        """An answer that was stopped stays in the conversation as far as it came, as it stays on the screen."""
+    def _keep_partial_answer(self, question: str, answer: str) -> None:
+        """Add the received part of a stopped answer to the conversation, because it is on the screen."""
         if answer:
             history = [
                 *self._conversation.messages,
                 {"role": "user", "content": question},
                 {"role": "assistant", "content": answer},
             ]
-            self._conversation = self._new(None, history, self._conversation.session_id)
+            self._conversation = self._new_conversation(None, history, self._conversation.session_id)
 
-    def _new(self, system: str | None, messages: Iterable[Any], session_id: str | None = None) -> Conversation:
-        return Conversation(self._asked(), system, messages=messages, session_id=session_id)
+    def _new_conversation(
+        self, system: str | None, messages: Iterable[Any], session_id: str | None = None
+    ) -> Conversation:
+        return Conversation(self._provider(), system, messages=messages, session_id=session_id)
 
-    def _asked(self) -> Any:
+    def _provider(self) -> Any:
         return self._client if self._has_models else _WithoutSession(self._client)
 
     def _model(self) -> str:
@@ -152,7 +155,7 @@ class ChatSession:
     # -- commands ----------------------------------------------------------------------------------------------------
 
     def _command(self, text: str) -> bool:
-        """Carry a command out; False for the one that leaves."""
+        """Run a command; return False for the one that exits."""
         name, _, argument = text[1:].partition(" ")
         argument = argument.strip()
         if name in ("exit", "quit", "q"):
@@ -166,12 +169,12 @@ class ChatSession:
 
     def _do_help(self, argument: str) -> None:
         width = max(map(len, _COMMANDS)) + 1
-        for name, told in _COMMANDS.items():
-            self._screen.line(f"{'/' + name:<{width}}  {told}")
+        for name, help_ in _COMMANDS.items():
+            self._screen.line(f"{'/' + name:<{width}}  {help_}")
         self._screen.line(_KEYS)
 
     def _do_reset(self, argument: str) -> None:
-        self._conversation = self._new(self._system(), ())
+        self._conversation = self._new_conversation(self._system(), ())
         self._last_question = None
         self._screen.note("a new conversation")
 
@@ -179,12 +182,12 @@ class ChatSession:
         if argument:
             messages = self._conversation.messages
             turns = messages[1:] if self._system() is not None else messages
-            self._conversation = self._new(None if argument == "-" else argument, turns)
-        self._screen.note(self._system() or "there is no system text")
+            self._conversation = self._new_conversation(None if argument == "-" else argument, turns)
+        self._screen.note(self._system() or "there is no system message")
 
     def _system(self) -> str | None:
         for message in self._conversation.messages[:1]:
-            role, content = _said(message)
+            role, content = _role_and_content(message)
             if role == "system":
                 return content
         return None
@@ -210,34 +213,36 @@ class ChatSession:
                 self._options["temperature"] = float(argument.replace(",", "."))
             except ValueError:
                 raise ConfigError("the temperature is a number, such as 0.3") from None
-        self._screen.note(f"temperature: {self._options.get('temperature', 'the model’s own')}")
+        self._screen.note(f"temperature: {self._options.get('temperature', 'the default of the model')}")
 
     def _do_retry(self, argument: str) -> None:
         question = self._last_question
         if question is None:
             raise ConfigError("there is no question to ask again")
-        # The last turn goes: from the last message of the user's on.
+        # Remove the last turn: the last message of the user and all after it.
         messages = self._conversation.messages
-        places = [place for place, message in enumerate(messages) if _said(message)[0] == "user"]
-        if places and _said(messages[places[-1]])[1] == question:
-            self._conversation = self._new(None, messages[: places[-1]], self._conversation.session_id)
+        user_indexes = [index for index, message in enumerate(messages) if _role_and_content(message)[0] == "user"]
+        if user_indexes and _role_and_content(messages[user_indexes[-1]])[1] == question:
+            self._conversation = self._new_conversation(
+                None, messages[: user_indexes[-1]], self._conversation.session_id
+            )
         self._ask(question)
 
     def _do_usage(self, argument: str) -> None:
-        used = self._last_usage
+        usage = self._last_usage
         last = (
-            f"{used.prompt_tokens} + {used.completion_tokens} = {used.total_tokens} tokens"
-            if used is not None
+            f"{usage.prompt_tokens} + {usage.completion_tokens} = {usage.total_tokens} tokens"
+            if usage is not None
             else "not known"
         )
         self._screen.line(f"last answer: {last}; since the start: {self._session_tokens} tokens")
 
     def _do_save(self, argument: str) -> None:
         if not argument:
-            raise ConfigError("say where: /save PATH")
+            raise ConfigError("the path is missing: /save PATH")
         path = Path(argument).expanduser()
         if path.exists() and path.resolve() not in self._own_files:
-            raise ConfigError(f"{path} is there already: choose another name, or delete it")
+            raise ConfigError(f"{path} already exists: choose another name, or delete it")
         if path.suffix.lower() == ".md":
             content = "\n".join(_as_markdown(self._conversation.messages))
         else:
@@ -248,36 +253,36 @@ class ChatSession:
 
     def _do_load(self, argument: str) -> None:
         if not argument:
-            raise ConfigError("say which: /load PATH")
+            raise ConfigError("the path is missing: /load PATH")
         path = Path(argument).expanduser()
         try:
             saved = path.read_text(encoding="utf-8")
         except UnicodeDecodeError:
-            raise ConfigError(f"{path} is no saved conversation") from None
-        self._conversation = Conversation.from_json(self._asked(), saved)
+            raise ConfigError(f"{path} is not a saved conversation") from None
+        self._conversation = Conversation.from_json(self._provider(), saved)
         self._own_files.add(path.resolve())
-        users = [said for role, said in map(_said, self._conversation.messages) if role == "user"]
+        users = [content for role, content in map(_role_and_content, self._conversation.messages) if role == "user"]
         self._last_question = users[-1] if users else None
         self._screen.note(f"{len(users)} questions and their answers")
 
     # -- completion --------------------------------------------------------------------------------------------------
 
     def _complete(self, text: str) -> Iterator[tuple[str, int, str]]:
-        """What may follow: the text, how many characters it replaces, and what it is."""
+        """Yield completions of a line: the text, the number of characters it replaces, and a description."""
         name, space, argument = text.partition(" ")
         if not text.startswith("/"):
             return
         if not space:
-            for command, told in _COMMANDS.items():
+            for command, help_ in _COMMANDS.items():
                 if command.startswith(name[1:]):
-                    yield f"/{command}", len(text), told
+                    yield f"/{command}", len(text), help_
         elif name == "/model":
             for model in self._models:
                 if model.startswith(argument):
                     yield model, len(argument), ""
 
 
-def _said(message: Any) -> tuple[str, str]:
+def _role_and_content(message: Any) -> tuple[str, str]:
     if isinstance(message, Mapping):
         return str(message.get("role")), str(message.get("content") or "")
     return str(message.role), message.content or ""
@@ -286,7 +291,7 @@ def _said(message: Any) -> tuple[str, str]:
 def _as_markdown(messages: Iterable[Any]) -> Iterator[str]:
     names = {"system": "System", "user": "You", "assistant": "GigaChat"}
     for message in messages:
-        role, content = _said(message)
+        role, content = _role_and_content(message)
         yield f"**{names.get(role, role)}:**\n\n{content.strip()}\n"
 
 
@@ -297,9 +302,12 @@ def _prompt_session(complete: Callable[[str], Iterator[tuple[str, int, str]]]) -
     from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
     class Completions(Completer):
+        """Completion of commands and models."""
+
         def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:
-            for text, replaced, told in complete(document.text_before_cursor):
-                yield Completion(text, start_position=-replaced, display_meta=told)
+            """Complete the text before the cursor."""
+            for text, replaced, help_ in complete(document.text_before_cursor):
+                yield Completion(text, start_position=-replaced, display_meta=help_)
 
     keys = KeyBindings()
 
@@ -321,7 +329,7 @@ def _prompt_session(complete: Callable[[str], Iterator[tuple[str, int, str]]]) -
 
 
 def _history_file() -> Path | None:
-    """The file of earlier questions, for its owner's eyes; None where there can be none."""
+    """Create the private file of earlier questions; return None if that is impossible."""
     path = state_folder() / "history"
     with contextlib.suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""Text on a terminal while it comes: Markdown that is drawn anew about ten times a second, and never flickers.
+"""Render Markdown on a terminal while it streams, about ten times a second and without flicker.
 
-What is finished scrolls away for good. Only the block that still grows is drawn again, from the first of its lines that
-has changed, and all of it in one write.
+Complete blocks are written once and scroll away. Only the last block is redrawn, from its first changed line, with a
+single write.
 """
 
 from __future__ import annotations
@@ -17,23 +17,22 @@ from gigaclient.cli.markdown import Renderer
 
 __all__ = ["LiveMarkdown"]
 
-_SECONDS_BETWEEN = 0.08
-# Drawing takes no more than this part of the time, however long a block gets.
-_SHARE = 4.0
+_MIN_PAUSE_SECONDS = 0.08
+# The pause after a redraw, as a multiple of its duration: long blocks must not use the whole CPU.
+_PAUSE_PER_DRAW = 4.0
 
-# Terminals that know these show what is between them at once; the others pass over them.
+# Terminals that support synchronized updates show the text between these at once; others ignore them.
 _BEGIN, _END = "\x1b[?2026h", "\x1b[?2026l"
 
 
 class LiveMarkdown:
-    """Draws Markdown as it arrives. A context manager: at its end everything that came is on the screen.
+    """A context manager that renders Markdown as it arrives. At its end all text is on the screen.
 
     Args:
         stream: the terminal.
-        colour: whether to use colours.
+        colour: True to use colours.
 
-    A thread of its own draws, so that the last words are not held back while the next ones are long in coming; it ends
-    with :meth:`close`.
+    A thread draws, so that the last chunk is shown even if the next one takes long. It ends with :meth:`close`.
     """
 
     def __init__(self, stream: TextIO, *, colour: bool) -> None:
@@ -44,18 +43,18 @@ class LiveMarkdown:
         self._closed = False
         self._failure: BaseException | None = None
         self._thread: threading.Thread | None = None
-        # The drawing thread's own, and after its end the closing one's.
+        # Only the drawing thread uses these; after its end, only the thread that closes.
         self._source = ""
         self._shown: list[str] = []
         self._settled = 0
         self._width = 0
-        self._as_it_is = False
+        self._is_plain = False
 
     def feed(self, text: str) -> None:
-        """Take more text; it is seen within a tenth of a second.
+        """Add text; it is visible within a tenth of a second.
 
         Raises:
-            OSError: the terminal is gone.
+            OSError: the terminal is closed.
         """
         if self._failure is not None:
             raise self._failure
@@ -65,24 +64,24 @@ class LiveMarkdown:
             self._arrived.append(text)
             self._changed.notify()
         if self._thread is None:
-            self._thread = threading.Thread(target=self._draw, name="gigaclient-painter", daemon=True)
+            self._thread = threading.Thread(target=self._draw, name="gigaclient-markdown", daemon=True)
             self._thread.start()
 
     def close(self) -> None:
-        """Draw all that came, for good, and end on a line of its own."""
+        """Draw the remaining text, and end with a line break."""
         with self._changed:
             self._closed = True
             self._changed.notify()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-        self._paint(self._taken(), final=True)
+        self._update(self._take_text(), final=True)
 
     def __enter__(self) -> LiveMarkdown:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self, type_: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
 
@@ -98,27 +97,27 @@ class LiveMarkdown:
                     return
             began_at = time.monotonic()
             try:
-                self._paint(self._taken())
+                self._update(self._take_text())
             except Exception as error:
                 self._failure = error
                 return
-            pause = max(_SECONDS_BETWEEN, _SHARE * (time.monotonic() - began_at))
+            pause = max(_MIN_PAUSE_SECONDS, _PAUSE_PER_DRAW * (time.monotonic() - began_at))
 
-    def _taken(self) -> str:
+    def _take_text(self) -> str:
         with self._changed:
-            taken = "".join(self._arrived)
+            text = "".join(self._arrived)
             self._arrived.clear()
-        return taken
+        return text
 
-    def _paint(self, text: str, final: bool = False) -> None:
-        if self._as_it_is:
-            self._write_as_it_is(printable(text), final)
+    def _update(self, text: str, final: bool = False) -> None:
+        if self._is_plain:
+            self._write_plain(printable(text), final)
             return
         size = shutil.get_terminal_size()
-        # Not the last column: terminals differ in what a full line does to the cursor.
+        # Without the last column: terminals differ in where a full line leaves the cursor.
         width, height = max(size.columns - 1, 20), max(size.lines, 4)
         if self._width != width and self._shown:
-            # The terminal has broken its lines anew, and nobody knows where: leave them, and go on below.
+            # The terminal has wrapped its lines again at unknown columns: leave them, and continue below.
             self._stream.write("\n")
             self._shown, self._settled = [], 0
         self._width = width
@@ -131,49 +130,49 @@ class LiveMarkdown:
             fixed = self._renderer.lines(finished, width)
             live = self._renderer.lines(growing, width)
         except Exception:
-            # Nested too deep, or a fault of a library: the words count, and not how they look.
-            self._as_it_is = True
+            # Deep nesting, or a bug in a library: show the text without its format.
+            self._is_plain = True
             self._write([], 0)
-            self._write_as_it_is(self._source, final)
+            self._write_plain(self._source, final)
             return
         if finished and growing:
             fixed.append("")
-        # The growing block's first lines may be settled already; they belong to the first of what is drawn now.
+        # The first lines of the growing block may be written already; they are the first of these lines.
         skipped, self._settled = self._settled, 0
         lines = (fixed + live)[skipped:]
         if not finished:
             self._settled = skipped
         live_count = min(len(live), len(lines))
-        most = height - 1
-        if live_count > most and blocks.grows_at_its_end and not final:
-            # Code that is taller than the screen: its upper lines will not change, and may scroll away.
-            self._settled += live_count - most
-            live_count = most
-        elif live_count > most:
-            # Its end is what is being written; the whole is drawn when it is finished.
-            lines = lines[: len(lines) - live_count] + lines[-most:]
-            live_count = most
+        max_lines = height - 1
+        if live_count > max_lines and blocks.grows_at_its_end and not final:
+            # Code that is taller than the screen: its upper lines do not change, and may scroll away.
+            self._settled += live_count - max_lines
+            live_count = max_lines
+        elif live_count > max_lines:
+            # Show the end of the block; the whole block is written when it is complete.
+            lines = lines[: len(lines) - live_count] + lines[-max_lines:]
+            live_count = max_lines
         self._source = "" if final else blocks.rest
         self._write(lines, len(lines) - live_count)
 
-    def _write_as_it_is(self, text: str, final: bool) -> None:
+    def _write_plain(self, text: str, final: bool) -> None:
         self._stream.write(text + ("\n" if final else ""))
         self._stream.flush()
 
     def _write(self, lines: list[str], settled: int) -> None:
-        """Draw ``lines`` in place of what is shown; the first ``settled`` of them for good."""
-        same = 0
-        while same < min(len(lines), len(self._shown)) and lines[same] == self._shown[same]:
-            same += 1
-        if same == len(lines) < len(self._shown):
-            same = max(0, same - 1)  # the cursor belongs at the end of the last line, so that one is written again
+        """Replace the shown lines by ``lines``; the first ``settled`` of them are never redrawn."""
+        unchanged = 0
+        while unchanged < min(len(lines), len(self._shown)) and lines[unchanged] == self._shown[unchanged]:
+            unchanged += 1
+        if unchanged == len(lines) < len(self._shown):
+            unchanged = max(0, unchanged - 1)  # rewrite the last line, so that the cursor is at its end
         output = ""
-        if same < len(self._shown):
-            up = len(self._shown) - 1 - same
+        if unchanged < len(self._shown):
+            up = len(self._shown) - 1 - unchanged
             output = "\r" + (f"\x1b[{up}A" if up else "") + "\x1b[J"
-        elif same < len(lines) and self._shown:
+        elif unchanged < len(lines) and self._shown:
             output = "\n"
-        output += "\n".join(lines[same:])
+        output += "\n".join(lines[unchanged:])
         live = lines[settled:]
         if not live and lines:
             output += "\n"

@@ -1,4 +1,4 @@
-"""Markdown as lines for a terminal, block by block, so that what is finished can be told from what still grows."""
+"""Render Markdown as lines for a terminal, and separate complete blocks from the one that still grows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Blocks", "Renderer"]
 
-# The terminal's own colours: they suit its background, whether that is dark or light.
+# The 16 colours of the terminal suit its background, dark or light.
 _CODE_THEME = "ansi_dark"
 _THEME = Theme(
     {
@@ -36,10 +36,10 @@ _THEME = Theme(
     }
 )
 
-# The beginning of a number may yet become an item of the list before it.
-_PERHAPS_AN_ITEM = re.compile(r"\s{0,3}(?:\d{1,9}[.)]?|[-*+])\s*")
+# An incomplete number may become an item of the list before it.
+_POSSIBLE_LIST_ITEM = re.compile(r"\s{0,3}(?:\d{1,9}[.)]?|[-*+])\s*")
 
-# A line's end of spaces and escapes, which copying and narrowing the window would both show.
+# Trailing spaces and escapes: they would be copied with the text, and wrap in a narrower window.
 _PADDING = re.compile(r"(?: |\x1b\[[0-9;]*m)+$")
 
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
@@ -48,7 +48,7 @@ _FORMULAS = (("\\(", "\\)"), ("\\[", "\\]"), ("$$", "$$"))
 
 
 def _formula(state: StateInline, silent: bool) -> bool:
-    """Leaves a formula as it is: Markdown would take its backslashes and underscores for its own."""
+    """Keep a formula unchanged: Markdown would interpret its backslashes and underscores."""
     for opening, closing in _FORMULAS:
         if state.src.startswith(opening, state.pos):
             end = state.src.find(closing, state.pos + len(opening), state.posMax)
@@ -62,14 +62,14 @@ def _formula(state: StateInline, silent: bool) -> bool:
 
 
 def _parser() -> MarkdownIt:
-    # HTML is shown as it was written: it may be what was asked for, and names the pictures that a model made.
+    # HTML is shown unchanged: it may be the requested answer, and it names pictures that a model made.
     parser = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"])
     parser.inline.ruler.before("escape", "formula", _formula)
     return parser
 
 
 class _Code(CodeBlock):
-    """Code without a frame of empty lines, and with its lines wrapped."""
+    """Code without empty lines around it, and with wrapped lines."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield Syntax(
@@ -78,15 +78,15 @@ class _Code(CodeBlock):
 
 
 class _Heading(Heading):
-    """A heading at the left, whatever rich thinks of the middle."""
+    """A heading aligned to the left instead of centred."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         self.text.justify = "left"
         yield self.text
 
 
-class _Answer(Markdown):
-    """Markdown of tokens that were parsed before. A line break in the source is one: verses are written so."""
+class _ParsedMarkdown(Markdown):
+    """Markdown from parsed tokens. It keeps the line breaks of the source, for example in verses."""
 
     elements: ClassVar[dict[str, Any]] = {
         **Markdown.elements,
@@ -105,13 +105,13 @@ class _Answer(Markdown):
 
 
 class Blocks(NamedTuple):
-    """A text that is still coming, in two parts.
+    """An incomplete text, in two parts.
 
     Attributes:
-        finished: the blocks that nothing can change any more.
+        finished: the complete blocks, which more text cannot change.
         growing: the last block.
         rest: the source of ``growing``.
-        grows_at_its_end: whether the lines of ``growing`` stay as they are when more comes, as those of code do.
+        grows_at_its_end: True when more text does not change the lines of ``growing``, as in code.
     """
 
     finished: list[Token]
@@ -121,10 +121,10 @@ class Blocks(NamedTuple):
 
 
 class Renderer:
-    """Markdown to lines.
+    """Renders Markdown to lines.
 
     Args:
-        colour: False leaves bold and italics, which say something, and no colour.
+        colour: False keeps bold and italics, but no colours.
     """
 
     def __init__(self, *, colour: bool) -> None:
@@ -133,38 +133,38 @@ class Renderer:
         self._console: Console | None = None
 
     def split(self, source: str) -> Blocks:
-        """``source``, whose lines end in ``\\n``, as what is finished and what grows."""
+        """Split ``source``, whose lines end in a line feed, into complete blocks and the growing one."""
         tokens = self._parser.parse(source)
-        starts = [place for place, token in enumerate(tokens) if token.level == 0 and token.nesting >= 0 and token.map]
+        starts = [index for index, token in enumerate(tokens) if token.level == 0 and token.nesting >= 0 and token.map]
         if not starts:
             return Blocks([], tokens, source, False)
         last = starts[-1]
         line = (tokens[last].map or [0])[0]
         rest = _from_line(source, line)
         code = tokens[last].type in ("fence", "code_block")
-        if len(starts) == 1 or _PERHAPS_AN_ITEM.fullmatch(rest):
+        if len(starts) == 1 or _POSSIBLE_LIST_ITEM.fullmatch(rest):
             return Blocks([], tokens, source, code and len(starts) == 1)
         return Blocks(tokens[:last], tokens[last:], rest, code)
 
     def lines(self, tokens: list[Token], width: int) -> list[str]:
-        """Parsed blocks as lines with escapes, none longer than ``width``."""
+        """Render parsed blocks to lines with escapes, none longer than ``width``."""
         if not tokens:
             return []
         if self._console is None or self._console.width != width:
-            self._console = self._made(width)
+            self._console = self._make_console(width)
         console = self._console
-        found: list[str] = []
+        rendered: list[str] = []
         for block in _blocks(tokens):
-            with console.capture() as drawn:
-                console.print(_Answer(block))
-            lines = [_trimmed(line) for line in drawn.get().split("\n")]
-            # Tables and code bring empty lines of their own, and between any two blocks there is to be one.
-            visible = [place for place, line in enumerate(lines) if _ESCAPE.sub("", line).strip()]
+            with console.capture() as capture:
+                console.print(_ParsedMarkdown(block))
+            lines = [_trim(line) for line in capture.get().split("\n")]
+            # Tables and code add empty lines; there should be one between two blocks.
+            visible = [index for index, line in enumerate(lines) if _ESCAPE.sub("", line).strip()]
             if visible:
-                found += [*([""] if found else []), *lines[visible[0] : visible[-1] + 1]]
-        return found
+                rendered += [*([""] if rendered else []), *lines[visible[0] : visible[-1] + 1]]
+        return rendered
 
-    def _made(self, width: int) -> Console:
+    def _make_console(self, width: int) -> Console:
         return Console(
             file=io.StringIO(),
             force_terminal=True,
@@ -189,13 +189,13 @@ def _blocks(tokens: list[Token]) -> Iterator[list[Token]]:
 
 
 def _from_line(source: str, number: int) -> str:
-    place = 0
+    index = 0
     for _ in range(number):
-        place = source.index("\n", place) + 1
-    return source[place:]
+        index = source.index("\n", index) + 1
+    return source[index:]
 
 
-def _trimmed(line: str) -> str:
+def _trim(line: str) -> str:
     padding: Any = _PADDING.search(line)
     if padding is None:
         return line

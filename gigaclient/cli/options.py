@@ -1,4 +1,4 @@
-"""What commands have in common: the options for a client, and the client that they make."""
+"""The options that commands share, and the client that they configure."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ __all__ = ["Terminal", "file_text", "input_text", "output_options", "with_client
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 _NO_KEY = (
-    "there is no key: gigaclient login stores one, or set GIGACHAT_CREDENTIALS; gigaclient emulator is a service to "
-    "try this with, without a key"
+    "there is no key: gigaclient login stores one, or set GIGACHAT_CREDENTIALS; gigaclient emulator runs a service "
+    "that needs no key"
 )
 _MAX_KEY_BYTES = 64 * 1024
 
 
 class Terminal(Screen):
-    """The screen, and the client that the options and the environment describe.
+    """The output, and the client made from the options and the environment.
 
     Args:
         json, no_color: as for :class:`~gigaclient.cli.console.Screen`.
-        settings: arguments of the client, as far as they were given as options.
-        credentials_file: a file that holds the key.
+        settings: arguments of the client that were set by options.
+        credentials_file: a file that contains the key.
     """
 
     def __init__(
@@ -52,43 +52,43 @@ class Terminal(Screen):
         self._credentials_file = credentials_file
 
     def key_from_file(self) -> Secret | None:
-        """The key in the file of ``--credentials-file``; None without that option.
+        """Read the key from the file of ``--credentials-file``; return None without that option.
 
         Raises:
             ConfigError: the file cannot be read.
         """
-        return None if self._credentials_file is None else _key_in(self._credentials_file)
+        return None if self._credentials_file is None else _read_key(self._credentials_file)
 
     def gigachat(self, **settings: Any) -> GigaChat:
-        """A client of GigaChat; the caller closes it.
+        """Make a client of GigaChat; the caller closes it.
 
         Raises:
-            ConfigError: there is no key, or something else cannot work.
+            ConfigError: there is no key, or a setting is not valid.
         """
         from gigaclient import GigaChat
         from gigaclient.cli import credentials
 
-        given = {**self.settings, **settings}
+        arguments = {**self.settings, **settings}
         key = self.key_from_file()
         if key is not None:
-            given["credentials"] = key
+            arguments["credentials"] = key
         elif credentials.variable_in_use() is None:
             stored = credentials.stored()
             if stored is None:
                 raise ConfigError(_NO_KEY)
-            given["credentials"] = stored.credentials
+            arguments["credentials"] = stored.credentials
             if not os.environ.get("GIGACHAT_SCOPE", "").strip():
-                given.setdefault("scope", stored.scope)
-        return GigaChat(**given)
+                arguments.setdefault("scope", stored.scope)
+        return GigaChat(**arguments)
 
     def fakegpt(self) -> FakeGpt:
-        """A client of FakeGpt; the caller closes it."""
+        """Make a client of FakeGpt; the caller closes it."""
         from gigaclient import FakeGpt
 
         return FakeGpt(**self.settings)
 
 
-def _key_in(path: str) -> Secret:
+def _read_key(path: str) -> Secret:
     try:
         with open(os.path.expanduser(path), encoding="utf-8-sig") as file:
             return Secret(file.read(_MAX_KEY_BYTES).strip())
@@ -99,7 +99,7 @@ def _key_in(path: str) -> Secret:
     raise ConfigError(f"--credentials-file {path} cannot be read: {reason}")
 
 
-def _stacked(*options: Callable[[_Function], _Function]) -> Callable[[_Function], _Function]:
+def _combine(*options: Callable[[_Function], _Function]) -> Callable[[_Function], _Function]:
     def decorate(function: _Function) -> _Function:
         for option in reversed(options):
             function = option(function)
@@ -108,7 +108,7 @@ def _stacked(*options: Callable[[_Function], _Function]) -> Callable[[_Function]
     return decorate
 
 
-output_options: Callable[[_Function], _Function] = _stacked(
+output_options: Callable[[_Function], _Function] = _combine(
     click.option("--json", "as_json", is_flag=True, help="JSON for programs; errors too, on standard error."),
     click.option("--no-color", is_flag=True, help="No colours; the same as setting NO_COLOR."),
 )
@@ -116,26 +116,29 @@ output_options: Callable[[_Function], _Function] = _stacked(
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 
-_client_options: Callable[[_Function], _Function] = _stacked(
+_client_options: Callable[[_Function], _Function] = _combine(
     output_options,
-    click.option("--timeout", type=_POSITIVE, metavar="S", help="Seconds of silence after which to give up."),
-    click.option("--deadline", type=_POSITIVE, metavar="S", help="Seconds for the whole call, further tries included."),
+    click.option("--timeout", type=_POSITIVE, metavar="S", help="Seconds without data after which the call fails."),
+    click.option("--deadline", type=_POSITIVE, metavar="S", help="Seconds for the whole call, retries included."),
     click.option("--base-url", metavar="URL", help="The address of the service."),
     click.option(
-        "--ca-bundle", type=click.Path(dir_okay=False), metavar="PATH", help="The authorities to trust, and no others."
+        "--ca-bundle",
+        type=click.Path(dir_okay=False),
+        metavar="PATH",
+        help="A file with the only certificate authorities to trust.",
     ),
     click.option(
         "--credentials-file",
         type=click.Path(dir_okay=False),
         metavar="PATH",
-        help="A file with the authorization key, over the environment and a stored key.",
+        help="A file with the authorization key; overrides the environment and a stored key.",
     ),
-    click.option("--debug", is_flag=True, help="Say on standard error what is sent; never secrets or texts."),
+    click.option("--debug", is_flag=True, help="Log requests to standard error, without secrets and texts."),
 )
 
 
 def with_screen(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``--json`` and ``--no-color``, gathered into a :class:`Screen` as the first argument."""
+    """Add ``--json`` and ``--no-color``; pass a :class:`Screen` as the first argument."""
 
     @functools.wraps(function)
     def command(as_json: bool, no_color: bool, **options: Any) -> Any:
@@ -146,7 +149,7 @@ def with_screen(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def with_client(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that every command with a client has, gathered into a :class:`Terminal` as the first argument."""
+    """Add the options of commands with a client; pass a :class:`Terminal` as the first argument."""
 
     @functools.wraps(function)
     def command(
@@ -167,7 +170,7 @@ def with_client(function: Callable[..., Any]) -> Callable[..., Any]:
             settings={name: value for name, value in settings.items() if value is not None},
             credentials_file=credentials_file,
         )
-        with _logging(debug):
+        with _debug_log(debug):
             return function(terminal, **options)
 
     decorated: Callable[..., Any] = _client_options(command)
@@ -175,7 +178,7 @@ def with_client(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextmanager
-def _logging(debug: bool) -> Iterator[None]:
+def _debug_log(debug: bool) -> Iterator[None]:
     if not debug:
         yield
         return
@@ -193,23 +196,23 @@ def _logging(debug: bool) -> Iterator[None]:
 
 
 def input_text(words: tuple[str, ...]) -> list[str]:
-    """The texts of a command line: its arguments, where ``-`` is standard input; without arguments, what is piped in.
+    """Return the texts of a command line: the arguments, with ``-`` for standard input; without arguments, the pipe.
 
     Raises:
-        click.UsageError: there are none, or the input is no text.
+        click.UsageError: there is no text, or the input is not text.
     """
     if not words and not piped_input():
         raise click.UsageError("there is no text: pass it as an argument, or pipe it in")
     if words.count("-") > 1:
         raise click.UsageError("- is standard input, which can be read once")
-    return [_from_input() if word == "-" else word for word in words or ("-",)]
+    return [_read_stdin() if word == "-" else word for word in words or ("-",)]
 
 
 def file_text(path: str) -> str:
-    """The text of a file that a command line names; ``~`` is the person's home.
+    """Read a text file of the command line; ``~`` is the home folder.
 
     Raises:
-        click.UsageError: it cannot be read, or is no text.
+        click.UsageError: it cannot be read, or is not text.
     """
     try:
         with open(os.path.expanduser(path), "rb") as file:
@@ -221,7 +224,7 @@ def file_text(path: str) -> str:
     raise click.UsageError(f"{path}: {reason}")
 
 
-def _from_input() -> str:
+def _read_stdin() -> str:
     try:
         return read_input()
     except ValueError as error:

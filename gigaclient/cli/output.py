@@ -1,4 +1,4 @@
-"""An answer on its way to wherever it goes: drawn for a person, as plain text for a pipe, as JSON for a program."""
+"""Write answers: as Markdown on a terminal, as plain text in a pipe, as JSON for programs."""
 
 from __future__ import annotations
 
@@ -16,23 +16,25 @@ from gigaclient.cli.console import Screen, is_terminal, wants_colour
 from gigaclient.errors import GigaClientError
 from gigaclient.types import ChatCompletion, ChatCompletionChunk
 
-__all__ = ["Answering", "as_document", "notes", "renders", "show", "undisturbed"]
+__all__ = ["TextStream", "as_document", "echo_off", "renders_markdown", "show", "show_notes"]
 
 
-class Answering(Protocol):
-    """A stream of chunks that knows its text so far."""
-
-    @property
-    def text(self) -> str: ...
+class TextStream(Protocol):
+    """A stream of chunks with the text received so far."""
 
     @property
-    def completion(self) -> ChatCompletion: ...
+    def text(self) -> str:
+        """The text received so far."""
+
+    @property
+    def completion(self) -> ChatCompletion:
+        """The complete answer."""
 
     def __iter__(self) -> Iterator[ChatCompletionChunk]: ...
 
 
-def renders(screen: Screen, plain: bool) -> bool:
-    """Whether answers are drawn as Markdown: on a terminal that can move its cursor, unless plain text is wanted."""
+def renders_markdown(screen: Screen, plain: bool) -> bool:
+    """Decide whether to render Markdown: on a terminal that can move its cursor, unless ``plain`` is set."""
     if plain or not screen.on_terminal or os.environ.get("TERM") == "dumb":
         return False
     if sys.platform == "win32":
@@ -42,47 +44,50 @@ def renders(screen: Screen, plain: bool) -> bool:
     return True
 
 
-def show(screen: Screen, stream: Answering, *, plain: bool) -> None:
-    """Write the text of ``stream`` as it comes, and end on a line of its own whatever ends it.
+def show(screen: Screen, stream: TextStream, *, plain: bool) -> None:
+    """Write the text of ``stream`` as it arrives. The output ends with a line break, also after an error.
 
     Raises:
-        GigaClientError, KeyboardInterrupt: what ended the stream; its text so far is on the screen.
+        GigaClientError, KeyboardInterrupt: the stream ended with it; the received text is on the screen.
     """
-    if renders(screen, plain):
+    if renders_markdown(screen, plain):
         from gigaclient.cli.live_markdown import LiveMarkdown
 
-        with undisturbed(), LiveMarkdown(sys.stdout, colour=wants_colour(sys.stdout, screen.no_color)) as painter:
+        with echo_off(), LiveMarkdown(sys.stdout, colour=wants_colour(sys.stdout, screen.no_color)) as live:
             for chunk in stream:
-                painter.feed(chunk.text)
+                live.feed(chunk.text)
         return
-    ended_line = True
-    with undisturbed() if screen.on_terminal else contextlib.nullcontext():
+    line_ended = True
+    with echo_off() if screen.on_terminal else contextlib.nullcontext():
         try:
             for chunk in stream:
                 text = chunk.text
                 if text:
                     screen.text(text)
-                    ended_line = text.endswith("\n")
+                    line_ended = text.endswith("\n")
         finally:
             failure = sys.exc_info()[1]
             output_is_gone = isinstance(failure, OSError) and not isinstance(failure, GigaClientError)
-            if not ended_line and not output_is_gone:
+            if not line_ended and not output_is_gone:
                 screen.text("\n")
 
 
-def notes(screen: Screen, completion: ChatCompletion) -> None:
-    """What there is to know of an answer beside its text."""
+def show_notes(screen: Screen, completion: ChatCompletion) -> None:
+    """Print the files and the finish reason of an answer, if they matter."""
     for file in completion.files:
         screen.note(f"{file.kind}: gigaclient files download {file.id}")
     if completion.finish_reason == "length":
-        screen.note("the answer was cut by the limit of tokens")
+        screen.note("the answer was cut at the token limit")
     elif completion.finish_reason == "blacklist":
-        screen.note("the filter held the answer back")
+        screen.note("the filter blocked the answer")
 
 
 @contextlib.contextmanager
-def undisturbed() -> Iterator[None]:
-    """What is typed meanwhile is not echoed into the answer; it is there for the next prompt. Ctrl-C works."""
+def echo_off() -> Iterator[None]:
+    """Switch the echo of the terminal off, so that typed keys do not mix with the answer.
+
+    The keys stay in the input for the next prompt. Ctrl-C still works.
+    """
     try:
         import termios
     except ImportError:  # Windows
@@ -97,10 +102,10 @@ def undisturbed() -> Iterator[None]:
     except termios.error:
         yield
         return
-    silent = [*before]
-    silent[3] &= ~termios.ECHO
-    with _ending_in_order():
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, silent)
+    without_echo = [*before]
+    without_echo[3] &= ~termios.ECHO
+    with _exit_on_signals():
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, without_echo)
         try:
             yield
         finally:
@@ -109,8 +114,8 @@ def undisturbed() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _ending_in_order() -> Iterator[None]:
-    # Killed outright, it would leave a terminal that echoes nothing.
+def _exit_on_signals() -> Iterator[None]:
+    # Without this, a kill would leave the terminal without echo.
     def leave(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
@@ -125,7 +130,7 @@ def _ending_in_order() -> Iterator[None]:
 
 
 def as_document(completion: ChatCompletion) -> dict[str, Any]:
-    """An answer as ``--json`` shows it."""
+    """Return an answer as ``--json`` shows it."""
     document: dict[str, Any] = {
         "text": completion.text,
         "model": completion.model,

@@ -1,4 +1,4 @@
-"""Which commands there are, without loading any: for help, for completion, and for what runs without the extra."""
+"""The list of commands. It imports none of them: for help, completion, and commands that need no extra."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Entry(NamedTuple):
     """A command.
 
     Attributes:
-        module: where it is. It has a click command named ``command``; a standalone one has ``main(argv) -> int``.
+        module: the module with a click command named ``command``, or for a standalone one ``main(argv) -> int``.
         help: one line.
-        standalone: it runs without the extra ``cli``.
+        standalone: True when it runs without the extra ``cli``.
     """
 
     module: str
@@ -24,30 +24,30 @@ class Entry(NamedTuple):
     standalone: bool = False
 
 
-_HERE = "gigaclient.cli.commands"
+_COMMANDS_PACKAGE = "gigaclient.cli.commands"
 
 COMMANDS: Mapping[str, Entry] = MappingProxyType(
     {
-        "chat": Entry(f"{_HERE}.chat", "ask a question, or talk; reads a pipe as well"),
-        "models": Entry(f"{_HERE}.models", "the models that your key may use"),
-        "balance": Entry(f"{_HERE}.balance", "the tokens that are left"),
-        "embed": Entry(f"{_HERE}.embed", "the vectors of texts"),
-        "tokens": Entry(f"{_HERE}.tokens", "how many tokens a text is"),
-        "files": Entry(f"{_HERE}.files", "list, upload, download and delete files"),
-        "map": Entry(f"{_HERE}.map", "ask a question of each line of a file"),
-        "batch": Entry(f"{_HERE}.batch", "many requests in one file, answered later"),
-        "login": Entry(f"{_HERE}.login", "store your key in the system's keyring, or in a file"),
-        "logout": Entry(f"{_HERE}.logout", "forget the stored key"),
-        "doctor": Entry("gigaclient.doctor.command", "what works and what does not, and what to do about it", True),
+        "chat": Entry(f"{_COMMANDS_PACKAGE}.chat", "ask one question or hold a conversation; also reads a pipe"),
+        "models": Entry(f"{_COMMANDS_PACKAGE}.models", "list the models that your key can use"),
+        "balance": Entry(f"{_COMMANDS_PACKAGE}.balance", "show the remaining tokens"),
+        "embed": Entry(f"{_COMMANDS_PACKAGE}.embed", "compute the embeddings of texts"),
+        "tokens": Entry(f"{_COMMANDS_PACKAGE}.tokens", "count the tokens of texts"),
+        "files": Entry(f"{_COMMANDS_PACKAGE}.files", "list, upload, download and delete files"),
+        "map": Entry(f"{_COMMANDS_PACKAGE}.map", "ask a question for each line of a file, many at a time"),
+        "batch": Entry(f"{_COMMANDS_PACKAGE}.batch", "send many requests as one file and get the answers later"),
+        "login": Entry(f"{_COMMANDS_PACKAGE}.login", "store your key in the system's keyring, or in a file"),
+        "logout": Entry(f"{_COMMANDS_PACKAGE}.logout", "delete the stored key"),
+        "doctor": Entry("gigaclient.doctor.command", "check the connection and show the next step", True),
         "emulator": Entry("gigaclient.testing.command", "run both services on this machine, without a key", True),
-        "demo": Entry("gigaclient.testing.demo", "both providers answer and stream", True),
-        "completion": Entry(f"{_HERE}.completion", "the completion script for bash, zsh or fish"),
+        "demo": Entry("gigaclient.testing.demo", "show answers and streams of both providers", True),
+        "completion": Entry(f"{_COMMANDS_PACKAGE}.completion", "print the completion script for bash, zsh or fish"),
     }
 )
 
 
 def usage() -> str:
-    """What ``gigaclient --help`` prints."""
+    """Return the text of ``gigaclient --help``."""
     width = max(map(len, COMMANDS))
     listed = "\n".join(f"  {name:<{width}}  {entry.help}" for name, entry in COMMANDS.items())
     return (
@@ -60,7 +60,7 @@ def usage() -> str:
 
 
 def unknown(name: str) -> str:
-    """One sentence on a command that is none."""
+    """Return the error message for an unknown command."""
     if name.startswith("-"):
         return f"options follow the command, as in: gigaclient chat {name}"
     near = difflib.get_close_matches(name, COMMANDS, n=1)

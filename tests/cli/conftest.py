@@ -12,7 +12,7 @@ from gigaclient.testing import GigaChatEmulator
 
 @pytest.fixture(autouse=True)
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder for settings; nothing of the person who runs the tests comes in, and nothing of theirs is touched."""
+    """Isolate the tests from the settings and the keyring of the user; return the folder for settings."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
@@ -23,7 +23,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def emulator(shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[GigaChatEmulator]:
-    """The emulator, which the environment names, key and all."""
+    """Return the emulator, with its address and key in the environment."""
     for name, value in shared_emulator.environment.items():
         monkeypatch.setenv(name, value)
     shared_emulator.clear()

@@ -1,4 +1,4 @@
-"""What each command says: text for people, lines for pipes, JSON of the documented shapes for programs."""
+"""The output of each command: text for people, lines for pipes, and the documented JSON."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
-from support.terminal import Ended, run
+from support.terminal import run
 
 from gigaclient.cli.registry import COMMANDS
 from gigaclient.testing import FakeGptEmulator, Fault, GigaChatEmulator
 
 
-def asked(emulator: GigaChatEmulator) -> dict[str, object]:
-    """The body of the last request for a chat."""
+def last_request(emulator: GigaChatEmulator) -> dict[str, object]:
+    """Return the body of the last chat request."""
     body: dict[str, object] = json.loads(
         [r for r in emulator.requests if r.path.endswith("/chat/completions")][-1].body
     )
@@ -21,7 +21,7 @@ def asked(emulator: GigaChatEmulator) -> dict[str, object]:
 
 
 def question(emulator: GigaChatEmulator) -> str:
-    messages = asked(emulator)["messages"]
+    messages = last_request(emulator)["messages"]
     assert isinstance(messages, list)
     return str(messages[-1]["content"])
 
@@ -52,13 +52,13 @@ def test_every_command_of_the_extra_explains_itself() -> None:
             assert run("help", name).out == ended.out
 
 
-def test_a_command_that_is_none_gets_the_nearest_one() -> None:
+def test_an_unknown_command_suggests_a_similar_one() -> None:
     ended = run("modles")
     assert (ended.code, ended.out) == (2, "")
     assert "did you mean models?" in ended.err
 
 
-def test_an_option_before_the_command_is_told_where_it_belongs() -> None:
+def test_an_option_before_the_command_is_an_error() -> None:
     assert "options follow the command" in run("--json", "models").err
 
 
@@ -76,10 +76,10 @@ def test_words_are_the_question_and_the_answer_is_plain_text(emulator: GigaChatE
     ended = run("chat", "What", "is", "the capital?")
     assert (ended.code, ended.out, ended.err) == (0, "**Moscow**, `of course`\n\n- yes\n", "")
     assert question(emulator) == "What is the capital?"
-    assert asked(emulator)["stream"] is True
+    assert last_request(emulator)["stream"] is True
 
 
-def test_what_is_piped_in_is_the_question(emulator: GigaChatEmulator) -> None:
+def test_piped_text_is_the_question(emulator: GigaChatEmulator) -> None:
     assert run("chat", given="Count from 1 to 3\n").out == "1, 2, 3\n"
     assert question(emulator) == "Count from 1 to 3"
 
@@ -105,7 +105,7 @@ def test_options_become_fields_of_the_request(emulator: GigaChatEmulator) -> Non
         *("--max-tokens", "50"),
     )  # fmt: skip
     assert ended.code == 0
-    body = asked(emulator)
+    body = last_request(emulator)
     assert body["messages"] == [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "Hello"},
@@ -117,7 +117,7 @@ def test_a_file_is_attached_by_its_id(emulator: GigaChatEmulator, tmp_path: Path
     (tmp_path / "notes.txt").write_text("Important")
     uploaded = run("files", "upload", str(tmp_path / "notes.txt")).out.strip()
     assert run("chat", "Sum up", "--attach", uploaded).code == 0
-    messages = asked(emulator)["messages"]
+    messages = last_request(emulator)["messages"]
     assert isinstance(messages, list)
     assert messages[-1]["attachments"] == [uploaded]
 
@@ -129,10 +129,10 @@ def test_json_is_one_document(emulator: GigaChatEmulator) -> None:
     assert list(document) == ["text", "model", "finish_reason", "usage", "request_id"]
     assert (document["text"], document["finish_reason"]) == ("1, 2, 3", "stop")
     assert document["usage"]["total_tokens"] > 0
-    assert asked(emulator).get("stream") is not True
+    assert last_request(emulator).get("stream") is not True
 
 
-def test_json_keeps_letters_as_they_are(emulator: GigaChatEmulator) -> None:
+def test_json_does_not_escape_letters(emulator: GigaChatEmulator) -> None:
     emulator.answer("Привет \u2028 <b>")
     assert '"text":"Привет \u2028 <b>"' in run("chat", "Hello", "--json").out
 
@@ -143,11 +143,11 @@ def test_json_names_the_files_that_a_model_made(emulator: GigaChatEmulator) -> N
     assert run("chat", "Draw", "--json").json["files"] == [{"id": picture, "kind": "image"}]
 
 
-def test_json_stream_is_a_line_for_each_piece_and_the_answer_last(emulator: GigaChatEmulator) -> None:
-    *pieces, answer = run("chat", "Count from 1 to 5", "--json", "--stream").json_lines
-    assert len(pieces) > 1
-    assert {piece["event"] for piece in pieces} == {"text"}
-    assert "".join(piece["text"] for piece in pieces) == "1, 2, 3, 4, 5"
+def test_json_stream_is_a_line_for_each_chunk_and_the_answer_last(emulator: GigaChatEmulator) -> None:
+    *chunks, answer = run("chat", "Count from 1 to 5", "--json", "--stream").json_lines
+    assert len(chunks) > 1
+    assert {chunk["event"] for chunk in chunks} == {"text"}
+    assert "".join(chunk["text"] for chunk in chunks) == "1, 2, 3, 4, 5"
     assert (answer["event"], answer["text"], answer["finish_reason"]) == ("answer", "1, 2, 3, 4, 5", "stop")
 
 
@@ -158,7 +158,7 @@ def test_usage_goes_to_standard_error(emulator: GigaChatEmulator) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "given", "wrong"),
+    ("arguments", "given", "message"),
     [
         (("chat", ""), None, "empty"),
         (("chat",), " \n", "empty"),
@@ -166,7 +166,7 @@ def test_usage_goes_to_standard_error(emulator: GigaChatEmulator) -> None:
         (("chat", "Hello", "--stream"), None, "--stream is for --json"),
         (("chat", "Hello", "--temperature", "hot"), None, "--temperature"),
         (("chat", "Hello", "--timeout", "0"), None, "--timeout"),
-        (("chat", "Hello", "--provider", "fakegpt", "--attach", "x"), None, "FakeGpt takes no files"),
+        (("chat", "Hello", "--provider", "fakegpt", "--attach", "x"), None, "FakeGpt accepts no files"),
         (("chat",), b"\xff\xfe\xff", "not text"),
         (("embed", ""), None, "empty text"),
         (("embed",), None, "there is no text"),
@@ -177,12 +177,12 @@ def test_usage_goes_to_standard_error(emulator: GigaChatEmulator) -> None:
     ],
 )
 def test_a_wrong_command_line_is_code_2_and_sends_nothing(
-    arguments: tuple[str, ...], given: str | bytes | None, wrong: str, emulator: GigaChatEmulator
+    arguments: tuple[str, ...], given: str | bytes | None, message: str, emulator: GigaChatEmulator
 ) -> None:
     before = len(emulator.requests)
     ended = run(*arguments, given=given)
     assert (ended.code, ended.out) == (2, "")
-    assert wrong in ended.err
+    assert message in ended.err
     assert len(emulator.requests) == before
 
 
@@ -198,7 +198,7 @@ def test_fakegpt_answers_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (ended.code, ended.out) == (0, "1, 2, 3\n")
 
 
-def test_what_had_come_before_a_break_is_printed_and_told(emulator: GigaChatEmulator) -> None:
+def test_the_text_before_a_broken_stream_is_printed(emulator: GigaChatEmulator) -> None:
     emulator.inject(Fault(cut_after_events=3), path="/chat/completions", times=2)
     ended = run("chat", "Count from 1 to 9")
     assert (ended.code, ended.out) == (5, "1, 2, 3,\n")
@@ -208,7 +208,7 @@ def test_what_had_come_before_a_break_is_printed_and_told(emulator: GigaChatEmul
     assert as_json.error["type"] == "StreamInterruptedError"
 
 
-# -- what the key may use ----------------------------------------------------------------------------------------------
+# -- models and balance ------------------------------------------------------------------------------------------------
 
 
 def test_models_in_a_pipe_are_lines_of_two_columns(emulator: GigaChatEmulator) -> None:
@@ -223,7 +223,7 @@ def test_models_can_be_narrowed_to_a_type(emulator: GigaChatEmulator) -> None:
     assert list(found[0]) == ["id", "type", "owned_by"]
 
 
-def test_the_balance_is_told_for_each_package(emulator: GigaChatEmulator) -> None:
+def test_the_balance_lists_each_package(emulator: GigaChatEmulator) -> None:
     assert "GigaChat-2\t1000000\n" in run("balance").out
     packages = run("balance", "--json").json["balance"]
     assert {"usage": "GigaChat-2", "value": 1000000.0} in packages
@@ -258,7 +258,7 @@ def test_vectors_in_a_pipe_are_a_json_array_on_each_line(emulator: GigaChatEmula
     assert [len(json.loads(line)) for line in lines] == [1024, 1024]
 
 
-def test_vectors_as_json_stand_beside_their_places(emulator: GigaChatEmulator) -> None:
+def test_vectors_as_json_have_their_index(emulator: GigaChatEmulator) -> None:
     document = run("embed", "--lines", "--json", given="one\n\ntwo\n").json
     assert [item["index"] for item in document["embeddings"]] == [0, 1]
     assert document["model"] == "Embeddings"
@@ -290,7 +290,7 @@ def test_a_file_goes_up_is_listed_comes_back_and_is_deleted(
     assert (tmp_path / "notes.txt").read_bytes() == "Заметки\n".encode()
 
     refused = run("files", "download", identifier)
-    assert (refused.code, "already" in refused.err) == (2, True)
+    assert (refused.code, "already exists" in refused.err) == (2, True)
     assert run("files", "download", identifier, "--force", "--json").json["bytes"] == 15
     assert run("files", "download", identifier, "-o", "-").out == "Заметки\n"
 
@@ -303,7 +303,7 @@ def test_standard_input_goes_up_under_a_name(emulator: GigaChatEmulator) -> None
     assert run("files", "get", ended.out.strip(), "--json").json["filename"] == "from a pipe.txt"
 
 
-def test_a_download_stays_in_its_folder_whatever_the_file_is_called(
+def test_a_download_stays_in_its_folder_for_any_file_name(
     emulator: GigaChatEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "inner"
@@ -317,7 +317,7 @@ def test_a_download_stays_in_its_folder_whatever_the_file_is_called(
     assert [path.name for path in tmp_path.glob("*.txt")] == []
 
 
-def test_a_file_that_is_not_there_is_told_before_anything_is_sent(emulator: GigaChatEmulator) -> None:
+def test_a_missing_file_is_reported_before_anything_is_sent(emulator: GigaChatEmulator) -> None:
     before = len(emulator.requests)
     ended = run("files", "upload", "missing.txt")
     assert ended.code == 3
@@ -342,7 +342,7 @@ def test_a_batch_of_questions_is_answered_line_by_line(emulator: GigaChatEmulato
     waited = run("batch", "wait", identifier, "--poll", "0.01", "--json")
     assert waited.json["status"] == "completed"
     assert run("batch", "get", identifier).out == f"{identifier}: completed, 2 of 2 rows answered\n"
-    # In the order of the service's file, which is not that of the questions.
+    # The results have the order of the service's file, not of the questions.
     assert sorted(run("batch", "results", identifier).out.split("\n\n")) == ["", "# row-1\n1, 2, 3", "# row-2\n1, 2"]
     rows = run("batch", "results", identifier, "--json").json_lines
     assert sorted((row["id"], row["text"], row["finish_reason"]) for row in rows) == [
@@ -351,7 +351,7 @@ def test_a_batch_of_questions_is_answered_line_by_line(emulator: GigaChatEmulato
     ]
 
 
-def test_a_batch_of_rows_is_sent_as_it_is_and_a_failed_row_is_code_1(
+def test_a_batch_of_rows_is_sent_unchanged_and_a_failed_row_is_code_1(
     emulator: GigaChatEmulator, tmp_path: Path
 ) -> None:
     request = {"model": "GigaChat-2", "messages": [{"role": "user", "content": "Count from 1 to 3"}]}
@@ -378,7 +378,7 @@ def test_a_batch_of_rows_is_sent_as_it_is_and_a_failed_row_is_code_1(
     ],
     ids=["rows", "questions"],
 )
-def test_the_file_of_a_batch_may_lie_at_home(
+def test_the_file_of_a_batch_may_be_under_home(
     name: str,
     options: tuple[str, ...],
     content: str,
@@ -404,10 +404,10 @@ def test_a_wait_that_is_too_short_is_code_6(emulator: GigaChatEmulator) -> None:
     assert "still" in ended.err
 
 
-# -- what holds for all ------------------------------------------------------------------------------------------------
+# -- all commands ------------------------------------------------------------------------------------------------------
 
 
-def test_debug_says_what_is_sent_and_neither_secrets_nor_texts(emulator: GigaChatEmulator) -> None:
+def test_debug_logs_requests_without_secrets_and_texts(emulator: GigaChatEmulator) -> None:
     ended = run("chat", "Say Murmansk and nothing else", "--debug")
     assert ended.out == "Murmansk\n"
     assert "POST" in ended.err
@@ -428,19 +428,15 @@ def test_the_key_may_come_from_a_file(
     assert "cannot be read" in missing.err
 
 
-def told(ended: Ended) -> tuple[int, str]:
-    return ended.code, ended.err
-
-
-def test_without_a_key_the_next_step_is_told() -> None:
-    code, err = told(run("chat", "Hello"))
-    assert code == 3
-    assert "gigaclient login" in err
-    assert "GIGACHAT_CREDENTIALS" in err
+def test_without_a_key_the_error_names_the_next_step() -> None:
+    ended = run("chat", "Hello")
+    assert ended.code == 3
+    assert "gigaclient login" in ended.err
+    assert "GIGACHAT_CREDENTIALS" in ended.err
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_each_shell_gets_a_completion_script_of_its_own(shell: str) -> None:
+def test_each_shell_has_its_completion_script(shell: str) -> None:
     ended = run("completion", shell)
     assert ended.code == 0
     assert f"_GIGACLIENT_COMPLETE={shell}_complete" in ended.out

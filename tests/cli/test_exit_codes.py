@@ -1,4 +1,4 @@
-"""Exit codes: what went wrong can be told from the number alone, and the table of the documentation is the code's."""
+"""Exit codes: each failure has its code, and the documentation lists all codes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from support.terminal import Ended, run
 
 from gigaclient import errors
-from gigaclient.cli import exit_codes as exits
+from gigaclient.cli import exit_codes
 from gigaclient.testing import Authority, Fault, GigaChatEmulator
 
 PAGES = Path(__file__).resolve().parents[2] / "docs"
@@ -19,18 +19,18 @@ STATUSES = {400: 4, 401: 3, 402: 4, 403: 4, 404: 4, 413: 4, 422: 4, 429: 7, 500:
 
 
 def both(*arguments: str) -> tuple[Ended, Ended]:
-    """The command for a person, and for a program."""
+    """Run the command with text output, and with JSON output."""
     return run(*arguments), run(*arguments, "--json")
 
 
 @pytest.fixture(autouse=True)
-def _no_further_tries(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIGACHAT_MAX_RETRIES", "0")
 
 
 @pytest.mark.parametrize("status", STATUSES)
 def test_a_refusal_of_the_api(status: int, emulator: GigaChatEmulator) -> None:
-    # A refused token is replaced once, so that it takes two to be final.
+    # After a 401 the client fetches a new token and tries once more.
     emulator.inject(Fault(status=status), path="/chat/completions", times=4 if status == 401 else 2)
     for_people, for_programs = both("chat", "Hello")
     assert (for_people.code, for_people.out) == (STATUSES[status], "")
@@ -41,7 +41,7 @@ def test_a_refusal_of_the_api(status: int, emulator: GigaChatEmulator) -> None:
     assert error["request_id"]
 
 
-def test_a_limit_tells_how_long_to_wait(emulator: GigaChatEmulator) -> None:
+def test_a_rate_limit_has_the_time_to_wait(emulator: GigaChatEmulator) -> None:
     emulator.inject(Fault(status=429, retry_after=7), path="/chat/completions")
     assert run("chat", "Hello", "--json").error["retry_after"] == 7.0
 
@@ -56,7 +56,7 @@ def test_a_key_that_is_not_known(emulator: GigaChatEmulator, monkeypatch: pytest
     assert (for_programs.error["type"], for_programs.error["code"]) == ("AuthenticationError", 6)
 
 
-def test_a_key_that_is_none_is_explained_without_being_shown(
+def test_an_invalid_key_is_explained_without_being_shown(
     emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GIGACHAT_CREDENTIALS", "4f8c0a52-6a6e-4c93-9d0c-0d1b7a1f2e3d")
@@ -67,9 +67,9 @@ def test_a_key_that_is_none_is_explained_without_being_shown(
     assert for_programs.error["type"] == "ConfigError"
 
 
-def test_a_port_that_nobody_listens_at(emulator: GigaChatEmulator) -> None:
+def test_a_port_without_a_listener(emulator: GigaChatEmulator) -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound and not listening: refused, and nobody else gets it
+        taken.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused, and the port stays reserved
         ended = run("chat", "Hello", "--base-url", f"https://127.0.0.1:{taken.getsockname()[1]}/v1")
     assert ended.code == 5
     assert "gigaclient doctor" in ended.err
@@ -95,7 +95,7 @@ def test_a_deadline(emulator: GigaChatEmulator) -> None:
     assert (ended.code, ended.out) == (6, "1, 2,\n")
 
 
-def test_an_answer_that_is_none(emulator: GigaChatEmulator) -> None:
+def test_an_invalid_response(emulator: GigaChatEmulator) -> None:
     emulator.inject(Fault(html=True), path="/chat/completions")
     ended = run("chat", "Hello", "--json")
     assert (ended.code, ended.error["type"]) == (8, "InvalidResponseError")
@@ -118,25 +118,27 @@ def test_a_wrong_command_line_is_json_too() -> None:
 def test_the_table_of_the_documentation_has_each_code(language: str) -> None:
     page = (PAGES / language / "cli.md").read_text("utf-8")
     documented = {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
-    assert documented == {value for name, value in vars(exits).items() if name.isupper() and isinstance(value, int)}
+    assert documented == {
+        value for name, value in vars(exit_codes).items() if name.isupper() and isinstance(value, int)
+    }
 
 
 def test_every_error_has_its_code() -> None:
-    codes = {name: exits.code_of(getattr(errors, name)("told")) for name in errors.__all__}
+    codes = {name: exit_codes.code_of(getattr(errors, name)("message")) for name in errors.__all__}
     assert codes == {
-        **dict.fromkeys(("ConfigError", "ModelNotSpecifiedError", "AuthenticationError"), exits.SETTINGS),
+        **dict.fromkeys(("ConfigError", "ModelNotSpecifiedError", "AuthenticationError"), exit_codes.SETTINGS),
         **dict.fromkeys(
             (
                 *("APIStatusError", "BadRequestError", "PaymentRequiredError", "ForbiddenError", "NotFoundError"),
                 *("RequestEntityTooLargeError", "UnprocessableEntityError"),
             ),
-            exits.REFUSED,
+            exit_codes.REFUSED,
         ),
-        **dict.fromkeys(("APIConnectionError", "TLSError", "StreamInterruptedError"), exits.NO_CONNECTION),
-        **dict.fromkeys(("ServerError", "InvalidResponseError"), exits.SERVER),
-        "APITimeoutError": exits.TIMEOUT,
-        "RateLimitError": exits.RATE_LIMIT,
-        **dict.fromkeys(("GigaClientError", "LengthFinishReasonError", "TooManyStepsError"), exits.FAILED),
+        **dict.fromkeys(("APIConnectionError", "TLSError", "StreamInterruptedError"), exit_codes.NO_CONNECTION),
+        **dict.fromkeys(("ServerError", "InvalidResponseError"), exit_codes.SERVER),
+        "APITimeoutError": exit_codes.TIMEOUT,
+        "RateLimitError": exit_codes.RATE_LIMIT,
+        **dict.fromkeys(("GigaClientError", "LengthFinishReasonError", "TooManyStepsError"), exit_codes.FAILED),
     }
 
 
@@ -145,4 +147,4 @@ def test_advice_names_commands_and_not_the_calls_of_the_library(emulator: GigaCh
     assert "gigaclient models lists what this key may use" in for_people.err
     assert "gigaclient models lists what this key may use" in for_programs.error["message"]
     calls = {"batch_results() lists": "batch_results() lists", "get_files() lists": "gigaclient files list lists"}
-    assert {said: exits.in_commands(said) for said in calls} == calls
+    assert {call: exit_codes.with_commands(call) for call in calls} == calls

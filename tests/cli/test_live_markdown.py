@@ -1,4 +1,4 @@
-"""Markdown drawn while it comes: whatever the pieces, the screen ends as if the text had come at once."""
+"""Streamed Markdown: for any chunks, the final screen is the same as for the whole text."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-7]|4[0-7]|9[0-7])[;m]")
 
 
 class Display(io.StringIO):
-    """A terminal of 40 by 8, and what stands on it and above it."""
+    """A terminal of 40 by 8 characters with its scrollback."""
 
     def __init__(self) -> None:
         super().__init__()
         self._screen = pyte.HistoryScreen(COLUMNS, LINES, history=10_000, ratio=0.5)
-        self._screen.set_mode(pyte.modes.LNM)  # as the line discipline has it: a line feed also returns
+        self._screen.set_mode(pyte.modes.LNM)  # like a terminal, which returns the carriage at a line feed
         self._stream = pyte.Stream(self._screen)
         self.writes: list[str] = []
 
@@ -76,70 +76,70 @@ def _size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LINES", str(LINES))
 
 
-def drawn_at_once(source: str) -> str:
+def rendered_at_once(source: str) -> str:
     renderer = Renderer(colour=True)
     blocks = renderer.split(source)
     lines = renderer.lines([*blocks.finished, *blocks.growing], COLUMNS - 1)
     return "\n".join(without_escapes(line).rstrip() for line in lines).rstrip()
 
 
-def paint(pieces: list[str]) -> Display:
-    """Each piece is drawn by itself, which no clock promises otherwise."""
+def draw(chunks: list[str]) -> Display:
+    """Draw each chunk separately, independent of the clock."""
     display = Display()
-    painter = LiveMarkdown(display, colour=True)
-    for piece in pieces:
-        painter._paint(piece)
-    painter.close()
+    live = LiveMarkdown(display, colour=True)
+    for chunk in chunks:
+        live._update(chunk)
+    live.close()
     return display
 
 
 @settings(max_examples=50)
 @given(st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=5), st.lists(st.integers(1, 25), max_size=60))
-def test_the_screen_ends_as_if_all_had_come_at_once(blocks: list[str], cuts: list[int]) -> None:
+def test_the_final_screen_is_the_same_as_for_the_whole_text(blocks: list[str], cuts: list[int]) -> None:
     source = "\n\n".join(blocks)
-    pieces, place = [], 0
+    chunks, index = [], 0
     for cut in cuts:
-        pieces.append(source[place : place + cut])
-        place += cut
-    display = paint([*pieces, source[place:]])
-    assert display.text == drawn_at_once(source)
+        chunks.append(source[index : index + cut])
+        index += cut
+    display = draw([*chunks, source[index:]])
+    assert display.text == rendered_at_once(source)
     assert display.cursor == 0
 
 
-def test_code_that_is_taller_than_the_screen_scrolls_away_while_it_comes() -> None:
+def test_code_that_is_taller_than_the_screen_scrolls_away_while_it_streams() -> None:
     display = Display()
-    painter = LiveMarkdown(display, colour=False)
-    painter._paint("```\n")
+    live = LiveMarkdown(display, colour=False)
+    live._update("```\n")
     for number in range(30):
-        painter._paint(f"line {number}\n")
+        live._update(f"line {number}\n")
         assert f"line {number}" in display.text
     assert [f"line {number}" in display.text for number in range(30)] == [True] * 30
     assert sum("line 0\n" in without_escapes(write) for write in display.writes) <= 2
-    painter.close()
+    live.close()
 
 
-def test_what_has_not_changed_is_not_written_again() -> None:
+def test_unchanged_lines_are_not_written_again() -> None:
     display = Display()
-    painter = LiveMarkdown(display, colour=False)
-    painter._paint("first line\nsecond line\nthird")
-    painter._paint(" line")
+    live = LiveMarkdown(display, colour=False)
+    live._update("first line\nsecond line\nthird")
+    live._update(" line")
     assert "third line" in display.writes[-1]
     assert "first" not in display.writes[-1]
-    painter._paint("")
+    live._update("")
     assert len(display.writes) == 2
-    painter.close()
+    live.close()
 
 
 def test_when_a_block_gets_shorter_the_next_lines_follow_it() -> None:
     display = Display()
-    painter = LiveMarkdown(display, colour=False)
-    painter._write(["one", "two", "three"], 0)
-    painter._write(["one", "two"], 0)
+    live = LiveMarkdown(display, colour=False)
+    live._write(["one", "two", "three"], 0)
+    live._write(["one", "two"], 0)
     assert display.text == "one\ntwo"
-    painter._write(["one", "two", "four"], 3)
+    live._write(["one", "two", "four"], 3)
     assert display.text == "one\ntwo\nfour"
-    painter._write([], 0)
-    painter._write(["five"], 1)
+    live._write([], 0)
+    live._write(["five"], 1)
     assert display.text == "one\ntwo\nfour\nfive"
 
 
@@ -160,65 +160,65 @@ def test_when_a_block_gets_shorter_the_next_lines_follow_it() -> None:
         ("", []),
     ],
 )
-def test_markdown_is_drawn_so(source: str, lines: list[str]) -> None:
+def test_markdown_is_rendered(source: str, lines: list[str]) -> None:
     renderer = Renderer(colour=True)
     blocks = renderer.split(source)
-    drawn = renderer.lines([*blocks.finished, *blocks.growing], COLUMNS - 1)
-    assert [without_escapes(line).rstrip() for line in drawn] == lines
+    rendered = renderer.lines([*blocks.finished, *blocks.growing], COLUMNS - 1)
+    assert [without_escapes(line).rstrip() for line in rendered] == lines
 
 
 def test_a_number_that_may_become_an_item_is_waited_for() -> None:
-    display = paint(["1. first\n\n2", ". second\n\n", "3", ". third"])
+    display = draw(["1. first\n\n2", ". second\n\n", "3", ". third"])
     assert display.text == " 1 first\n 2 second\n 3 third"
 
 
 def test_each_drawing_is_one_write_between_the_marks_of_a_synchronous_update() -> None:
-    display = paint(["# One\n\nTwo", " three\n\nfour"])
+    display = draw(["# One\n\nTwo", " three\n\nfour"])
     assert all(write.startswith("\x1b[?2026h") and write.endswith("\x1b[?2026l") for write in display.writes)
 
 
-def test_escapes_in_the_answer_show_and_do_nothing() -> None:
-    display = paint(["before \x1b]0;owned\x07\x1b[2J after\x9b1m"])
+def test_escapes_in_the_answer_are_shown_and_not_executed() -> None:
+    display = draw(["before \x1b]0;owned\x07\x1b[2J after\x9b1m"])
     assert "before ␛]0;owned␇␛[2J after" in display.text
 
 
-def test_text_that_cannot_be_rendered_is_shown_as_it_came(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text_that_cannot_be_rendered_is_shown_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     display = Display()
-    painter = LiveMarkdown(display, colour=True)
-    painter._paint("**first**")
+    live = LiveMarkdown(display, colour=True)
+    live._update("**first**")
 
     def broken(*arguments: object) -> None:
         raise RecursionError("nested too deep")
 
     monkeypatch.setattr(Renderer, "split", broken)
-    painter._paint(" second")
-    painter._paint(" third")
-    painter.close()
+    live._update(" second")
+    live._update(" third")
+    live.close()
     assert display.text.endswith("**first** second third")
 
 
-def test_the_last_words_are_seen_though_no_more_come() -> None:
+def test_the_last_chunk_is_shown_before_the_next_arrives() -> None:
     display = Display()
-    with LiveMarkdown(display, colour=True) as painter:
+    with LiveMarkdown(display, colour=True) as live:
         for word in ("one ", "two ", "three"):
-            painter.feed(word)
-        wait_until(lambda: "one two three" in display.text, what="drawing the last words")
-        assert any(thread.name == "gigaclient-painter" for thread in threading.enumerate())
-    assert not any(thread.name == "gigaclient-painter" for thread in threading.enumerate())
+            live.feed(word)
+        wait_until(lambda: "one two three" in display.text, what="drawing the last chunk")
+        assert any(thread.name == "gigaclient-markdown" for thread in threading.enumerate())
+    assert not any(thread.name == "gigaclient-markdown" for thread in threading.enumerate())
 
 
-def test_a_terminal_that_is_gone_ends_the_answer() -> None:
+def test_a_closed_terminal_ends_the_answer() -> None:
     class Gone(Display):
         def write(self, text: str) -> int:
             raise OSError(5, "Input/output error")
 
-    painter = LiveMarkdown(Gone(), colour=True)
-    painter.feed("text")
-    wait_until(lambda: painter._failure is not None, what="noticing that the terminal is gone")
+    live = LiveMarkdown(Gone(), colour=True)
+    live.feed("text")
+    wait_until(lambda: live._failure is not None, what="the error of the closed terminal")
     with pytest.raises(OSError, match="Input/output"):
-        painter.feed("more")
+        live.feed("more")
     with pytest.raises(OSError, match="Input/output"):
-        painter.close()
+        live.close()
 
 
 def test_without_colour_emphasis_stays() -> None:

@@ -1,4 +1,4 @@
-"""``login`` and ``logout``: where the key goes, who can read it, and that it is shown to nobody."""
+"""``login`` and ``logout``: where the key is stored, its permissions, and that it is never shown."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ class Keyring(keyring.backend.KeyringBackend):
 
     def __init__(self) -> None:
         super().__init__()
-        self.kept: dict[tuple[str, str], str] = {}
+        self.passwords: dict[tuple[str, str], str] = {}
         self.locked = False
 
     def get_password(self, service: str, username: str) -> str | None:
         if self.locked:
             raise keyring.errors.KeyringLocked("the password is hunter2")
-        return self.kept.get((service, username))
+        return self.passwords.get((service, username))
 
     def set_password(self, service: str, username: str, password: str) -> None:
         if self.locked:
             raise keyring.errors.PasswordSetError("locked")
-        self.kept[service, username] = password
+        self.passwords[service, username] = password
 
     def delete_password(self, service: str, username: str) -> None:
-        if (service, username) not in self.kept:
+        if (service, username) not in self.passwords:
             raise keyring.errors.PasswordDeleteError("none")
-        del self.kept[service, username]
+        del self.passwords[service, username]
 
 
 @pytest.fixture
@@ -58,15 +58,15 @@ def no_keyring() -> Iterator[None]:
 
 @pytest.fixture
 def ring() -> Iterator[Keyring]:
-    before, made = keyring.get_keyring(), Keyring()
-    keyring.set_keyring(made)
-    yield made
+    before, memory = keyring.get_keyring(), Keyring()
+    keyring.set_keyring(memory)
+    yield memory
     keyring.set_keyring(before)
 
 
 @pytest.fixture
 def key(emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A key that is good at the emulator, and in no variable."""
+    """Return a valid key that is not in the environment."""
     monkeypatch.delenv("GIGACHAT_CREDENTIALS")
     monkeypatch.delenv("GIGACHAT_SCOPE")
     return emulator.credentials
@@ -83,7 +83,7 @@ def test_the_key_goes_into_the_keyring_and_is_used(ring: Keyring, key: str, fold
     ended = run("login", given=key + "\n")
     assert ended.code == 0, ended.err
     assert "the system's keyring (memory)" in ended.out
-    assert list(ring.kept.values()) == [key]
+    assert list(ring.passwords.values()) == [key]
     assert key not in (folders / "credentials.json").read_text()
     assert run("tokens", "Hello").out == "2\n"
 
@@ -91,7 +91,7 @@ def test_the_key_goes_into_the_keyring_and_is_used(ring: Keyring, key: str, fold
 def test_logout_empties_the_keyring(ring: Keyring, key: str, folders: Path) -> None:
     run("login", given=key)
     assert "keyring" in run("logout").out
-    assert ring.kept == {}
+    assert ring.passwords == {}
     assert not (folders / "credentials.json").exists()
     assert run("tokens", "Hello").code == 3
     assert run("logout").out == "There was no stored key.\n"
@@ -100,12 +100,12 @@ def test_logout_empties_the_keyring(ring: Keyring, key: str, folders: Path) -> N
 def test_a_file_can_be_chosen_and_then_the_keyring_holds_no_older_key(ring: Keyring, key: str, folders: Path) -> None:
     run("login", given=key)
     assert run("login", "--file", given=key).code == 0
-    assert ring.kept == {}
+    assert ring.passwords == {}
     assert key in (folders / "credentials.json").read_text()
     assert run("tokens", "Hello").code == 0
 
 
-def test_a_keyring_that_takes_nothing_is_told_and_nothing_is_stored(ring: Keyring, key: str, folders: Path) -> None:
+def test_a_keyring_that_refuses_the_key_is_reported(ring: Keyring, key: str, folders: Path) -> None:
     ring.locked = True
     ended = run("login", given=key)
     assert ended.code == 3
@@ -113,7 +113,7 @@ def test_a_keyring_that_takes_nothing_is_told_and_nothing_is_stored(ring: Keyrin
     assert not folders.exists()
 
 
-def test_a_keyring_that_gives_nothing_is_told_without_its_words(ring: Keyring, key: str) -> None:
+def test_a_locked_keyring_is_reported_without_its_message(ring: Keyring, key: str) -> None:
     run("login", given=key)
     ring.locked = True
     ended = run("tokens", "Hello")
@@ -122,15 +122,15 @@ def test_a_keyring_that_gives_nothing_is_told_without_its_words(ring: Keyring, k
     assert "hunter2" not in ended.err
 
 
-def test_nobody_who_did_not_log_in_has_a_keyring_opened(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "keyring", None)  # importing it would fail
+def test_without_a_login_no_keyring_is_opened(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "keyring", None)  # makes its import fail
     assert credentials.stored() is None
     ended = run("tokens", "Hello")
     assert ended.code == 3
     assert "there is no key" in ended.err
 
 
-def test_a_key_in_a_keyring_that_cannot_be_asked_names_the_extra(
+def test_without_the_package_keyring_the_error_names_the_extra(
     ring: Keyring, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run("login", given=key)
@@ -143,7 +143,7 @@ def test_a_key_in_a_keyring_that_cannot_be_asked_names_the_extra(
 
 
 @pytest.mark.usefixtures("no_keyring")
-def test_without_a_keyring_the_key_is_in_a_file_for_its_owner_alone(key: str, folders: Path) -> None:
+def test_without_a_keyring_the_key_is_in_a_private_file(key: str, folders: Path) -> None:
     folders.parent.mkdir()
     folders.mkdir(mode=0o755)
     ended = run("login", given=key)
@@ -176,7 +176,7 @@ def test_a_file_that_others_may_read_is_refused_with_advice(others: int, key: st
 
 @pytest.mark.usefixtures("no_keyring")
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"place": "file"}', '{"place": "file", "scope": "x"}'])
-def test_a_damaged_file_is_told_and_can_be_removed(content: str, key: str, folders: Path) -> None:
+def test_a_damaged_file_is_reported_and_can_be_removed(content: str, key: str, folders: Path) -> None:
     write_private(folders / "credentials.json", content)
     ended = run("tokens", "Hello")
     assert ended.code == 3
@@ -194,7 +194,7 @@ def test_a_path_under_home_is_shown_without_the_name_of_its_owner(key: str, monk
 
 
 @pytest.mark.usefixtures("no_keyring")
-def test_a_folder_that_cannot_be_written_to_is_told(key: str, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(key: str, tmp_path: Path) -> None:
     (tmp_path / "config").write_text("a file where a folder should be")
     ended = run("login", given=key)
     assert ended.code == 3
@@ -202,11 +202,11 @@ def test_a_folder_that_cannot_be_written_to_is_told(key: str, tmp_path: Path) ->
     assert key not in ended.err
 
 
-# -- what is stored ----------------------------------------------------------------------------------------------------
+# -- validation --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("scope", ["GIGACHAT_API_B2B", "GIGACHAT_API_CORP"])
-def test_the_scope_is_found_out_and_used(scope: str, ring: Keyring, key: str, emulator: GigaChatEmulator) -> None:
+def test_the_scope_is_detected_and_used(scope: str, ring: Keyring, key: str, emulator: GigaChatEmulator) -> None:
     company = emulator.add_credentials(scope)
     assert run("login", "--json", given=company).json["scope"] == scope
     assert run("tokens", "Hello").code == 0
@@ -216,55 +216,55 @@ def test_a_scope_that_does_not_fit_is_refused(ring: Keyring, key: str) -> None:
     ended = run("login", "--scope", "GIGACHAT_API_CORP", given=key)
     assert ended.code == 3
     assert "another plan" in ended.err
-    assert ring.kept == {}
+    assert ring.passwords == {}
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", ""])
-def test_the_key_is_stored_as_it_is_whatever_surrounds_it(line_end: str, ring: Keyring, key: str) -> None:
+def test_spaces_and_the_scheme_around_the_key_are_removed(line_end: str, ring: Keyring, key: str) -> None:
     assert run("login", given=f"\ufeff  Basic {key} {line_end}").code == 0
-    assert list(ring.kept.values()) == [key]
+    assert list(ring.passwords.values()) == [key]
 
 
-def test_what_is_refused_is_not_stored(ring: Keyring, key: str, folders: Path) -> None:
+def test_a_refused_key_is_not_stored(ring: Keyring, key: str, folders: Path) -> None:
     with GigaChatEmulator() as other:
         unknown = other.credentials
     ended = run("login", given=unknown)
     assert ended.code == 3
     assert unknown not in ended.err
-    assert ring.kept == {}
+    assert ring.passwords == {}
     assert not folders.exists()
 
 
-def test_what_could_not_be_verified_is_not_stored(
+def test_an_unverified_key_is_not_stored(
     ring: Keyring, key: str, emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GIGACHAT_MAX_RETRIES", "0")
     emulator.inject(Fault(status=503), path="/oauth")
     assert run("login", given=key).code == 8
-    assert ring.kept == {}
+    assert ring.passwords == {}
 
 
-@pytest.mark.parametrize("given", ["", "\n", "4f8c0a52-6a6e-4c93-9d0c-0d1b7a1f2e3d", "not base64!"])
-def test_what_is_no_key_is_refused_before_anything_is_sent(
-    given: str, ring: Keyring, key: str, emulator: GigaChatEmulator
+@pytest.mark.parametrize("text", ["", "\n", "4f8c0a52-6a6e-4c93-9d0c-0d1b7a1f2e3d", "not base64!"])
+def test_an_invalid_key_is_refused_before_anything_is_sent(
+    text: str, ring: Keyring, key: str, emulator: GigaChatEmulator
 ) -> None:
     before = emulator.oauth_calls
-    ended = run("login", given=given)
+    ended = run("login", given=text)
     assert (ended.code, ended.out) == (3, "")
-    assert not given.strip() or given.strip() not in ended.err
+    assert not text.strip() or text.strip() not in ended.err
     assert emulator.oauth_calls == before
 
 
 def test_the_key_is_never_an_argument(ring: Keyring, key: str) -> None:
     ended = run("login", key)
     assert ended.code == 2
-    assert ring.kept == {}
+    assert ring.passwords == {}
 
 
-# -- which one counts --------------------------------------------------------------------------------------------------
+# -- precedence --------------------------------------------------------------------------------------------------------
 
 
-def test_the_environment_wins_over_the_stored_key(
+def test_the_environment_overrides_the_stored_key(
     ring: Keyring, key: str, emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run("login", given=key)

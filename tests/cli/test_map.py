@@ -1,4 +1,4 @@
-"""``gigaclient map``: a question for each line of a file; results as lines, or in a file that the next run reads."""
+"""``gigaclient map``: a question for each line; results on standard output, or in a file for the next run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from support.reliability_tools import wait_until
 from support.terminal import LIMIT, at_terminal, child, run
 
-from gigaclient.cli.commands.map import _in_options
+from gigaclient.cli.commands.map import _with_option_names
 from gigaclient.testing import FakeGptEmulator, Fault, GigaChatEmulator
 
 REVIEWS = [{"text": "Good", "stars": 5}, {"text": "Bad", "stars": 1}, {"text": "Привет", "stars": 3}]
@@ -28,8 +28,8 @@ def reviews(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def asked(emulator: GigaChatEmulator) -> Callable[[], list[dict[str, Any]]]:
-    """The bodies of the chats since the test began, without the models' own fields."""
+def sent(emulator: GigaChatEmulator) -> Callable[[], list[dict[str, Any]]]:
+    """Return a function that reads the bodies of the chat requests since the start of the test."""
     before = len(emulator.requests)
 
     def bodies() -> list[dict[str, Any]]:
@@ -46,13 +46,13 @@ def summary(err: str) -> str:
     return err.splitlines()[0]
 
 
-# -- what comes in -----------------------------------------------------------------------------------------------------
+# -- input -------------------------------------------------------------------------------------------------------------
 
 
-def test_each_line_is_asked_and_answered_in_its_order(reviews: Path, asked: Callable[[], list[dict[str, Any]]]) -> None:
+def test_each_line_is_sent_and_results_keep_the_order(reviews: Path, sent: Callable[[], list[dict[str, Any]]]) -> None:
     ended = run("map", str(reviews), "--template", "{text}. Count from 1 to {stars}")
     assert ended.code == 0
-    assert sorted(questions(asked())) == [
+    assert sorted(questions(sent())) == [
         "Bad. Count from 1 to 1", "Good. Count from 1 to 5", "Привет. Count from 1 to 3",
     ]  # fmt: skip
     lines = ended.json_lines
@@ -78,35 +78,35 @@ def test_each_line_is_asked_and_answered_in_its_order(reviews: Path, asked: Call
     ],
     ids=["text", "--lines", "JSON", "no ending", "a table", "a spreadsheet's table", "tabs"],
 )
-def test_files_of_all_kinds_are_read(
-    name: str, content: str, arguments: tuple[str, ...], tmp_path: Path, asked: Callable[[], list[dict[str, Any]]]
+def test_all_file_formats_are_read(
+    name: str, content: str, arguments: tuple[str, ...], tmp_path: Path, sent: Callable[[], list[dict[str, Any]]]
 ) -> None:
     (tmp_path / name).write_bytes(content.encode())
     ended = run("map", str(tmp_path / name), *arguments)
     assert ended.code == 0
-    assert sorted(questions(asked())) == ["Say Bad", "Say Good"]
+    assert sorted(questions(sent())) == ["Say Bad", "Say Good"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "given"), [((), '"Say Good"\n'), (("-",), '"Say Good"\n'), (("--lines",), "Say Good")]
 )
-def test_a_pipe_is_read(arguments: tuple[str, ...], given: str, asked: Callable[[], list[dict[str, Any]]]) -> None:
+def test_a_pipe_is_read(arguments: tuple[str, ...], given: str, sent: Callable[[], list[dict[str, Any]]]) -> None:
     assert run("map", *arguments, given=given).code == 0
-    assert questions(asked()) == ["Say Good"]
+    assert questions(sent()) == ["Say Good"]
 
 
 def test_a_table_may_have_lines_within_cells_and_cells_without_a_value(
-    tmp_path: Path, asked: Callable[[], list[dict[str, Any]]]
+    tmp_path: Path, sent: Callable[[], list[dict[str, Any]]]
 ) -> None:
     (tmp_path / "reviews.csv").write_text('id,text\n1,"Good,\nreally"\n2,\n')
     ended = run("map", str(tmp_path / "reviews.csv"), "--template", "Say {text}")
     assert ended.code == 1
-    assert questions(asked()) == ["Say Good,\nreally"]
+    assert questions(sent()) == ["Say Good,\nreally"]
     assert ended.json_lines[1]["error"]["message"].startswith("the field text has no value")
 
 
 def test_options_become_fields_of_each_request(
-    reviews: Path, tmp_path: Path, asked: Callable[[], list[dict[str, Any]]]
+    reviews: Path, tmp_path: Path, sent: Callable[[], list[dict[str, Any]]]
 ) -> None:
     (tmp_path / "template.txt").write_text("Sort:\n{text}\n")
     ended = run(
@@ -114,7 +114,7 @@ def test_options_become_fields_of_each_request(
         *("-s", "Be brief.", "-t", "0.3", "--top-p", "0.5", "--max-tokens", "50", "--workers", "1"),
     )  # fmt: skip
     assert ended.code == 0
-    bodies = asked()
+    bodies = sent()
     assert [body["messages"] for body in bodies] == [
         [{"role": "system", "content": "Be brief."}, {"role": "user", "content": f"Sort:\n{review['text']}"}]
         for review in REVIEWS
@@ -124,20 +124,20 @@ def test_options_become_fields_of_each_request(
         assert body["max_tokens"] == 50
 
 
-def test_instructions_go_before_conversations_that_have_none(asked: Callable[[], list[dict[str, Any]]]) -> None:
+def test_the_system_message_is_added_to_conversations_without_one(sent: Callable[[], list[dict[str, Any]]]) -> None:
     hello = {"role": "user", "content": "Hello"}
     own = {"role": "system", "content": "Be long."}
     given = [[hello], [own, hello], {"messages": [hello], "max_tokens": 7}]
     ended = run("map", "-s", "Be brief.", "--workers", "1", given="".join(json.dumps(one) + "\n" for one in given))
     assert ended.code == 0
     brief = {"role": "system", "content": "Be brief."}
-    bodies = asked()
+    bodies = sent()
     assert [body["messages"] for body in bodies] == [[brief, hello], [own, hello], [brief, hello]]
     assert bodies[2]["max_tokens"] == 7
 
 
-def test_answers_follow_a_schema_and_are_read_by_it(
-    reviews: Path, tmp_path: Path, emulator: GigaChatEmulator, asked: Callable[[], list[dict[str, Any]]]
+def test_answers_are_parsed_by_a_schema(
+    reviews: Path, tmp_path: Path, emulator: GigaChatEmulator, sent: Callable[[], list[dict[str, Any]]]
 ) -> None:
     schema = {"type": "object", "properties": {"good": {"type": "boolean"}}, "required": ["good"]}
     (tmp_path / "schema.json").write_text(json.dumps(schema))
@@ -147,14 +147,14 @@ def test_answers_follow_a_schema_and_are_read_by_it(
         "map", str(reviews), "--template", "{text}", "--schema", str(tmp_path / "schema.json"), "--workers", "1"
     )
     assert ended.code == 1
-    assert asked()[0]["response_format"]["schema"]["properties"] == schema["properties"]
+    assert sent()[0]["response_format"]["schema"]["properties"] == schema["properties"]
     lines = ended.json_lines
     assert [line.get("value") for line in lines] == [{"good": True}, {"good": True}, None]
     assert lines[2]["text"] == "I do not know."
     assert lines[2]["error"]["type"] == "InvalidResponseError"
 
 
-def test_fakegpt_is_asked_as_well(reviews: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fakegpt_works_as_well(reviews: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with FakeGptEmulator() as fake:
         monkeypatch.setenv("FAKEGPT_CA_BUNDLE_FILE", fake.authority.ca_file)
         ended = run(
@@ -165,7 +165,7 @@ def test_fakegpt_is_asked_as_well(reviews: Path, monkeypatch: pytest.MonkeyPatch
     assert [line["text"] for line in ended.json_lines] == ["1, 2, 3, 4, 5", "1", "1, 2, 3"]
 
 
-def test_batches_of_the_service_are_asked_if_that_is_wanted(
+def test_via_batches_uses_the_batch_api(
     reviews: Path, tmp_path: Path, emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(emulator.batches, "looks", 1)
@@ -179,14 +179,14 @@ def test_batches_of_the_service_are_asked_if_that_is_wanted(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "given", "wrong"),
+    ("arguments", "given", "message"),
     [
         (("{reviews}", "--template", "Sort"), None, "--template names no field"),
         (("{reviews}", "--template", "{} {text}"), None, "--template has both {} and {text}"),
         (("{reviews}", "--template", "{text}", "--template-file", "x"), None, "leave one out"),
         (("{reviews}", "--template-file", "none.txt"), None, "none.txt: No such file"),
         (("{reviews}", "--schema", "none.json"), None, "none.json: No such file"),
-        (("{reviews}", "--schema", "{reviews}"), None, "is no JSON Schema"),
+        (("{reviews}", "--schema", "{reviews}"), None, "is not a JSON Schema"),
         (("{reviews}", "--workers", "0"), None, "--workers"),
         (("{reviews}", "--max-seconds", "0"), None, "--max-seconds"),
         (("{reviews}", "--provider", "fakegpt", "--via", "batches"), None, "are for GigaChat"),
@@ -199,26 +199,26 @@ def test_batches_of_the_service_are_asked_if_that_is_wanted(
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
 def test_a_wrong_command_line_is_code_2_and_sends_nothing(
-    arguments: tuple[str, ...], given: str | None, wrong: str, reviews: Path, emulator: GigaChatEmulator
+    arguments: tuple[str, ...], given: str | None, message: str, reviews: Path, emulator: GigaChatEmulator
 ) -> None:
     before = len(emulator.requests)
     named = {"{reviews}": str(reviews), "{folder}": str(reviews.parent)}
     ended = run("map", *(named.get(argument, argument) for argument in arguments), given=given)
     assert (ended.code, ended.out) == (2, "")
-    assert wrong in ended.err
+    assert message in ended.err
     assert len(emulator.requests) == before
 
 
 def test_advice_names_the_options_of_the_command() -> None:
-    assert _in_options('template="… {} …" makes text of it') == '--template "… {} …" makes text of it'
-    assert _in_options("template names no field") == "--template names no field"
-    assert _in_options("the fields id: template= says") == "the fields id: --template says"
+    assert _with_option_names('template="… {} …" makes text of it') == '--template "… {} …" makes text of it'
+    assert _with_option_names("template names no field") == "--template names no field"
+    assert _with_option_names("the fields id: template= says") == "the fields id: --template says"
 
 
-# -- what goes wrong ---------------------------------------------------------------------------------------------------
+# -- errors ------------------------------------------------------------------------------------------------------------
 
 
-def test_lines_that_fail_are_told_and_the_others_answered(tmp_path: Path, emulator: GigaChatEmulator) -> None:
+def test_failed_lines_are_reported_and_the_others_answered(tmp_path: Path, emulator: GigaChatEmulator) -> None:
     (tmp_path / "reviews.jsonl").write_text('{"text": "Good"}\n{"text": \n{"txt": "Bad"}\n{"text": "Fine"}\n')
     ended = run("map", str(tmp_path / "reviews.jsonl"), "--template", "Say {text}")
     assert ended.code == 1
@@ -230,12 +230,12 @@ def test_lines_that_fail_are_told_and_the_others_answered(tmp_path: Path, emulat
     assert lines[2]["error"]["message"].startswith("--template names {text}")
     first, *others = ended.err.splitlines()
     assert first.startswith("2 answered, 2 failed;")
-    # One of each kind, not a line for every line.
+    # Only the first error of each type is printed.
     assert len(others) == 1
     assert others[0].startswith("warning: input 1: ")
 
 
-def test_what_the_service_refuses_is_told_with_its_status(reviews: Path, emulator: GigaChatEmulator) -> None:
+def test_a_refused_line_has_its_status(reviews: Path, emulator: GigaChatEmulator) -> None:
     emulator.inject(Fault(status=422), path="/chat/completions", times=1)
     ended = run("map", str(reviews), "--template", "{text}", "--workers", "1")
     assert ended.code == 1
@@ -243,7 +243,7 @@ def test_what_the_service_refuses_is_told_with_its_status(reviews: Path, emulato
     assert (error["type"], error["status_code"]) == ("UnprocessableEntityError", 422)
 
 
-def test_a_key_that_is_refused_ends_it_with_its_own_code(
+def test_a_refused_key_ends_the_run_with_code_3(
     reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, emulator: GigaChatEmulator
 ) -> None:
     monkeypatch.setenv("GIGACHAT_CREDENTIALS", "MDAwMDAwMDAtMDAwMC0wMDAwLTAwMDAtMDAwMDAwMDAwMDAwOndyb25n")
@@ -255,7 +255,7 @@ def test_a_key_that_is_refused_ends_it_with_its_own_code(
     assert "Traceback" not in ended.err
 
 
-def test_a_line_that_is_no_text_ends_the_reading_of_a_table(tmp_path: Path, emulator: GigaChatEmulator) -> None:
+def test_a_line_in_another_encoding_ends_the_reading_of_a_table(tmp_path: Path, emulator: GigaChatEmulator) -> None:
     (tmp_path / "reviews.csv").write_bytes(b"text\nGood\n" + "Плохо\n".encode("cp1251"))
     ended = run("map", str(tmp_path / "reviews.csv"), "--template", "Say {text}")
     assert ended.code == 3
@@ -263,13 +263,13 @@ def test_a_line_that_is_no_text_ends_the_reading_of_a_table(tmp_path: Path, emul
     assert "line 3, is not text in UTF-8: save the file as that" in ended.err
 
 
-def test_half_of_a_surrogate_pair_is_shown_as_it_came(emulator: GigaChatEmulator) -> None:
+def test_a_lone_surrogate_is_kept(emulator: GigaChatEmulator) -> None:
     ended = run("map", "--template", "{text}", given='{"text": "Good", "more": "\\ud800"}\n')
     assert ended.code == 0
     assert ended.json_lines[0]["input"] == {"text": "Good", "more": "\ud800"}
 
 
-def test_limits_end_it_and_are_named_by_their_options(reviews: Path, emulator: GigaChatEmulator) -> None:
+def test_a_limit_ends_the_run_and_is_named_by_its_option(reviews: Path, emulator: GigaChatEmulator) -> None:
     emulator.inject(Fault(status=422), path="/chat/completions", times=3)
     ended = run("map", str(reviews), "--template", "{text}", "--workers", "1", "--stop-after-errors", "2")
     assert ended.code == 1
@@ -283,8 +283,8 @@ def test_limits_end_it_and_are_named_by_their_options(reviews: Path, emulator: G
 # -- a file of results -------------------------------------------------------------------------------------------------
 
 
-def test_results_in_a_file_are_not_asked_again(
-    reviews: Path, tmp_path: Path, emulator: GigaChatEmulator, asked: Callable[[], list[dict[str, Any]]]
+def test_saved_results_are_not_sent_again(
+    reviews: Path, tmp_path: Path, emulator: GigaChatEmulator, sent: Callable[[], list[dict[str, Any]]]
 ) -> None:
     output = tmp_path / "results.jsonl"
     command = ("map", str(reviews), "-o", str(output), "--template", "Say {text}", "--workers", "1")
@@ -292,13 +292,13 @@ def test_results_in_a_file_are_not_asked_again(
     ended = run(*command)
     assert (ended.code, ended.out) == (1, "")
     assert summary(ended.err).startswith("2 answered, 1 failed;")
-    assert summary(ended.err).endswith("; the same command asks those again")
-    assert questions(asked()) == ["Say Good", "Say Bad", "Say Привет"]
+    assert summary(ended.err).endswith("; run the same command again to retry them")
+    assert questions(sent()) == ["Say Good", "Say Bad", "Say Привет"]
 
     reviews.write_text("".join(json.dumps(review) + "\n" for review in [*REVIEWS[::-1], {"text": "New", "stars": 2}]))
     ended = run(*command, "--json")
     assert ended.code == 0
-    assert questions(asked())[3:] == ["Say Good", "Say New"]
+    assert questions(sent())[3:] == ["Say Good", "Say New"]
     document = ended.json
     assert {name: document[name] for name in document if name not in ("seconds", "tokens")} == {
         "answered": 4, "failed": 0, "restored": 2, "stopped": None, "output": str(output),
@@ -309,7 +309,7 @@ def test_results_in_a_file_are_not_asked_again(
     assert sorted(line["input"]["text"] for line in lines if "error" not in line) == ["Bad", "Good", "New", "Привет"]
 
 
-def test_a_file_of_something_else_is_left_alone(reviews: Path, emulator: GigaChatEmulator) -> None:
+def test_a_file_that_is_not_a_checkpoint_is_not_changed(reviews: Path, emulator: GigaChatEmulator) -> None:
     before = reviews.read_bytes()
     ended = run("map", str(reviews), "-o", str(reviews), "--template", "{text}")
     assert ended.code == 3
@@ -324,18 +324,18 @@ def test_a_dash_as_output_is_standard_output(reviews: Path, emulator: GigaChatEm
 def test_json_has_the_summary_on_standard_error_and_quiet_has_none(reviews: Path, emulator: GigaChatEmulator) -> None:
     ended = run("map", str(reviews), "--template", "{text}", "--json")
     assert len(ended.json_lines) == 3
-    found = json.loads(ended.err)["summary"]
-    assert (found["answered"], found["output"]) == (3, None)
+    document = json.loads(ended.err)["summary"]
+    assert (document["answered"], document["output"]) == (3, None)
     for arguments in (("--quiet",), ("-q", "--json")):
         ended = run("map", str(reviews), "--template", "{text}", *arguments)
         assert (len(ended.json_lines), ended.err) == (3, "")
 
 
-# -- a process of its own ----------------------------------------------------------------------------------------------
+# -- as a process ------------------------------------------------------------------------------------------------------
 
 
-def test_an_interrupt_keeps_what_is_there_and_the_same_command_goes_on(
-    reviews: Path, tmp_path: Path, emulator: GigaChatEmulator, asked: Callable[[], list[dict[str, Any]]]
+def test_an_interrupt_keeps_the_results_and_the_same_command_continues(
+    reviews: Path, tmp_path: Path, emulator: GigaChatEmulator, sent: Callable[[], list[dict[str, Any]]]
 ) -> None:
     output = tmp_path / "results.jsonl"
     command = ("map", str(reviews), "-o", str(output), "--template", "Say {text}", "--workers", "1")
@@ -343,7 +343,7 @@ def test_an_interrupt_keeps_what_is_there_and_the_same_command_goes_on(
     emulator.inject(Fault(before_s=float("inf")), path="/chat/completions")
     process = child(*command, stdin=subprocess.DEVNULL)
     try:
-        wait_until(lambda: len(asked()) == 2, what="the second question")
+        wait_until(lambda: len(sent()) == 2, what="the second question")
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=LIMIT)
     finally:
@@ -351,14 +351,14 @@ def test_an_interrupt_keeps_what_is_there_and_the_same_command_goes_on(
         process.wait(LIMIT)
     assert (process.returncode, out) == (130, b"")
     assert err.decode().startswith("1 answered, 0 failed; ")
-    assert err.decode().endswith(f"; interrupted; the same command goes on with {output}\n")
+    assert err.decode().endswith(f"; interrupted; run the same command again to continue {output}\n")
     ended = run(*command)
     assert ended.code == 0
-    assert ended.err.startswith("3 answered (1 of them before), 0 failed; ")
-    assert questions(asked()) == ["Say Good", "Say Bad", "Say Bad", "Say Привет"]
+    assert ended.err.startswith("3 answered (1 of them earlier), 0 failed; ")
+    assert questions(sent()) == ["Say Good", "Say Bad", "Say Bad", "Say Привет"]
 
 
-def test_a_reader_that_leaves_ends_it_quietly(tmp_path: Path, emulator: GigaChatEmulator) -> None:
+def test_a_closed_pipe_ends_it_quietly(tmp_path: Path, emulator: GigaChatEmulator) -> None:
     before = len(emulator.requests)
     (tmp_path / "many.txt").write_text("".join(f"Question {number}\n" for number in range(5000)))
     with child("map", str(tmp_path / "many.txt"), stdin=subprocess.DEVNULL) as process:
@@ -373,22 +373,22 @@ def test_a_reader_that_leaves_ends_it_quietly(tmp_path: Path, emulator: GigaChat
     assert len(emulator.requests) - before < 5000
 
 
-def test_at_a_terminal_there_is_a_bar_above_the_last_line(
+def test_on_a_terminal_there_is_a_bar_above_the_summary(
     reviews: Path, tmp_path: Path, emulator: GigaChatEmulator
 ) -> None:
     command = ("map", str(reviews), "-o", str(tmp_path / "results.jsonl"), "--template", "Say {text}")
     with at_terminal(*command, columns=120) as terminal:
         assert terminal.end() == 0
-        bar, told = terminal.text.splitlines()
+        bar, last = terminal.text.splitlines()
         assert re.match(r"100%\|█+\| 3/3 \[", bar)
         assert "tokens]" in bar
-        assert told.startswith("3 answered, 0 failed;")
+        assert last.startswith("3 answered, 0 failed;")
     with at_terminal(*command, "--no-progress", columns=120) as terminal:
         assert terminal.end() == 0
-        assert terminal.text.startswith("3 answered (3 of them before), 0 failed; 0 tokens, ")
+        assert terminal.text.startswith("3 answered (3 of them earlier), 0 failed; 0 tokens, ")
 
 
-def test_it_runs_where_tqdm_is_not_installed(emulator: GigaChatEmulator) -> None:
+def test_it_runs_without_tqdm(emulator: GigaChatEmulator) -> None:
     program = "import sys; sys.modules['tqdm'] = None; from gigaclient.__main__ import main; sys.exit(main())"
     process = child("map", "--lines", start=program)
     out = process.communicate(b"Count from 1 to 3\n", timeout=LIMIT)[0]

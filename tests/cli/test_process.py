@@ -1,4 +1,4 @@
-"""The real program: pipes, encodings, signals, what it loads, and completion in a real shell."""
+"""The real program: pipes, encodings, signals, imported modules, and completion in a real shell."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _interrupts_are_not_ignored() -> None:
 
 
 def ended(process: subprocess.Popen[bytes]) -> tuple[int, bytes]:
-    """The exit code, and what stands on standard error."""
+    """Wait for the process; return its exit code and its standard error."""
     try:
         code = process.wait(LIMIT)
         assert process.stderr is not None
@@ -40,7 +40,7 @@ def ended(process: subprocess.Popen[bytes]) -> tuple[int, bytes]:
                     stream.close()
 
 
-# -- what it loads -----------------------------------------------------------------------------------------------------
+# -- imported modules --------------------------------------------------------------------------------------------------
 
 HEAVY = ("requests", "urllib3", "rich", "keyring", "prompt_toolkit", "markdown_it", "http.client")
 
@@ -58,12 +58,12 @@ sys.stderr.write(json.dumps({"code": code, "modules": sorted(sys.modules)}))
 def modules(*arguments: str, **environment: str) -> set[str]:
     process = child(*arguments, start=LOADED, environment=environment, stdin=subprocess.DEVNULL)
     _, err = process.communicate(timeout=LIMIT)
-    told = json.loads(err)
-    assert told["code"] in (0, None)
-    return set(told["modules"])
+    result = json.loads(err)
+    assert result["code"] in (0, None)
+    return set(result["modules"])
 
 
-def test_help_loads_neither_the_wire_nor_what_draws_nor_click() -> None:
+def test_help_loads_no_network_no_rendering_and_no_click() -> None:
     loaded = modules("--help")
     assert "gigaclient.cli.registry" in loaded
     assert loaded.isdisjoint([*HEAVY, "click"])
@@ -75,7 +75,7 @@ def test_the_help_of_a_command_loads_nothing_but_click() -> None:
     assert loaded.isdisjoint(HEAVY)
 
 
-def test_an_answer_in_a_pipe_does_not_load_what_draws(emulator: GigaChatEmulator) -> None:
+def test_an_answer_in_a_pipe_does_not_load_the_rendering(emulator: GigaChatEmulator) -> None:
     loaded = modules("chat", "Hello")
     assert "requests" in loaded
     assert loaded.isdisjoint({"rich", "keyring", "prompt_toolkit", "markdown_it"})
@@ -103,7 +103,7 @@ def test_without_click_one_sentence_says_what_to_install() -> None:
     assert err == 'gigaclient: click is not installed: pip install "gigaclient[cli]"\n'
 
 
-def test_without_click_what_is_standalone_runs() -> None:
+def test_without_click_standalone_commands_run() -> None:
     code, out, _ = without_the_extra("emulator", "--help")
     assert code == 0
     assert "--port" in out
@@ -120,24 +120,24 @@ def test_the_module_runs_as_well_and_reads_a_pipe(emulator: GigaChatEmulator) ->
     assert (run.returncode, run.stdout, run.stderr) == (0, b"1, 2, 3\n", b"")
 
 
-def test_dev_null_and_a_terminal_are_not_waited_for(emulator: GigaChatEmulator) -> None:
+def test_dev_null_is_not_read(emulator: GigaChatEmulator) -> None:
     process = child("chat", "Count from 1 to 3", stdin=subprocess.DEVNULL)
     out, err = process.communicate(timeout=LIMIT)
     assert (process.returncode, out, err) == (0, b"1, 2, 3\n", b"")
 
 
-def test_pieces_are_in_the_pipe_as_they_come(emulator: GigaChatEmulator) -> None:
+def test_chunks_are_written_to_the_pipe_immediately(emulator: GigaChatEmulator) -> None:
     emulator.inject(Fault(stall_after_events=2, stall_s=None), path="/chat/completions")
     process = child("chat", "Count from 1 to 9", stdin=subprocess.DEVNULL)
     assert process.stdout is not None
-    # The rest never comes: what is read here was not held back until the end.
+    # The rest never arrives, so this chunk was not buffered until the end.
     assert process.stdout.read(2) == b"1,"
     process.send_signal(signal.SIGINT)
     code, err = ended(process)
     assert (code, err) == (130, b"")
 
 
-def test_a_reader_that_leaves_ends_it_quietly_and_stops_the_answer(emulator: GigaChatEmulator) -> None:
+def test_a_closed_pipe_ends_it_quietly_and_stops_the_answer(emulator: GigaChatEmulator) -> None:
     aborted = emulator.api_aborted
     emulator.event_pause_s = 0.02
     try:
@@ -153,7 +153,7 @@ def test_a_reader_that_leaves_ends_it_quietly_and_stops_the_answer(emulator: Gig
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
-def test_a_full_disk_is_an_error_and_said_once(emulator: GigaChatEmulator) -> None:
+def test_a_full_disk_is_reported_once(emulator: GigaChatEmulator) -> None:
     with open("/dev/full", "wb") as full:
         process = child("models", stdin=subprocess.DEVNULL, stdout=full)
         code, err = ended(process)
@@ -162,7 +162,7 @@ def test_a_full_disk_is_an_error_and_said_once(emulator: GigaChatEmulator) -> No
     assert err.count(b"\n") == 1
 
 
-def test_an_interrupt_while_nothing_has_come_is_code_130(emulator: GigaChatEmulator) -> None:
+def test_an_interrupt_before_the_first_chunk_is_code_130(emulator: GigaChatEmulator) -> None:
     before = len(emulator.requests)
     emulator.inject(Fault(before_s=float("inf")), path="/chat/completions")
     process = child("chat", "Hello", stdin=subprocess.DEVNULL)
@@ -176,10 +176,10 @@ def test_certificates_that_are_not_checked_are_one_line_of_warning(
     emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("GIGACHAT_CA_BUNDLE_FILE")
-    told = run_child("tokens", "Hello", environment={"GIGACHAT_VERIFY_SSL_CERTS": "false"})
-    assert (told.code, told.out) == (0, "2\n")
-    assert told.err.startswith("warning: verify_ssl_certs=False")
-    assert told.err.count("\n") == 1
+    result = run_child("tokens", "Hello", environment={"GIGACHAT_VERIFY_SSL_CERTS": "false"})
+    assert (result.code, result.out) == (0, "2\n")
+    assert result.err.startswith("warning: verify_ssl_certs=False")
+    assert result.err.count("\n") == 1
 
 
 # -- encodings ---------------------------------------------------------------------------------------------------------
@@ -197,8 +197,8 @@ RUSSIAN = "Привет, «мир» — ёж, 你好"
 )
 def test_output_and_input_are_utf8_whatever_the_locale(environment: dict[str, str], emulator: GigaChatEmulator) -> None:
     emulator.answer(RUSSIAN)
-    told = run_child("chat", "Скажи:", given=RUSSIAN.encode(), environment=environment)
-    assert (told.code, told.out, told.err) == (0, RUSSIAN + "\n", "")
+    result = run_child("chat", "Скажи:", given=RUSSIAN.encode(), environment=environment)
+    assert (result.code, result.out, result.err) == (0, RUSSIAN + "\n", "")
     body = json.loads([r for r in emulator.requests if r.path.endswith("/chat/completions")][-1].body)
     assert body["messages"][-1]["content"] == f"Скажи:\n\n{RUSSIAN}"
 
@@ -208,7 +208,7 @@ def test_output_and_input_are_utf8_whatever_the_locale(environment: dict[str, st
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the program in it, as an installation puts it on PATH."""
+    """Return a folder for PATH with the installed program."""
     folder = tmp_path_factory.mktemp("bin")
     script = folder / "gigaclient"
     script.write_text(f"#!{sys.executable}\nimport sys\nfrom gigaclient.__main__ import main\nsys.exit(main())\n")
@@ -216,7 +216,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-# The words of a command line so far, the last of them unfinished, and what has to be offered for that.
+# Command lines with an unfinished last word, and the expected completions.
 COMPLETED = {
     "gigaclient mo": ["models"],
     "gigaclient files down": ["download"],

@@ -1,4 +1,4 @@
-"""A person at a terminal: a pseudo-terminal whose screen is read, keys that are typed, and the emulator behind it."""
+"""The commands at a pseudo-terminal: the tests type keys and read the screen."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MARKDOWN = "# Title\n\nSome **bold** words.\n\n```python\nx = 1\n```\n\n1. one\n
 
 
 def questions(emulator: GigaChatEmulator) -> list[list[dict[str, str]]]:
-    """The messages of each request for a chat."""
+    """Return the messages of each chat request."""
     return [
         json.loads(request.body)["messages"]
         for request in emulator.requests
@@ -31,7 +31,7 @@ def questions(emulator: GigaChatEmulator) -> list[list[dict[str, str]]]:
 
 @pytest.fixture
 def talk(emulator: GigaChatEmulator) -> Iterator[Terminal]:
-    """``gigaclient chat`` that waits for the first question."""
+    """Start ``gigaclient chat`` and wait for its prompt."""
     with at_terminal("chat") as terminal:
         terminal.wait_for("Ctrl-D leaves.\n>")
         yield terminal
@@ -40,13 +40,13 @@ def talk(emulator: GigaChatEmulator) -> Iterator[Terminal]:
 # -- one question ------------------------------------------------------------------------------------------------------
 
 
-def test_the_answer_is_drawn_as_markdown_while_it_comes(emulator: GigaChatEmulator) -> None:
+def test_the_answer_is_rendered_as_markdown_while_it_streams(emulator: GigaChatEmulator) -> None:
     emulator.answer(MARKDOWN)
     emulator.inject(Fault(stall_after_events=6), path="/chat/completions")
     with at_terminal("chat", "Show me") as terminal:
         terminal.wait_for("bold")
         first = terminal.text
-        assert first.startswith("Title\n\nSome bold")  # seen though the rest never comes
+        assert first.startswith("Title\n\nSome bold")  # the rest never arrives
         assert "x = 1" not in first
         assert not terminal.echoes
         terminal.type(CTRL_C)
@@ -63,7 +63,7 @@ def test_the_whole_answer_is_on_the_screen_and_coloured(emulator: GigaChatEmulat
         assert COLOUR.search(terminal.raw)
 
 
-def test_no_color_leaves_only_what_says_something(emulator: GigaChatEmulator) -> None:
+def test_no_color_keeps_only_emphasis(emulator: GigaChatEmulator) -> None:
     emulator.answer(MARKDOWN)
     with at_terminal("chat", "Show me", environment={"NO_COLOR": "1"}) as terminal:
         assert terminal.end() == 0
@@ -75,7 +75,7 @@ def test_no_color_leaves_only_what_says_something(emulator: GigaChatEmulator) ->
 @pytest.mark.parametrize(
     ("arguments", "environment"), [(("--plain",), {}), ((), {"TERM": "dumb"})], ids=["--plain", "a dumb terminal"]
 )
-def test_the_text_can_be_had_as_it_came_and_steers_nothing(
+def test_plain_text_is_unchanged_and_its_escapes_do_nothing(
     arguments: tuple[str, ...], environment: dict[str, str], emulator: GigaChatEmulator
 ) -> None:
     emulator.answer("**bold** \x1b]0;owned\x07\x1b[31m")
@@ -116,7 +116,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(talk: Terminal, emulator: G
 
     talk.type("Say Murmansk and nothing else\r")
     talk.wait_for("\nMurmansk\n>")
-    # What had come of the stopped answer is part of the conversation, as it is of the screen.
+    # The received part of the stopped answer belongs to the conversation.
     assert [(m["role"], m["content"]) for m in questions(emulator)[-1]] == [
         ("user", "Count from 1 to 9"),
         ("assistant", "1, 2,"),
@@ -130,7 +130,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(talk: Terminal, emulator: G
     assert "Traceback" not in talk.text
 
 
-def test_an_interrupt_before_the_first_word_leaves_the_conversation_as_it_was(
+def test_an_interrupt_before_the_first_chunk_does_not_change_the_conversation(
     talk: Terminal, emulator: GigaChatEmulator
 ) -> None:
     before = len(emulator.requests)
@@ -189,10 +189,10 @@ def test_commands_change_the_conversation(talk: Terminal, emulator: GigaChatEmul
 
     (tmp_path / "other.json").write_text("somebody's")
     talk.type(f"/save {tmp_path / 'other.json'}\r")
-    talk.wait_for("there already")
+    talk.wait_for("already exists")
     assert (tmp_path / "other.json").read_text() == "somebody's"
     talk.type(f"/load {tmp_path / 'other.json'}\r")
-    talk.wait_for("no saved conversation")
+    talk.wait_for("saved conversation: ")
     talk.type("/nothing\r")
     talk.wait_for("no such command: /nothing")
     talk.type("/usage\r")
@@ -201,15 +201,13 @@ def test_commands_change_the_conversation(talk: Terminal, emulator: GigaChatEmul
     assert talk.end() == 0
 
 
-def test_earlier_questions_come_back_in_the_next_run_and_nobody_else_reads_them(
-    emulator: GigaChatEmulator, tmp_path: Path
-) -> None:
+def test_the_history_is_kept_for_the_next_run_in_a_private_file(emulator: GigaChatEmulator, tmp_path: Path) -> None:
     history = tmp_path / "state/gigaclient/history"
     history.parent.mkdir(parents=True, mode=0o700)
     history.touch(0o644)
     with at_terminal("chat") as terminal:
         terminal.wait_for("Ctrl-D leaves.\n>")
-        terminal.type("Say Murmansk\x1b\rand nothing else\r")  # Alt+Enter: a line of the same question
+        terminal.type("Say Murmansk\x1b\rand nothing else\r")  # Alt+Enter starts a new line
         terminal.wait_for("\nMurmansk\n>")
         terminal.type(CTRL_D)
         assert terminal.end() == 0
@@ -228,12 +226,12 @@ def test_earlier_questions_come_back_in_the_next_run_and_nobody_else_reads_them(
 # -- a key -------------------------------------------------------------------------------------------------------------
 
 
-def test_the_key_is_asked_for_and_not_shown(emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_login_hides_the_key(emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
     key = emulator.credentials
     monkeypatch.delenv("GIGACHAT_CREDENTIALS")
     with at_terminal("login") as terminal:
         terminal.wait_for("Authorization key (not shown):")
-        wait_until(lambda: not terminal.echoes, what="hiding what is typed")
+        wait_until(lambda: not terminal.echoes, what="hiding the input")
         terminal.type(key + "\r")
         assert terminal.end() == 0
         assert "Logged in with the key of client" in terminal.text

@@ -1,1 +1,1 @@
-"""The commands, one module each, named in ``gigaclient.cli.registry``."""
+"""The commands, one module each, listed in ``gigaclient.cli.registry``."""

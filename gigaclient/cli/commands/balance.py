@@ -9,13 +9,13 @@ from gigaclient.cli.options import Terminal, with_client
 __all__ = ["command"]
 
 
-@click.command("balance", short_help="the tokens that are left")
+@click.command("balance", short_help="show the remaining tokens")
 @with_client
 def command(terminal: Terminal) -> None:
-    """The tokens that are left of each package.
+    """Show the tokens left in each package.
 
-    Plans that pay as they go have no packages: that is exit code 4. In a pipe: a line for each, with a tab between what
-    it is for and the number.
+    Pay-as-you-go plans have no packages: the exit code is 4. In a pipe: a line for each package, with a tab between its
+    name and the number.
     """
     with terminal.gigachat() as giga:
         packages = giga.get_balance().balance

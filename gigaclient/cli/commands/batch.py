@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from gigaclient.cli import exit_codes as exits
+from gigaclient.cli import exit_codes
 from gigaclient.cli.options import Terminal, file_text, input_text, with_client
 from gigaclient.cli.output import as_document
 
@@ -17,19 +17,21 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.group("batch", short_help="many requests in one file, answered later")
+@click.group("batch", short_help="send many requests as one file and get the answers later")
 def command() -> None:
-    """Many requests in one file, answered some time later. For accounts that pay as they go."""
+    """Send many requests as one file and get the answers later. For pay-as-you-go accounts."""
 
 
 @command.command("create")
 @click.argument("file")
-@click.option("--lines", is_flag=True, help="Each line of the file is a question, and not a row of JSON.")
+@click.option("--lines", is_flag=True, help="Each line of the file is a question, not JSON.")
 @click.option("--method", type=click.Choice(["chat_completions", "embedder"]), default="chat_completions")
 @click.option("-m", "--model", help="With --lines: the model.")
-@click.option("-s", "--system", metavar="TEXT", help="With --lines: instructions that come before each question.")
-@click.option("-t", "--temperature", type=click.FloatRange(min=0), help="With --lines: higher is more various.")
-@click.option("--max-tokens", type=click.IntRange(min=1), help="With --lines: where each answer is cut.")
+@click.option("-s", "--system", metavar="TEXT", help="With --lines: the system message.")
+@click.option(
+    "-t", "--temperature", type=click.FloatRange(min=0), help="With --lines: higher values give more varied answers."
+)
+@click.option("--max-tokens", type=click.IntRange(min=1), help="With --lines: the token limit of each answer.")
 @with_client
 def create(
     terminal: Terminal,
@@ -41,16 +43,16 @@ def create(
     temperature: float | None,
     max_tokens: int | None,
 ) -> None:
-    """Send FILE, or standard input for "-": one JSON object a line, as the API has them.
+    """Send FILE, or standard input for "-": one JSON object per line, in the format of the API.
 
     {"id": "1", "request": {"model": "GigaChat-2", "messages": [{"role": "user", "content": "Hello!"}]}}
 
     Prints the id of the batch.
     """
-    given = {"model": model, "temperature": temperature, "max_tokens": max_tokens}
-    options = {name: value for name, value in given.items() if value is not None}
+    fields = {"model": model, "temperature": temperature, "max_tokens": max_tokens}
+    options = {name: value for name, value in fields.items() if value is not None}
     if (options or system) and not lines:
-        raise click.UsageError("without --lines the file is sent as it is: the model and the like stand in its rows")
+        raise click.UsageError("without --lines the file is sent unchanged: set the model and other fields in its rows")
     if method == "embedder" and (system or temperature is not None or max_tokens is not None):
         raise click.UsageError("--system, --temperature and --max-tokens are for chats")
     requests: Any = file
@@ -74,7 +76,7 @@ def _questions(text: str, system: str | None, method: str) -> list[Any]:
 @command.command("list")
 @with_client
 def list_batches(terminal: Terminal) -> None:
-    """All batches. In a pipe: a line for each, with tabs between id, status, rows answered and rows."""
+    """List all batches. In a pipe: a line for each, with tabs between id, status, answered rows and rows."""
     with terminal.gigachat() as giga:
         batches = giga.get_batches().batches
     if terminal.json:
@@ -91,7 +93,7 @@ def list_batches(terminal: Terminal) -> None:
 @click.argument("id")
 @with_client
 def get(terminal: Terminal, id: str) -> None:
-    """How a batch stands."""
+    """Show the status of a batch."""
     with terminal.gigachat() as giga:
         _show(terminal, giga.get_batch(id))
 
@@ -99,12 +101,14 @@ def get(terminal: Terminal, id: str) -> None:
 @command.command("wait")
 @click.argument("id")
 @click.option(
-    "--poll", type=click.FloatRange(min=0, min_open=True), default=2.0, metavar="S", help="Before a 2nd look."
+    "--poll", type=click.FloatRange(min=0, min_open=True), default=2.0, metavar="S", help="Seconds between checks."
 )
-@click.option("--within", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Give up after so long.")
+@click.option(
+    "--within", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Stop waiting after S seconds."
+)
 @with_client
 def wait(terminal: Terminal, id: str, poll: float, within: float | None) -> None:
-    """Wait until a batch is completed. --within ends the wait with exit code 6; the batch goes on."""
+    """Wait until a batch is completed. --within ends the wait with exit code 6; the batch continues."""
     with terminal.gigachat() as giga:
         _show(terminal, giga.wait_for_batch(id, poll_interval=poll, timeout=within))
 
@@ -114,7 +118,7 @@ def wait(terminal: Terminal, id: str, poll: float, within: float | None) -> None
 @click.option("--wait", "waiting", is_flag=True, help="Wait until it is completed.")
 @with_client
 def results(terminal: Terminal, id: str, waiting: bool) -> int:
-    """The answers of a completed batch. Exit code 1 when rows failed; the others are there."""
+    """Print the answers of a completed batch. The exit code is 1 if some rows failed."""
     with terminal.gigachat() as giga:
         batch: Any = giga.wait_for_batch(id) if waiting else id
         rows = giga.batch_results(batch)
@@ -131,8 +135,8 @@ def results(terminal: Terminal, id: str, waiting: bool) -> int:
     failed = sum(row.error is not None for row in rows)
     if failed:
         terminal.warning(f"{failed} of {len(rows)} rows failed")
-        return exits.FAILED
-    return exits.OK
+        return exit_codes.FAILED
+    return exit_codes.OK
 
 
 def _show(terminal: Terminal, batch: Batch, *, only_id: bool = False) -> None:
@@ -140,11 +144,11 @@ def _show(terminal: Terminal, batch: Batch, *, only_id: bool = False) -> None:
         terminal.document(_as_document(batch))
         return
     counts = batch.request_counts
-    of_rows = f", {counts.completed or 0} of {counts.total} rows answered" if counts is not None else ""
+    progress = f", {counts.completed or 0} of {counts.total} rows answered" if counts is not None else ""
     if only_id and not terminal.on_terminal:
         terminal.line(batch.id)
     else:
-        terminal.line(f"{batch.id}: {batch.status or 'unknown'}{of_rows}")
+        terminal.line(f"{batch.id}: {batch.status or 'unknown'}{progress}")
 
 
 def _as_document(batch: Batch) -> dict[str, Any]:
@@ -158,7 +162,7 @@ def _as_document(batch: Batch) -> dict[str, Any]:
 def _result_document(row: BatchResult) -> dict[str, Any]:
     document: dict[str, Any] = {"id": row.id}
     if row.error is not None:
-        document.update(exits.as_json(row.error))
+        document.update(exit_codes.as_json(row.error))
     elif row.embeddings is not None:
         document["embeddings"] = row.embeddings.vectors
     elif row.completion is not None:

@@ -1,4 +1,4 @@
-"""``gigaclient chat``: one question and its answer, or a conversation."""
+"""``gigaclient chat``: one question, or a conversation."""
 
 from __future__ import annotations
 
@@ -13,19 +13,32 @@ from gigaclient.cli.options import Terminal, input_text, with_client
 
 __all__ = ["command"]
 
+_HELP = """\
+Ask a question and stream the answer; without a question, hold a conversation.
 
-@click.command("chat", short_help="ask a question, or talk; reads a pipe as well")
+The words of PROMPT are the question; "-" means standard input. Piped text is added below the question, or is the
+question if there is none. The answer is plain text in a pipe, and Markdown on a terminal.
+
+\b
+gigaclient chat What is the capital of Russia?
+gigaclient chat "Explain this:" < error.log
+git diff | gigaclient chat -s "You review code." -
+gigaclient chat
+"""
+
+
+@click.command("chat", short_help="ask one question or hold a conversation; also reads a pipe", help=_HELP)
 @click.argument("prompt", nargs=-1)
 @click.option("-m", "--model", help="The model; gigaclient models lists them.")
-@click.option("-s", "--system", metavar="TEXT", help="Instructions that come before the conversation.")
-@click.option("-t", "--temperature", type=click.FloatRange(min=0), help="Higher is more various.")
-@click.option("--top-p", type=click.FloatRange(0, 1), help="How much of the probable is considered, 0 to 1.")
-@click.option("--max-tokens", type=click.IntRange(min=1), help="Where the answer is cut.")
-@click.option("-a", "--attach", multiple=True, metavar="ID", help="A file that was uploaded. May be repeated.")
-@click.option("--provider", type=click.Choice(["gigachat", "fakegpt"]), default="gigachat", help="Which service.")
-@click.option("--stream", is_flag=True, help="With --json: a line for each piece, and the whole answer as the last.")
-@click.option("--plain", is_flag=True, help="On a terminal, too, show the text as it came and not as Markdown.")
-@click.option("--usage", is_flag=True, help="Say on standard error how many tokens it took.")
+@click.option("-s", "--system", metavar="TEXT", help="The system message.")
+@click.option("-t", "--temperature", type=click.FloatRange(min=0), help="Higher values give more varied answers.")
+@click.option("--top-p", type=click.FloatRange(0, 1), help="The probability mass to sample from, 0 to 1.")
+@click.option("--max-tokens", type=click.IntRange(min=1), help="The token limit of the answer.")
+@click.option("-a", "--attach", multiple=True, metavar="ID", help="The id of an uploaded file. May be repeated.")
+@click.option("--provider", type=click.Choice(["gigachat", "fakegpt"]), default="gigachat", help="The service.")
+@click.option("--stream", is_flag=True, help="With --json: a line for each chunk, and the whole answer as the last.")
+@click.option("--plain", is_flag=True, help="Print plain text on a terminal too, not Markdown.")
+@click.option("--usage", is_flag=True, help="Print the used tokens to standard error.")
 @with_client
 def command(
     terminal: Terminal,
@@ -41,27 +54,17 @@ def command(
     plain: bool,
     usage: bool,
 ) -> None:
-    """Ask a question, and see the answer as it comes; without a question, talk.
-
-    The words of PROMPT are the question; "-" stands for standard input. What is piped in goes below the question, or is
-    the question if there is none. The answer is plain text in a pipe, and drawn as Markdown on a terminal.
-
-    \b
-    gigaclient chat What is the capital of Russia?
-    gigaclient chat "Explain this:" < error.log
-    git diff | gigaclient chat -s "You review code." -
-    gigaclient chat
-    """
+    """Run ``gigaclient chat``."""
     fields = {"model": model, "temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
     options = {name: value for name, value in fields.items() if value is not None}
     if attach and provider == "fakegpt":
-        raise click.UsageError("--attach is for GigaChat: FakeGpt takes no files")
+        raise click.UsageError("--attach is for GigaChat: FakeGpt accepts no files")
     if stream and not terminal.json:
         raise click.UsageError("--stream is for --json: without it, answers are streamed anyway")
     if not prompt and not piped_input() and is_terminal(sys.stdin):
         if terminal.json or not terminal.on_terminal:
             raise click.UsageError("there is no question: pass it as an argument, or pipe it in")
-        _talk(terminal, provider, system, options, attach, plain)
+        _converse(terminal, provider, system, options, attach, plain)
         return
     question = _question(prompt)
     with terminal.gigachat() if provider == "gigachat" else terminal.fakegpt() as client:
@@ -96,13 +99,13 @@ def _ask(
     plain: bool,
     usage: bool,
 ) -> None:
-    from gigaclient.cli.output import as_document, notes, show, undisturbed
+    from gigaclient.cli.output import as_document, echo_off, show, show_notes
 
     if terminal.json and not stream:
         terminal.document(as_document(client.chat(messages, **options)))
         return
     with (
-        undisturbed() if terminal.on_terminal else contextlib.nullcontext(),
+        echo_off() if terminal.on_terminal else contextlib.nullcontext(),
         client.stream(messages, **options) as answer,
     ):
         if terminal.json:
@@ -113,16 +116,15 @@ def _ask(
             return
         show(terminal, answer, plain=plain)
         completion = answer.completion
-    notes(terminal, completion)
+    show_notes(terminal, completion)
     if usage and completion.usage is not None:
-        counted = completion.usage
+        tokens = completion.usage
         sys.stderr.write(
-            f"{counted.prompt_tokens} + {counted.completion_tokens} = {counted.total_tokens} tokens, "
-            f"{completion.model}\n"
+            f"{tokens.prompt_tokens} + {tokens.completion_tokens} = {tokens.total_tokens} tokens, {completion.model}\n"
         )
 
 
-def _talk(
+def _converse(
     terminal: Terminal,
     provider: str,
     system: str | None,

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 import msgspec
 
-from gigaclient.cli import exit_codes as exits
+from gigaclient.cli import exit_codes
 from gigaclient.cli.console import is_terminal, piped_input, printable, write_json
 from gigaclient.cli.options import Terminal, file_text, with_client
 from gigaclient.errors import APIStatusError, ConfigError, GigaClientError
@@ -28,39 +28,51 @@ __all__ = ["command"]
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 _COUNT = click.IntRange(min=1)
-_OF_LIBRARY = (".jsonl", ".ndjson", ".txt")
-_TABLES = {".csv": ",;\t", ".tsv": "\t"}
-_OPTIONS = {
+_LINE_SUFFIXES = (".jsonl", ".ndjson", ".txt")
+_TABLE_DELIMITERS = {".csv": ",;\t", ".tsv": "\t"}
+_OPTION_NAMES = {
     "max_tokens_total": "--max-tokens-total",
     "max_seconds": "--max-seconds",
     "max_errors_in_row": "--stop-after-errors",
 }
-_MOST_KINDS_TOLD = 3
+_MAX_ERROR_TYPES = 3
+
+_HELP = """\
+Ask a question for each line of FILE, as many at a time as your account allows.
+
+FILE has JSON on each line (.jsonl), a question on each line (.txt) or columns with headings (.csv, .tsv); "-" or a
+pipe has JSON. A line is a question, an object with "prompt" or "messages", or fields for --template.
+
+Without --output, results are JSON lines on standard output. With it, they are saved in a file; run the same command
+again to continue: saved lines are not sent again. The exit code is 1 if some lines have no answer.
+
+\b
+gigaclient map reviews.csv -o results.jsonl --template "Positive or negative? {text}"
+gigaclient map questions.txt | jq -r .text
+"""
 
 
-@click.command("map", short_help="ask a question of each line of a file")
+@click.command("map", short_help="ask a question for each line of a file, many at a time", help=_HELP)
 @click.argument("file", required=False)
-@click.option("-o", "--output", metavar="PATH", help="Keep the results here; the same command again goes on.")
+@click.option("-o", "--output", metavar="PATH", help="Save the results here; the same command again continues.")
 @click.option("--template", metavar="TEXT", help="The question: {field} stands for a field, {} for a whole line.")
 @click.option("--template-file", type=click.Path(dir_okay=False), metavar="PATH", help="The same, from a file.")
-@click.option("--lines", is_flag=True, help="Each line is a question, and not JSON; so it is in a .txt file anyway.")
+@click.option("--lines", is_flag=True, help="Each line is a question, not JSON; always so in a .txt file.")
 @click.option("-m", "--model", help="The model; gigaclient models lists them.")
-@click.option("-s", "--system", metavar="TEXT", help="Instructions that come before each question.")
-@click.option("-t", "--temperature", type=click.FloatRange(min=0), help="Higher is more various.")
-@click.option("--top-p", type=click.FloatRange(0, 1), help="How much of the probable is considered, 0 to 1.")
-@click.option("--max-tokens", type=_COUNT, help="Where each answer is cut.")
-@click.option("--schema", type=click.Path(dir_okay=False), metavar="PATH", help="A JSON Schema that answers follow.")
-@click.option("--as-completed", is_flag=True, help="Results as they come, and not in the order of the lines.")
-@click.option("--workers", type=_COUNT, metavar="N", help="Ask no more than N at a time.")
-@click.option("--max-tokens-total", type=_COUNT, metavar="N", help="Ask no more once N tokens are about to be spent.")
-@click.option("--max-seconds", type=_POSITIVE, metavar="S", help="End after so long.")
-@click.option("--stop-after-errors", type=_COUNT, metavar="N", help="End after N failed lines in a row.")
-@click.option(
-    "--via", type=click.Choice(["chat", "batches"]), help="batches: by the service's batches; later, cheaper."
-)
-@click.option("--provider", type=click.Choice(["gigachat", "fakegpt"]), default="gigachat", help="Which service.")
+@click.option("-s", "--system", metavar="TEXT", help="The system message of each question.")
+@click.option("-t", "--temperature", type=click.FloatRange(min=0), help="Higher values give more varied answers.")
+@click.option("--top-p", type=click.FloatRange(0, 1), help="The probability mass to sample from, 0 to 1.")
+@click.option("--max-tokens", type=_COUNT, help="The token limit of each answer.")
+@click.option("--schema", type=click.Path(dir_okay=False), metavar="PATH", help="A JSON Schema for the answers.")
+@click.option("--as-completed", is_flag=True, help="Print results in the order in which they finish.")
+@click.option("--workers", type=_COUNT, metavar="N", help="Run at most N requests at a time.")
+@click.option("--max-tokens-total", type=_COUNT, metavar="N", help="Stop before more than N tokens are spent.")
+@click.option("--max-seconds", type=_POSITIVE, metavar="S", help="Stop after S seconds.")
+@click.option("--stop-after-errors", type=_COUNT, metavar="N", help="Stop after N failed lines in a row.")
+@click.option("--via", type=click.Choice(["chat", "batches"]), help="batches: use the batch API; later, cheaper.")
+@click.option("--provider", type=click.Choice(["gigachat", "fakegpt"]), default="gigachat", help="The service.")
 @click.option("--no-progress", is_flag=True, help="No progress bar.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress bar, and no line at the end.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar, and no summary.")
 @with_client
 def command(
     terminal: Terminal,
@@ -82,18 +94,7 @@ def command(
     stop_after_errors: int | None,
     **fields: Any,
 ) -> int:
-    """Ask a question of each line of FILE, as many at a time as your account allows.
-
-    FILE has JSON on each line (.jsonl), a question on each line (.txt) or columns with headings (.csv, .tsv); "-" or a
-    pipe has JSON. A line is a question, an object with "prompt" or "messages", or what --template makes a question of.
-
-    Without --output, results are JSON lines on standard output. With it they are kept in a file, and what is there is
-    not asked again: the same command goes on where it stopped. Exit code 1 when lines were left without an answer.
-
-    \b
-    gigaclient map reviews.csv -o results.jsonl --template "Positive or negative? {text}"
-    gigaclient map questions.txt | jq -r .text
-    """
+    """Run ``gigaclient map``."""
     output = None if output == "-" else output
     if provider == "fakegpt" and (schema is not None or via is not None):
         raise click.UsageError("--schema and --via are for GigaChat")
@@ -107,58 +108,58 @@ def command(
         "via": via,
         "checkpoint": output,
     }
-    # A bar between lines of results would be a mess.
+    # A progress bar would mix with the lines of results.
     shows_lines = output is None and terminal.on_terminal
     options["progress"] = False if quiet or no_progress or terminal.json or shows_lines else None
     with contextlib.ExitStack() as stack:
         prompts = _prompts(file, lines, stack)
-        making = _making(prompts, _template(template, template_file), system)
+        map_template = _map_template(prompts, _template(template, template_file), system)
         client: Any = stack.enter_context(terminal.gigachat() if provider == "gigachat" else terminal.fakegpt())
-        given = {name: value for name, value in options.items() if value is not None}
-        results = client.map(prompts, template=making, ordered=not as_completed and output is None, **given)
-        run = _Run(terminal, results, output, quiet=quiet)
-        return run.through()
+        arguments = {name: value for name, value in options.items() if value is not None}
+        results = client.map(prompts, template=map_template, ordered=not as_completed and output is None, **arguments)
+        writer = _ResultWriter(terminal, results, output, quiet=quiet)
+        return writer.write_all()
 
 
-class _Run:
-    """The results on their way out, and what is to be said of them."""
+class _ResultWriter:
+    """Write the results and the summary of a run."""
 
     def __init__(self, terminal: Terminal, results: MapResults[MapResult], output: str | None, *, quiet: bool) -> None:
         self._terminal = terminal
         self._results = results
         self._output = output
         self._quiet = quiet
-        # The first failure of each kind: its line, and what it says.
+        # The first failure of each error type: its input line and its message.
         self._failures: dict[str, tuple[int, str]] = {}
 
-    def through(self) -> int:
-        """Write all results; the exit code."""
+    def write_all(self) -> int:
+        """Write all results; return the exit code."""
         try:
             with self._results:
                 for result in self._results:
                     if result.error is not None:
-                        said = _in_options(str(result.error))
-                        self._failures.setdefault(type(result.error).__name__, (result.index, said))
+                        message = _with_option_names(str(result.error))
+                        self._failures.setdefault(type(result.error).__name__, (result.index, message))
                     if self._output is None:
                         _write_line(_document(result))
         except KeyboardInterrupt:
-            self._tell("interrupted")
+            self._report("interrupted")
             raise
         except GigaClientError as error:
-            self._tell(type(error).__name__)
+            self._report(type(error).__name__)
             raise
         stopped = self._results.stopped
-        self._tell(stopped)
-        return exits.FAILED if stopped is not None or self._results.progress.failed else exits.OK
+        self._report(stopped)
+        return exit_codes.FAILED if stopped is not None or self._results.progress.failed else exit_codes.OK
 
-    def _tell(self, stopped: str | None) -> None:
-        reached = self._results.progress
+    def _report(self, stopped: str | None) -> None:
+        progress = self._results.progress
         document = {
-            "answered": reached.answered,
-            "failed": reached.failed,
-            "restored": reached.restored,
-            "tokens": reached.tokens,
-            "seconds": round(reached.seconds, 3),
+            "answered": progress.answered,
+            "failed": progress.failed,
+            "restored": progress.restored,
+            "tokens": progress.tokens,
+            "seconds": round(progress.seconds, 3),
             "stopped": stopped,
             "output": self._output,
         }
@@ -168,54 +169,56 @@ class _Run:
             elif not self._quiet:
                 write_json(sys.stderr, {"summary": document})
         elif not self._quiet:
-            self._say(document)
+            self._write_summary(document)
 
-    def _say(self, document: Mapping[str, Any]) -> None:
-        restored = f" ({document['restored']} of them before)" if document["restored"] else ""
+    def _write_summary(self, document: Mapping[str, Any]) -> None:
+        restored = f" ({document['restored']} of them earlier)" if document["restored"] else ""
         text = (
             f"{document['answered']} answered{restored}, {document['failed']} failed; {document['tokens']} tokens, "
             f"{document['seconds']:.1f} s"
         )
         stopped = document["stopped"]
         if stopped is not None:
-            text += "; interrupted" if stopped == "interrupted" else f"; stopped by {_OPTIONS.get(stopped, stopped)}"
+            text += (
+                "; interrupted" if stopped == "interrupted" else f"; stopped by {_OPTION_NAMES.get(stopped, stopped)}"
+            )
             if self._output is not None:
-                text += f"; the same command goes on with {self._output}"
+                text += f"; run the same command again to continue {self._output}"
         elif document["failed"] and self._output is not None:
-            text += "; the same command asks those again"
+            text += "; run the same command again to retry them"
         sys.stderr.write((printable(text) if is_terminal(sys.stderr) else text) + "\n")
         sys.stderr.flush()
-        for index, said in list(self._failures.values())[:_MOST_KINDS_TOLD]:
-            self._terminal.warning(f"input {index}: {said}")
+        for index, message in list(self._failures.values())[:_MAX_ERROR_TYPES]:
+            self._terminal.warning(f"input {index}: {message}")
 
 
-# -- what comes in -----------------------------------------------------------------------------------------------------
+# -- input -------------------------------------------------------------------------------------------------------------
 
 
 def _prompts(file: str | None, lines: bool, stack: contextlib.ExitStack) -> Any:
-    """What ``map`` takes as prompts; files that are opened for it are closed with ``stack``."""
+    """Return the prompts for ``map``; ``stack`` closes the files that are stream for them."""
     if file is None or file == "-":
         if file is None and not piped_input():
             raise click.UsageError("there are no prompts: name a file, or pipe JSON lines in")
         stream: Any = getattr(sys.stdin, "buffer", sys.stdin)
         return _questions(stream, "standard input") if lines else stream
     path = Path(file).expanduser()
-    ending = path.suffix.lower()
-    if not lines and ending in _OF_LIBRARY:
+    suffix = path.suffix.lower()
+    if not lines and suffix in _LINE_SUFFIXES:
         return path
-    if not lines and ending and ending not in _TABLES:
-        known = ", ".join((*_OF_LIBRARY, *_TABLES))
+    if not lines and suffix and suffix not in _TABLE_DELIMITERS:
+        known = ", ".join((*_LINE_SUFFIXES, *_TABLE_DELIMITERS))
         raise click.UsageError(
-            f"{file}: a file of prompts ends in {known}; with --lines, each line of any is a question"
+            f"{file}: a file of prompts ends in {known}; with --lines, any file works, and each line is a question"
         )
     try:
-        opened = stack.enter_context(open(path, "rb"))  # noqa: SIM115
+        stream = stack.enter_context(open(path, "rb"))  # noqa: SIM115
     except OSError as error:
         reason = error.strerror or "it cannot be read"
     else:
         if lines:
-            return _questions(opened, file)
-        return _rows(opened, file, _TABLES[ending]) if ending in _TABLES else opened
+            return _questions(stream, file)
+        return _rows(stream, file, _TABLE_DELIMITERS[suffix]) if suffix in _TABLE_DELIMITERS else stream
     raise click.UsageError(f"{file}: {reason}")
 
 
@@ -229,11 +232,11 @@ def _questions(stream: IO[Any], name: str) -> Iterator[str]:
 def _rows(stream: IO[Any], name: str, delimiters: str) -> Iterator[dict[str, Any]]:
     lines = _text(stream, name)
     headings = next(lines, "")
-    # Where the decimal sign is a comma, spreadsheets separate columns by semicolons.
+    # Spreadsheets separate columns by semicolons if the decimal separator is a comma.
     delimiter = max(delimiters, key=headings.count)
     try:
         for row in csv.DictReader(itertools.chain([headings], lines), delimiter=delimiter, restkey="more"):
-            # A cell without a value, and not one whose value is a text of no length.
+            # An empty cell means no value, not an empty text.
             yield {name: value or None for name, value in row.items()}
     except csv.Error as error:
         reason = str(error)
@@ -257,7 +260,7 @@ def _template(template: str | None, path: str | None) -> str | None:
     if path is None:
         return template
     if template is not None:
-        raise click.UsageError("--template and --template-file are one and the same: leave one out")
+        raise click.UsageError("--template and --template-file exclude each other: leave one out")
     return file_text(path).rstrip("\n")
 
 
@@ -270,25 +273,25 @@ def _schema(path: str) -> Any:
     else:
         if isinstance(schema, dict):
             return schema
-        reason = "it is no object"
-    raise click.UsageError(f"{path} is no JSON Schema: {reason}")
+        reason = "it is not an object"
+    raise click.UsageError(f"{path} is not a JSON Schema: {reason}")
 
 
-def _making(prompts: Any, template: str | None, system: str | None) -> str | Callable[[Any], Any] | None:
-    """What ``map`` takes as template."""
+def _map_template(prompts: Any, template: str | None, system: str | None) -> str | Callable[[Any], Any] | None:
+    """Return the template for ``map``."""
     from gigaclient.bulk.prompts import Prompts
 
     try:
-        made = Prompts(prompts, template)
+        converter = Prompts(prompts, template)
     except ConfigError as error:
-        reason = _in_options(error.message)
+        reason = _with_option_names(error.message)
     else:
-        return template if not system else lambda given: _with_system(made.ask(given), system)
+        return template if not system else lambda row: _with_system(converter.ask(row), system)
     raise click.UsageError(reason)
 
 
 def _with_system(prompt: Any, system: str) -> Any:
-    """``prompt`` with instructions before it, unless it has some."""
+    """Add a system message to ``prompt``, unless it has one."""
     if isinstance(prompt, Mapping):
         return {**prompt, "messages": _with_system(prompt["messages"], system)}
     messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
@@ -301,11 +304,11 @@ def _is_system(message: Any) -> bool:
     return isinstance(message, Mapping) and message.get("role") == "system"
 
 
-# -- what goes out -----------------------------------------------------------------------------------------------------
+# -- output ------------------------------------------------------------------------------------------------------------
 
 
 def _document(result: MapResult) -> dict[str, Any]:
-    """A result as a line of standard output has it."""
+    """Return the JSON document of a result."""
     document: dict[str, Any] = {"index": result.index, "input": result.input}
     completion = result.completion
     if completion is not None:
@@ -314,10 +317,10 @@ def _document(result: MapResult) -> dict[str, Any]:
             document["value"] = result.value
         document["model"], document["finish_reason"] = completion.model, completion.finish_reason
     if result.error is not None:
-        said: dict[str, Any] = {"type": type(result.error).__name__, "message": _in_options(str(result.error))}
+        error: dict[str, Any] = {"type": type(result.error).__name__, "message": _with_option_names(str(result.error))}
         if isinstance(result.error, APIStatusError):
-            said["status_code"] = result.error.status_code
-        document["error"] = said
+            error["status_code"] = result.error.status_code
+        document["error"] = error
     document["usage"] = None if result.usage is None else msgspec.to_builtins(result.usage)
     document["attempts"], document["seconds"] = result.attempts, round(result.seconds, 3)
     return document
@@ -325,14 +328,14 @@ def _document(result: MapResult) -> dict[str, Any]:
 
 def _write_line(document: Mapping[str, Any]) -> None:
     try:
-        line = msgspec.json.encode(document, enc_hook=str).decode()  # a line that was none is a kind of str
-    except UnicodeEncodeError:  # an input with half of a surrogate pair
+        line = msgspec.json.encode(document, enc_hook=str).decode()  # the input of an invalid line is a subclass of str
+    except UnicodeEncodeError:  # the input has a lone surrogate
         line = json.dumps(document)
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
-def _in_options(message: str) -> str:
-    """What an error says, with the options of the command in place of the library's arguments."""
-    message = exits.in_commands(message).replace('template="', '--template "')
+def _with_option_names(message: str) -> str:
+    """Replace the library's arguments in an error message by the options of the command."""
+    message = exit_codes.with_commands(message).replace('template="', '--template "')
     return re.sub(r"\btemplate=|^template\b", "--template", message)

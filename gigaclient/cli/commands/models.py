@@ -9,17 +9,17 @@ from gigaclient.cli.options import Terminal, with_client
 __all__ = ["command"]
 
 
-@click.command("models", short_help="the models that your key may use")
-@click.option("--type", "kind", metavar="TYPE", help="Only these: chat, embedder, aicheck …")
+@click.command("models", short_help="list the models that your key can use")
+@click.option("--type", "type_", metavar="TYPE", help="Only models of this type: chat, embedder, aicheck …")
 @with_client
-def command(terminal: Terminal, kind: str | None) -> None:
-    """The models that your key may use.
+def command(terminal: Terminal, type_: str | None) -> None:
+    """List the models that your key can use.
 
-    In a pipe: a line for each, its name and its type with a tab between them.
+    In a pipe: a line for each, with a tab between name and type.
     """
     with terminal.gigachat() as giga:
-        answer = giga.get_models()
-    models = [model for model in answer.data if kind is None or model.type == kind]
+        response = giga.get_models()
+    models = [model for model in response.data if type_ is None or model.type == type_]
     if terminal.json:
         terminal.document(
             {"models": [{"id": model.id, "type": model.type, "owned_by": model.owned_by} for model in models]}

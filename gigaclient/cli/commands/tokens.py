@@ -9,14 +9,14 @@ from gigaclient.cli.options import Terminal, input_text, with_client
 __all__ = ["command"]
 
 
-@click.command("tokens", short_help="how many tokens a text is")
+@click.command("tokens", short_help="count the tokens of texts")
 @click.argument("text", nargs=-1)
-@click.option("-m", "--model", help="The model that counts.")
+@click.option("-m", "--model", help="The model whose tokens are counted.")
 @with_client
 def command(terminal: Terminal, text: tuple[str, ...], model: str | None) -> None:
-    """How many tokens each TEXT is, or what is piped in. Costs none.
+    """Count the tokens of each TEXT, or of piped text. Costs no tokens.
 
-    "-" stands for standard input. In a pipe the numbers alone, a line for each text.
+    "-" means standard input. In a pipe: only the numbers, a line for each text.
     """
     texts = input_text(text)
     with terminal.gigachat() as giga:
