@@ -24,6 +24,8 @@ from gigaclient.transport.proxies import without_password
 
 __all__ = [
     "ENVIRONMENT_SETTINGS",
+    "PREFIX",
+    "PROXY_VARIABLES",
     "InspectedSettings",
     "NullTokenCache",
     "SettingSource",
@@ -32,6 +34,7 @@ __all__ = [
 ]
 
 PREFIX = "GIGACHAT_"
+PROXY_VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 GROUPS = (TRUST_SETTINGS, WHO_WE_ARE, CLIENT_CERTIFICATE)
 
 _ARGUMENTS = tuple(name for name in inspect.signature(GigaChat.__init__).parameters if name != "self")
@@ -88,6 +91,11 @@ class SettingSource(FrozenStruct, frozen=True, kw_only=True):
     source: str
     display: str
     unused_reason: str = ""
+
+    @property
+    def label(self) -> str:
+        """The place to change it: the name of the variable, or the argument with its source."""
+        return self.source if self.source.startswith(PREFIX) else f"{self.name}= ({self.source})"
 
 
 class InspectedSettings(FrozenStruct, frozen=True, kw_only=True):

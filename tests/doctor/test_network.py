@@ -14,7 +14,7 @@ from support.doctor_tools import doctors_threads_end, examined, failed, shows_no
 from support.socket_tools import ConnectProxy, Peer, PlainAuthority, at_localhost, silent, with_login
 
 from gigaclient.doctor import examine
-from gigaclient.doctor.network import Endpoint
+from gigaclient.doctor.endpoints import Endpoint
 from gigaclient.doctor.probe_socket import ProbeError, ProbeSocket, ProbeTimeout, within
 from gigaclient.testing import Authority, GigaChatEmulator
 

@@ -11,7 +11,7 @@ from support.doctor_tools import made_certificate
 
 from gigaclient.doctor import Check, Report
 from gigaclient.doctor.command import _parser
-from gigaclient.doctor.network import Host
+from gigaclient.doctor.endpoints import Host
 from gigaclient.doctor.probe_socket import HandshakeResult, ProbeError
 from gigaclient.doctor.trust_store import explain_refusal
 from gigaclient.testing import GigaChatEmulator
