@@ -26,6 +26,7 @@ __all__ = [
     "config_folder",
     "credentials_file",
     "forget",
+    "read_key_file",
     "state_folder",
     "store",
     "stored",
@@ -35,6 +36,7 @@ __all__ = [
 Place: TypeAlias = Literal["keyring", "file"]
 
 _SERVICE, _USER = "gigaclient", "GigaChat"
+_MAX_KEY_BYTES = 64 * 1024
 _LOG_IN_AGAIN = "log in again with gigaclient login, or set GIGACHAT_CREDENTIALS"
 
 # If one of them is set, the stored key is not used.
@@ -195,6 +197,22 @@ def forget() -> str | None:
         reason = error.strerror
         raise ConfigError(f"{place} cannot be removed: {reason}") from None
     return place
+
+
+def read_key_file(path: str) -> Secret:
+    """Read the key from the file of ``--credentials-file``; ``~`` is the home folder.
+
+    Raises:
+        ConfigError: the file cannot be read, or is not text.
+    """
+    try:
+        with open(os.path.expanduser(path), encoding="utf-8-sig") as file:
+            return Secret(file.read(_MAX_KEY_BYTES).strip())
+    except OSError as error:
+        reason = error.strerror or "it cannot be opened"
+    except UnicodeDecodeError:
+        reason = "it is not text"
+    raise ConfigError(f"--credentials-file {path} cannot be read: {reason}")
 
 
 def _keyring() -> Any:

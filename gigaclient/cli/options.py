@@ -27,7 +27,6 @@ _NO_KEY = (
     "there is no key: gigaclient login stores one, or set GIGACHAT_CREDENTIALS; gigaclient emulator runs a service "
     "that needs no key"
 )
-_MAX_KEY_BYTES = 64 * 1024
 
 
 class Terminal(Screen):
@@ -57,7 +56,9 @@ class Terminal(Screen):
         Raises:
             ConfigError: the file cannot be read.
         """
-        return None if self._credentials_file is None else _read_key(self._credentials_file)
+        from gigaclient.cli import credentials
+
+        return None if self._credentials_file is None else credentials.read_key_file(self._credentials_file)
 
     def gigachat(self, **settings: Any) -> GigaChat:
         """Make a client of GigaChat; the caller closes it.
@@ -86,17 +87,6 @@ class Terminal(Screen):
         from gigaclient import FakeGpt
 
         return FakeGpt(**self.settings)
-
-
-def _read_key(path: str) -> Secret:
-    try:
-        with open(os.path.expanduser(path), encoding="utf-8-sig") as file:
-            return Secret(file.read(_MAX_KEY_BYTES).strip())
-    except OSError as error:
-        reason = error.strerror
-    except UnicodeDecodeError:
-        reason = "it is not text"
-    raise ConfigError(f"--credentials-file {path} cannot be read: {reason}")
 
 
 def _combine(*options: Callable[[_Function], _Function]) -> Callable[[_Function], _Function]:

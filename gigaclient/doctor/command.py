@@ -9,12 +9,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from gigaclient._primitives.secret import Secret
 from gigaclient.errors import ConfigError
 
 __all__ = ["main"]
-
-_MAX_KEY_BYTES = 64 * 1024
 
 _DESCRIPTION = """\
 Check the connection to GigaChat, and say what fails and what to do about it: versions, settings, the form of the key,
@@ -113,11 +110,11 @@ def _credentials(path: str | None) -> dict[str, tuple[Any, str]]:
     Raises:
         ConfigError: a stored key cannot be read.
     """
-    if path is not None:
-        return {"credentials": (_read_key(path), "--credentials-file")}
     # Needs no package of the extra, except for a key in the system's keyring.
     from gigaclient.cli import credentials
 
+    if path is not None:
+        return {"credentials": (credentials.read_key_file(path), "--credentials-file")}
     if credentials.variable_in_use() is not None:
         return {}
     stored = credentials.stored()
@@ -128,17 +125,6 @@ def _credentials(path: str | None) -> dict[str, tuple[Any, str]]:
     if not os.environ.get("GIGACHAT_SCOPE", "").strip():
         found["scope"] = (stored.scope, source)
     return found
-
-
-def _read_key(path: str) -> Secret:
-    try:
-        with open(os.path.expanduser(path), encoding="utf-8-sig") as file:
-            return Secret(file.read(_MAX_KEY_BYTES).strip())
-    except OSError as error:
-        reason = error.strerror or "it cannot be opened"
-    except UnicodeDecodeError:
-        reason = "it is not text"
-    raise ConfigError(f"--credentials-file {path} cannot be read: {reason}")
 
 
 def _write(text: str) -> None:

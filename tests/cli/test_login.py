@@ -193,6 +193,34 @@ def test_a_path_under_home_is_shown_without_the_name_of_its_owner(key: str, monk
     assert credentials.credentials_file() == Path.home() / ".config/gigaclient/credentials.json"
 
 
+APPLICATION_SUPPORT = "home/Library/Application Support"
+
+
+@pytest.mark.parametrize(
+    ("system", "variables", "config", "state"),
+    [
+        ("linux", {}, "home/.config", "home/.local/state"),
+        ("linux", {"XDG_CONFIG_HOME": "xdg/c", "XDG_STATE_HOME": "xdg/s"}, "xdg/c", "xdg/s"),
+        ("darwin", {}, APPLICATION_SUPPORT, APPLICATION_SUPPORT),
+        ("darwin", {"XDG_CONFIG_HOME": "xdg/c"}, APPLICATION_SUPPORT, APPLICATION_SUPPORT),
+        ("win32", {}, "home/AppData/Roaming", "home/AppData/Roaming"),
+        ("win32", {"APPDATA": "roaming"}, "roaming", "roaming"),
+    ],
+    ids=["Linux", "Linux with XDG", "macOS", "macOS with XDG", "Windows", "Windows with APPDATA"],
+)
+def test_each_system_has_its_folders(
+    system: str, variables: dict[str, str], config: str, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "APPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    for name, folder in variables.items():
+        monkeypatch.setenv(name, str(tmp_path / folder))
+    monkeypatch.setattr(sys, "platform", system)
+    assert credentials.config_folder() == tmp_path / config / "gigaclient"
+    assert credentials.state_folder() == tmp_path / state / "gigaclient"
+
+
 @pytest.mark.usefixtures("no_keyring")
 def test_a_folder_that_cannot_be_written_is_reported(key: str, tmp_path: Path) -> None:
     (tmp_path / "config").write_text("a file where a folder should be")
