@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from markdown_it import MarkdownIt
+from markdown_it.tree import SyntaxTreeNode
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markdown import CodeBlock, Heading, Markdown
 from rich.syntax import Syntax
@@ -140,7 +140,7 @@ class Renderer:
             return Blocks([], tokens, source, False)
         last = starts[-1]
         line = (tokens[last].map or [0])[0]
-        rest = _from_line(source, line)
+        rest = source.split("\n", line)[-1]
         code = tokens[last].type in ("fence", "code_block")
         if len(starts) == 1 or _POSSIBLE_LIST_ITEM.fullmatch(rest):
             return Blocks([], tokens, source, code and len(starts) == 1)
@@ -154,9 +154,9 @@ class Renderer:
             self._console = self._make_console(width)
         console = self._console
         rendered: list[str] = []
-        for block in _blocks(tokens):
+        for block in SyntaxTreeNode(tokens).children:
             with console.capture() as capture:
-                console.print(_ParsedMarkdown(block))
+                console.print(_ParsedMarkdown(block.to_tokens()))
             lines = [_trim(line) for line in capture.get().split("\n")]
             # Tables and code add empty lines; there should be one between two blocks.
             visible = [index for index, line in enumerate(lines) if _ESCAPE.sub("", line).strip()]
@@ -175,24 +175,6 @@ class Renderer:
             legacy_windows=False,
             highlight=False,
         )
-
-
-def _blocks(tokens: list[Token]) -> Iterator[list[Token]]:
-    block: list[Token] = []
-    for token in tokens:
-        if token.level == 0 and token.nesting >= 0 and block:
-            yield block
-            block = []
-        block.append(token)
-    if block:
-        yield block
-
-
-def _from_line(source: str, number: int) -> str:
-    index = 0
-    for _ in range(number):
-        index = source.index("\n", index) + 1
-    return source[index:]
 
 
 def _trim(line: str) -> str:
