@@ -46,7 +46,7 @@ class LiveMarkdown:
         # Only the drawing thread uses these; after its end, only the thread that closes.
         self._source = ""
         self._shown: list[str] = []
-        self._settled = 0
+        self._written = 0  # lines of the growing block that are never redrawn
         self._width = 0
         self._is_plain = False
 
@@ -119,7 +119,7 @@ class LiveMarkdown:
         if self._width != width and self._shown:
             # The terminal has wrapped its lines again at unknown columns: leave them, and continue below.
             self._stream.write("\n")
-            self._shown, self._settled = [], 0
+            self._shown, self._written = [], 0
         self._width = width
         self._source += printable(text)
         try:
@@ -127,8 +127,8 @@ class LiveMarkdown:
             finished, growing = blocks.finished, blocks.growing
             if final:
                 finished, growing = finished + growing, []
-            fixed = self._renderer.lines(finished, width)
-            live = self._renderer.lines(growing, width)
+            finished_lines = self._renderer.lines(finished, width)
+            growing_lines = self._renderer.lines(growing, width)
         except Exception:
             # Deep nesting, or a bug in a library: show the text without its format.
             self._is_plain = True
@@ -136,31 +136,31 @@ class LiveMarkdown:
             self._write_plain(self._source, final)
             return
         if finished and growing:
-            fixed.append("")
+            finished_lines.append("")
         # The first lines of the growing block may be written already; they are the first of these lines.
-        skipped, self._settled = self._settled, 0
-        lines = (fixed + live)[skipped:]
+        written, self._written = self._written, 0
+        lines = (finished_lines + growing_lines)[written:]
         if not finished:
-            self._settled = skipped
-        live_count = min(len(live), len(lines))
+            self._written = written
+        redrawn = min(len(growing_lines), len(lines))
         max_lines = height - 1
-        if live_count > max_lines and blocks.grows_at_its_end and not final:
+        if redrawn > max_lines and blocks.grows_at_its_end and not final:
             # Code that is taller than the screen: its upper lines do not change, and may scroll away.
-            self._settled += live_count - max_lines
-            live_count = max_lines
-        elif live_count > max_lines:
+            self._written += redrawn - max_lines
+            redrawn = max_lines
+        elif redrawn > max_lines:
             # Show the end of the block; the whole block is written when it is complete.
-            lines = lines[: len(lines) - live_count] + lines[-max_lines:]
-            live_count = max_lines
+            lines = lines[: len(lines) - redrawn] + lines[-max_lines:]
+            redrawn = max_lines
         self._source = "" if final else blocks.rest
-        self._write(lines, len(lines) - live_count)
+        self._write(lines, len(lines) - redrawn)
 
     def _write_plain(self, text: str, final: bool) -> None:
         self._stream.write(text + ("\n" if final else ""))
         self._stream.flush()
 
-    def _write(self, lines: list[str], settled: int) -> None:
-        """Replace the shown lines by ``lines``; the first ``settled`` of them are never redrawn."""
+    def _write(self, lines: list[str], final_count: int) -> None:
+        """Replace the shown lines by ``lines``; the first ``final_count`` of them are never redrawn."""
         unchanged = 0
         while unchanged < min(len(lines), len(self._shown)) and lines[unchanged] == self._shown[unchanged]:
             unchanged += 1
@@ -173,7 +173,7 @@ class LiveMarkdown:
         elif unchanged < len(lines) and self._shown:
             output = "\n"
         output += "\n".join(lines[unchanged:])
-        live = lines[settled:]
+        live = lines[final_count:]
         if not live and lines:
             output += "\n"
         self._shown = live

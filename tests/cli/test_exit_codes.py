@@ -91,7 +91,7 @@ def test_silence(emulator: GigaChatEmulator) -> None:
 
 def test_a_deadline(emulator: GigaChatEmulator) -> None:
     emulator.inject(Fault(stall_after_events=2), path="/chat/completions")
-    ended = run("chat", "Count from 1 to 9", "--deadline", "1.5")
+    ended = run("chat", "Count from 1 to 9", "--deadline", "4")
     assert (ended.code, ended.out) == (6, "1, 2,\n")
 
 

@@ -84,7 +84,7 @@ def test_a_proxy_without_a_listener_is_reported_once_and_the_rest_is_skipped(sha
 def test_a_proxy_that_says_nothing_takes_no_longer_than_the_limit(shared_emulator: GigaChatEmulator) -> None:
     with ConnectProxy(instead=b"") as proxy:
         began = time.monotonic()
-        report = examined(shared_emulator, proxy=proxy.url, check_seconds=0.6)
+        report = examined(shared_emulator, proxy=proxy.url, check_seconds=2)
         assert time.monotonic() - began < 30
     assert failed(report) == ["api.connection", "auth.connection"]
     assert "timed out" in report["api.connection"].detail
@@ -215,12 +215,12 @@ def test_a_look_up_that_hangs_takes_no_longer_than_the_limit_and_the_report_does
         monkeypatch.setattr(socket, "getaddrinfo", hanging)
         try:
             began = time.monotonic()
-            report = examined(shared_emulator, check_seconds=0.5)
+            report = examined(shared_emulator, check_seconds=2)
             seconds = time.monotonic() - began
         finally:
             released.set()
     assert failed(report) == ["api.address", "auth.address"]
-    assert "no response within 0.5 s" in report["api.address"].detail
+    assert "no response within 2 s" in report["api.address"].detail
     assert report["token"].detail == "not checked: no address"
     assert seconds < 30
 
@@ -331,7 +331,7 @@ def test_a_connection_past_its_deadline_does_not_wait() -> None:
 
 def test_a_proxy_that_drips_takes_no_longer_than_the_limit(shared_emulator: GigaChatEmulator) -> None:
     with ConnectProxy(drip_s=0.1) as proxy:
-        report = examined(shared_emulator, proxy=proxy.url, check_seconds=0.8)
+        report = examined(shared_emulator, proxy=proxy.url, check_seconds=2)
     assert failed(report) == ["api.connection", "auth.connection"]
     assert "timed out" in report["api.connection"].detail
 
