@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gigaclient._primitives.headers import Headers
 from gigaclient.errors import GigaClientError
 from gigaclient.streaming.stream import Stream
-from gigaclient.types.base import Answer
+from gigaclient.types.base import APIResponse
 from gigaclient.types.raw import ServerEvent
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ class _Nothing:
     def add(self, event: ServerEvent, sent: bytes) -> None:
         """The event goes to the reader; nothing of it is kept."""
 
-    def completion(self) -> Answer:
-        return Answer()
+    def completion(self) -> APIResponse:
+        return APIResponse()
 
 
 class _AsItCame:
@@ -61,7 +61,9 @@ class RawEventStream(Iterator[ServerEvent]):
         self.status_code = response.status
         self.headers: Mapping[str, str] = Headers(response.headers)
         self.request_id = request_id
-        self._events: Stream[ServerEvent, Answer] = Stream(response, _AsItCame(), _Nothing(), request_id=request_id)
+        self._events: Stream[ServerEvent, APIResponse] = Stream(
+            response, _AsItCame(), _Nothing(), request_id=request_id
+        )
 
     @property
     def closed(self) -> bool:

@@ -16,14 +16,14 @@ from gigaclient._primitives.decoding import decoder
 from gigaclient.errors import GigaClientError, NotFoundError
 from gigaclient.gigachat.settings import GigaChatSettings
 from gigaclient.transport.request import Request
-from gigaclient.types import Answer
+from gigaclient.types import APIResponse
 
 if TYPE_CHECKING:
     from gigaclient.transport import Response
 
 __all__ = ["APIResource", "names_a_version", "parse_response"]
 
-AnswerT = TypeVar("AnswerT", bound=Answer)
+AnswerT = TypeVar("AnswerT", bound=APIResponse)
 
 _MAX_PAGE_BYTES = 64 * 1024
 _LOOK_UP_SECONDS = 3.0

@@ -15,13 +15,13 @@ from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.errors import GigaClientError, InvalidResponseError, StreamInterruptedError
 from gigaclient.streaming.sse import Event
 from gigaclient.streaming.stream import END, End
-from gigaclient.types import Answer, ChatCompletionChunk
+from gigaclient.types import APIResponse, ChatCompletionChunk
 from gigaclient.types.base import untyped
 from gigaclient.types.coercion import coerce
 
 __all__ = ["ChoicesParser", "ChunkParser", "ChunkReader", "check_whole", "reports_something_else"]
 
-ChunkT = TypeVar("ChunkT", bound=Answer)
+ChunkT = TypeVar("ChunkT", bound=APIResponse)
 
 ChoicesT = TypeVar("ChoicesT", bound=ChatCompletionChunk)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gigaclient.types import Answer as APIResponse
-from gigaclient.types import Answer as XHeadersMixin
+from gigaclient.types import APIResponse
+from gigaclient.types import APIResponse as XHeadersMixin
 
 __all__ = [
     "APIResponse",

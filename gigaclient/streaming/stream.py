@@ -17,7 +17,7 @@ from gigaclient.errors import (
 )
 from gigaclient.streaming import sse
 from gigaclient.streaming.accumulator import ChatAccumulator
-from gigaclient.types import Answer, ChatCompletion, ChatCompletionChunk
+from gigaclient.types import APIResponse, ChatCompletion, ChatCompletionChunk
 
 if TYPE_CHECKING:
     from gigaclient._primitives.deadline import Deadline
@@ -26,10 +26,10 @@ __all__ = ["END", "Accumulator", "ChatStream", "End", "EventParser", "Stream", "
 
 T = TypeVar("T")
 ChunkT = TypeVar("ChunkT")
-AnswerT = TypeVar("AnswerT", bound=Answer)
+AnswerT = TypeVar("AnswerT", bound=APIResponse)
 _Chunk_co = TypeVar("_Chunk_co", covariant=True)
 _Chunk_contra = TypeVar("_Chunk_contra", contravariant=True)
-_Answer_co = TypeVar("_Answer_co", bound=Answer, covariant=True)
+_Answer_co = TypeVar("_Answer_co", bound=APIResponse, covariant=True)
 _Accumulator_contra = TypeVar("_Accumulator_contra", contravariant=True)
 _StreamT = TypeVar("_StreamT", bound="Stream[Any, Any]")
 

@@ -1,11 +1,11 @@
-"""Every request and response type.
+"""The types of requests and responses.
 
-They are :class:`msgspec.Struct` classes: typed, cheap to decode, compared by value. What the API may add later never
-breaks them: unknown fields are ignored in the typed view and kept in :attr:`Answer.raw`, and names that form an open
-set (roles, finish reasons, model types) are plain strings. Absent fields are ``None``.
+They are :class:`msgspec.Struct` classes: typed, cheap to decode, compared by value. Fields that the API adds later
+break nothing. The typed view ignores unknown fields, and :attr:`APIResponse.raw` keeps them. Roles, finish reasons and
+model types are plain strings, because new values may appear. Absent fields are ``None``.
 
-The types of v1 chat are loaded with the package. The others are loaded when they are first asked for, since a class
-costs time to make and most programs only chat.
+The types of v1 chat are loaded with the package. The others are loaded at first use: a class takes time to create, and
+most programs only chat.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from gigaclient.types.base import Answer, Record
+from gigaclient.types.base import APIResponse, Record
 from gigaclient.types.chat import (
     AccessToken,
     Chat,
@@ -113,8 +113,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AICheckResult",
+    "APIResponse",
     "AccessToken",
-    "Answer",
     "Assistant",
     "AssistantAttachment",
     "AssistantDelete",

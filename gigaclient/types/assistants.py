@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gigaclient._primitives.decoding import convert
-from gigaclient.types.base import Answer, Record
+from gigaclient.types.base import APIResponse, Record
 from gigaclient.types.chat import Function
 
 __all__ = [
@@ -45,7 +45,7 @@ else:
     Files = FileIds = Functions = Any
 
 
-class Assistant(Answer):
+class Assistant(APIResponse):
     """An assistant.
 
     Attributes:
@@ -98,7 +98,7 @@ def _attachments(sent: Any) -> list[AssistantAttachment]:
     return found
 
 
-class Assistants(Answer):
+class Assistants(APIResponse):
     """The assistants: ``GET /assistants``.
 
     Attributes:
@@ -108,7 +108,7 @@ class Assistants(Answer):
     data: list[Assistant]
 
 
-class CreateAssistant(Answer):
+class CreateAssistant(APIResponse):
     """A new assistant: ``POST /assistants``.
 
     Attributes:
@@ -120,7 +120,7 @@ class CreateAssistant(Answer):
     created_at: int | None = None
 
 
-class AssistantDelete(Answer):
+class AssistantDelete(APIResponse):
     """A deleted assistant: ``POST /assistants/delete``.
 
     Attributes:
@@ -132,7 +132,7 @@ class AssistantDelete(Answer):
     deleted: bool = False
 
 
-class AssistantFileDelete(Answer):
+class AssistantFileDelete(APIResponse):
     """A file taken from an assistant: ``POST /assistants/files/delete``.
 
     Attributes:

@@ -8,12 +8,12 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import msgspec
 
-__all__ = ["Answer", "Record", "untyped"]
+__all__ = ["APIResponse", "Record", "untyped"]
 
 _Fields: TypeAlias = dict[str, Any]  # within Record, dict is the method
 _Echoed: TypeAlias = dict[str, str | None]
 
-_AnswerT = TypeVar("_AnswerT", bound="Answer")
+_AnswerT = TypeVar("_AnswerT", bound="APIResponse")
 _RecordT = TypeVar("_RecordT", bound="Record")
 
 
@@ -147,8 +147,8 @@ class Record(msgspec.Struct, omit_defaults=True):
 
         if isinstance(obj, cls):
             return obj
-        made = conversions.validated(cls, obj, lenient=issubclass(cls, Answer))
-        if isinstance(made, Answer) and isinstance(obj, Mapping):
+        made = conversions.validated(cls, obj, lenient=issubclass(cls, APIResponse))
+        if isinstance(made, APIResponse) and isinstance(obj, Mapping):
             made.attach(raw=_Fields(obj))
         return made
 
@@ -194,7 +194,7 @@ class Record(msgspec.Struct, omit_defaults=True):
         return self.model_dump(**options)
 
 
-class Answer(Record, dict=True, kw_only=True):
+class APIResponse(Record, dict=True, kw_only=True):
     """What every answer of the API has beside its own fields."""
 
     @property

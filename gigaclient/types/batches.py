@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gigaclient.errors import GigaClientError
-from gigaclient.types.base import Answer, Record
+from gigaclient.types.base import APIResponse, Record
 from gigaclient.types.chat import ChatCompletion
 from gigaclient.types.embeddings import Embeddings
 
@@ -30,7 +30,7 @@ class BatchRequestCounts(Record):
     failed: int | None = None
 
 
-class Batch(Answer):
+class Batch(APIResponse):
     """A batch: the answer to ``POST /batches``, and an item of ``GET /batches``.
 
     Attributes:
@@ -66,7 +66,7 @@ class Batch(Answer):
         return requests or {}
 
 
-class Batches(Answer):
+class Batches(APIResponse):
     """The batches of this key: ``GET /batches``, whichever of its known shapes the server answers in.
 
     Attributes:

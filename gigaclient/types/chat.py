@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 import msgspec.structs
 
-from gigaclient.types.base import Answer, Record
+from gigaclient.types.base import APIResponse, Record
 
 __all__ = [
     "AccessToken",
@@ -172,7 +172,7 @@ class Choice(Record):
             self.message = msgspec.structs.replace(self.message, role="assistant")
 
 
-class ChatCompletion(Answer):
+class ChatCompletion(APIResponse):
     """The answer to a chat request: ``POST /chat/completions``.
 
     ``str()`` gives its text, a notebook shows it as Markdown.
@@ -269,7 +269,7 @@ class ChunkChoice(Record, gc=False):
     logprobs: Any = None
 
 
-class ChatCompletionChunk(Answer):
+class ChatCompletionChunk(APIResponse):
     """One event of a streamed answer. ``str()`` gives the text it adds.
 
     Attributes:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from gigaclient.errors import ConfigError
-from gigaclient.types.base import Answer, Record
+from gigaclient.types.base import APIResponse, Record
 from gigaclient.types.chat import Function, FunctionCall, as_schema
 
 if TYPE_CHECKING:
@@ -897,7 +897,7 @@ class ChatUsage(_Fields):
 _SENT_BACK = ("text", "files", "function_call", "function_result")
 
 
-class ChatCompletionResponse(Answer):
+class ChatCompletionResponse(APIResponse):
     """The answer to a chat request: ``POST /v2/chat/completions``.
 
     ``str()`` gives its text, a notebook shows it as Markdown.
@@ -1049,7 +1049,7 @@ class ChatCompletionResponse(Answer):
         return of_answer(self.text, self.function_calls)
 
 
-class ChatCompletionResponseChunk(Answer):
+class ChatCompletionResponseChunk(APIResponse):
     """One event of a streamed answer. ``str()`` gives the text it adds.
 
     Attributes:

@@ -9,7 +9,7 @@ from typing import Any  # Dict: within Record, dict is the method
 
 import msgspec
 
-from gigaclient.types.base import Answer, Record, untyped
+from gigaclient.types.base import APIResponse, Record, untyped
 
 __all__ = ["Embedding", "Embeddings", "EmbeddingsUsage"]
 
@@ -47,7 +47,7 @@ class Embedding(Record):
         return _table([self], "")
 
 
-class Embeddings(Answer):
+class Embeddings(APIResponse):
     """The vectors of texts: ``POST /embeddings``.
 
     Attributes:

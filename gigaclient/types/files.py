@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from gigaclient.types.base import Answer, Record
+from gigaclient.types.base import APIResponse, Record
 
 if TYPE_CHECKING:
     import pathlib
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["DeletedFile", "GeneratedFile", "Image", "UploadedFile", "UploadedFiles", "generated_files", "media_type"]
 
 
-class UploadedFile(Answer):
+class UploadedFile(APIResponse):
     """A file on the server: ``POST /files`` and ``GET /files/{id}``.
 
     Attributes:
@@ -46,7 +46,7 @@ class UploadedFile(Answer):
         return _table([self])
 
 
-class UploadedFiles(Answer):
+class UploadedFiles(APIResponse):
     """The files of this key: ``GET /files``.
 
     Attributes:
@@ -74,7 +74,7 @@ def _table(files: list[UploadedFile]) -> str:
     return table(("file", "size", "purpose", "access", "for", "made", "id"), rows)
 
 
-class DeletedFile(Answer):
+class DeletedFile(APIResponse):
     """A file that is no more: ``POST /files/{id}/delete``.
 
     Attributes:
@@ -105,7 +105,7 @@ class GeneratedFile(Record):
     mime: str | None = None
 
 
-class Image(Answer):
+class Image(APIResponse):
     """A picture, as its bytes. A notebook shows it.
 
     Attributes:

@@ -5,12 +5,12 @@ Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/get-model
 
 from __future__ import annotations
 
-from gigaclient.types.base import Answer
+from gigaclient.types.base import APIResponse
 
 __all__ = ["Model", "Models"]
 
 
-class Model(Answer):
+class Model(APIResponse):
     """One model: ``GET /models/{model}``.
 
     Attributes:
@@ -29,7 +29,7 @@ class Model(Answer):
         return _table([self])
 
 
-class Models(Answer):
+class Models(APIResponse):
     """The models that this key may use: ``GET /models``.
 
     Attributes:

@@ -14,7 +14,7 @@ import msgspec
 import msgspec.structs
 
 from gigaclient._primitives.decoding import convert
-from gigaclient.types.base import Answer, Record
+from gigaclient.types.base import APIResponse, Record
 from gigaclient.types.chat import ChatCompletionChunk, Function, FunctionCall, Message, NamedFunctionCall, Usage
 
 __all__ = [
@@ -49,7 +49,7 @@ class ThreadStatus(str, enum.Enum):
         return format(self.value, form)
 
 
-class Thread(Answer):
+class Thread(APIResponse):
     """A thread.
 
     Attributes:
@@ -77,7 +77,7 @@ class Thread(Answer):
             raise ValueError("a thread has an id")
 
 
-class Threads(Answer):
+class Threads(APIResponse):
     """Threads: ``GET /threads`` and ``POST /threads/retrieve``.
 
     Attributes:
@@ -143,7 +143,7 @@ def _attachment(item: Any) -> Any:
         return item  # not of a shape we know: as the server sent it
 
 
-class ThreadMessages(Answer):
+class ThreadMessages(APIResponse):
     """The messages of a thread: ``GET /threads/messages``.
 
     Attributes:
@@ -167,7 +167,7 @@ class ThreadMessageResponse(Record):
     created_at: int | None = None
 
 
-class ThreadMessagesResponse(Answer):
+class ThreadMessagesResponse(APIResponse):
     """Messages that were added: ``POST /threads/messages``.
 
     Attributes:
@@ -221,7 +221,7 @@ class ThreadRunOptions(Record, kw_only=True):
         ) -> None: ...
 
 
-class ThreadRunResponse(Answer):
+class ThreadRunResponse(APIResponse):
     """A run that began: ``POST /threads/run``.
 
     Attributes:
@@ -235,7 +235,7 @@ class ThreadRunResponse(Answer):
     created_at: int | None = None
 
 
-class ThreadRunResult(Answer):
+class ThreadRunResult(APIResponse):
     """How a run stands: ``GET /threads/run``.
 
     Attributes:
@@ -264,7 +264,7 @@ class ThreadRunResult(Answer):
         return self.text
 
 
-class ThreadCompletion(Answer):
+class ThreadCompletion(APIResponse):
     """The answer of a run that was waited for: ``POST /threads/messages/run`` and ``/threads/messages/rerun``.
 
     ``str()`` gives its text, a notebook shows it as Markdown. There are no choices: a run answers once.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gigaclient.types.base import Answer, Record
+from gigaclient.types.base import APIResponse, Record
 from gigaclient.types.chat import Function
 
 __all__ = [
@@ -26,7 +26,7 @@ else:
     Intervals = Any
 
 
-class TokensCount(Answer):
+class TokensCount(APIResponse):
     """How long a text is: an item of ``POST /tokens/count``.
 
     Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-tokens-count
@@ -59,7 +59,7 @@ class BalanceValue(Record):
     value: float | None = None
 
 
-class Balance(Answer):
+class Balance(APIResponse):
     """The tokens that are left: ``GET /balance``.
 
     Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/get-balance
@@ -76,7 +76,7 @@ class Balance(Answer):
         return table(("package", "tokens left"), [(package.usage, package.value) for package in self.balance])
 
 
-class AICheckResult(Answer):
+class AICheckResult(APIResponse):
     """Whether a text was written by a model: ``POST /ai/check``.
 
     Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-ai-check
@@ -95,7 +95,7 @@ class AICheckResult(Answer):
     ai_intervals: Intervals | None = None
 
 
-class OpenApiFunctions(Answer):
+class OpenApiFunctions(APIResponse):
     """Functions made of an OpenAPI description: ``POST /functions/convert``.
 
     Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-functions-convert
@@ -119,7 +119,7 @@ class FunctionIssue(Record):
     schema_location: str | None = None
 
 
-class FunctionValidation(Answer):
+class FunctionValidation(APIResponse):
     """What the service says about a function's description: ``POST /functions/validate``.
 
     Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-functions-validate
@@ -156,7 +156,7 @@ class FilterUsage(Record):
     filter_tokens: int | None = None
 
 
-class FilterCheck(Answer):
+class FilterCheck(APIResponse):
     """Whether the content filter would step in: ``POST /filter/check``.
 
     Attributes:

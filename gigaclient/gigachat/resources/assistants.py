@@ -15,14 +15,14 @@ from gigaclient.errors import ConfigError, NotFoundError
 from gigaclient.gigachat.resource import APIResource
 from gigaclient.gigachat.resources._validation import advising, checked_text
 from gigaclient.transport.request import Request, RetrySafety
-from gigaclient.types import Answer
+from gigaclient.types import APIResponse
 
 if TYPE_CHECKING:
     from gigaclient._core.settings import CallSettings, Unpack
 
 __all__ = ["AssistantsResource"]
 
-_AnswerT = TypeVar("_AnswerT", bound=Answer)
+_AnswerT = TypeVar("_AnswerT", bound=APIResponse)
 
 _MOST_PAIRS = 16
 _ABSENT = "assistants.get() lists those there are, if this server has assistants at all"

@@ -25,14 +25,14 @@ from gigaclient.gigachat.resource import APIResource, parse_response
 from gigaclient.gigachat.resources._validation import advising, checked_text, checked_texts
 from gigaclient.gigachat.thread_stream import ThreadEventParser, ThreadStream
 from gigaclient.transport.request import Request, RetrySafety
-from gigaclient.types import Answer
+from gigaclient.types import APIResponse
 
 if TYPE_CHECKING:
     from gigaclient._core.settings import Unpack
 
 __all__ = ["RunSettings", "ThreadsResource"]
 
-_AnswerT = TypeVar("_AnswerT", bound=Answer)
+_AnswerT = TypeVar("_AnswerT", bound=APIResponse)
 
 _ABSENT = "threads.list() shows those there are, if this server has threads at all"
 

@@ -15,7 +15,7 @@ from gigaclient._core.request_options import CALL_OPTIONS
 from gigaclient._primitives.struct import fields_of
 from gigaclient.errors import ConfigError, ModelNotSpecifiedError
 from gigaclient.gigachat.request_body import json_form
-from gigaclient.types import Answer, Chat, Function, Message, Record
+from gigaclient.types import APIResponse, Chat, Function, Message, Record
 from gigaclient.types.chat import FunctionCall, as_schema
 from gigaclient.types.chat_v2 import (
     REASONING,
@@ -313,7 +313,7 @@ class _Messages:
             messages = [messages]
         if isinstance(messages, (bytes, bytearray, memoryview)):
             raise ConfigError("messages are bytes: decode them to a string first")
-        if not isinstance(messages, Iterable) or isinstance(messages, (Mapping, Answer)):
+        if not isinstance(messages, Iterable) or isinstance(messages, (Mapping, APIResponse)):
             raise ConfigError(
                 f"messages must be a string, a list of messages or a request, not {type(messages).__name__}"
             )
@@ -346,7 +346,7 @@ class _Messages:
             hint = ""
             if isinstance(message, str):
                 hint = "; a prompt alone is passed as a string, not in a list"
-            elif isinstance(message, Answer):
+            elif isinstance(message, APIResponse):
                 hint = "; append its .message"
             raise ConfigError(f"{place} must be a dict or a ChatMessage, not {type(message).__name__}{hint}")
         role = fields.get("role")

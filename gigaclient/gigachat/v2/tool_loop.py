@@ -9,7 +9,7 @@ import msgspec
 
 from gigaclient._primitives.struct import fields_of
 from gigaclient.errors import ConfigError
-from gigaclient.types import Answer, Chat, FunctionCall
+from gigaclient.types import APIResponse, Chat, FunctionCall
 from gigaclient.types.chat_v2 import ChatCompletionRequest, ChatCompletionResponse, ChatMessage, ChatUsage
 
 if TYPE_CHECKING:
@@ -100,9 +100,9 @@ class V2:
 def _listed_messages(messages: Any) -> list[Any]:
     if isinstance(messages, str):
         return [{"role": "user", "content": messages}]
-    if isinstance(messages, msgspec.Struct) and not isinstance(messages, Answer):
+    if isinstance(messages, msgspec.Struct) and not isinstance(messages, APIResponse):
         return [messages]
-    if isinstance(messages, (bytes, bytearray, memoryview, Mapping, Answer)) or not isinstance(messages, Iterable):
+    if isinstance(messages, (bytes, bytearray, memoryview, Mapping, APIResponse)) or not isinstance(messages, Iterable):
         raise ConfigError(f"messages must be a string, a list of messages or a request, not {type(messages).__name__}")
     return list(messages)
 
