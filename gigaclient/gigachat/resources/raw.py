@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from gigaclient._core.settings import CallSettings, Unpack
     from gigaclient.gigachat.raw_stream import RawEventStream
 
-    FrozenStruct = str | int | float | bool
-    Query = Mapping[str, FrozenStruct | Sequence[FrozenStruct] | None]
+    QueryValue = str | int | float | bool
+    Query = Mapping[str, QueryValue | Sequence[QueryValue] | None]
 
 __all__ = ["RawEndpoints"]
 
@@ -42,7 +42,7 @@ class RawEndpoints(APIResource):
         content_type: str | None = None,
         query: Query | None = None,
         stream: Literal[False] = False,
-        retry_safety: bool = False,
+        repeat: bool = False,
         **options: Unpack[CallSettings],
     ) -> types.RawResponse: ...
 
@@ -57,7 +57,7 @@ class RawEndpoints(APIResource):
         content_type: str | None = None,
         query: Query | None = None,
         stream: Literal[True],
-        retry_safety: bool = False,
+        repeat: bool = False,
         **options: Unpack[CallSettings],
     ) -> RawEventStream: ...
 
@@ -71,7 +71,7 @@ class RawEndpoints(APIResource):
         content_type: str | None = None,
         query: Query | None = None,
         stream: bool = False,
-        retry_safety: bool = False,
+        repeat: bool = False,
         **options: Unpack[CallSettings],
     ) -> types.RawResponse | RawEventStream:
         """Call an endpoint that has no method here, with this client's token, retries, limits and errors.
@@ -114,7 +114,7 @@ class RawEndpoints(APIResource):
             body=body,
             content_type=kind,
             accept="text/event-stream" if stream else "*/*",
-            retry_safety=RetrySafety.IDEMPOTENT if retry_safety or method in _READS else RetrySafety.NON_IDEMPOTENT,
+            retry_safety=RetrySafety.IDEMPOTENT if repeat or method in _READS else RetrySafety.NON_IDEMPOTENT,
         )
         if stream:
             from gigaclient.gigachat.raw_stream import RawEventStream
