@@ -1,1 +1,1 @@
-"""The endpoints of GigaChat's API beside chat, a room for each group of them."""
+"""The endpoints of GigaChat's API except chat, one module for each group."""

@@ -1,4 +1,4 @@
-"""What several endpoints have in common: arguments that are checked, and advice about an endpoint's refusals."""
+"""Check arguments that several endpoints share, and add advice to an endpoint's errors."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from gigaclient.errors import APIStatusError, ConfigError
 __all__ = ["advising", "checked_text", "checked_texts"]
 
 
-def checked_text(value: Any, name: str, what: str = "text") -> str:
-    """``value``, which must be a text that is not empty.
+def checked_text(value: Any, name: str, noun: str = "text") -> str:
+    """Return ``value``, which must be a non-empty string.
 
     Raises:
-        ConfigError: it is not; ``name`` and ``what`` tell which argument, and what it is for.
+        ConfigError: it is not; the message uses ``name`` (the argument) and ``noun`` (what it holds).
     """
     if isinstance(value, (bytes, bytearray, memoryview)):
         raise ConfigError(f"{name} is bytes: decode it to a string first")
     if not isinstance(value, str):
         raise ConfigError(f"{name} must be a string, not {type(value).__name__}")
     if not value:
-        raise ConfigError(f"{name} is empty: there is no {what} to send")
+        raise ConfigError(f"{name} is empty: there is no {noun} to send")
     return value
 
 
-def checked_texts(value: Any, name: str, *, empty_ones: bool = False) -> list[str]:
-    """One text or several as a list, each of them a string, and at least one.
+def checked_texts(value: Any, name: str, *, allow_empty: bool = False) -> list[str]:
+    """Return one string or several as a list with at least one item.
 
     Raises:
-        ConfigError: it is not that; the message says which one and why. Empty strings pass with ``empty_ones`` alone.
+        ConfigError: there is no text, or an item is not a string or is empty. ``allow_empty`` permits empty items.
     """
     if isinstance(value, str):
         value = [value]
@@ -39,9 +39,9 @@ def checked_texts(value: Any, name: str, *, empty_ones: bool = False) -> list[st
     elif not isinstance(value, Iterable) or isinstance(value, Mapping):
         raise ConfigError(f"{name} must be a string or several of them, not {type(value).__name__}")
     texts = []
-    for place, text in enumerate(value):
-        if not (empty_ones and text == "" and isinstance(text, str)):
-            checked_text(text, f"{name}[{place}]")
+    for index, text in enumerate(value):
+        if not (allow_empty and text == "" and isinstance(text, str)):
+            checked_text(text, f"{name}[{index}]")
         texts.append(str.__str__(text))
     if not texts:
         raise ConfigError(f"{name} is empty: there is no text to send")
@@ -49,14 +49,14 @@ def checked_texts(value: Any, name: str, *, empty_ones: bool = False) -> list[st
 
 
 @contextlib.contextmanager
-def advising(kind: type[APIStatusError], advice: str) -> Iterator[None]:
-    """Within this block, an error of ``kind`` tells what to do about it at this endpoint, in place of the general."""
+def advising(error_type: type[APIStatusError], advice: str) -> Iterator[None]:
+    """Add ``advice`` for this endpoint to an error of ``error_type`` that the block raises."""
     try:
         yield
-    except kind as error:
-        said = error.body.get("message") if isinstance(error.body, dict) else None
-        # What has no such body comes from a gateway, and so does this text: neither is about the endpoint.
-        if isinstance(said, str) and said and said != "Unauthorized":
-            error.message = f"{said} - {advice}"
+    except error_type as error:
+        message = error.body.get("message") if isinstance(error.body, dict) else None
+        # Without such a body, or with this message, the error is from a gateway and not about the endpoint.
+        if isinstance(message, str) and message and message != "Unauthorized":
+            error.message = f"{message} - {advice}"
             error.args = (error.message,)
         raise

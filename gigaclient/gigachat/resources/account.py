@@ -1,4 +1,4 @@
-"""What is left of the account's packages."""
+"""The balance of the account."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class AccountEndpoints(APIResource):
     """``/balance``."""
 
     def get_balance(self, **options: Unpack[CallSettings]) -> types.Balance:
-        """The tokens that are left: ``GET /balance``.
+        """Return the remaining tokens: ``GET /balance``.
 
         Args:
-            options: of the call: ``timeout``, ``deadline``, ``max_retries``, ``headers``, ``request_id`` …
+            options: call options: ``timeout``, ``deadline``, ``max_retries``, ``headers``, ``request_id`` …
 
         Returns:
-            One item for each package as ``.balance``: what it is for (``.usage``), and the tokens left (``.value``).
+            One item for each package as ``.balance``: its purpose (``.usage``) and the remaining tokens (``.value``).
 
         Raises:
-            ForbiddenError: this key pays as it goes, so there is no package and nothing to be left of it.
+            ForbiddenError: this key is pay-as-you-go, so it has no package and no balance.
             APIStatusError, APIConnectionError, APITimeoutError, TLSError, InvalidResponseError: as for every call.
 
         Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/get-balance

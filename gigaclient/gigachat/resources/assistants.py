@@ -1,6 +1,6 @@
-"""Assistants: a model with instructions, functions and files, kept on the server.
+"""Assistants: a model with instructions, functions and files, stored on the server.
 
-Stand-dependent, not in the public OpenAPI: what is here is known from the official SDK.
+Stand-dependent, not in the public OpenAPI: the official SDK is the source.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 __all__ = ["AssistantsResource"]
 
-_AnswerT = TypeVar("_AnswerT", bound=APIResponse)
+_ResponseT = TypeVar("_ResponseT", bound=APIResponse)
 
-_MOST_PAIRS = 16
-_ABSENT = "assistants.get() lists those there are, if this server has assistants at all"
+_MAX_METADATA_PAIRS = 16
+_NOT_FOUND_ADVICE = "assistants.get() lists those there are, if this server has assistants at all"
 
 
 class AssistantsResource:
     """``giga.assistants``. Stand-dependent, not in the public OpenAPI.
 
-    It holds nothing of its own: write ``giga.assistants`` wherever it is needed.
+    It has no state: read ``giga.assistants`` wherever it is needed.
     """
 
     __slots__ = ("_client",)
@@ -40,27 +40,27 @@ class AssistantsResource:
         self._client = client
 
     def get(self, assistant_id: str | None = None, **options: Unpack[CallSettings]) -> types.Assistants:
-        """The assistants, or one of them: ``GET /assistants``. Stand-dependent, not in the public OpenAPI.
+        """Return all assistants or one of them: ``GET /assistants``. Stand-dependent, not in the public OpenAPI.
 
         Args:
-            assistant_id: the id of the one that is wanted; None for all.
-            options: of the call: ``timeout``, ``deadline``, ``max_retries``, ``headers``, ``request_id`` …
+            assistant_id: the id of one assistant; None returns all.
+            options: call options: ``timeout``, ``deadline``, ``max_retries``, ``headers``, ``request_id`` …
 
         Returns:
-            The assistants in the server's order, as ``.data``; one item when an id was given.
+            The assistants in the server's order, as ``.data``; one item if ``assistant_id`` is set.
 
         Raises:
-            NotFoundError: there is no such assistant, or this server has none at all.
-            APIStatusError: the server refused it.
-            APIConnectionError, APITimeoutError, TLSError: no answer came.
-            InvalidResponseError: an answer came that is not one.
+            NotFoundError: there is no such assistant, or this server does not support assistants.
+            APIStatusError: the server rejected the request.
+            APIConnectionError, APITimeoutError, TLSError: there was no response.
+            InvalidResponseError: the response is not what the API promises.
 
         Source: https://github.com/ai-forever/gigachat
         """
-        place = "/assistants"
+        path = "/assistants"
         if assistant_id is not None:
-            place += "?" + urlencode({"assistant_id": checked_text(assistant_id, "assistant_id", "id")})
-        return self._request(Request("GET", place), types.Assistants, options)
+            path += "?" + urlencode({"assistant_id": checked_text(assistant_id, "assistant_id", "id")})
+        return self._request(Request("GET", path), types.Assistants, options)
 
     def create(
         self,
@@ -73,27 +73,27 @@ class AssistantsResource:
         metadata: Mapping[str, Any] | None = None,
         **options: Unpack[CallSettings],
     ) -> types.CreateAssistant:
-        """Make an assistant: ``POST /assistants``. Stand-dependent, not in the public OpenAPI.
+        """Create an assistant: ``POST /assistants``. Stand-dependent, not in the public OpenAPI.
 
         Args:
-            model: the model that it speaks with.
-            name: what to call it.
-            instructions: what a ``system`` message would say.
-            description: what it is for; the model does not see it.
-            file_ids: ids of uploaded files that it may look into.
-            functions: what it may ask to have called.
-            metadata: up to 16 pairs of your own.
-            options: of the call, as for :meth:`get`.
+            model: the model that it uses.
+            name: its name.
+            instructions: the text of a ``system`` message.
+            description: its purpose; the model does not see it.
+            file_ids: ids of uploaded files that it may read.
+            functions: functions that it may call.
+            metadata: up to 16 pairs of user data.
+            options: call options, as for :meth:`get`.
 
         Returns:
-            Its ``.assistant_id`` and when it was made.
+            The ``.assistant_id`` and the time of creation.
 
         Raises:
-            ConfigError: there is no model or name, or too much metadata. Nothing was sent.
-            NotFoundError: there is no such model, or this server has no assistants.
+            ConfigError: the model or the name is missing, or there is too much metadata. Nothing was sent.
+            NotFoundError: there is no such model, or this server does not support assistants.
             APIStatusError, APIConnectionError, InvalidResponseError: as for :meth:`get`.
 
-        Sent again only when the server turned it away or surely never got it. Source:
+        Retried only if the server rejected it unprocessed or certainly did not receive it. Source:
         https://github.com/ai-forever/gigachat
         """
         body = {
@@ -118,16 +118,20 @@ class AssistantsResource:
         """Change an assistant: ``POST /assistants/modify``. Stand-dependent, not in the public OpenAPI.
 
         Args:
-            assistant_id: which one.
-            name, description, instructions, file_ids, functions, metadata: as for :meth:`create`; what is None stays
-                as it is. The model cannot be changed.
-            options: of the call, as for :meth:`get`.
+            assistant_id: the id of the assistant.
+            name: the new name. A field that is None is not changed, here and below. The model cannot be changed.
+            description: as for :meth:`create`.
+            instructions: as for :meth:`create`.
+            file_ids: as for :meth:`create`.
+            functions: as for :meth:`create`.
+            metadata: as for :meth:`create`.
+            options: call options, as for :meth:`get`.
 
         Returns:
-            The assistant as it is now.
+            The changed assistant.
 
         Raises:
-            ConfigError: ``assistant_id`` is no id, or there is too much metadata. Nothing was sent.
+            ConfigError: ``assistant_id`` is not an id, or there is too much metadata. Nothing was sent.
             NotFoundError: there is no such assistant.
             APIStatusError, APIConnectionError, InvalidResponseError: as for :meth:`get`.
 
@@ -142,18 +146,18 @@ class AssistantsResource:
     def delete_file(
         self, assistant_id: str, file_id: str, **options: Unpack[CallSettings]
     ) -> types.AssistantFileDelete:
-        """Take a file from an assistant: ``POST /assistants/files/delete``. Stand-dependent, not in the public OpenAPI.
+        """Remove a file: ``POST /assistants/files/delete``. Stand-dependent, not in the public OpenAPI.
 
         Args:
-            assistant_id: which assistant.
-            file_id: which of its files.
-            options: of the call, as for :meth:`get`.
+            assistant_id: the id of the assistant.
+            file_id: the id of one of its files.
+            options: call options, as for :meth:`get`.
 
         Returns:
-            The file's id, and whether it is gone.
+            The file's id, and whether it was removed.
 
         Raises:
-            ConfigError: one of them is no id. Nothing was sent.
+            ConfigError: an argument is not an id. Nothing was sent.
             NotFoundError: there is no such assistant, or it has no such file.
             APIStatusError, APIConnectionError, InvalidResponseError: as for :meth:`get`.
 
@@ -163,7 +167,7 @@ class AssistantsResource:
             "assistant_id": checked_text(assistant_id, "assistant_id", "id"),
             "file_id": checked_text(file_id, "file_id", "id"),
         }
-        # Not FREELY: the second of two would say that it was never there.
+        # Not IDEMPOTENT: a repeated request would report that the file does not exist.
         request = Request(
             "POST", "/assistants/files/delete", body=encode(body), retry_safety=RetrySafety.NON_IDEMPOTENT
         )
@@ -173,14 +177,14 @@ class AssistantsResource:
         """Delete an assistant: ``POST /assistants/delete``. Stand-dependent, not in the public OpenAPI.
 
         Args:
-            assistant_id: which one.
-            options: of the call, as for :meth:`get`.
+            assistant_id: the id of the assistant.
+            options: call options, as for :meth:`get`.
 
         Returns:
-            Its id, and whether it is gone.
+            Its id, and whether it was deleted.
 
         Raises:
-            ConfigError: ``assistant_id`` is no id. Nothing was sent.
+            ConfigError: ``assistant_id`` is not an id. Nothing was sent.
             NotFoundError: there is no such assistant.
             APIStatusError, APIConnectionError, InvalidResponseError: as for :meth:`get`.
 
@@ -190,9 +194,9 @@ class AssistantsResource:
         request = Request("POST", "/assistants/delete", body=encode(body), retry_safety=RetrySafety.NON_IDEMPOTENT)
         return self._request(request, types.AssistantDelete, options)
 
-    def _request(self, request: Request, kind: type[_AnswerT], options: Mapping[str, Any]) -> _AnswerT:
-        with advising(NotFoundError, _ABSENT):
-            return self._client._request(request, kind, options)
+    def _request(self, request: Request, type_: type[_ResponseT], options: Mapping[str, Any]) -> _ResponseT:
+        with advising(NotFoundError, _NOT_FOUND_ADVICE):
+            return self._client._request(request, type_, options)
 
     def __repr__(self) -> str:
         return f"<assistants of {self._client!r}>"
@@ -206,11 +210,11 @@ def _fields(
     functions: Iterable[Any] | None,
     metadata: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """What is given of them: the server takes a null for a value."""
+    """Return the fields that are set: the server reads a null as a value."""
     if isinstance(file_ids, str):
         raise ConfigError("file_ids is a string: it must be a list of ids")
-    if metadata is not None and len(metadata) > _MOST_PAIRS:
-        raise ConfigError(f"metadata has {len(metadata)} pairs, and an assistant takes {_MOST_PAIRS}")
+    if metadata is not None and len(metadata) > _MAX_METADATA_PAIRS:
+        raise ConfigError(f"metadata has {len(metadata)} pairs, and an assistant takes {_MAX_METADATA_PAIRS}")
     fields = {
         "name": name,
         "instructions": instructions,

@@ -1,4 +1,4 @@
-"""Batches: many requests in one file, answered some time later."""
+"""Batches: many requests in one file, processed later."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
 __all__ = ["BatchesEndpoints"]
 
 _MAX_PAGE_BYTES = 64 * 1024
-_PLAN = "batches are for pay-as-you-go accounts alone (scope GIGACHAT_API_CORP)"
+_FORBIDDEN_ADVICE = "batches are for pay-as-you-go accounts alone (scope GIGACHAT_API_CORP)"
 
 
 class BatchesEndpoints(APIResource):
-    """``/batches``. For pay-as-you-go accounts."""
+    """``/batches``, for pay-as-you-go accounts."""
 
     def create_batch(
         self,
@@ -51,47 +51,47 @@ class BatchesEndpoints(APIResource):
         method: str = "chat_completions",
         **options: Any,
     ) -> types.Batch:
-        """Have many requests answered later: ``POST /batches``.
+        """Submit many requests for later processing: ``POST /batches``.
 
         Args:
             requests: an iterable, read once. Each item is what ``giga.chat`` takes (a string, a list of messages, a
                 :class:`~gigaclient.types.Chat`, a dict with ``"messages"``); for ``embedder`` a text, a list of texts
-                or a dict with ``"input"``. An item may bring its id, as a pair ``("id", request)`` or as
-                ``{"id": …, "request": …}``; those without one are ``row-1``, ``row-2`` … by their place. Or a file of
-                such rows, one JSON object a line: its path, its bytes, or the open file; it is sent as it is.
+                or a dict with ``"input"``. An item with an id is a pair ``("id", request)`` or
+                ``{"id": …, "request": …}``; the others get the ids ``row-1``, ``row-2`` … by position. A file of such
+                rows (JSON Lines) is sent unchanged: pass its path, its bytes or the open file.
             method: ``chat_completions`` or ``embedder``.
-            options: fields of the body of each request (``model``, ``temperature`` …), and of the call: ``timeout``,
+            options: body fields of each request (``model``, ``temperature`` …) and call options: ``timeout``,
                 ``deadline``, ``max_retries``, ``headers`` …
 
         Returns:
-            The batch; ``.id`` is what to remember, ``.requests`` has the requests by their ids.
+            The batch. Keep its ``.id``; ``.requests`` maps ids to requests.
 
         Raises:
             ConfigError: a request cannot be sent, two have the same id, or there are none. Nothing was sent.
-            ForbiddenError: batches are not for this plan.
+            ForbiddenError: the plan of this key has no batches.
             APIStatusError, APIConnectionError, InvalidResponseError: as for :meth:`get_models`.
 
-        Sent again only when the server turned it away or surely never got it: nothing is paid for twice. Source:
-        https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-batches
+        Retried only if the server rejected it unprocessed or certainly did not receive it, so nothing is billed twice.
+        Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-batches
         """
-        from gigaclient.gigachat import batch_file as rows
+        from gigaclient.gigachat import batch_file
 
         self._check_open()
         settings = call_options(options, self._core.timeouts, self._settings.session_id)
-        if method not in rows.METHODS:
-            raise ConfigError(f"method must be one of {', '.join(rows.METHODS)}, not {method!r}")
+        if method not in batch_file.METHODS:
+            raise ConfigError(f"method must be one of {', '.join(batch_file.METHODS)}, not {method!r}")
         content = _content(requests)
         if content is None:
-            content, by_id = rows.written(requests, method, options, self._settings.body_defaults)
+            content, by_id = batch_file.written(requests, method, options, self._settings.body_defaults)
         else:
             fields = sorted(options.keys() - CALL_OPTIONS)
             if fields:
                 raise ConfigError(f"a file is sent as it is: {', '.join(fields)} must be in its rows")
-            by_id = rows.written_before(content)
-        return _with_requests(self._created_batch(content, method, settings), by_id)
+            by_id = batch_file.written_before(content)
+        return _attach_requests(self._created_batch(content, method, settings), by_id)
 
     def _created_batch(self, content: bytes, method: str, settings: RequestOptions) -> types.Batch:
-        """Send the file of a batch; the batch, without its requests."""
+        """Send the file of a batch; return the batch without its requests."""
         request = Request(
             "POST",
             "/batches",
@@ -100,52 +100,52 @@ class BatchesEndpoints(APIResource):
             query={"method": method},
             retry_safety=RetrySafety.NON_IDEMPOTENT,
         )
-        answered = self._batch_answer(request, settings)
-        made = _listed(answered).batches
-        if not made:
-            raise answered.invalid("it names no batch")
-        return made[0]
+        response = self._send_batch_request(request, settings)
+        batches = _parse_batches(response).batches
+        if not batches:
+            raise response.invalid("it names no batch")
+        return batches[0]
 
     def get_batches(self, **options: Unpack[CallSettings]) -> types.Batches:
-        """The batches of this key: ``GET /batches``.
+        """List the batches of this key: ``GET /batches``.
 
         Args:
-            options: of the call: ``timeout``, ``deadline``, ``max_retries``, ``headers`` …
+            options: call options: ``timeout``, ``deadline``, ``max_retries``, ``headers`` …
 
         Returns:
             The batches in the server's order, as ``.batches``.
 
         Raises:
-            ForbiddenError: batches are not for this plan.
+            ForbiddenError: the plan of this key has no batches.
             APIStatusError, APIConnectionError, InvalidResponseError: as for :meth:`get_models`.
 
         Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-batches
         """
-        return self._batches({}, options)
+        return self._list_batches({}, options)
 
     def get_batch(self, batch_id: str | types.Batch, **options: Unpack[CallSettings]) -> types.Batch:
-        """How a batch stands: ``GET /batches?batch_id=``.
+        """Return a batch with its status: ``GET /batches?batch_id=``.
 
         Args:
-            batch_id: its id; or the batch, whose ``.requests`` then come along.
-            options: of the call, as for :meth:`get_batches`.
+            batch_id: its id; or the batch, whose ``.requests`` are then copied to the result.
+            options: call options, as for :meth:`get_batches`.
 
         Returns:
-            The batch; ``.done`` says whether it is completed, ``.request_counts`` how far it has come.
+            The batch; ``.done`` is True when it is completed, ``.request_counts`` shows the progress.
 
         Raises:
             NotFoundError: this key has no such batch.
-            ForbiddenError: batches are not for this plan.
-            ConfigError: ``batch_id`` is no id.
+            ForbiddenError: the plan of this key has no batches.
+            ConfigError: ``batch_id`` is not an id.
             APIStatusError, APIConnectionError, InvalidResponseError: as for :meth:`get_models`.
 
         Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-batches
         """
         wanted = _id_of(batch_id)
-        found = self._batches({"batch_id": wanted}, options)
+        found = self._list_batches({"batch_id": wanted}, options)
         for batch in found.batches:
             if batch.id.lower() == wanted.lower():
-                return _with_requests(batch, batch_id.requests if isinstance(batch_id, types.Batch) else {})
+                return _attach_requests(batch, batch_id.requests if isinstance(batch_id, types.Batch) else {})
         raise NotFoundError(
             f"Batch task not found: the server knows no batch {wanted!r}",
             status_code=404,
@@ -162,28 +162,27 @@ class BatchesEndpoints(APIResource):
         timeout: float | None = None,
         **options: Any,
     ) -> types.Batch:
-        """Wait until a batch is completed: ``GET /batches?batch_id=``, again and again.
+        """Poll until a batch is completed: ``GET /batches?batch_id=``.
 
         Args:
             batch: the batch, or its id.
-            poll_interval: seconds before the second look; each pause is half as long again as the one before, up to a
-                minute (or to ``poll_interval``, if that is longer).
-            timeout: seconds for the whole wait; None waits for as long as it takes.
-            options: of each look: ``deadline``, ``max_retries``, ``headers`` …
+            poll_interval: seconds before the second request. Each pause is 1.5 times the previous one, up to a minute
+                (or to ``poll_interval``, if that is longer).
+            timeout: seconds for the whole wait; None sets no limit.
+            options: call options of each request: ``deadline``, ``max_retries``, ``headers`` …
 
         Returns:
             The completed batch, for :meth:`batch_results`.
 
         Raises:
-            APITimeoutError: (a ``TimeoutError``) it was not completed in time; ``.completion`` is the batch as it was
-                seen last. The batch goes on: wait for it again.
-            APIConnectionError: ``close()`` ended the wait, from another thread.
+            APITimeoutError: (a ``TimeoutError``) it was not completed in time; ``.completion`` is the batch as last
+                seen. The batch continues on the server: call this method again.
+            APIConnectionError: another thread called ``close()``.
             NotFoundError: this key has no such batch.
-            ConfigError, APIStatusError, InvalidResponseError: as for :meth:`get_batch`. Of failures that pass (429,
-                5xx, a broken connection) five in a row are outlasted.
+            ConfigError, APIStatusError, InvalidResponseError: as for :meth:`get_batch`. Temporary failures (429, 5xx, a
+                broken connection) are raised only after more than five in a row.
 
-        A status that is not known does not end the wait. Source:
-        https://developers.sber.ru/docs/ru/gigachat/guides/batches
+        An unknown status does not end the wait. Source: https://developers.sber.ru/docs/ru/gigachat/guides/batches
         """
         from gigaclient.gigachat.polling import poll, shortened
 
@@ -212,29 +211,28 @@ class BatchesEndpoints(APIResource):
     def batch_results(
         self, batch: str | types.Batch, *, requests: Any = None, **options: Unpack[CallSettings]
     ) -> list[types.BatchResult]:
-        """The results of a completed batch, joined to its requests: ``GET /files/{output_file_id}/content``.
+        """Download the results of a completed batch, matched to its requests: ``GET /files/{output_file_id}/content``.
 
         Args:
             batch: the batch, or its id.
-            requests: the requests, as they were passed to :meth:`create_batch`, or a dict of them by their ids; by
-                default those that the batch remembers.
-            options: of the call, as for :meth:`get_batches`.
+            requests: the requests as passed to :meth:`create_batch`, or a dict of them by id; by default
+                ``batch.requests``.
+            options: call options, as for :meth:`get_batches`.
 
         Returns:
-            One result for each request, in the order of the requests, whatever the order of the file; rows that belong
-            to no known request come last. A row that failed, cannot be read or is missing has an ``.error``, and costs
-            none of the others.
+            One result for each request, in the order of the requests. Rows of unknown requests come last. A row that
+            failed, cannot be read or is missing has an ``.error``; the other rows are not affected.
 
         Raises:
             ConfigError: the batch is not completed yet.
-            StreamInterruptedError: the file broke off, and so did the further tries; ``.completion`` is the list of
-                what had come.
-            NotFoundError: there is no such batch, or its file is gone.
+            StreamInterruptedError: the download was cut, and so were its retries; ``.completion`` is the list of
+                results so far.
+            NotFoundError: there is no such batch, or its file was deleted.
             APIStatusError, APIConnectionError, InvalidResponseError: as for :meth:`get_models`.
 
         Source: https://developers.sber.ru/docs/ru/gigachat/guides/batches
         """
-        from gigaclient.gigachat import batch_file as rows
+        from gigaclient.gigachat import batch_file
 
         settings = self._call_settings(options)
         if not isinstance(batch, types.Batch) or batch.output_file_id is None:
@@ -248,24 +246,25 @@ class BatchesEndpoints(APIResource):
         if requests is not None:
             content = _content(requests)
             if content is not None:
-                known = rows.written_before(content)
+                known = batch_file.written_before(content)
             else:
-                known = requests if isinstance(requests, Mapping) else dict(rows.named(requests))
+                known = requests if isinstance(requests, Mapping) else dict(batch_file.named(requests))
         results = self._downloaded_results(batch.output_file_id, known, settings)
-        return rows.in_order(results, known)
+        return batch_file.in_order(results, known)
 
-    # -- how -----------------------------------------------------------------------------------------------------------
-
-    def _batches(self, query: Mapping[str, str], given: Mapping[str, Any]) -> types.Batches:
-        settings = self._call_settings(given)
+    def _list_batches(self, query: Mapping[str, str], options: Mapping[str, Any]) -> types.Batches:
+        settings = self._call_settings(options)
         if not any(name.lower() == "content-type" for name in settings.headers):
-            # The API wants it, though there is no content.
+            # The API requires the header although the request has no body.
             headers = {**settings.headers, "Content-Type": "application/json"}
             settings = msgspec.structs.replace(settings, headers=headers)
-        return _listed(self._batch_answer(Request("GET", "/batches", query=query), settings))
+        return _parse_batches(self._send_batch_request(Request("GET", "/batches", query=query), settings))
 
-    def _batch_answer(self, request: Request, settings: RequestOptions) -> BufferedResponse:
-        with advising(ForbiddenError, _PLAN), advising(NotFoundError, "get_batches() lists those of this key"):
+    def _send_batch_request(self, request: Request, settings: RequestOptions) -> BufferedResponse:
+        with (
+            advising(ForbiddenError, _FORBIDDEN_ADVICE),
+            advising(NotFoundError, "get_batches() lists those of this key"),
+        ):
             return self._send_with_options(request, settings)
 
     def _downloaded_results(
@@ -308,8 +307,8 @@ class BatchesEndpoints(APIResource):
         settings: RequestOptions,
         take: Callable[[types.BatchResult], None],
     ) -> GigaClientError | None:
-        """What broke the file off, if anything did; what came before that has been taken."""
-        from gigaclient.gigachat import batch_file as rows
+        """Pass each result to ``take``; return the error that cut the download short, or None."""
+        from gigaclient.gigachat import batch_file
 
         response, request_id = self._core.open(request, settings)
         if response.media_type == "text/html":
@@ -320,11 +319,11 @@ class BatchesEndpoints(APIResource):
         try:
             with contextlib.closing(self._core.blocks(response)) as blocks:
                 response.deadline.begin_event()
-                for line in rows.lines(blocks, MAX_ANSWER_BYTES):
-                    result = rows.read_result(line, known)
+                for line in batch_file.lines(blocks, MAX_ANSWER_BYTES):
+                    result = batch_file.read_result(line, known)
                     if result is not None:
                         take(result)
-                    # Each row is as good a sign of life as an event of a stream.
+                    # A row restarts the event timeout, as an event of a stream does.
                     response.deadline.begin_event()
         except GigaClientError as error:
             error.request_id = error.request_id or request_id
@@ -332,9 +331,9 @@ class BatchesEndpoints(APIResource):
         return None
 
 
-def _listed(answered: BufferedResponse) -> types.Batches:
-    """Batches, in whichever of the known shapes they came: ``{"batches": […]}``, a list, or a single one."""
-    data: Any = answered.decode(decoder(object))
+def _parse_batches(response: BufferedResponse) -> types.Batches:
+    """Return the batches of any known response shape: ``{"batches": […]}``, a list, or a single batch."""
+    data: Any = response.decode(decoder(object))
     items = data.get("batches", [data]) if isinstance(data, dict) else data
     failure: GigaClientError | None = None
     batches: list[types.Batch] = []
@@ -343,13 +342,13 @@ def _listed(answered: BufferedResponse) -> types.Batches:
             if item is None:
                 continue
             batch = coerce(item, types.Batch)
-            batches.append(batch.attach(raw=item, request_id=answered.request_id, headers=answered.headers))
+            batches.append(batch.attach(raw=item, request_id=response.request_id, headers=response.headers))
     except (*JSON_ERRORS, TypeError) as error:
-        failure = answered.refusal() or answered.invalid(str(error))
+        failure = response.refusal() or response.invalid(str(error))
     if failure is not None:
         raise failure
-    answer = types.Batches(batches=batches)
-    return answer.attach(raw=answered.body, request_id=answered.request_id, headers=answered.headers)
+    listed = types.Batches(batches=batches)
+    return listed.attach(raw=response.body, request_id=response.request_id, headers=response.headers)
 
 
 def _id_of(batch: Any) -> str:
@@ -359,19 +358,19 @@ def _id_of(batch: Any) -> str:
     return batch_id
 
 
-def _with_requests(batch: types.Batch, requests: Mapping[str, Any]) -> types.Batch:
+def _attach_requests(batch: types.Batch, requests: Mapping[str, Any]) -> types.Batch:
     if requests:
         batch.__dict__["_requests"] = requests
     return batch
 
 
 def _within(settings: RequestOptions, deadline: Deadline) -> RequestOptions:
-    """The same options with no more time than ``deadline`` has left."""
+    """Return ``settings`` with timeouts that fit into the rest of ``deadline``."""
     return msgspec.structs.replace(settings, timeouts=deadline.timeouts.within(max(deadline.left(), 0.001)))
 
 
 def _content(requests: Any) -> bytes | None:
-    """The content of a batch file that is there already; None for requests that are yet to be written."""
+    """Return the content of a batch file that exists already; None for requests that are still to be encoded."""
     if isinstance(requests, (bytes, bytearray, memoryview)):
         return bytes(requests)
     if isinstance(requests, (str, os.PathLike)):

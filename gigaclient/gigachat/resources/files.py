@@ -1,4 +1,4 @@
-"""Files: sent, listed, fetched, deleted."""
+"""Files: upload, list, download, delete."""
 
 from __future__ import annotations
 
@@ -30,11 +30,13 @@ if TYPE_CHECKING:
 
 __all__ = ["FilesEndpoints"]
 
-# The API takes files of 40 MB and makes smaller ones; what is larger than this should not be taken into memory unasked.
+# The API accepts files of 40 MB and creates smaller ones; a larger download should not fill the memory by accident.
 _MAX_BYTES_IN_MEMORY = 256 * 1024 * 1024
-_MAX_REFUSAL_BYTES = 64 * 1024
+_MAX_ERROR_BYTES = 64 * 1024
 
-_NO_FILE = "get_files() lists the files there are; one made in a call with client_id= needs the same client_id= here"
+_NOT_FOUND_ADVICE = (
+    "get_files() lists the existing files; one made in a call with client_id= needs the same client_id= here"
+)
 
 
 class _HasId(Protocol):
@@ -63,45 +65,45 @@ class FilesEndpoints(APIResource):
         content_type: str | None = None,
         **options: Unpack[CallSettings],
     ) -> types.UploadedFile:
-        """Send a file: ``POST /files``. Name its ``.id`` in the ``attachments`` of a message.
+        """Upload a file: ``POST /files``. Put its ``.id`` into the ``attachments`` of a message.
 
         Args:
-            file: a path; bytes; a file that is open in binary mode, which is sent from its beginning wherever it stands
-                (from where it stands, if it cannot go back); or ``(name, content)`` and ``(name, content, MIME type)``
-                as the official SDK has it, where a string as content is the text itself. It is read as a whole, once,
-                before anything is sent, and is in memory twice meanwhile.
+            file: a path; bytes; a file open in binary mode, which is sent from its beginning (from its position, if it
+                cannot seek); or ``(name, content)`` and ``(name, content, MIME type)`` as in the official SDK, where a
+                string as content is the text itself. The file is read once before anything is sent, and is then in
+                memory twice.
             purpose: ``general``; others may come.
-            filename: the name, where the file has none or another.
-            content_type: the MIME type; by default the one that the API has for the name's ending, or else what the
-                first bytes say.
-            options: of the call: ``timeout``, ``deadline``, ``max_retries``, ``headers``, ``client_id`` … With
-                ``client_id`` the file belongs to that user of yours, and is found with the same one alone.
+            filename: the name, in place of the file's own.
+            content_type: the MIME type; by default the API's type for the file extension, or else the type detected in
+                the first bytes.
+            options: call options: ``timeout``, ``deadline``, ``max_retries``, ``headers``, ``client_id`` … With
+                ``client_id`` the file belongs to that user, and only calls with the same one find it.
 
         Returns:
-            The file as the server has it.
+            The file as the server stored it.
 
         Raises:
-            ConfigError: the file is not there, is empty or is open in text mode; nothing was sent.
-            BadRequestError, UnprocessableEntityError: the API does not take such a file.
-            RequestEntityTooLargeError: it is too large (40 MB for texts, 15 for images, 35 for audio).
+            ConfigError: the file does not exist, is empty or is open in text mode; nothing was sent.
+            BadRequestError, UnprocessableEntityError: the API does not accept such a file.
+            RequestEntityTooLargeError: the limits are 40 MB for texts, 15 for images, 35 for audio.
             APIStatusError, APIConnectionError, APITimeoutError, TLSError, InvalidResponseError: as for every call.
 
-        Sent twice, a file would be there twice. So it is repeated only after 429 and 503 and when surely not sent.
+        Retried only after 429 and 503 and if certainly not sent, because each upload creates a file.
         Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-file
         """
         settings = self._call_settings(options)
-        body, kind = _form(file, purpose, filename, content_type)
-        request = Request("POST", "/files", body=body, content_type=kind, retry_safety=RetrySafety.NON_IDEMPOTENT)
+        body, form_type = _form(file, purpose, filename, content_type)
+        request = Request("POST", "/files", body=body, content_type=form_type, retry_safety=RetrySafety.NON_IDEMPOTENT)
         return parse_response(self._send_with_options(request, settings), types.UploadedFile)
 
     def get_files(self, **options: Unpack[CallSettings]) -> types.UploadedFiles:
-        """The files of this key: ``GET /files``.
+        """List the files of this key: ``GET /files``.
 
         Args:
-            options: of the call: ``timeout``, ``deadline``, ``max_retries``, ``headers``, ``client_id`` …
+            options: call options: ``timeout``, ``deadline``, ``max_retries``, ``headers``, ``client_id`` …
 
         Returns:
-            All of them as ``.data``; the API has no pages here.
+            All of them as ``.data``; the API does not paginate them.
 
         Raises:
             APIStatusError, APIConnectionError, APITimeoutError, TLSError, InvalidResponseError: as for every call.
@@ -111,45 +113,45 @@ class FilesEndpoints(APIResource):
         return self._request(Request("GET", "/files"), types.UploadedFiles, options)
 
     def get_file(self, file: str | _HasId, **options: Unpack[CallSettings]) -> types.UploadedFile:
-        """What the server knows of a file: ``GET /files/{id}``.
+        """Return the metadata of a file: ``GET /files/{id}``.
 
         Args:
-            file: its id, or what has it as ``.id``.
-            options: of the call: ``timeout``, ``deadline``, ``max_retries``, ``headers``, ``client_id`` …
+            file: its id, or an object with an ``.id``.
+            options: call options: ``timeout``, ``deadline``, ``max_retries``, ``headers``, ``client_id`` …
 
         Returns:
             Its name, size and purpose.
 
         Raises:
-            ConfigError: ``file`` is no id.
+            ConfigError: ``file`` is not an id.
             NotFoundError: this key, or this ``client_id``, has no such file.
             APIStatusError, APIConnectionError, APITimeoutError, TLSError, InvalidResponseError: as for every call.
 
         Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/get-file
         """
-        with advising(NotFoundError, _NO_FILE):
-            return self._request(Request("GET", path("files", _id_of(file))), types.UploadedFile, options)
+        with advising(NotFoundError, _NOT_FOUND_ADVICE):
+            return self._request(Request("GET", path("files", _file_id(file))), types.UploadedFile, options)
 
     def delete_file(self, file: str | _HasId, **options: Unpack[CallSettings]) -> types.DeletedFile:
         """Delete a file: ``POST /files/{id}/delete``.
 
         Args:
-            file: its id, or what has it as ``.id``.
-            options: of the call: ``timeout``, ``deadline``, ``max_retries``, ``headers``, ``client_id`` …
+            file: its id, or an object with an ``.id``.
+            options: call options: ``timeout``, ``deadline``, ``max_retries``, ``headers``, ``client_id`` …
 
         Returns:
             Its id, and ``.deleted``.
 
         Raises:
-            ConfigError: ``file`` is no id.
-            NotFoundError: this key, or this ``client_id``, has no such file. After more than one of ``.attempts`` an
-                earlier one may have deleted it.
+            ConfigError: ``file`` is not an id.
+            NotFoundError: this key, or this ``client_id``, has no such file. If ``.attempts`` is above 1, an earlier
+                attempt may have deleted it.
             APIStatusError, APIConnectionError, APITimeoutError, TLSError, InvalidResponseError: as for every call.
 
         Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-file-delete
         """
-        with advising(NotFoundError, _NO_FILE):
-            return self._request(Request("POST", path("files", _id_of(file), "delete")), types.DeletedFile, options)
+        with advising(NotFoundError, _NOT_FOUND_ADVICE):
+            return self._request(Request("POST", path("files", _file_id(file), "delete")), types.DeletedFile, options)
 
     @overload
     def get_file_content(self, file_id: str | _HasId, to: None = None, **options: Unpack[CallSettings]) -> bytes: ...
@@ -165,56 +167,55 @@ class FilesEndpoints(APIResource):
         to: str | os.PathLike[str] | _Writable | None = None,
         **options: Unpack[CallSettings],
     ) -> bytes | int:
-        """What is in a file: ``GET /files/{id}/content``. Images, audio, 3D models, the results of batches.
+        """Download a file: ``GET /files/{id}/content``. Images, audio, 3D models, results of batches.
 
-        The read timeout bounds silence, not the whole download, and the ``deadline`` the whole.
+        The read timeout limits each read, the ``deadline`` the whole download.
 
         Args:
-            file_id: its id, or what has it as ``.id``.
-            to: None for the bytes themselves; else where to write them as they come, which takes little memory however
-                large the file is: a path, which appears, or is replaced, when all is there and not before; or a file
-                that is open in binary mode.
-            options: of the call: ``timeout``, ``deadline``, ``max_retries``, ``headers``; ``client_id`` has to be the
-                one of the call that made the file, if that had one.
+            file_id: its id, or an object with an ``.id``.
+            to: None returns the bytes. A path, or a file open in binary mode, receives them in blocks, which takes
+                little memory. The file at a path is created or replaced only when the download is complete.
+            options: call options: ``timeout``, ``deadline``, ``max_retries``, ``headers``; ``client_id`` must be that
+                of the call that created the file, if it had one.
 
         Returns:
-            The bytes; with ``to``, how many there were.
+            The bytes; with ``to``, their number.
 
         Raises:
-            ConfigError: ``file_id`` is no id, or ``to`` cannot be written to; nothing was sent.
+            ConfigError: ``file_id`` is not an id, or ``to`` cannot be written to; nothing was sent.
             NotFoundError: this key, or this ``client_id``, has no such file.
-            APIConnectionError: the download was cut. At a path there is nothing then, or what was there before.
-            InvalidResponseError: without ``to``, it is larger than 256 MB.
-            OSError: the disk is full, say.
+            APIConnectionError: the download was cut. The file at a path is not changed then.
+            InvalidResponseError: the file is larger than 256 MB, and ``to`` is None.
+            OSError: writing failed, because the disk is full for example.
             APIStatusError, APITimeoutError, TLSError: as for every call.
 
-        Not begun again once the first byte is here. Source:
+        Not retried after the first byte. Source:
         https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/get-file-content
         """
         settings = self._call_settings(options)
-        request = _download(file_id)
+        request = _download_request(file_id)
         if to is None:
-            return self._content(request, settings).body
+            return self._download_to_memory(request, settings).body
         if isinstance(to, (str, os.PathLike)):
             with _replacing(os.path.expanduser(os.fspath(to))) as target:
-                return self._write(request, settings, target.write)
+                return self._download_to(target.write, request, settings)
         if isinstance(to, io.TextIOBase) or not callable(getattr(to, "write", None)):
             raise ConfigError(
                 f"to must be a path or a file open in binary mode, not {type(to).__name__}"
                 + ('; open it with open(path, "wb")' if isinstance(to, io.TextIOBase) else "")
             )
-        return self._write(request, settings, functools.partial(_write_all, to))
+        return self._download_to(functools.partial(_write_all, to), request, settings)
 
     def get_image(self, file_id: str | _HasId, **options: Unpack[CallSettings]) -> types.Image:
-        """A picture: ``GET /files/{id}/content``.
+        """Download an image: ``GET /files/{id}/content``.
 
         Args:
-            file_id: its id, or what has it as ``.id``.
+            file_id: its id, or an object with an ``.id``.
             options: as for :meth:`get_file_content`.
 
         Returns:
             The picture: ``.data`` are its bytes, ``.save(path)`` writes them, a notebook shows it; ``.content`` is the
-            same in base64, as the official SDK has it.
+                same in base64, as the official SDK has it.
 
         Raises:
             ConfigError: ``file_id`` is no id.
@@ -224,55 +225,54 @@ class FilesEndpoints(APIResource):
 
         Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/get-file-content
         """
-        return self._image(file_id, self._call_settings(options))
+        return self._download_image(file_id, self._call_settings(options))
 
     def get_images(self, completion: _HasImages, **options: Unpack[CallSettings]) -> list[types.Image]:
-        """The pictures that the model made for an answer: ``GET /files/{id}/content`` for each.
+        """Download the images that a response names: ``GET /files/{id}/content`` for each.
 
         Args:
-            completion: an answer of ``chat`` or ``stream``, of either version of the API: whatever has ``.images``.
-            options: as for :meth:`get_file_content`; the ``deadline`` is for all of them. The ``client_id`` that the
-                answer came with is taken from it unless another one is given.
+            completion: the result of ``chat`` or ``stream``, of either API version: an object with ``.images``.
+            options: as for :meth:`get_file_content`; the ``deadline`` is for all images together. The ``client_id``
+                defaults to that of the response.
 
         Returns:
-            The pictures in the order of the answer; none if it names none.
+            The images in the order of the response; an empty list if it names none.
 
         Raises:
-            ConfigError: ``completion`` is no answer.
-            As :meth:`get_image`, for the first that cannot be fetched.
+            ConfigError: ``completion`` has no ``.images``. GigaClientError: as for :meth:`get_image`, for the first
+                that cannot be downloaded.
 
         Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/get-file-content
         """
         images = getattr(completion, "images", None)
         if not isinstance(images, (list, tuple)):
             raise ConfigError(f"get_images needs an answer, which has .images, not {type(completion).__name__}")
-        given: dict[str, Any] = dict(options)
+        call_options: dict[str, Any] = dict(options)
         owner = (getattr(completion, "headers", None) or {}).get("x-client-id")
-        if given.get("client_id") is None and owner is not None:
-            given["client_id"] = owner
-        settings = self._call_settings(given)
+        if call_options.get("client_id") is None and owner is not None:
+            call_options["client_id"] = owner
+        settings = self._call_settings(call_options)
         timeouts = settings.timeouts or self._core.timeouts
         ends_at = time.monotonic() + timeouts.deadline
-        return [self._image(image, _ending_at(ends_at, settings, timeouts)) for image in images]
+        return [self._download_image(image, _ending_at(ends_at, settings, timeouts)) for image in images]
 
-    # -- what they share ---------------------------------------------------------------------------------------------
-
-    def _image(self, file_id: str | _HasId, settings: RequestOptions) -> types.Image:
+    def _download_image(self, file_id: str | _HasId, settings: RequestOptions) -> types.Image:
         import base64
 
         from gigaclient.types.files import media_type
 
-        answered = self._content(_download(file_id), settings)
-        kind = answered.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media_type(answered.body[:16]) is None and (kind.startswith("text/") or kind == "application/json"):
-            raise answered.refusal() or answered.invalid("it is not an image")
-        image = types.Image(content=base64.b64encode(answered.body).decode())
-        return image.attach(request_id=answered.request_id, headers=answered.headers)
+        response = self._download_to_memory(_download_request(file_id), settings)
+        declared = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        is_text = declared.startswith("text/") or declared == "application/json"
+        if is_text and media_type(response.body[:16]) is None:
+            raise response.refusal() or response.invalid("it is not an image")
+        image = types.Image(content=base64.b64encode(response.body).decode())
+        return image.attach(request_id=response.request_id, headers=response.headers)
 
-    def _content(self, request: Request, settings: RequestOptions) -> BufferedResponse:
+    def _download_to_memory(self, request: Request, settings: RequestOptions) -> BufferedResponse:
         parts: list[bytes] = []
         size = 0
-        response, request_id = self._begin(request, settings)
+        response, request_id = self._open_download(request, settings)
         with contextlib.closing(_blocks(response, request_id)) as blocks:
             for block in blocks:
                 parts.append(block)
@@ -286,25 +286,25 @@ class FilesEndpoints(APIResource):
                     )
         return BufferedResponse(b"".join(parts), response.status, response.headers, request_id)
 
-    def _write(self, request: Request, settings: RequestOptions, write: Callable[[bytes], Any]) -> int:
+    def _download_to(self, write: Callable[[bytes], Any], request: Request, settings: RequestOptions) -> int:
         written = 0
-        response, request_id = self._begin(request, settings)
+        response, request_id = self._open_download(request, settings)
         with contextlib.closing(_blocks(response, request_id)) as blocks:
             for block in blocks:
                 write(block)
                 written += len(block)
         return written
 
-    def _begin(self, request: Request, settings: RequestOptions) -> tuple[Response, str]:
-        with advising(NotFoundError, _NO_FILE):
+    def _open_download(self, request: Request, settings: RequestOptions) -> tuple[Response, str]:
+        with advising(NotFoundError, _NOT_FOUND_ADVICE):
             response, request_id = self._core.open(request, settings)
-        # Each read has its bound, and all of them the deadline; a large file may take longer than one read timeout.
+        # The socket limits each read, and the deadline all of them; a large file may take longer than one read timeout.
         response.deadline.begin("read", math.inf)
         return response, request_id
 
 
 def _form(file: Any, purpose: str, filename: str | None, content_type: str | None) -> tuple[bytes, str]:
-    # Few programs upload. And in a function of its own, so that the file is not kept beside the form that holds it.
+    # Imported here because few programs upload. A separate function, so that the file is freed when its form is ready.
     from gigaclient.gigachat.resources.uploads import as_upload
     from gigaclient.transport.multipart import form_with_file
 
@@ -321,15 +321,15 @@ def _form(file: Any, purpose: str, filename: str | None, content_type: str | Non
     )
 
 
-def _id_of(file: Any) -> str:
+def _file_id(file: Any) -> str:
     identifier = file if isinstance(file, str) else getattr(file, "id", None)
     if not isinstance(identifier, str):
         raise ConfigError(f"a file is named by its id, or by what has one, not by {type(file).__name__}")
     return identifier
 
 
-def _download(file: Any) -> Request:
-    return Request("GET", path("files", _id_of(file), "content"), accept="*/*")
+def _download_request(file: Any) -> Request:
+    return Request("GET", path("files", _file_id(file), "content"), accept="*/*")
 
 
 def _ending_at(ends_at: float, settings: RequestOptions, timeouts: Timeouts) -> RequestOptions:
@@ -340,28 +340,28 @@ def _ending_at(ends_at: float, settings: RequestOptions, timeouts: Timeouts) -> 
 
 
 def _blocks(response: Response, request_id: str) -> Generator[bytes, None, None]:
-    """The file's bytes as they come.
+    """Yield the file's bytes in blocks.
 
     Raises:
-        APIStatusError: what came is an error object in place of the file.
-        GigaClientError: as for reading any reply, with the call's id.
+        APIStatusError: the body is an error object and not a file.
+        GigaClientError: as for reading any response, with the request's id.
     """
     with contextlib.closing(Executor.blocks(response)) as blocks:
         try:
             if response.media_type == "application/json":
-                yield from _unless_refused(response, blocks, request_id)
+                yield from _raise_if_error(response, blocks, request_id)
             yield from blocks
         except GigaClientError as error:
             error.request_id = error.request_id or request_id
             raise
 
 
-def _unless_refused(response: Response, blocks: Iterator[bytes], request_id: str) -> Iterator[bytes]:
-    # A file may be JSON, too; an error object is a short one with these fields and no others.
+def _raise_if_error(response: Response, blocks: Iterator[bytes], request_id: str) -> Iterator[bytes]:
+    # A file may be JSON too; an error object is short and has no other fields than these.
     head = bytearray()
     for block in blocks:
         head += block
-        if len(head) > _MAX_REFUSAL_BYTES:
+        if len(head) > _MAX_ERROR_BYTES:
             break
     else:
         refusal = BufferedResponse(bytes(head), response.status, response.headers, request_id).refusal()
@@ -373,10 +373,10 @@ def _unless_refused(response: Response, blocks: Iterator[bytes], request_id: str
 
 @contextlib.contextmanager
 def _replacing(path: str) -> Iterator[BinaryIO]:
-    """A new file in the folder of ``path``, which takes its place at the end of the block and is gone after an error.
+    """Open a new file that replaces ``path`` when the block ends, and is deleted after an error.
 
     Raises:
-        ConfigError: there can be no file at ``path``.
+        ConfigError: ``path`` cannot be a file.
     """
     target = os.path.realpath(path)
     if os.path.isdir(target):
@@ -392,7 +392,7 @@ def _replacing(path: str) -> Iterator[BinaryIO]:
     try:
         with file:
             yield file
-        with contextlib.suppress(OSError):  # there is none yet, or it is somebody else's
+        with contextlib.suppress(OSError):  # the target does not exist yet, or another user owns it
             os.chmod(temporary, os.stat(target).st_mode & 0o777)
         os.replace(temporary, target)
     except BaseException:
@@ -408,4 +408,4 @@ def _write_all(file: Any, data: bytes) -> None:
             return
         if written <= 0:
             raise OSError("the file does not take any more bytes")
-        data = data[written:]  # an unbuffered file may take less than it is given
+        data = data[written:]  # an unbuffered file may write less than all

@@ -1,4 +1,4 @@
-"""Descriptions of functions: made of OpenAPI, and checked."""
+"""Function specifications: convert from OpenAPI, and validate."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ class FunctionsEndpoints(APIResource):
     def openapi_function_convert(
         self, openapi_function: str | bytes | Mapping[str, Any], **options: Unpack[CallSettings]
     ) -> types.OpenApiFunctions:
-        """Functions for chat, made of an OpenAPI description: ``POST /functions/convert``.
+        """Convert an OpenAPI description into functions for chat: ``POST /functions/convert``.
 
         Args:
             openapi_function: the description, in YAML or JSON, as text or UTF-8; or as a dict, which is sent as JSON.
-            options: of the call: ``timeout``, ``deadline``, ``max_retries``, ``headers``, ``request_id`` …
+            options: call options: ``timeout``, ``deadline``, ``max_retries``, ``headers``, ``request_id`` …
 
         Returns:
-            One function for each operation, as ``.functions``: pass them to chat as they are.
+            One function for each operation, as ``.functions``: pass them to chat unchanged.
 
         Raises:
             ConfigError: there is nothing to send, or it is not UTF-8.
-            BadRequestError: it is no OpenAPI description.
-            NotFoundError: this address no longer offers the conversion; Sber's newest description leaves it out.
+            BadRequestError: it is not an OpenAPI description.
+            NotFoundError: this address no longer offers the conversion; the newest API description omits it.
             APIStatusError, APIConnectionError, APITimeoutError, TLSError, InvalidResponseError: as for every call.
 
         Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-functions-convert
         """
-        # As the official SDK sends it: the server looks at the text and not at a type.
+        # Without a Content-Type, as the official SDK sends it: the server examines only the text.
         request = Request("POST", "/functions/convert", body=_document(openapi_function), content_type=None)
         with advising(
             NotFoundError,
@@ -55,18 +55,18 @@ class FunctionsEndpoints(APIResource):
     def validate_function(
         self, function: types.Function | Mapping[str, Any], **options: Unpack[CallSettings]
     ) -> types.FunctionValidation:
-        """Whether a function's description is good: ``POST /functions/validate``.
+        """Check the specification of a function: ``POST /functions/validate``.
 
         Args:
             function: a :class:`~gigaclient.types.Function`, or a dict with its fields.
-            options: of the call: ``timeout``, ``deadline``, ``max_retries``, ``headers``, ``request_id`` …
+            options: call options: ``timeout``, ``deadline``, ``max_retries``, ``headers``, ``request_id`` …
 
         Returns:
-            The verdict: ``.valid``, with what has to be mended as ``.errors`` and what could be better as
-            ``.warnings``. A bad verdict is a result too, not an error.
+            The verdict: ``.valid``, with problems as ``.errors`` and suggestions as ``.warnings``. A negative verdict
+                is a result, not an exception.
 
         Raises:
-            ConfigError: ``function`` is neither, or cannot be written as JSON.
+            ConfigError: ``function`` is neither, or cannot be encoded as JSON.
             APIStatusError, APIConnectionError, APITimeoutError, TLSError, InvalidResponseError: as for every call.
 
         Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-functions-validate
@@ -74,10 +74,10 @@ class FunctionsEndpoints(APIResource):
         if not isinstance(function, (Mapping, msgspec.Struct)):
             raise ConfigError(f"function must be a Function or a dict of its fields, not {type(function).__name__}")
         request = Request("POST", "/functions/validate", body=encode(function, "function"))
-        answered = self._send(request, options)
-        verdict = parse_response(answered, types.FunctionValidation)
+        response = self._send(request, options)
+        verdict = parse_response(response, types.FunctionValidation)
         if verdict.json_ai_rules_version is None and verdict.errors is None and verdict.warnings is None:
-            refusal = answered.refusal()  # {"status": 500, "message": …} looks much like a verdict
+            refusal = response.refusal()  # {"status": 500, "message": …} looks like a verdict
             if refusal is not None:
                 raise refusal
         return verdict

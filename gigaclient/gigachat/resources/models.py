@@ -1,4 +1,4 @@
-"""The models a key may use."""
+"""The models that a key may use."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ class ModelsEndpoints(APIResource):
     """``/models``."""
 
     def get_models(self, **options: Unpack[CallSettings]) -> types.Models:
-        """The models that this key may use: ``GET /models``.
+        """List the models that this key may use: ``GET /models``.
 
         Args:
-            options: of the call: ``timeout``, ``deadline``, ``max_retries``, ``headers``, ``request_id`` …
+            options: call options: ``timeout``, ``deadline``, ``max_retries``, ``headers``, ``request_id`` …
 
         Returns:
             The models in the server's order, as ``.data``; each has an ``id``, which ``model=`` takes, and a ``type``.
 
         Raises:
-            APIStatusError: the server refused it.
-            APIConnectionError, APITimeoutError, TLSError: no answer came.
-            InvalidResponseError: an answer came that is not one.
+            APIStatusError: the server rejected the request.
+            APIConnectionError, APITimeoutError, TLSError: there was no response.
+            InvalidResponseError: the response is not what the API promises.
 
         Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/get-models
         """
         return self._request(Request("GET", "/models"), types.Models, options)
 
     def get_model(self, model: str, **options: Unpack[CallSettings]) -> types.Model:
-        """One model: ``GET /models/{model}``.
+        """Return one model: ``GET /models/{model}``.
 
         Args:
             model: its id, with a build (``GigaChat-2-Pro:2.0.31.04``) or without.
-            options: of the call, as for :meth:`get_models`.
+            options: call options, as for :meth:`get_models`.
 
         Returns:
-            The model; ``.type`` says what it is for.
+            The model; ``.type`` is its purpose.
 
         Raises:
             NotFoundError: this key has no such model.
             BadRequestError: the model has no such build.
-            ConfigError: ``model`` is no id.
+            ConfigError: ``model`` is not an id.
             APIStatusError, APIConnectionError, InvalidResponseError: as for :meth:`get_models`.
 
         Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/get-model

@@ -1,4 +1,4 @@
-"""Whether a text was written by a model, and whether the filter would step in."""
+"""Detect texts written by a model, and check messages with the content filter."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ class ChecksEndpoints(APIResource):
     """``/ai/check`` and ``/filter/check``."""
 
     def check_ai(self, text: str, model: str, **options: Unpack[CallSettings]) -> types.AICheckResult:
-        """Whether a text was written by a model: ``POST /ai/check``.
+        """Check if a text was written by a model: ``POST /ai/check``.
 
         Args:
-            text: at least 20 words, or the server refuses it; Russian is recognised best.
-            model: ``GigaCheckDetection``, which also says where, or ``GigaCheckClassification``.
-            options: of the call: ``timeout``, ``deadline``, ``max_retries``, ``headers``, ``request_id`` …
+            text: at least 20 words, or the server rejects it; Russian is recognised best.
+            model: ``GigaCheckDetection``, which also reports the positions, or ``GigaCheckClassification``.
+            options: call options: ``timeout``, ``deadline``, ``max_retries``, ``headers``, ``request_id`` …
 
         Returns:
             ``.category`` is ``ai``, ``human`` or ``mixed``; ``.ai_intervals`` are ranges of characters.
 
         Raises:
-            ConfigError: the text is empty or no string.
-            ForbiddenError: this key's plan has no such check.
+            ConfigError: the text is empty or not a string.
+            ForbiddenError: the plan of this key does not include the check.
             BadRequestError, UnprocessableEntityError: the text is too short.
             NotFoundError: this key has no such model.
             APIStatusError, APIConnectionError, APITimeoutError, TLSError, InvalidResponseError: as for every call.
 
-        Repeated after 429 and 5xx and when surely not sent. Source:
+        Retried after 429 and 5xx, and if certainly not sent. Source:
         https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-ai-check
         """
         body = {"input": checked_text(text, "text"), "model": checked_text(model, "model", "name of a model")}
@@ -49,37 +49,37 @@ class ChecksEndpoints(APIResource):
             return self._request(request, types.AICheckResult, options)
 
     def filter_check(self, messages: Messages, model: str = "GigaFilter", **fields: Any) -> types.FilterCheck:
-        """Whether the content filter would step in: ``POST /filter/check``.
+        """Check if the content filter would block messages: ``POST /filter/check``.
 
-        By agreement with Sber; other keys are refused.
+        By agreement with Sber; other keys are rejected.
 
         Args:
             messages: a string (one user message), or a list of dicts or :class:`~gigaclient.types.Message`.
             model: a model of type ``filter``.
             fields: further fields of the body: ``settings`` (a dict of ``neuro``, ``blacklist``, ``whitelist`` and
-                ``unnormalized_history``, each True or False), ``functions`` and any that the API may add; and the
-                options of the call, as for :meth:`check_ai`.
+                ``unnormalized_history``, each True or False), ``functions`` and fields that the API adds later; and
+                call options, as for :meth:`check_ai`.
 
         Returns:
-            ``.is_profane`` is True when it would; ``.usage.filter_tokens`` is what the check cost.
+            ``.is_profane`` is True if it would; ``.usage.filter_tokens`` is the cost of the check.
 
         Raises:
-            ConfigError: the messages cannot be sent as they are.
-            NotFoundError, ForbiddenError: this address or this key has no such check.
+            ConfigError: the messages are invalid.
+            NotFoundError, ForbiddenError: this address or this key does not offer the check.
             APIStatusError, APIConnectionError, APITimeoutError, TLSError, InvalidResponseError: as for every call.
 
-        Repeated after 429 and 5xx and when surely not sent. Source: the official SDK for Java; the endpoint has no page
-        at https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/gigachat-api
+        Retried after 429 and 5xx, and if certainly not sent. Source: the official SDK for Java; the endpoint has no
+        page at https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/gigachat-api
         """
-        given = {name: fields.pop(name) for name in list(fields) if name in CALL_OPTIONS}
-        further = {name: value for name, value in fields.items() if value is not None}
+        options = {name: fields.pop(name) for name in list(fields) if name in CALL_OPTIONS}
+        body_fields = {name: value for name, value in fields.items() if value is not None}
         body = {
             "model": checked_text(model, "model", "name of a model"),
-            **further,
+            **body_fields,
             "messages": as_messages(messages),
         }
         return self._request(
             Request("POST", "/filter/check", body=encode(body), retry_safety=RetrySafety.BILLABLE),
             types.FilterCheck,
-            given,
+            options,
         )

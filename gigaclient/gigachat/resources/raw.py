@@ -1,4 +1,4 @@
-"""Any endpoint at all, on the road that the others go."""
+"""Call any endpoint, also one that has no method here."""
 
 from __future__ import annotations
 
@@ -74,32 +74,31 @@ class RawEndpoints(APIResource):
         repeat: bool = False,
         **options: Unpack[CallSettings],
     ) -> types.RawResponse | RawEventStream:
-        """Call an endpoint that has no method here, with this client's token, retries, limits and errors.
+        """Call any endpoint with this client's token, retries, limits and errors.
 
         Args:
             method: the HTTP method.
-            path: below ``base_url``: ``"/models"``. One that begins with a version (``"/v2/…"``, ``"/api/v2/…"``) is
-                below the host; an absolute address must be of a host that this client has.
+            path: below ``base_url``: ``"/models"``. A path that begins with a version (``"/v2/…"``, ``"/api/v2/…"``) is
+                relative to the host. The host of an absolute URL must be one of this client's.
             json: the body, sent as JSON: dicts, lists, and the types of :mod:`gigaclient.types`.
-            data: the body as it is, in place of ``json``.
-            content_type: what ``data`` is; text (UTF-8) or bytes by default.
-            query: parameters of the query string; a list gives several of one name, None is left out.
-            stream: True for an event stream, as it comes. Whatever asks the server for one (``"stream": True`` in the
-                body, say) is up to you.
-            repeat: True when sending the call twice does no harm. Otherwise, unless it only reads (GET, HEAD,
-                OPTIONS), it is repeated only when the server turned it away unread (429, 503) or it surely was not
-                sent.
-            options: of the call: ``timeout``, ``deadline``, ``max_retries``, ``headers``, ``request_id`` …
+            data: the body as bytes or text, instead of ``json``.
+            content_type: the MIME type of ``data``; text (UTF-8) or bytes by default.
+            query: parameters of the query string; a list repeats the name, None is omitted.
+            stream: True returns an event stream. The request must ask the server for it, with ``"stream": True`` in the
+                body for example.
+            repeat: True if it is safe to send the request twice; GET, HEAD and OPTIONS always are. Other requests are
+                retried only if the server rejected them unread (429, 503) or they were certainly not sent.
+            options: call options: ``timeout``, ``deadline``, ``max_retries``, ``headers``, ``request_id`` …
 
         Returns:
-            The answer: ``.status_code``, ``.headers``, ``.content`` (bytes), ``.text``, ``.json()``, ``.request_id``.
+            The response: ``.status_code``, ``.headers``, ``.content`` (bytes), ``.text``, ``.json()``, ``.request_id``.
             With ``stream``: an :class:`~gigaclient.gigachat.raw_stream.RawEventStream`.
 
         Raises:
-            ConfigError: the request cannot be sent as it is.
-            APIStatusError: the server refused it. An error inside a good answer is left for you to find.
-            APIConnectionError, APITimeoutError, TLSError: no answer came.
-            InvalidResponseError: with ``stream``: what came is no event stream.
+            ConfigError: the request is invalid.
+            APIStatusError: the server rejected the request. Errors inside a 2xx response are not detected.
+            APIConnectionError, APITimeoutError, TLSError: there was no response.
+            InvalidResponseError: ``stream`` is set, and the response is not an event stream.
 
         Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/gigachat-api
         """
@@ -107,22 +106,21 @@ class RawEndpoints(APIResource):
         method = method.upper() if isinstance(method, str) else ""
         if not (method.isascii() and method.isalpha()) or method == "CONNECT":
             raise ConfigError('method must be an HTTP method, such as "GET" or "POST"')
-        body, kind = _body(json, data, content_type)
+        body, body_type = _body(json, data, content_type)
         request = Request(
             method,
             self._raw_path(path, query),
             body=body,
-            content_type=kind,
+            content_type=body_type,
             accept="text/event-stream" if stream else "*/*",
             retry_safety=RetrySafety.IDEMPOTENT if repeat or method in _READS else RetrySafety.NON_IDEMPOTENT,
         )
         if stream:
             from gigaclient.gigachat.raw_stream import RawEventStream
 
-            response, request_id = self._send_stream(request, settings)
-            return RawEventStream(response, request_id)
-        answered = self._send_with_options(request, settings)
-        return types.RawResponse(answered.status, answered.headers, answered.body, answered.request_id)
+            return RawEventStream(*self._send_stream(request, settings))
+        response = self._send_with_options(request, settings)
+        return types.RawResponse(response.status, response.headers, response.body, response.request_id)
 
     def _raw_path(self, path: str, query: Query | None) -> str:
         if not isinstance(path, str) or not path or path != path.strip():
@@ -131,24 +129,26 @@ class RawEndpoints(APIResource):
             raise ConfigError("path must not have a query or a fragment: pass query={…}")
         if "://" in path:
             parts = urlsplit(path)
-            place = origin_of(path) + quote(parts.path, safe=_UNQUOTED)
+            url = origin_of(path) + quote(parts.path, safe=_UNQUOTED)
         else:
-            place = quote("/" + path.lstrip("/"), safe=_UNQUOTED)
-            if names_a_version(place):
-                place = origin_of(self._settings.base_url) + place
+            url = quote("/" + path.lstrip("/"), safe=_UNQUOTED)
+            if names_a_version(url):
+                url = origin_of(self._settings.base_url) + url
         if query is None:
-            return place
+            return url
         if not isinstance(query, Mapping):
             raise ConfigError("query must be a mapping of names to values")
-        asked = urlencode({name: _shown(value) for name, value in query.items() if value is not None}, doseq=True)
-        return f"{place}?{asked}" if asked else place
+        encoded = urlencode(
+            {name: _query_value(value) for name, value in query.items() if value is not None}, doseq=True
+        )
+        return f"{url}?{encoded}" if encoded else url
 
 
-def _shown(value: Any) -> Any:
+def _query_value(value: Any) -> Any:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (list, tuple)):
-        return [_shown(inner) for inner in value]
+        return [_query_value(inner) for inner in value]
     if not isinstance(value, (str, int, float)):
         raise ConfigError(f"a value of the query must be text or a number, not {type(value).__name__}")
     return value

@@ -1,6 +1,6 @@
-"""Threads: dialogues that the server keeps, and the runs that answer them.
+"""Threads: dialogues that the server stores, and the runs that answer them.
 
-Stand-dependent, not in the public OpenAPI: what is here is known from the official SDK.
+Stand-dependent, not in the public OpenAPI: the official SDK is the source.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 
 __all__ = ["RunSettings", "ThreadsResource"]
 
-_AnswerT = TypeVar("_AnswerT", bound=APIResponse)
+_ResponseT = TypeVar("_ResponseT", bound=APIResponse)
 
-_ABSENT = "threads.list() shows those there are, if this server has threads at all"
+_NOT_FOUND_ADVICE = "threads.list() shows those there are, if this server has threads at all"
 
-# What people pass as a message here: a text is one of the user's.
+# A string is a message of the user.
 MessageLike = types.Message | str | Mapping[str, Any]
 
 
 class RunSettings(CallSettings, total=False):
-    """How a run is to answer, by name: the fields of :class:`~gigaclient.types.ThreadRunOptions`, and call options."""
+    """Options of a run: the fields of :class:`~gigaclient.types.ThreadRunOptions` and the call options."""
 
     temperature: float | None
     top_p: float | None
@@ -60,7 +60,7 @@ _RUN_OPTIONS = frozenset(RunSettings.__annotations__) - CALL_OPTIONS
 class ThreadsResource:
     """``giga.threads``. Stand-dependent, not in the public OpenAPI.
 
-    It holds nothing of its own: write ``giga.threads`` wherever it is needed.
+    It has no state: read ``giga.threads`` wherever it is needed.
     """
 
     __slots__ = ("_client",)
@@ -77,31 +77,31 @@ class ThreadsResource:
         before: int | None = None,
         **options: Unpack[CallSettings],
     ) -> types.Threads:
-        """The threads: ``GET /threads``. Stand-dependent, not in the public OpenAPI.
+        """List threads: ``GET /threads``. Stand-dependent, not in the public OpenAPI.
 
         Args:
-            assistants_ids: ids of assistants; their threads alone.
-            limit: so many at the most.
-            before: Unix time in seconds; older ones alone.
-            options: of the call: ``timeout``, ``deadline``, ``max_retries``, ``headers``, ``request_id`` …
+            assistants_ids: ids of assistants; only their threads are returned.
+            limit: the maximum number of results.
+            before: Unix time in seconds; only older ones are returned.
+            options: call options: ``timeout``, ``deadline``, ``max_retries``, ``headers``, ``request_id`` …
 
         Returns:
             The threads in the server's order, as ``.threads``.
 
         Raises:
-            ConfigError: an argument cannot work. Nothing was sent.
-            NotFoundError: this server has no threads.
-            APIStatusError: the server refused it.
-            APIConnectionError, APITimeoutError, TLSError: no answer came.
-            InvalidResponseError: an answer came that is not one.
+            ConfigError: an argument is invalid. Nothing was sent.
+            NotFoundError: this server does not support threads.
+            APIStatusError: the server rejected the request.
+            APIConnectionError, APITimeoutError, TLSError: there was no response.
+            InvalidResponseError: the response is not what the API promises.
 
         Source: https://github.com/ai-forever/gigachat
         """
         query: list[tuple[str, str]] = []
         if assistants_ids is not None:
-            query += [("assistants_ids", one) for one in _ids(assistants_ids, "assistants_ids")]
-        place = _place("/threads", query, limit, before)
-        return self._request(Request("GET", place), types.Threads, options)
+            query += [("assistants_ids", assistant_id) for assistant_id in _ids(assistants_ids, "assistants_ids")]
+        path = _path("/threads", query, limit, before)
+        return self._request(Request("GET", path), types.Threads, options)
 
     def list(
         self,
@@ -110,10 +110,13 @@ class ThreadsResource:
         before: int | None = None,
         **options: Unpack[CallSettings],
     ) -> types.Threads:
-        """The same as :meth:`get_threads`: ``GET /threads``. Stand-dependent, not in the public OpenAPI.
+        """List threads, as :meth:`get_threads`: ``GET /threads``. Stand-dependent, not in the public OpenAPI.
 
         Args:
-            assistants_ids, limit, before, options: as for :meth:`get_threads`.
+            assistants_ids: as for :meth:`get_threads`.
+            limit: as for :meth:`get_threads`.
+            before: as for :meth:`get_threads`.
+            options: as for :meth:`get_threads`.
 
         Returns:
             The threads, as ``.threads``.
@@ -126,10 +129,10 @@ class ThreadsResource:
         return self.get_threads(assistants_ids, limit, before, **options)
 
     def create_thread(self, **options: Unpack[CallSettings]) -> str:
-        """Make an empty thread: ``POST /threads``. Stand-dependent, not in the public OpenAPI.
+        """Create an empty thread: ``POST /threads``. Stand-dependent, not in the public OpenAPI.
 
         Args:
-            options: of the call, as for :meth:`get_threads`.
+            options: call options, as for :meth:`get_threads`.
 
         Returns:
             Its id.
@@ -137,7 +140,7 @@ class ThreadsResource:
         Raises:
             APIStatusError, APIConnectionError, InvalidResponseError: as for :meth:`get_threads`.
 
-        Sent again only when the server turned it away or surely never got it. Source:
+        Retried only if the server rejected it unprocessed or certainly did not receive it. Source:
         https://github.com/ai-forever/gigachat
         """
         return self._request(
@@ -145,14 +148,14 @@ class ThreadsResource:
         ).id
 
     def retrieve(self, threads_ids: str | Iterable[str], **options: Unpack[CallSettings]) -> types.Threads:
-        """Threads by their ids: ``POST /threads/retrieve``. Stand-dependent, not in the public OpenAPI.
+        """Return threads by their ids: ``POST /threads/retrieve``. Stand-dependent, not in the public OpenAPI.
 
         Args:
             threads_ids: one id or several.
-            options: of the call, as for :meth:`get_threads`.
+            options: call options, as for :meth:`get_threads`.
 
         Returns:
-            The threads, as ``.threads``; ``.status`` and ``.run_lock`` tell of a run under way.
+            The threads, as ``.threads``; ``.status`` and ``.run_lock`` show a run in progress.
 
         Raises:
             ConfigError: there are no ids. Nothing was sent.
@@ -167,25 +170,25 @@ class ThreadsResource:
         """Delete a thread: ``POST /threads/delete``. Stand-dependent, not in the public OpenAPI.
 
         Args:
-            thread_id: which one.
-            options: of the call, as for :meth:`get_threads`.
+            thread_id: the id of the thread.
+            options: call options, as for :meth:`get_threads`.
 
         Returns:
-            True. The server says nothing more than that it is gone.
+            True. The server reports no details.
 
         Raises:
-            ConfigError: ``thread_id`` is no id. Nothing was sent.
+            ConfigError: ``thread_id`` is not an id. Nothing was sent.
             NotFoundError: there is no such thread.
             APIStatusError, APIConnectionError: as for :meth:`get_threads`.
 
         Source: https://github.com/ai-forever/gigachat
         """
-        # Not FREELY: the second of two would say that it was never there.
+        # Not IDEMPOTENT: a repeated request would report that the thread does not exist.
         body = encode({"thread_id": _id(thread_id)})
-        answered = self._send(
+        response = self._send(
             Request("POST", "/threads/delete", body=body, retry_safety=RetrySafety.NON_IDEMPOTENT), options
         )
-        refusal = answered.refusal()
+        refusal = response.refusal()
         if refusal is not None:
             raise refusal
         return True
@@ -199,26 +202,26 @@ class ThreadsResource:
         before: int | None = None,
         **options: Unpack[CallSettings],
     ) -> types.ThreadMessages:
-        """The messages of a thread: ``GET /threads/messages``. Stand-dependent, not in the public OpenAPI.
+        """List the messages of a thread: ``GET /threads/messages``. Stand-dependent, not in the public OpenAPI.
 
         Args:
-            thread_id: which thread.
-            limit: so many at the most.
-            before: Unix time in seconds; older ones alone.
-            options: of the call, as for :meth:`get_threads`.
+            thread_id: the id of the thread.
+            limit: the maximum number of results.
+            before: Unix time in seconds; only older ones are returned.
+            options: call options, as for :meth:`get_threads`.
 
         Returns:
             The messages in the server's order, as ``.messages``.
 
         Raises:
-            ConfigError: an argument cannot work. Nothing was sent.
+            ConfigError: an argument is invalid. Nothing was sent.
             NotFoundError: there is no such thread.
             APIStatusError, APIConnectionError, InvalidResponseError: as for :meth:`get_threads`.
 
         Source: https://github.com/ai-forever/gigachat
         """
-        place = _place("/threads/messages", [("thread_id", _id(thread_id))], limit, before)
-        return self._request(Request("GET", place), types.ThreadMessages, options)
+        path = _path("/threads/messages", [("thread_id", _id(thread_id))], limit, before)
+        return self._request(Request("GET", path), types.ThreadMessages, options)
 
     def add_message(
         self, thread_id: str, message: MessageLike, **options: Unpack[CallSettings]
@@ -226,19 +229,19 @@ class ThreadsResource:
         """Add a message to a thread: ``POST /threads/messages``. Stand-dependent, not in the public OpenAPI.
 
         Args:
-            thread_id: which thread.
+            thread_id: the id of the thread.
             message: a text (of the user), a dict or a :class:`~gigaclient.types.Message`.
-            options: of the call, as for :meth:`get_threads`.
+            options: call options, as for :meth:`get_threads`.
 
         Returns:
             The thread's id and the message's.
 
         Raises:
-            ConfigError: it cannot be a message. Nothing was sent.
+            ConfigError: it is not a message. Nothing was sent.
             NotFoundError: there is no such thread.
             APIStatusError, APIConnectionError, InvalidResponseError: as for :meth:`get_threads`.
 
-        Sent again only when the server turned it away or surely never got it. Source:
+        Retried only if the server rejected it unprocessed or certainly did not receive it. Source:
         https://github.com/ai-forever/gigachat
         """
         return self.add_messages(_id(thread_id), [message], **options)
@@ -254,24 +257,24 @@ class ThreadsResource:
         """Add messages to a thread: ``POST /threads/messages``. Stand-dependent, not in the public OpenAPI.
 
         Args:
-            thread_id: which thread; a new one when None.
-            messages: texts (of the user), dicts or :class:`~gigaclient.types.Message`, in any mixture.
-            assistant_id: the assistant that is to answer in a new thread.
-            model: the model that is to; not sent beside a thread or an assistant, which have their own.
-            options: of the call, as for :meth:`get_threads`.
+            thread_id: the id of the thread; None creates one.
+            messages: texts (of the user), dicts or :class:`~gigaclient.types.Message`, also mixed.
+            assistant_id: the assistant that answers in a new thread.
+            model: the model that answers; sent only without a thread and an assistant, which have their own.
+            options: call options, as for :meth:`get_threads`.
 
         Returns:
             The thread's id and those of the messages.
 
         Raises:
-            ConfigError: there are no messages, or one cannot be one. Nothing was sent.
+            ConfigError: there are no messages, or an item is not a message. Nothing was sent.
             NotFoundError: there is no such thread, or no such assistant.
             APIStatusError, APIConnectionError, InvalidResponseError: as for :meth:`get_threads`.
 
-        Sent again only when the server turned it away or surely never got it. Source:
+        Retried only if the server rejected it unprocessed or certainly did not receive it. Source:
         https://github.com/ai-forever/gigachat
         """
-        body = {"messages": _messages(messages), **_who(thread_id, assistant_id, model)}
+        body = {"messages": _messages(messages), **_target(thread_id, assistant_id, model)}
         request = Request("POST", "/threads/messages", body=encode(body), retry_safety=RetrySafety.NON_IDEMPOTENT)
         return self._request(request, types.ThreadMessagesResponse, options)
 
@@ -285,51 +288,51 @@ class ThreadsResource:
         options: types.ThreadRunOptions | Mapping[str, Any] | None = None,
         **settings: Unpack[RunSettings],
     ) -> types.ThreadRunResponse:
-        """Begin to answer a thread, and do not wait: ``POST /threads/run``. Stand-dependent, not in the public OpenAPI.
+        """Start a run and do not wait for it: ``POST /threads/run``. Stand-dependent, not in the public OpenAPI.
 
         Args:
-            thread_id: which thread.
-            assistant_id: the assistant that is to answer.
-            thread_options: how; fields that are not known here are sent as they are.
-            options: the same, as the official SDK once called it. Deprecated.
-            settings: how, by name (``temperature``, ``max_tokens`` …, over ``thread_options``), and options of the
-                call, as for :meth:`get_threads`.
+            thread_id: the id of the thread.
+            assistant_id: the assistant that answers.
+            thread_options: how to answer; unknown fields are sent unchanged.
+            options: the deprecated name of ``thread_options``.
+            settings: fields that override ``thread_options`` (``temperature``, ``max_tokens`` …), and call options, as
+                for :meth:`get_threads`.
 
         Returns:
             The run's ``.status``, at first ``in_progress``. :meth:`wait_for_run` waits for its end.
 
         Raises:
-            ConfigError: an argument cannot work. Nothing was sent.
+            ConfigError: an argument is invalid. Nothing was sent.
             NotFoundError: there is no such thread, or no such assistant.
             APIStatusError, APIConnectionError, InvalidResponseError: as for :meth:`get_threads`.
 
-        Sent again only when the server turned it away or surely never got it. Source:
+        Retried only if the server rejected it unprocessed or certainly did not receive it. Source:
         https://github.com/ai-forever/gigachat
         """
-        body, given = _run_body(_renamed(thread_options, options), settings)
-        body.update(_who(_id(thread_id), assistant_id, None))
+        body, call_options = _run_body(_renamed(thread_options, options), settings)
+        body.update(_target(_id(thread_id), assistant_id, None))
         request = Request("POST", "/threads/run", body=encode(body), retry_safety=RetrySafety.NON_IDEMPOTENT)
-        return self._request(request, types.ThreadRunResponse, given)
+        return self._request(request, types.ThreadRunResponse, call_options)
 
     def get_run(self, thread_id: str, **options: Unpack[CallSettings]) -> types.ThreadRunResult:
-        """How a run stands: ``GET /threads/run``. Stand-dependent, not in the public OpenAPI.
+        """Return the state of a run: ``GET /threads/run``. Stand-dependent, not in the public OpenAPI.
 
         Args:
-            thread_id: which thread.
-            options: of the call, as for :meth:`get_threads`.
+            thread_id: the id of the thread.
+            options: call options, as for :meth:`get_threads`.
 
         Returns:
             The run's ``.status``, and its ``.messages`` once there are any.
 
         Raises:
-            ConfigError: ``thread_id`` is no id. Nothing was sent.
+            ConfigError: ``thread_id`` is not an id. Nothing was sent.
             NotFoundError: there is no such thread, or it has no run.
             APIStatusError, APIConnectionError, InvalidResponseError: as for :meth:`get_threads`.
 
         Source: https://github.com/ai-forever/gigachat
         """
-        place = _place("/threads/run", [("thread_id", _id(thread_id))], None, None)
-        return self._request(Request("GET", place), types.ThreadRunResult, options)
+        path = _path("/threads/run", [("thread_id", _id(thread_id))], None, None)
+        return self._request(Request("GET", path), types.ThreadRunResult, options)
 
     def wait_for_run(
         self,
@@ -339,45 +342,45 @@ class ThreadsResource:
         timeout: float | None = None,
         **options: Any,
     ) -> types.ThreadRunResult:
-        """Wait for the end of a run: ``GET /threads/run``, again and again. Stand-dependent, not in the public OpenAPI.
+        """Poll until a run ends: ``GET /threads/run``. Stand-dependent, not in the public OpenAPI.
 
         Args:
-            thread_id: which thread.
-            poll_interval: seconds before the second look; each pause is half as long again as the one before, up to a
-                minute (or to ``poll_interval``, if that is longer).
-            timeout: seconds for the whole wait; None waits for as long as it takes.
-            options: of each look: ``deadline``, ``max_retries``, ``headers`` …
+            thread_id: the id of the thread.
+            poll_interval: seconds before the second request. Each pause is 1.5 times the previous one, up to a minute
+                (or to ``poll_interval``, if that is longer).
+            timeout: seconds for the whole wait; None sets no limit.
+            options: call options of each request: ``deadline``, ``max_retries``, ``headers`` …
 
         Returns:
-            The run with status ``ready``, ``failed`` or ``deleted``; ``.text`` is what the assistant said.
+            The run with status ``ready``, ``failed`` or ``deleted``; ``.text`` is the assistant's text.
 
         Raises:
-            APITimeoutError: (a ``TimeoutError``) it did not end in time; ``.completion`` is the run as it was seen
-                last. The run goes on: wait for it again.
-            APIConnectionError: ``close()`` ended the wait, from another thread.
+            APITimeoutError: (a ``TimeoutError``) it did not end in time; ``.completion`` is the run as last seen. The
+                run continues on the server: call this method again.
+            APIConnectionError: another thread called ``close()``.
             NotFoundError: there is no such thread, or it has no run.
-            ConfigError, APIStatusError, InvalidResponseError: as for :meth:`get_run`. Of failures that pass (429, 5xx,
-                a broken connection) five in a row are outlasted.
+            ConfigError, APIStatusError, InvalidResponseError: as for :meth:`get_run`. Temporary failures (429, 5xx, a
+                broken connection) are raised only after more than five in a row.
 
-        A status that is not known does not end the wait. Source: https://github.com/ai-forever/gigachat
+        An unknown status does not end the wait. Source: https://github.com/ai-forever/gigachat
         """
         from gigaclient.gigachat.polling import poll, shortened
 
         client = self._client
-        wanted = _id(thread_id)
+        thread_id = _id(thread_id)
         client._call_settings(options)
-        ends = (types.ThreadStatus.READY, types.ThreadStatus.FAILED, types.ThreadStatus.DELETED)
+        final = (types.ThreadStatus.READY, types.ThreadStatus.FAILED, types.ThreadStatus.DELETED)
 
         def look(left: float) -> types.ThreadRunResult:
-            return self.get_run(wanted, **shortened(options, left, client._core.timeouts.deadline))
+            return self.get_run(thread_id, **shortened(options, left, client._core.timeouts.deadline))
 
         def describe(seen: types.ThreadRunResult | None) -> str:
-            return f"the run of thread {wanted} is still {seen.status if seen is not None else 'not to be seen'}"
+            return f"the run of thread {thread_id} is still {seen.status if seen is not None else 'not to be seen'}"
 
         return poll(
             client._core,
             look,
-            lambda seen: seen.status in ends,
+            lambda seen: seen.status in final,
             describe,
             poll_interval=poll_interval,
             timeout=timeout,
@@ -391,25 +394,28 @@ class ThreadsResource:
         options: types.ThreadRunOptions | Mapping[str, Any] | None = None,
         **settings: Unpack[RunSettings],
     ) -> ThreadStream:
-        """Answer a thread, as it comes: ``POST /threads/run`` with ``stream``. Stand-dependent, not in the public
-        OpenAPI.
+        """Start a run and stream it: ``POST /threads/run``. Stand-dependent, not in the public OpenAPI.
 
         Args:
-            thread_id, assistant_id, thread_options, options, settings: as for :meth:`run`, and ``event_timeout``.
+            thread_id: as for :meth:`run`.
+            assistant_id: as for :meth:`run`.
+            thread_options: as for :meth:`run`.
+            options: as for :meth:`run`.
+            settings: as for :meth:`run`, and ``event_timeout``.
 
         Returns:
-            The stream. The request has been sent and its status checked; what can go wrong later is told by
+            The stream. The request has been sent and its status checked. Later errors are described in
             :class:`~gigaclient.streaming.stream.Stream`.
 
         Raises:
             ConfigError, APIStatusError, APIConnectionError, InvalidResponseError: as for :meth:`run`.
 
-        Sent again only when the server turned it away or surely never got it. Source:
+        Retried only if the server rejected it unprocessed or certainly did not receive it. Source:
         https://github.com/ai-forever/gigachat
         """
-        body, given = _run_body(_renamed(thread_options, options), settings)
-        body.update(_who(_id(thread_id), assistant_id, None))
-        return self._open("/threads/run", body, given, RetrySafety.NON_IDEMPOTENT)
+        body, call_options = _run_body(_renamed(thread_options, options), settings)
+        body.update(_target(_id(thread_id), assistant_id, None))
+        return self._stream("/threads/run", body, call_options, RetrySafety.NON_IDEMPOTENT)
 
     def run_messages(
         self,
@@ -420,33 +426,32 @@ class ThreadsResource:
         thread_options: types.ThreadRunOptions | Mapping[str, Any] | None = None,
         **settings: Unpack[RunSettings],
     ) -> types.ThreadCompletion:
-        """Add messages and wait for the answer: ``POST /threads/messages/run``. Stand-dependent, not in the public
-        OpenAPI.
+        """Add messages and run: ``POST /threads/messages/run``. Stand-dependent, not in the public OpenAPI.
 
         Args:
-            messages: texts (of the user), dicts or :class:`~gigaclient.types.Message`, in any mixture.
-            thread_id: which thread; a new one when None.
-            assistant_id: the assistant that is to answer in a new thread.
-            model: the model that is to; not sent beside a thread or an assistant, which have their own. Without any of
-                the three it is the client's.
-            thread_options: how; fields that are not known here are sent as they are.
-            settings: how, by name (``temperature``, ``max_tokens`` …, over ``thread_options``), and options of the
-                call, as for :meth:`get_threads`.
+            messages: texts (of the user), dicts or :class:`~gigaclient.types.Message`, also mixed.
+            thread_id: the id of the thread; None creates one.
+            assistant_id: the assistant that answers in a new thread.
+            model: the model that answers, by default the client's; sent only without a thread and an assistant, which
+                have their own.
+            thread_options: how to answer; unknown fields are sent unchanged.
+            settings: fields that override ``thread_options`` (``temperature``, ``max_tokens`` …), and call options, as
+                for :meth:`get_threads`.
 
         Returns:
-            The answer; ``.text`` is what was said, ``.thread_id`` where to go on.
+            The assistant's message: ``.text``, and the ``.thread_id`` to continue with.
 
         Raises:
-            ConfigError: an argument cannot work. Nothing was sent.
+            ConfigError: an argument is invalid. Nothing was sent.
             NotFoundError: there is no such thread, assistant or model.
             APIStatusError, APIConnectionError, InvalidResponseError: as for :meth:`get_threads`.
 
-        Sent again only when the server turned it away or surely never got it. Source:
+        Retried only if the server rejected it unprocessed or certainly did not receive it. Source:
         https://github.com/ai-forever/gigachat
         """
-        body, given = self._messages_body(messages, thread_id, assistant_id, model, thread_options, settings)
+        body, call_options = self._messages_body(messages, thread_id, assistant_id, model, thread_options, settings)
         request = Request("POST", "/threads/messages/run", body=encode(body), retry_safety=RetrySafety.NON_IDEMPOTENT)
-        return self._request(request, types.ThreadCompletion, given)
+        return self._request(request, types.ThreadCompletion, call_options)
 
     def rerun_messages(
         self,
@@ -454,27 +459,28 @@ class ThreadsResource:
         thread_options: types.ThreadRunOptions | Mapping[str, Any] | None = None,
         **settings: Unpack[RunSettings],
     ) -> types.ThreadCompletion:
-        """Have the last answer made anew: ``POST /threads/messages/rerun``. Stand-dependent, not in the public OpenAPI.
+        """Regenerate the last message: ``POST /threads/messages/rerun``. Stand-dependent, not in the public OpenAPI.
 
         Args:
-            thread_id: which thread.
-            thread_options, settings: as for :meth:`run_messages`.
+            thread_id: the id of the thread.
+            thread_options: as for :meth:`run_messages`.
+            settings: as for :meth:`run_messages`.
 
         Returns:
-            The new answer.
+            The new message.
 
         Raises:
-            ConfigError: an argument cannot work. Nothing was sent.
+            ConfigError: an argument is invalid. Nothing was sent.
             NotFoundError: there is no such thread.
             APIStatusError, APIConnectionError, InvalidResponseError: as for :meth:`get_threads`.
 
-        Repeated after 429 and 5xx and when surely not sent, ``max_retries`` times. Source:
+        Retried after 429 and 5xx, and if certainly not sent, up to ``max_retries`` times. Source:
         https://github.com/ai-forever/gigachat
         """
-        body, given = _run_body(thread_options, settings)
+        body, call_options = _run_body(thread_options, settings)
         body["thread_id"] = _id(thread_id)
         request = Request("POST", "/threads/messages/rerun", body=encode(body), retry_safety=RetrySafety.BILLABLE)
-        return self._request(request, types.ThreadCompletion, given)
+        return self._request(request, types.ThreadCompletion, call_options)
 
     def run_messages_stream(
         self,
@@ -486,28 +492,31 @@ class ThreadsResource:
         update_interval: float | None = None,
         **settings: Unpack[RunSettings],
     ) -> ThreadStream:
-        """Add messages and get the answer as it comes: ``POST /threads/messages/run`` with ``stream``. Stand-dependent,
-        not in the public OpenAPI.
+        """Add messages and stream the run: ``POST /threads/messages/run``. Stand-dependent, not in the public OpenAPI.
 
         Args:
-            messages, thread_id, assistant_id, model, thread_options, settings: as for :meth:`run_messages`, and
-                ``event_timeout``.
-            update_interval: seconds between chunks at the most frequent.
+            messages: as for :meth:`run_messages`.
+            thread_id: as for :meth:`run_messages`.
+            assistant_id: as for :meth:`run_messages`.
+            model: as for :meth:`run_messages`.
+            thread_options: as for :meth:`run_messages`.
+            update_interval: the minimum number of seconds between chunks.
+            settings: as for :meth:`run_messages`, and ``event_timeout``.
 
         Returns:
-            The stream. The request has been sent and its status checked; what can go wrong later is told by
+            The stream. The request has been sent and its status checked. Later errors are described in
             :class:`~gigaclient.streaming.stream.Stream`.
 
         Raises:
             ConfigError, APIStatusError, APIConnectionError, InvalidResponseError: as for :meth:`run_messages`.
 
-        Sent again only when the server turned it away or surely never got it. Source:
+        Retried only if the server rejected it unprocessed or certainly did not receive it. Source:
         https://github.com/ai-forever/gigachat
         """
-        body, given = self._messages_body(messages, thread_id, assistant_id, model, thread_options, settings)
+        body, call_options = self._messages_body(messages, thread_id, assistant_id, model, thread_options, settings)
         if update_interval is not None:
             body["update_interval"] = update_interval
-        return self._open("/threads/messages/run", body, given, RetrySafety.NON_IDEMPOTENT)
+        return self._stream("/threads/messages/run", body, call_options, RetrySafety.NON_IDEMPOTENT)
 
     def rerun_messages_stream(
         self,
@@ -516,46 +525,46 @@ class ThreadsResource:
         update_interval: float | None = None,
         **settings: Unpack[RunSettings],
     ) -> ThreadStream:
-        """Have the last answer made anew, as it comes: ``POST /threads/messages/rerun`` with ``stream``.
+        """Regenerate the last message and stream it: ``POST /threads/messages/rerun``.
+
         Stand-dependent, not in the public OpenAPI.
 
         Args:
-            thread_id, thread_options, settings: as for :meth:`rerun_messages`, and ``event_timeout``.
-            update_interval: seconds between chunks at the most frequent.
+            thread_id: as for :meth:`rerun_messages`.
+            thread_options: as for :meth:`rerun_messages`.
+            update_interval: the minimum number of seconds between chunks.
+            settings: as for :meth:`rerun_messages`, and ``event_timeout``.
 
         Returns:
-            The stream. The request has been sent and its status checked; what can go wrong later is told by
+            The stream. The request has been sent and its status checked. Later errors are described in
             :class:`~gigaclient.streaming.stream.Stream`.
 
         Raises:
             ConfigError, APIStatusError, APIConnectionError, InvalidResponseError: as for :meth:`rerun_messages`.
 
-        Repeated as :meth:`rerun_messages` is, before the first chunk alone. Source:
-        https://github.com/ai-forever/gigachat
+        Retried as :meth:`rerun_messages`, until the first chunk. Source: https://github.com/ai-forever/gigachat
         """
-        body, given = _run_body(thread_options, settings)
+        body, call_options = _run_body(thread_options, settings)
         body["thread_id"] = _id(thread_id)
         if update_interval is not None:
             body["update_interval"] = update_interval
-        return self._open("/threads/messages/rerun", body, given, RetrySafety.BILLABLE)
+        return self._stream("/threads/messages/rerun", body, call_options, RetrySafety.BILLABLE)
 
-    # -- how -------------------------------------------------------------------------------------------------------
-
-    def _request(self, request: Request, kind: type[_AnswerT], options: Mapping[str, Any]) -> _AnswerT:
-        return parse_response(self._send(request, options), kind)
+    def _request(self, request: Request, type_: type[_ResponseT], options: Mapping[str, Any]) -> _ResponseT:
+        return parse_response(self._send(request, options), type_)
 
     def _send(self, request: Request, options: Mapping[str, Any]) -> BufferedResponse:
-        with _advising():
+        with _advising_not_found():
             return self._client._send(request, options)
 
-    def _open(
-        self, place: str, body: dict[str, Any], given: Mapping[str, Any], retry_safety: RetrySafety
+    def _stream(
+        self, path: str, body: dict[str, Any], options: Mapping[str, Any], retry_safety: RetrySafety
     ) -> ThreadStream:
-        settings = self._client._call_settings(given)
+        settings = self._client._call_settings(options)
         request = Request(
-            "POST", place, body=encode({**body, "stream": True}), accept="text/event-stream", retry_safety=retry_safety
+            "POST", path, body=encode({**body, "stream": True}), accept="text/event-stream", retry_safety=retry_safety
         )
-        with _advising():
+        with _advising_not_found():
             response, request_id = self._client._send_stream(request, settings)
         return ThreadStream(response, ThreadEventParser(request_id), request_id=request_id)
 
@@ -568,23 +577,23 @@ class ThreadsResource:
         thread_options: Any,
         settings: Mapping[str, Any],
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        body, given = _run_body(thread_options, settings)
-        body.update(_who(thread_id, assistant_id, model if model is not None else self._client._settings.model))
+        body, call_options = _run_body(thread_options, settings)
+        body.update(_target(thread_id, assistant_id, model if model is not None else self._client._settings.model))
         body["messages"] = _messages(messages)
-        return body, given
+        return body, call_options
 
     def __repr__(self) -> str:
         return f"<threads of {self._client!r}>"
 
 
 @contextlib.contextmanager
-def _advising() -> Iterator[None]:
+def _advising_not_found() -> Iterator[None]:
     try:
         yield
     except NotFoundError as error:
         if isinstance(error.body, dict) and "model" in str(error.body.get("message")):
-            raise  # of models there is better advice
-        with advising(NotFoundError, _ABSENT):
+            raise  # APIResource._with_model_hint has better advice
+        with advising(NotFoundError, _NOT_FOUND_ADVICE):
             raise
 
 
@@ -596,27 +605,27 @@ def _ids(ids: Any, name: str) -> Iterable[str]:
     return checked_texts(ids, name) if not isinstance(ids, (list, tuple)) or ids else ()
 
 
-def _who(thread_id: str | None, assistant_id: str | None, model: str | None) -> dict[str, str]:
-    """Where to, and who answers there: a thread and an assistant have a model of their own."""
-    who = {}
+def _target(thread_id: str | None, assistant_id: str | None, model: str | None) -> dict[str, str]:
+    """Return ``thread_id`` and ``assistant_id``; ``model`` only without them, because both have their own model."""
+    target = {}
     if thread_id is not None:
-        who["thread_id"] = _id(thread_id)
+        target["thread_id"] = _id(thread_id)
     if assistant_id is not None:
-        who["assistant_id"] = checked_text(assistant_id, "assistant_id", "id")
-    if not who and model is not None:
-        who["model"] = checked_text(model, "model")
-    return who
+        target["assistant_id"] = checked_text(assistant_id, "assistant_id", "id")
+    if not target and model is not None:
+        target["model"] = checked_text(model, "model")
+    return target
 
 
-def _place(path: str, query: Sequence[tuple[str, str]], limit: int | None, before: int | None) -> str:
+def _path(path: str, query: Sequence[tuple[str, str]], limit: int | None, before: int | None) -> str:
     pairs = [*query]
     for name, value in (("limit", limit), ("before", before)):
         if value is not None:
-            pairs.append((name, str(_checked(name, value))))
+            pairs.append((name, str(_checked_number(name, value))))
     return f"{path}?{urlencode(pairs)}" if pairs else path
 
 
-def _checked(name: str, value: Any) -> int:
+def _checked_number(name: str, value: Any) -> int:
     try:
         return whole_number(0)(value)
     except ConfigError as error:
@@ -630,7 +639,7 @@ def _messages(messages: Any) -> Any:
     if messages is None:
         messages = []
     if isinstance(messages, Iterable) and not isinstance(messages, (bytes, bytearray, memoryview)):
-        messages = [types.Message(role="user", content=one) if isinstance(one, str) else one for one in messages]
+        messages = [types.Message(role="user", content=item) if isinstance(item, str) else item for item in messages]
     return as_messages(messages)
 
 
@@ -642,18 +651,18 @@ def _renamed(thread_options: Any, options: Any) -> Any:
 
 
 def _run_body(thread_options: Any, settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The fields of the body that say how to answer, and the call options."""
+    """Split settings into the body fields of a run and the call options."""
     body: dict[str, Any] = {}
     if isinstance(thread_options, msgspec.Struct):
         body = fields_of(thread_options)
     elif isinstance(thread_options, Mapping):
-        # Whether the answer is streamed is decided by the method.
+        # The method decides about streaming, not the caller's options.
         body = {name: value for name, value in thread_options.items() if value is not None and name != "stream"}
     elif thread_options is not None:
         raise ConfigError(f"thread_options must be a ThreadRunOptions or a dict, not {type(thread_options).__name__}")
-    given = dict(settings)
-    for name in _RUN_OPTIONS & given.keys():
-        value = given.pop(name)
+    call_options = dict(settings)
+    for name in _RUN_OPTIONS & call_options.keys():
+        value = call_options.pop(name)
         if value is not None:
             body[name] = value
-    return body, given
+    return body, call_options

@@ -1,4 +1,4 @@
-"""How long texts are, in tokens."""
+"""Count the tokens of texts."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ class TokensEndpoints(APIResource):
     def tokens_count(
         self, input_: str | Iterable[str], model: str | None = None, **options: Unpack[CallSettings]
     ) -> list[types.TokensCount]:
-        """How many tokens texts are: ``POST /tokens/count``. Costs none.
+        """Count the tokens of texts: ``POST /tokens/count``. Free of charge.
 
         Args:
-            input_: one text, or any number of them, which are sent in one request; a text may be empty.
-            model: the model that is to count; the client's when None.
-            options: of the call: ``timeout``, ``deadline``, ``max_retries``, ``headers``, ``request_id`` …
+            input_: one text or several, which are sent in one request; a text may be empty.
+            model: the model whose tokens are counted; the client's when None.
+            options: call options: ``timeout``, ``deadline``, ``max_retries``, ``headers``, ``request_id`` …
 
         Returns:
             One item for each text, in their order: ``.tokens``, and ``.characters`` in code points.
 
         Raises:
-            ConfigError: there is no text, or one is no string.
+            ConfigError: there is no text, or one is not a string.
             NotFoundError: this key has no such model.
-            InvalidResponseError: the answer does not have one count for each text.
+            InvalidResponseError: the response does not have one count for each text.
             APIStatusError, APIConnectionError, APITimeoutError, TLSError: as for every call.
 
         Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-tokens-count
         """
-        texts = checked_texts(input_, "input_", empty_ones=True)
+        texts = checked_texts(input_, "input_", allow_empty=True)
         model = self._settings.model if model is None else checked_text(model, "model", "name of a model")
-        answered = self._send(Request("POST", "/tokens/count", body=encode({"model": model, "input": texts})), options)
-        counts = answered.decode(decoder(list[types.TokensCount]))
+        response = self._send(Request("POST", "/tokens/count", body=encode({"model": model, "input": texts})), options)
+        counts = response.decode(decoder(list[types.TokensCount]))
         if len(counts) != len(texts):
-            raise answered.invalid(f"it has {len(counts)} counts for {len(texts)} texts")
-        for count, raw in zip(counts, untyped(answered.body), strict=True):
-            count.attach(raw=raw, request_id=answered.request_id, headers=answered.headers)
+            raise response.invalid(f"it has {len(counts)} counts for {len(texts)} texts")
+        for count, raw in zip(counts, untyped(response.body), strict=True):
+            count.attach(raw=raw, request_id=response.request_id, headers=response.headers)
         return counts

@@ -1,4 +1,4 @@
-"""Dialogues: functions run for the model, and histories that are kept."""
+"""Chat with Python functions that the model may call, and conversations with a history."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["DialogueEndpoints"]
 
 
 class DialogueEndpoints(ChatEndpoints, TokensEndpoints):
-    """``/chat/completions`` asked several times."""
+    """Several requests to ``/chat/completions``: tool loops and conversations."""
 
     def run(
         self,
@@ -31,47 +31,49 @@ class DialogueEndpoints(ChatEndpoints, TokensEndpoints):
         on_step: Callable[[Step], object] | None = None,
         **options: Any,
     ) -> Run[ChatCompletion, Usage]:
-        """Ask, run the functions that the model wants called, tell it the results, and so on until it answers:
-        ``POST /chat/completions`` for each turn.
+        """Chat, run the functions that the model calls, and send their results until it answers.
+
+        Sends ``POST /chat/completions`` for each turn.
 
         Args:
             messages: as for ``giga.chat``.
-            functions: Python functions (what they do is told by their type hints and docstrings: see
-                :func:`gigaclient.functions.function`), specifications with what to call (``Tool(spec, request)`` or a
-                pair), or specifications alone: of the service's functions, which run there, or of functions that the
-                caller runs by hand. A call of one of the latter ends the run: ``.completion.function_call`` has it.
-                When any are listed, built-in functions that are not listed are off.
-            max_steps: for how many turns the model may call functions.
-            on_error: ``"tell"`` the model what went wrong (an exception's class and message), so that it can try
-                again; or ``"raise"`` what the function raised.
-            on_step: gets each :class:`~gigaclient.types.Step` when its function has run.
-            options: as for ``giga.chat``, for each of the requests: a ``deadline`` bounds one turn. A ``function_call``
-                that forces a function does so in the first turn alone. Unless a session is named, the turns share one,
-                for the sake of the server's prompt cache.
+            functions: Python functions, described to the model by their type hints and docstrings (see
+                :func:`gigaclient.functions.function`); specifications with a callable (``Tool(spec, request)`` or a
+                pair); or specifications alone, of the service's functions or of functions that the caller runs. A call
+                of one of the caller's ends the run: ``.completion.function_call`` has it. When any are listed, built-in
+                functions that are not listed are off.
+            max_steps: the maximum number of turns in which the model may call functions.
+            on_error: ``"tell"`` sends an exception's class and message to the model, so that it can try again;
+                ``"raise"`` raises it.
+            on_step: called with each :class:`~gigaclient.types.Step` after its function has run.
+            options: as for ``giga.chat``, for each of the requests: a ``deadline`` limits one turn. A ``function_call``
+                that forces a function applies to the first turn only. Without a ``session_id`` the turns share a new
+                one, so that the server can use its prompt cache.
 
         Returns:
-            The run: ``.text`` of the last answer, ``.completion``, ``.messages`` to go on with, ``.steps``, ``.usage``.
+            The run: ``.text`` of the last response, ``.completion``, ``.messages`` to continue with, ``.steps``,
+                ``.usage``.
 
         Raises:
-            TooManyStepsError: the model went on calling functions; ``.run`` holds what was done.
+            TooManyStepsError: the model kept calling functions; ``.run`` holds the turns so far.
             InvalidResponseError: with ``on_error="raise"``, the arguments do not fit, or there is no such function.
-            Exception: with ``on_error="raise"``, whatever a function raises. ``KeyboardInterrupt`` and its like always
-                come through.
+            Exception: with ``on_error="raise"``, the exception of a function. ``KeyboardInterrupt`` and other
+                ``BaseException`` types are always raised.
             ConfigError: a function cannot be described to the model; nothing was sent.
-            APIStatusError, APIConnectionError: as ``giga.chat``; ``.run`` holds the turns before.
+            APIStatusError, APIConnectionError: as ``giga.chat``; ``.run`` holds the earlier turns.
 
         Source: https://developers.sber.ru/docs/ru/gigachat/guides/functions/overview
         """
-        from gigaclient.gigachat import tool_loop as running
+        from gigaclient.gigachat import tool_loop
 
-        return running.run(
-            running.V1(self),
+        return tool_loop.run(
+            tool_loop.V1(self),
             messages,
             functions,
             max_steps=max_steps,
             on_error=on_error,
             on_step=on_step,
-            options=running.with_session(self, options),
+            options=tool_loop.with_session(self, options),
         )
 
     def run_stream(
@@ -84,32 +86,37 @@ class DialogueEndpoints(ChatEndpoints, TokensEndpoints):
         on_step: Callable[[Step], object] | None = None,
         **options: Any,
     ) -> RunStream[ChatCompletionChunk, ChatCompletion, Usage]:
-        """The same as :meth:`run`, as it goes: ``POST /chat/completions`` with ``stream`` for each turn.
+        """Stream a run with functions: ``POST /chat/completions`` with ``stream`` for each turn.
 
         Args:
-            messages, functions, max_steps, on_error, on_step, options: as for :meth:`run`.
+            messages: as for :meth:`run`, like all arguments.
+            functions: as for :meth:`run`.
+            max_steps: as for :meth:`run`.
+            on_error: as for :meth:`run`.
+            on_step: as for :meth:`run`.
+            options: as for :meth:`run`.
 
         Returns:
-            An iterator and context manager of events: chunks of the answers, and a
-            :class:`~gigaclient.types.Step` for each function that has run. Each event has a ``.text``. The first
-            request has been sent and its status checked. ``.result()`` reads the rest and returns the run.
+            An iterator and context manager of events: chunks of the responses, and a :class:`~gigaclient.types.Step`
+                for each function that has run. Each event has a ``.text``. The first request has been sent and its
+                status checked. ``.result()`` reads the rest and returns the run.
 
         Raises:
-            ConfigError, APIStatusError, APIConnectionError: the first request; what can go wrong later is told by
+            ConfigError, APIStatusError, APIConnectionError: the first request failed. Later errors are described in
                 :class:`~gigaclient.gigachat.tool_loop.RunStream`.
 
         Source: https://developers.sber.ru/docs/ru/gigachat/guides/functions/overview
         """
-        from gigaclient.gigachat import tool_loop as running
+        from gigaclient.gigachat import tool_loop
 
-        return running.RunStream(
-            running.V1(self),
+        return tool_loop.RunStream(
+            tool_loop.V1(self),
             messages,
             functions,
             max_steps=max_steps,
             on_error=on_error,
             on_step=on_step,
-            options=running.with_session(self, options),
+            options=tool_loop.with_session(self, options),
         )
 
     def conversation(
@@ -121,22 +128,22 @@ class DialogueEndpoints(ChatEndpoints, TokensEndpoints):
         session_id: str | None = None,
         **options: Any,
     ) -> Conversation:
-        """A dialogue that keeps its own history; nothing is sent before its first turn.
+        """Return a dialogue that keeps its history. Nothing is sent before its first turn.
 
         Args:
-            system: the system message, which stands first for good.
-            messages: an earlier history to go on from.
-            history_tokens: how long the history may get, in tokens of the prompt; the oldest turns are dropped then. It
-                does not bound the answers: ``max_tokens`` does.
+            system: the system message, which always stays first.
+            messages: an earlier history to continue.
+            history_tokens: the maximum length of the history in prompt tokens; the oldest turns are dropped above it.
+                ``max_tokens`` limits the responses.
             session_id: ``X-Session-ID`` of each turn, by which the server finds its prompt cache; a new UUID when None.
-            options: as for ``giga.chat``, for each of its turns; ``functions``, ``max_steps``, ``on_error`` and
-                ``on_step`` as for :meth:`run`.
+            options: as for ``giga.chat``, for each turn; ``functions``, ``max_steps``, ``on_error`` and ``on_step`` as
+                for :meth:`run`.
 
         Returns:
             The conversation: ``.ask(text)``, ``.stream(text)``, ``.messages``, ``.to_json()``.
 
         Raises:
-            ConfigError: the history is none, or ``history_tokens`` cannot work.
+            ConfigError: the history or ``history_tokens`` is invalid.
 
         Source: https://developers.sber.ru/docs/ru/gigachat/guides/keeping-context
         """

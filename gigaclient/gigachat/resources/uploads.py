@@ -1,4 +1,4 @@
-"""What people pass as a file, in one shape: its bytes, its name, its MIME type."""
+"""Convert every accepted form of a file into its bytes, name and MIME type."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ UploadFile = (
     | tuple[str | None, Content, str | None]
     | tuple[str | None, Content, str | None, Mapping[str, str]]
 )
-"""A path, bytes, an open binary file; or, as the official SDK has it, ``(name, content)`` or ``(name, content, MIME
-type)``, where a string as content is the text itself.
+"""A path, bytes or an open binary file.
+
+Or, as in the official SDK, ``(name, content)`` or ``(name, content, MIME type)``, where a string as content is the text
+itself.
 """
 
-# What the service takes. Not the ``mimetypes`` of the system, which has other names for half of them:
+# The types that the service accepts. The system's ``mimetypes`` differ for half of them:
 # https://developers.sber.ru/docs/ru/gigachat/guides/working-with-files
 _MIME_OF = {
     "bmp": "image/bmp",
@@ -49,11 +51,11 @@ _MIME_OF = {
     "weba": "audio/webm",
     "xlsx": "application/vnd.ms-excel",
 }
-_ENDING_OF = {mime: f".{ending}" for ending, mime in _MIME_OF.items()}
+_EXTENSION_OF = {mime: f".{extension}" for extension, mime in _MIME_OF.items()}
 
 
 class Upload(NamedTuple):
-    """A file to be sent. Its ``repr`` does not show the content."""
+    """A file to send. Its ``repr`` does not show the content."""
 
     content: bytes
     filename: str
@@ -65,15 +67,15 @@ class Upload(NamedTuple):
 
 
 def as_upload(file: Any, filename: str | None = None, content_type: str | None = None) -> Upload:
-    """``file`` with its whole content; ``filename`` and ``content_type`` win over what it brings.
+    """Read ``file``; ``filename`` and ``content_type`` override its own.
 
     Raises:
-        ConfigError: it cannot be read, is empty, or is no file; the message says which one and why.
+        ConfigError: it cannot be read, is empty, or is not a file; the message says which and why.
     """
     headers: dict[str, str] = {}
     if isinstance(file, tuple):
-        name, file, kind, headers = _taken_apart(file)
-        filename, content_type = filename or name, content_type or kind
+        name, file, own_type, headers = _unpack(file)
+        filename, content_type = filename or name, content_type or own_type
         content, own_name = _content_of(file, text=True)
     else:
         content, own_name = _content_of(file, text=False)
@@ -88,19 +90,19 @@ def as_upload(file: Any, filename: str | None = None, content_type: str | None =
     if content_type is None:
         content_type = _mime_of(name) or media_type(content[:16]) or "application/octet-stream"
     checked_headers({"Content-Type": content_type})
-    name = name or f"upload{_ENDING_OF.get(content_type, '')}"
-    return Upload(content, _sendable(name), content_type, headers)
+    name = name or f"upload{_EXTENSION_OF.get(content_type, '')}"
+    return Upload(content, _sanitized(name), content_type, headers)
 
 
-def _taken_apart(file: tuple[Any, ...]) -> tuple[str | None, Any, str | None, dict[str, str]]:
+def _unpack(file: tuple[Any, ...]) -> tuple[str | None, Any, str | None, dict[str, str]]:
     if not 2 <= len(file) <= 4:
         raise ConfigError("a tuple as file is (name, content) or (name, content, MIME type)")
-    name, content, kind, headers = (*file, None, None)[:4]
-    return name, content, kind, checked_headers(headers or {})
+    name, content, content_type, headers = (*file, None, None)[:4]
+    return name, content, content_type, checked_headers(headers or {})
 
 
 def _content_of(file: Any, *, text: bool) -> tuple[bytes, str | None]:
-    """The bytes, and the name that goes with them, if any. A string is a ``text``, or else a path."""
+    """Return the bytes and the file's name, if any. A string is content if ``text`` is set, or else a path."""
     if isinstance(file, (bytes, bytearray, memoryview)):
         return bytes(file), None
     if isinstance(file, str) and text:
@@ -142,7 +144,7 @@ def _read_open(file: Any) -> bytes:
         try:
             seek(0)
         except (OSError, ValueError):
-            seek = None  # a pipe: what is left of it is all there is
+            seek = None  # a pipe: only the unread rest is available
     try:
         content = file.read()
     except OSError as error:
@@ -157,7 +159,7 @@ def _read_open(file: Any) -> bytes:
 def _name_of(file: Any) -> str | None:
     name = getattr(file, "name", None)
     if not isinstance(name, (str, bytes, os.PathLike)):
-        return None  # a descriptor's number, of a pipe or a temporary file
+        return None  # the descriptor number of a pipe or a temporary file
     name = os.path.basename(os.fsdecode(name))
     return None if name.startswith("<") else name or None
 
@@ -173,6 +175,6 @@ def _mime_of(name: str | None) -> str | None:
     return known
 
 
-def _sendable(name: str) -> str:
-    """``name`` as UTF-8 can have it, and without what would break the line it stands in."""
+def _sanitized(name: str) -> str:
+    """Return ``name`` as valid UTF-8 without control characters, which would break the header."""
     return re.sub(r"[\x00-\x1f\x7f]", "_", name.encode("utf-8", "replace").decode())
