@@ -1,6 +1,6 @@
 """Our types under the names of the official SDK's ``gigachat.models``, for scripts that move over.
 
-Nothing is loaded before it is asked for: its first use loads the module of its group.
+The module of a name is loaded when the name is first used.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ __all__ = [
 ]
 
 # The module of each name.
-_PLACES = {
+_MODULES = {
     "AICheckResult": "tools",
     "APIResponse": "base",
     "AccessToken": "auth",
@@ -260,15 +260,15 @@ _PLACES = {
     "UploadedFiles": "files",
     "Usage": "chat",
 }
-# Those of API v2 whose names API v1 has as well.
+# Names of API v2 that API v1 has too.
 _PRIMARY = {"PrimaryChatCompletionChunk": "ChatCompletionChunk", "PrimaryChatFunctionCall": "ChatFunctionCall"}
 
 
 def __getattr__(name: str) -> Any:
     if name in _PRIMARY:
         value = getattr(import_module(f"{__name__}.chat_completions"), _PRIMARY[name])
-    elif name in _PLACES:
-        value = getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+    elif name in _MODULES:
+        value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     elif name in ("assistants", "threads"):
         value = import_module(f"{__name__}.{name}")
     else:

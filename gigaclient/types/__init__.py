@@ -215,8 +215,8 @@ __all__ = [
     "Usage",
 ]
 
-# Where a name that is loaded later comes from.
-_LATER = {
+# The module of each name that is loaded at first use.
+_LAZY = {
     "ChatCompletionRequest": "chat_v2",
     "ChatCompletionResponse": "chat_v2",
     "ChatCompletionResponseChunk": "chat_v2",
@@ -303,10 +303,10 @@ _LATER = {
 
 
 def __getattr__(name: str) -> Any:
-    room = _LATER.get(name)
-    if room is None:
+    module = _LAZY.get(name)
+    if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{room}"), name)
+    value = globals()[name] = getattr(import_module(f"{__name__}.{module}"), name)
     return value
 
 

@@ -1,7 +1,6 @@
-"""Assistants: a model with instructions, functions and files, kept on the server.
+"""Assistants: a model with instructions, functions and files, stored on the server.
 
-Stand-dependent, and not in the public OpenAPI: what is here is known from the official SDK.
-Source: https://github.com/ai-forever/gigachat
+Stand-dependent, not in the public OpenAPI. Source, the official SDK: https://github.com/ai-forever/gigachat
 """
 
 from __future__ import annotations
@@ -29,14 +28,14 @@ class AssistantAttachment(Record):
 
     Attributes:
         file_id: the file's id.
-        name: its name, where the server tells it.
+        name: its name, if the server sends it.
     """
 
     file_id: str
     name: str | None = None
 
 
-# What people filled in and the server only echoes: an odd item must not cost the answer.
+# The server echoes what the user sent; an unexpected item must not invalidate the response.
 if TYPE_CHECKING:
     Files = list[AssistantAttachment]
     FileIds = list[str]
@@ -50,14 +49,15 @@ class Assistant(APIResponse):
 
     Attributes:
         assistant_id: its id.
-        model: the model that it speaks with.
-        name, description, instructions: as they were given; the instructions are what a ``system`` message would say.
+        model: the model that it uses.
+        name, description: as set at creation.
+        instructions: the text of its ``system`` message.
         created_at, updated_at: Unix time in seconds.
-        files: its files. Some servers send ids alone, some objects; both are read, into this and ``file_ids``.
+        files: its files. Some servers send ids, some objects; both are read into this and ``file_ids``.
         file_ids: the ids of its files.
-        metadata: up to 16 pairs of the user's own.
-        threads_count: how many threads use it.
-        functions: what it may ask to have called.
+        metadata: up to 16 pairs of user data.
+        threads_count: the number of threads that use it.
+        functions: functions that it may call.
     """
 
     assistant_id: str
@@ -74,20 +74,20 @@ class Assistant(APIResponse):
     functions: Functions | None = None
 
     def __post_init__(self) -> None:
-        sent: Any = self.files if self.files is not None else self.file_ids
-        if sent is not None:
-            self.files = files = _attachments(sent)
+        items: Any = self.files if self.files is not None else self.file_ids
+        if items is not None:
+            self.files = files = _attachments(items)
             self.file_ids = [file.file_id for file in files]
         if self.functions is not None:
             try:
                 self.functions = convert(self.functions, list[Function])
             except msgspec.ValidationError:
-                return  # not of a shape we know: as the server sent them
+                return  # an unknown shape stays as the server sent it
 
 
-def _attachments(sent: Any) -> list[AssistantAttachment]:
+def _attachments(items: Any) -> list[AssistantAttachment]:
     found = []
-    for item in sent if isinstance(sent, list) else ():
+    for item in items if isinstance(items, list) else ():
         if isinstance(item, AssistantAttachment):
             found.append(item)
             continue
@@ -125,7 +125,7 @@ class AssistantDelete(APIResponse):
 
     Attributes:
         assistant_id: its id.
-        deleted: whether it is gone.
+        deleted: True if it was deleted.
     """
 
     assistant_id: str
@@ -133,11 +133,11 @@ class AssistantDelete(APIResponse):
 
 
 class AssistantFileDelete(APIResponse):
-    """A file taken from an assistant: ``POST /assistants/files/delete``.
+    """A file removed from an assistant: ``POST /assistants/files/delete``.
 
     Attributes:
         file_id: the file's id.
-        deleted: whether it is gone.
+        deleted: True if it was removed.
     """
 
     file_id: str

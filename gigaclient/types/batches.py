@@ -1,4 +1,4 @@
-"""Batches: many requests in one file, answered some time later.
+"""Batches: many requests in one file, processed later.
 
 Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-batches
 """
@@ -17,12 +17,12 @@ __all__ = ["Batch", "BatchRequestCounts", "BatchResult", "Batches"]
 
 
 class BatchRequestCounts(Record):
-    """How far a batch has come.
+    """The progress of a batch.
 
     Attributes:
         total: rows in the batch.
-        completed: rows answered; None until the server counts them.
-        failed: rows that could not be answered; None until the server counts them.
+        completed: rows with a result; None until the server counts them.
+        failed: rows that failed; None until the server counts them.
     """
 
     total: int = 0
@@ -31,15 +31,15 @@ class BatchRequestCounts(Record):
 
 
 class Batch(APIResponse):
-    """A batch: the answer to ``POST /batches``, and an item of ``GET /batches``.
+    """A batch: the response of ``POST /batches``, and an item of ``GET /batches``.
 
     Attributes:
-        id: what ``get_batch`` takes.
+        id: its id, for ``get_batch``.
         method: ``chat_completions`` or ``embedder``.
-        status: ``created``, ``in_progress``, ``completed``; others may come, and none but ``completed`` means the end.
-        request_counts: how many rows there are, and how many are done.
+        status: ``created``, ``in_progress``, ``completed``; others may come, and only ``completed`` is final.
+        request_counts: the number of rows, and of processed rows.
         created_at, updated_at: Unix time in seconds.
-        output_file_id: the file with the results, once the batch is completed.
+        output_file_id: the file with the results; set when the batch is completed.
     """
 
     id: str
@@ -52,22 +52,22 @@ class Batch(APIResponse):
 
     @property
     def done(self) -> bool:
-        """Whether the batch is completed, so that its results can be read."""
+        """True when the batch is completed and its results can be downloaded."""
         return self.status == "completed"
 
     @property
     def requests(self) -> Mapping[str, Any]:
-        """The requests by their ids, as they were passed to ``create_batch``; empty where this client never had them.
+        """The requests by id, as passed to ``create_batch``; empty for a batch that this client did not create.
 
-        They travel with the batch when it is pickled, and come along into what ``get_batch(batch)`` and
-        ``wait_for_batch(batch)`` return.
+        They are pickled with the batch, and copied to the results of ``get_batch(batch)`` and
+        ``wait_for_batch(batch)``.
         """
         requests: Mapping[str, Any] | None = self.__dict__.get("_requests")
         return requests or {}
 
 
 class Batches(APIResponse):
-    """The batches of this key: ``GET /batches``, whichever of its known shapes the server answers in.
+    """The batches of this key: ``GET /batches``, from any known shape of the response.
 
     Attributes:
         batches: the batches in the server's order.
@@ -77,16 +77,16 @@ class Batches(APIResponse):
 
 
 class BatchResult(Record, kw_only=True):
-    """What became of one row of a batch. ``str()`` gives the answer's text.
+    """The result of one row of a batch. ``str()`` returns its text.
 
     Attributes:
-        id: the row's id; empty where the server's row shows none.
-        request: the request as it was passed to ``create_batch``; None where it is not known.
-        completion: the answer to a chat.
-        embeddings: the answer of an embedder.
-        error: what went wrong with this row, as one of our errors; None when all went well. An ``APIStatusError`` is
-            what the server says; an ``InvalidResponseError`` stands for a row that cannot be read, or is not there.
-        raw: the row as the server sent it; ``{"data": text}`` for a line that is no JSON, empty for a missing one.
+        id: the row's id; empty if the server's row has none.
+        request: the request as passed to ``create_batch``; None if it is unknown.
+        completion: the chat completion.
+        embeddings: the response of an embedder.
+        error: the error of this row, or None. An ``APIStatusError`` is from the server; an ``InvalidResponseError``
+            means that the row cannot be read or is missing.
+        raw: the row as the server sent it; ``{"data": text}`` for a line that is not JSON, empty for a missing one.
     """
 
     id: str
@@ -98,7 +98,7 @@ class BatchResult(Record, kw_only=True):
 
     @property
     def text(self) -> str:
-        """The answer's text; empty, never None, when there is none."""
+        """The text of the response; empty, never None, if there is none."""
         return self.completion.text if self.completion is not None else ""
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""What became of one of many prompts: the items that ``giga.map`` and ``giga.embed_many`` give."""
+"""Results of ``giga.map`` and ``giga.embed_many``, one for each prompt."""
 
 from __future__ import annotations
 
@@ -14,22 +14,21 @@ __all__ = ["EmbedResult", "ItemResult", "MapResult"]
 
 UsageT = TypeVar("UsageT")
 
-_MOST_SHOWN = 60
+_MAX_EXCERPT = 60
 
 
 class ItemResult(msgspec.Struct, Generic[UsageT], kw_only=True):
-    """What all items have.
+    """The fields of all results.
 
     Attributes:
-        input: what was passed, as it was passed.
-        index: its place among what was passed, from 0.
-        error: what went wrong with this one; None when all went well. One of our errors, but for what a function of the
-            caller's own raised.
-        attempts: requests that were sent for it, in this run or, for a restored one, in the run that asked it; 0 for
-            one that could not be sent.
-        seconds: from the beginning of its first request to the end of its last, waits included.
-        usage: the tokens it cost, as the server counted; None where it did not say.
-        restored: it was not asked now, but read from the checkpoint.
+        input: the prompt as passed.
+        index: its position in the input, from 0.
+        error: its error, or None. A ``GigaClientError``, unless a function of the caller raised it.
+        attempts: the number of requests sent for it, in this run, or in the earlier run for a restored one; 0 if it
+            could not be sent.
+        seconds: from the start of its first request to the end of its last, waits included.
+        usage: its cost in tokens, as counted by the server; None if the server did not report it.
+        restored: True if it was read from the checkpoint and not requested in this run.
     """
 
     input: Any
@@ -42,20 +41,20 @@ class ItemResult(msgspec.Struct, Generic[UsageT], kw_only=True):
 
     @property
     def ok(self) -> bool:
-        """Whether there is an answer."""
+        """True if there is no error."""
         return self.error is None
 
-    def _outcome(self) -> str:
+    def _error_suffix(self) -> str:
         return "" if self.error is None else f", error={type(self.error).__name__}({_excerpt(str(self.error))!r})"
 
 
 class MapResult(ItemResult[Usage], kw_only=True):
-    """What became of one prompt. ``str()`` gives the answer's text.
+    """The result of one prompt. ``str()`` returns its text.
 
     Attributes:
-        completion: the answer; None after an error, unless the error came with one.
-        value: the answer as a value of the ``response_format``; None where none was asked for.
-        run: the dialogue with ``functions``; None where there were none, and for a restored item.
+        completion: the chat completion; None after an error, unless the error has one.
+        value: the response as a value of the ``response_format``; None without one.
+        run: the dialogue with ``functions``; None without functions, and for a restored item.
     """
 
     completion: ChatCompletion | None = None
@@ -64,18 +63,18 @@ class MapResult(ItemResult[Usage], kw_only=True):
 
     @property
     def text(self) -> str:
-        """The answer's text; empty, never None, when there is none."""
+        """The text of the response; empty, never None, if there is none."""
         return self.completion.text if self.completion is not None else ""
 
     def __str__(self) -> str:
         return self.text
 
     def __repr__(self) -> str:
-        return f"<MapResult {self.index}: {_excerpt(self.text)!r}{self._outcome()}>"
+        return f"<MapResult {self.index}: {_excerpt(self.text)!r}{self._error_suffix()}>"
 
 
 class EmbedResult(ItemResult[EmbeddingsUsage], kw_only=True):
-    """What became of one text.
+    """The result of one text.
 
     Attributes:
         embedding: its vector; empty after an error.
@@ -84,8 +83,8 @@ class EmbedResult(ItemResult[EmbeddingsUsage], kw_only=True):
     embedding: list[float] = []
 
     def __repr__(self) -> str:
-        return f"<EmbedResult {self.index}: {len(self.embedding)} numbers{self._outcome()}>"
+        return f"<EmbedResult {self.index}: {len(self.embedding)} numbers{self._error_suffix()}>"
 
 
 def _excerpt(text: str) -> str:
-    return text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 1] + "…"
+    return text if len(text) <= _MAX_EXCERPT else text[: _MAX_EXCERPT - 1] + "…"

@@ -1,6 +1,6 @@
-"""Chat of API v1, which both providers speak.
+"""Chat of API v1, which both providers use.
 
-Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-chat and recorded answers.
+Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-chat and recorded responses.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
     "Usage",
 ]
 
-# Lists that people fill and answers only echo: whatever an answer has there must not cost the answer.
+# The server echoes lists that the user sent; an unexpected item must not invalidate the response.
 if TYPE_CHECKING:
     from gigaclient.types.files import GeneratedFile
 
@@ -47,35 +47,35 @@ _Class: TypeAlias = type[Any]
 
 
 def as_schema(value: Any) -> Any:
-    """A JSON Schema from what people pass for one: a pydantic model stands for its own; the rest is left as it is."""
+    """Return the JSON Schema of a pydantic model; return anything else unchanged."""
     if isinstance(value, type) and hasattr(value, "model_json_schema"):
         return value.model_json_schema()
     return value
 
 
-def as_record(kind: Any, value: Any, needs: str | None = None) -> Any:
-    """A dict as ``kind``, if it has no fields that would get lost by it; the rest is left as it is."""
+def as_record(type_: Any, value: Any, required: str | None = None) -> Any:
+    """Convert a dict to ``type_`` if no field would be lost; return anything else unchanged."""
     if not isinstance(value, Mapping):
         return value
-    fields = kind._prepared(dict(value))
-    if needs is not None and fields.get(needs) is None:
+    fields = type_._prepared(dict(value))
+    if required is not None and fields.get(required) is None:
         return value
     try:
-        return kind(**fields) if fields.keys() <= set(kind.__struct_fields__) else value
-    except TypeError:  # a required field is missing, or a name is not a string: the call will say so better
+        return type_(**fields) if fields.keys() <= set(type_.__struct_fields__) else value
+    except TypeError:  # a required field is missing, or a name is not a string: sending raises a better error
         return value
 
 
-def _each(kind: Any, values: Any, needs: str | None = None) -> Any:
-    """A list with dicts as ``kind``; the list itself where there is nothing to do."""
+def _each(type_: Any, values: Any, required: str | None = None) -> Any:
+    """Convert the dicts of a list to ``type_``; return the same list if there are none."""
     if not isinstance(values, (list, tuple)):
         return values
-    made = [as_record(kind, value, needs) for value in values]
-    return values if all(new is old for new, old in zip(made, values, strict=True)) else made
+    records = [as_record(type_, value, required) for value in values]
+    return values if all(new is old for new, old in zip(records, values, strict=True)) else records
 
 
 class MessagesRole(str, enum.Enum):
-    """The roles that the API describes. Answers may bring others, so a message's role is any string."""
+    """The roles that the API documents. Responses may have others, so a message's role is any string."""
 
     ASSISTANT = "assistant"
     SYSTEM = "system"
@@ -84,20 +84,20 @@ class MessagesRole(str, enum.Enum):
     SEARCH_RESULT = "search_result"
     FUNCTION_IN_PROGRESS = "function_in_progress"
 
-    # The same on every Python: the role itself, where it is printed or put into a text.
+    # Print and format as the bare role on every Python version.
     __str__ = str.__str__
 
-    def __format__(self, form: str) -> str:
-        return format(self.value, form)
+    def __format__(self, format_spec: str) -> str:
+        return format(self.value, format_spec)
 
 
 class FunctionCall(Record):
-    """The model's wish to have a function called.
+    """A function call that the model requests.
 
     Attributes:
         name: the function's name.
-        arguments: the arguments as an object, as GigaChat sends them; a string where a server sends one.
-        id: identifies the call where the server gives ids.
+        arguments: the arguments as an object, as GigaChat sends them; a string if the server sends one.
+        id: the id of the call, if the server sends one.
     """
 
     name: str = ""
@@ -109,17 +109,18 @@ class Message(Record):
     """One message of a dialogue.
 
     Attributes:
-        role: ``system``, ``user``, ``assistant`` or ``function``; ``function_in_progress`` in answers; others may come.
+        role: ``system``, ``user``, ``assistant`` or ``function``; ``function_in_progress`` in responses; others may
+            come.
         content: the text. For role ``function``: the function's result, a JSON object as a string.
         name: the function's name, for role ``function``.
-        function_call: set by the model when it wants a function called; send it back unchanged.
+        function_call: a function call that the model requests; send it back unchanged.
         functions_state_id: links the turns of one function call; send it back unchanged.
         attachments: ids of uploaded files.
-        reasoning_content: what a reasoning model thought before it answered.
-        inline_data: sources and widgets that came with the answer.
+        reasoning_content: the reasoning of a reasoning model.
+        inline_data: sources and widgets of the response.
     """
 
-    # By factory: a plain default would be left out of what is sent, and the API wants a role.
+    # A factory, because plain defaults are not sent, and the API requires a role.
     role: str = msgspec.field(default_factory=lambda: "user")
     content: str | None = None
     name: str | None = None
@@ -135,12 +136,12 @@ class Message(Record):
 
 
 class Usage(Record):
-    """What a call cost, in tokens, as the server counted; never recomputed here.
+    """The cost of a call in tokens, as counted by the server.
 
     Attributes:
         prompt_tokens: tokens of the prompt.
-        completion_tokens: tokens of the answer.
-        total_tokens: what the server reports as the total.
+        completion_tokens: tokens of the completion.
+        total_tokens: the total that the server reports.
         precached_prompt_tokens: prompt tokens served from the cache of a session.
     """
 
@@ -152,11 +153,11 @@ class Usage(Record):
 
 
 class Choice(Record):
-    """One alternative of an answer.
+    """One alternative of a completion.
 
     Attributes:
         message: the assistant's message.
-        index: its place among the alternatives, from 0.
+        index: its position among the alternatives, from 0.
         finish_reason: ``stop``, ``length``, ``function_call``, ``blacklist``, ``error``; others may come. None in a
             stream that has not ended.
     """
@@ -168,22 +169,22 @@ class Choice(Record):
 
     def __post_init__(self) -> None:
         if self.message.role == "user":
-            # It came without a role, and Message's own default is for people who write one. Answers are not the user's.
+            # The server sent no role. The default of Message is for requests; a response is the assistant's.
             self.message = msgspec.structs.replace(self.message, role="assistant")
 
 
 class ChatCompletion(APIResponse):
-    """The answer to a chat request: ``POST /chat/completions``.
+    """The response to a chat request: ``POST /chat/completions``.
 
-    ``str()`` gives its text, a notebook shows it as Markdown.
+    ``str()`` returns its text, and a notebook shows it as Markdown.
 
     Attributes:
         choices: the alternatives, usually one.
         created: Unix time in seconds.
         model: the model's id with its build, such as ``GigaChat-2-Pro:2.0.31.04``.
-        object: what the server calls this kind of answer; its spelling varies.
-        usage: tokens, where the server reports them.
-        thread_id, message_id: set when the dialogue is stored on the server.
+        object: the server's name for this kind of response; its spelling varies.
+        usage: tokens, if the server reports them.
+        thread_id, message_id: set if the dialogue is stored on the server.
     """
 
     choices: list[Choice] = []
@@ -198,7 +199,7 @@ class ChatCompletion(APIResponse):
 
     @property
     def text(self) -> str:
-        """The text of the first choice; empty, never None, when there is none (a function call, say)."""
+        """The text of the first choice; empty, never None, if there is none (a function call, for example)."""
         return (self.choices[0].message.content or "") if self.choices else ""
 
     @property
@@ -208,44 +209,43 @@ class ChatCompletion(APIResponse):
 
     @property
     def finish_reason(self) -> str | None:
-        """Why the first choice ended."""
+        """The finish reason of the first choice."""
         return self.choices[0].finish_reason if self.choices else None
 
     @property
     def function_call(self) -> FunctionCall | None:
-        """The function that the model wants called, if any."""
+        """The function call of the model, or None."""
         return self.choices[0].message.function_call if self.choices else None
 
     @property
     def files(self) -> list[GeneratedFile]:
-        """The files that the model made and its text names, in markup such as ``<img src="id" fuse="true"/>``."""
+        """The generated files that the text names in markup such as ``<img src="id" fuse="true"/>``."""
         from gigaclient.types.files import generated_files
 
         return generated_files(choice.message.content for choice in self.choices)
 
     @property
     def images(self) -> list[GeneratedFile]:
-        """The pictures among :attr:`files`; ``giga.get_images(completion)`` fetches them all."""
+        """The images among :attr:`files`; ``giga.get_images(completion)`` downloads them."""
         return [file for file in self.files if file.kind == "image"]
 
     def __str__(self) -> str:
         return self.text
 
     def _repr_markdown_(self) -> str:
-        from gigaclient.types.markdown import of_answer  # for notebooks
+        from gigaclient.types.markdown import of_answer
 
         return of_answer(self.text, [self.function_call] if self.function_call is not None else [])
 
 
-# Without the garbage collector's book-keeping: each event of a stream brings one of these and of its choice, and there
-# is nothing in them that it would have to find.
+# gc=False saves the garbage collector's work for each event of a stream; the fields cannot form cycles.
 class Delta(Record, gc=False):
-    """What one chunk adds to the message.
+    """The part of a message that one chunk adds.
 
     Attributes:
-        content: the next piece of text; absent or empty in chunks that bring something else.
+        content: the next piece of text; absent or empty in chunks without text.
         role: in the first chunk only; ``function_in_progress`` when a built-in function reports its progress, and then
-            ``content`` is not part of the answer.
+            ``content`` is not part of the message.
         function_call: the complete call, in one piece.
     """
 
@@ -261,7 +261,7 @@ class Delta(Record, gc=False):
 
 
 class ChunkChoice(Record, gc=False):
-    """One alternative's part of a chunk."""
+    """The part of one alternative that a chunk adds."""
 
     delta: Delta = msgspec.field(default_factory=Delta)
     index: int = 0
@@ -270,11 +270,11 @@ class ChunkChoice(Record, gc=False):
 
 
 class ChatCompletionChunk(APIResponse):
-    """One event of a streamed answer. ``str()`` gives the text it adds.
+    """One event of a streamed response. ``str()`` returns the text that it adds.
 
     Attributes:
-        choices: what it adds to each alternative; may be empty.
-        usage: in the last chunk, where the server reports it.
+        choices: the parts that it adds to the alternatives; may be empty.
+        usage: in the last chunk, if the server reports it.
     """
 
     choices: list[ChunkChoice] = []
@@ -289,7 +289,7 @@ class ChatCompletionChunk(APIResponse):
 
     @property
     def text(self) -> str:
-        """The text this chunk adds to the first choice; empty for a progress report."""
+        """The text that this chunk adds to the first choice; empty for a progress report."""
         for choice in self.choices:
             if choice.index == 0 and choice.delta.role != IN_PROGRESS:
                 return choice.delta.content or ""
@@ -297,7 +297,7 @@ class ChatCompletionChunk(APIResponse):
 
     @property
     def finish_reason(self) -> str | None:
-        """Why the first choice ended; None until it has."""
+        """The finish reason of the first choice; None until it has one."""
         for choice in self.choices:
             if choice.index == 0:
                 return choice.finish_reason
@@ -307,7 +307,7 @@ class ChatCompletionChunk(APIResponse):
         return self.text
 
     def _repr_markdown_(self) -> str:
-        from gigaclient.types.markdown import for_notebook  # for notebooks
+        from gigaclient.types.markdown import for_notebook
 
         return for_notebook(self.text)
 
@@ -316,21 +316,21 @@ IN_PROGRESS = "function_in_progress"
 
 
 class FunctionFewShot(Record):
-    """An example for a function: what a user says, and the arguments that should come of it."""
+    """An example for a function: a user's request, and the arguments for it."""
 
     request: str
     params: dict[str, Any]
 
 
 class Function(Record):
-    """A function that the model may ask to have called.
+    """A function that the model may call.
 
     Attributes:
         name: Latin letters, digits (not first) and underscores are safe everywhere.
-        description: what it does, for the model.
-        parameters: JSON Schema of the arguments, sent as given: a dict, a
-            :class:`~gigaclient.types.FunctionParameters`, or a pydantic model, which stands for its schema.
-        few_shot_examples: examples, which the API's documentation strongly advises.
+        description: its purpose, for the model.
+        parameters: JSON Schema of the arguments, sent unchanged: a dict, a
+            :class:`~gigaclient.types.FunctionParameters`, or a pydantic model, whose schema is sent.
+        few_shot_examples: examples; the API's documentation strongly recommends them.
         return_parameters: JSON Schema of the result.
     """
 
@@ -357,39 +357,39 @@ class Function(Record):
         self.few_shot_examples = _each(FunctionFewShot, self.few_shot_examples)
 
     @classmethod
-    def _prepared(cls, given: dict[str, Any]) -> dict[str, Any]:
-        # A JSON Schema of the arguments, as pydantic makes it of a model, is taken for the function of its title.
-        if not given.get("name") and given.get("title"):
-            given = {("name" if name == "title" else name): value for name, value in given.items() if name != "name"}
-        if not given.get("parameters") and "properties" in given:
+    def _prepared(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        # A bare JSON Schema of the arguments, as pydantic creates it, becomes a function that is named by its title.
+        if not fields.get("name") and fields.get("title"):
+            fields = {("name" if name == "title" else name): value for name, value in fields.items() if name != "name"}
+        if not fields.get("parameters") and "properties" in fields:
             own = cls.__struct_fields__
-            schema = {name: value for name, value in given.items() if name not in own}
-            given = {name: given[name] for name in own if name in given}
-            given["parameters"] = {"type": "object", **schema}
-        return given
+            schema = {name: value for name, value in fields.items() if name not in own}
+            fields = {name: fields[name] for name in own if name in fields}
+            fields["parameters"] = {"type": "object", **schema}
+        return fields
 
 
 class NamedFunctionCall(Record):
-    """Forces the function ``name``, with some of its arguments given."""
+    """Force the function ``name``, optionally with some of its arguments."""
 
     name: str
     partial_arguments: dict[str, Any] | None = None
 
 
 class FunctionRanker(Record):
-    """Lets the server preselect functions before the model sees them."""
+    """Let the server preselect functions for the model."""
 
     enabled: bool | None = None
     top_n: int | None = None
 
 
 class ResponseFormat(Record):
-    """The form of the answer: ``json_schema`` with a schema (and ``strict`` to forbid extra fields), or ``text``.
+    """The format of the response: ``json_schema`` with a schema, or ``text``.
 
     Attributes:
         type: ``json_schema`` or ``text``.
-        schema: JSON Schema as a dict; a pydantic model stands for its schema.
-        strict: whether the answer keeps to the schema strictly.
+        schema: JSON Schema as a dict, or a pydantic model, whose schema is sent.
+        strict: True forbids fields that the schema does not name.
     """
 
     type: str = msgspec.field(default_factory=lambda: "json_schema")
@@ -410,7 +410,7 @@ class ResponseFormat(Record):
 
 
 class Storage(Record):
-    """Keeps the dialogue on the server."""
+    """Store the dialogue on the server."""
 
     is_stateful: bool | None = None
     limit: int | None = None
@@ -420,24 +420,23 @@ class Storage(Record):
 
 
 class Chat(Record, kw_only=True):
-    """A whole chat request: the body of ``POST /chat/completions``.
+    """A chat request: the body of ``POST /chat/completions``.
 
-    Absent fields are not sent. Fields that this version does not know go into ``additional_fields`` (or are passed to
-    the call as keyword arguments) and are sent as they are.
+    Absent fields are not sent. Unknown fields go into ``additional_fields``, or are passed to the call as keyword
+    arguments; they are sent unchanged.
 
     Attributes:
-        messages: the history: at most one ``system`` message, and that first.
-        model: the model's id; the client's default when absent.
+        messages: the history, with at most one ``system`` message, which is the first.
+        model: the model's id; by default the client's.
         temperature: above 0.
         top_p: 0 to 1.
-        max_tokens: the answer is cut there, with ``finish_reason`` ``length``.
+        max_tokens: the response is cut there, with ``finish_reason`` ``length``.
         repetition_penalty: above 0; 1.0 is neutral.
-        update_interval: seconds between chunks of a stream at the most frequent.
-        profanity_check: False switches the filter off for those who are permitted to.
-        functions: what the model may ask to have called. When any are listed, built-in functions that are not listed
-            are off.
+        update_interval: the minimum number of seconds between chunks of a stream.
+        profanity_check: False disables the filter, if the key permits that.
+        functions: functions that the model may call. If any are listed, built-in functions that are not listed are off.
         function_call: ``"auto"``, ``"none"`` or a :class:`NamedFunctionCall`.
-        additional_fields: further body fields; those above win.
+        additional_fields: further body fields; the fields above take precedence.
     """
 
     messages: list[Message]
@@ -493,19 +492,19 @@ class Chat(Record, kw_only=True):
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        self.messages = _each(Message, self.messages, needs="role")
-        self.functions = _each(Function, self.functions, needs="name")
+        self.messages = _each(Message, self.messages, required="role")
+        self.functions = _each(Function, self.functions, required="name")
         self.function_call = as_record(NamedFunctionCall, self.function_call)
         self.function_ranker = as_record(FunctionRanker, self.function_ranker)
         self.storage = as_record(Storage, self.storage)
 
 
 class AccessToken(Record):
-    """The token in use, as ``giga.get_token()`` shows it. ``repr`` hides the token itself.
+    """The current token, as ``giga.get_token()`` returns it. ``repr`` hides the token.
 
     Attributes:
         access_token: the Bearer token.
-        expires_at: Unix time in milliseconds, as GigaChat counts; 0 when it is not known.
+        expires_at: Unix time in milliseconds, GigaChat's unit; 0 if unknown.
     """
 
     access_token: str

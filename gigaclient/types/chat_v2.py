@@ -1,10 +1,10 @@
-"""Chat of API v2: messages made of parts, tools, and answers with several messages.
+"""Chat of API v2: messages with content parts, tools, and responses with several messages.
 
-Request types may be filled loosely and hold one shape afterwards: a bare string for a message's content, dicts for the
-types here, ``"image_generate"`` for a tool, ``True`` for a storage. A dict with fields that are not known here stays a
-dict, and is sent as it is.
+The constructors of request types accept several forms and convert them into one: a string for a message's content,
+dicts for the types here, ``"image_generate"`` for a tool, ``True`` for a storage. A dict with unknown fields stays a
+dict, and is sent unchanged.
 
-Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/gigachat-api and recorded answers.
+Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/gigachat-api and recorded responses.
 """
 
 from __future__ import annotations
@@ -69,36 +69,36 @@ TOOLS = (
     "url_content_extraction",
     "web_search",
 )
-"""The service's own tools, as ``tools`` names them."""
+"""The names of the service's tools in ``tools``."""
 
 
-# -- normalising ---------------------------------------------------------------------------------------------------
+# -- conversion ----------------------------------------------------------------------------------------------------
 
 
-def _typed(value: Any, kind: type[RecordT]) -> Any:
-    """``value`` as ``kind`` if it is a dict whose fields ``kind`` knows; otherwise as it is."""
+def _typed(value: Any, type_: type[RecordT]) -> Any:
+    """Convert a dict to ``type_`` if it knows all fields; return anything else unchanged."""
     if not isinstance(value, Mapping):
         return value
-    fields = kind.__struct_fields__
+    fields = type_.__struct_fields__
     named = {name[:-1] if str(name).endswith("_") and name not in fields else name: value[name] for name in value}
     if len(named) != len(value) or not all(name in fields for name in named):
         return value
     try:
-        return kind(**named)
+        return type_(**named)
     except TypeError as error:
         reason = str(error)
-    raise ConfigError(f"{kind.__name__}: {reason}")
+    raise ConfigError(f"{type_.__name__}: {reason}")
 
 
-def _all_typed(values: Any, kind: type[RecordT]) -> Any:
-    """The items of a list as ``kind``; anything but a list as it is."""
+def _all_typed(values: Any, type_: type[RecordT]) -> Any:
+    """Convert the items of a list to ``type_``; return anything else unchanged."""
     if not isinstance(values, (list, tuple)):
         return values
-    return [_typed(value, kind) for value in values]
+    return [_typed(value, type_) for value in values]
 
 
-def _parts(content: Any) -> Any:
-    """Content of any form as a list of parts."""
+def _content_parts(content: Any) -> Any:
+    """Convert message content of any form into a list of parts."""
     if isinstance(content, str):
         return [ChatContentPart(text=content)]
     if isinstance(content, ChatContentPart):
@@ -112,8 +112,8 @@ def _parts(content: Any) -> Any:
     return content
 
 
-def _arguments(value: Any) -> Any:
-    """The object that a text holds; anything else as it is."""
+def _decoded_object(value: Any) -> Any:
+    """Decode a string that holds a JSON object; return anything else unchanged."""
     if isinstance(value, str):
         try:
             decoded = msgspec.json.decode(value)
@@ -123,7 +123,7 @@ def _arguments(value: Any) -> Any:
     return value
 
 
-# What the documentation promises; of what an answer has there, nothing shall cost the answer.
+# Type checkers see what the API documents; an unexpected value must not invalidate the response.
 if TYPE_CHECKING:
     Sources = dict[str, "ChatSource"]
     Anything = list[Any]
@@ -132,24 +132,24 @@ else:
 
 
 class _Fields(Record):
-    """Most fields are seldom set: only those that are, are shown."""
+    """The base of the types of API v2."""
 
 
 # -- parts of a message --------------------------------------------------------------------------------------------
 
 
 class ChatSource(_Fields):
-    """A page that an answer is based on."""
+    """A web page that a response is based on."""
 
     url: str | None = None
     title: str | None = None
 
 
 class ChatInlineData(_Fields):
-    """What came with a text.
+    """Data that belongs to a text.
 
     Attributes:
-        sources: the pages, by the number that markers such as ``[sources=[2, 5]]`` in the text refer to.
+        sources: the web pages, by the numbers of markers such as ``[sources=[2, 5]]`` in the text.
         images, widgets: as the server sends them.
     """
 
@@ -161,22 +161,22 @@ class ChatInlineData(_Fields):
         sources: Any = self.sources
         if isinstance(sources, dict):
             self.sources = {
-                str(number): _typed(_known_of(one, ChatSource), ChatSource) for number, one in sources.items()
+                str(number): _typed(_known_fields(source, ChatSource), ChatSource) for number, source in sources.items()
             }
 
 
-def _known_of(value: Any, kind: type[Record]) -> Any:
+def _known_fields(value: Any, type_: type[Record]) -> Any:
     if not isinstance(value, Mapping):
         return value
-    return {name: value[name] for name in kind.__struct_fields__ if name in value}
+    return {name: value[name] for name in type_.__struct_fields__ if name in value}
 
 
 class ChatContentFile(_Fields):
-    """A file: one that was uploaded, in a request; one that the model made, in an answer.
+    """A file: an uploaded one in a request, a generated one in a response.
 
     Attributes:
         id: the file's id.
-        target: of a file that the model made: ``image``, ``audio``, ``cover``, ``video``, ``3dmodel``; others may come.
+        target: of a generated file: ``image``, ``audio``, ``cover``, ``video``, ``3dmodel``; others may come.
         mime: its MIME type.
     """
 
@@ -186,25 +186,25 @@ class ChatContentFile(_Fields):
 
 
 class ChatFunctionCall(FunctionCall):
-    """The model's wish to have a function called.
+    """A function call that the model requests.
 
     Attributes:
         name: the function's name.
-        arguments: the arguments, as an object; a text that holds one is read.
-        id: tells calls of one answer apart, where the server gives ids; the result is sent back with it.
+        arguments: the arguments as an object; a JSON string is decoded.
+        id: the id of the call, if the server sends one; send it back with the result.
     """
 
     def __post_init__(self) -> None:
-        self.arguments = _arguments(self.arguments)
+        self.arguments = _decoded_object(self.arguments)
 
 
 class ChatFunctionResult(_Fields):
-    """What a function returned.
+    """The result of a function.
 
     Attributes:
-        name: the function's name, as in the call; taken from there when it is left out.
-        result: a JSON object, or a text that holds one. Anything else is sent as ``{"result": …}``.
-        id: the call's id, where it has one.
+        name: the function's name, by default that of the call.
+        result: a JSON object, as a value or a string. Anything else is sent as ``{"result": …}``.
+        id: the call's id, if it has one.
     """
 
     name: str = ""
@@ -213,14 +213,14 @@ class ChatFunctionResult(_Fields):
 
 
 class ChatToolExecution(_Fields):
-    """How the run of one of the service's own tools goes.
+    """The state of a run of one of the service's tools.
 
     Attributes:
         name: the tool.
         status: ``success`` or ``fail``; None while it runs.
-        seconds_left: the server's guess.
-        censored: whether the filter took something away.
-        id: of the run; may be empty.
+        seconds_left: the server's estimate.
+        censored: True if the filter removed something.
+        id: the id of the run; may be empty.
     """
 
     name: str | None = None
@@ -239,7 +239,7 @@ class ChatLogprobToken(_Fields):
 
 
 class ChatLogprob(_Fields):
-    """The token that was chosen at one place, and those that were likely there."""
+    """The chosen token at one position, and the most likely ones there."""
 
     chosen: ChatLogprobToken | None = None
     top: list[ChatLogprobToken] | None = None
@@ -250,14 +250,14 @@ class ChatLogprob(_Fields):
 
 
 class ChatContentPart(_Fields):
-    """A part of a message: usually one of these fields is set.
+    """A part of a message; usually one field is set.
 
     Attributes:
-        text: a text; in a stream, what it adds.
-        files: uploaded files in a request, made ones in an answer.
-        function_call: a function that the model wants called; send it back unchanged.
-        function_result: what that function returned.
-        tool_execution, inline_data, logprobs: in answers only.
+        text: a text; in a stream, the added text.
+        files: uploaded files in a request, generated ones in a response.
+        function_call: a function call that the model requests; send it back unchanged.
+        function_result: the result of that function.
+        tool_execution, inline_data, logprobs: only in responses.
     """
 
     text: str | None = None
@@ -285,7 +285,7 @@ class ChatContentPart(_Fields):
 
 # -- messages ------------------------------------------------------------------------------------------------------
 
-# What is read, of people and servers, and what is there afterwards.
+# Type checkers see the converted form; the decoder accepts the others too.
 if TYPE_CHECKING:
     Parts = list[ChatContentPart]
 else:
@@ -293,15 +293,15 @@ else:
 
 
 class ChatMessageChunk(_Fields, kw_only=True):
-    """What an event of a stream adds to a message; all of its fields may be absent.
+    """The part of a message that a stream event adds; all fields may be absent.
 
     Attributes:
         role: as in :class:`ChatMessage`.
         content: the parts it adds.
-        tools_state_id: links the turns of a function call. The server spells it in three ways, all of them read.
+        tools_state_id: links the turns of a function call. The server has three names for it; all are read.
     """
 
-    # First, so that it may be given by place.
+    # The first field, so that it may be a positional argument.
     role: str = msgspec.field(default="")
     content: Parts | None = None
     tools_state_id: str | None = None
@@ -315,21 +315,21 @@ class ChatMessageChunk(_Fields, kw_only=True):
     functions_state_id: str | None = None
 
     def __post_init__(self) -> None:
-        self.content = _parts(self.content)
+        self.content = _content_parts(self.content)
         self.inline_data = _typed(self.inline_data, ChatInlineData)
         self.function_call = _typed(self.function_call, ChatFunctionCall)
         self.tool_execution = _typed(self.tool_execution, ChatToolExecution)
         self.logprobs = _all_typed(self.logprobs, ChatLogprob)
-        _gather_state_id(self)
+        _merge_state_ids(self)
 
     @property
     def text(self) -> str:
-        """The text of its parts."""
-        return "".join([part.text for part in _of(self) if part.text])
+        """The joined text of its parts."""
+        return "".join([part.text for part in _parts_of(self) if part.text])
 
     @property
     def function_calls(self) -> list[ChatFunctionCall]:
-        """The functions that the model wants called."""
+        """The function calls of the model."""
         return distinct_calls(_calls_of(self))
 
 
@@ -337,12 +337,13 @@ class ChatMessage(ChatMessageChunk, kw_only=True):
     """One message of a dialogue.
 
     Attributes:
-        role: ``system``, ``user``, ``assistant`` or ``tool``; answers may have ``reasoning``; others may come.
-        content: its parts. A string, a dict or a list of either is made into parts.
-        tools_state_id: links the turns of a function call; send it back unchanged. Also known as ``tool_state_id`` and
-            ``functions_state_id``, which are read as well.
-        message_id: of a message that the server keeps.
-        inline_data, function_call, tool_execution, logprobs, finish_reason: where a server puts them beside the parts.
+        role: ``system``, ``user``, ``assistant`` or ``tool``; responses may have ``reasoning``; others may come.
+        content: its parts. A string, a dict or a list of them is converted.
+        tools_state_id: links the turns of a function call; send it back unchanged. The names ``tool_state_id`` and
+            ``functions_state_id`` are read too.
+        message_id: the id of a message that the server stores.
+        inline_data, function_call, tool_execution, logprobs, finish_reason: set by servers that do not put them into
+            parts.
     """
 
     if TYPE_CHECKING:
@@ -373,18 +374,19 @@ class ChatMessage(ChatMessageChunk, kw_only=True):
         as_text: bool = False,
         tools_state_id: str | None = None,
     ) -> ChatMessage:
-        """The message that brings the result of ``call`` back to the model.
+        """Return the message that sends the result of ``call`` to the model.
 
         Args:
-            call: the call, as the answer has it.
-            result: what the function returned. A JSON object is sent as it is, and so is a text that holds one;
-                anything else as ``{"result": …}``, since the API takes objects alone.
-            role: ``"tool"``, or ``"function"`` for a server that wants it so.
-            as_text: send the object as a string of JSON, for a server that wants it so.
-            tools_state_id: the id of the answer's message. When absent, it is taken from there as the request is made.
+            call: the call from the response.
+            result: the result of the function. A JSON object, as a value or a string, is sent unchanged; anything else
+                as ``{"result": …}``, because the API accepts only objects.
+            role: ``"tool"``, or ``"function"`` for servers that require it.
+            as_text: send the object as a JSON string, for servers that require it.
+            tools_state_id: the id of the response's message; by default it is taken from the history when the request
+                is built.
 
         Raises:
-            ConfigError: the result cannot be written as JSON, or the call has no name.
+            ConfigError: the result cannot be encoded as JSON, or the call has no name.
 
         Source: https://developers.sber.ru/docs/ru/gigachat/guides/functions/overview
         """
@@ -399,10 +401,10 @@ class ChatMessage(ChatMessageChunk, kw_only=True):
         as_text: bool = False,
         tools_state_id: str | None = None,
     ) -> ChatMessage:
-        """One message with the results of several calls of one answer: pairs of a call and what it returned.
+        """Return one message with the results of several calls: pairs of a call and its result.
 
         Raises:
-            ConfigError: a result cannot be written as JSON, a call has no name, or there are no results.
+            ConfigError: a result cannot be encoded as JSON, a call has no name, or there are no results.
         """
         if role not in ("tool", "function"):
             raise ConfigError(f'the role of a result is "tool" or "function", not {role!r}')
@@ -421,8 +423,8 @@ class ChatMessage(ChatMessageChunk, kw_only=True):
 
 
 def result_object(result: Any) -> Any:
-    """What a function returned, as the object that the API wants."""
-    result = _arguments(result)
+    """Convert the result of a function into the JSON object that the API requires."""
+    result = _decoded_object(result)
     if isinstance(result, (Mapping, msgspec.Struct)) or hasattr(type(result), "__dataclass_fields__"):
         return result
     return {"result": result}
@@ -436,20 +438,20 @@ def _json_text(value: Any) -> str:
     raise ConfigError(f"the function's result cannot be written as JSON: {reason}")
 
 
-def _gather_state_id(of: Any) -> None:
-    of.tools_state_id = of.tools_state_id or of.tool_state_id or of.functions_state_id or None
-    of.tool_state_id = of.functions_state_id = None
+def _merge_state_ids(record: Any) -> None:
+    record.tools_state_id = record.tools_state_id or record.tool_state_id or record.functions_state_id or None
+    record.tool_state_id = record.functions_state_id = None
 
 
-def _of(message: ChatMessageChunk) -> Iterator[ChatContentPart]:
-    # A list of anything else is the user's own, on its way to the server.
+def _parts_of(message: ChatMessageChunk) -> Iterator[ChatContentPart]:
+    # Other items are dicts with unknown fields, which are sent unchanged.
     for part in message.content or ():
         if isinstance(part, ChatContentPart):
             yield part
 
 
 def _calls_of(message: ChatMessageChunk) -> Iterator[ChatFunctionCall]:
-    for part in _of(message):
+    for part in _parts_of(message):
         if part.function_call is not None:
             yield part.function_call
     if message.function_call is not None:
@@ -457,14 +459,14 @@ def _calls_of(message: ChatMessageChunk) -> Iterator[ChatFunctionCall]:
 
 
 def same_call(one: ChatFunctionCall, other: ChatFunctionCall) -> bool:
-    """Whether two are the same call: told apart by their ids, without ids by name and arguments."""
+    """Return True for two copies of one call: with equal ids, or without ids with equal names and arguments."""
     if one.id and other.id:
         return one.id == other.id
     return one.name == other.name and bool(one.arguments == other.arguments)
 
 
 def distinct_calls(calls: Iterable[ChatFunctionCall]) -> list[ChatFunctionCall]:
-    """Each call once."""
+    """Return the calls without duplicates."""
     found: list[ChatFunctionCall] = []
     for call in calls:
         if not any(same_call(call, known) for known in found):
@@ -472,27 +474,27 @@ def distinct_calls(calls: Iterable[ChatFunctionCall]) -> list[ChatFunctionCall]:
     return found
 
 
-# -- what a request has besides ------------------------------------------------------------------------------------
+# -- options of a request ------------------------------------------------------------------------------------------
 
 
 class ChatReasoning(_Fields):
-    """How much to think: ``effort`` is ``low``, ``medium``, ``high`` or ``off``; ``max_tokens`` is a limit."""
+    """The amount of reasoning: ``effort`` is ``low``, ``medium``, ``high`` or ``off``; ``max_tokens`` is a limit."""
 
     effort: str | None = None
     max_tokens: int | None = None
 
 
 class ChatResponseFormat(_Fields):
-    """The form of the answer.
+    """The format of the response.
 
     Attributes:
         type: ``text``, ``json_schema`` (with ``schema``) or ``regex`` (with ``regex``).
-        schema: JSON Schema, as an object; a pydantic model stands for its own.
-        strict: forbid what the schema does not name.
-        regex: a regular expression that the whole text fits.
+        schema: JSON Schema as an object, or a pydantic model, whose schema is sent.
+        strict: True forbids fields that the schema does not name.
+        regex: a regular expression that matches the whole text.
     """
 
-    # By factory: a plain default would be left out of what is sent.
+    # A factory, because plain defaults are not sent.
     type: str = msgspec.field(default_factory=lambda: "text")
     schema: Any = None
     strict: bool | None = None
@@ -503,19 +505,19 @@ class ChatResponseFormat(_Fields):
 
 
 class ChatModelOptions(_Fields):
-    """How the answer is generated.
+    """Options of the generation.
 
     Attributes:
         temperature: above 0.
         top_p: 0 to 1.
-        max_tokens: the answer is cut there, with ``finish_reason`` ``length``.
+        max_tokens: the response is cut there, with ``finish_reason`` ``length``.
         repetition_penalty: above 0; 1.0 is neutral.
-        update_interval: seconds between events of a stream at the most frequent.
-        response_format, reasoning: the form of the answer, and how much to think.
-        parallel_tool_calls: whether one answer may ask for several calls.
-        unnormalized_history: True has the server take the messages exactly as they are.
-        top_logprobs: 1 to 5 likely tokens for each place, for those who are permitted to.
-        preset: of older servers.
+        update_interval: the minimum number of seconds between events of a stream.
+        response_format, reasoning: the format of the response, and the amount of reasoning.
+        parallel_tool_calls: True permits several calls in one response.
+        unnormalized_history: True makes the server use the messages unchanged.
+        top_logprobs: 1 to 5 likely tokens for each position, if the key permits that.
+        preset: for older servers.
     """
 
     preset: str | None = None
@@ -536,7 +538,7 @@ class ChatModelOptions(_Fields):
 
 
 class ChatFilterContentConfig(_Fields):
-    """Which filters look at the request."""
+    """The filters that check the request."""
 
     neuro: bool | None = None
     blacklist: bool | None = None
@@ -544,13 +546,13 @@ class ChatFilterContentConfig(_Fields):
 
 
 class ChatFilterResponseContentConfig(_Fields):
-    """Which filters look at the answer."""
+    """The filters that check the response."""
 
     blacklist: bool | None = None
 
 
 class ChatFilterConfig(_Fields):
-    """Which filters are on; by agreement with the service."""
+    """The filters that are on; by agreement with the service."""
 
     request_content: ChatFilterContentConfig | None = None
     response_content: ChatFilterResponseContentConfig | None = None
@@ -561,12 +563,12 @@ class ChatFilterConfig(_Fields):
 
 
 class ChatStorage(_Fields):
-    """Keeps the dialogue on the server: an empty one begins a thread, one with ``thread_id`` continues it.
+    """Store the dialogue on the server: an empty one starts a thread, one with ``thread_id`` continues it.
 
     Attributes:
-        limit: how many of the thread's messages count.
-        thread_id: as the answer has it.
-        metadata: of a new thread.
+        limit: the number of the thread's messages that the model sees.
+        thread_id: the ``thread_id`` of the response.
+        metadata: metadata of a new thread.
     """
 
     limit: int | None = None
@@ -575,7 +577,7 @@ class ChatStorage(_Fields):
 
 
 class ChatRankerOptions(_Fields):
-    """Has the server preselect functions before the model sees them."""
+    """Let the server preselect functions for the model."""
 
     enabled: bool | None = None
     top_n: int | None = None
@@ -583,19 +585,19 @@ class ChatRankerOptions(_Fields):
 
 
 class ChatUserInfo(_Fields):
-    """About the person who asks: ``timezone`` is a name such as ``Europe/Moscow``."""
+    """Information about the user: ``timezone`` is a name such as ``Europe/Moscow``."""
 
     timezone: str | None = None
 
 
 class ChatToolConfig(_Fields):
-    """Whether the model must, may or must not use tools.
+    """The rule that the model must, may or must not use tools.
 
     Attributes:
-        mode: ``auto``, ``none``, ``forced`` (with one of the names) or ``any`` (of one's own functions).
-        tool_name: the service's tool that is forced.
-        function_name: one's own function that is forced.
-        functions_names_any: one's own functions of which at least one must be called, for ``any``.
+        mode: ``auto``, ``none``, ``forced`` (with one of the names) or ``any`` (of the caller's functions).
+        tool_name: the forced tool of the service.
+        function_name: the forced function of the caller.
+        functions_names_any: functions of the caller, at least one of which must be called, for ``any``.
     """
 
     mode: str | None = None
@@ -605,20 +607,20 @@ class ChatToolConfig(_Fields):
 
 
 class ChatFunctionExample(_Fields):
-    """An example for a function: what a user says, and the arguments that should come of it."""
+    """An example for a function: a user's request, and the arguments for it."""
 
     request: str
     params: dict[str, Any]
 
 
 class ChatFunctionSpecification(_Fields):
-    """A function that the model may ask to have called.
+    """A function that the model may call.
 
     Attributes:
         name: Latin letters, digits (not first) and underscores are safe everywhere.
-        parameters: JSON Schema of the arguments, sent as given.
-        description: what it does, for the model.
-        few_shot_examples: examples, which the API's documentation strongly advises.
+        parameters: JSON Schema of the arguments, sent unchanged.
+        description: its purpose, for the model.
+        few_shot_examples: examples; the API's documentation strongly recommends them.
         return_parameters: JSON Schema of the result.
     """
 
@@ -632,32 +634,32 @@ class ChatFunctionSpecification(_Fields):
         self.few_shot_examples = _all_typed(self.few_shot_examples, ChatFunctionExample)
 
     @classmethod
-    def _prepared(cls, given: dict[str, Any]) -> dict[str, Any]:
-        return Function._prepared(given)
+    def _prepared(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        return Function._prepared(fields)
 
 
 def specification(value: Any) -> Any:
-    """A function's description as the API has it; a JSON Schema with a title is taken for one as well."""
+    """Convert a JSON Schema with a title into a function's fields; return anything else unchanged."""
     return Function._prepared(dict(value)) if isinstance(value, Mapping) else value
 
 
 class ChatFunctionsTool(_Fields):
-    """One's own functions, all in one tool."""
+    """The caller's functions, all in one tool."""
 
     specifications: list[ChatFunctionSpecification] | None = None
 
     def __post_init__(self) -> None:
-        given: Any = self.specifications
-        if isinstance(given, (list, tuple)):
-            self.specifications = [_typed(specification(one), ChatFunctionSpecification) for one in given]
+        functions: Any = self.specifications
+        if isinstance(functions, (list, tuple)):
+            self.specifications = [_typed(specification(item), ChatFunctionSpecification) for item in functions]
 
 
 class ChatWebSearchTool(_Fields):
-    """The service's search.
+    """The service's web search.
 
     Attributes:
         type: ``web_search``, ``actual_info_web_search`` or ``safe_search``.
-        indexes, flags: as agreed with the service.
+        indexes, flags: by agreement with the service.
     """
 
     type: str | None = None
@@ -666,7 +668,7 @@ class ChatWebSearchTool(_Fields):
 
 
 class ChatTool(_Fields):
-    """A tool: exactly one of these is set. ``{}`` switches one on that has nothing to set."""
+    """A tool; exactly one field is set. ``{}`` enables a tool without settings."""
 
     code_interpreter: dict[str, Any] | None = None
     image_generate: dict[str, Any] | None = None
@@ -683,12 +685,12 @@ class ChatTool(_Fields):
 
     @classmethod
     def model_validate(cls, obj: Any) -> ChatTool:
-        """As for every record; a tool may also be given by its name."""
+        """Create a tool from a dict or its name."""
         return super().model_validate(named_tool(obj))
 
 
 def named_tool(value: Any) -> Any:
-    """``"image_generate"`` as ``{"image_generate": {}}``; anything but a string as it is."""
+    """Convert a tool name such as ``"image_generate"`` to ``{"image_generate": {}}``; return others unchanged."""
     if not isinstance(value, str):
         return value
     if value not in TOOLS:
@@ -708,29 +710,29 @@ else:
 
 
 class ChatCompletionRequest(_Fields, kw_only=True):
-    """A whole chat request: the body of ``POST /v2/chat/completions``.
+    """A chat request: the body of ``POST /v2/chat/completions``.
 
-    Absent fields are not sent. Fields that this version does not know go into ``additional_fields`` (or are passed to
-    the call as keyword arguments) and are sent as they are.
+    Absent fields are not sent. Unknown fields go into ``additional_fields``, or are passed to the call as keyword
+    arguments; they are sent unchanged.
 
     Attributes:
-        messages: the history: at most one ``system`` message, and that first.
-        model: the model's id; the client's default when absent.
-        assistant_id: a saved assistant, in place of a model.
-        model_options: how the answer is generated.
-        reasoning, response_format: those of ``model_options``, here for convenience.
-        tools: what the model may use; a string names one of the service's.
-        tool_config: whether it must, may or must not use them.
-        storage: keeps the dialogue on the server; ``True`` begins a thread.
-        user_info: about the person who asks.
+        messages: the history, with at most one ``system`` message, which is the first.
+        model: the model's id; by default the client's.
+        assistant_id: a stored assistant, instead of a model.
+        model_options: options of the generation.
+        reasoning, response_format: fields of ``model_options``, accepted here too.
+        tools: tools that the model may use; a string names one of the service's.
+        tool_config: the rule that it must, may or must not use them.
+        storage: stores the dialogue on the server; ``True`` starts a thread.
+        user_info: information about the user.
         ranker_options: preselection of functions.
-        disable_filter: True switches the filter off for those who are permitted to.
-        profanity_check: the opposite of ``disable_filter``, as API v1 has it.
-        filter_config: which filters are on, by agreement.
+        disable_filter: True disables the filter, if the key permits that.
+        profanity_check: the opposite of ``disable_filter``, the name in API v1.
+        filter_config: the filters that are on, by agreement.
         flags: such as ``preprocess``.
-        tools_state_id: of the request as a whole; usually it stands on messages.
+        tools_state_id: the id for the whole request; usually messages have it.
         memory_id: for the tool ``memory``.
-        additional_fields: further body fields; those above win.
+        additional_fields: further body fields; the fields above take precedence.
     """
 
     messages: list[ChatMessage]
@@ -760,7 +762,7 @@ class ChatCompletionRequest(_Fields, kw_only=True):
         if isinstance(messages, str):
             messages = [ChatMessage(role="user", content=messages)]
         self.messages = _all_typed([messages] if isinstance(messages, ChatMessage) else messages, ChatMessage)
-        _gather_state_id(self)
+        _merge_state_ids(self)
         self.model_options = _typed(self.model_options, ChatModelOptions)
         self.filter_config = _typed(self.filter_config, ChatFilterConfig)
         storage: Any = self.storage
@@ -775,19 +777,19 @@ class ChatCompletionRequest(_Fields, kw_only=True):
         self.user_info = _typed(self.user_info, ChatUserInfo)
         if self.disable_filter is None and self.profanity_check is not None:
             self.disable_filter = not self.profanity_check
-        for name, slot, kind in _MOVED:
+        for name, slot, type_ in _MOVED:
             value = slot.__get__(self)
             if value is not None:
                 slot.__set__(self, None)
                 if getattr(self, name) is None:
-                    _set_option(self, name, _typed(value, kind))
+                    _set_option(self, name, _typed(value, type_))
 
     @classmethod
     def model_validate(cls, obj: Any) -> ChatCompletionRequest:
-        """A request of a dict; as the constructor, but fields that are not known go into ``additional_fields``.
+        """Create a request from a dict, as the constructor does; unknown fields go into ``additional_fields``.
 
         Raises:
-            ConfigError: there are no messages, or it is no dict.
+            ConfigError: there are no messages, or ``obj`` is not a dict.
         """
         if isinstance(obj, cls):
             return obj
@@ -830,8 +832,8 @@ class ChatCompletionRequest(_Fields, kw_only=True):
         ) -> None: ...
 
 
-# Given to the request, kept in its model_options: arguments of the constructor that turn into properties. The slots are
-# kept for the arguments on their way there; nothing stays in them.
+# Arguments of the constructor that are stored in model_options and read through properties. Their slots hold the
+# arguments only until __post_init__ moves them.
 _MOVED: tuple[tuple[str, Any, Any], ...] = (
     ("reasoning", ChatCompletionRequest.__dict__["reasoning"], ChatReasoning),
     ("response_format", ChatCompletionRequest.__dict__["response_format"], ChatResponseFormat),
@@ -841,33 +843,33 @@ _MOVED: tuple[tuple[str, Any, Any], ...] = (
 def _set_option(request: ChatCompletionRequest, name: str, value: Any) -> None:
     options: Any = request.model_options
     if isinstance(options, Mapping):
-        request.model_options = {**options, name: value}  # type: ignore[assignment]  # it has fields not known here
+        request.model_options = {**options, name: value}  # type: ignore[assignment]  # a dict with unknown fields
     elif options is None:
         request.model_options = ChatModelOptions(**{name: value})
     else:
         request.model_options = msgspec.structs.replace(options, **{name: value})
 
 
-def _moved(name: str, kind: type[Record]) -> property:
+def _option_property(name: str, type_: type[Record]) -> property:
     def get(request: ChatCompletionRequest) -> Any:
         options: Any = request.model_options
         return options.get(name) if isinstance(options, Mapping) else getattr(options, name, None)
 
     def assign(request: ChatCompletionRequest, value: Any) -> None:
-        _set_option(request, name, _typed(value, kind))
+        _set_option(request, name, _typed(value, type_))
 
     return property(get, assign, doc=f"``model_options.{name}``.")
 
 
-for _name, _slot, _kind in _MOVED:
-    setattr(ChatCompletionRequest, _name, _moved(_name, _kind))
+for _name, _slot, _type in _MOVED:
+    setattr(ChatCompletionRequest, _name, _option_property(_name, _type))
 
 
-# -- answers -------------------------------------------------------------------------------------------------------
+# -- responses -----------------------------------------------------------------------------------------------------
 
 
 class ChatUsageInputTokensDetails(_Fields):
-    """Of the input: what the prompt took, and what came from the cache of a session.
+    """Details of the input: tokens of the prompt, and tokens from the cache of a session.
 
     ``cached_tokens`` may be more than ``input_tokens``: it is not a part of them.
     """
@@ -877,13 +879,13 @@ class ChatUsageInputTokensDetails(_Fields):
 
 
 class ChatUsage(_Fields):
-    """What a call cost, in tokens, as the server counted; never recomputed here.
+    """The cost of a call in tokens, as counted by the server.
 
     Attributes:
         input_tokens: tokens of the request.
-        output_tokens: tokens of the answer.
-        total_tokens: what the server reports as the total.
-        input_tokens_details: more about the input.
+        output_tokens: tokens of the response.
+        total_tokens: the total that the server reports.
+        input_tokens_details: details of the input.
     """
 
     input_tokens: int = 0
@@ -894,26 +896,25 @@ class ChatUsage(_Fields):
     function_suggester_tokens: int | None = None
 
 
-_SENT_BACK = ("text", "files", "function_call", "function_result")
+_REQUEST_FIELDS = ("text", "files", "function_call", "function_result")
 
 
 class ChatCompletionResponse(APIResponse):
-    """The answer to a chat request: ``POST /v2/chat/completions``.
+    """The response to a chat request: ``POST /v2/chat/completions``.
 
-    ``str()`` gives its text, a notebook shows it as Markdown.
+    ``str()`` returns its text, and a notebook shows it as Markdown.
 
     Attributes:
-        messages: what was said, usually one message of the assistant; messages of the role ``reasoning`` may be before
-            it.
+        messages: usually one message of the assistant; messages of the role ``reasoning`` may precede it.
         model: the model's id with its build, such as ``GigaChat-3-Pro:33.1.2.7``.
         created_at: Unix time in seconds.
-        finish_reason: ``stop``, ``length``, ``function_call``, ``function_call_error``, ``blacklist`` and other words
-            for the filter; others may come. None in a stream that has not ended.
-        usage: tokens, where the server reports them.
-        tools_state_id: links the turns of a function call: the last one of the messages.
-        thread_id, message_id: set when the dialogue is stored on the server.
-        additional_data: such as the steps that were gone on the way, as the server sends them.
-        error_details: what went wrong, where the server tells of it in an answer.
+        finish_reason: ``stop``, ``length``, ``function_call``, ``function_call_error``, ``blacklist`` and other values
+            of the filter; others may come. None in a stream that has not ended.
+        usage: tokens, if the server reports them.
+        tools_state_id: links the turns of a function call; the last of the messages'.
+        thread_id, message_id: set if the dialogue is stored on the server.
+        additional_data: as the server sends it, intermediate steps for example.
+        error_details: an error that the server reports inside a response.
     """
 
     messages: list[ChatMessage]
@@ -936,7 +937,7 @@ class ChatCompletionResponse(APIResponse):
         if self.created_at is None:
             self.created_at = self.created
         self.created = None
-        _gather_state_id(self)
+        _merge_state_ids(self)
         for message in self.messages:
             if not message.role:
                 message.role = ASSISTANT
@@ -945,17 +946,17 @@ class ChatCompletionResponse(APIResponse):
             reasons = [message.finish_reason for message in self.messages if message.finish_reason is not None]
             self.finish_reason = reasons[-1] if reasons else None
 
-    def _said(self) -> list[ChatMessage]:
+    def _assistant_messages(self) -> list[ChatMessage]:
         return [message for message in self.messages if message.role == ASSISTANT]
 
     @property
     def text(self) -> str:
-        """What the assistant said; empty, never None, when it said nothing (a function call, say)."""
-        return "".join([message.text for message in self._said()])
+        """The text of the assistant; empty, never None, if there is none (a function call, for example)."""
+        return "".join([message.text for message in self._assistant_messages()])
 
     @property
     def reasoning_text(self) -> str:
-        """What the model thought before it answered, where the server tells; otherwise empty."""
+        """The reasoning of the model, if the server sends it; otherwise empty."""
         return "".join([message.text for message in self.messages if message.role == REASONING])
 
     @property
@@ -969,21 +970,21 @@ class ChatCompletionResponse(APIResponse):
 
     @property
     def turn(self) -> list[ChatMessage]:
-        """What the assistant said, as the next request wants it: texts, files and calls, with their state ids.
+        """The assistant's messages as the next request needs them: texts, files and calls, with their state ids.
 
-        Usually one message, which :attr:`message` is; several where the server gave them different state ids.
+        Usually one message, the same as :attr:`message`; several if the server gave them different state ids.
         """
         messages: list[ChatMessage] = []
-        for said in self._said():
+        for message in self._assistant_messages():
             parts = []
-            for part in said.content or ():
-                kept = {name: getattr(part, name) for name in _SENT_BACK}
+            for part in message.content or ():
+                kept = {name: getattr(part, name) for name in _REQUEST_FIELDS}
                 if part.text is not None or any(value is not None for value in kept.values()):
                     parts.append(ChatContentPart(**kept))
-            if said.function_call is not None and not any(part.function_call for part in parts):
-                parts.append(ChatContentPart(function_call=said.function_call))
+            if message.function_call is not None and not any(part.function_call for part in parts):
+                parts.append(ChatContentPart(function_call=message.function_call))
             last = messages[-1] if messages else None
-            state_id = said.tools_state_id
+            state_id = message.tools_state_id
             if last is not None and (state_id is None or last.tools_state_id in (None, state_id)):
                 last.content = [*(last.content or ()), *parts]
                 last.tools_state_id = state_id or last.tools_state_id
@@ -995,67 +996,67 @@ class ChatCompletionResponse(APIResponse):
 
     @property
     def function_calls(self) -> list[ChatFunctionCall]:
-        """The functions that the model wants called, each once; empty when it wants none."""
-        return distinct_calls(call for message in self._said() for call in _calls_of(message))
+        """The function calls of the model, each once; empty if there are none."""
+        return distinct_calls(call for message in self._assistant_messages() for call in _calls_of(message))
 
     @property
     def function_call(self) -> ChatFunctionCall | None:
-        """The first function that the model wants called, if any."""
+        """The first function call of the model, or None."""
         calls = self.function_calls
         return calls[0] if calls else None
 
     @property
     def tool_executions(self) -> list[ChatToolExecution]:
-        """Runs of the service's own tools that the answer tells of."""
-        found = [part.tool_execution for message in self.messages for part in _of(message)]
+        """The runs of the service's tools that the response reports."""
+        found = [part.tool_execution for message in self.messages for part in _parts_of(message)]
         found += [message.tool_execution for message in self.messages]
         return [run for run in [*found, self.tool_execution] if run is not None]
 
     @property
     def sources(self) -> dict[str, ChatSource]:
-        """The pages that the text refers to: ``[sources=[2, 5]]`` in it means those of ``"2"`` and ``"5"``."""
+        """The web pages that the text refers to: ``[sources=[2, 5]]`` in it means ``"2"`` and ``"5"``."""
         sources: dict[str, ChatSource] = {}
-        for message in self._said():
-            for data in [*(part.inline_data for part in _of(message)), message.inline_data]:
+        for message in self._assistant_messages():
+            for data in [*(part.inline_data for part in _parts_of(message)), message.inline_data]:
                 if data is not None and isinstance(data.sources, dict):
                     sources.update(data.sources)
         return sources
 
     @property
     def files(self) -> list[GeneratedFile]:
-        """The files that the model made, each once; ``get_file_content`` fetches them."""
-        from gigaclient.types.files import GeneratedFile  # few answers have files
+        """The generated files, each once; ``get_file_content`` downloads them."""
+        from gigaclient.types.files import GeneratedFile
 
         found: dict[str, GeneratedFile] = {}
-        for message in self._said():
-            for part in _of(message):
+        for message in self._assistant_messages():
+            for part in _parts_of(message):
                 for file in part.files or ():
                     if file.id and file.id not in found:
-                        kind = file.target or (file.mime or "file").partition("/")[0]
-                        found[file.id] = GeneratedFile(id=file.id, kind=kind, mime=file.mime)
+                        target = file.target or (file.mime or "file").partition("/")[0]
+                        found[file.id] = GeneratedFile(id=file.id, kind=target, mime=file.mime)
         return list(found.values())
 
     @property
     def images(self) -> list[GeneratedFile]:
-        """The pictures among :attr:`files`; ``get_image`` fetches them."""
+        """The images among :attr:`files`; ``get_image`` downloads them."""
         return [file for file in self.files if file.kind == "image"]
 
     def __str__(self) -> str:
         return self.text
 
     def _repr_markdown_(self) -> str:
-        from gigaclient.types.markdown import of_answer  # for notebooks
+        from gigaclient.types.markdown import of_answer
 
         return of_answer(self.text, self.function_calls)
 
 
 class ChatCompletionResponseChunk(APIResponse):
-    """One event of a streamed answer. ``str()`` gives the text it adds.
+    """One event of a streamed response. ``str()`` returns the text that it adds.
 
     Attributes:
-        event: the event's name, such as ``response.message.delta``; None where the server gives none.
-        messages: what it adds to the messages; may be empty.
-        finish_reason, usage: in the last one.
+        event: the event's name, such as ``response.message.delta``; None if the server sends none.
+        messages: the parts that it adds to messages; may be empty.
+        finish_reason, usage: in the last chunk.
     """
 
     event: str | None = None
@@ -1079,37 +1080,37 @@ class ChatCompletionResponseChunk(APIResponse):
         if self.created_at is None:
             self.created_at = self.created
         self.created = None
-        _gather_state_id(self)
+        _merge_state_ids(self)
         for message in self.messages:
             self.tools_state_id = message.tools_state_id or self.tools_state_id
             if self.finish_reason is None:
                 self.finish_reason = message.finish_reason
 
     def _text_of(self, *roles: str) -> str:
-        # Some servers repeat the whole text in the last event; it adds nothing then.
+        # Some servers repeat the whole text in the last event, which then adds nothing.
         if self.__dict__.get("_repeats"):
             return ""
         return "".join([message.text for message in self.messages if message.role in roles])
 
     @property
     def text(self) -> str:
-        """The text that this event adds to what the assistant says."""
+        """The text that this event adds to the assistant's message."""
         return self._text_of(ASSISTANT, "")
 
     @property
     def reasoning_text(self) -> str:
-        """The text that this event adds to what the model thinks."""
+        """The text that this event adds to the reasoning."""
         return self._text_of(REASONING)
 
     @property
     def function_calls(self) -> list[ChatFunctionCall]:
-        """The functions that this event wants called."""
+        """The function calls of this event."""
         return distinct_calls(call for message in self.messages for call in _calls_of(message))
 
     @property
     def tool_executions(self) -> list[ChatToolExecution]:
-        """Runs of the service's own tools that this event tells of."""
-        found = [part.tool_execution for message in self.messages for part in _of(message)]
+        """The runs of the service's tools that this event reports."""
+        found = [part.tool_execution for message in self.messages for part in _parts_of(message)]
         found += [message.tool_execution for message in self.messages]
         return [run for run in [*found, self.tool_execution] if run is not None]
 
@@ -1117,6 +1118,6 @@ class ChatCompletionResponseChunk(APIResponse):
         return self.text
 
     def _repr_markdown_(self) -> str:
-        from gigaclient.types.markdown import for_notebook  # for notebooks
+        from gigaclient.types.markdown import for_notebook
 
         return for_notebook(self.text)

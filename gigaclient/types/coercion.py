@@ -1,7 +1,6 @@
-"""Reading an answer that is not quite of the promised shape: null for a number, 17.0 or "17" for 17.
+"""Read responses that are not quite of the promised shape: null for a number, 17.0 or "17" for 17.
 
-An answer that somebody waited and paid for is not refused for that. The strict decoder comes first and is the fast one;
-this is for what it refused.
+The strict and fast decoder runs first. This module reads what it rejected, because the caller paid for that response.
 """
 
 from __future__ import annotations
@@ -23,77 +22,77 @@ T = TypeVar("T")
 _ABSENT: Any = object()
 
 
-def coerce(data: Any, kind: type[T]) -> T:
-    """``data`` as ``kind``: a null where something is promised counts as absent, a number in another dress as itself.
+def coerce(data: Any, type_: type[T]) -> T:
+    """Convert ``data`` to ``type_``. A null counts as an absent field, and a number may be a string.
 
     Raises:
-        msgspec.ValidationError, RecursionError: it is another thing altogether.
+        msgspec.ValidationError, RecursionError: the data has a different shape.
     """
-    return convert(_coerce_value(data, kind), kind)
+    return convert(_coerce_value(data, type_), type_)
 
 
-def _coerce_value(value: Any, kind: Any) -> Any:
-    if kind is Any:
+def _coerce_value(value: Any, type_: Any) -> Any:
+    if type_ is Any:
         return value
-    origin = get_origin(kind)
+    origin = get_origin(type_)
     if origin is Union or origin is types.UnionType:
-        members = get_args(kind)
+        members = get_args(type_)
         if value is None:
             return None if type(None) in members else _ABSENT
         known = [member for member in members if member is not type(None)]
-        meant = known if len(known) == 1 else [member for member in known if _is_meant(value, member)]
-        return _coerce_value(value, meant[0]) if meant else value
+        matching = known if len(known) == 1 else [member for member in known if _has_shape_of(member, value)]
+        return _coerce_value(value, matching[0]) if matching else value
     if value is None:
         return _ABSENT
-    if kind in (int, float):
-        return _number(value, kind)
+    if type_ in (int, float):
+        return _number(value, type_)
     if origin is list and isinstance(value, list):
-        items = [_coerce_value(item, get_args(kind)[0]) for item in value]
-        if get_args(kind)[0] in (int, float):  # a number's place counts: what is none there, is one too few
+        items = [_coerce_value(item, get_args(type_)[0]) for item in value]
+        if get_args(type_)[0] in (int, float):  # omitting an item would shift the other numbers
             return value if _ABSENT in items else items
         return [item for item in items if item is not _ABSENT]
     if origin is dict and isinstance(value, dict):
-        inner = get_args(kind)[1]
+        inner = get_args(type_)[1]
         pairs = ((name, _coerce_value(item, inner)) for name, item in value.items())
         return {name: item for name, item in pairs if item is not _ABSENT}
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and isinstance(value, dict):
-        return _fields(value, field_types(kind))
+    if isinstance(type_, type) and issubclass(type_, msgspec.Struct) and isinstance(value, dict):
+        return _coerce_fields(value, field_types(type_))
     return value
 
 
-def _is_meant(value: Any, kind: Any) -> bool:
-    """Whether ``value`` is of the shape of ``kind``, one of several that a field may have."""
+def _has_shape_of(type_: Any, value: Any) -> bool:
+    """Return True if ``value`` has the shape of ``type_``, one of several that a field permits."""
     if isinstance(value, list):
-        return get_origin(kind) is list
+        return get_origin(type_) is list
     if isinstance(value, dict):
-        return get_origin(kind) is dict or (isinstance(kind, type) and issubclass(kind, msgspec.Struct))
+        return get_origin(type_) is dict or (isinstance(type_, type) and issubclass(type_, msgspec.Struct))
     return False
 
 
-def _fields(value: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
-    mended = dict(value)
-    for name, kind in kinds.items():
-        if name in mended:
-            inner = _coerce_value(mended[name], kind)
+def _coerce_fields(value: Mapping[str, Any], types_by_name: Mapping[str, Any]) -> dict[str, Any]:
+    fields = dict(value)
+    for name, type_ in types_by_name.items():
+        if name in fields:
+            inner = _coerce_value(fields[name], type_)
             if inner is _ABSENT:
-                del mended[name]
+                del fields[name]
             else:
-                mended[name] = inner
-    return mended
+                fields[name] = inner
+    return fields
 
 
-def _number(value: Any, kind: Any) -> Any:
-    if isinstance(value, kind) and not isinstance(value, bool):
+def _number(value: Any, type_: Any) -> Any:
+    if isinstance(value, type_) and not isinstance(value, bool):
         return value
     try:
-        return kind(value)
+        return type_(value)
     except (TypeError, ValueError, OverflowError):
         return _ABSENT
 
 
 @cache
-def field_types(kind: type[msgspec.Struct]) -> dict[str, Any]:
-    """The types of the fields, by the names that the API has for them."""
-    hints = get_type_hints(kind)
-    named = zip(kind.__struct_encode_fields__, kind.__struct_fields__, strict=True)
-    return {sent_as: hints[name] for sent_as, name in named}
+def field_types(type_: type[msgspec.Struct]) -> dict[str, Any]:
+    """Return the types of the fields by their names in the API."""
+    hints = get_type_hints(type_)
+    names = zip(type_.__struct_encode_fields__, type_.__struct_fields__, strict=True)
+    return {api_name: hints[name] for api_name, name in names}

@@ -1,4 +1,4 @@
-"""Records to plain data and back: what people used of pydantic, for whom :class:`~gigaclient.types.Record` calls it."""
+"""Convert records to plain data and back: the pydantic methods of :class:`~gigaclient.types.Record`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from gigaclient._primitives.decoding import convert
 from gigaclient.errors import ConfigError
 from gigaclient.types.coercion import coerce, field_types
 
-__all__ = ["Wanted", "as_json", "copied", "dumped", "from_json", "json_schema", "validated"]
+__all__ = ["DumpOptions", "as_json", "copied", "dumped", "from_json", "json_schema", "validated"]
 
 RecordT = TypeVar("RecordT", bound=msgspec.Struct)
 
-# Not Record: that calls what is here, and imports go one way.
+# Not types.base.Record, which imports this module.
 Record = msgspec.Struct
 
 
@@ -30,8 +30,8 @@ _EVERY_ITEM = "__all__"
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What a dump shall look like; see :meth:`~gigaclient.types.Record.model_dump`."""
+class DumpOptions:
+    """Options of a dump; see :meth:`~gigaclient.types.Record.model_dump`."""
 
     json: bool = False
     by_alias: bool = False
@@ -39,22 +39,22 @@ class Wanted:
     exclude_defaults: bool = False
 
 
-# -- out ---------------------------------------------------------------------------------------------------------------
+# -- records to data ---------------------------------------------------------------------------------------------------
 
 
-def dumped(record: Record, wanted: Wanted, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-    """The fields of ``record``; what to include and exclude is given as names, or as a mapping of names to more."""
+def dumped(record: Record, options: DumpOptions, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+    """Return the fields of ``record``; ``include`` and ``exclude`` are names, or a mapping of names to selections."""
     fields: dict[str, Any] = {}
     aliased = getattr(record, "_aliased", ())
     for info in _fields(type(record)):
         value = getattr(record, info.name)
-        if (wanted.exclude_none and value is None) or (wanted.exclude_defaults and _is_default(info, value)):
+        if (options.exclude_none and value is None) or (options.exclude_defaults and _is_default(info, value)):
             continue
         official = f"{info.name}_" if info.name in aliased else info.name
-        more = _narrowed(include, exclude, info.name, official)
-        if more is None:
+        selections = _narrowed(include, exclude, info.name, official)
+        if selections is None:
             continue
-        fields[info.encode_name if wanted.by_alias else official] = _plain(value, wanted, *more)
+        fields[info.encode_name if options.by_alias else official] = _to_plain_data(value, options, *selections)
     return fields
 
 
@@ -70,21 +70,21 @@ def _is_default(info: msgspec.structs.FieldInfo, value: Any) -> bool:
 
 
 def _narrowed(include: Any, exclude: Any, *names: Any) -> tuple[Any, Any] | None:
-    """What holds within a field or an item that goes by any of ``names``; None when it is left out itself."""
+    """Return the selections within a field or an item that has one of ``names``; None if it is excluded."""
     within_include = within_exclude = None
     if include is not None:
-        within_include = _said_of(include, names)
+        within_include = _selection_within(include, names)
         if within_include is None:
             return None
     if exclude is not None:
-        within_exclude = _said_of(exclude, names)
+        within_exclude = _selection_within(exclude, names)
         if within_exclude is True:
             return None
     return (None if within_include is True else within_include), within_exclude
 
 
-def _said_of(selection: Any, names: tuple[Any, ...]) -> Any:
-    # True for the whole of it, a further selection for a part of it, None for nothing.
+def _selection_within(selection: Any, names: tuple[Any, ...]) -> Any:
+    # True selects everything, a further selection a part, None nothing.
     if isinstance(selection, Mapping):
         found = [selection[name] for name in names if name in selection]
         value = found[0] if found else None
@@ -92,41 +92,45 @@ def _said_of(selection: Any, names: tuple[Any, ...]) -> Any:
     return True if any(name in selection for name in names) else None
 
 
-def _plain(value: Any, wanted: Wanted, include: Any, exclude: Any) -> Any:
+def _to_plain_data(value: Any, options: DumpOptions, include: Any, exclude: Any) -> Any:
     if isinstance(value, Record):
-        return dumped(value, wanted, include, exclude)
+        return dumped(value, options, include, exclude)
     if isinstance(value, Mapping):
         items = ((name, inner, _narrowed(include, exclude, name)) for name, inner in value.items())
-        return {_key(name, wanted): _plain(inner, wanted, *more) for name, inner, more in items if more is not None}
+        return {
+            _key(name, options): _to_plain_data(inner, options, *selections)
+            for name, inner, selections in items
+            if selections is not None
+        }
     if isinstance(value, (list, tuple, set, frozenset)):
-        listed = list(value)
-        places = (
-            (inner, _narrowed(include, exclude, place, place - len(listed), _EVERY_ITEM))
-            for place, inner in enumerate(listed)
+        sequence = list(value)
+        selected = (
+            (inner, _narrowed(include, exclude, index, index - len(sequence), _EVERY_ITEM))
+            for index, inner in enumerate(sequence)
         )
-        return [_plain(inner, wanted, *more) for inner, more in places if more is not None]
+        return [_to_plain_data(inner, options, *selections) for inner, selections in selected if selections is not None]
     if isinstance(value, Enum):
         return value.value
-    if not wanted.json or value is None or isinstance(value, (str, int, float)):
+    if not options.json or value is None or isinstance(value, (str, int, float)):
         return value
     return msgspec.to_builtins(value, enc_hook=str)
 
 
-def _key(name: Any, wanted: Wanted) -> Any:
-    return str(name.value if isinstance(name, Enum) else name) if wanted.json else name
+def _key(name: Any, options: DumpOptions) -> Any:
+    return str(name.value if isinstance(name, Enum) else name) if options.json else name
 
 
 def as_json(data: Any, indent: int | None) -> str:
-    """``data`` as JSON; Cyrillic stays as it is."""
+    """Encode ``data`` as JSON without escaping Cyrillic letters."""
     separators = (",", ":") if indent is None else None
     return json.dumps(data, ensure_ascii=False, indent=indent, separators=separators)
 
 
-# -- in ----------------------------------------------------------------------------------------------------------------
+# -- data to records ---------------------------------------------------------------------------------------------------
 
 
 def from_json(text: str | bytes) -> Any:
-    """JSON text as data.
+    """Decode JSON text.
 
     Raises:
         ConfigError: it is not JSON.
@@ -139,9 +143,9 @@ def from_json(text: str | bytes) -> Any:
 
 
 def validated(cls: type[RecordT], data: Any, *, lenient: bool) -> RecordT:
-    """``data`` as a record of type ``cls``; see :meth:`~gigaclient.types.Record.model_validate`.
+    """Create a record of type ``cls`` from ``data``; see :meth:`~gigaclient.types.Record.model_validate`.
 
-    ``lenient`` is for answers, which somebody kept: they are read as they would have been when they came.
+    ``lenient`` reads a stored response by the same rules as a received one.
     """
     if not isinstance(data, (Mapping, Record)):
         raise ConfigError(f"{cls.__name__} is made of a dict, not of {type(data).__name__}")
@@ -153,54 +157,54 @@ def validated(cls: type[RecordT], data: Any, *, lenient: bool) -> RecordT:
     try:
         if lenient:
             return coerce(named, cls)
-        # A request may be filled loosely, as its constructor takes it: a string for a list of parts, say.
-        made = cls(**{name: value for name, value in named.items() if name in cls.__struct_fields__})
-        return convert(dumped(made, Wanted(by_alias=True, exclude_none=True)), cls, strict=False)
+        # The constructor accepts more forms than the decoder: a string for a list of parts, for example.
+        record = cls(**{name: value for name, value in named.items() if name in cls.__struct_fields__})
+        return convert(dumped(record, DumpOptions(by_alias=True, exclude_none=True)), cls, strict=False)
     except (msgspec.ValidationError, RecursionError, TypeError) as error:
         if lenient:
             reason = str(error)
     raise ConfigError(f"not a {cls.__name__}: {reason}")
 
 
-def _named(value: Any, kind: Any) -> Any:
-    """``value``, meant as ``kind``, with plain data in place of records and the API's names in place of others."""
+def _named(value: Any, type_: Any) -> Any:
+    """Replace records in ``value``, which has the type ``type_``, by plain data, and official names by the API's."""
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Record):
-        return dumped(value, Wanted(by_alias=True, exclude_none=True))
-    origin = get_origin(kind)
+        return dumped(value, DumpOptions(by_alias=True, exclude_none=True))
+    origin = get_origin(type_)
     if origin is Union or origin is types.UnionType:
-        known = [member for member in get_args(kind) if member is not type(None)]
-        kind = next((member for member in known if _fits(value, member)), Any)
-        origin = get_origin(kind)
+        known = [member for member in get_args(type_) if member is not type(None)]
+        type_ = next((member for member in known if _fits(value, member)), Any)
+        origin = get_origin(type_)
     if isinstance(value, Mapping):
-        if isinstance(kind, type) and issubclass(kind, Record):
-            hints = field_types(kind)
-            prepared = getattr(kind, "_prepared", dict)
+        if isinstance(type_, type) and issubclass(type_, Record):
+            hints = field_types(type_)
+            prepared = getattr(type_, "_prepared", dict)
             renamed = {_api_name(name, value, hints): inner for name, inner in value.items()}
             return {name: _named(inner, hints.get(name, Any)) for name, inner in prepared(renamed).items()}
-        within = get_args(kind)[1] if origin is dict else Any
+        within = get_args(type_)[1] if origin is dict else Any
         return {name: _named(inner, within) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        within = get_args(kind)[0] if origin is list else Any
+        within = get_args(type_)[0] if origin is list else Any
         return [_named(inner, within) for inner in value]
     return value
 
 
-def _fits(value: Any, kind: Any) -> bool:
-    kind = get_origin(kind) or kind
+def _fits(value: Any, type_: Any) -> bool:
+    type_ = get_origin(type_) or type_
     if isinstance(value, Mapping):
-        return isinstance(kind, type) and (issubclass(kind, Record) or kind is dict)
-    return isinstance(value, (list, tuple)) and kind is list
+        return isinstance(type_, type) and (issubclass(type_, Record) or type_ is dict)
+    return isinstance(value, (list, tuple)) and type_ is list
 
 
-def _api_name(name: Any, given: Mapping[Any, Any], fields: Mapping[str, Any]) -> Any:
+def _api_name(name: Any, data: Mapping[Any, Any], fields: Mapping[str, Any]) -> Any:
     bare = name[:-1] if isinstance(name, str) and name.endswith("_") else name
-    return bare if bare in fields and name not in fields and bare not in given else name
+    return bare if bare in fields and name not in fields and bare not in data else name
 
 
 def json_schema(cls: type[Record]) -> dict[str, Any]:
-    """JSON Schema of a record's type; the definitions that it refers to are under ``$defs``."""
+    """Return the JSON Schema of a record's type; its definitions are under ``$defs``."""
     schema = msgspec.json.schema(cls)
     definitions = schema.get("$defs", {})
     own = schema.pop("$ref", "").removeprefix("#/$defs/")
@@ -214,12 +218,12 @@ def json_schema(cls: type[Record]) -> dict[str, Any]:
 
 
 def copied(record: RecordT, update: Mapping[str, Any] | None, deep: bool) -> RecordT:
-    """A copy; see :meth:`~gigaclient.types.Record.model_copy`."""
-    made = copy.deepcopy(record) if deep else copy.copy(record)
+    """Copy a record; see :meth:`~gigaclient.types.Record.model_copy`."""
+    result = copy.deepcopy(record) if deep else copy.copy(record)
     for name, value in (update or {}).items():
         bare = name.removesuffix("_")
         field = name if name in record.__struct_fields__ else bare
         if field not in record.__struct_fields__:
             raise ConfigError(f"{type(record).__name__} has no field {name!r}")
-        setattr(made, field, value)
-    return made
+        setattr(result, field, value)
+    return result

@@ -1,11 +1,11 @@
-"""Vectors of texts.
+"""Embedding vectors of texts.
 
 Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-embeddings
 """
 
 from __future__ import annotations
 
-from typing import Any  # Dict: within Record, dict is the method
+from typing import Any
 
 import msgspec
 
@@ -15,10 +15,10 @@ __all__ = ["Embedding", "Embeddings", "EmbeddingsUsage"]
 
 
 class EmbeddingsUsage(Record):
-    """What a text, or all of them, cost.
+    """The cost of one text or of all.
 
     Attributes:
-        prompt_tokens: tokens, as the server counted.
+        prompt_tokens: tokens, as counted by the server.
     """
 
     prompt_tokens: int = 0
@@ -29,13 +29,13 @@ class Embedding(Record):
 
     Attributes:
         embedding: the vector; its length depends on the model.
-        index: the text's place among those that were passed, from 0; -1 where the server did not say.
-        usage: what this text cost, where the server reports it.
-        object: what the server calls this kind of item.
+        index: the text's position in the input, from 0; -1 if the server did not send it.
+        usage: the cost of this text, if the server reports it.
+        object: the server's name for this kind of item.
     """
 
     embedding: list[float]
-    # By factory: a plain default would be left out when this is written as JSON.
+    # A factory, because plain defaults are not encoded.
     index: int = msgspec.field(default_factory=lambda: -1)
     usage: EmbeddingsUsage | None = None
     object: str | None = None
@@ -48,12 +48,12 @@ class Embedding(Record):
 
 
 class Embeddings(APIResponse):
-    """The vectors of texts: ``POST /embeddings``.
+    """Embedding vectors of texts: ``POST /embeddings``.
 
     Attributes:
         data: one item for each text, in the order of the texts.
-        model: the model that made them.
-        object: what the server calls this kind of answer.
+        model: the embedder.
+        object: the server's name for this kind of response.
     """
 
     data: list[Embedding]
@@ -62,20 +62,20 @@ class Embeddings(APIResponse):
 
     @property
     def vectors(self) -> list[list[float]]:
-        """The vectors alone, in the order of the texts."""
+        """The vectors only, in the order of the texts."""
         return [item.embedding for item in self.data]
 
     @property
     def usage(self) -> EmbeddingsUsage | None:
-        """What all texts cost together, summed here; None when the server reports nothing."""
-        told = [item.usage.prompt_tokens for item in self.data if item.usage is not None]
-        return EmbeddingsUsage(prompt_tokens=sum(told)) if told else None
+        """The cost of all texts, summed on the client; None if the server reports nothing."""
+        counts = [item.usage.prompt_tokens for item in self.data if item.usage is not None]
+        return EmbeddingsUsage(prompt_tokens=sum(counts)) if counts else None
 
     @property
     def raw(self) -> dict[str, Any]:
-        """The answer as the server sent it, unknown fields included.
+        """The response body as the server sent it, unknown fields included.
 
-        Of several requests: the first answer, with the items of all of them as they were sent, one after the other.
+        For several requests: the first body, with the items of all bodies in ``data``.
         """
         parts = self.__dict__.get("_raw")
         if isinstance(parts, tuple):
@@ -88,12 +88,11 @@ class Embeddings(APIResponse):
         return _table(self.data, self.model or "")
 
 
-# As many as one looks at.
-_MOST_SHOWN = 20
+_MAX_ROWS = 20
 
 
 def _table(items: list[Embedding], model: str) -> str:
-    from gigaclient.types.tables import norm, number, table, vector  # for notebooks
+    from gigaclient.types.tables import norm, number, table, vector
 
     rows = [
         (
@@ -103,7 +102,7 @@ def _table(items: list[Embedding], model: str) -> str:
             vector(item.embedding),
             None if item.usage is None else item.usage.prompt_tokens,
         )
-        for item in items[:_MOST_SHOWN]
+        for item in items[:_MAX_ROWS]
     ]
-    more = f", the first {_MOST_SHOWN} of {number(len(items))} texts" if len(items) > _MOST_SHOWN else ""
-    return table(("text", "numbers", "norm", "vector", "tokens"), rows, f"{model}{more}".lstrip(", "))
+    suffix = f", the first {_MAX_ROWS} of {number(len(items))} texts" if len(items) > _MAX_ROWS else ""
+    return table(("text", "numbers", "norm", "vector", "tokens"), rows, f"{model}{suffix}".lstrip(", "))

@@ -1,4 +1,4 @@
-"""Files: uploaded ones, and those that a model made.
+"""Uploaded and generated files.
 
 Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-file
 """
@@ -23,14 +23,14 @@ class UploadedFile(APIResponse):
     """A file on the server: ``POST /files`` and ``GET /files/{id}``.
 
     Attributes:
-        id: what ``attachments`` of a message takes.
+        id: its id, for the ``attachments`` of a message.
         filename: its name.
-        bytes: its size.
+        bytes: its size in bytes.
         created_at: Unix time in seconds.
         purpose: ``general``; others may come.
         access_policy: ``private`` or ``public``.
-        modalities: what a model can take from it: ``text``, ``image``, ``audio``; others may come.
-        object: what the server calls this kind of answer.
+        modalities: content that a model can read from it: ``text``, ``image``, ``audio``; others may come.
+        object: the server's name for this kind of response.
     """
 
     id: str
@@ -50,8 +50,8 @@ class UploadedFiles(APIResponse):
     """The files of this key: ``GET /files``.
 
     Attributes:
-        data: all of them; the API has no pages here.
-        object: what the server calls this kind of answer.
+        data: all files; the API does not paginate them.
+        object: the server's name for this kind of response.
     """
 
     data: list[UploadedFile]
@@ -62,7 +62,7 @@ class UploadedFiles(APIResponse):
 
 
 def _table(files: list[UploadedFile]) -> str:
-    from gigaclient.types.tables import moment, size, table  # for notebooks
+    from gigaclient.types.tables import moment, size, table
 
     rows = [
         (
@@ -75,13 +75,13 @@ def _table(files: list[UploadedFile]) -> str:
 
 
 class DeletedFile(APIResponse):
-    """A file that is no more: ``POST /files/{id}/delete``.
+    """A deleted file: ``POST /files/{id}/delete``.
 
     Attributes:
-        id: what it was known by.
-        deleted: True when it is gone.
-        access_policy: what it was.
-        object: what the server calls this kind of answer.
+        id: the id of the file.
+        deleted: True if it was deleted.
+        access_policy: its former access policy.
+        object: the server's name for this kind of response.
     """
 
     id: str
@@ -91,13 +91,13 @@ class DeletedFile(APIResponse):
 
 
 class GeneratedFile(Record):
-    """A file that the model made and its answer names.
+    """A file that the model generated and its response names.
 
     Attributes:
-        id: what ``get_image`` and ``get_file_content`` take.
-        kind: ``image``, ``video``, ``audio``, ``cover`` (the picture of a video or a piece of music), ``3dmodel``;
-            others may come.
-        mime: the file's MIME type, where the answer tells it (v2 does).
+        id: its id, for ``get_image`` and ``get_file_content``.
+        kind: ``image``, ``video``, ``audio``, ``cover`` (the image of a video or a piece of music), ``3dmodel``; others
+            may come.
+        mime: the file's MIME type, if the response has it (API v2).
     """
 
     id: str
@@ -106,33 +106,33 @@ class GeneratedFile(Record):
 
 
 class Image(APIResponse):
-    """A picture, as its bytes. A notebook shows it.
+    """An image. Notebooks show it.
 
     Attributes:
-        content: the bytes in base64, as the official SDK has them; :attr:`data` are the bytes themselves.
+        content: the bytes in base64, as in the official SDK; :attr:`data` has the bytes.
     """
 
     content: str
 
     @property
     def data(self) -> bytes:
-        """The bytes."""
+        """The content as bytes."""
         return base64.b64decode(self.content)
 
     @property
     def mime(self) -> str | None:
-        """``image/jpeg``, ``image/png`` …, by the first bytes, or as the server calls it; None for what is neither."""
+        """The MIME type by the first bytes, or by the server's Content-Type; None if neither is an image's."""
         try:
             found = media_type(base64.b64decode(self.content[:64]))
-        except ValueError:  # somebody's own, which is no base64
+        except ValueError:  # a user's value that is not base64
             found = None
         if found is None:
-            told = self.headers.get("content-type", "").partition(";")[0].strip().lower()
-            found = told if told.startswith("image/") else None
+            declared = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+            found = declared if declared.startswith("image/") else None
         return found
 
     def save(self, path: str | os.PathLike[str]) -> pathlib.Path:
-        """Write the bytes to ``path``, over what is there; returns the path.
+        """Write the bytes to ``path``, replacing a file there; return the path.
 
         Raises:
             OSError: it cannot be written.
@@ -150,7 +150,7 @@ class Image(APIResponse):
         return self.data if self.mime == "image/jpeg" else None
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        # Notebooks show more kinds than they have methods for.
+        # For types without a dedicated _repr_*_ method.
         return {self.mime: self.content} if self.mime in ("image/gif", "image/webp", "image/bmp") else {}
 
     def __repr__(self) -> str:
@@ -158,7 +158,7 @@ class Image(APIResponse):
         return f"<Image {self.mime or 'of unknown type'}, {size} bytes>"
 
 
-# The beginnings that tell a format: offset and bytes, all of which have to be there.
+# The magic numbers of each format: offset and bytes, all of which must match.
 _MAGIC: tuple[tuple[str, tuple[tuple[int, bytes], ...]], ...] = (
     ("image/jpeg", ((0, b"\xff\xd8\xff"),)),
     ("image/png", ((0, b"\x89PNG\r\n\x1a\n"),)),
@@ -175,39 +175,39 @@ _MAGIC: tuple[tuple[str, tuple[tuple[int, bytes], ...]], ...] = (
 
 
 def media_type(data: bytes) -> str | None:
-    """The MIME type of what begins with ``data``, for the formats that people exchange with GigaChat; else None."""
-    for mime, beginnings in _MAGIC:
-        if all(data.startswith(magic, offset) for offset, magic in beginnings):
+    """Return the MIME type for the first bytes of a file, or None for formats that GigaChat does not use."""
+    for mime, numbers in _MAGIC:
+        if all(data.startswith(magic, offset) for offset, magic in numbers):
             return mime
     return None
 
 
-# Each start fails within one pass over the text: no part of it can match in two ways.
+# No part of these patterns can match in two ways, so a failed match takes linear time.
 _TAG = re.compile(r"<(img|video|audio)\s([^<>]*)>", re.IGNORECASE)
 _ATTRIBUTE = re.compile(r"""(?<![\w:-])([\w:-]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_KINDS = {"img": "image", "video": "video", "audio": "audio"}
+_TYPE_OF_TAG = {"img": "image", "video": "video", "audio": "audio"}
 
 
 def generated_files(texts: Iterable[str | None]) -> list[GeneratedFile]:
-    """The files that the markup in ``texts`` names, each once, in the order of the text.
+    """Return the files that the markup in ``texts`` names, each once, in the order of the text.
 
-    Known: ``<img src="id" fuse="true"/>`` and ``<video cover="id" src="id" fuse="true"/>``, with either kind of quotes
-    and the attributes in any order. HTML that a model was asked to write is not taken for it: that has no ``fuse``, and
-    no address that is a UUID and nothing else.
+    Known forms are ``<img src="id" fuse="true"/>`` and ``<video cover="id" src="id" fuse="true"/>``, with either kind
+    of quotes and attributes in any order. HTML that a user requested is ignored: it has no ``fuse``, and no address
+    that is just a UUID.
     """
     found: dict[str, GeneratedFile] = {}
     for text in texts:
         if not text or "<" not in text:
             continue
         for tag, inside in _TAG.findall(text):
-            kind = _KINDS[tag.lower()]
+            type_ = _TYPE_OF_TAG[tag.lower()]
             attributes = {
                 name.lower(): double or single or bare.rstrip("/")
                 for name, double, single, bare in _ATTRIBUTE.findall(inside)
             }
-            for name, its_kind in (("src", kind), ("cover", "cover")):
+            for name, file_type in (("src", type_), ("cover", "cover")):
                 identifier = attributes.get(name, "").strip()
                 if identifier and ("fuse" in attributes or _UUID.fullmatch(identifier)):
-                    found.setdefault(identifier, GeneratedFile(id=identifier, kind=its_kind))
+                    found.setdefault(identifier, GeneratedFile(id=identifier, kind=file_type))
     return list(found.values())

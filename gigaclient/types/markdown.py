@@ -1,8 +1,8 @@
-"""What a model wrote, as Markdown that a notebook may show: formulas as notebooks write them, no live HTML. Pure.
+"""Convert a model's Markdown for notebooks: formulas in their notation, and no active HTML.
 
-Notebooks run the HTML and load the pictures that they find in the Markdown of an output, and what a model writes may be
-what somebody else's web page told it to write. So outside code each tag is shown, not obeyed, a picture from elsewhere
-stays an address, and a link leads to a page or nowhere.
+Notebooks run the HTML and load the pictures in the Markdown of an output, and a web page may have influenced the model.
+Outside code tags are therefore escaped, pictures from other hosts stay addresses, and links lead only to web pages or
+mail addresses.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ __all__ = ["cut_point", "for_notebook", "of_answer", "with_note"]
 _LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
 _FENCE = re.compile(r"( *)(`{3,}(?=[^`]*$)|~{3,})")
 _CODE_SPAN = re.compile(r"(?<!`)(`+)(?!`)([^\n|]*?[^\n|`])\1(?!`)")
-# Within a span of code, what some readers pair with the same outside.
+# Inside a code span, marks that some Markdown readers pair with marks outside.
 _PAIRED = re.compile(r"[*_~\[\]]")
 _ANY_SPAN = re.compile(rf"\\.|{_CODE_SPAN.pattern}")
 
-# A formula that is longer is none; and what is not closed is not looked for over the whole text.
-_LONGEST = 4000
+# Longer text is not a formula. The limit also stops the search for the end of an unclosed one.
+_MAX_FORMULA = 4000
 
 _TOKEN = re.compile(
     rf"""
-      \\\[ (?P<display>(?:(?!(?<!\\)\\\[).){{1,{_LONGEST}}}?) (?<!\\)\\\]
-    | \\\( (?P<inline>(?:(?!\\\(|\n[ \t]*\n).){{1,{_LONGEST}}}?) (?<!\\)\\\)
+      \\\[ (?P<display>(?:(?!(?<!\\)\\\[).){{1,{_MAX_FORMULA}}}?) (?<!\\)\\\]
+    | \\\( (?P<inline>(?:(?!\\\(|\n[ \t]*\n).){{1,{_MAX_FORMULA}}}?) (?<!\\)\\\)
     | (?P<escaped>\\.)
-    | (?P<block>\$\$(?:(?!\$\$).){{1,{_LONGEST}}}?\$\$)
-    | (?P<formula>\$(?=[^\s$])[^$\n]{{0,{_LONGEST}}}?(?<=[^\s\\])\$(?!\d))
+    | (?P<block>\$\$(?:(?!\$\$).){{1,{_MAX_FORMULA}}}?\$\$)
+    | (?P<formula>\$(?=[^\s$])[^$\n]{{0,{_MAX_FORMULA}}}?(?<=[^\s\\])\$(?!\d))
     | (?P<dollar>\$)
-    | <(?P<made>img|video|audio)\s(?=[^<>]*\bfuse\b)[^<>]*>
+    | <(?P<generated>img|video|audio)\s(?=[^<>]*\bfuse\b)[^<>]*>
     | (?P<address><https?://[^\s<>"'`]+>)
     | (?P<tag><(?=[A-Za-z/!?]))
     | (?P<picture>!(?=\[))
@@ -42,7 +42,7 @@ _TOKEN = re.compile(
     """,
     re.DOTALL | re.VERBOSE | re.IGNORECASE,
 )
-# The beginning of such a tag, at the end of what has come so far.
+# An incomplete tag of a generated file at the end of the text so far.
 _BEGUN = re.compile(
     r"<(?:i|im|v|vi|vid|vide|a|au|aud|audi|(?:img|video|audio)(?:\s[^<>]*)?)?\Z",
     re.IGNORECASE,
@@ -50,7 +50,7 @@ _BEGUN = re.compile(
 _HARMLESS = re.compile(r"</?(?:br|sub|sup)\s*/?>", re.IGNORECASE)
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 _GOOD_SCHEMES = frozenset({"http", "https", "mailto"})
-# Within code that one reader of Markdown may not take for code: what does something by being there.
+# Active HTML, which is escaped in code that some Markdown readers may not treat as code.
 _ACTIVE = re.compile(
     r"<(?=/?(?:script|style|iframe|object|embed|link|meta|base|form|svg|math)\b|[A-Za-z][^<>]*=|[!?])", re.IGNORECASE
 )
@@ -59,38 +59,39 @@ _NEW_BLOCK = re.compile(r"[^\s|>:<]")
 
 
 def for_notebook(text: str, *, pictures: bool = True, unfinished: bool = False) -> str:
-    r"""Markdown of a model as a notebook shows it well.
+    r"""Convert a model's Markdown for a notebook.
 
-    Outside code, ``\( \)`` and ``\[ \]`` become ``$ $`` and ``$$ $$``, and a dollar that begins no formula stays one.
+    Outside code, ``\( \)`` and ``\[ \]`` become ``$ $`` and ``$$ $$``. A dollar sign that starts no formula is escaped.
 
     Args:
-        text: what the model wrote, or the beginning of it.
-        pictures: say where the text names a picture that the model made; False when it is shown beside.
-        unfinished: more is to come: what may begin the name of a picture is left out until its end is there.
+        text: the model's text, or its beginning.
+        pictures: True replaces a generated picture by a note; False omits it, if the caller shows the picture.
+        unfinished: True if more text follows; an incomplete tag at the end is then omitted.
     """
     pieces = list(_pieces(text))
     if unfinished and pieces and pieces[-1][0] == "text":
         pieces[-1] = ("text", _BEGUN.sub("", pieces[-1][1]))
     return "".join(
-        piece if kind == "code" else _ACTIVE.sub("&lt;", piece) if kind == "perhaps" else _plain(piece, pictures)
-        for kind, piece in pieces
+        piece if type_ == "code" else _ACTIVE.sub("&lt;", piece) if type_ == "perhaps" else _escape(piece, pictures)
+        for type_, piece in pieces
     )
 
 
 def of_answer(text: str, calls: Iterable[Any] = ()) -> str:
-    """What a notebook shows for an answer: its text, and the functions that the model wants called.
+    """Return the Markdown of a response: its text, and the function calls of the model.
 
     Args:
-        text: the text of the answer.
+        text: the text of the response.
         calls: objects with ``name`` and ``arguments``.
     """
-    wanted = []
+    shown = []
     for call in calls:
         arguments = call.arguments
         if not isinstance(arguments, str):
             arguments = msgspec.json.format(msgspec.json.encode(arguments, enc_hook=str), indent=2).decode()
-        wanted.append(f"*the model wants this function called:*\n\n{_as_code(f'{call.name} {arguments}')}")
-    return "\n\n".join([shown for shown in (for_notebook(text),) if shown or not wanted] + wanted)
+        shown.append(f"*the model wants this function called:*\n\n{_as_code(f'{call.name} {arguments}')}")
+    converted = for_notebook(text)
+    return "\n\n".join([converted, *shown] if converted or not shown else shown)
 
 
 def _as_code(text: str) -> str:
@@ -100,24 +101,24 @@ def _as_code(text: str) -> str:
 
 
 def with_note(text: str, note: str) -> str:
-    """Markdown with ``note`` as a paragraph at its end, outside the code that the text may have broken off in."""
+    """Append ``note`` as a paragraph outside code, even if the text ends inside a code block."""
     fence = _Fences()
     for line in text.split("\n"):
-        fence.kind_of(line)
+        fence.type_of(line)
     closing = f"\n{fence.open}" if fence.open else ""
     return f"{text}{closing}\n\n{note}" if text.strip() else note
 
 
 def cut_point(text: str, start: int, least: int) -> int:
-    """Where ``text`` may be parted: what is before shows the same when it stands alone, and so does what follows.
+    """Return a position at which ``text`` can be split so that both parts render as before.
 
     Args:
-        text: Markdown, or the beginning of it.
-        start: where the part begins that is looked at; a cut point of before, or 0.
-        least: how many characters that part must have.
+        text: Markdown, or its beginning.
+        start: the start of the part to split: an earlier cut point, or 0.
+        least: the minimum number of characters of the part.
 
     Returns:
-        The last such place that is known already; ``start`` when there is none.
+        The last position that is certain already; ``start`` if there is none.
     """
     fence = _Fences()
     found = at = start
@@ -126,7 +127,7 @@ def cut_point(text: str, start: int, least: int) -> int:
         outside = not fence.open
         if blank and outside and at - start >= least and _NEW_BLOCK.match(line) and _no_open_formula(text[start:at]):
             found = at
-        fence.kind_of(line)
+        fence.type_of(line)
         blank = not line.strip()
         at += len(line) + 1
     return found
@@ -137,10 +138,10 @@ def _no_open_formula(text: str) -> bool:
 
 
 class _Fences:
-    """Tells lines of fenced code from text.
+    """Recognise the lines of fenced code.
 
     Attributes:
-        open: the line that would close the fence that is open; empty when none is.
+        open: the line that would close the open fence; empty if none is open.
     """
 
     def __init__(self) -> None:
@@ -148,12 +149,12 @@ class _Fences:
         self._certain = True
         self._closing: re.Pattern[str] | None = None
 
-    def kind_of(self, line: str) -> str:
-        """``"text"``, ``"code"``, or ``"perhaps"``, where it depends on who reads it."""
+    def type_of(self, line: str) -> str:
+        """Return ``"text"``, ``"code"``, or ``"perhaps"`` if Markdown readers disagree about the line."""
         if self._closing is not None:
             closing = self._closing.match(line)
             if closing is not None:
-                # Some readers close it for more than others do.
+                # Some readers accept more closing fences than others.
                 self._certain = self._certain and closing[1] is not None
                 self._closing, self.open = None, ""
             return "code" if self._certain else "perhaps"
@@ -161,25 +162,25 @@ class _Fences:
         if found is None:
             return "text"
         indent, fence = found.groups()
-        # An indented one belongs to an item of a list, or is no fence at all. From there on nothing is certain.
+        # An indented fence belongs to a list item or is not a fence, so the rest of the text is ambiguous.
         self._certain = self._certain and not indent
         exactly = rf" {{0,3}}{fence[0]}{{{len(fence)},}} *"
         self._closing = re.compile(rf"({exactly}$)|\s*{fence[0]}{{{len(fence)},}}[`~]*\s*$")
         self.open = indent + fence
-        return "text"  # to some readers, where nothing follows
+        return "text"  # some readers ignore a fence at the end of the text
 
 
 def _pieces(text: str) -> Iterator[tuple[str, str]]:
-    """The text in pieces, each with its kind; text in the longest pieces that have no code in them."""
+    """Split the text into pieces with their types; text pieces are as long as possible."""
     fences = _Fences()
     plain: list[str] = []
-    stray = False  # a mark of code in this paragraph that has no other on its line: it may pair with a later one
+    stray = False  # an unpaired mark of code on a line of this paragraph may pair with a later one
     for line in _LINE.findall(text):
-        kind = fences.kind_of(line.rstrip("\r\n"))
-        if kind != "text":
+        type_ = fences.type_of(line.rstrip("\r\n"))
+        if type_ != "text":
             stray = False
             yield from _flushed(plain)
-            yield kind, line
+            yield type_, line
             continue
         at = 0
         for span in _ANY_SPAN.finditer(line) if "`" in line else ():
@@ -202,32 +203,32 @@ def _flushed(plain: list[str]) -> Iterator[tuple[str, str]]:
         yield "text", joined
 
 
-def _plain(text: str, pictures: bool) -> str:
+def _escape(text: str, pictures: bool) -> str:
     def replaced(found: re.Match[str]) -> str:
-        kind, whole = found.lastgroup, found[0]
-        if kind == "display":
+        type_, whole = found.lastgroup, found[0]
+        if type_ == "display":
             return f"$${_formula(found['display'])}$$"
-        if kind == "inline":
+        if type_ == "inline":
             inside = _formula(found["inline"].strip())
             return f"${inside}$" if "$" not in inside else f"\\\\({inside}\\\\)"
-        if kind in ("block", "formula"):
+        if type_ in ("block", "formula"):
             return _formula(whole)
         if whole == "\\<":
             return "&lt;"
-        if kind == "dollar":
+        if type_ == "dollar":
             return "\\$"
-        if kind == "made":
-            if found["made"].lower() != "img":
+        if type_ == "generated":
+            if found["generated"].lower() != "img":
                 return "*(a file that the model made: `.files` of the answer names it)*"
             return "*(a picture that the model made: `giga.get_images(answer)` fetches it)*" if pictures else ""
-        if kind == "tag":
+        if type_ == "tag":
             harmless = _HARMLESS.match(text, found.start())
             line = text[text.rfind("\n", 0, found.start()) + 1 : found.start()]
-            # Alone on its line it would begin a block of HTML, in which nothing is Markdown.
+            # A tag alone on its line would start an HTML block, in which Markdown is not read.
             return "<" if harmless and re.search(r"[^\W\d_]", line) else "&lt;"
-        if kind == "picture":
+        if type_ == "picture":
             return "\\!"
-        if kind == "link" and not _leads_to_a_page(found["target"]):
+        if type_ == "link" and not _leads_to_a_page(found["target"]):
             return "]\\(" if whole == "](" else "\\:"
         return whole
 
@@ -235,7 +236,7 @@ def _plain(text: str, pictures: bool) -> str:
 
 
 def _formula(tex: str) -> str:
-    # An empty line would end the formula. To TeX a space is nothing, and Markdown finds no tag and no link then.
+    # An empty line would end the formula. TeX ignores the added space, and Markdown then finds no tag or link.
     return _BEGINS_SOMETHING.sub(r"\g<0> ", re.sub(r"\n[ \t]*(?=\n)", "", tex))
 
 
@@ -243,5 +244,5 @@ def _leads_to_a_page(target: str) -> bool:
     address = re.sub(r"[\s\\\x00-\x1f]", "", html.unescape(target.lstrip("<")))
     scheme = _SCHEME.match(address)
     if scheme is None:
-        return 0 < len(target) < 300  # nobody's address is so long that its scheme cannot be seen
+        return 0 < len(target) < 300  # a longer target may hide its scheme
     return scheme[1].lower() in _GOOD_SCHEMES

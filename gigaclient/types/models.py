@@ -1,4 +1,4 @@
-"""The models a key may use.
+"""The models that a key may use.
 
 Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/get-models
 """
@@ -14,10 +14,10 @@ class Model(APIResponse):
     """One model: ``GET /models/{model}``.
 
     Attributes:
-        id: what ``model=`` takes.
-        type: ``chat``, ``embedder``, ``aicheck``, ``filter``; others may come, and old stands send none.
-        owned_by: who offers it.
-        object: what the server calls this kind of answer.
+        id: its id, for ``model=``.
+        type: ``chat``, ``embedder``, ``aicheck``, ``filter``; others may come, and old servers send none.
+        owned_by: its provider.
+        object: the server's name for this kind of response.
     """
 
     id: str
@@ -34,7 +34,7 @@ class Models(APIResponse):
 
     Attributes:
         data: the models, in the server's order.
-        object: what the server calls this kind of answer.
+        object: the server's name for this kind of response.
     """
 
     data: list[Model]
@@ -45,6 +45,6 @@ class Models(APIResponse):
 
 
 def _table(models: list[Model]) -> str:
-    from gigaclient.types.tables import table  # for notebooks
+    from gigaclient.types.tables import table
 
     return table(("model", "type", "owned by"), [(model.id, model.type, model.owned_by) for model in models])

@@ -1,4 +1,4 @@
-"""The parameters of a function, written in classes, as the official SDK has them.
+"""The parameters of a function as classes, as in the official SDK.
 
 Source: https://developers.sber.ru/docs/ru/gigachat/guides/functions/overview
 """
@@ -17,14 +17,14 @@ __all__ = ["FunctionParameters", "FunctionParametersProperty"]
 
 
 class FunctionParametersProperty(Record):
-    """One parameter of a function, for those who write the schema in classes; a dict does as well.
+    """One parameter of a function; an alternative to a dict.
 
     Attributes:
         type: its JSON type.
-        description: what it means, for the model.
-        items: of an array: the schema of its items.
-        enum: the values it may have.
-        properties: of an object: its properties.
+        description: its meaning, for the model.
+        items: the schema of an array's items.
+        enum: the permitted values.
+        properties: the properties of an object.
     """
 
     _aliased: ClassVar[frozenset[str]] = Record._aliased | {"type"}
@@ -51,12 +51,12 @@ class FunctionParametersProperty(Record):
 
 
 class FunctionParameters(Record):
-    """The parameters of a function, for those who write the schema in classes; a dict does as well.
+    """The parameters of a function; an alternative to a dict.
 
     Attributes:
-        type: the JSON type of them all, an object.
-        properties: each parameter by its name.
-        required: the names of those that must be given.
+        type: the JSON type, always an object.
+        properties: the parameters by name.
+        required: the names of the required parameters.
     """
 
     _aliased: ClassVar[frozenset[str]] = Record._aliased | {"type"}

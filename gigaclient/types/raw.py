@@ -1,4 +1,4 @@
-"""What ``giga.request`` gives back: the answer of an endpoint that has no method of its own, as it came."""
+"""Results of ``giga.request``: a response that is not decoded, and the events of a raw stream."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["RawResponse", "ServerEvent"]
 
 
 class RawResponse:
-    """A whole answer, undecoded. Only answers with a good status (2xx) become one; the others are raised.
+    """A response that is not decoded. Its status is 2xx; others are raised as errors.
 
     Attributes:
         status_code: the HTTP status.
-        headers: its headers, without cookies, under any spelling of their names.
+        headers: its headers without cookies; names are case-insensitive.
         content: the body.
         request_id: the ``X-Request-Id`` of the call.
     """
@@ -32,7 +32,7 @@ class RawResponse:
 
     @property
     def text(self) -> str:
-        """The body as text: in the ``charset`` of its Content-Type, else UTF-8; what is neither shows as U+FFFD."""
+        """The body as text, in the charset of its Content-Type or UTF-8; invalid bytes become U+FFFD."""
         _, _, rest = self.headers.get("content-type", "").lower().partition("charset=")
         try:
             return self.content.decode(rest.partition(";")[0].strip(" \"'") or "utf-8", "replace")
@@ -40,7 +40,7 @@ class RawResponse:
             return self.content.decode("utf-8", "replace")
 
     def json(self) -> Any:
-        """The body as JSON.
+        """Decode the body as JSON.
 
         Raises:
             InvalidResponseError: it is not JSON.
@@ -52,12 +52,12 @@ class RawResponse:
 
 
 class ServerEvent(NamedTuple):
-    """One event of a stream, as it came.
+    """One event of a raw stream.
 
     Attributes:
-        data: its data, as bytes; ``[DONE]`` is an event like any other.
-        event: its name; ``"message"`` when the server gave none.
-        id: the last event id so far; empty when there is none.
+        data: its data in bytes; ``[DONE]`` is an event too.
+        event: its name; ``"message"`` if the server sent none.
+        id: the last event id so far; empty if there is none.
     """
 
     data: bytes
@@ -70,10 +70,10 @@ class ServerEvent(NamedTuple):
         return self.data.decode("utf-8", "replace")
 
     def json(self) -> Any:
-        """The data as JSON.
+        """Decode the data as JSON.
 
         Raises:
-            InvalidResponseError: it is not JSON; ``[DONE]`` is not.
+            InvalidResponseError: it is not JSON, for example ``[DONE]``.
         """
         return _decoded(self.data, 200, {}, None)
 

@@ -1,4 +1,4 @@
-"""Small tables for notebooks, as HTML in which every text is escaped. Pure."""
+"""Small HTML tables for notebooks, with all text escaped."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _TEXT = ' style="text-align: left"'
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], caption: str = "") -> str:
-    """A table.
+    """Return a table as HTML.
 
     Args:
-        columns: the headings. A column with numbers in it is set flush right.
-        rows: the cells. None is an empty one, a number is written with spaces between its thousands.
-        caption: what stands above it.
+        columns: the headings. A column that has numbers is aligned right.
+        rows: the cells. None is an empty cell; numbers get spaces between thousands.
+        caption: the text above the table.
     """
     cells = [list(row) for row in rows]
     styles = [
-        _NUMBER if any(isinstance(row[place], (int, float)) for row in cells) else _TEXT
-        for place in range(len(columns))
+        _NUMBER if any(isinstance(row[index], (int, float)) for row in cells) else _TEXT
+        for index in range(len(columns))
     ]
     head = "".join(f"<th{style}>{html.escape(name)}</th>" for name, style in zip(columns, styles, strict=True))
     body = "".join(
@@ -37,7 +37,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], caption: str = 
 
 
 def number(value: float | None) -> str:
-    """A count with narrow spaces between its thousands; empty for None."""
+    """Format a count with narrow spaces between thousands; empty for None."""
     if value is None:
         return ""
     if not math.isfinite(value):
@@ -47,7 +47,7 @@ def number(value: float | None) -> str:
 
 
 def size(count: int | None) -> str:
-    """A number of bytes, for people; empty for None."""
+    """Format a number of bytes in a readable unit; empty for None."""
     if count is None:
         return ""
     value, unit = float(count), "B"
@@ -59,7 +59,7 @@ def size(count: int | None) -> str:
 
 
 def moment(unix_time: float | None) -> str:
-    """A Unix time in seconds as UTC, to the minute; empty for None and for what is no time."""
+    """Format a Unix time in seconds as UTC, to the minute; empty for None and invalid times."""
     if unix_time is None:
         return ""
     try:
@@ -69,13 +69,13 @@ def moment(unix_time: float | None) -> str:
 
 
 def vector(numbers: Sequence[float], shown: int = 5) -> str:
-    """The first numbers of a vector."""
+    """Format the first numbers of a vector."""
     first = ", ".join(f"{value:.4f}" for value in numbers[:shown])
     return f"[{first}{', …' if len(numbers) > shown else ''}]"
 
 
 def norm(numbers: Sequence[float]) -> str:
-    """The Euclidean norm of a vector."""
+    """Format the Euclidean norm of a vector."""
     return f"{math.hypot(*numbers):.4f}"
 
 

@@ -1,7 +1,6 @@
-"""Threads: dialogues that the server keeps, and the runs that answer them.
+"""Threads: dialogues that the server stores, and the runs that answer them.
 
-Stand-dependent, and not in the public OpenAPI: what is here is known from the official SDK.
-Source: https://github.com/ai-forever/gigachat
+Stand-dependent, not in the public OpenAPI. Source, the official SDK: https://github.com/ai-forever/gigachat
 """
 
 from __future__ import annotations
@@ -35,30 +34,30 @@ __all__ = [
 
 
 class ThreadStatus(str, enum.Enum):
-    """The statuses that are known. Answers may bring others, so a status is any string, and equals one of these."""
+    """The known statuses. Responses may have others, so a status is any string, and equals one of these."""
 
     IN_PROGRESS = "in_progress"
     READY = "ready"
     FAILED = "failed"
     DELETED = "deleted"
 
-    # The same on every Python: the status itself, where it is printed or put into a text.
+    # Print and format as the bare status on every Python version.
     __str__ = str.__str__
 
-    def __format__(self, form: str) -> str:
-        return format(self.value, form)
+    def __format__(self, format_spec: str) -> str:
+        return format(self.value, format_spec)
 
 
 class Thread(APIResponse):
     """A thread.
 
     Attributes:
-        id: its id; some servers send it as ``thread_id``, and either is read into both.
-        thread_id: the same.
+        id: its id; some servers send it as ``thread_id``, and both fields are set from either.
+        thread_id: the same id.
         assistant_id: the assistant that answers in it, if any.
         model: the model that answers in it.
         created_at, updated_at: Unix time in seconds.
-        run_lock: whether a run is under way, which takes no further message.
+        run_lock: True during a run, when messages cannot be added.
         status: one of :class:`ThreadStatus`; others may come.
     """
 
@@ -88,18 +87,18 @@ class Threads(APIResponse):
 
 
 class ThreadMessageAttachment(Record):
-    """A file that goes with a message.
+    """A file attached to a message.
 
     Attributes:
         file_id: the file's id.
-        name: its name, where the server tells it.
+        name: its name, if the server sends it.
     """
 
     file_id: str
     name: str | None = None
 
 
-# What people filled in and the server only echoes: an odd item must not cost the answer.
+# The server echoes what the user sent; an unexpected item must not invalidate the response.
 if TYPE_CHECKING:
     Attachments = list[ThreadMessageAttachment]
 else:
@@ -113,11 +112,11 @@ class ThreadMessage(Record):
         message_id: its id.
         role: ``user``, ``assistant``, ``system`` or ``function``; others may come.
         content: the text.
-        attachments: the files that go with it.
+        attachments: its files.
         created_at: Unix time in seconds.
-        function_call: set by the model when it wants a function called.
-        finish_reason: why the model stopped, of one that it wrote.
-        model: the model that wrote it.
+        function_call: a function call that the model requests.
+        finish_reason: the finish reason of a model's message.
+        model: the model that wrote the message.
     """
 
     message_id: str | None = None
@@ -140,7 +139,7 @@ def _attachment(item: Any) -> Any:
     try:
         return convert(item, ThreadMessageAttachment)
     except msgspec.ValidationError:
-        return item  # not of a shape we know: as the server sent it
+        return item  # an unknown shape stays as the server sent it
 
 
 class ThreadMessages(APIResponse):
@@ -156,7 +155,7 @@ class ThreadMessages(APIResponse):
 
 
 class ThreadMessageResponse(Record):
-    """A message that was added.
+    """An added message.
 
     Attributes:
         message_id: its id.
@@ -168,11 +167,11 @@ class ThreadMessageResponse(Record):
 
 
 class ThreadMessagesResponse(APIResponse):
-    """Messages that were added: ``POST /threads/messages``.
+    """Added messages: ``POST /threads/messages``.
 
     Attributes:
-        thread_id: the thread that they are in; a new one where none was given.
-        messages: the messages' ids, in their order.
+        thread_id: their thread; a new one if the request had none.
+        messages: the ids of the messages, in the same order.
     """
 
     thread_id: str
@@ -180,18 +179,18 @@ class ThreadMessagesResponse(APIResponse):
 
 
 class ThreadRunOptions(Record, kw_only=True):
-    """How a run is to answer. Absent fields are not sent.
+    """Options of a run. Absent fields are not sent.
 
     Attributes:
         temperature: above 0.
         top_p: 0 to 1.
-        limit: how many of the thread's last messages the model is shown; all of them when absent.
-        max_tokens: the answer is cut there.
+        limit: the number of last messages that the model sees; by default all.
+        max_tokens: the response is cut there.
         repetition_penalty: above 0; 1.0 is neutral.
-        profanity_check: False switches the filter off for those who are permitted to.
+        profanity_check: False disables the filter, if the key permits that.
         flags: server features, by agreement.
         function_call: ``"auto"``, ``"none"`` or a :class:`~gigaclient.types.NamedFunctionCall`.
-        functions: what the model may ask to have called.
+        functions: functions that the model may call.
     """
 
     temperature: float | None = None
@@ -222,7 +221,7 @@ class ThreadRunOptions(Record, kw_only=True):
 
 
 class ThreadRunResponse(APIResponse):
-    """A run that began: ``POST /threads/run``.
+    """A started run: ``POST /threads/run``.
 
     Attributes:
         status: one of :class:`ThreadStatus`, at first ``in_progress``.
@@ -236,14 +235,14 @@ class ThreadRunResponse(APIResponse):
 
 
 class ThreadRunResult(APIResponse):
-    """How a run stands: ``GET /threads/run``.
+    """The state of a run: ``GET /threads/run``.
 
     Attributes:
         status: one of :class:`ThreadStatus`; others may come.
         thread_id: the thread's id.
         updated_at: Unix time in seconds.
         model: the model that answers.
-        messages: what the run added to the thread, once there is something.
+        messages: messages that the run added to the thread; None before the first.
     """
 
     status: str
@@ -254,7 +253,7 @@ class ThreadRunResult(APIResponse):
 
     @property
     def text(self) -> str:
-        """The text of the last message of the assistant; empty, never None, while there is none."""
+        """The text of the assistant's last message; empty, never None, if there is none."""
         for message in reversed(self.messages or []):
             if message.role == "assistant":
                 return message.content
@@ -265,18 +264,18 @@ class ThreadRunResult(APIResponse):
 
 
 class ThreadCompletion(APIResponse):
-    """The answer of a run that was waited for: ``POST /threads/messages/run`` and ``/threads/messages/rerun``.
+    """The result of a blocking run: ``POST /threads/messages/run`` and ``/threads/messages/rerun``.
 
-    ``str()`` gives its text, a notebook shows it as Markdown. There are no choices: a run answers once.
+    ``str()`` returns its text, and a notebook shows it as Markdown. It has no choices.
 
     Attributes:
         message: the assistant's message.
-        object: what the server calls this kind of answer.
+        object: the server's name for this kind of response.
         model: the model's id with its build.
-        thread_id: the thread that it is in.
-        message_id: the id of the message there.
+        thread_id: the id of its thread.
+        message_id: the id of the message in the thread.
         created: Unix time in seconds.
-        usage: tokens, where the server reports them.
+        usage: tokens, if the server reports them.
         finish_reason: ``stop``, ``length``, ``function_call``, ``blacklist``, ``error``; others may come. None in a
             stream that has not ended.
     """
@@ -292,30 +291,30 @@ class ThreadCompletion(APIResponse):
 
     def __post_init__(self) -> None:
         if self.message.role == "user":
-            # It came without a role, and Message's own default is for people who write one. Answers are not the user's.
+            # The server sent no role. The default of Message is for requests; a response is the assistant's.
             self.message = msgspec.structs.replace(self.message, role="assistant")
 
     @property
     def text(self) -> str:
-        """The text; empty, never None, when there is none (a function call, say)."""
+        """The text; empty, never None, if there is none (a function call, for example)."""
         return self.message.content or ""
 
     @property
     def function_call(self) -> FunctionCall | None:
-        """The function that the model wants called, if any."""
+        """The function call of the model, or None."""
         return self.message.function_call
 
     def __str__(self) -> str:
         return self.text
 
     def _repr_markdown_(self) -> str:
-        from gigaclient.types.markdown import of_answer  # for notebooks
+        from gigaclient.types.markdown import of_answer
 
         return of_answer(self.text, [self.function_call] if self.function_call is not None else [])
 
 
 class ThreadCompletionChunk(ChatCompletionChunk):
-    """One event of a streamed run: a chunk as a chat has it, with ``thread_id`` and ``message_id``.
+    """One event of a streamed run: a chat chunk with ``thread_id`` and ``message_id``.
 
-    Its ``usage`` is what this chunk adds to the account, not the sum: the stream sums it.
+    Its ``usage`` is the cost of this chunk only; the stream sums them.
     """

@@ -1,4 +1,4 @@
-"""What ``giga.run`` did: the model's answers, and the functions that were called for them."""
+"""Results of ``giga.run``: the model's responses, and the functions that were called for them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Step(msgspec.Struct, frozen=True):
 
     Attributes:
         call: the call as the model made it.
-        result: the JSON object that the model was told; ``{"error": …}`` after an error.
-        error: what went wrong, as the model was told; None when nothing did.
-        seconds: how long the function ran.
+        result: the JSON object that was sent to the model; ``{"error": …}`` after an error.
+        error: the error that was sent to the model, or None.
+        seconds: the run time of the function.
     """
 
     call: FunctionCall
@@ -36,23 +36,23 @@ class Step(msgspec.Struct, frozen=True):
 
     @property
     def arguments(self) -> Any:
-        """The arguments as the model gave them."""
+        """The arguments as the model sent them."""
         return self.call.arguments
 
     @property
     def text(self) -> str:
-        """Always empty: a step adds no text, and what prints the text of each event of a stream need not tell."""
+        """Always empty, so that code can print the text of every event of a stream."""
         return ""
 
 
 class Run(msgspec.Struct, Generic[CompletionT, UsageT]):
-    """A dialogue with functions, from the question to the answer. ``str()`` gives the answer's text.
+    """A dialogue with functions, from the prompt to the last response. ``str()`` returns its text.
 
     Attributes:
-        completion: the last answer.
-        messages: the whole history, the last answer included: append to it and go on.
+        completion: the last response.
+        messages: the whole history with the last response; append to it to continue.
         steps: the functions that were called, in order.
-        usage: tokens of all the answers together, as the server counted; None where it did not.
+        usage: tokens of all responses together, as counted by the server; None if it did not report them.
     """
 
     completion: CompletionT
@@ -62,7 +62,7 @@ class Run(msgspec.Struct, Generic[CompletionT, UsageT]):
 
     @property
     def text(self) -> str:
-        """The text of the last answer; empty, never None, when there is none."""
+        """The text of the last response; empty, never None, if there is none."""
         text: str = getattr(self.completion, "text", "")
         return text
 
@@ -70,6 +70,6 @@ class Run(msgspec.Struct, Generic[CompletionT, UsageT]):
         return self.text
 
     def _repr_markdown_(self) -> str:
-        from gigaclient.types.markdown import for_notebook  # for notebooks
+        from gigaclient.types.markdown import for_notebook
 
         return for_notebook(self.text)

@@ -1,4 +1,4 @@
-"""Counts, balances and checks: answers of the endpoints that help around chat."""
+"""Token counts, balances and checks: responses of the auxiliary endpoints."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = [
     "TokensCount",
 ]
 
-# Passed on as they come: it is not even settled whether they count from 0 or from 1.
+# Not decoded further: the API does not define if they count from 0 or from 1.
 if TYPE_CHECKING:
     Intervals = list[list[int]]
 else:
@@ -27,14 +27,14 @@ else:
 
 
 class TokensCount(APIResponse):
-    """How long a text is: an item of ``POST /tokens/count``.
+    """The length of a text: an item of ``POST /tokens/count``.
 
     Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-tokens-count
 
     Attributes:
-        tokens: tokens, as the model that was named counts them.
+        tokens: tokens, as counted for the requested model.
         characters: code points.
-        object: what the server calls this kind of item.
+        object: the server's name for this kind of item.
     """
 
     tokens: int
@@ -48,11 +48,11 @@ class TokensCount(APIResponse):
 
 
 class BalanceValue(Record):
-    """What is left of one package.
+    """The rest of one package.
 
     Attributes:
-        usage: what the package is for: a model, or ``embeddings``.
-        value: tokens that are left.
+        usage: the purpose of the package: a model, or ``embeddings``.
+        value: remaining tokens.
     """
 
     usage: str
@@ -60,7 +60,7 @@ class BalanceValue(Record):
 
 
 class Balance(APIResponse):
-    """The tokens that are left: ``GET /balance``.
+    """The remaining tokens: ``GET /balance``.
 
     Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/get-balance
 
@@ -77,16 +77,16 @@ class Balance(APIResponse):
 
 
 class AICheckResult(APIResponse):
-    """Whether a text was written by a model: ``POST /ai/check``.
+    """The check if a text was written by a model: ``POST /ai/check``.
 
     Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-ai-check
 
     Attributes:
         category: ``ai``, ``human`` or ``mixed``; others may come.
-        characters: the text's length as the server counted it.
-        tokens: what the check cost.
-        ai_intervals: ranges of characters that a model wrote, as ``[start, end]``; for the model that detects. As the
-            server sent them: the documentation's own samples begin at 0 here and at 1 there.
+        characters: the length of the text, as counted by the server.
+        tokens: the cost of the check.
+        ai_intervals: ranges of characters that a model wrote, as ``[start, end]``; only from the detecting model.
+            Unchanged, because the documentation's examples count from 0 and from 1.
     """
 
     category: str
@@ -96,23 +96,23 @@ class AICheckResult(APIResponse):
 
 
 class OpenApiFunctions(APIResponse):
-    """Functions made of an OpenAPI description: ``POST /functions/convert``.
+    """Functions from an OpenAPI description: ``POST /functions/convert``.
 
     Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-functions-convert
 
     Attributes:
-        functions: ready to be passed to chat as ``functions``.
+        functions: values for ``functions`` of chat.
     """
 
     functions: list[Function]
 
 
 class FunctionIssue(Record):
-    """Something that the service finds wrong with a function, or would have otherwise.
+    """A problem of a function, or a suggestion.
 
     Attributes:
-        description: what.
-        schema_location: where, such as ``(root).parameters.properties.port``.
+        description: the problem.
+        schema_location: its position, such as ``(root).parameters.properties.port``.
     """
 
     description: str | None = None
@@ -120,16 +120,16 @@ class FunctionIssue(Record):
 
 
 class FunctionValidation(APIResponse):
-    """What the service says about a function's description: ``POST /functions/validate``.
+    """The verdict about a function's specification: ``POST /functions/validate``.
 
     Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-functions-validate
 
     Attributes:
-        message: the verdict in words.
-        status: a code in the manner of HTTP; what it is for a function that is wrong is not documented.
+        message: the verdict as text.
+        status: a code similar to HTTP's; its value for an invalid function is not documented.
         json_ai_rules_version: the version of the rules that were applied.
-        errors: what has to be mended; none when the function is good.
-        warnings: what could be better; none when there are errors.
+        errors: problems; None if the function is valid.
+        warnings: suggestions; None if there are errors.
     """
 
     message: str
@@ -140,28 +140,28 @@ class FunctionValidation(APIResponse):
 
     @property
     def valid(self) -> bool:
-        """Whether the function can be used as it is: no errors, and the verdict is not a bad one."""
+        """True if there are no errors and the verdict is not negative."""
         verdict = self.message.lower()
         refused = any(word in verdict for word in ("incorrect", "invalid", "not valid"))
         return not self.errors and not refused and (self.status is None or self.status < 400)
 
 
 class FilterUsage(Record):
-    """What a check by the filter cost.
+    """The cost of a filter check.
 
     Attributes:
-        filter_tokens: tokens, as the server counted.
+        filter_tokens: tokens, as counted by the server.
     """
 
     filter_tokens: int | None = None
 
 
 class FilterCheck(APIResponse):
-    """Whether the content filter would step in: ``POST /filter/check``.
+    """The result of a filter check: ``POST /filter/check``.
 
     Attributes:
-        is_profane: True when it would.
-        usage: what the check cost.
+        is_profane: True if the filter would block the messages.
+        usage: the cost of the check.
     """
 
     is_profane: bool

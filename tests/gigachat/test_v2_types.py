@@ -354,4 +354,4 @@ def test_the_raw_answer_keeps_what_is_not_known() -> None:
 
 def test_the_types_are_loaded_when_they_are_asked_for() -> None:
     assert types.ChatMessage is ChatMessage
-    assert {name for name, room in types._LATER.items() if room == "chat_v2"} == set(types.chat_v2.__all__)
+    assert {name for name, module in types._LAZY.items() if module == "chat_v2"} == set(types.chat_v2.__all__)

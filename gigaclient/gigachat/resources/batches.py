@@ -141,13 +141,13 @@ class BatchesEndpoints(APIResource):
 
         Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-batches
         """
-        wanted = _id_of(batch_id)
-        found = self._list_batches({"batch_id": wanted}, options)
+        id_ = _batch_id(batch_id)
+        found = self._list_batches({"batch_id": id_}, options)
         for batch in found.batches:
-            if batch.id.lower() == wanted.lower():
+            if batch.id.lower() == id_.lower():
                 return _attach_requests(batch, batch_id.requests if isinstance(batch_id, types.Batch) else {})
         raise NotFoundError(
-            f"Batch task not found: the server knows no batch {wanted!r}",
+            f"Batch task not found: the server knows no batch {id_!r}",
             status_code=404,
             body=found.raw,
             headers=found.headers,
@@ -186,7 +186,7 @@ class BatchesEndpoints(APIResource):
         """
         from gigaclient.gigachat.polling import poll, shortened
 
-        wanted = _id_of(batch)
+        id_ = _batch_id(batch)
         self._call_settings(options)
         if isinstance(batch, types.Batch) and batch.done:
             return batch
@@ -197,7 +197,7 @@ class BatchesEndpoints(APIResource):
         def describe(seen: types.Batch | None) -> str:
             counts = seen.request_counts if seen is not None else None
             rows = f", {counts.completed or 0} of {counts.total} rows answered" if counts is not None else ""
-            return f"the batch {wanted} is still {seen.status if seen is not None else 'not to be seen'}{rows}"
+            return f"the batch {id_} is still {seen.status if seen is not None else 'not to be seen'}{rows}"
 
         return poll(
             self._core,
@@ -351,7 +351,7 @@ def _parse_batches(response: BufferedResponse) -> types.Batches:
     return listed.attach(raw=response.body, request_id=response.request_id, headers=response.headers)
 
 
-def _id_of(batch: Any) -> str:
+def _batch_id(batch: Any) -> str:
     batch_id = batch.id if isinstance(batch, types.Batch) else batch
     if not isinstance(batch_id, str) or not batch_id:
         raise ConfigError(f"a batch is named by its id, a string, not {batch_id!r}")
