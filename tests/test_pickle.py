@@ -1,4 +1,4 @@
-"""What travels to another process and what does not: clients, answers, errors."""
+"""Pickling of clients, responses and errors: settings are kept, tokens and sockets are not."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_the_pin_travels(gigachat_emulator: GigaChatEmulator, travel: Callable[[
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_every_protocol_of_pickle_will_do(gigachat_emulator: GigaChatEmulator, protocol: int) -> None:
+def test_every_pickle_protocol_works(gigachat_emulator: GigaChatEmulator, protocol: int) -> None:
     with GigaChat(**gigachat_emulator.client_options) as giga:
         again = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(giga, protocol)), protocol))
         with again:
@@ -175,7 +175,7 @@ def test_a_client_works_in_a_spawned_process_and_its_answers_and_errors_come_bac
             answers.join_thread()
     assert isinstance(error, gigaclient.APIStatusError), error
     assert error.request_id
-    assert gigachat_emulator.oauth_calls == 1, "the parent never asked for a token"
+    assert gigachat_emulator.oauth_calls == 1, "the parent never requested a token"
 
 
 def test_what_configures_a_client_travels(travel: Callable[[Any], Any]) -> None:
@@ -189,19 +189,19 @@ def test_what_configures_a_client_travels(travel: Callable[[Any], Any]) -> None:
 
 def every_error() -> list[type[GigaClientError]]:
     found: list[type[GigaClientError]] = [GigaClientError]
-    for kind in found:
-        found += [sub for sub in kind.__subclasses__() if sub.__module__ == errors.__name__ and sub not in found]
+    for error_type in found:
+        found += [sub for sub in error_type.__subclasses__() if sub.__module__ == errors.__name__ and sub not in found]
     return found
 
 
 def test_every_error_of_the_package_is_among_those_tested() -> None:
-    assert {kind.__name__ for kind in every_error()} == set(errors.__all__)
+    assert {error_type.__name__ for error_type in every_error()} == set(errors.__all__)
 
 
-@pytest.mark.parametrize("kind", every_error())
+@pytest.mark.parametrize("error_type", every_error())
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_every_error_travels_with_all_it_knows(kind: type[GigaClientError], protocol: int) -> None:
-    error = kind("words")
+def test_every_error_travels_with_all_it_knows(error_type: type[GigaClientError], protocol: int) -> None:
+    error = error_type("words")
     known = {
         "request_id": "r-1", "attempts": ("503 after 0.01 s", "reset after 0.02 s"), "text": "so far",
         "completion": ChatCompletion(choices=[Choice(message=Message(role="assistant", content="so far"))]),
@@ -211,7 +211,7 @@ def test_every_error_travels_with_all_it_knows(kind: type[GigaClientError], prot
     for name, value in known.items():
         setattr(error, name, value)
     again = pickle.loads(pickle.dumps(error, protocol))
-    assert type(again) is kind
+    assert type(again) is error_type
     assert again.args == error.args
     assert str(again) == str(error)
     assert "words" in str(again)
@@ -223,14 +223,14 @@ def test_every_error_travels_with_all_it_knows(kind: type[GigaClientError], prot
     assert copy.copy(error).__dict__ == copy.deepcopy(error).__dict__ == error.__dict__
 
 
-@pytest.mark.parametrize("kind", every_error())
-def test_an_error_with_nothing_on_it_travels_too(kind: type[GigaClientError]) -> None:
-    for error in (kind(), kind("слова")):
+@pytest.mark.parametrize("error_type", every_error())
+def test_an_error_with_nothing_on_it_travels_too(error_type: type[GigaClientError]) -> None:
+    for error in (error_type(), error_type("слова")):
         again = over_pickle(error)
-        assert (type(again), str(again), vars(again)) == (kind, str(error), vars(error))
+        assert (type(again), str(again), vars(again)) == (error_type, str(error), vars(error))
 
 
-def test_an_error_met_on_the_wire_travels_without_the_request(gigachat_emulator: GigaChatEmulator) -> None:
+def test_an_error_from_a_server_travels_without_the_request(gigachat_emulator: GigaChatEmulator) -> None:
     gigachat_emulator.inject(Fault(cut_after_events=2))
     with GigaChat(**gigachat_emulator.client_options) as giga:
         stream = giga.stream("Count from 1 to 5")

@@ -1,4 +1,4 @@
-"""Requests and answers as types: tolerant of what the API may add, exact where it may not, and nothing gets lost."""
+"""Types of requests and responses: additions of the API are tolerated, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ ANSWER: dict[str, Any] = {
 }
 
 
-def read(data: Any, kind: Any = ChatCompletion) -> Any:
+def read(data: Any, type_: Any = ChatCompletion) -> Any:
     body = data if isinstance(data, bytes) else msgspec.json.encode(data)
     try:
-        answer = msgspec.json.decode(body, type=kind)
+        answer = msgspec.json.decode(body, type=type_)
     except msgspec.ValidationError:
-        answer = coerce(msgspec.json.decode(body), kind)
+        answer = coerce(msgspec.json.decode(body), type_)
     return answer.attach(raw=body, request_id="r-1", headers={"x-request-id": "r-1"})
 
 
-def test_an_answer_has_the_fields_of_the_api_and_the_short_ways_to_them() -> None:
+def test_a_completion_has_the_fields_of_the_api_and_shortcuts() -> None:
     answer = read(ANSWER)
     assert answer.choices[0].message.content == answer.text == str(answer) == "About 62 metres."
     assert answer._repr_markdown_() == "About 62 metres."
@@ -100,8 +100,8 @@ def test_raw_never_fails_over_depth() -> None:
 @pytest.mark.parametrize("name", ["role", "finish_reason"])
 def test_names_of_open_sets_may_be_anything(name: str) -> None:
     data = copy.deepcopy(ANSWER)
-    place = data["choices"][0]["message"] if name == "role" else data["choices"][0]
-    place[name] = "something_new"
+    target = data["choices"][0]["message"] if name == "role" else data["choices"][0]
+    target[name] = "something_new"
     answer = read(data)
     assert getattr(answer.message if name == "role" else answer, name) == "something_new"
 
@@ -117,7 +117,7 @@ def test_counts_of_tokens_are_read_leniently(sent: Any, read_as: int) -> None:
     assert read(data).raw["usage"]["prompt_tokens"] == sent
 
 
-def test_a_null_among_numbers_is_not_passed_over() -> None:
+def test_a_null_among_numbers_is_not_skipped() -> None:
     class Vector(types.Record):
         numbers: list[float]
         names: list[str] | None = None
@@ -152,7 +152,7 @@ def test_optional_counts_are_none_where_the_server_has_none() -> None:
     ],
     ids=str,
 )
-def test_nulls_and_odd_numbers_do_not_cost_the_answer(change: dict[str, Any]) -> None:
+def test_nulls_and_numbers_as_strings_do_not_fail_the_response(change: dict[str, Any]) -> None:
     answer = read({**ANSWER, **change})
     assert answer.text == "About 62 metres."
     assert answer.created in (1790000001, None)
@@ -166,13 +166,13 @@ def test_an_answer_without_a_role_is_the_assistants() -> None:
     assert read({"choices": [{"message": None}]}).message == Message(role="assistant")
 
 
-def test_making_a_choice_does_not_change_the_message_it_is_given() -> None:
+def test_making_a_choice_does_not_change_its_message() -> None:
     mine = Message(role="user", content="hi")
     assert Choice(message=mine).message.role == "assistant"
     assert mine.role == "user"
 
 
-def test_a_message_that_somebody_writes_is_the_users() -> None:
+def test_a_message_without_a_role_is_the_users() -> None:
     assert Message(content="hi").role == "user"
     assert msgspec.json.encode(Message(content="hi")) == b'{"role":"user","content":"hi"}'
 
@@ -218,9 +218,9 @@ def test_a_chunk_gives_the_text_it_adds() -> None:
 
 @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda answer: pickle.loads(pickle.dumps(answer))])
 def test_answers_can_be_copied_and_pickled_whole(again: Any) -> None:
-    for kind in (ChatCompletion, ChatCompletionChunk):
-        answer = read(ANSWER, kind)
-        for _ in range(2):  # before raw was asked for, and after
+    for type_ in (ChatCompletion, ChatCompletionChunk):
+        answer = read(ANSWER, type_)
+        for _ in range(2):  # before and after raw is first read
             other = again(answer)
             assert other == answer
             assert other is not answer

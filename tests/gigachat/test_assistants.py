@@ -1,4 +1,4 @@
-"""Assistants: what is sent, and what is read whichever way a stand spells it."""
+"""Assistants: requests, and responses in the spelling of every server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def giga(emulator: GigaChatEmulator) -> Iterator[GigaChat]:
         yield client
 
 
-def test_an_assistant_lives_from_creation_to_deletion(giga: GigaChat) -> None:
+def test_an_assistant_is_created_updated_and_deleted(giga: GigaChat) -> None:
     made = giga.assistants.create(
         "GigaChat-2-Pro",
         "Pilot",
@@ -59,7 +59,7 @@ def test_an_assistant_lives_from_creation_to_deletion(giga: GigaChat) -> None:
     assert giga.assistants.get().data == []
 
 
-def test_what_is_not_given_is_not_sent(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_absent_fields_are_not_sent(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     made = giga.assistants.create(model="GigaChat-2", name="Pilot")
     assert asked(emulator, "POST", "/assistants")[-1].json() == {"model": "GigaChat-2", "name": "Pilot"}
     giga.assistants.update(made.assistant_id, description="x", file_ids=[])
@@ -74,7 +74,7 @@ def test_what_is_not_given_is_not_sent(emulator: GigaChatEmulator, giga: GigaCha
     assert asked(emulator, "GET", "/assistants")[-1].params == {"assistant_id": made.assistant_id}
 
 
-def test_functions_may_be_dicts_from_anywhere(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_functions_may_be_dicts(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     tide = {
         "name": "tide",
         "parameters": {"type": "object", "properties": {"port": {"type": "string", "default": None}}},
@@ -103,7 +103,7 @@ def test_files_are_read_in_either_spelling(emulator: GigaChatEmulator, giga: Gig
         ({"files": None, "file_ids": ["a"]}, ["a"]),
     ],
 )
-def test_odd_files_cost_no_assistant(
+def test_unexpected_files_do_not_fail_the_response(
     emulator: GigaChatEmulator, giga: GigaChat, fields: dict[str, Any], ids: list[str] | None
 ) -> None:
     body = {"data": [{"assistant_id": "a-1", "model": "GigaChat-2", **fields}]}
@@ -113,7 +113,7 @@ def test_odd_files_cost_no_assistant(
     assert answer.raw == body
 
 
-def test_odd_fields_cost_no_assistant(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_unexpected_fields_do_not_fail_the_response(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     odd = {
         "assistant_id": "a-1",
         "model": None,
@@ -159,7 +159,7 @@ def test_assistants_can_be_copied_and_pickled(giga: GigaChat) -> None:
         (lambda giga: giga.assistants.delete_file("a", ""), "file_id is empty"),
     ],
 )
-def test_what_cannot_work_is_refused_before_anything_is_sent(
+def test_invalid_arguments_are_refused_before_sending(
     emulator: GigaChatEmulator, giga: GigaChat, call: Any, message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
@@ -184,13 +184,13 @@ def test_an_unknown_assistant_is_not_found(giga: GigaChat) -> None:
             call()
 
 
-def test_an_unknown_model_is_told_as_for_chat(giga: GigaChat) -> None:
+def test_an_unknown_model_gets_the_same_hint_as_for_chat(giga: GigaChat) -> None:
     with pytest.raises(NotFoundError, match="No such model") as caught:
         giga.assistants.create("GigaChat-9", "Pilot")
     assert "assistants.get" not in str(caught.value)
 
 
-def test_a_stand_without_assistants_is_told(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_a_server_without_assistants_is_reported(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     emulator.inject(Fault(status=404, body={"status": 404, "message": "Not Found"}), path="/assistants")
     with pytest.raises(NotFoundError, match="if this server has assistants at all"):
         giga.assistants.get()
@@ -201,7 +201,7 @@ def test_what_the_server_refuses_is_raised(giga: GigaChat) -> None:
         giga.assistants.create("GigaChat-2", "Pilot", functions=[{"name": "привет"}])
 
 
-def test_an_assistant_that_may_exist_is_not_made_again(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_an_assistant_that_may_exist_is_not_created_again(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     emulator.inject(Fault(status=500), path="/assistants")
     with pytest.raises(ServerError):
         giga.assistants.create("GigaChat-2", "Pilot")
@@ -222,14 +222,14 @@ def test_the_resource_keeps_no_client_alive(emulator: GigaChatEmulator) -> None:
     gc.collect()
     gc.disable()
     try:
-        # No ring of references: nothing waits for the garbage collector.
+        # No reference cycle: the client is freed without the garbage collector.
         del giga
         assert dropped() is None
     finally:
         gc.enable()
 
 
-def test_assistants_cost_the_import_of_the_package_nothing() -> None:
+def test_importing_the_package_does_not_load_assistants() -> None:
     import subprocess
     import sys
 

@@ -1,4 +1,4 @@
-"""Vectors of texts: one request or many, joined in order, nothing that was paid for lost."""
+"""Embeddings: one request or several, joined in order, without losing billed vectors."""
 
 from __future__ import annotations
 
@@ -74,13 +74,13 @@ def test_usage_is_kept_for_each_text_and_summed(giga: GigaChat) -> None:
     assert result.usage == EmbeddingsUsage(prompt_tokens=4)
 
 
-def test_usage_is_none_where_the_server_tells_none(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_usage_is_none_if_the_server_sends_none(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     answer_with(emulator, PATH, {"data": [{"index": 0, "embedding": [0.5]}]})
     result = giga.embeddings("text")
     assert (result.usage, result.vectors) == (None, [[0.5]])
 
 
-def test_a_shown_result_is_not_a_page_of_numbers(giga: GigaChat) -> None:
+def test_the_repr_of_a_result_is_short(giga: GigaChat) -> None:
     assert "<1024 numbers>" in repr(giga.embeddings("text"))
     assert len(repr(giga.embeddings("text"))) < 300
 
@@ -98,7 +98,7 @@ def test_many_texts_are_sent_in_several_requests_and_joined(emulator: GigaChatEm
     assert result.usage.prompt_tokens == sum(item.usage.prompt_tokens for item in result.data if item.usage)
 
 
-def test_ninety_texts_go_at_once_unless_told_otherwise(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_ninety_texts_are_sent_at_once_by_default(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     giga.embeddings(["t"] * 91)
     assert [len(request.json()["input"]) for request in sent_to(emulator, PATH)] == [90, 1]
 
@@ -129,7 +129,7 @@ def test_the_raw_form_of_a_joined_answer_has_every_item_as_it_was_sent(
     assert pickle.loads(pickle.dumps(result)).raw == copy.copy(result).raw == result.raw
 
 
-def test_a_failure_half_way_keeps_the_vectors_that_had_come(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_a_failure_keeps_the_vectors_so_far(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     texts = ["one", "two", "three", "four", "five"]
     expected = giga.embeddings(texts[:4]).vectors
     emulator.inject(Fault(headers={"X-Part": "1"}), path=PATH, times=2)
@@ -151,7 +151,7 @@ def test_a_failure_of_the_first_request_has_nothing_to_keep(emulator: GigaChatEm
     assert len(sent_to(emulator, PATH)) == 1
 
 
-def test_a_wrong_answer_half_way_keeps_the_vectors_that_had_come(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_an_invalid_response_keeps_the_vectors_so_far(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     answer_with(emulator, PATH, answer(item(0, 0.25)))
     answer_with(emulator, PATH, answer())
     with pytest.raises(InvalidResponseError, match="0 vectors for 1 texts") as caught:
@@ -174,7 +174,7 @@ def test_each_request_is_tried_again_by_itself(emulator: GigaChatEmulator) -> No
     assert [request.json()["input"] for request in sent_to(emulator, PATH)] == [["a"], ["a"], ["b"]]
 
 
-def test_what_may_have_been_paid_for_is_not_asked_for_again(emulator: GigaChatEmulator) -> None:
+def test_a_request_that_may_be_billed_is_not_repeated(emulator: GigaChatEmulator) -> None:
     emulator.inject(Fault(reset=True), path=PATH)
     with client_of(emulator, max_retries=2) as giga, pytest.raises(APIConnectionError):
         giga.embeddings("text")
@@ -186,7 +186,7 @@ def test_the_options_of_the_call_go_with_every_request(emulator: GigaChatEmulato
     assert [request.headers["x-session-id"] for request in sent_to(emulator, PATH)] == ["s-1", "s-1"]
 
 
-# -- odd answers -----------------------------------------------------------------------------------
+# -- unusual responses -----------------------------------------------------------------------------------
 
 
 def test_the_index_decides_and_not_the_order_of_the_answer(emulator: GigaChatEmulator, giga: GigaChat) -> None:
@@ -203,7 +203,7 @@ def test_without_any_index_the_order_of_the_answer_counts(emulator: GigaChatEmul
     assert [item.index for item in result.data] == [0, 1]
 
 
-def test_numbers_in_another_dress_are_taken(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_numbers_as_strings_are_accepted(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     answer_with(emulator, PATH, answer(item(1.0, 1, 0, tokens="7"), item("0", -1, 0.5, tokens=None)))
     result = giga.embeddings(["a", "b"])
     assert result.vectors == [[-1.0, 0.5], [1.0, 0.0]]
@@ -233,9 +233,7 @@ def test_numbers_in_another_dress_are_taken(emulator: GigaChatEmulator, giga: Gi
     ],
     ids=str,
 )
-def test_an_answer_that_leaves_open_which_vector_is_whose_is_refused(
-    emulator: GigaChatEmulator, giga: GigaChat, body: Any
-) -> None:
+def test_an_ambiguous_order_of_vectors_is_refused(emulator: GigaChatEmulator, giga: GigaChat, body: Any) -> None:
     answer_with(emulator, PATH, b"null" if body is None else f'"{body}"' if isinstance(body, str) else body)
     with pytest.raises(InvalidResponseError) as caught:
         giga.embeddings(["a", "b"])
@@ -249,7 +247,7 @@ def test_an_error_object_under_status_200_is_that_error(emulator: GigaChatEmulat
         giga.embeddings("text")
 
 
-# -- refusals --------------------------------------------------------------------------------------
+# -- errors --------------------------------------------------------------------------------------
 
 
 def test_refusals_of_the_service_have_their_classes(giga: GigaChat) -> None:
@@ -278,7 +276,7 @@ def test_refusals_of_the_service_have_their_classes(giga: GigaChat) -> None:
         (["ok", "half \ud83d"], r"texts\[1\] cannot be sent: .*surrogate"),
     ],
 )
-def test_what_is_no_text_is_refused_before_anything_is_sent(
+def test_invalid_texts_are_refused_before_sending(
     emulator: GigaChatEmulator, giga: GigaChat, texts: Any, says: str
 ) -> None:
     with pytest.raises(ConfigError, match=says):
@@ -288,17 +286,17 @@ def test_what_is_no_text_is_refused_before_anything_is_sent(
 
 @pytest.mark.parametrize("wrong", [0, -1, 2.5, True, "10"])
 @pytest.mark.parametrize("name", ["batch_size", "batch_bytes"])
-def test_a_size_that_cannot_be_is_refused(giga: GigaChat, name: str, wrong: Any) -> None:
+def test_an_invalid_batch_size_is_refused(giga: GigaChat, name: str, wrong: Any) -> None:
     with pytest.raises(ConfigError, match=f"{name} must be a whole number"):
         giga.embeddings("text", **{name: wrong})
 
 
-def test_a_model_that_is_no_name_is_refused(giga: GigaChat) -> None:
+def test_an_invalid_model_is_refused(giga: GigaChat) -> None:
     with pytest.raises(ConfigError, match="model is empty"):
         giga.embeddings("text", model="")
 
 
-def test_an_option_that_is_none_is_a_type_error(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_an_unknown_option_is_a_type_error(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     with pytest.raises(TypeError, match="dimensions"):
         giga.embeddings("text", dimensions=3)  # type: ignore[call-arg]
     assert emulator.requests == []

@@ -1,7 +1,6 @@
-"""Every endpoint has a row here: what is sent where, what repeating it means, and that it keeps to the road.
+"""Check every endpoint by one table: path, retry safety, options, errors, docstring and emulator route.
 
-A public method without a row fails, and so does one whose docstring or emulator route is missing: adding an endpoint
-is adding a row.
+A public method without a row fails, so a new endpoint needs a new row.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ from gigaclient.transport.request import RetrySafety
 
 IDEMPOTENT, BILLABLE, NON_IDEMPOTENT = RetrySafety.IDEMPOTENT, RetrySafety.BILLABLE, RetrySafety.NON_IDEMPOTENT
 
-HOMES: dict[str, type[Any]] = {
+OWNERS: dict[str, type[Any]] = {
     "": GigaChat,
     "chat": ChatResource,
     "assistants": AssistantsResource,
@@ -46,34 +45,34 @@ HOMES: dict[str, type[Any]] = {
 
 
 class Tide(Struct):
-    """What a structured answer is read as."""
+    """The type of a structured response."""
 
     port: str
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One row.
+    """One row of the table.
 
     Attributes:
         method, version, path: the request line; ``{name}`` stands for one segment.
-        repeat: what sending it twice would mean.
-        call: calls it, given the client, what ``needs`` returned, and call options; reads a stream to its end.
-        needs: makes what must be there before.
-        scope: the plan of the client, where an endpoint is not for all of them.
+        retry_safety: the effect of sending the request twice.
+        call: calls the method with the client, the result of ``prepare`` and call options; reads a stream to its end.
+        prepare: creates objects that the call needs.
+        scope: the plan of the client, for endpoints that not all plans have.
     """
 
     method: str
     version: str
     path: str
-    repeat: RetrySafety
+    retry_safety: RetrySafety
     call: Callable[..., Any]
-    needs: Callable[[GigaChat], Any] = lambda giga: None
+    prepare: Callable[[GigaChat], Any] = lambda giga: None
     scope: str = "GIGACHAT_API_PERS"
 
-    def hit_by(self, request: Any) -> bool:
-        place = re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(f"/{self.version}{self.path}"))
-        return request.method == self.method and re.fullmatch(place, request.path) is not None
+    def matches(self, request: Any) -> bool:
+        pattern = re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(f"/{self.version}{self.path}"))
+        return request.method == self.method and re.fullmatch(pattern, request.path) is not None
 
 
 def a_file(giga: GigaChat) -> str:
@@ -397,16 +396,16 @@ NO_ENDPOINT = {
 
 def public_names() -> list[str]:
     return [
-        f"{place}.{name}" if place else name
-        for place, home in HOMES.items()
-        for name in dir(home)
+        f"{prefix}.{name}" if prefix else name
+        for prefix, owner in OWNERS.items()
+        for name in dir(owner)
         if not name.startswith("_")
     ]
 
 
 def function_of(name: str) -> Any:
-    place, _, method = name.rpartition(".")
-    return ChatResource.__call__ if name == "chat" else getattr(HOMES[place], method)
+    prefix, _, method = name.rpartition(".")
+    return ChatResource.__call__ if name == "chat" else getattr(OWNERS[prefix], method)
 
 
 @pytest.fixture
@@ -417,7 +416,7 @@ def emulator(shared_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
 
 
 class Case:
-    """A row, its account, and what the call needs."""
+    """A row with its client options, and the objects that its call needs."""
 
     def __init__(self, emulator: GigaChatEmulator, row: Endpoint) -> None:
         self._options: dict[str, Any] = {
@@ -427,9 +426,9 @@ class Case:
             "timeout": WAIT_SECONDS,
             "retry_backoff_factor": 0.0,
         }
-        # By a client of its own: the call that is looked at begins on a connection that nobody used before.
+        # A separate client, so that the examined call starts on a new connection.
         with self.client() as giga:
-            self.known = row.needs(giga)
+            self.known = row.prepare(giga)
 
     def client(self) -> GigaChat:
         return GigaChat(**self._options)
@@ -437,7 +436,7 @@ class Case:
 
 every_row = pytest.mark.parametrize("row", ROWS.values(), ids=list(ROWS))
 
-# -- the table is whole ----------------------------------------------------------------------------
+# -- completeness of the table ----------------------------------------------------------------------------
 
 
 def test_every_public_method_has_a_row_or_a_reason_to_have_none() -> None:
@@ -445,22 +444,22 @@ def test_every_public_method_has_a_row_or_a_reason_to_have_none() -> None:
     assert [name for name in public_names() if name not in named] == []
 
 
-def test_every_row_and_every_reason_is_of_a_method_that_there_is() -> None:
+def test_every_row_and_reason_names_an_existing_method() -> None:
     assert sorted((ROWS.keys() | NO_ENDPOINT.keys()) - set(public_names())) == []
     assert sorted(ROWS.keys() & NO_ENDPOINT.keys()) == []
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_the_docstring_tells_arguments_answer_errors_and_source(name: str) -> None:
+def test_the_docstring_has_arguments_result_errors_and_source(name: str) -> None:
     function = function_of(name)
-    told = inspect.getdoc(function) or ""
-    if name == "generate":  # what every provider has: its own page is that of the protocol
-        assert "stream" in told
+    docstring = inspect.getdoc(function) or ""
+    if name == "generate":  # ChatProvider documents it
+        assert "stream" in docstring
         return
-    missing = [part for part in ("Args:", "Returns:", "Raises:", "Source:") if part not in told]
+    missing = [part for part in ("Args:", "Returns:", "Raises:", "Source:") if part not in docstring]
     assert missing == []
-    assert re.search(r"Source:.*https://\S+", told, re.DOTALL), "the source has no address"
-    arguments = told.partition("Args:")[2].partition("Returns:")[0]
+    assert re.search(r"Source:.*https://\S+", docstring, re.DOTALL), "the source has no address"
+    arguments = docstring.partition("Args:")[2].partition("Returns:")[0]
     for parameter in list(inspect.signature(function).parameters)[1:]:
         assert re.search(rf"^\s+(?:\w+, )*{parameter}(?:, \w+)*:", arguments, re.MULTILINE), (
             f"{parameter} is not described"
@@ -468,9 +467,9 @@ def test_the_docstring_tells_arguments_answer_errors_and_source(name: str) -> No
 
 
 @pytest.mark.parametrize("name", [name for name in NO_ENDPOINT if name in public_names()])
-def test_what_is_no_endpoint_is_described_too(name: str) -> None:
-    place, _, method = name.rpartition(".")
-    assert inspect.getdoc(getattr(HOMES[place], method))
+def test_other_public_methods_have_docstrings(name: str) -> None:
+    prefix, _, method = name.rpartition(".")
+    assert inspect.getdoc(getattr(OWNERS[prefix], method))
 
 
 @every_row
@@ -479,11 +478,11 @@ def test_the_emulator_has_the_route(emulator: GigaChatEmulator, row: Endpoint) -
     assert (row.method, row.version, row.path) in routes
 
 
-# -- each call keeps to the road -------------------------------------------------------------------
+# -- behaviour of each call -------------------------------------------------------------------
 
 
 @every_row
-def test_the_call_arrives_where_it_should_with_its_options(emulator: GigaChatEmulator, row: Endpoint) -> None:
+def test_the_request_has_the_path_and_options_of_the_row(emulator: GigaChatEmulator, row: Endpoint) -> None:
     case = Case(emulator, row)
     with case.client() as giga:
         before = len(emulator.requests)
@@ -491,7 +490,7 @@ def test_the_call_arrives_where_it_should_with_its_options(emulator: GigaChatEmu
     sent = emulator.requests[before:]
     assert len(sent) == 1
     request = sent[0]
-    assert row.hit_by(request), f"{request.method} {request.path}"
+    assert row.matches(request), f"{request.method} {request.path}"
     assert request.headers["authorization"].startswith("Bearer ")
     assert request.headers["user-agent"].startswith("gigaclient/")
     assert request.headers["x-mine"] == "1"
@@ -511,7 +510,7 @@ def test_the_call_takes_a_timeout(emulator: GigaChatEmulator, row: Endpoint) -> 
 
 @every_row
 @pytest.mark.parametrize(
-    ("status", "kind"),
+    ("status", "error_type"),
     [
         (401, AuthenticationError),
         (403, ForbiddenError),
@@ -520,14 +519,14 @@ def test_the_call_takes_a_timeout(emulator: GigaChatEmulator, row: Endpoint) -> 
         (500, ServerError),
     ],
 )
-def test_a_refusal_is_raised_as_one_of_ours(
-    emulator: GigaChatEmulator, row: Endpoint, status: int, kind: type[APIStatusError]
+def test_an_error_status_is_raised_as_its_class(
+    emulator: GigaChatEmulator, row: Endpoint, status: int, error_type: type[APIStatusError]
 ) -> None:
     case = Case(emulator, row)
     emulator.inject(Fault(status=status, headers={"X-Request-Id": "theirs"}), times=None)
-    with case.client() as giga, pytest.raises(kind) as caught:
+    with case.client() as giga, pytest.raises(error_type) as caught:
         row.call(giga, case.known, max_retries=0)
-    assert type(caught.value) is kind
+    assert type(caught.value) is error_type
     assert caught.value.status_code == status
     assert caught.value.request_id == "theirs"
     assert caught.value.url is not None
@@ -535,7 +534,7 @@ def test_a_refusal_is_raised_as_one_of_ours(
 
 
 @every_row
-def test_the_call_is_repeated_as_the_row_says(emulator: GigaChatEmulator, row: Endpoint) -> None:
+def test_the_call_is_retried_as_the_row_says(emulator: GigaChatEmulator, row: Endpoint) -> None:
     def tries(fault: Fault) -> int:
         case = Case(emulator, row)
         emulator.clear()
@@ -548,5 +547,5 @@ def test_the_call_is_repeated_as_the_row_says(emulator: GigaChatEmulator, row: E
         return len(emulator.requests) - before
 
     assert tries(Fault(status=503)) == 2
-    assert tries(Fault(status=500)) == (1 if row.repeat is NON_IDEMPOTENT else 2)
-    assert tries(Fault(reset=True)) == (2 if row.repeat is IDEMPOTENT else 1)
+    assert tries(Fault(status=500)) == (1 if row.retry_safety is NON_IDEMPOTENT else 2)
+    assert tries(Fault(reset=True)) == (2 if row.retry_safety is IDEMPOTENT else 1)

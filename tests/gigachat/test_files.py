@@ -1,4 +1,4 @@
-"""Files that are sent, listed and deleted: from whatever people have them in, with the right name and type, once."""
+"""Files: uploads from every accepted form with name and type, never repeated; lists and deletion."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ TEXT = "Прилив в полдень.\r\n--\r\n".encode()
 
 
 def uploaded(emulator: GigaChatEmulator) -> tuple[str | None, str | None, bytes]:
-    """Name, type and content of the last file that came in."""
+    """Return the name, type and content of the last uploaded file."""
     request = sent_to(emulator, "/files")[-1]
     part = form(request.headers["content-type"], request.body)["file"]
     return part.filename, part.mime, part.content
 
 
-# -- what may be a file ----------------------------------------------------------------------------
+# -- accepted forms ----------------------------------------------------------------------------
 
 
 def test_a_file_is_sent_from_its_path(emulator: GigaChatEmulator, giga: GigaChat, tmp_path: Path) -> None:
     path = tmp_path / "tides.txt"
     path.write_bytes(TEXT)
-    for given in (path, str(path)):
-        file = giga.upload_file(given)
+    for source in (path, str(path)):
+        file = giga.upload_file(source)
         assert isinstance(file, UploadedFile)
         assert (file.filename, file.bytes, file.purpose) == ("tides.txt", len(TEXT), "general")
         assert file.modalities == ["text"]
@@ -57,7 +57,7 @@ def test_a_file_is_sent_from_its_path(emulator: GigaChatEmulator, giga: GigaChat
         assert giga.get_file_content(file.id) == TEXT
 
 
-def test_a_path_may_begin_at_home(
+def test_a_tilde_in_a_path_is_expanded(
     emulator: GigaChatEmulator, giga: GigaChat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -76,7 +76,7 @@ def test_a_path_may_begin_at_home(
 
 
 class _Shaky(io.RawIOBase):
-    """A pipe: it cannot go back, and it has no name but a number."""
+    """A pipe: it cannot seek, and its name is a number."""
 
     name = 7
 
@@ -93,7 +93,7 @@ class _Shaky(io.RawIOBase):
 
 
 @pytest.mark.parametrize(
-    ("given", "name", "kind"),
+    ("source", "name", "content_type"),
     [
         (PICTURE, "upload.jpg", "image/jpeg"),
         (bytearray(PICTURE), "upload.jpg", "image/jpeg"),
@@ -110,10 +110,10 @@ class _Shaky(io.RawIOBase):
     ids=stable_id,
 )
 def test_a_file_is_sent_from_memory(
-    emulator: GigaChatEmulator, giga: GigaChat, given: Any, name: str, kind: str
+    emulator: GigaChatEmulator, giga: GigaChat, source: Any, name: str, content_type: str
 ) -> None:
-    giga.upload_file(file=given, purpose="assistant")
-    assert uploaded(emulator) == (name, kind, PICTURE)
+    giga.upload_file(file=source, purpose="assistant")
+    assert uploaded(emulator) == (name, content_type, PICTURE)
     assert giga.get_files().data[-1].purpose == "assistant"
 
 
@@ -127,9 +127,7 @@ def test_a_string_in_a_tuple_is_the_text_itself(emulator: GigaChatEmulator, giga
     assert uploaded(emulator) == ("note.txt", "text/plain", "Прилив".encode())
 
 
-def test_an_open_file_is_sent_whole_wherever_it_stands(
-    emulator: GigaChatEmulator, giga: GigaChat, tmp_path: Path
-) -> None:
+def test_an_open_file_is_sent_from_its_beginning(emulator: GigaChatEmulator, giga: GigaChat, tmp_path: Path) -> None:
     path = tmp_path / "tides.txt"
     path.write_bytes(TEXT)
     with path.open("rb") as file:
@@ -142,14 +140,14 @@ def test_an_open_file_is_sent_whole_wherever_it_stands(
     assert uploaded(emulator) == ("tides.txt", "text/plain", TEXT)
 
 
-def test_a_temporary_file_has_no_name_to_tell(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_a_temporary_file_has_no_name(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     with tempfile.TemporaryFile() as file:
         file.write(PICTURE)
         giga.upload_file(file)
     assert uploaded(emulator)[0] == "upload.jpg"
 
 
-def test_name_and_type_may_be_said_by_hand(emulator: GigaChatEmulator, giga: GigaChat, tmp_path: Path) -> None:
+def test_name_and_type_may_be_arguments(emulator: GigaChatEmulator, giga: GigaChat, tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(TEXT)
     giga.upload_file(path, filename="b.pdf", content_type="text/plain")
@@ -160,7 +158,7 @@ def test_name_and_type_may_be_said_by_hand(emulator: GigaChatEmulator, giga: Gig
     "name",
     ["Отчёт «о реке» №5.txt", 'with "quotes".txt', "潮.txt", "back\\slash.txt", "100%25.txt", "spa ce;semi=colon.txt"],
 )
-def test_a_name_arrives_as_it_is(emulator: GigaChatEmulator, giga: GigaChat, tmp_path: Path, name: str) -> None:
+def test_a_name_is_sent_unchanged(emulator: GigaChatEmulator, giga: GigaChat, tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(TEXT)
     file = giga.upload_file(path)
@@ -168,7 +166,7 @@ def test_a_name_arrives_as_it_is(emulator: GigaChatEmulator, giga: GigaChat, tmp
     assert giga.get_file(file.id).filename == name
 
 
-def test_a_name_cannot_break_out_of_its_line(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_a_name_cannot_break_the_header(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     giga.upload_file(('a"\r\nX-Evil: 1\r\n\r\n.txt', TEXT))
     assert uploaded(emulator) == ('a"__X-Evil: 1____.txt', "text/plain", TEXT)
 
@@ -179,7 +177,7 @@ def test_a_name_that_is_not_utf_8_is_sent_with_question_marks(emulator: GigaChat
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"),
+    ("name", "content_type"),
     [
         ("a.txt", "text/plain"),
         ("a.doc", "application/msword"),
@@ -204,12 +202,12 @@ def test_a_name_that_is_not_utf_8_is_sent_with_question_marks(emulator: GigaChat
         ("a.opus", "audio/opus"),
         ("a.b.html", "text/html"),
         ("a", "application/octet-stream"),
-        ("a.nobody-knows", "application/octet-stream"),
+        ("a.unused-knows", "application/octet-stream"),
         ("pdf", "application/octet-stream"),
     ],
 )
-def test_the_type_is_the_one_that_the_api_has_for_the_ending(name: str, kind: str) -> None:
-    assert as_upload((name, b"\0\1\2")).content_type == kind
+def test_the_type_is_the_one_that_the_api_has_for_the_ending(name: str, content_type: str) -> None:
+    assert as_upload((name, b"\0\1\2")).content_type == content_type
 
 
 def test_every_type_of_the_table_is_taken(giga: GigaChat) -> None:
@@ -263,7 +261,7 @@ def test_a_large_file_is_in_memory_twice_and_no_more(emulator: GigaChatEmulator,
     assert len(body) > 32 * 2**20
 
 
-# -- once ------------------------------------------------------------------------------------------
+# -- retries ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [500, 502, 504])
@@ -294,7 +292,7 @@ def test_an_upload_is_not_repeated_when_no_answer_came_in_time(emulator: GigaCha
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_an_upload_that_was_turned_away_is_repeated(emulator: GigaChatEmulator, status: int) -> None:
+def test_a_rejected_upload_is_retried(emulator: GigaChatEmulator, status: int) -> None:
     emulator.inject(Fault(status=status), path="/files")
     with client_of(emulator, max_retries=1) as giga:
         file = giga.upload_file(io.BytesIO(TEXT), filename="a.txt")
@@ -304,10 +302,10 @@ def test_an_upload_that_was_turned_away_is_repeated(emulator: GigaChatEmulator, 
     assert first.body == second.body
 
 
-def test_an_upload_that_was_surely_not_sent_is_repeated() -> None:
-    with socket.socket() as nobody:  # bound, and it does not listen
-        nobody.bind(("127.0.0.1", 0))
-        url = f"https://127.0.0.1:{nobody.getsockname()[1]}/v1"
+def test_an_upload_that_was_certainly_not_sent_is_retried() -> None:
+    with socket.socket() as unused:  # bound but not listening
+        unused.bind(("127.0.0.1", 0))
+        url = f"https://127.0.0.1:{unused.getsockname()[1]}/v1"
         with (
             GigaChat(base_url=url, access_token="token", max_retries=2, retry_backoff_factor=0.0) as giga,
             pytest.raises(APIConnectionError) as caught,
@@ -317,7 +315,7 @@ def test_an_upload_that_was_surely_not_sent_is_repeated() -> None:
     assert len(caught.value.attempts) == 3
 
 
-def test_a_refused_token_is_no_reason_to_lose_the_file(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_an_upload_is_repeated_with_a_new_token(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     giga.get_files()
     emulator.revoke_tokens()
     giga.upload_file(io.BytesIO(TEXT), filename="a.txt")
@@ -325,12 +323,10 @@ def test_a_refused_token_is_no_reason_to_lose_the_file(emulator: GigaChatEmulato
     assert len(giga.get_files().data) == 1
 
 
-# -- what cannot be sent ---------------------------------------------------------------------------
+# -- invalid files ---------------------------------------------------------------------------
 
 
-def test_what_is_no_file_is_refused_before_anything_is_sent(
-    emulator: GigaChatEmulator, giga: GigaChat, tmp_path: Path
-) -> None:
+def test_invalid_files_are_refused_before_sending(emulator: GigaChatEmulator, giga: GigaChat, tmp_path: Path) -> None:
     (tmp_path / "empty.txt").touch()
     text_file = tmp_path / "text.txt"
     text_file.write_text("text")
@@ -358,9 +354,9 @@ def test_what_is_no_file_is_refused_before_anything_is_sent(
         (None, "not NoneType"),
         ({"a": 1}, "not dict"),
     ]
-    for given, says in wrong:
-        with pytest.raises(ConfigError, match=says):
-            giga.upload_file(given)
+    for source, message in wrong:
+        with pytest.raises(ConfigError, match=message):
+            giga.upload_file(source)
     with text_file.open() as opened, pytest.raises(ConfigError, match="text mode"):
         giga.upload_file(opened)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="purpose"):
@@ -429,7 +425,7 @@ def test_a_file_belongs_to_its_key_and_its_user(emulator: GigaChatEmulator, giga
 @pytest.mark.parametrize(
     "hostile", ["../models", "a/../../v2", "a/b", "a?b=c#d", "%2e%2e", "ид", "a b\r\nX: 1", "..%2f"]
 )
-def test_an_id_stays_in_its_place_in_the_path(emulator: GigaChatEmulator, giga: GigaChat, hostile: str) -> None:
+def test_an_id_is_quoted_in_the_path(emulator: GigaChatEmulator, giga: GigaChat, hostile: str) -> None:
     for call in (giga.get_file, giga.delete_file, giga.get_file_content, giga.get_image):
         with pytest.raises(NotFoundError, match="No such file"):
             call(hostile)
@@ -450,14 +446,14 @@ def test_an_upload_is_not_sent_twice_on_a_connection_that_was_in_use(
 
 
 @pytest.mark.parametrize("wrong", ["", ".", "..", None, 7, b"id", ["id"]])
-def test_what_is_no_id_is_refused(emulator: GigaChatEmulator, giga: GigaChat, wrong: Any) -> None:
+def test_invalid_ids_are_refused(emulator: GigaChatEmulator, giga: GigaChat, wrong: Any) -> None:
     for call in (giga.get_file, giga.delete_file, giga.get_file_content, giga.get_image):
         with pytest.raises(ConfigError, match="id"):
             call(wrong)
     assert emulator.requests == []
 
 
-def test_answers_with_nulls_and_odd_numbers_are_taken(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_nulls_and_numbers_as_strings_are_accepted(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     odd = {"id": "f-1", "bytes": 17.0, "created_at": "1790000200", "purpose": None, "modalities": None, "new": {}}
     answer_with(emulator, "/files", {"data": [odd, None]})
     (file,) = giga.get_files().data
@@ -468,7 +464,7 @@ def test_answers_with_nulls_and_odd_numbers_are_taken(emulator: GigaChatEmulator
     assert giga.delete_file("f-1").access_policy is None
 
 
-def test_answers_that_are_none_are_refused(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_invalid_responses_are_refused(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     for path, call in (("/files", giga.get_files), ("/files/f", lambda: giga.get_file("f"))):
         bodies: list[Any] = [{}, [], b"", {"data": "x"}, {"id": None}]
         for body in bodies:

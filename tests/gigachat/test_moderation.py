@@ -1,4 +1,4 @@
-"""The balance, the check for texts by models, the filter, and the tools for descriptions of functions."""
+"""The balance, the AI check, the content filter, and the tools for function specifications."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def company(_emulators: dict[str, GigaChatEmulator]) -> Iterator[GigaChat]:
 # -- balance ---------------------------------------------------------------------------------------
 
 
-def test_the_balance_says_what_is_left_of_each_package(giga: GigaChat) -> None:
+def test_the_balance_has_the_rest_of_each_package(giga: GigaChat) -> None:
     balance = giga.get_balance()
     left = {entry.usage: entry.value for entry in balance.balance}
     assert left["GigaChat-2-Pro"] == 1_000_000
@@ -70,7 +70,7 @@ def test_the_balance_says_what_is_left_of_each_package(giga: GigaChat) -> None:
     assert balance.request_id
 
 
-def test_a_plan_that_pays_as_it_goes_is_told_that_it_has_no_balance(company: GigaChat) -> None:
+def test_a_pay_as_you_go_plan_gets_advice_about_the_balance(company: GigaChat) -> None:
     with pytest.raises(ForbiddenError, match=r"Permission denied - .*pays as it goes has none") as caught:
         company.get_balance()
     assert caught.value.args == (caught.value.message,)
@@ -86,15 +86,15 @@ def test_a_gateways_refusal_keeps_its_own_advice(emulator: GigaChatEmulator, gig
         giga.get_balance()
 
 
-def test_a_package_whose_value_is_null_does_not_cost_the_others(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_a_null_value_does_not_affect_other_packages(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     answer_with(emulator, "/balance", {"balance": [{"usage": "a", "value": None}, {"usage": "b", "value": "7"}]})
     assert giga.get_balance().balance == [BalanceValue(usage="a"), BalanceValue(usage="b", value=7.0)]
 
 
-# -- was it a model? -------------------------------------------------------------------------------
+# -- the AI check -------------------------------------------------------------------------------
 
 
-def test_a_text_is_judged_and_the_parts_are_named(company: GigaChat) -> None:
+def test_check_ai_returns_a_category_and_intervals(company: GigaChat) -> None:
     found = company.check_ai(BY_A_MODEL, "GigaCheckDetection")
     assert found.category == "mixed"
     assert found.characters == len(BY_A_MODEL)
@@ -105,19 +105,19 @@ def test_a_text_is_judged_and_the_parts_are_named(company: GigaChat) -> None:
     assert found.request_id
 
 
-def test_other_plans_are_told_whom_the_check_is_for(giga: GigaChat) -> None:
+def test_other_plans_get_advice_about_the_check(giga: GigaChat) -> None:
     with pytest.raises(ForbiddenError, match="GIGACHAT_API_CORP"):
         giga.check_ai(ESSAY, "GigaCheckDetection")
 
 
-def test_too_few_words_are_the_services_to_refuse(company: GigaChat) -> None:
+def test_a_short_text_is_refused_by_the_server(company: GigaChat) -> None:
     with pytest.raises(UnprocessableEntityError, match="20 words"):
         company.check_ai("Too short.", "GigaCheckDetection")
     with pytest.raises(NotFoundError, match="No such model"):
         company.check_ai(ESSAY, "GigaChat-2")
 
 
-def test_intervals_are_passed_on_as_they_come(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_intervals_are_not_changed(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     answer_with(emulator, "/ai/check", {"category": "of a new kind", "ai_intervals": [[1, None], [5, 7]], "tokens": 3})
     found = giga.check_ai(ESSAY, "GigaCheckDetection")
     assert (found.category, found.ai_intervals, found.characters) == ("of a new kind", [[1, None], [5, 7]], None)
@@ -138,7 +138,7 @@ def test_a_check_without_a_text_or_a_model_is_not_sent(
 # -- the filter ------------------------------------------------------------------------------------
 
 
-def test_the_filter_looks_at_messages(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_the_filter_checks_messages(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     assert giga.filter_check("Good morning").is_profane is False
     found = giga.filter_check([Message(content="Good morning"), {"role": "assistant", "content": "You idiot"}])
     assert found.is_profane is True
@@ -164,30 +164,30 @@ def test_further_fields_of_the_filter_are_sent_and_options_are_not(emulator: Gig
     assert request.headers["x-request-id"] == "r-1" == found.request_id
 
 
-def test_where_there_is_no_filter_the_error_says_so(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_a_server_without_the_filter_is_reported(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     with pytest.raises(NotFoundError):
         giga.filter_check("text", "GigaChat-2")
     with pytest.raises(ConfigError, match="messages is empty"):
         giga.filter_check([])
 
 
-# -- functions of OpenAPI --------------------------------------------------------------------------
+# -- functions from OpenAPI --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("form", ["text", "bytes", "bytes with a mark", "dict"])
 def test_a_description_becomes_functions(emulator: GigaChatEmulator, giga: GigaChat, form: str) -> None:
     text = json.dumps(PATHS, ensure_ascii=False)
-    given: Any = {
+    description: Any = {
         "text": text, "bytes": text.encode(), "bytes with a mark": b"\xef\xbb\xbf" + text.encode(), "dict": PATHS,
     }[form]  # fmt: skip
-    found = giga.openapi_function_convert(given)
+    found = giga.openapi_function_convert(description)
     assert [(function.name, function.description) for function in found.functions] == [("get_tides", "Tides")]
     request = sent_to(emulator, "/functions/convert")[-1]
     assert json.loads(request.body) == PATHS
     assert "content-type" not in request.headers  # as the official SDK sends it
 
 
-def test_a_description_in_yaml_is_sent_as_it_is(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_a_description_in_yaml_is_sent_unchanged(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     text = "paths:\n  /приливы:\n    get:\n      operationId: tides\n      summary: Прилив\n"
     assert giga.openapi_function_convert(openapi_function=text).functions[0].description == "Прилив"
     assert sent_to(emulator, "/functions/convert")[-1].body == text.encode()
@@ -200,7 +200,7 @@ def test_a_converted_function_may_be_passed_to_chat(giga: GigaChat) -> None:
     assert called.name == "get_tides"
 
 
-def test_what_is_no_description_is_refused(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_an_invalid_description_is_an_error(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     with pytest.raises(BadRequestError):
         giga.openapi_function_convert("no: paths")
     emulator.inject(Fault(status=404, body={"status": 404, "message": "Not Found"}), path="/functions/convert")
@@ -208,15 +208,15 @@ def test_what_is_no_description_is_refused(emulator: GigaChatEmulator, giga: Gig
         giga.openapi_function_convert(PATHS)
 
 
-@pytest.mark.parametrize("given", ["", b"", None, 7, b"\xff\xfe", "half \ud83d"])
-def test_a_description_that_cannot_be_sent_is_not(emulator: GigaChatEmulator, giga: GigaChat, given: Any) -> None:
+@pytest.mark.parametrize("description", ["", b"", None, 7, b"\xff\xfe", "half \ud83d"])
+def test_an_unsendable_description_is_refused(emulator: GigaChatEmulator, giga: GigaChat, description: Any) -> None:
     before = len(emulator.requests)
     with pytest.raises(ConfigError, match="openapi_function"):
-        giga.openapi_function_convert(given)
+        giga.openapi_function_convert(description)
     assert len(emulator.requests) == before
 
 
-# -- what is wrong with a function -----------------------------------------------------------------
+# -- validation of functions -----------------------------------------------------------------
 
 
 def test_a_good_function_is_valid_and_has_warnings(emulator: GigaChatEmulator, giga: GigaChat) -> None:
@@ -271,18 +271,18 @@ def test_an_error_object_under_status_200_is_no_verdict(emulator: GigaChatEmulat
         giga.validate_function(GOOD)
 
 
-@pytest.mark.parametrize("given", ["get_tide", b"{}", None, [GOOD]])
-def test_what_is_no_function_is_not_sent(giga: GigaChat, given: Any) -> None:
+@pytest.mark.parametrize("function", ["get_tide", b"{}", None, [GOOD]])
+def test_an_invalid_function_is_refused_before_sending(giga: GigaChat, function: Any) -> None:
     with pytest.raises(ConfigError, match="function must be a Function or a dict"):
-        giga.validate_function(given)
+        giga.validate_function(function)
 
 
-def test_a_value_that_json_does_not_have_is_named_by_its_place(giga: GigaChat) -> None:
+def test_a_value_outside_json_is_named_by_its_path(giga: GigaChat) -> None:
     with pytest.raises(ConfigError, match=r"function\.parameters\.default"):
         giga.validate_function({"name": "f", "parameters": {"default": {1, 2}}})
 
 
-# -- all of them -----------------------------------------------------------------------------------
+# -- all endpoints of this module -----------------------------------------------------------------------------------
 
 
 CALLS: dict[str, Any] = {
@@ -295,7 +295,7 @@ CALLS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("path", CALLS)
-def test_an_answer_of_another_shape_is_no_answer(emulator: GigaChatEmulator, giga: GigaChat, path: str) -> None:
+def test_a_response_of_another_shape_is_invalid(emulator: GigaChatEmulator, giga: GigaChat, path: str) -> None:
     bodies: list[Any] = [{}, [], b"null", b"<html>", {"error": None}]
     for body in bodies:
         answer_with(emulator, path, body)
@@ -320,7 +320,7 @@ def test_a_call_takes_the_options_of_calls(emulator: GigaChatEmulator, giga: Gig
 
 
 @pytest.mark.parametrize(("path", "times"), [("/ai/check", 1), ("/filter/check", 1), ("/balance", 2)])
-def test_what_may_have_been_paid_for_is_not_asked_for_again(emulator: GigaChatEmulator, path: str, times: int) -> None:
+def test_a_request_that_may_be_billed_is_not_repeated(emulator: GigaChatEmulator, path: str, times: int) -> None:
     before = len(emulator.requests)
     emulator.inject(Fault(reset=True), path=path)
     with client_of(emulator, max_retries=1) as giga:

@@ -1,4 +1,4 @@
-"""``giga.request``: an endpoint without a method, on the road that all the others go."""
+"""``giga.request``: any endpoint, with the same retries, limits and errors as the others."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from gigaclient.testing.routing import AnyAnswer, Route, RoutedRequest, json_ans
 
 def echo(call: RoutedRequest) -> Answer:
     request = call.request
-    told = {
+    received = {
         "method": request.method,
         "path": request.path,
         "query": request.query,
@@ -38,16 +38,16 @@ def echo(call: RoutedRequest) -> Answer:
         "accept": request.headers.get("accept"),
         "body": request.body.decode("utf-8"),
     }
-    return json_answer(200, told, call.headers)
+    return json_answer(200, received, call.headers)
 
 
 @pytest.fixture(scope="module")
 def shared_emulator() -> Iterator[GigaChatEmulator]:
     with GigaChatEmulator() as emulator:
         rare = tuple(
-            Route(method, version, place, echo)
+            Route(method, version, path, echo)
             for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-            for version, place in (("v1", "/rare"), ("v1", "/rare/{id}"), ("v2", "/rare"), ("v3", "/rare"))
+            for version, path in (("v1", "/rare"), ("v1", "/rare/{id}"), ("v2", "/rare"), ("v3", "/rare"))
         )
         emulator.routes = (*emulator.routes, *rare)
         yield emulator
@@ -70,11 +70,11 @@ def giga(emulator: GigaChatEmulator) -> Iterator[GigaChat]:
 
 
 def answering(emulator: GigaChatEmulator, answer: AnyAnswer) -> None:
-    """``GET /odd`` is answered with ``answer``."""
+    """Return ``answer`` for ``GET /odd``."""
     emulator.routes = (*emulator.routes, Route("GET", "v1", "/odd", lambda call: answer))
 
 
-# -- what is sent ----------------------------------------------------------------------------------
+# -- requests ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "get"])
@@ -83,7 +83,7 @@ def test_any_method_is_sent(giga: GigaChat, method: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "body", "kind"),
+    ("arguments", "body", "content_type"),
     [
         ({}, "", None),
         ({"json": {"a": [1, "я"]}}, '{"a":[1,"я"]}', "application/json"),
@@ -97,14 +97,16 @@ def test_any_method_is_sent(giga: GigaChat, method: str) -> None:
     ],
     ids=repr,
 )
-def test_the_body_is_json_or_what_it_is(giga: GigaChat, given: dict[str, Any], body: str, kind: str | None) -> None:
-    told = giga.request("POST", "/rare", **given).json()
-    assert (told["body"], told["type"]) == (body, kind)
-    assert told["accept"] == "*/*"
+def test_the_body_is_json_or_data(
+    giga: GigaChat, arguments: dict[str, Any], body: str, content_type: str | None
+) -> None:
+    received = giga.request("POST", "/rare", **arguments).json()
+    assert (received["body"], received["type"]) == (body, content_type)
+    assert received["accept"] == "*/*"
 
 
 @pytest.mark.parametrize(
-    ("place", "arrives_at"),
+    ("path", "expected"),
     [
         ("/rare", "/v1/rare"),
         ("rare", "/v1/rare"),
@@ -116,9 +118,9 @@ def test_the_body_is_json_or_what_it_is(giga: GigaChat, given: dict[str, Any], b
     ],
 )
 def test_a_path_is_below_base_url_or_below_the_host_when_it_names_a_version(
-    giga: GigaChat, place: str, arrives_at: str
+    giga: GigaChat, path: str, expected: str
 ) -> None:
-    assert giga.request("GET", place).json()["path"] == arrives_at
+    assert giga.request("GET", path).json()["path"] == expected
 
 
 def test_an_absolute_address_of_this_client_is_taken(emulator: GigaChatEmulator, giga: GigaChat) -> None:
@@ -132,7 +134,7 @@ def test_the_query_is_quoted(giga: GigaChat) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "options", "told"),
+    ("arguments", "options", "message"),
     [
         (("", "/rare"), {}, "HTTP method"),
         (("GET /", "/rare"), {}, "HTTP method"),
@@ -153,11 +155,11 @@ def test_the_query_is_quoted(giga: GigaChat) -> None:
     ],
     ids=repr,
 )
-def test_what_cannot_be_sent_is_not_sent(
-    emulator: GigaChatEmulator, giga: GigaChat, arguments: Any, options: dict[str, Any], told: str
+def test_invalid_requests_are_not_sent(
+    emulator: GigaChatEmulator, giga: GigaChat, arguments: Any, options: dict[str, Any], message: str
 ) -> None:
     before = len(emulator.requests)
-    with pytest.raises(ConfigError, match="(?s)" + told.replace("(", r"\(")):
+    with pytest.raises(ConfigError, match="(?s)" + message.replace("(", r"\(")):
         giga.request(*arguments, **options)
     assert len(emulator.requests) == before
 
@@ -167,10 +169,10 @@ def test_an_unknown_option_is_a_type_error(giga: GigaChat) -> None:
         giga.request("GET", "/rare", params={})  # type: ignore[call-overload]
 
 
-# -- what comes back -------------------------------------------------------------------------------
+# -- responses -------------------------------------------------------------------------------
 
 
-def test_the_answer_comes_as_it_is(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_the_response_is_not_decoded(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     answering(
         emulator,
         Answer(203, {"Content-Type": "text/plain; charset=windows-1251", "X-Odd": "1"}, "мир".encode("cp1251")),
@@ -184,13 +186,13 @@ def test_the_answer_comes_as_it_is(emulator: GigaChatEmulator, giga: GigaChat) -
     assert pickle.loads(pickle.dumps(answer)).text == "мир"
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "text/plain; charset=nonsense", "application/json"])
-def test_text_without_a_known_charset_is_utf_8(emulator: GigaChatEmulator, giga: GigaChat, kind: str) -> None:
-    answering(emulator, Answer(200, {"Content-Type": kind}, "мир".encode() + b"\xff"))
+@pytest.mark.parametrize("content_type", ["text/plain", "text/plain; charset=nonsense", "application/json"])
+def test_text_without_a_known_charset_is_utf_8(emulator: GigaChatEmulator, giga: GigaChat, content_type: str) -> None:
+    answering(emulator, Answer(200, {"Content-Type": content_type}, "мир".encode() + b"\xff"))
     assert giga.request("GET", "/odd").text == "мир\ufffd"
 
 
-def test_an_answer_that_is_not_json_says_so_when_it_is_asked(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_json_raises_if_the_response_is_not_json(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     answering(emulator, Answer(200, {}, b"<html>"))
     with pytest.raises(InvalidResponseError, match="not JSON") as caught:
         giga.request("GET", "/odd").json()
@@ -199,7 +201,7 @@ def test_an_answer_that_is_not_json_says_so_when_it_is_asked(emulator: GigaChatE
 
 
 @pytest.mark.parametrize(
-    ("fault", "kind"),
+    ("fault", "error_type"),
     [
         (Fault(unauthorized=True), AuthenticationError),
         (Fault(status=403), ForbiddenError),
@@ -211,10 +213,10 @@ def test_an_answer_that_is_not_json_says_so_when_it_is_asked(emulator: GigaChatE
 )
 @pytest.mark.parametrize("stream", [False, True])
 def test_errors_are_the_usual_ones(
-    emulator: GigaChatEmulator, giga: GigaChat, fault: Fault, kind: type[GigaClientError], stream: bool
+    emulator: GigaChatEmulator, giga: GigaChat, fault: Fault, error_type: type[GigaClientError], stream: bool
 ) -> None:
     emulator.inject(fault, times=None, path="/rare")
-    with pytest.raises(kind):
+    with pytest.raises(error_type):
         giga.request("POST", "/rare", json={}, max_retries=0, stream=stream)
 
 
@@ -231,7 +233,7 @@ def test_errors_are_the_usual_ones(
         ("DELETE", False, Fault(status=500), 1),
     ],
 )
-def test_only_what_may_be_repeated_is(
+def test_only_safe_requests_are_retried(
     emulator: GigaChatEmulator, giga: GigaChat, method: str, repeat: bool, fault: Fault, tries: int
 ) -> None:
     emulator.inject(fault, path="/rare")
@@ -256,7 +258,7 @@ def stream_of(*steps: Any, **fields: Any) -> Answer:
     return Answer(200, {"Content-Type": "text/event-stream", "X-Odd": "1"}, list(steps), **fields)
 
 
-def test_a_stream_gives_each_event_as_it_came(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_a_stream_yields_undecoded_events(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     answering(
         emulator,
         stream_of(b': hi\n\nid: 7\nevent: a.b\ndata: {"x":\ndata: 1}\n\n', "data: мир\n\ndata: [DONE]\n\n".encode()),
@@ -274,7 +276,7 @@ def test_a_stream_gives_each_event_as_it_came(emulator: GigaChatEmulator, giga: 
     assert emulator.requests[-1].headers["accept"] == "text/event-stream"
 
 
-def test_a_stream_of_chat_can_be_had_by_hand(giga: GigaChat) -> None:
+def test_a_chat_stream_can_be_requested_by_hand(giga: GigaChat) -> None:
     body = {"model": "GigaChat-2", "stream": True, "messages": [{"role": "user", "content": "Count from 1 to 3"}]}
     with giga.request("POST", "/chat/completions", json=body, stream=True) as events:
         chunks = [event.json() for event in events if event.data != b"[DONE]"]
@@ -306,16 +308,16 @@ def test_events_come_as_soon_as_they_are_sent(emulator: GigaChatEmulator, giga: 
     assert events.closed
 
 
-@pytest.mark.parametrize("way", ["close", "with", "drop"])
-def test_leaving_a_stream_early_closes_the_connection(emulator: GigaChatEmulator, giga: GigaChat, way: str) -> None:
+@pytest.mark.parametrize("action", ["close", "with", "drop"])
+def test_leaving_a_stream_early_closes_the_connection(emulator: GigaChatEmulator, giga: GigaChat, action: str) -> None:
     answering(emulator, stream_of(b"data: 1\n\n", Pause(None), b"data: 2\n\n"))
     aborted = emulator.api_aborted
     events = giga.request("GET", "/odd", stream=True)
     assert next(events).data == b"1"
-    if way == "close":
+    if action == "close":
         events.close()
         assert list(events) == []
-    elif way == "with":
+    elif action == "with":
         with events:
             assert not events.closed
         assert events.closed
@@ -335,7 +337,7 @@ def test_another_thread_may_end_a_blocked_stream(emulator: GigaChatEmulator, gig
     assert reader.join().result == []
 
 
-def test_a_broken_stream_says_so(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_a_broken_stream_is_an_error(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     emulator.inject(Fault(cut_after_bytes=12), path="/odd")
     answering(emulator, stream_of(b"data: 1\n\n", b"data: 2\n\n"))
     events = giga.request("GET", "/odd", stream=True, request_id="my-id")
@@ -355,7 +357,7 @@ def test_a_silent_stream_runs_into_its_timeout(emulator: GigaChatEmulator, giga:
         next(events)
 
 
-def test_what_is_no_event_stream_is_refused(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_a_response_that_is_no_event_stream_is_refused(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     answering(emulator, Answer(200, {"Content-Type": "text/html"}, b"<html>"))
     with pytest.raises(InvalidResponseError, match="not an event stream"):
         giga.request("GET", "/odd", stream=True)

@@ -1,4 +1,4 @@
-"""Threads: what is sent, runs that are waited for, and streams whose usage comes in parts."""
+"""Threads: requests, blocking runs, and streams whose usage is a sum of parts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from support.stream_tools import DONE, Background, event, payload, until, wire
-from support.thread_tools import SOON, asked, client_of
+from support.thread_tools import SOON, WAIT_SECONDS, asked, client_of
 
 from gigaclient import Function, GigaChat, Message, Usage
 from gigaclient.errors import (
@@ -53,7 +53,7 @@ def sent(emulator: GigaChatEmulator, end: str) -> Any:
 
 
 def stream_of(emulator: GigaChatEmulator, giga: GigaChat, body: bytes, **fault: Any) -> ThreadStream:
-    """A stream whose bytes are ``body``."""
+    """Make the emulator stream the bytes ``body``."""
     emulator.inject(Fault(body=body, content_type="text/event-stream", **fault), path=RUN)
     return giga.threads.run_messages_stream("hi", max_retries=0)
 
@@ -68,7 +68,7 @@ def chunk(content: str, prompt: int, completion: int, **fields: Any) -> dict[str
 # -- a thread --------------------------------------------------------------------------------------
 
 
-def test_a_thread_goes_on_where_it_was(giga: GigaChat) -> None:
+def test_a_thread_keeps_its_history(giga: GigaChat) -> None:
     first = giga.threads.run_messages("My name is Vera.")
     assert first.thread_id is not None and first.message_id is not None
     second = giga.threads.run_messages(["What is my name?"], thread_id=first.thread_id)
@@ -86,7 +86,7 @@ def test_a_thread_goes_on_where_it_was(giga: GigaChat) -> None:
     assert found.messages[-1].finish_reason == "stop"
 
 
-def test_a_thread_lives_from_creation_to_deletion(giga: GigaChat) -> None:
+def test_a_thread_is_created_and_deleted(giga: GigaChat) -> None:
     thread_id = giga.threads.create_thread()
     assert isinstance(thread_id, str) and thread_id
     [thread] = giga.threads.retrieve([thread_id, "none"]).threads
@@ -110,13 +110,13 @@ def test_a_threads_id_is_read_in_either_spelling(emulator: GigaChatEmulator, gig
     assert again == thread == copy.copy(thread)
 
 
-def test_a_thread_without_an_id_is_none(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_a_thread_without_an_id_is_invalid(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     emulator.inject(Fault(body={"model": "GigaChat-2", "status": "ready"}), path="/threads")
     with pytest.raises(InvalidResponseError):
         giga.threads.create_thread()
 
 
-def test_an_answer_is_not_lost_over_odd_fields(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_unexpected_fields_do_not_fail_the_response(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     odd = {
         "object": None,
         "created": 1790000000.0,
@@ -183,7 +183,7 @@ def test_messages_may_be_texts_dicts_and_messages(emulator: GigaChatEmulator, gi
     assert found[0].attachments == []
 
 
-def test_odd_messages_are_read(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_unusual_messages_are_read(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     odd = [
         {"message_id": 1, "role": "search_result", "content": None, "attachments": None},
         {"message_id": "m", "role": None, "attachments": ["f", {"file_id": "g"}, {"odd": 1}]},
@@ -207,7 +207,7 @@ def test_a_new_thread_gets_its_assistant_or_its_model(emulator: GigaChatEmulator
     assert [thread.model for thread in giga.threads.list().threads] == ["GigaChat-2-Pro", "GigaChat-2-Max"]
 
 
-def test_the_model_is_not_sent_beside_a_thread_or_an_assistant(emulator: GigaChatEmulator) -> None:
+def test_the_model_is_not_sent_with_a_thread_or_an_assistant(emulator: GigaChatEmulator) -> None:
     with client_of(emulator, model="GigaChat-2-Max", profanity_check=False, flags=["x"]) as giga:
         assistant_id = giga.assistants.create("GigaChat-2-Pro", "Pilot").assistant_id
         thread_id = giga.threads.run_messages("hi").thread_id
@@ -237,7 +237,7 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize(
-    "given",
+    "options",
     [
         {"thread_options": ThreadRunOptions(**{**OPTIONS, "functions": [Function(name="tide")]})},
         {"thread_options": {**OPTIONS, "stream": True, "top_k": None}},
@@ -245,21 +245,21 @@ OPTIONS = {
         {"thread_options": {**OPTIONS, "temperature": 2.0}, "temperature": 0.5},
     ],
 )
-def test_a_run_is_told_how_by_options_a_dict_or_names(
-    emulator: GigaChatEmulator, giga: GigaChat, given: dict[str, Any]
+def test_run_options_may_be_an_object_a_dict_or_names(
+    emulator: GigaChatEmulator, giga: GigaChat, options: dict[str, Any]
 ) -> None:
-    answer = giga.threads.run_messages(COUNT, **given)
+    answer = giga.threads.run_messages(COUNT, **options)
     assert sent(emulator, RUN) == {
         "model": "GigaChat-2",
         "messages": [{"role": "user", "content": COUNT}],
         **OPTIONS,
     }
     assert (answer.finish_reason, answer.text) == ("length", COUNTED[:10])
-    giga.threads.rerun_messages(answer.thread_id or "", **given)
+    giga.threads.rerun_messages(answer.thread_id or "", **options)
     assert sent(emulator, "/rerun") == {"thread_id": answer.thread_id, **OPTIONS}
 
 
-def test_options_that_are_not_known_here_are_sent_as_they_are(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_unknown_options_are_sent_unchanged(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     forced = NamedFunctionCall(name="tide", partial_arguments={"port": "north"})
     giga.threads.run_messages(
         "hi", thread_options={"brand_new": 1, "functions": [Function(name="tide")]}, function_call=forced
@@ -298,7 +298,7 @@ def test_the_official_sdks_old_name_of_the_options_still_works(emulator: GigaCha
         (lambda threads: threads.run_messages_stream("hi", update_interval="x", timeout=-1), "timeout"),
     ],
 )
-def test_what_cannot_work_is_refused_before_anything_is_sent(
+def test_invalid_arguments_are_refused_before_sending(
     emulator: GigaChatEmulator, giga: GigaChat, call: Any, message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
@@ -313,7 +313,7 @@ def test_an_unknown_option_is_a_type_error(emulator: GigaChatEmulator, giga: Gig
     assert emulator.requests == []
 
 
-def test_a_function_is_asked_for_and_answered(giga: GigaChat) -> None:
+def test_a_function_call_is_returned_and_answered(giga: GigaChat) -> None:
     tide = {"name": "get_tide", "description": "The tide", "parameters": {"type": "object", "properties": {}}}
     asked_for = giga.threads.run_messages("What is the tide?", functions=[tide])
     assert asked_for.finish_reason == "function_call"
@@ -325,10 +325,10 @@ def test_a_function_is_asked_for_and_answered(giga: GigaChat) -> None:
     assert kept[1].function_call == asked_for.function_call
 
 
-# -- runs that are not waited for ------------------------------------------------------------------
+# -- background runs ------------------------------------------------------------------
 
 
-def test_a_run_is_begun_and_looked_at(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_a_run_is_started_and_polled(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     thread_id = giga.threads.add_messages(messages=[COUNT], model="GigaChat-2").thread_id
     begun = giga.threads.run(thread_id)
     assert (begun.status, begun.thread_id) == ("in_progress", thread_id)
@@ -343,7 +343,7 @@ def test_a_run_is_begun_and_looked_at(emulator: GigaChatEmulator, giga: GigaChat
     assert giga.threads.add_message(thread_id, "and now?").thread_id == thread_id
 
 
-def test_a_run_may_be_given_to_an_assistant(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_a_run_may_use_an_assistant(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     assistant_id = giga.assistants.create("GigaChat-2-Pro", "Pilot").assistant_id
     thread_id = giga.threads.add_messages(messages=[COUNT], model="GigaChat-2").thread_id
     giga.threads.run(thread_id, assistant_id)
@@ -368,14 +368,14 @@ def test_an_unknown_status_does_not_end_the_wait(emulator: GigaChatEmulator, gig
     assert giga.threads.wait_for_run("t", poll_interval=SOON).status == "deleted"
 
 
-def test_a_wait_for_a_run_ends_at_its_time(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_a_wait_for_a_run_times_out(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     emulator.threads.looks = 10_000
     thread_id = giga.threads.add_messages(messages=[COUNT], model="GigaChat-2").thread_id
     giga.threads.run(thread_id)
     began_at = time.monotonic()
     with pytest.raises(APITimeoutError, match=r"is still in_progress after 0\.2 s") as caught:
         giga.threads.wait_for_run(thread_id, poll_interval=0.05, timeout=0.2)
-    assert time.monotonic() - began_at < 5
+    assert time.monotonic() - began_at < WAIT_SECONDS
     assert caught.value.completion.status == "in_progress"
 
 
@@ -388,7 +388,7 @@ def test_close_ends_a_wait_for_a_run(emulator: GigaChatEmulator) -> None:
     assert isinstance(waiting.join().error, (APIConnectionError, ConfigError))
 
 
-# -- never twice -----------------------------------------------------------------------------------
+# -- retries -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -403,17 +403,19 @@ def test_close_ends_a_wait_for_a_run(emulator: GigaChatEmulator) -> None:
         (lambda threads: threads.delete("t"), "/threads/delete"),
     ],
 )
-@pytest.mark.parametrize(("fault", "kind"), [(Fault(status=500), ServerError), (Fault(reset=True), APIConnectionError)])
-def test_what_may_have_happened_is_not_done_again(
-    emulator: GigaChatEmulator, giga: GigaChat, call: Any, end: str, fault: Fault, kind: type[Exception]
+@pytest.mark.parametrize(
+    ("fault", "error_type"), [(Fault(status=500), ServerError), (Fault(reset=True), APIConnectionError)]
+)
+def test_a_request_that_may_have_arrived_is_not_repeated(
+    emulator: GigaChatEmulator, giga: GigaChat, call: Any, end: str, fault: Fault, error_type: type[Exception]
 ) -> None:
     emulator.inject(fault, path=end)
-    with pytest.raises(kind):
+    with pytest.raises(error_type):
         call(giga.threads)
     assert len(asked(emulator, "POST", end)) == 1
 
 
-def test_an_answer_made_anew_is_asked_for_again(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_a_rerun_is_retried(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     thread_id = giga.threads.run_messages(COUNT).thread_id or ""
     emulator.inject(Fault(status=500), times=2, path="/rerun")
     again = giga.threads.rerun_messages(thread_id)
@@ -429,13 +431,13 @@ def test_errors_keep_their_class_and_their_retry_after(emulator: GigaChatEmulato
     assert caught.value.retry_after == 3
 
 
-def test_an_error_in_place_of_an_empty_body_is_an_error(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_an_error_instead_of_an_empty_body_is_raised(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     emulator.inject(Fault(body={"status": 404, "message": "No such thread"}), path="/threads/delete")
     with pytest.raises(NotFoundError):
         giga.threads.delete("t")
 
 
-def test_an_unknown_model_is_told_as_for_chat(giga: GigaChat) -> None:
+def test_an_unknown_model_gets_the_same_hint_as_for_chat(giga: GigaChat) -> None:
     with pytest.raises(NotFoundError, match="No such model") as caught:
         giga.threads.run_messages("hi", model="GigaChat-9")
     assert "threads.list" not in str(caught.value)
@@ -452,13 +454,13 @@ def test_the_usage_of_a_stream_is_the_sum_of_its_chunks(emulator: GigaChatEmulat
     assert "".join(one.text for one in chunks) == stream.text == COUNTED
     assert [one.finish_reason for one in chunks] == [None] * (len(chunks) - 1) + ["stop"]
     assert chunks[-1].text != ""
-    told = [one.usage for one in chunks if one.usage is not None]
-    assert len(told) == len(chunks) > 3
-    assert told[0].prompt_tokens > 0 and {usage.prompt_tokens for usage in told[1:]} == {0}
+    usages = [chunk.usage for chunk in chunks if chunk.usage is not None]
+    assert len(usages) == len(chunks) > 3
+    assert usages[0].prompt_tokens > 0 and {usage.prompt_tokens for usage in usages[1:]} == {0}
     answer = stream.completion
     assert isinstance(answer, ThreadCompletion)
     assert answer.usage is not None and whole.usage is not None
-    assert answer.usage.total_tokens == sum(usage.total_tokens for usage in told) == whole.usage.total_tokens
+    assert answer.usage.total_tokens == sum(usage.total_tokens for usage in usages) == whole.usage.total_tokens
     assert answer.usage.completion_tokens == whole.usage.completion_tokens
     assert answer.usage.precached_prompt_tokens is None
     assert (answer.text, answer.finish_reason, answer.object) == (COUNTED, "stop", "threads.messages.run")
@@ -486,7 +488,7 @@ def test_counts_that_only_some_chunks_have_are_summed_too(emulator: GigaChatEmul
     assert answer.usage == Usage(prompt_tokens=9, completion_tokens=4, total_tokens=13, precached_prompt_tokens=4)
 
 
-def test_a_stream_of_a_run_and_of_an_answer_made_anew(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_runs_and_reruns_are_streamed(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     thread_id = giga.threads.add_messages(messages=[COUNT], model="GigaChat-2").thread_id
     first = giga.threads.run_stream(thread_id, max_tokens=100).result()
     assert (first.text, first.thread_id) == (COUNTED, thread_id)
@@ -511,7 +513,7 @@ def test_a_function_call_comes_in_a_stream(giga: GigaChat) -> None:
     assert answer.raw["message"]["function_call"]["name"] == "get_tide"
 
 
-def test_a_stream_that_is_cut_keeps_what_came(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_a_cut_stream_keeps_its_text(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     emulator.inject(Fault(cut_after_events=3), path=RUN)
     stream = giga.threads.run_messages_stream(COUNT)
     with pytest.raises(StreamInterruptedError) as caught:
@@ -524,7 +526,7 @@ def test_a_stream_that_is_cut_keeps_what_came(emulator: GigaChatEmulator, giga: 
     assert len(asked(emulator, "POST", RUN)) == 1
 
 
-def test_a_stream_that_ends_without_marker_and_reason_is_not_whole(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_a_stream_that_ends_without_marker_and_reason_is_incomplete(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     with pytest.raises(StreamInterruptedError, match="without an end marker"):
         stream_of(emulator, giga, wire(chunk("a", 1, 1))).result()
     with pytest.raises(StreamInterruptedError, match="without an end marker"):
@@ -533,7 +535,7 @@ def test_a_stream_that_ends_without_marker_and_reason_is_not_whole(emulator: Gig
     assert stream_of(emulator, giga, wire(chunk("a", 1, 1, finish="stop"))).result().text == "a"
 
 
-def test_an_error_within_a_stream_is_raised_with_what_came(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_an_error_within_a_stream_has_the_text_so_far(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     emulator.inject(Fault(error_after_events=2), path=RUN)
     stream = giga.threads.run_messages_stream(COUNT)
     with pytest.raises(ServerError) as caught:
@@ -542,7 +544,7 @@ def test_an_error_within_a_stream_is_raised_with_what_came(emulator: GigaChatEmu
 
 
 @pytest.mark.parametrize(
-    ("data", "kind"),
+    ("data", "error_type"),
     [
         ('{"choices":[],"error":{"message":"no"}}', APIStatusError),
         ('{"choices":[],"message":{"content":"hm"}}', InvalidResponseError),
@@ -550,11 +552,11 @@ def test_an_error_within_a_stream_is_raised_with_what_came(emulator: GigaChatEmu
         ("[]", InvalidResponseError),
     ],
 )
-def test_what_is_no_chunk_is_an_error(
-    emulator: GigaChatEmulator, giga: GigaChat, data: str, kind: type[Exception]
+def test_an_invalid_chunk_is_an_error(
+    emulator: GigaChatEmulator, giga: GigaChat, data: str, error_type: type[Exception]
 ) -> None:
     stream = stream_of(emulator, giga, wire(chunk("a", 1, 1)) + event(data) + DONE)
-    with pytest.raises(kind) as caught:
+    with pytest.raises(error_type) as caught:
         list(stream)
     assert getattr(caught.value, "text", None) == "a"
 
@@ -571,13 +573,13 @@ def test_a_refused_stream_is_raised_by_the_call_itself(giga: GigaChat) -> None:
             call("none")
 
 
-def test_a_page_in_place_of_a_stream_is_an_error(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_a_page_instead_of_a_stream_is_an_error(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     emulator.inject(Fault(html=True), path=RUN)
     with pytest.raises(InvalidResponseError, match="not an event stream"):
         giga.threads.run_messages_stream("hi")
 
 
-def test_a_stream_left_early_gives_its_place_back(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_a_stream_left_early_releases_its_permit(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     emulator.max_streams = 1
     emulator.inject(Fault(stall_after_events=2), path=RUN)
     with giga.threads.run_messages_stream(COUNT) as stream:
@@ -596,7 +598,7 @@ def test_streams_use_one_connection_one_after_the_other(emulator: GigaChatEmulat
     assert emulator.connections == before
 
 
-def test_an_answer_can_be_pickled_whole(giga: GigaChat) -> None:
+def test_a_response_can_be_pickled(giga: GigaChat) -> None:
     answer = giga.threads.run_messages_stream(COUNT).result()
     again = pickle.loads(pickle.dumps(answer))
     assert again == answer

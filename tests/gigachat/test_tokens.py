@@ -1,4 +1,4 @@
-"""How long texts are: one count for each text, in order, each with the ids of its call."""
+"""Token counts: one for each text, in order, each with the ids of its call."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_texts_are_counted_in_their_order(emulator: GigaChatEmulator, giga: Giga
 
 def test_one_string_is_one_text(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     assert len(giga.tokens_count("abc")) == 1
-    assert sent_to(emulator, PATH)[0].json()["input"] == ["abc"]  # the API takes no bare string
+    assert sent_to(emulator, PATH)[0].json()["input"] == ["abc"]  # the API does not accept a bare string
 
 
 def test_the_names_are_those_of_the_official_sdk(emulator: GigaChatEmulator, giga: GigaChat) -> None:
@@ -88,7 +88,7 @@ def test_errors_have_their_classes_and_are_retried(emulator: GigaChatEmulator, g
         ({"a": 1}, "not dict"),
     ],
 )
-def test_what_is_no_text_is_refused_before_anything_is_sent(
+def test_invalid_texts_are_refused_before_sending(
     emulator: GigaChatEmulator, giga: GigaChat, texts: Any, says: str
 ) -> None:
     with pytest.raises(ConfigError, match=says):

@@ -1,4 +1,4 @@
-"""The official SDK's names: where its scripts import them from, there is one of ours."""
+"""The names of the official SDK: each has a type of ours in the same module."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import gigaclient
 from gigaclient import GigaChat, client, context, errors, exceptions, models, types
 from gigaclient.testing import GigaChatEmulator
 
-# What the official SDK 0.2.3 has, as facts.
+# The public names of the official SDK 0.2.3.
 MODELS = [
     "AICheckResult",
     "APIResponse",
@@ -251,7 +251,7 @@ def test_each_module_of_the_models_has_its_names(name: str) -> None:
             assert getattr(module, inner) is getattr(models, inner)
 
 
-def test_the_names_that_both_versions_of_chat_have_are_told_apart() -> None:
+def test_names_of_both_chat_versions_are_distinguished() -> None:
     second = importlib.import_module("gigaclient.models.chat_completions")
     assert models.PrimaryChatCompletionChunk is second.ChatCompletionChunk is not models.ChatCompletionChunk
     assert models.PrimaryChatFunctionCall is second.ChatFunctionCall is not models.ChatFunctionCall
@@ -288,7 +288,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
             module.Nonsense  # noqa: B018
 
 
-def test_they_cost_nothing_until_they_are_used() -> None:
+def test_the_models_are_loaded_at_first_use() -> None:
     code = (
         "import sys, json, gigaclient; a = sorted(sys.modules); import gigaclient.models; b = sorted(sys.modules);"
         "gigaclient.models.Messages; c = sorted(sys.modules);"
@@ -302,7 +302,7 @@ def test_they_cost_nothing_until_they_are_used() -> None:
     assert [name for name in with_messages if name.startswith("gigaclient.types.")] == ["gigaclient.types.parameters"]
 
 
-# -- what is not there -----------------------------------------------------------------------------
+# -- missing names -----------------------------------------------------------------------------
 
 
 def test_the_asynchronous_client_is_missing_with_a_reason() -> None:
@@ -318,9 +318,9 @@ def test_arguments_that_other_clients_have_are_refused_with_what_to_do(name: str
     with pytest.raises(TypeError, match=f"no argument {name}: (leave it out|pass )") as caught:
         GigaChat(credentials="very-secret", **{name: "also-secret"})
     frames = traceback.walk_tb(caught.value.__traceback__)
-    told = [repr(frame.f_locals) for frame, _ in frames if "gigaclient/gigachat" in frame.f_code.co_filename]
-    assert told
-    assert not [local for local in told if "secret" in local]
+    shown = [repr(frame.f_locals) for frame, _ in frames if "gigaclient/gigachat" in frame.f_code.co_filename]
+    assert shown
+    assert not [local for local in shown if "secret" in local]
 
 
 def test_a_class_of_the_users_own_may_have_such_arguments() -> None:
@@ -333,7 +333,7 @@ def test_a_class_of_the_users_own_may_have_such_arguments() -> None:
         assert giga.verbose
 
 
-def test_the_arguments_are_shown_to_those_who_ask_for_help() -> None:
+def test_help_shows_the_arguments() -> None:
     assert list(inspect.signature(GigaChat).parameters) == list(inspect.signature(GigaChat.__init__).parameters)[1:]
 
 
@@ -372,8 +372,8 @@ def test_an_argument_that_says_what_the_default_says_leaves_the_environment_its_
 
 def test_the_official_exceptions_catch_what_is_raised(gigachat_emulator: GigaChatEmulator) -> None:
     with GigaChat(**gigachat_emulator.client_options) as giga:
-        for kind in (exceptions.NotFoundError, exceptions.ResponseError, exceptions.GigaChatException):
-            with pytest.raises(kind) as caught:
+        for error_type in (exceptions.NotFoundError, exceptions.ResponseError, exceptions.GigaChatException):
+            with pytest.raises(error_type) as caught:
                 giga.chat("Hello", model="GigaChat-99")
     error = caught.value
     assert isinstance(error, exceptions.ResponseError)

@@ -1,4 +1,4 @@
-"""Types as users of the official SDK know them: filled with dicts, dumped, validated, copied, as pydantic does it."""
+"""The pydantic methods of the official SDK's types: validate, dump and copy."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ ANSWER = {
 
 
 class Tide:
-    """What is asked of a pydantic model."""
+    """The part of a pydantic model that we use."""
 
     @classmethod
     def model_json_schema(cls) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def test_the_chunks_of_a_stream_have_the_id_too(gigachat_emulator: GigaChatEmula
     assert chunk.x_headers["x-request-id"] == "r-3"
 
 
-# -- out -------------------------------------------------------------------------------------------
+# -- dump -------------------------------------------------------------------------------------------
 
 
 def test_a_dump_has_every_field_under_the_official_names() -> None:
@@ -131,7 +131,7 @@ def test_a_dump_has_every_field_under_the_official_names() -> None:
     ],
     ids=stable_id,
 )
-def test_a_dump_leaves_out_what_it_is_told_to(options: dict[str, Any], expected: dict[str, Any]) -> None:
+def test_a_dump_omits_fields_on_request(options: dict[str, Any], expected: dict[str, Any]) -> None:
     assert Messages(content="Hi").model_dump(**options) == expected
 
 
@@ -180,7 +180,7 @@ def test_in_json_mode_everything_is_what_json_has() -> None:
     assert odd.model_dump()["two"] == moment
 
 
-# -- in --------------------------------------------------------------------------------------------
+# -- validation --------------------------------------------------------------------------------------------
 
 
 def test_a_dict_becomes_a_record_whichever_names_it_has() -> None:
@@ -195,12 +195,12 @@ def test_a_dict_becomes_a_record_whichever_names_it_has() -> None:
     assert ChatCompletion.parse_obj(ANSWER) == answer()
 
 
-def test_a_record_is_validated_as_it_is() -> None:
+def test_a_record_is_returned_unchanged() -> None:
     mine = answer()
     assert ChatCompletion.model_validate(mine) is mine
 
 
-def test_numbers_in_another_dress_are_taken() -> None:
+def test_numbers_as_strings_are_accepted() -> None:
     assert Chat.model_validate({"messages": [], "temperature": "0.5", "n": "2"}).temperature == 0.5
     assert (
         ChatCompletion.model_validate({"choices": [], "created": 17.0, "usage": {"total_tokens": None}}).created == 17
@@ -232,7 +232,7 @@ def test_a_request_of_dicts_and_records_is_validated_in_depth() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "data", "told"),
+    ("type_", "data", "message"),
     [
         (Chat, {"messages": "Hi"}, r"not a Chat: .*messages"),
         (Chat, {}, r"not a Chat: .*messages"),
@@ -242,9 +242,9 @@ def test_a_request_of_dicts_and_records_is_validated_in_depth() -> None:
         (Model, {}, r"not a Model: .*id"),
     ],
 )
-def test_what_does_not_fit_is_a_value_error_that_says_where(kind: Any, data: Any, told: str) -> None:
-    with pytest.raises(ConfigError, match=told):
-        kind.model_validate(data)
+def test_what_does_not_fit_is_a_value_error_that_says_where(type_: Any, data: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        type_.model_validate(data)
 
 
 @pytest.mark.parametrize("text", ["{", b"\xff", ""])
@@ -259,7 +259,7 @@ def test_a_type_describes_itself() -> None:
     assert schema["required"] == ["name"]
     assert list(schema["$defs"]) == ["FunctionFewShot"]
     assert "$defs" not in Usage.model_json_schema()
-    nested = FunctionParametersProperty.model_json_schema()  # holds itself
+    nested = FunctionParametersProperty.model_json_schema()  # a recursive type
     assert nested["$ref"] == "#/$defs/FunctionParametersProperty"
 
 
@@ -281,7 +281,7 @@ def test_requests_travel_too(again: Any) -> None:
     assert again(chat) == chat
 
 
-# -- requests take what the official ones take -----------------------------------------------------
+# -- constructors of requests -----------------------------------------------------
 
 
 def test_dicts_become_the_types_they_stand_for() -> None:
@@ -309,11 +309,11 @@ def test_a_dict_with_fields_that_are_not_known_stays_one_and_loses_nothing() -> 
 
 
 @pytest.mark.parametrize("messages", [[{"content": "Hi"}], [{}], [{5: 6}], "Hi", None, [None]], ids=stable_id)
-def test_what_cannot_be_a_message_is_left_for_the_call_to_name(messages: Any) -> None:
+def test_invalid_messages_are_reported_by_the_call(messages: Any) -> None:
     assert Chat(messages=messages).messages == messages
 
 
-def test_the_lists_that_were_given_are_not_changed() -> None:
+def test_the_callers_lists_are_not_changed() -> None:
     messages: list[Any] = [{"role": "user", "content": "Hi"}]
     Chat(messages=messages).messages.append(Messages(content="there"))
     assert messages == [{"role": "user", "content": "Hi"}]
@@ -360,8 +360,8 @@ def test_a_schema_may_be_written_in_classes_or_come_from_a_model(gigachat_emulat
         {"name": "two", "parameters": Tide.model_json_schema(), "return_parameters": Tide.model_json_schema()},
         {"name": "three"},
     ]
-    wanted = {"type": "json_schema", "schema": Tide.model_json_schema()}
-    assert typed["response_format"] == {**wanted, "strict": True}
-    assert plain["response_format"] == wanted
+    expected = {"type": "json_schema", "schema": Tide.model_json_schema()}
+    assert typed["response_format"] == {**expected, "strict": True}
+    assert plain["response_format"] == expected
     assert adapted["functions"][0]["name"] == "Tide"
     assert adapted["functions"][0]["parameters"]["required"] == ["port"]

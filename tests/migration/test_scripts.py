@@ -1,6 +1,6 @@
-"""Scripts written for the official SDK do with gigaclient what they did there, after their imports are changed.
+"""Run scripts that were written for the official SDK, with only their imports changed.
 
-Each of them is in ``scripts/``, with what it prints when the official SDK 0.2.3 runs it against the same emulator.
+``scripts/`` has each script with the output of the official SDK 0.2.3 against the same emulator.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from gigaclient.testing import GigaChatEmulator
 SCRIPTS = sorted(Path(__file__).with_name("scripts").glob("*.py"))
 
 
-def moved(code: str) -> str:
-    """The script with our name in place of the official one, wherever it stands for the module."""
+def with_our_imports(code: str) -> str:
+    """Replace the module name of the official SDK by ours."""
     return re.sub(r"\bgigachat\b", "gigaclient", code)
 
 
@@ -40,8 +40,8 @@ def test_a_script_for_the_official_sdk_prints_what_it_printed_there(
     monkeypatch.chdir(tmp_path)
     for name, value in gigachat_emulator.environment.items():
         monkeypatch.setenv(name, value)
-    code = compile(moved(script.read_text("utf-8")), str(script), "exec", dont_inherit=True)
-    # In a context of its own: what a script sets for all that follows is not for the next test.
+    code = compile(with_our_imports(script.read_text("utf-8")), str(script), "exec", dont_inherit=True)
+    # A separate context, so that context variables of one script do not affect the next test.
     contextvars.copy_context().run(exec, code, {"__name__": "__main__"})
     assert capsys.readouterr().out == script.with_suffix(".txt").read_text("utf-8")
 
