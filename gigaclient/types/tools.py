@@ -42,7 +42,7 @@ class TokensCount(APIResponse):
     object: str | None = None
 
     def _repr_html_(self) -> str:
-        from gigaclient.types.tables import table  # for notebooks
+        from gigaclient.types.tables import table
 
         return table(("tokens", "characters"), [(self.tokens, self.characters)])
 
@@ -71,7 +71,7 @@ class Balance(APIResponse):
     balance: list[BalanceValue]
 
     def _repr_html_(self) -> str:
-        from gigaclient.types.tables import table  # for notebooks
+        from gigaclient.types.tables import table
 
         return table(("package", "tokens left"), [(package.usage, package.value) for package in self.balance])
 
