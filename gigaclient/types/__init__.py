@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from gigaclient.types.base import APIResponse, Record
 from gigaclient.types.chat import (
-    AccessToken,
     Chat,
     ChatCompletion,
     ChatCompletionChunk,
@@ -98,6 +97,7 @@ if TYPE_CHECKING:
         Threads,
         ThreadStatus,
     )
+    from gigaclient.types.token import AccessToken
     from gigaclient.types.tool_runs import Run, Step
     from gigaclient.types.tools import (
         AICheckResult,
@@ -217,6 +217,7 @@ __all__ = [
 
 # The module of each name that is loaded at first use.
 _LAZY = {
+    "AccessToken": "token",
     "ChatCompletionRequest": "chat_v2",
     "ChatCompletionResponse": "chat_v2",
     "ChatCompletionResponseChunk": "chat_v2",
