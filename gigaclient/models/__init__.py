@@ -3,279 +3,73 @@
 The module of a name is loaded when the name is first used.
 """
 
+# ruff: noqa: F403 - the modules have the lists
+
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gigaclient.models import assistants, threads
-    from gigaclient.models.assistants import (
-        Assistant,
-        AssistantAttachment,
-        AssistantDelete,
-        AssistantFileDelete,
-        Assistants,
-        CreateAssistant,
-    )
-    from gigaclient.models.auth import AccessToken, Token
-    from gigaclient.models.base import APIResponse
-    from gigaclient.models.chat import (
-        Chat,
-        ChatCompletion,
-        ChatCompletionChunk,
-        ChatFunctionCall,
-        Choices,
-        ChoicesChunk,
-        FewShotExample,
-        Function,
-        FunctionCall,
-        FunctionParameters,
-        FunctionParametersProperty,
-        FunctionRanker,
-        Messages,
-        MessagesChunk,
-        MessagesRole,
-        Storage,
-        Usage,
-    )
-    from gigaclient.models.chat_completions import ChatCompletionChunk as PrimaryChatCompletionChunk
-    from gigaclient.models.chat_completions import (
-        ChatCompletionRequest,
-        ChatCompletionResponse,
-        ChatContentFile,
-        ChatContentPart,
-        ChatFilterConfig,
-        ChatFilterContentConfig,
-        ChatFilterResponseContentConfig,
-        ChatFunctionSpecification,
-        ChatFunctionsTool,
-        ChatInlineData,
-        ChatLogprob,
-        ChatLogprobToken,
-        ChatMessage,
-        ChatMessageChunk,
-        ChatModelOptions,
-        ChatRankerOptions,
-        ChatReasoning,
-        ChatResponseFormat,
-        ChatStorage,
-        ChatTool,
-        ChatToolConfig,
-        ChatToolExecution,
-        ChatUsage,
-        ChatUsageInputTokensDetails,
-        ChatUserInfo,
-        ChatWebSearchTool,
-    )
-    from gigaclient.models.chat_completions import ChatFunctionCall as PrimaryChatFunctionCall
-    from gigaclient.models.embeddings import Embedding, Embeddings, EmbeddingsUsage
-    from gigaclient.models.files import DeletedFile, Image, UploadedFile, UploadedFiles
-    from gigaclient.models.models import Model, Models
-    from gigaclient.models.response_format import JsonSchemaResponseFormat, ResponseFormat
-    from gigaclient.models.threads import (
-        Thread,
-        ThreadCompletion,
-        ThreadCompletionChunk,
-        ThreadMessage,
-        ThreadMessageAttachment,
-        ThreadMessageResponse,
-        ThreadMessages,
-        ThreadMessagesResponse,
-        ThreadRunOptions,
-        ThreadRunResponse,
-        ThreadRunResult,
-        Threads,
-        ThreadStatus,
-    )
-    from gigaclient.models.tools import AICheckResult, Balance, OpenApiFunctions, TokensCount
+    from gigaclient.models import assistants as assistants
+    from gigaclient.models import chat_completions
+    from gigaclient.models import threads as threads
+    from gigaclient.models.assistants import *
+    from gigaclient.models.auth import *
+    from gigaclient.models.base import *
+    from gigaclient.models.chat import *
+    from gigaclient.models.embeddings import *
+    from gigaclient.models.files import *
+    from gigaclient.models.models import *
+    from gigaclient.models.response_format import *
+    from gigaclient.models.threads import *
+    from gigaclient.models.tools import *
+    from gigaclient.types.chat_v2.calls import ChatFunctionResult as ChatFunctionResult
+    from gigaclient.types.chat_v2.calls import ChatToolExecution as ChatToolExecution
+    from gigaclient.types.chat_v2.content import *
+    from gigaclient.types.chat_v2.messages import *
+    from gigaclient.types.chat_v2.options import *
+    from gigaclient.types.chat_v2.request import *
+    from gigaclient.types.chat_v2.response import *
+    from gigaclient.types.chat_v2.tools import *
 
-__all__ = [
-    "AICheckResult",
-    "APIResponse",
-    "AccessToken",
-    "Assistant",
-    "AssistantAttachment",
-    "AssistantDelete",
-    "AssistantFileDelete",
-    "Assistants",
-    "Balance",
-    "Chat",
-    "ChatCompletion",
-    "ChatCompletionChunk",
-    "ChatCompletionRequest",
-    "ChatCompletionResponse",
-    "ChatContentFile",
-    "ChatContentPart",
-    "ChatFilterConfig",
-    "ChatFilterContentConfig",
-    "ChatFilterResponseContentConfig",
-    "ChatFunctionCall",
-    "ChatFunctionSpecification",
-    "ChatFunctionsTool",
-    "ChatInlineData",
-    "ChatLogprob",
-    "ChatLogprobToken",
-    "ChatMessage",
-    "ChatMessageChunk",
-    "ChatModelOptions",
-    "ChatRankerOptions",
-    "ChatReasoning",
-    "ChatResponseFormat",
-    "ChatStorage",
-    "ChatTool",
-    "ChatToolConfig",
-    "ChatToolExecution",
-    "ChatUsage",
-    "ChatUsageInputTokensDetails",
-    "ChatUserInfo",
-    "ChatWebSearchTool",
-    "Choices",
-    "ChoicesChunk",
-    "CreateAssistant",
-    "DeletedFile",
-    "Embedding",
-    "Embeddings",
-    "EmbeddingsUsage",
-    "FewShotExample",
-    "Function",
-    "FunctionCall",
-    "FunctionParameters",
-    "FunctionParametersProperty",
-    "FunctionRanker",
-    "Image",
-    "JsonSchemaResponseFormat",
-    "Messages",
-    "MessagesChunk",
-    "MessagesRole",
-    "Model",
-    "Models",
-    "OpenApiFunctions",
-    "PrimaryChatCompletionChunk",
-    "PrimaryChatFunctionCall",
-    "ResponseFormat",
-    "Storage",
-    "Thread",
-    "ThreadCompletion",
-    "ThreadCompletionChunk",
-    "ThreadMessage",
-    "ThreadMessageAttachment",
-    "ThreadMessageResponse",
-    "ThreadMessages",
-    "ThreadMessagesResponse",
-    "ThreadRunOptions",
-    "ThreadRunResponse",
-    "ThreadRunResult",
-    "ThreadStatus",
-    "Threads",
-    "Token",
-    "TokensCount",
-    "UploadedFile",
-    "UploadedFiles",
-    "Usage",
-    "assistants",
-    "threads",
-]
+    PrimaryChatCompletionChunk = chat_completions.ChatCompletionChunk
+    PrimaryChatFunctionCall = chat_completions.ChatFunctionCall
 
-# The module of each name.
-_MODULES = {
-    "AICheckResult": "tools",
-    "APIResponse": "base",
-    "AccessToken": "auth",
-    "Assistant": "assistants",
-    "AssistantAttachment": "assistants",
-    "AssistantDelete": "assistants",
-    "AssistantFileDelete": "assistants",
-    "Assistants": "assistants",
-    "Balance": "tools",
-    "Chat": "chat",
-    "ChatCompletion": "chat",
-    "ChatCompletionChunk": "chat",
-    "ChatCompletionRequest": "chat_completions",
-    "ChatCompletionResponse": "chat_completions",
-    "ChatContentFile": "chat_completions",
-    "ChatContentPart": "chat_completions",
-    "ChatFilterConfig": "chat_completions",
-    "ChatFilterContentConfig": "chat_completions",
-    "ChatFilterResponseContentConfig": "chat_completions",
-    "ChatFunctionCall": "chat",
-    "ChatFunctionSpecification": "chat_completions",
-    "ChatFunctionsTool": "chat_completions",
-    "ChatInlineData": "chat_completions",
-    "ChatLogprob": "chat_completions",
-    "ChatLogprobToken": "chat_completions",
-    "ChatMessage": "chat_completions",
-    "ChatMessageChunk": "chat_completions",
-    "ChatModelOptions": "chat_completions",
-    "ChatRankerOptions": "chat_completions",
-    "ChatReasoning": "chat_completions",
-    "ChatResponseFormat": "chat_completions",
-    "ChatStorage": "chat_completions",
-    "ChatTool": "chat_completions",
-    "ChatToolConfig": "chat_completions",
-    "ChatToolExecution": "chat_completions",
-    "ChatUsage": "chat_completions",
-    "ChatUsageInputTokensDetails": "chat_completions",
-    "ChatUserInfo": "chat_completions",
-    "ChatWebSearchTool": "chat_completions",
-    "Choices": "chat",
-    "ChoicesChunk": "chat",
-    "CreateAssistant": "assistants",
-    "DeletedFile": "files",
-    "Embedding": "embeddings",
-    "Embeddings": "embeddings",
-    "EmbeddingsUsage": "embeddings",
-    "FewShotExample": "chat",
-    "Function": "chat",
-    "FunctionCall": "chat",
-    "FunctionParameters": "chat",
-    "FunctionParametersProperty": "chat",
-    "FunctionRanker": "chat",
-    "Image": "files",
-    "JsonSchemaResponseFormat": "response_format",
-    "Messages": "chat",
-    "MessagesChunk": "chat",
-    "MessagesRole": "chat",
-    "Model": "models",
-    "Models": "models",
-    "OpenApiFunctions": "tools",
-    "ResponseFormat": "response_format",
-    "Storage": "chat",
-    "Thread": "threads",
-    "ThreadCompletion": "threads",
-    "ThreadCompletionChunk": "threads",
-    "ThreadMessage": "threads",
-    "ThreadMessageAttachment": "threads",
-    "ThreadMessageResponse": "threads",
-    "ThreadMessages": "threads",
-    "ThreadMessagesResponse": "threads",
-    "ThreadRunOptions": "threads",
-    "ThreadRunResponse": "threads",
-    "ThreadRunResult": "threads",
-    "ThreadStatus": "threads",
-    "Threads": "threads",
-    "Token": "auth",
-    "TokensCount": "tools",
-    "UploadedFile": "files",
-    "UploadedFiles": "files",
-    "Usage": "chat",
-}
+# The order in which a name is searched: first the modules whose types are loaded anyway. A name that both versions of
+# chat have is the name of API v1.
+_MODULES = (
+    *("chat", "auth", "base", "response_format"),
+    *("files", "models", "embeddings", "tools", "assistants", "threads", "chat_completions"),
+)
 # Names of API v2 that API v1 has too.
 _PRIMARY = {"PrimaryChatCompletionChunk": "ChatCompletionChunk", "PrimaryChatFunctionCall": "ChatFunctionCall"}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _PRIMARY:
-        value = getattr(import_module(f"{__name__}.chat_completions"), _PRIMARY[name])
-    elif name in _MODULES:
-        value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-    elif name in ("assistants", "threads"):
-        value = import_module(f"{__name__}.{name}")
-    else:
+    value = _find(name)
+    if value is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value
     return value
 
 
+def _find(name: str) -> Any:
+    if name == "__all__":
+        return sorted({"assistants", "threads", *_PRIMARY}.union(*map(_types_of, _MODULES)))
+    if name in ("assistants", "threads"):
+        return import_module(f"{__name__}.{name}")
+    if name in _PRIMARY:
+        return _types_of("chat_completions")[_PRIMARY[name]]
+    if name.startswith("_"):
+        return None
+    return next((types[name] for types in map(_types_of, _MODULES) if name in types), None)
+
+
+def _types_of(module: str) -> dict[str, type[Any]]:
+    names = vars(import_module(f"{__name__}.{module}"))
+    return {name: value for name, value in names.items() if isinstance(value, type)}
+
+
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__getattr__("__all__")})

@@ -1,21 +1,7 @@
 """Our types under the names of the official SDK's ``gigachat.models.assistants``."""
 
+# ruff: noqa: F403 - the module of the types has the list
+
 from __future__ import annotations
 
-from gigaclient.types import (
-    Assistant,
-    AssistantAttachment,
-    AssistantDelete,
-    AssistantFileDelete,
-    Assistants,
-    CreateAssistant,
-)
-
-__all__ = [
-    "Assistant",
-    "AssistantAttachment",
-    "AssistantDelete",
-    "AssistantFileDelete",
-    "Assistants",
-    "CreateAssistant",
-]
+from gigaclient.types.assistants import *

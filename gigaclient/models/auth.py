@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from gigaclient.types import AccessToken
-from gigaclient.types import AccessToken as Token
+from gigaclient import types
 
-__all__ = [
-    "AccessToken",
-    "Token",
-]
+AccessToken = types.AccessToken
+Token = types.AccessToken

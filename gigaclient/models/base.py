@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from gigaclient.types import APIResponse
-from gigaclient.types import APIResponse as XHeadersMixin
+from gigaclient import types
 
-__all__ = [
-    "APIResponse",
-    "XHeadersMixin",
-]
+APIResponse = types.APIResponse
+XHeadersMixin = types.APIResponse

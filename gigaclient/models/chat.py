@@ -2,42 +2,22 @@
 
 from __future__ import annotations
 
-from gigaclient.types import (
-    Chat,
-    ChatCompletion,
-    ChatCompletionChunk,
-    Function,
-    FunctionCall,
-    FunctionParameters,
-    FunctionParametersProperty,
-    FunctionRanker,
-    MessagesRole,
-    Storage,
-    Usage,
-)
-from gigaclient.types import Choice as Choices
-from gigaclient.types import ChunkChoice as ChoicesChunk
-from gigaclient.types import Delta as MessagesChunk
-from gigaclient.types import FunctionFewShot as FewShotExample
-from gigaclient.types import Message as Messages
-from gigaclient.types import NamedFunctionCall as ChatFunctionCall
+from gigaclient import types
 
-__all__ = [
-    "Chat",
-    "ChatCompletion",
-    "ChatCompletionChunk",
-    "ChatFunctionCall",
-    "Choices",
-    "ChoicesChunk",
-    "FewShotExample",
-    "Function",
-    "FunctionCall",
-    "FunctionParameters",
-    "FunctionParametersProperty",
-    "FunctionRanker",
-    "Messages",
-    "MessagesChunk",
-    "MessagesRole",
-    "Storage",
-    "Usage",
-]
+Chat = types.Chat
+ChatCompletion = types.ChatCompletion
+ChatCompletionChunk = types.ChatCompletionChunk
+ChatFunctionCall = types.NamedFunctionCall
+Choices = types.Choice
+ChoicesChunk = types.ChunkChoice
+FewShotExample = types.FunctionFewShot
+Function = types.Function
+FunctionCall = types.FunctionCall
+FunctionParameters = types.FunctionParameters
+FunctionParametersProperty = types.FunctionParametersProperty
+FunctionRanker = types.FunctionRanker
+Messages = types.Message
+MessagesChunk = types.Delta
+MessagesRole = types.MessagesRole
+Storage = types.Storage
+Usage = types.Usage

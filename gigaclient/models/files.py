@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from gigaclient.types import DeletedFile, Image, UploadedFile, UploadedFiles
+from gigaclient import types
 
-__all__ = [
-    "DeletedFile",
-    "Image",
-    "UploadedFile",
-    "UploadedFiles",
-]
+DeletedFile = types.DeletedFile
+Image = types.Image
+UploadedFile = types.UploadedFile
+UploadedFiles = types.UploadedFiles

@@ -1,10 +1,7 @@
 """Our types under the names of the official SDK's ``gigachat.models.models``."""
 
+# ruff: noqa: F403 - the module of the types has the list
+
 from __future__ import annotations
 
-from gigaclient.types import Model, Models
-
-__all__ = [
-    "Model",
-    "Models",
-]
+from gigaclient.types.models import *

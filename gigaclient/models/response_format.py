@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from gigaclient.types import ResponseFormat
-from gigaclient.types import ResponseFormat as JsonSchemaResponseFormat
+from gigaclient import types
 
-__all__ = [
-    "JsonSchemaResponseFormat",
-    "ResponseFormat",
-]
+JsonSchemaResponseFormat = types.ResponseFormat
+ResponseFormat = types.ResponseFormat

@@ -1,35 +1,7 @@
 """Our types under the names of the official SDK's ``gigachat.models.threads``."""
 
+# ruff: noqa: F403 - the module of the types has the list
+
 from __future__ import annotations
 
-from gigaclient.types import (
-    Thread,
-    ThreadCompletion,
-    ThreadCompletionChunk,
-    ThreadMessage,
-    ThreadMessageAttachment,
-    ThreadMessageResponse,
-    ThreadMessages,
-    ThreadMessagesResponse,
-    ThreadRunOptions,
-    ThreadRunResponse,
-    ThreadRunResult,
-    Threads,
-    ThreadStatus,
-)
-
-__all__ = [
-    "Thread",
-    "ThreadCompletion",
-    "ThreadCompletionChunk",
-    "ThreadMessage",
-    "ThreadMessageAttachment",
-    "ThreadMessageResponse",
-    "ThreadMessages",
-    "ThreadMessagesResponse",
-    "ThreadRunOptions",
-    "ThreadRunResponse",
-    "ThreadRunResult",
-    "ThreadStatus",
-    "Threads",
-]
+from gigaclient.types.threads import *

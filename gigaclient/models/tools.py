@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from gigaclient.types import AICheckResult, Balance, BalanceValue, OpenApiFunctions, TokensCount
+from gigaclient import types
 
-__all__ = [
-    "AICheckResult",
-    "Balance",
-    "BalanceValue",
-    "OpenApiFunctions",
-    "TokensCount",
-]
+AICheckResult = types.AICheckResult
+Balance = types.Balance
+BalanceValue = types.BalanceValue
+OpenApiFunctions = types.OpenApiFunctions
+TokensCount = types.TokensCount

@@ -3,19 +3,13 @@
 Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-chat and recorded responses.
 """
 
-# ruff: noqa: F403 - each module lists its public names in __all__
+# ruff: noqa: F403 - each module has the list of its types
 
 from __future__ import annotations
 
-from gigaclient.types.chat import messages, request, response
 from gigaclient.types.chat.messages import *
 from gigaclient.types.chat.request import *
 from gigaclient.types.chat.request import as_record as as_record
 from gigaclient.types.chat.request import as_schema as as_schema
 from gigaclient.types.chat.response import *
 from gigaclient.types.chat.response import IN_PROGRESS as IN_PROGRESS
-
-__all__ = []
-__all__ += messages.__all__
-__all__ += request.__all__
-__all__ += response.__all__

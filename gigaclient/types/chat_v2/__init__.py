@@ -7,11 +7,10 @@ dict, and is sent unchanged.
 Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/gigachat-api and recorded responses.
 """
 
-# ruff: noqa: F403 - each module lists its public names in __all__
+# ruff: noqa: F403 - each module has the list of its types
 
 from __future__ import annotations
 
-from gigaclient.types.chat_v2 import calls, content, messages, options, request, response, tools
 from gigaclient.types.chat_v2.calls import *
 from gigaclient.types.chat_v2.calls import result_object as result_object
 from gigaclient.types.chat_v2.calls import same_call as same_call
@@ -26,12 +25,3 @@ from gigaclient.types.chat_v2.tools import *
 from gigaclient.types.chat_v2.tools import TOOLS as TOOLS
 from gigaclient.types.chat_v2.tools import named_tool as named_tool
 from gigaclient.types.chat_v2.tools import specification as specification
-
-__all__ = []
-__all__ += calls.__all__
-__all__ += content.__all__
-__all__ += messages.__all__
-__all__ += options.__all__
-__all__ += request.__all__
-__all__ += response.__all__
-__all__ += tools.__all__
