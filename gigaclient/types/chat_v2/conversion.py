@@ -39,6 +39,7 @@ def to_records(values: Any, type_: type[RecordT]) -> Any:
 
 
 def known_fields(value: Any, type_: type[Record]) -> Any:
+    """Return a dict with only the fields that ``type_`` has; return anything else unchanged."""
     if not isinstance(value, Mapping):
         return value
     return {name: value[name] for name in type_.__struct_fields__ if name in value}
@@ -56,5 +57,6 @@ def decoded_object(value: Any) -> Any:
 
 
 def merge_state_ids(record: Any) -> None:
+    """Move the other spellings of ``tools_state_id`` into it."""
     record.tools_state_id = record.tools_state_id or record.tool_state_id or record.functions_state_id or None
     record.tool_state_id = record.functions_state_id = None
