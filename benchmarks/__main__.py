@@ -1,4 +1,4 @@
-"""``python benchmarks``: the checkout comes last on the path, so that what is measured is what is installed."""
+"""``python benchmarks``: puts the checkout last on the path, so that the installed packages are measured."""
 
 from __future__ import annotations
 

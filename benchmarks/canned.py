@@ -1,6 +1,6 @@
-"""What the server answers, made ready before anything is measured.
+"""The server's responses, prepared before anything is measured.
 
-A form is a name, such as ``"each-200"``; the server has a port for each, so that it need not look at a request.
+A form is a name, such as ``"each-200"``. The server has a port for each, so that it need not look at a request.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _CHAT = {
     "usage": {"prompt_tokens": 17, "completion_tokens": 3, "total_tokens": 20, "precached_prompt_tokens": 2},
 }
 _END = b"data: [DONE]\n\n"
-# The date is of the server's start: clients measure the life of a token against it.
+# The date is of the server's start: clients compare the expiry of a token with it.
 _DATE = email.utils.formatdate(usegmt=True).encode()
 _COMMON = b"HTTP/1.1 200 OK\r\nServer: canned\r\nDate: " + _DATE + b"\r\nX-Request-ID: 3f1c\r\n"
 _STREAM = _COMMON + b"Content-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
@@ -27,56 +27,56 @@ CLOSED_HEAD = _STREAM + b"Connection: close\r\n\r\n"
 
 
 class Answer(NamedTuple):
-    """An answer ready to be written.
+    """A response ready to be written.
 
     Attributes:
-        writes: what goes out, one TLS write and one ``send`` each.
+        writes: the bytes to send, one TLS write and one ``send`` each.
         closes: the connection is closed afterwards.
-        kind: ``"ready"``, or what the server has to put in as it sends: ``"late"`` the moment, ``"oauth"`` the expiry,
-            ``"count"`` the number.
-        seconds: for ``"late"`` the silence before the first token, for ``"oauth"`` the life of a token.
+        type_: ``"ready"``, or the value that the server inserts as it sends: ``"late"`` the time, ``"oauth"`` the
+            expiry, ``"count"`` the number.
+        seconds: for ``"late"`` the silence before the first token, for ``"oauth"`` the lifetime of a token.
     """
 
     writes: list[bytes]
     closes: bool = False
-    kind: str = "ready"
+    type_: str = "ready"
     seconds: float = 0.0
 
 
 def answer(form: str) -> Answer:
-    """The answer of that name.
+    """Return the response of that name.
 
-    ``plain``, ``plain-close``: a chat completion, on a connection that stays or does not.
-    ``few-N``, ``each-N``: N events, as few writes as possible or one each; chunked.
+    ``plain``, ``plain-close``: a chat completion, on a connection that stays open or is closed.
+    ``few-N``, ``each-N``: N events, in as few writes as possible or one each; chunked.
     ``line-N``: one event of N bytes.
     ``late-chunked``, ``late-close``: a first token after a while, and the rest after another one.
     ``oauth-S``: a token that lives S seconds.
-    ``count``: how many tokens were given so far.
+    ``count``: the number of tokens issued so far.
     """
-    kind, _, detail = form.partition("-")
-    if kind == "plain":
+    type_, _, detail = form.partition("-")
+    if type_ == "plain":
         return Answer([with_length(json.dumps(_CHAT).encode(), detail == "close")], detail == "close")
-    if kind == "few":
+    if type_ == "few":
         events = b"".join([*(event(f"word {index} ") for index in range(int(detail))), _END])
         blocks = [events[start : start + _FEW_BYTES] for start in range(0, len(events), _FEW_BYTES)]
         return Answer(_in_chunks(blocks, apart=False))
-    if kind == "each":
+    if type_ == "each":
         return Answer(_in_chunks([*(event(f"word {index} ") for index in range(int(detail))), _END], apart=True))
-    if kind == "line":
+    if type_ == "line":
         events = event("x" * int(detail)) + _END
         blocks = [events[start : start + _FEW_BYTES] for start in range(0, len(events), _FEW_BYTES)]
         return Answer(_in_chunks(blocks, apart=False))
-    if kind == "late":
+    if type_ == "late":
         return Answer([], detail == "close", "late", 0.05)
-    if kind == "oauth":
+    if type_ == "oauth":
         return Answer([], False, "oauth", float(detail))
-    if kind == "count":
+    if type_ == "count":
         return Answer([], True, "count")
     raise ValueError(f"no such form: {form}")
 
 
 def event(content: str) -> bytes:
-    """One event of a stream, as GigaChat words it."""
+    """Return one event of a stream in GigaChat's format."""
     body = {
         "choices": [{"delta": {"content": content, "role": "assistant"}, "index": 0}],
         "created": 1768996176,
@@ -87,7 +87,7 @@ def event(content: str) -> bytes:
 
 
 def last_event() -> bytes:
-    """The event with the finish reason, and the end marker."""
+    """Return the event with the finish reason, and the end marker."""
     body = {
         "choices": [{"delta": {"content": ""}, "index": 0, "finish_reason": "stop"}],
         "created": 1768996176,
@@ -98,25 +98,25 @@ def last_event() -> bytes:
 
 
 def with_length(body: bytes, closes: bool = False) -> bytes:
-    """A JSON answer with its head."""
+    """Return a JSON response with its head."""
     connection = b"Connection: close\r\n" if closes else b"Connection: keep-alive\r\n"
     length = b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
     return _COMMON + connection + length + b"\r\n" + body
 
 
 def refusal() -> bytes:
-    """The 429 for one request too many."""
+    """Return the 429 for one request too many."""
     answer = with_length(b'{"status":429,"message":"Too many requests"}')
     return answer.replace(b"200 OK", b"429 Too Many Requests", 1)
 
 
 def dated(answer: bytes) -> bytes:
-    """``answer`` with the date of now."""
+    """Return ``response`` with the current date."""
     return answer.replace(_DATE, email.utils.formatdate(usegmt=True).encode(), 1)
 
 
 def missing(data: bytes) -> tuple[int, bytes]:
-    """Bytes of a request that are not here yet (-1: the head is not whole), and what came after it."""
+    """Return how many bytes of a request are missing (-1: the head is incomplete), and the bytes after it."""
     end = data.find(b"\r\n\r\n") + 4
     if end < 4:
         return -1, b""
@@ -126,7 +126,7 @@ def missing(data: bytes) -> tuple[int, bytes]:
 
 
 def chunk(block: bytes) -> bytes:
-    """``block`` in the chunked coding."""
+    """Return ``block`` in the chunked coding."""
     return b"%x\r\n%b\r\n" % (len(block), block)
 
 

@@ -42,7 +42,7 @@ _NAMED = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status: for the short form 1 when a ratio is worse than it may be."""
+    """Run the benchmark; return the exit status, in the short form 1 if a ratio misses its target."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--short", action="store_true", help="floors alone, with what is installed here; for CI")
     parser.add_argument("--rounds", type=int, default=0, help="measurements of each contender (5; 3 when short)")
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         environments = Environments(options.folder, Path(home))
         wheel = options.wheel or max((CHECKOUT / "dist").glob("gigaclient-*.whl"), key=os.path.getmtime)
         if options.only == "map":
-            contenders = known([way.installed for way in many.WAYS])
+            contenders = known([method.installed for method in many.METHODS])
         environments.install(contenders, wheel.resolve(), _PINS)
         if options.only == "map":
             return _only_many(environments, contenders)
@@ -119,7 +119,7 @@ def _only_many(environments: Environments, contenders: list[str]) -> int:
 
 
 def _many(running: Bench, contenders: list[str]) -> dict[str, Any]:
-    installed = known([way.installed for way in many.WAYS])
+    installed = known([method.installed for method in many.METHODS])
     found = many.measure(running, _say)
     versions = _versions(running, [name for name in contenders if name in installed])
     return {**found, "date": str(datetime.date.today()), "machine": _machine(), "versions": versions}
@@ -131,7 +131,7 @@ def _keep(results: dict[str, Any]) -> None:
 
 
 def _write(results: dict[str, Any]) -> None:
-    from benchmarks import plots  # matplotlib is not there for the short form
+    from benchmarks import plots  # matplotlib is not installed for the short form
 
     pictures = plots.draw(results, _FOLDER)
     (_FOLDER / "RESULTS.md").write_text(report.page(results, pictures), "utf-8")
@@ -156,7 +156,7 @@ def _passes(running: Bench, row: Row, rounds: int, tries: int) -> bool:
     contenders = known(["ours", *peers])
     missing = set(row.targets)
     if row.task in ("first_token", "renewal", "many_share"):
-        rounds = 1  # long, and a median or a percentile of many already
+        rounds = 1  # a long measurement, and a median or a percentile already
     for _ in range(tries):
         samples = running.row(row, contenders, rounds, _say)
         _tell(row, samples)

@@ -1,4 +1,4 @@
-"""Cost against size: what grows in a straight line, and what does not."""
+"""Cost against size: which cost grows linearly, and which does not."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Curve(NamedTuple):
 
     Attributes:
         key: its name in the results.
-        title, x_label, y_label: for people.
+        title, x_label, y_label: for readers.
         xs: the sizes.
-        row: what to measure at a size.
-        scale: from the task's number to the picture's.
+        row: the measurement at a size.
+        scale: converts the task's number to the picture's.
     """
 
     key: str
@@ -79,12 +79,12 @@ Points = dict[str, list[float | None]]
 
 
 def forms() -> list[str]:
-    """The forms that the curves need of the server."""
+    """Return the server's forms that the curves need."""
     return sorted({curve.row(size).form for curve in CURVES for size in curve.xs} | {PROMPTS.form})
 
 
 def measure(bench: Bench, curve: Curve, contenders: Sequence[str], say: Callable[[str], None]) -> Points:
-    """The curve of each contender; None where it cannot."""
+    """Measure the curve of each contender; None where it cannot run."""
     points: Points = {name: [] for name in contenders if name in _COMPARED}
     for size in curve.xs:
         for name, values in points.items():
@@ -97,10 +97,10 @@ def measure(bench: Bench, curve: Curve, contenders: Sequence[str], say: Callable
 
 
 def measure_prompts(bench: Bench, contenders: Sequence[str], calls: int) -> dict[str, list[list[float]]]:
-    """For each contender: ``[calls, CPU ms, resident KB]`` at 1, 10, 100 … calls one after the other."""
+    """Return for each contender ``[calls, CPU ms, resident KB]`` at 1, 10, 100 … sequential calls."""
     found: dict[str, list[list[float]]] = {}
     for name in contenders:
         if name in _COMPARED:
             flat = bench.once(name, replace(PROMPTS, count=calls))
-            found[name] = [[10.0**place, *flat[2 * place : 2 * place + 2]] for place in range(len(flat) // 2)]
+            found[name] = [[10.0**power, *flat[2 * power : 2 * power + 2]] for power in range(len(flat) // 2)]
     return found

@@ -1,4 +1,4 @@
-"""Where contenders are installed: each in a folder of its own, so that none meets what another one brought along."""
+"""The installations of the contenders: each in its own folder, so that none loads another one's packages."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _NOT_PASSED_ON = ("PYTHON", "GIGACHAT_", "SSL_CERT_", "REQUESTS_CA", "CURL_CA", 
 
 
 class Environments:
-    """How to start a contender's process.
+    """Starts the processes of contenders.
 
     Args:
-        folder: where the contenders' folders are; None to take everything from the Python that runs this.
+        folder: the contenders' folders; None to import everything from the running Python.
         home: an empty folder: the home and the working folder of those processes.
     """
 
@@ -34,14 +34,14 @@ class Environments:
         self.home = home
 
     def command(self, code: str, *arguments: str) -> list[str]:
-        """Runs ``code``, which may import ``benchmarks``. The checkout comes last, after what is installed."""
+        """Return the command that runs ``code``, which may import ``benchmarks``. The checkout is last on its path."""
         code = f"import sys; sys.path.append({str(CHECKOUT)!r}); {code}"
         if self._folder is None:
             return [sys.executable, "-c", code, *arguments]
         return [str(self._folder / "python" / "bin" / "python"), "-c", code, *arguments]
 
     def variables(self, contender: str) -> dict[str, str]:
-        """The environment, without what would change how a library behaves."""
+        """Return the environment, without variables that would change how a library behaves."""
         kept = {
             name: value
             for name, value in os.environ.items()
@@ -53,14 +53,14 @@ class Environments:
         return kept
 
     def size(self, contender: str) -> float:
-        """MB on disk of the contender and what it depends on, as pip leaves them: byte code too."""
+        """Return the MB on disk of the contender and its dependencies as pip installs them, byte code included."""
         if self._folder is None:
-            raise ValueError("sizes can be told apart only where each contender has a folder of its own")
+            raise ValueError("sizes are known only if each contender has its own folder")
         files = (path for path in (self._folder / contender).rglob("*") if path.is_file())
         return sum(path.stat().st_size for path in files) / 1e6
 
     def install(self, contenders: list[str], wheel: Path, pins: Path) -> None:
-        """Fill the folders that are missing or older than what they are made from."""
+        """Install the folders that are missing or older than their sources."""
         assert self._folder is not None
         parser = self._folder / "python"  # with nothing installed
         if not (parser / "pyvenv.cfg").exists():

@@ -1,4 +1,4 @@
-"""Many prompts: how near ``giga.map`` comes to the rate that the service allows, and what it adds to the calls."""
+"""Many prompts: how close ``giga.map`` comes to the service's rate, and what it adds to the calls."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _ANSWER_MS = 50
 _ANSWER = _ANSWER_MS / 1000
 
 
-class Way(NamedTuple):
-    """One way to ask many prompts.
+class Method(NamedTuple):
+    """One way to send many prompts.
 
     Attributes:
         contender: the module that does it.
-        installed: whose installation that needs.
-        title: for people.
+        installed: the installation that it needs.
+        title: for readers.
     """
 
     contender: str
@@ -28,16 +28,16 @@ class Way(NamedTuple):
     title: str
 
 
-WAYS = (
-    Way("ours", "ours", "giga.map"),
-    Way("ours_with_checkpoint", "ours", "giga.map, checkpoint"),
-    Way("ours_in_pool", "ours", "giga.chat in a pool"),
-    Way("floor", "floor", "floor in a pool"),
+METHODS = (
+    Method("ours", "ours", "giga.map"),
+    Method("ours_with_checkpoint", "ours", "giga.map, checkpoint"),
+    Method("ours_in_pool", "ours", "giga.chat in a pool"),
+    Method("floor", "floor", "floor in a pool"),
 )
 
 
 class Rate(NamedTuple):
-    """A service that takes ``at_once`` at a time, and how many prompts it is sent."""
+    """A service that takes ``at_once`` requests at a time, and the number of prompts to send."""
 
     at_once: int
     prompts: int
@@ -48,11 +48,11 @@ class Rate(NamedTuple):
         return f"paced-{self.at_once}-{_ANSWER_MS}"
 
 
-# So that each takes about ten seconds at the rate that is possible; the lower ones vary little.
+# So that each takes about ten seconds at the best rate; the lower limits vary little.
 RATES = (Rate(1, 200, 1), Rate(10, 2_000, 1), Rate(64, 10_000, 3))
 AT_ONCE = 64
 GROWTH_FORM = f"paced-{AT_ONCE}-0"
-# How far the curve of each way goes.
+# The largest size of the curve of each method.
 GROWTH = {"ours": 100_000, "ours_with_checkpoint": 100_000, "ours_in_pool": 10_000}
 SIZES = (1_000, 10_000, 100_000)
 
@@ -65,57 +65,57 @@ Samples = dict[str, list[dict[str, float]]]
 
 
 def forms() -> list[str]:
-    """The forms that are needed of the server."""
+    """Return the server's forms that the measurements need."""
     return [*(rate.form for rate in RATES), GROWTH_FORM]
 
 
 def measure(bench: Bench, say: Callable[[str], None]) -> Found:
-    """All of it.
+    """Run all measurements.
 
     Returns:
-        ``rates``: by limit and way, a list of what ``many_counted`` found; ``growth``: by way, what ``many_growth``
-        found.
+        ``rates``: by limit and method, a list of results of ``many_counted``; ``growth``: by method, the result of
+            ``many_growth``.
     """
     found: Found = {"rates": {}, "growth": {}}
     for rate in RATES:
         row = Row("", "", "", "many_counted", form=rate.form, count=rate.prompts, at_once=rate.at_once, seconds=_ANSWER)
-        samples: Samples = {way.contender: [] for way in WAYS}
+        samples: Samples = {method.contender: [] for method in METHODS}
         for _ in range(rate.rounds):
-            for way in WAYS:
-                samples[way.contender].append(_once(bench, way, row))
+            for method in METHODS:
+                samples[method.contender].append(_once(bench, method, row))
         found["rates"][str(rate.at_once)] = samples
-        shares = (f"{way.title} {median(samples, way, 'share'):.2f}" for way in WAYS)
+        shares = (f"{method.title} {median(samples, method, 'share'):.2f}" for method in METHODS)
         say(f"{rate.prompts} prompts, {rate.at_once} at a time, share of the possible rate: {', '.join(shares)}")
-    for way in WAYS:
-        if way.contender in GROWTH:
-            row = Row("", "", "", "many_growth", form=GROWTH_FORM, count=GROWTH[way.contender], at_once=AT_ONCE)
-            points = found["growth"][way.contender] = _once(bench, way, row)
+    for method in METHODS:
+        if method.contender in GROWTH:
+            row = Row("", "", "", "many_growth", form=GROWTH_FORM, count=GROWTH[method.contender], at_once=AT_ONCE)
+            points = found["growth"][method.contender] = _once(bench, method, row)
             prompts, cpu, kilobytes = points[-1]
-            say(f"{way.title}, {prompts} prompts: {cpu / 1e3:.1f} s of CPU, {kilobytes / 1024:.1f} MB more memory")
+            say(f"{method.title}, {prompts} prompts: {cpu / 1e3:.1f} s of CPU, {kilobytes / 1024:.1f} MB more memory")
     return found
 
 
-def _once(bench: Bench, way: Way, row: Row) -> Any:
-    specification = bench.specification(way.contender, row)
-    return json.loads(bench.run(way.installed, WORKER, specification, limit_seconds=_LIMIT_SECONDS))
+def _once(bench: Bench, method: Method, row: Row) -> Any:
+    specification = bench.specification(method.contender, row)
+    return json.loads(bench.run(method.installed, WORKER, specification, limit_seconds=_LIMIT_SECONDS))
 
 
-def median(samples: Samples, way: Way, what: str) -> float:
-    """Of one number, over the rounds."""
-    return statistics.median(sample[what] for sample in samples[way.contender])
+def median(samples: Samples, method: Method, field: str) -> float:
+    """Return the median of one number over the rounds."""
+    return statistics.median(sample[field] for sample in samples[method.contender])
 
 
 def added(samples: Samples) -> float:
-    """CPU of a prompt, ``giga.map`` to the calls in a pool: the median of the ratios within a round."""
+    """Return the CPU of a prompt, ``giga.map`` to the calls in a pool: the median of the ratios within a round."""
     pairs = zip(samples["ours"], samples["ours_in_pool"], strict=True)
     return statistics.median(ours["cpu"] / pool["cpu"] for ours, pool in pairs)
 
 
 def table(found: Found) -> str:
-    """The numbers, in Markdown."""
+    """Format the numbers in Markdown."""
     lines = [
-        f"| what | {' | '.join(way.title for way in WAYS)} | giga.map must reach | giga.map is at |",
-        "| --- |" + " ---: |" * len(WAYS) + " --- | --- |",
+        f"| what | {' | '.join(method.title for method in METHODS)} | giga.map must reach | giga.map is at |",
+        "| --- |" + " ---: |" * len(METHODS) + " --- | --- |",
     ]
 
     def add(title: str, cells: Iterable[str], target: Target | None = None, value: float = 0.0, of: str = "") -> None:
@@ -124,18 +124,19 @@ def table(found: Found) -> str:
 
     for rate in RATES:
         samples = found["rates"][str(rate.at_once)]
-        shares = [median(samples, way, "share") for way in WAYS]
+        shares = [median(samples, method, "share") for method in METHODS]
         title = f"{spaced(rate.prompts)} prompts, {rate.at_once} at a time: share of the possible rate"
         add(title, (f"{share:.2f}" for share in shares), SHARE, shares[0])
-        refused = [median(samples, way, "refused") for way in WAYS]
+        refused = [median(samples, method, "refused") for method in METHODS]
         add("… answers that were a 429", (f"{count:.0f}" for count in refused), REFUSED, refused[0])
-        cpu = (f"{median(samples, way, 'cpu'):.0f}" for way in WAYS)
+        cpu = (f"{median(samples, method, 'cpu'):.0f}" for method in METHODS)
         if rate.at_once == AT_ONCE:
             add("… client CPU of a prompt, µs", cpu, ADDED, added(samples), " × the pool")
-    growth = {way.contender: _by_size(found, way.contender) for way in WAYS}
+    growth = {method.contender: _by_size(found, method.contender) for method in METHODS}
     for size in SIZES:
         cells = (
-            f"{growth[way.contender][size][1] / 1024:.1f}" if size in growth[way.contender] else "–" for way in WAYS
+            f"{growth[method.contender][size][1] / 1024:.1f}" if size in growth[method.contender] else "–"
+            for method in METHODS
         )
         title = f"{spaced(size)} prompts answered at once: memory that they take at the most, MB"
         if size == SIZES[0]:
@@ -145,8 +146,8 @@ def table(found: Found) -> str:
         add(title, cells, FLAT, now / at_first, f" × that of {spaced(SIZES[0])}")
     for size in SIZES:
         cells = (
-            f"{growth[way.contender][size][0] / size * 1e3:.0f}" if size in growth[way.contender] else "–"
-            for way in WAYS
+            f"{growth[method.contender][size][0] / size * 1e3:.0f}" if size in growth[method.contender] else "–"
+            for method in METHODS
         )
         title = f"{spaced(size)} prompts answered at once: client CPU of each, µs"
         if size == SIZES[0]:
@@ -158,10 +159,10 @@ def table(found: Found) -> str:
 
 
 def _by_size(found: Found, contender: str) -> dict[int, tuple[float, float]]:
-    """CPU, ms, and peak of the memory, KB, by the number of prompts."""
+    """Return CPU, ms, and peak memory, KB, by the number of prompts."""
     return {int(size): (cpu, kilobytes) for size, cpu, kilobytes in found["growth"].get(contender, ())}
 
 
 def spaced(number: int) -> str:
-    """With the thousands apart."""
+    """Format a number with a space between thousands."""
     return f"{number:,}".replace(",", " ")

@@ -21,7 +21,7 @@ from benchmarks.rows import CONTENDERS, IMPORTS, Row
 _LIMIT_SECONDS = 60
 WORKER = "from benchmarks.worker import main; main()"
 _IMPORT = "import time; begun = time.perf_counter(); {}; print((time.perf_counter() - begun) * 1e3)"
-# Private pages alone (what is shared costs once), in a process that has some everyday modules already, as most have.
+# Private pages only (shared ones cost once), in a process that has already imported some common modules.
 _MEMORY = (
     "import json, statistics, threading, typing\n"
     "def private():\n"
@@ -34,14 +34,14 @@ _START = (
     "assert Client(*sys.argv[1:3]).call(); print((time.perf_counter() - begun) * 1e3, flush=True); "
     "import os; os._exit(0)"
 )
-# g4f's addresses are constants, so the certificate is for those names too.
+# g4f's addresses are constants, so the certificate is valid for those names too.
 _NAMES = ("localhost", "127.0.0.1", "gigachat.devices.sberbank.ru", "ngw.devices.sberbank.ru")
 
 Samples = dict[str, list[float]]
 
 
 class Bench:
-    """A running server and what is needed to measure against it."""
+    """A running server and the paths to measure against it."""
 
     def __init__(self, environments: Environments, ports: dict[str, int], ca: Path, large_ca: Path) -> None:
         self.environments = environments
@@ -57,10 +57,10 @@ class Bench:
         prefix: Sequence[str] = (),
         limit_seconds: float = _LIMIT_SECONDS,
     ) -> str:
-        """What a fresh process of ``contender`` prints.
+        """Run a new process of ``contender`` and return its output.
 
         Raises:
-            RuntimeError: it failed, with the last line it said, or took too long.
+            RuntimeError: it failed, with its last line of output, or took too long.
         """
         try:
             finished = subprocess.run(
@@ -100,7 +100,7 @@ class Bench:
         return json.dumps(spec)
 
     def once(self, contender: str, row: Row) -> Any:
-        """One measurement: a number, or what else the task returns."""
+        """Run one measurement: a number, or another result of the task."""
         if row.task == "size":
             return self.environments.size(contender)
         if row.task == "import":
@@ -115,7 +115,7 @@ class Bench:
         return found
 
     def row(self, row: Row, contenders: Sequence[str], rounds: int, say: Callable[[str], None]) -> Samples:
-        """``rounds`` measurements of each contender, in turns. One that fails is left out, and said so."""
+        """Run ``rounds`` measurements of each contender, in turns. A contender that fails is left out, and reported."""
         samples: Samples = {name: [] for name in contenders if name not in row.without}
         for _ in range(1 if row.task == "size" else rounds * row.times):
             for name in list(samples):
@@ -132,14 +132,14 @@ def _as_one_statement(code: str) -> str:
 
 
 def ratio(samples: Samples, against: str) -> float:
-    """Ours to another's: the median of the ratios within each round, so that a slow minute hits both sides."""
+    """Return our ratio to another: the median of the ratios within each round, so that a slow minute affects both."""
     pairs = zip(samples["ours"], samples[against], strict=True)
     return statistics.median(ours / theirs for ours, theirs in pairs)
 
 
 @contextlib.contextmanager
 def bench(environments: Environments, forms: Sequence[str]) -> Iterator[Bench]:
-    """A server for ``forms`` while the block runs."""
+    """Run a server for ``forms`` during the block."""
     authority = trustme.CA()
     folder = environments.home
     certificate, ca, large_ca = folder / "server.pem", folder / "ca.pem", folder / "large-ca.pem"
@@ -168,13 +168,13 @@ def bench(environments: Environments, forms: Sequence[str]) -> Iterator[Bench]:
 
 
 def forms_of(rows: Sequence[Row]) -> list[str]:
-    """The forms that ``rows`` need of the server."""
+    """Return the server's forms that ``rows`` need."""
     named = (form for row in rows for form in (row.form, row.oauth, row.beyond) if form is not None)
     return list(dict.fromkeys([*named, "count"]))
 
 
 def known(names: Sequence[str]) -> list[str]:
-    """``names``, in the order of the table.
+    """Return ``names`` in the order of the table.
 
     Raises:
         ValueError: one is not a contender.

@@ -1,8 +1,8 @@
-"""A service that takes its time and so many requests at once; one more is a 429.
+"""A slow service with a limit on concurrent requests; one more gets a 429.
 
-One process with timers and no threads, so that it costs next to nothing beside what is measured. A form
-``paced-LIMIT-MS`` is an account of its own: ``LIMIT`` answers at a time, each ``MS`` milliseconds after its request. A
-GET tells what the account has seen since the last one.
+One process with timers and no threads, so that it costs almost nothing compared with what is measured. A form
+``paced-LIMIT-MS`` is a separate account: ``LIMIT`` concurrent answers, each ``MS`` milliseconds after its request. A
+GET returns what the account has counted since the last one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LOOK_AGAIN_SECONDS = 1.0
 
 
 class Account:
-    """What one port takes, and has seen.
+    """The limit and the counters of one port.
 
     Args:
         form: its name.
@@ -34,34 +34,34 @@ class Account:
         _, limit, milliseconds = form.split("-")
         self.limit = int(limit)
         self.seconds = int(milliseconds) / 1000
-        self.under_way: deque[tuple[float, Connection]] = deque()
-        self.answered = self.refused = self.most = 0
+        self.running: deque[tuple[float, Connection]] = deque()
+        self.answered = self.refused = self.max_running = 0
 
     def request(self, connection: Connection, now: float) -> None:
-        """A request has come."""
-        if len(self.under_way) >= self.limit:
+        """Count a request; answer it later, or refuse it."""
+        if len(self.running) >= self.limit:
             self.refused += 1
             connection.send(_REFUSAL)
             return
-        self.under_way.append((now + self.seconds, connection))
-        self.most = max(self.most, len(self.under_way))
+        self.running.append((now + self.seconds, connection))
+        self.max_running = max(self.max_running, len(self.running))
 
     def answer(self, now: float) -> None:
-        """Send what is due."""
-        while self.under_way and self.under_way[0][0] <= now:
-            _, connection = self.under_way.popleft()
+        """Send the answers that are due."""
+        while self.running and self.running[0][0] <= now:
+            _, connection = self.running.popleft()
             self.answered += 1
             connection.send(_ANSWER)
 
-    def told(self) -> bytes:
-        """The answer to a GET; counting begins anew."""
-        counted = {"answered": self.answered, "refused": self.refused, "most": self.most}
-        self.answered = self.refused = self.most = 0
+    def counters(self) -> bytes:
+        """Return the response to a GET, and reset the counters."""
+        counted = {"answered": self.answered, "refused": self.refused, "most": self.max_running}
+        self.answered = self.refused = self.max_running = 0
         return canned.with_length(json.dumps(counted).encode())
 
 
 class Connection:
-    """One TLS connection, whose socket is read when there is something to read."""
+    """One TLS connection, whose socket is read when it is readable."""
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext, account: Account) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -74,13 +74,13 @@ class Connection:
         self._open = True
 
     def readable(self) -> bool:
-        """Take what has come; False when the connection is over."""
+        """Read what has arrived; return False when the connection is over."""
         try:
             block = self._sock.recv(_READ_BYTES)
             self._arrived.write(block)
             if block and self._advance():
                 return True
-        except OSError:  # TLS errors are such, too: the client went away, as contenders do at their end
+        except OSError:  # TLS errors included: the client disconnected, as contenders do at their end
             self._open = False
         self.close()
         return False
@@ -105,12 +105,12 @@ class Connection:
         is_question = self._data.startswith(b"GET")
         self._data = rest
         if is_question:
-            self.send(self._account.told())
+            self.send(self._account.counters())
         else:
             self._account.request(self, time.monotonic())
 
     def send(self, answer: bytes) -> None:
-        """Send an answer, unless the client has gone."""
+        """Send an answer, unless the client has disconnected."""
         if self._open:
             try:
                 self._tls.write(answer)
@@ -123,7 +123,7 @@ class Connection:
             self._sock.sendall(self._leaving.read())
 
     def close(self) -> None:
-        """Part with the socket; answers that are due are not sent."""
+        """Close the socket; answers that are due are not sent."""
         self._open = False
         self._sock.close()
 
@@ -136,7 +136,7 @@ def serve(listeners: Mapping[socket.socket, str], context: ssl.SSLContext) -> No
         for listener in listeners:
             selector.register(listener, selectors.EVENT_READ)
         while True:
-            due = [account.under_way[0][0] for account in accounts.values() if account.under_way]
+            due = [account.running[0][0] for account in accounts.values() if account.running]
             wait = min(due) - time.monotonic() if due else _LOOK_AGAIN_SECONDS
             for key, _ in selector.select(max(0.0, wait)):
                 connection, sock = key.data, key.fileobj

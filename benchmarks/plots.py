@@ -15,18 +15,20 @@ from matplotlib import pyplot  # noqa: E402 - after the choice of a backend
 from matplotlib.patches import Rectangle  # noqa: E402
 
 from benchmarks.curves import CURVES  # noqa: E402
-from benchmarks.many import WAYS  # noqa: E402
+from benchmarks.many import METHODS  # noqa: E402
 from benchmarks.measure import ratio  # noqa: E402
 from benchmarks.rows import CONTENDERS, ROWS, TITLES  # noqa: E402
 
 _COLOURS = dict(
     zip(CONTENDERS, ("#0b7a4b", "#c0392b", "#8e6bbf", "#b07d2b", "#2c6fbb", "#5aa9d6", "#999999"), strict=True)
 )
-_COLOURS_OF_WAYS = dict(zip((way.contender for way in WAYS), ("#0b7a4b", "#8e6bbf", "#2c6fbb", "#999999"), strict=True))
+_COLOURS_OF_METHODS = dict(
+    zip((method.contender for method in METHODS), ("#0b7a4b", "#8e6bbf", "#2c6fbb", "#999999"), strict=True)
+)
 
 
 def draw(results: dict[str, Any], folder: Path) -> list[str]:
-    """Write the pictures into ``folder``; their names."""
+    """Write the pictures into ``folder``; return their names."""
     names = [_ratios(results["samples"], folder)]
     for curve in CURVES:
         points = results["curves"].get(curve.key)
@@ -44,18 +46,17 @@ def draw(results: dict[str, Any], folder: Path) -> list[str]:
 
 
 def _ratios(samples: dict[str, dict[str, list[float]]], folder: Path) -> str:
-    # A difference may be negative, and then a ratio means nothing.
-    # There may also be nobody to compare with.
+    # A difference may be negative, and then a ratio means nothing. There may also be no other contender.
     rows = [row for row in ROWS if len(samples.get(row.key, {})) > 1 and row.beyond is None]
     figure, axes = pyplot.subplots(figsize=(9, 1.0 + 0.75 * len(rows)))
-    for place, row in enumerate(rows):
+    for position, row in enumerate(rows):
         others = [name for name in CONTENDERS if name != "ours" and samples[row.key].get(name)]
         higher_is_better = any(target.at_least for target in row.targets)
         for index, name in enumerate(others):
             factor = ratio(samples[row.key], name)
-            # Drawn so that longer always means slower than ours.
+            # Drawn so that a longer bar always means slower than ours.
             factor = factor if higher_is_better else 1 / factor
-            axes.barh(place + (index - len(others) / 2) * 0.13, factor - 1, 0.12, left=1, color=_COLOURS[name])
+            axes.barh(position + (index - len(others) / 2) * 0.13, factor - 1, 0.12, left=1, color=_COLOURS[name])
     axes.axvline(1.0, color=_COLOURS["ours"], linewidth=2)
     axes.set_xscale("log")
     axes.set_yticks(range(len(rows)), [row.title.replace(": ", ":\n").replace(", ", ",\n", 1) for row in rows])
@@ -96,13 +97,13 @@ def _curve(
 
 def _prompts(growth: dict[str, list[list[float]]], folder: Path) -> str:
     figure, (above, below) = pyplot.subplots(2, 1, sharex=True, figsize=(6.5, 7))
-    for way in WAYS:
-        points = growth.get(way.contender)
+    for method in METHODS:
+        points = growth.get(method.contender)
         if not points:
             continue
-        colour = _COLOURS_OF_WAYS[way.contender]
+        colour = _COLOURS_OF_METHODS[method.contender]
         prompts, cpu, kilobytes = zip(*points, strict=True)
-        above.plot(prompts, [ms / 1e3 for ms in cpu], marker="o", label=way.title, color=colour)
+        above.plot(prompts, [ms / 1e3 for ms in cpu], marker="o", label=method.title, color=colour)
         below.plot(prompts, [kb / 1024 for kb in kilobytes], marker="o", color=colour)
     above.set_xscale("log")
     above.set_yscale("log")

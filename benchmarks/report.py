@@ -15,11 +15,11 @@ BEGIN_MANY, END_MANY = "<!-- many prompts: begin, written by make bench -->", "<
 
 
 class Verdict:
-    """One target against what was measured.
+    """One target compared with the measurement.
 
     Attributes:
-        value: the ratio, or the median itself where there is no peer; None when it was not measured.
-        met: whether that is good enough.
+        value: the ratio, or the median itself without another contender; None if it was not measured.
+        met: the value meets the target.
     """
 
     def __init__(self, target: Target, samples: Samples, slack: float = 1.0) -> None:
@@ -38,17 +38,17 @@ class Verdict:
 
 
 def verdicts(row: Row, samples: Samples, slack: float = 1.0) -> list[Verdict]:
-    """What came of the row's targets."""
+    """Return the verdict on each target of the row."""
     return [Verdict(target, samples, slack) for target in row.targets]
 
 
 def number(value: float) -> str:
-    """Three digits are what such numbers are worth."""
+    """Format a number with three significant digits."""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def table(results: dict[str, Any]) -> str:
-    """Medians, targets and what came of them, in Markdown."""
+    """Format medians, targets and verdicts in Markdown."""
     samples: dict[str, Samples] = results["samples"]
     shown = [name for name in CONTENDERS if any(name in measured for measured in samples.values())]
     lines = [
@@ -68,7 +68,7 @@ def table(results: dict[str, Any]) -> str:
 
 
 def curves(results: dict[str, Any]) -> str:
-    """The numbers behind the pictures."""
+    """Format the numbers behind the pictures."""
     parts = []
     for curve in CURVES:
         points = results["curves"].get(curve.key)
@@ -95,25 +95,25 @@ def curves(results: dict[str, Any]) -> str:
 
 
 def instructions(results: dict[str, Any]) -> str:
-    """Instruction counts, or why there are none."""
+    """Format the instruction counts, or why there are none."""
     counted = results["instructions"]
     if not counted:
         return "Not counted: valgrind was not installed.\n"
     names = list(next(iter(counted.values())))
     lines = [f"| thousand instructions | {' | '.join(TITLES[name] for name in names)} |"]
     lines.append("| --- |" + " ---: |" * len(names))
-    for what, found in counted.items():
-        lines.append(f"| {what} | {' | '.join(number(found[name] / 1e3) for name in names)} |")
+    for title, found in counted.items():
+        lines.append(f"| {title} | {' | '.join(number(found[name] / 1e3) for name in names)} |")
     return "\n".join(lines) + "\n"
 
 
 def circumstances(results: dict[str, Any]) -> str:
-    """When, where and with what."""
+    """Format the date, the machine and the versions."""
     return f"{_where(results)} Medians of {results['rounds']} rounds.\n"
 
 
 def many_prompts(results: dict[str, Any]) -> str:
-    """What ``giga.map`` reaches, and under which circumstances."""
+    """Format the results of ``giga.map``, and their conditions."""
     rounds = many.RATES[-1].rounds
     return f"{_where(results['many'])} At {many.AT_ONCE} at a time medians of {rounds} rounds.\n\n" + many.table(
         results["many"]
@@ -126,7 +126,7 @@ def _where(results: dict[str, Any]) -> str:
 
 
 def page(results: dict[str, Any], pictures: list[str]) -> str:
-    """``RESULTS.md``."""
+    """Return ``RESULTS.md``."""
     return "\n".join(
         [
             "# Results",
@@ -155,10 +155,10 @@ def page(results: dict[str, Any], pictures: list[str]) -> str:
 
 
 def between_markers(text: str, results: dict[str, Any]) -> str:
-    """``text`` with what is between the markers written anew.
+    """Replace the text between the markers in ``text``.
 
     Raises:
-        ValueError: the markers are not there.
+        ValueError: the markers are missing.
     """
     text = _between(text, BEGIN, END, f"{circumstances(results)}\n{table(results)}\n\n{instructions(results)}")
     return _between(text, BEGIN_MANY, END_MANY, many_prompts(results) + "\n") if "many" in results else text

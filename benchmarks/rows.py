@@ -1,4 +1,4 @@
-"""The table: what is measured, and what must be reached. The factors are ratios within one run."""
+"""The table: the measurements and their targets. The factors are ratios within one run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TITLES = {
     "with_urllib3": "urllib3",
     "floor": "floor",
 }
-# What "import" means for each: what its user writes.
+# The statement that a user of each library writes to import it.
 IMPORTS = {
     "ours": "from gigaclient import GigaChat",
     "official": "from gigachat import GigaChat",
@@ -29,7 +29,7 @@ FLOORS = ("with_requests", "with_urllib3", "floor")
 
 
 class Target(NamedTuple):
-    """What ours must reach: ``factor`` times what ``against`` has, or ``factor`` itself when that is None."""
+    """A target for ours: ``factor`` times the value of ``against``, or ``factor`` itself if that is None."""
 
     against: str | None
     factor: float
@@ -40,7 +40,7 @@ class Target(NamedTuple):
         return f"{sign} {self.factor:g} × {TITLES[self.against]}" if self.against else f"{sign} {self.factor:g}"
 
     def met(self, value: float, slack: float = 1.0) -> bool:
-        """Whether a ratio, or a value without a peer, is good enough; a ``slack`` of 4/3 forgives a third."""
+        """Return True if a ratio, or a value without another contender, meets the target; ``slack`` widens it."""
         return value >= self.factor / slack if self.at_least else value <= self.factor * slack
 
 
@@ -50,19 +50,19 @@ class Row:
 
     Attributes:
         key: its name in the results.
-        title, unit: for people.
-        task: one of the worker's; or ``import``, ``memory``, ``start``, ``size``, which take a bare process or none.
-        targets: what ours must reach.
-        form: what the server answers.
+        title, unit: for readers.
+        task: one of the worker's; or ``import``, ``memory``, ``start``, ``size``, which need a bare process or none.
+        targets: the targets for ours.
+        form: the server's form.
         count, events, seconds, at_once: for the task.
         short: ``count`` in the short form.
         oauth: the form of the token endpoint, where tokens are fetched.
-        large_bundle: trust a file with the public roots in it as well.
-        tokens: how many are fetched at least, or the measurement is void.
-        beyond: the token endpoint of a second measurement, without a renewal, that is taken off the first.
-        times: measurements per round, for what varies most.
-        in_short: whether the short form has it.
-        without: contenders that cannot.
+        large_bundle: trust a file that holds the public roots as well.
+        tokens: the smallest number of fetched tokens, or the measurement is void.
+        beyond: the token endpoint of a second measurement, without a refresh, that is subtracted from the first.
+        times: measurements per round, for the values that vary most.
+        in_short: part of the short form.
+        without: contenders that cannot run it.
     """
 
     key: str
@@ -185,7 +185,7 @@ ROWS = (
         short=32,
         oauth="oauth-61.5",
         tokens=2,
-        in_short=False,  # a busy machine makes every call late; what the renewal adds is told by the next row
+        in_short=False,  # on a busy machine every call is late; the next row measures the refresh itself
         without=("with_openai", "with_g4f"),
     ),
     Row(
@@ -218,7 +218,7 @@ ROWS = (
         "giga.map where ten prompts are taken at a time: its rate to the possible one",
         "ratio",
         "many_share",
-        (Target(None, 0.65, at_least=True),),  # so few prompts, of which the first find out how many may go at a time
+        (Target(None, 0.65, at_least=True),),  # few prompts, of which the first ones find out the limit
         form="paced-10-50",
         count=300,
         short=300,
@@ -230,7 +230,7 @@ ROWS = (
 
 
 def short_rows() -> list[Row]:
-    """The rows that have targets against the floors, and those targets alone."""
+    """Return the rows with targets against the lowest possible cost, and only those targets."""
     rows = []
     for row in ROWS:
         targets = tuple(target for target in row.targets if target.against is None or target.against in FLOORS)

@@ -1,8 +1,8 @@
-"""The server: ready bytes over TLS from a few processes, so cheap that it is never what is measured.
+"""The server: prepared bytes over TLS from a few processes, so cheap that it never limits the measurement.
 
-``python -m benchmarks.server CERTIFICATE FORM...`` writes one line of JSON, the port of each form, and ends with its
-standard input. Streams are encrypted before their first byte leaves: from then on a write is one system call. What has
-to take its time is served by a process of its own (``paced.py``).
+``python -m benchmarks.server CERTIFICATE FORM...`` prints one line of JSON, the port of each form, and ends when its
+standard input does. Streams are encrypted before their first byte is sent: from then on a write is one system call.
+Slow responses are served by a separate process (``paced.py``).
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _PROCESSES = 4
 _OAUTH_SECONDS = 0.1
 _PAUSE_AFTER_FIRST = 0.3
 
-# Tokens given so far, in memory that all the processes share.
+# The number of issued tokens, in memory that all processes share.
 _given = memoryview(mmap.mmap(-1, 8)).cast("Q")
 
 
 class Channel:
-    """A TLS connection whose records can be made now and sent later."""
+    """A TLS connection whose records can be encrypted now and sent later."""
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
         sock.setblocking(True)
@@ -58,7 +58,7 @@ class Channel:
         return bool(block)
 
     def next_request(self) -> bool:
-        """Read one request and forget it; False when there are no more."""
+        """Read one request and discard it; return False when there are no more."""
         data, self._rest = self._rest, b""
         missing = -1
         while missing:
@@ -75,7 +75,7 @@ class Channel:
         return True
 
     def send(self, writes: list[bytes]) -> None:
-        """Each of ``writes`` as one write."""
+        """Send each of ``writes`` as one write."""
         if len(writes) == 1:
             self._tls.write(writes[0])
             self._flush()
@@ -88,7 +88,7 @@ class Channel:
             self._sock.sendall(record)
 
     def close(self) -> None:
-        """Say goodbye the TLS way, then close."""
+        """Send the TLS close alert, then close."""
         with contextlib.suppress(ssl.SSLError, OSError):
             self._tls.unwrap()
         try:
@@ -98,27 +98,27 @@ class Channel:
 
 
 def serve(sock: socket.socket, context: ssl.SSLContext, answer: canned.Answer) -> None:
-    """One connection, to its end."""
+    """Serve one connection to its end."""
     channel = None
     try:
         channel = Channel(sock, context)
         while channel.next_request():
-            if answer.kind == "late":
+            if answer.type_ == "late":
                 _send_late(channel, answer)
-            elif answer.kind == "oauth":
+            elif answer.type_ == "oauth":
                 time.sleep(_OAUTH_SECONDS)
                 expires_at = int((time.time() + answer.seconds) * 1000)
                 body = json.dumps({"access_token": "token", "expires_at": expires_at}).encode()
                 _given[0] += 1
                 channel.send([canned.dated(canned.with_length(body))])
-            elif answer.kind == "count":
+            elif answer.type_ == "count":
                 channel.send([canned.with_length(b"%d" % _given[0], closes=True)])
             else:
                 channel.send(answer.writes)
             if answer.closes:
                 break
     except OSError:
-        return  # the client went away, as contenders do at their end
+        return  # the client disconnected, as contenders do at their end
     finally:
         if channel is not None:
             try:
@@ -138,7 +138,7 @@ def _send_late(channel: Channel, answer: canned.Answer) -> None:
 
 
 def accept(listeners: dict[socket.socket, canned.Answer], context: ssl.SSLContext) -> None:
-    """Take connections for ever, a thread for each."""
+    """Accept connections for ever, a thread for each."""
     with selectors.DefaultSelector() as selector:
         for listener in listeners:
             selector.register(listener, selectors.EVENT_READ)
@@ -179,7 +179,7 @@ def main() -> None:
             sys.stdout.write(json.dumps(ports) + "\n")
             sys.stdout.flush()
     serving.start()
-    # The harness holds the other end: all of us end with it, however it ends.
+    # The harness holds the other end of standard input: all processes end with it, however it ends.
     while os.read(0, 1):
         continue
     os._exit(0)

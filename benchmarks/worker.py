@@ -1,4 +1,4 @@
-"""One measurement in a process of its own: a specification in JSON as the argument, a number or a list on stdout."""
+"""One measurement in a process: a specification in JSON as the argument, a number or a list on stdout."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WARM_CALLS = 30
 
 
 class Client(Protocol):
-    """What a contender's ``Client`` does."""
+    """The interface of a contender's ``Client``."""
 
     def call(self) -> str: ...
 
@@ -28,31 +28,31 @@ class Client(Protocol):
 
 
 class Specification:
-    """What to measure.
+    """The specification of a measurement.
 
     Attributes:
         contender: the module in ``benchmarks.contenders``.
         task: a name in :data:`TASKS`.
-        url, ca, auth: where the server is; ``auth`` None for a ready token.
-        counter, tokens: where the number of tokens given so far is told, and how many this measurement takes at least.
-        count: how many calls, streams or threads; what exactly, the task says.
-        events: how many texts a stream has.
-        at_once: how many prompts the server takes at a time.
+        url, ca, auth: the server's addresses and certificate; ``auth`` None for a ready token.
+        counter, tokens: the URL of the number of issued tokens, and the smallest number this measurement needs.
+        count: the number of calls, streams or threads, depending on the task.
+        events: the number of texts in a stream.
+        at_once: the number of prompts the server takes at a time.
     """
 
     def __init__(self, text: str) -> None:
-        given: dict[str, Any] = json.loads(text)
-        self.contender: str = given["contender"]
-        self.task: str = given["task"]
-        self.url: str = given["url"]
-        self.ca: str = given["ca"]
-        self.auth: str | None = given.get("auth")
-        self.counter: str | None = given.get("counter")
-        self.tokens: int = given.get("tokens", 0)
-        self.count: int = given.get("count", 1)
-        self.events: int = given.get("events", 1)
-        self.seconds: float = given.get("seconds", 1.0)
-        self.at_once: int = given.get("at_once", 1)
+        fields: dict[str, Any] = json.loads(text)
+        self.contender: str = fields["contender"]
+        self.task: str = fields["task"]
+        self.url: str = fields["url"]
+        self.ca: str = fields["ca"]
+        self.auth: str | None = fields.get("auth")
+        self.counter: str | None = fields.get("counter")
+        self.tokens: int = fields.get("tokens", 0)
+        self.count: int = fields.get("count", 1)
+        self.events: int = fields.get("events", 1)
+        self.seconds: float = fields.get("seconds", 1.0)
+        self.at_once: int = fields.get("at_once", 1)
 
     def client(self) -> Client:
         module = importlib.import_module(f"benchmarks.contenders.{self.contender}")
@@ -61,21 +61,21 @@ class Specification:
 
 
 def calls(spec: Specification) -> float:
-    """Client CPU of one call on a connection that stays, µs."""
+    """Return the client CPU of one call on a connection that stays open, µs."""
     client = spec.client()
     _repeat(client.call, min(_WARM_CALLS, spec.count))
     return _cpu_of(lambda: _repeat(client.call, spec.count)) / spec.count * 1e6
 
 
 def connections(spec: Specification) -> float:
-    """Client CPU of one call that needs a new connection, ms."""
+    """Return the client CPU of one call that needs a new connection, ms."""
     client = spec.client()
     client.call()
     return _cpu_of(lambda: _repeat(client.call, spec.count)) / spec.count * 1e3
 
 
 def events(spec: Specification) -> float:
-    """Client CPU of one event, the call included, µs."""
+    """Return the client CPU of one event, the call included, µs."""
     client = spec.client()
     _read(client, spec.events)
     cpu = _cpu_of(lambda: _repeat(lambda: _read(client, spec.events), spec.count))
@@ -83,7 +83,7 @@ def events(spec: Specification) -> float:
 
 
 def first_token(spec: Specification) -> float:
-    """How long after the server sent it the first token is in the caller's hands, ms."""
+    """Return the delay from the server's send to the caller's first token, ms."""
     client = spec.client()
     late = []
     for _ in range(spec.count + 1):
@@ -96,19 +96,19 @@ def first_token(spec: Specification) -> float:
 
 
 def throughput(spec: Specification) -> float:
-    """Calls a second of ``count`` threads that share a client."""
+    """Return the calls a second of ``count`` threads that share a client."""
     client = spec.client()
     client.call()
     ends_at = 0.0
     done = [0] * spec.count
     ready = threading.Barrier(spec.count + 1)
 
-    def run(place: int) -> None:
+    def run(index: int) -> None:
         client.call()  # opens the thread's connection
         ready.wait(60)
         while time.perf_counter() < ends_at:
             client.call()
-            done[place] += 1
+            done[index] += 1
 
     threads = _started(run, spec.count)
     ends_at = time.perf_counter() + 60
@@ -120,17 +120,17 @@ def throughput(spec: Specification) -> float:
 
 
 def renewal(spec: Specification) -> float:
-    """The 99th percentile of a call, ms, while ``count`` threads call at leisure and a token's time comes."""
-    tokens_before = _tokens_given(spec)
+    """Return the 99th percentile of a call, ms, while ``count`` threads call at leisure and a token is refreshed."""
+    tokens_before = _issued_tokens(spec)
     client = spec.client()
     client.call()
     times: list[float] = []
     ready = threading.Barrier(spec.count + 1)
 
-    def run(place: int) -> None:
+    def run(index: int) -> None:
         client.call()
         ready.wait(60)
-        time.sleep(place / spec.count * 0.1)  # not all at once
+        time.sleep(index / spec.count * 0.1)  # not all at once
         while time.perf_counter() < ends_at:
             before = time.perf_counter()
             client.call()
@@ -141,14 +141,14 @@ def renewal(spec: Specification) -> float:
     threads = _started(run, spec.count)
     ready.wait(60)
     _join(threads)
-    if _tokens_given(spec) - tokens_before < spec.tokens:
+    if _issued_tokens(spec) - tokens_before < spec.tokens:
         raise RuntimeError("no token was renewed: this is no comparison")
     times.sort()
     return times[int(len(times) * 0.99)] * 1e3
 
 
 def prompts(spec: Specification) -> list[float]:
-    """CPU ms and resident KB at 1, 10, 100 … up to ``count`` calls one after the other."""
+    """Return CPU ms and resident KB at 1, 10, 100 … up to ``count`` sequential calls."""
     client = spec.client()
     client.call()
     found: list[float] = []
@@ -163,32 +163,32 @@ def prompts(spec: Specification) -> list[float]:
 
 
 def many_cpu(spec: Specification) -> float:
-    """Client CPU of one of ``count`` prompts, connections and threads included, µs."""
+    """Return the client CPU of one of ``count`` prompts, connections and threads included, µs."""
     client = spec.client()
     client.call()
-    return _cpu_of(lambda: _ask(client, spec)) / spec.count * 1e6
+    return _cpu_of(lambda: _send_all(client, spec)) / spec.count * 1e6
 
 
 def many_share(spec: Specification) -> float:
-    """The rate of ``count`` prompts, over what the server allows; it takes ``seconds`` for each."""
+    """Return the rate of ``count`` prompts as a share of the server's, which takes ``seconds`` for each."""
     client = spec.client()
     client.call()
     begun = time.perf_counter()
-    _ask(client, spec)
+    _send_all(client, spec)
     return spec.count * spec.seconds / spec.at_once / (time.perf_counter() - begun)
 
 
 def many_counted(spec: Specification) -> dict[str, float]:
-    """``share`` and ``cpu`` of the two above, and what the server counted: ``refused``, ``most`` at a time."""
+    """Return ``share`` and ``cpu`` of the two above, and the server's counts: ``refused``, ``most`` at a time."""
     client = spec.client()
     client.call()
-    _told(spec, spec.url)
+    _fetch_json(spec, spec.url)
     cpu, begun = time.process_time(), time.perf_counter()
-    _ask(client, spec)
+    _send_all(client, spec)
     seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu
-    counted = _told(spec, spec.url)
+    counted = _fetch_json(spec, spec.url)
     if counted["answered"] != spec.count:
-        raise RuntimeError(f"{counted['answered']} answers were given, not {spec.count}: this is no comparison")
+        raise RuntimeError(f"{counted['answered']} answers were sent, not {spec.count}: this is no comparison")
     return {
         "share": spec.count * spec.seconds / spec.at_once / seconds,
         "cpu": cpu / spec.count * 1e6,
@@ -198,28 +198,28 @@ def many_counted(spec: Specification) -> dict[str, float]:
 
 
 def many_growth(spec: Specification) -> list[list[float]]:
-    """``[prompts, CPU ms, KB]`` of runs over 1, 10 … ``count`` prompts: of the memory its peak, less what it was."""
+    """Return ``[prompts, CPU ms, KB]`` of runs over 1, 10 … ``count`` prompts: peak memory, minus that before."""
     client = spec.client()
     client.call()
     before = _peak_kb()
     found: list[list[float]] = []
     most, spec.count = spec.count, 1
     while spec.count <= most:
-        cpu = _cpu_of(lambda: _ask(client, spec))
+        cpu = _cpu_of(lambda: _send_all(client, spec))
         found.append([spec.count, cpu * 1e3, _peak_kb() - before])
         spec.count *= 10
     return found
 
 
 def callgrind_calls(spec: Specification) -> float:
-    """``count`` calls and nothing measured: valgrind counts."""
+    """Make ``count`` calls without measuring: valgrind counts."""
     client = spec.client()
     _repeat(client.call, 3 + spec.count)
     return 0.0
 
 
 def callgrind_events(spec: Specification) -> float:
-    """``count`` streams and nothing measured."""
+    """Make ``count`` streams without measuring: valgrind counts."""
     client = spec.client()
     _repeat(lambda: _read(client, spec.events), 2 + spec.count)
     return 0.0
@@ -265,7 +265,7 @@ def _read(client: Client, expected: int) -> None:
 
 
 def _many(client: Client, spec: Specification) -> Iterator[str]:
-    """The answers to ``count`` prompts: in the contender's own way, or from a pool of threads."""
+    """Yield the answers to ``count`` prompts: by the contender's own method, or from a thread pool."""
     many = getattr(client, "many", None)
     if many is not None:
         yield from many(spec.count, spec.at_once)
@@ -274,29 +274,29 @@ def _many(client: Client, spec: Specification) -> Iterator[str]:
         yield from pool.map(lambda _: client.call(), range(spec.count))
 
 
-def _ask(client: Client, spec: Specification) -> None:
+def _send_all(client: Client, spec: Specification) -> None:
     answered = sum(1 for text in _many(client, spec) if text)
     if answered != spec.count:
         raise RuntimeError(f"{answered} answers came, not {spec.count}: this is no comparison")
 
 
-def _tokens_given(spec: Specification) -> int:
-    return int(_told(spec, spec.counter or ""))
+def _issued_tokens(spec: Specification) -> int:
+    return int(_fetch_json(spec, spec.counter or ""))
 
 
-def _told(spec: Specification, url: str) -> Any:
-    """What the server answers to a GET."""
+def _fetch_json(spec: Specification, url: str) -> Any:
+    """Return the server's response to a GET."""
     parts = urlsplit(url)
     context = ssl.create_default_context(cafile=spec.ca)
     connection = http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=30, context=context)
     connection.request("GET", "/")
-    told = json.loads(connection.getresponse().read())
+    content = json.loads(connection.getresponse().read())
     connection.close()
-    return told
+    return content
 
 
 def _started(run: Callable[[int], None], count: int) -> list[threading.Thread]:
-    threads = [threading.Thread(target=run, args=(place,), daemon=True) for place in range(count)]
+    threads = [threading.Thread(target=run, args=(index,), daemon=True) for index in range(count)]
     for thread in threads:
         thread.start()
     return threads
@@ -313,7 +313,7 @@ def _resident_kb() -> float:
 
 
 def _peak_kb() -> float:
-    # Not ru_maxrss, which begins with what the parent process had.
+    # Not ru_maxrss, which starts with the value of the parent process.
     with open("/proc/self/status", encoding="ascii") as file:
         return next(float(line.split()[1]) for line in file if line.startswith("VmHWM"))
 
@@ -322,4 +322,4 @@ def main() -> None:
     spec = Specification(sys.argv[1])
     sys.stdout.write(json.dumps(TASKS[spec.task](spec)) + "\n")
     sys.stdout.flush()
-    os._exit(0)  # what a library does at its end is not asked about
+    os._exit(0)  # the exit of a library is not measured

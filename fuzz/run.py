@@ -1,6 +1,6 @@
 """Fuzzing with coverage feedback: ``python fuzz/run.py CORPUS SECONDS [libFuzzer options]``.
 
-What is found is written to a file in CORPUS; ``python fuzz/run.py CORPUS 0 FILE`` runs that one again.
+Findings are written to files in CORPUS; ``python fuzz/run.py CORPUS 0 FILE`` runs one again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def main() -> None:
     found.mkdir(parents=True, exist_ok=True)
     for seed in targets.seeds():
         corpus.joinpath(hashlib.sha256(seed).hexdigest()[:16]).write_bytes(seed)
-    # One input may take a second and a gigabyte at the most; what takes more is a finding.
+    # One input may take at most a second and a gigabyte; more is a finding.
     bounds = ["-timeout=5", "-rss_limit_mb=1024", "-max_len=16384", f"-artifact_prefix={found}/"]
     run = [*bounds, f"-max_total_time={max(1, int(seconds))}", str(corpus)] if seconds else []
     atheris.Setup([sys.argv[0], *run, *options], targets.one_input)

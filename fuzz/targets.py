@@ -1,7 +1,7 @@
-"""What is fuzzed: each function takes arbitrary bytes where a server's would come in, and fails for what must not be.
+"""The fuzz targets: each function takes arbitrary bytes in place of a server's, and raises if a rule is broken.
 
-None of them needs a fuzzer: tests/test_fuzz_targets.py runs them on the seeds. The first byte of an input says which
-target it is for, the second one how the rest is cut into blocks.
+None of them needs a fuzzer: tests/test_fuzz_targets.py runs them on the seeds. The first byte of an input selects the
+target, the second one how the rest is split into blocks.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _completion = msgspec.json.Decoder(ChatCompletion)
 
 
 class _Reply:
-    """A reply of the transport whose bytes are all there."""
+    """A response of the transport whose bytes have all arrived."""
 
     def __init__(self, blocks: list[bytes]) -> None:
         self.deadline = Deadline(Timeouts())
@@ -50,12 +50,12 @@ class _Reply:
 
 
 def pieces(data: bytes, size: int) -> list[bytes]:
-    """``data`` in blocks of ``size`` bytes; 0 is all of it in one."""
+    """Split ``data`` into blocks of ``size`` bytes; 0 keeps it whole."""
     return [data[start : start + size] for start in range(0, len(data), size)] if size else [data]
 
 
 def events(data: bytes, size: int) -> None:
-    """Events are the same however the bytes are cut, and none is longer than the limit."""
+    """Check that events do not depend on how the bytes are split, and that none exceeds the limit."""
 
     def decoded(blocks: list[bytes]) -> tuple[list[sse.Event], sse.Event | None, bool]:
         decoder = sse.Decoder(_LIMIT)
@@ -68,7 +68,7 @@ def events(data: bytes, size: int) -> None:
 
 
 def chunked(data: bytes, size: int) -> None:
-    """The payload is the same however the bytes are cut, and never more than came in."""
+    """Check that the payload does not depend on how the bytes are split, and is never longer than the input."""
 
     def decoded(blocks: list[bytes]) -> tuple[bytes | None, bool]:
         decoder, payload = ChunkedDecoder(), []
@@ -103,17 +103,17 @@ def _stream(parser: EventParser, data: bytes, size: int) -> None:
 
 
 def gigachat_stream(data: bytes, size: int) -> None:
-    """A stream of GigaChat ends well or with an error of ours, which has the text that came before it."""
+    """Check that a stream of GigaChat ends well, or with our error that holds the text before it."""
     _stream(ChunkParser("id"), data, size)
 
 
 def fakegpt_stream(data: bytes, size: int) -> None:
-    """A stream of FakeGpt likewise."""
+    """Check that a stream of FakeGpt ends well, or with our error that holds the text before it."""
     _stream(SnapshotParser("id"), data, size)
 
 
 def token_answer(data: bytes, size: int) -> None:
-    """A token that a header can carry, or an error that does not show what came."""
+    """Check that the token fits a header, or that the error does not show the response."""
     found = read_token(data, {"date": "Sat, 21 Nov 2026 04:00:00 GMT"}, wall=1.8e9, monotonic=5.0)
     if isinstance(found, Credential):
         token = found.value.reveal()
@@ -128,7 +128,7 @@ def token_answer(data: bytes, size: int) -> None:
 
 
 def error_body(data: bytes, size: int) -> None:
-    """Any body of an error answer becomes an error that can be read."""
+    """Check that any body of an error response becomes a readable error."""
     for status in (302, 400, 403, 429, 500):
         headers = {"content-type": "text/html", "retry-after": data[:40].decode("latin-1"), "location": "https://a/?b"}
         error = status_error(status, data, headers, request_id="id", now=1.8e9)
@@ -138,7 +138,7 @@ def error_body(data: bytes, size: int) -> None:
 
 
 def answer(data: bytes, size: int) -> None:
-    """An answer is what the API promises, or an error of ours."""
+    """Check that a completion matches the API's promise, or that our error is raised."""
     answered = BufferedResponse(data, 200, {"content-type": "application/json"}, "id", {})
     try:
         found = answered.decode(_completion)
@@ -151,7 +151,7 @@ def answer(data: bytes, size: int) -> None:
 
 
 def token_cache(data: bytes, size: int) -> None:
-    """Whatever lies in the token cache, a login works."""
+    """Check that a login works whatever the token store contains."""
 
     def login(deadline: Deadline) -> Credential:
         raise LookupError
@@ -186,13 +186,13 @@ TARGETS: tuple[Callable[[bytes, int], None], ...] = (
 
 
 def one_input(data: bytes) -> None:
-    """What a fuzzer calls."""
+    """Run one input of a fuzzer."""
     if len(data) > 2:
         TARGETS[data[0] % len(TARGETS)](data[2:], data[1])
 
 
 def seeds() -> Iterator[bytes]:
-    """Inputs to begin with: what real servers send, for each target that may meet it."""
+    """Return the first inputs: responses of real servers, for each target that may receive them."""
     import gigaclient.testing.recordings
 
     folder = Path(gigaclient.testing.recordings.__file__).parent

@@ -1,7 +1,7 @@
-"""Asks for known vulnerabilities in gigaclient's runtime dependencies.
+"""Checks gigaclient's runtime dependencies for known vulnerabilities.
 
-A vulnerability is a failure. An advisory service that does not answer says nothing about the dependencies: that is
-reported, and is not a failure.
+A vulnerability is a failure. An advisory service that does not answer proves nothing about the dependencies, so it is
+reported and is not a failure.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 REQUIREMENTS = Path(__file__).resolve().parent.parent / "requirements"
 LIMIT_S = 180
-# What pip-audit's own exceptions say when nobody was there to answer.
+# Messages of pip-audit when the service is unreachable.
 NO_ANSWER = (
     "ConnectionError",
     "ConnectTimeout",
@@ -35,7 +35,7 @@ NO_ANSWER = (
 
 
 def main() -> int:
-    """Run pip-audit on the pinned versions and those they bring along; returns the exit status."""
+    """Run pip-audit on the pinned versions and their dependencies; return the exit status."""
     with tempfile.TemporaryDirectory() as folder:
         pins = _pinned_with_dependencies(Path(folder))
         found = Path(folder, "found.json")
@@ -50,13 +50,13 @@ def main() -> int:
             if any(sign in run.stderr for sign in NO_ANSWER):
                 return _no_answer(lines[-1] if lines else "no answer")
             print(run.stdout + run.stderr, file=sys.stderr)
-            print(f"audit: pip-audit failed with status {run.returncode} and said the above", file=sys.stderr)
+            print(f"audit: pip-audit failed with status {run.returncode} with the output above", file=sys.stderr)
             return 1
         return _judge(json.loads(found.read_text())["dependencies"])
 
 
 def _pinned_with_dependencies(folder: Path) -> Path:
-    """The newest runtime dependencies, and of the other pins those that these need."""
+    """Return the newest runtime dependencies, and the pins that they need."""
     needed = {"certifi", "charset-normalizer", "idna"}
     lines = _pins("newest.txt") + [pin for pin in _pins("pins.txt") if pin.partition("==")[0] in needed]
     path = folder / "runtime.txt"
@@ -72,7 +72,7 @@ def _judge(dependencies: list[dict[str, Any]]) -> int:
     audited = [dependency for dependency in dependencies if "skip_reason" not in dependency]
     if not audited:
         reasons = [dependency["skip_reason"] for dependency in dependencies]
-        return _no_answer(reasons[0] if reasons else "it was asked about nothing")
+        return _no_answer(reasons[0] if reasons else "it checked nothing")
     vulnerable = 0
     for dependency in audited:
         for vulnerability in dependency["vulns"]:

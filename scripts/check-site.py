@@ -1,6 +1,6 @@
-"""``check-site.py DIRECTORY``: every link on the finished site leads somewhere, and nothing is loaded from elsewhere.
+"""``check-site.py DIRECTORY``: checks the links of the finished site, and that nothing is loaded from other sites.
 
-Sphinx checks what it resolves itself; this reads what came out, both languages together, anchors included.
+Sphinx checks the references that it resolves itself. This reads the HTML files of both languages, anchors included.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "obj
 
 
 class Page(HTMLParser):
-    """The anchors of a page, its links, and what a browser loads to show it."""
+    """The anchors of a page, its links, and the files that a browser loads to show it."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -27,20 +27,20 @@ class Page(HTMLParser):
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = {name: value or "" for name, value in attrs}
-        self.anchors.update(given[name] for name in ("id", "name") if name in given)
-        if tag == "a" and "href" in given:
-            self.links.append(given["href"])
-            if "hreflang" in given:
-                self.languages.add(given["hreflang"])
-        elif tag == "link" and given.get("rel") in ("stylesheet", "icon", "shortcut icon", "preload"):
-            self.loaded.append(given["href"])
-        elif tag in _LOADED and _LOADED[tag] in given:
-            self.loaded.append(given[_LOADED[tag]])
+        attributes = {name: value or "" for name, value in attrs}
+        self.anchors.update(attributes[name] for name in ("id", "name") if name in attributes)
+        if tag == "a" and "href" in attributes:
+            self.links.append(attributes["href"])
+            if "hreflang" in attributes:
+                self.languages.add(attributes["hreflang"])
+        elif tag == "link" and attributes.get("rel") in ("stylesheet", "icon", "shortcut icon", "preload"):
+            self.loaded.append(attributes["href"])
+        elif tag in _LOADED and _LOADED[tag] in attributes:
+            self.loaded.append(attributes[_LOADED[tag]])
 
 
 def problems(site: Path) -> list[str]:
-    """What is wrong with the site, a line for each."""
+    """Return the problems of the site, one line each."""
     pages = {path: Page(path) for path in sorted(site.rglob("*.html"))}
     found = []
     for path, page in pages.items():
@@ -72,7 +72,7 @@ def problems(site: Path) -> list[str]:
 
 
 def main() -> int:
-    """Print what is wrong; 1 when something is."""
+    """Print the problems; return 1 if there are any."""
     site = Path(sys.argv[1]).resolve()
     found = problems(site)
     for problem in found:

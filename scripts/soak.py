@@ -1,8 +1,8 @@
-"""Soak test: one client, 64 threads, and a server that has a bad day, for as many seconds as asked (60 by default).
+"""Soak test: one client, 64 threads, and a failing server, for a number of seconds (60 by default).
 
     python scripts/soak.py 600
 
-The work is in tests/support/load_tools.py, which tests/test_load.py runs for some seconds.
+The code is in tests/support/load_tools.py, which tests/test_load.py runs for some seconds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from support.load_tools import emulator, grown, run_round
 
 
 def main(arguments: list[str]) -> int:
-    """Rounds until the time is up; the status is 1 when anything was wrong."""
+    """Run rounds until the time is up; return 1 if anything failed."""
     seconds = float(arguments[0]) if arguments else 60.0
     seed = int(os.environ.get("SEED", time.time()))
     print(

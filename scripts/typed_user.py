@@ -1,4 +1,4 @@
-"""A user's script, for the type checker: ``mypy --strict`` passes on it, and sees real types rather than ``Any``."""
+"""A user's script for the type checker: ``mypy --strict`` passes on it, and sees real types rather than ``Any``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gigaclient.types import (
 
 
 def one_answer(provider: ChatProvider) -> str:
-    """Both providers fit the protocol; messages are a string, dicts or objects."""
+    """Call either provider through the protocol; messages are a string, dicts or objects."""
     answer = provider.chat("Hello")
     assert_type(answer, ChatCompletion)
     assert_type(answer.text, str)
@@ -33,7 +33,7 @@ def one_answer(provider: ChatProvider) -> str:
 
 
 def in_pieces(provider: ChatProvider) -> ChatCompletion:
-    """A stream is a context manager and an iterator of chunks, and holds the answer so far."""
+    """Read a stream: a context manager and an iterator of chunks that holds the answer so far."""
     with provider.stream("Hello") as stream:
         assert_type(stream, ChatStream)
         for chunk in stream:
@@ -44,7 +44,7 @@ def in_pieces(provider: ChatProvider) -> ChatCompletion:
 
 
 def text_alone(provider: ChatProvider) -> Iterator[str]:
-    """The generator of text, and what an error carries."""
+    """Read the generator of text, and the fields of an error."""
     try:
         yield from provider.generate("Hello")
     except StreamInterruptedError as error:
@@ -55,7 +55,7 @@ def text_alone(provider: ChatProvider) -> Iterator[str]:
 
 @dataclass
 class Tide:
-    """What a structured answer is read as."""
+    """The type of a structured answer."""
 
     port: str
     metres: float
@@ -68,7 +68,7 @@ def get_tide(port: str) -> Tide:
 
 
 def values(giga: GigaChat) -> None:
-    """The type that is asked for is the type that comes back, by both API versions."""
+    """Parse answers: the requested type is the returned type, in both API versions."""
     answer, tide = giga.chat_parse("Hello", response_format=Tide)
     assert_type(answer, ChatCompletion)
     assert_type(tide, Tide)
@@ -78,7 +78,7 @@ def values(giga: GigaChat) -> None:
 
 
 def functions(giga: GigaChat) -> None:
-    """A decorated function keeps its type; a run and the events of its stream have theirs."""
+    """Call decorated functions, which keep their types; a run and the events of its stream are typed."""
     assert_type(get_tide("Murmansk"), Tide)
     assert_type(giga.run("Hello", functions=[get_tide]), Run[ChatCompletion, Usage])
     assert_type(giga.chat.run("Hello", functions=[get_tide]), Run[ChatCompletionResponse, ChatUsage])
@@ -94,7 +94,7 @@ def functions(giga: GigaChat) -> None:
 
 
 def main() -> None:
-    """Clients are context managers that return themselves."""
+    """Use clients as context managers that return themselves."""
     with GigaChat(model="GigaChat-2", timeout=30) as giga:
         assert_type(giga, GigaChat)
         one_answer(giga)

@@ -1,4 +1,4 @@
-"""Arbitrary bytes where the server's answers come in: only our own errors come out, and nothing runs away."""
+"""Arbitrary bytes in place of the server's responses: only our errors are raised, and nothing runs without end."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ _JSON = st.recursive(
 )
 
 
-def outcome(function: Callable[[], Any]) -> tuple[Any, GigaClientError | None]:
-    """What it returns, or the error of ours that it raises; no other may come out."""
+def result_of(function: Callable[[], Any]) -> tuple[Any, GigaClientError | None]:
+    """Return the result of ``call``, or our error; any other error fails the test."""
     try:
         return function(), None
     except GigaClientError as error:
@@ -73,7 +73,7 @@ def outcome(function: Callable[[], Any]) -> tuple[Any, GigaClientError | None]:
 
 
 def as_bytes(value: Any) -> bytes:
-    return json.dumps(value).encode()  # half surrogate pairs and all, escaped
+    return json.dumps(value).encode()  # unpaired surrogates included, escaped
 
 
 _CHUNKS = st.fixed_dictionaries(
@@ -130,7 +130,7 @@ def test_any_stream_ends_or_raises_one_of_ours_with_the_text_so_far(events: list
             pieces.append(chunk.text)
             assert isinstance(chunk.raw, dict)
 
-    _, error = outcome(read)
+    _, error = result_of(read)
     if error is not None:
         assert error.text == "".join(pieces)
         assert error.completion is not None
@@ -157,7 +157,7 @@ def answered(body: bytes) -> BufferedResponse:
 @example(body=b'{"x":' * 100_000)
 @settings(max_examples=300)
 def test_any_body_is_an_answer_or_one_of_our_errors(body: bytes) -> None:
-    completion, error = outcome(lambda: answered(body).decode(_completion).attach(raw=body))
+    completion, error = result_of(lambda: answered(body).decode(_completion).attach(raw=body))
     if error is not None:
         assert isinstance(error, (InvalidResponseError, APIStatusError))
         assert error.request_id == "r-1"
@@ -221,7 +221,7 @@ def test_any_answer_of_the_token_endpoint_is_a_token_or_our_error(body: bytes, h
 
 
 class Odd:
-    """Something that JSON has no word for."""
+    """An object that JSON cannot hold."""
 
 
 _OBJECTS = st.recursive(
@@ -241,7 +241,7 @@ _OBJECTS = st.recursive(
 @given(messages=_OBJECTS | st.lists(_OBJECTS, max_size=3), options=st.dictionaries(_NAMES, _OBJECTS, max_size=4))
 @settings(max_examples=300)
 def test_any_request_is_json_or_a_config_error(messages: Any, options: dict[str, Any]) -> None:
-    body, error = outcome(lambda: chat_body(messages, options, {"model": "m"}, stream=True))
+    body, error = result_of(lambda: chat_body(messages, options, {"model": "m"}, stream=True))
     if error is not None:
         assert type(error) is ConfigError
         return

@@ -1,4 +1,4 @@
-"""The targets of ``make fuzz`` on their seeds: they hold for what real servers send, and can fail."""
+"""The targets of ``make fuzz`` pass on seeds of real servers, and can fail."""
 
 from __future__ import annotations
 

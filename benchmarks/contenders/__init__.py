@@ -1,7 +1,7 @@
 """One module per contender, each with a ``Client``: ``call()`` returns a text, ``stream()`` yields texts.
 
-A module imports its library and nothing heavier, since importing it is one of the things measured. All are given a
-ready token, unless ``auth_url`` says where to get one.
+A module imports its library and nothing heavier, because its import is measured too. Each client gets a ready token,
+unless ``auth_url`` is the address that issues one.
 """
 
 from __future__ import annotations

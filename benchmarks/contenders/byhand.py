@@ -1,4 +1,4 @@
-"""What somebody who uses an HTTP library alone writes beside the request: the body, and a token under a lock."""
+"""The code that users of a bare HTTP library write themselves: the body, and a token under a lock."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OAUTH_BODY = b"scope=GIGACHAT_API_PERS"
 
 
 class Token:
-    """Fetched anew a minute before its end, by one thread while the others wait."""
+    """A token that one thread fetches again a minute before its expiry, while the others wait."""
 
     def __init__(self, fetch: Callable[[], tuple[str, float]] | None) -> None:
         self._fetch = fetch

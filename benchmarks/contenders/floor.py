@@ -1,4 +1,4 @@
-"""``http.client`` and msgspec, by hand: what pure CPython allows when nothing but the happy path is taken care of."""
+"""``http.client`` and msgspec, by hand: the lowest cost in pure CPython, for a client that handles no errors."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Client:
 
     def stream(self) -> Iterator[str]:
         response = self._send(byhand.STREAMED)
-        pending: list[bytes] = []  # of a line whose end has not come
+        pending: list[bytes] = []  # of a line without its end
         while block := response.read1(65536):
             if b"\n" not in block:
                 pending.append(block)

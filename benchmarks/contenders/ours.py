@@ -1,4 +1,4 @@
-"""gigaclient, by its public API."""
+"""gigaclient, through its public API."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Client:
             yield chunk.text
 
     def many(self, count: int, at_once: int) -> Iterator[str]:
-        """How many go at once it finds out by itself."""
+        """Send many prompts; the client finds the limit by itself."""
         return self._texts(count)
 
     def _texts(self, count: int, **options: Any) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""gigaclient in a pool of threads, as people write it without ``giga.map``: the limit has to be known."""
+"""gigaclient in a thread pool, as programs without ``giga.map`` use it: the limit has to be known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""gigaclient's ``giga.map`` with a checkpoint, in a folder that is gone afterwards."""
+"""gigaclient's ``giga.map`` with a checkpoint in a temporary folder."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""g4f's GigaChat provider, by its synchronous interface.
+"""g4f's GigaChat provider, through its synchronous interface.
 
-Its addresses are constants, so a resolver leads them to the server here. It makes a new session, hence a new
+Its addresses are constants, so a resolver directs them to the server here. It makes a new session, hence a new
 connection, for each call, and keeps its token in a global variable.
 """
 

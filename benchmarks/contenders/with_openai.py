@@ -1,4 +1,4 @@
-"""openai's SDK, synchronous client: another API's, of the same shape."""
+"""openai's SDK, synchronous client: for another API of the same shape."""
 
 from __future__ import annotations
 

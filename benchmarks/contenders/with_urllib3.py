@@ -39,7 +39,7 @@ class Client:
         )
         if response.status != 200:
             raise RuntimeError(f"status {response.status}")
-        pending: list[bytes] = []  # of a line whose end has not come
+        pending: list[bytes] = []  # of a line without its end
         for block in _blocks(response):
             if b"\n" not in block:
                 pending.append(block)

@@ -1,4 +1,4 @@
-"""Budgets and limits of a run over many prompts."""
+"""The limits of a run over many prompts, and the budget that counts against them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ __all__ = ["Budget", "Limits"]
 
 
 class Limits(FrozenStruct, frozen=True, kw_only=True):
-    """What a run may spend; None for no limit.
+    """The limits of a run; None for no limit.
 
     Attributes:
         max_tokens_total: tokens of prompts and answers together, as the server counts them.
-        max_seconds: from the first prompt on.
-        max_errors_in_row: failed prompts, one after the other.
+        max_seconds: seconds since the first prompt was read.
+        max_errors_in_row: consecutive failed prompts.
     """
 
     max_tokens_total: int | None = None
@@ -22,7 +22,7 @@ class Limits(FrozenStruct, frozen=True, kw_only=True):
 
 
 class Budget:
-    """What a run has spent."""
+    """Counts what a run has used of its limits."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -31,25 +31,25 @@ class Budget:
         self._errors_in_row = 0
 
     def spend(self, tokens: int | None, failed: bool) -> None:
-        """An item is finished."""
+        """Count a finished item."""
         if tokens is not None:
             self._tokens += tokens
             self._counted += 1
         self._errors_in_row = self._errors_in_row + 1 if failed else 0
 
-    def has_room(self, under_way: int, more: int = 1) -> bool:
-        """Whether ``more`` items may be asked: they will cost as much as others did, and so will those under way."""
-        most = self._limits.max_tokens_total
-        if most is None:
+    def allows(self, running: int, more: int = 1) -> bool:
+        """Return True if ``more`` items fit the budget, at the average cost, together with the running items."""
+        max_tokens = self._limits.max_tokens_total
+        if max_tokens is None:
             return True
-        each = self._tokens / self._counted if self._counted else 0.0
-        return self._tokens < most and self._tokens + (under_way + more) * each <= most
+        average = self._tokens / self._counted if self._counted else 0.0
+        return self._tokens < max_tokens and self._tokens + (running + more) * average <= max_tokens
 
-    def exceeded(self, under_way: int, more: int = 1) -> str | None:
-        """The name of the limit that is reached, if one is, with so many items under way and ``more`` to go next."""
-        most_errors = self._limits.max_errors_in_row
-        if most_errors is not None and self._errors_in_row >= most_errors:
+    def exceeded(self, running: int, more: int = 1) -> str | None:
+        """Return the name of the limit that is reached with so many running items and ``more`` to go next, or None."""
+        max_errors = self._limits.max_errors_in_row
+        if max_errors is not None and self._errors_in_row >= max_errors:
             return "max_errors_in_row"
-        if under_way == 0 and not self.has_room(0, more):
+        if running == 0 and not self.allows(0, more):
             return "max_tokens_total"
         return None

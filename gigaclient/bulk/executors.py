@@ -1,9 +1,9 @@
-"""A run whose prompts are asked by an executor of the caller's: threads, processes, or the workers of a cluster.
+"""Runs whose tasks are executed by the caller's executor: threads, processes, or the workers of a cluster.
 
-One thread takes units from the dispatcher and submits them. In other processes the client travels by pickle; each
-process opens it once, so there is one token and one pool of connections. The account's limit is kept here, by the
-client's own queue: a unit has its place before it is submitted and gives it back when it comes home. So ten streams are
-ten streams, however many workers there are, and in the workers nothing queues and no 429 is retried.
+One thread takes tasks from the scheduler and submits them. The client is pickled for other processes. Each process
+unpickles it once, so each has one token and one connection pool. The account's limit is kept here, by the client's own
+limiter: a task takes a permit before it is submitted and releases it when its results arrive. So ten concurrent
+requests stay ten, however many workers there are. In the workers nothing waits for a permit, and no 429 is retried.
 """
 
 from __future__ import annotations
@@ -29,57 +29,57 @@ from gigaclient._primitives.deadline import CancelGroup, Cancelled, Deadline, Ti
 from gigaclient.bulk.scheduler import Scheduler
 from gigaclient.bulk.tasks import Item, Job, Task, TaskResult
 from gigaclient.bulk.thread_pool import complete_task
-from gigaclient.bulk.worker import asked
+from gigaclient.bulk.worker import run_task
 from gigaclient.errors import ConfigError, GigaClientError, RateLimitError
 
 if TYPE_CHECKING:
     from gigaclient._core.base_client import BaseClient
 
-__all__ = ["ExecutorPool", "Parcel", "ask_remotely", "checked", "workers_of"]
+__all__ = ["ExecutorPool", "Pickled", "check_executor", "run_task_remotely", "worker_count"]
 
-_MOST_TOLD = 300
-# Longer than it takes to hand a unit over and its answer back, where workers are free.
-_HANDED_OVER_SECONDS = 0.1
+_MAX_MESSAGE_CHARACTERS = 300
+# Longer than it takes to hand over a task and its results when workers are free.
+_HANDOVER_SECONDS = 0.1
 
-# What msgspec notes of a class the first time it meets it. It cannot be pickled.
-_MADE_BY_MSGSPEC = "__msgspec_cache__"
+# msgspec caches this attribute on a class at first use. It cannot be pickled.
+_MSGSPEC_CACHE = "__msgspec_cache__"
 
-_IN_OTHER_PROCESSES = "executor= asks in other processes, and "
+_PROCESSES_PREFIX = "executor= runs in other processes, and "
 
 
-def checked(executor: Any) -> Executor:
-    """``executor``, if it is one.
+def check_executor(executor: Any) -> Executor:
+    """Return ``executor`` if it is an executor.
 
     Raises:
         ConfigError: it is not.
     """
     if isinstance(executor, Executor):
         return executor
-    found = f"the class {executor.__name__}" if isinstance(executor, type) else f"a {type(executor).__name__}"
+    description = f"the class {executor.__name__}" if isinstance(executor, type) else f"a {type(executor).__name__}"
     raise ConfigError(
         f"executor= takes a concurrent.futures.Executor, such as ThreadPoolExecutor(8) or, of a Dask client, "
-        f"client.get_executor(); this is {found}"
+        f"client.get_executor(); this is {description}"
     )
 
 
-def workers_of(executor: Executor) -> int | None:
-    """How many calls ``executor`` runs at once; None where it does not say."""
-    workers = getattr(executor, "_max_workers", None)  # that of concurrent.futures, and of whoever follows it
+def worker_count(executor: Executor) -> int | None:
+    """Return the number of calls that ``executor`` runs at once; None if it is unknown."""
+    workers = getattr(executor, "_max_workers", None)  # of concurrent.futures, and of executors modelled on it
     return workers if isinstance(workers, int) and workers > 0 else None
 
 
 class ExecutorPool:
-    """Submits units to an executor, and settles what comes back. The executor stays the caller's: it is not shut down.
+    """Submits tasks to an executor and completes them. The executor stays the caller's: it is not shut down.
 
     Args:
-        dispatcher: where units come from and go to.
-        job: what is asked.
-        client: who asks.
-        record: writes what came of a unit to the checkpoint; its position there.
-        executor: where it is asked.
+        scheduler: the source of tasks, and the destination of results.
+        job: runs a task.
+        client: the client to run with.
+        record: writes a task's results to the checkpoint and returns their position there.
+        executor: runs the tasks.
 
     Raises:
-        ConfigError: the executor is none, or the client or the job cannot travel to its processes.
+        ConfigError: the executor is not one, or the client or the job cannot be pickled for its processes.
     """
 
     def __init__(
@@ -93,121 +93,121 @@ class ExecutorPool:
         self._scheduler = scheduler
         self._job = job
         self._record = record
-        self._executor = checked(executor)
-        self._road: _Here | _Elsewhere
+        self._executor = check_executor(executor)
+        self._submitter: _LocalSubmitter | _ProcessSubmitter
         if isinstance(executor, ThreadPoolExecutor):
-            self._road = _Here(client, job)
+            self._submitter = _LocalSubmitter(client, job)
         else:
-            self._road = _Elsewhere(client, job, begins_at_once=workers_of(executor) is not None)
-        self._flights: dict[Future[Any], _SubmittedTask] = {}
+            self._submitter = _ProcessSubmitter(client, job, begins_at_once=worker_count(executor) is not None)
+        self._submitted: dict[Future[Any], _SubmittedTask] = {}
         self._deadline = Deadline(Timeouts())
         self._cancelled = False
-        self._pump: threading.Thread | None = None
-        # What the caller set of context variables holds in threads of this process as well.
+        self._thread: threading.Thread | None = None
+        # The caller's context variables apply in threads of this process as well.
         self._context = contextvars.copy_context()
 
     def grow(self) -> None:
-        """Begin to submit, if that has not been done.
+        """Start the submitting thread, if it is not running.
 
         Raises:
-            RuntimeError: the system gives no thread.
+            RuntimeError: the system cannot start a thread.
         """
-        if self._pump is None:
-            pump = threading.Thread(target=self._context.run, args=(self._work,), name="giga.map-submit", daemon=True)
-            pump.start()
-            self._pump = pump
+        if self._thread is None:
+            thread = threading.Thread(target=self._context.run, args=(self._work,), name="giga.map-submit", daemon=True)
+            thread.start()
+            self._thread = thread
 
     def cancel(self) -> None:
-        """End what can be ended. Whatever still comes of what was submitted is dropped."""
-        self._cancelled = True  # and then whoever begins: one of the two sees the other
+        """Cancel what can be cancelled. Later results of submitted tasks are dropped."""
+        self._cancelled = True  # set before cancelling: a task submitted meanwhile sees it and cancels itself
         self._deadline.cancel()
-        for future, flight in [*self._flights.items()]:
+        for future, submitted in [*self._submitted.items()]:
             future.cancel()
-            flight.cancel()
+            submitted.cancel()
 
     def join(self, seconds: float) -> None:
-        """Wait for the threads of this process to end, ``seconds`` at the longest; other processes are left alone."""
+        """Wait up to ``seconds`` for the threads of this process to end. Other processes are not waited for."""
         ends_at = time.monotonic() + seconds
-        if self._pump is not None and self._pump is not threading.current_thread():
-            self._pump.join(seconds)
-        here = [future for future, flight in [*self._flights.items()] if flight.scope is not None]
-        wait(here, timeout=max(0.0, ends_at - time.monotonic()))
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(seconds)
+        running = [future for future, call in [*self._submitted.items()] if call.cancel_group is not None]
+        wait(running, timeout=max(0.0, ends_at - time.monotonic()))
 
     # -- how ---------------------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
         while True:
-            scope = CancelGroup()
-            task = self._scheduler.take(scope)
+            cancel_group = CancelGroup()
+            task = self._scheduler.take(cancel_group)
             if task is None:
                 return
             try:
-                flight = self._road.flight(task, scope, self._deadline)
+                submitted = self._submitter.prepare(task, cancel_group, self._deadline)
             except Cancelled:
                 self._scheduler.finish(task, None)
             except Exception as error:
-                failure = ConfigError(f"{_IN_OTHER_PROCESSES}this prompt cannot be pickled ({_told(error)})")
+                failure = ConfigError(f"{_PROCESSES_PREFIX}this prompt cannot be pickled ({_describe(error)})")
                 complete_task(
                     self._scheduler, self._job, self._record, task, [TaskResult(error=failure) for _ in task.items]
                 )
             else:
                 try:
-                    self._submit(task, flight)
-                except BaseException as error:  # whatever it is, the run must not wait for this unit
-                    flight.end(())
-                    self._give_up(task, _broken(error, "the executor takes no more work"))
+                    self._submit(task, submitted)
+                except BaseException as error:  # whatever it is, the run must not wait for this task
+                    submitted.end(())
+                    self._abandon(task, _run_error(error, "the executor takes no more work"))
 
-    def _submit(self, task: Task, flight: _SubmittedTask) -> None:
-        flight.submitted_at = time.monotonic()
-        future = self._executor.submit(flight.function, *flight.arguments)
-        self._flights[future] = flight
+    def _submit(self, task: Task, submitted: _SubmittedTask) -> None:
+        submitted.submitted_at = time.monotonic()
+        future = self._executor.submit(submitted.function, *submitted.arguments)
+        self._submitted[future] = submitted
         if self._cancelled:
             future.cancel()
-            flight.cancel()
-        future.add_done_callback(partial(self._landed, task))
+            submitted.cancel()
+        future.add_done_callback(partial(self._on_done, task))
 
-    def _landed(self, task: Task, future: Future[Any]) -> None:
-        # In whatever thread the executor chooses. What is raised here would be lost, and the unit with it.
+    def _on_done(self, task: Task, future: Future[Any]) -> None:
+        # Runs in any thread the executor chooses. An exception here would be lost, and the task with it.
         try:
-            flight = self._flights.pop(future)
-            outcomes = self._brought(flight, task, future)
-            if not outcomes:
+            submitted = self._submitted.pop(future)
+            results = self._collect_results(submitted, task, future)
+            if not results:
                 self._scheduler.finish(task, None)
                 return
-            complete_task(self._scheduler, self._job, self._record, task, outcomes)
+            complete_task(self._scheduler, self._job, self._record, task, results)
         except BaseException as error:
-            self._give_up(task, error)
+            self._abandon(task, error)
 
-    def _brought(self, flight: _SubmittedTask, task: Task, future: Future[Any]) -> Sequence[TaskResult]:
-        """What came of ``task``; nothing when it was given up."""
-        outcomes: Sequence[TaskResult] = ()
+    def _collect_results(self, submitted: _SubmittedTask, task: Task, future: Future[Any]) -> Sequence[TaskResult]:
+        """Return the results of ``task``; empty if it was abandoned."""
+        results: Sequence[TaskResult] = ()
         try:
             if self._cancelled:
                 return ()
             failure = None if future.cancelled() else future.exception()
-            if isinstance(failure, (BrokenExecutor, ImportError)):  # the next unit would meet it as well
-                self._scheduler.stop(_broken(failure, "the executor does not work any more"))
+            if isinstance(failure, (BrokenExecutor, ImportError)):  # the next task would fail in the same way
+                self._scheduler.stop(_run_error(failure, "the executor does not work any more"))
             elif failure is not None or future.cancelled():
-                told = "it was cancelled there" if failure is None else _told(failure)
-                error = GigaClientError(f"the executor brought no answer ({told})")
-                outcomes = [TaskResult(error=error) for _ in task.items]
+                reason = "it was cancelled there" if failure is None else _describe(failure)
+                error = GigaClientError(f"the executor returned no answer ({reason})")
+                results = [TaskResult(error=error) for _ in task.items]
             else:
-                brought = flight.brought(task, future.result())
-                if isinstance(brought, GigaClientError):
-                    self._scheduler.stop(brought)
+                received = submitted.read_results(task, future.result())
+                if isinstance(received, GigaClientError):
+                    self._scheduler.stop(received)
                 else:
-                    outcomes = brought
-            return outcomes
+                    results = received
+            return results
         finally:
-            flight.end(outcomes)
+            submitted.end(results)
 
-    def _give_up(self, task: Task, error: BaseException) -> None:
+    def _abandon(self, task: Task, error: BaseException) -> None:
         self._scheduler.stop(error)
         self._scheduler.finish(task, None)
 
 
-def _broken(error: BaseException, what: str) -> GigaClientError:
-    """The error that the run ends with."""
+def _run_error(error: BaseException, prefix: str) -> GigaClientError:
+    """Return the error that ends the run."""
     if isinstance(error, GigaClientError):
         return error
     advice = ""
@@ -218,12 +218,12 @@ def _broken(error: BaseException, what: str) -> GigaClientError:
         )
     elif isinstance(error, ImportError):
         advice = ". Its workers need gigaclient of this version, and the modules of your functions and types"
-    return GigaClientError(f"{what} ({_told(error)}); what had come was given{advice}")
+    return GigaClientError(f"{prefix} ({_describe(error)}); the results so far were delivered{advice}")
 
 
-def _told(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
     text = str(error)
-    text = text if len(text) <= _MOST_TOLD else text[: _MOST_TOLD - 1] + "…"
+    text = text if len(text) <= _MAX_MESSAGE_CHARACTERS else text[: _MAX_MESSAGE_CHARACTERS - 1] + "…"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
@@ -231,13 +231,13 @@ def _told(error: BaseException) -> str:
 
 
 class _SubmittedTask:
-    """A unit that was submitted.
+    """A submitted task.
 
     Attributes:
-        function, arguments: what is submitted.
-        permit: its place in the client's queue; None where the call takes its own.
-        scope: what ends it; None where nothing reaches it.
-        submitted_at: when it was, by the monotonic clock.
+        function, arguments: the submitted call.
+        permit: its permit of the client's limiter; None if the call takes its own.
+        cancel_group: cancels it; None if it cannot be cancelled.
+        submitted_at: the time of submission, by the monotonic clock.
     """
 
     def __init__(
@@ -245,162 +245,167 @@ class _SubmittedTask:
         function: Callable[..., Any],
         arguments: tuple[Any, ...],
         permit: Permit | None = None,
-        scope: CancelGroup | None = None,
+        cancel_group: CancelGroup | None = None,
     ) -> None:
         self.function = function
         self.arguments = arguments
         self.permit = permit
-        self.scope = scope
+        self.cancel_group = cancel_group
         self.submitted_at = 0.0
 
     def cancel(self) -> None:
-        """End the call, where it is one of this process."""
-        if self.scope is not None:
-            self.scope.cancel()
+        """Cancel the call, if it runs in this process."""
+        if self.cancel_group is not None:
+            self.cancel_group.cancel()
 
-    def brought(self, task: Task, result: Any) -> Sequence[TaskResult] | GigaClientError:
-        """What came home: the outcomes of ``task``, or why no unit can be asked."""
+    def read_results(self, task: Task, result: Any) -> Sequence[TaskResult] | GigaClientError:
+        """Return the results of ``task``, or the error that every further task would meet."""
         if self.permit is None:
             return list(result)
         try:
-            seconds, outcomes = pickle.loads(result)
+            seconds, results = pickle.loads(result)
         except Exception as error:
-            unreadable = GigaClientError(f"the answer came back from a worker and cannot be read here ({_told(error)})")
+            unreadable = GigaClientError(
+                f"the answer came back from a worker and cannot be read here ({_describe(error)})"
+            )
             return [TaskResult(error=unreadable) for _ in task.items]
-        if isinstance(outcomes, GigaClientError):
-            return outcomes
+        if isinstance(results, GigaClientError):
+            return results
         now = time.monotonic()
-        if now - self.submitted_at - seconds > seconds / 2 + _HANDED_OVER_SECONDS:
-            # It waited for a worker: so many submitted are not as many under way, and prove nothing of the service.
+        if now - self.submitted_at - seconds > seconds / 2 + _HANDOVER_SECONDS:
+            # It waited for a worker, so its rank counts tasks that were submitted, not running: it proves nothing.
             task.rank = 0
         if not task.sent:
-            # The clock of another machine has another zero, and waiting for a worker does not count.
+            # Another machine's clock has another zero, and waiting for a worker does not count.
             task.started_at = now - seconds
-        task.sent += outcomes[0].attempts
-        for outcome in outcomes:
-            outcome.attempts = task.sent
-            outcome.seconds = now - task.started_at
-        return list(outcomes)
+        task.sent += results[0].attempts
+        for task_result in results:
+            task_result.attempts = task.sent
+            task_result.seconds = now - task.started_at
+        return list(results)
 
-    def end(self, outcomes: Sequence[TaskResult]) -> None:
-        """Give the place back, and tell the queue what the service said."""
+    def end(self, results: Sequence[TaskResult]) -> None:
+        """Report the service's response to the limiter, and release the permit."""
         if self.permit is None:
             return
-        if outcomes and isinstance(outcomes[0].error, RateLimitError):
+        if results and isinstance(results[0].error, RateLimitError):
             self.permit.refused()
-        elif any(outcome.answer is not None for outcome in outcomes):
+        elif any(task_result.answer is not None for task_result in results):
             self.permit.succeeded()
         self.permit.release()
 
 
-class _Here:
-    """Threads of this process: the client itself asks."""
+class _LocalSubmitter:
+    """Threads of this process: the client itself runs the tasks."""
 
     def __init__(self, client: BaseClient[Any], job: Job[Any, Any]) -> None:
         self._client = client
         self._job = job
 
-    def flight(self, task: Task, scope: CancelGroup, deadline: Deadline) -> _SubmittedTask:
-        arguments = (asked, self._client, self._job, task, scope)
-        return _SubmittedTask(contextvars.copy_context().run, arguments, scope=scope)
+    def prepare(self, task: Task, cancel_group: CancelGroup, deadline: Deadline) -> _SubmittedTask:
+        arguments = (run_task, self._client, self._job, task, cancel_group)
+        return _SubmittedTask(contextvars.copy_context().run, arguments, cancel_group=cancel_group)
 
 
-class _Elsewhere:
-    """Other processes: a copy of the client asks, with a place that is held here.
+class _ProcessSubmitter:
+    """Other processes: a pickled copy of the client runs the tasks, with a permit held here.
 
     Args:
-        begins_at_once: whether no more is submitted than there are workers, so that what is submitted is sent.
+        begins_at_once: no more tasks are submitted than there are workers, so a submitted task is sent at once.
     """
 
     def __init__(self, client: BaseClient[Any], job: Job[Any, Any], *, begins_at_once: bool) -> None:
         self._begins_at_once = begins_at_once
         self._limiter = client._core.limiter
-        self._client = _packed(client, "the client")
-        self._job = _packed(job, "functions= or response_format=")
+        self._client = _pickle_once(client, "the client")
+        self._job = _pickle_once(job, "functions= or response_format=")
 
-    def flight(self, task: Task, scope: CancelGroup, deadline: Deadline) -> _SubmittedTask:
-        # The input stays: it may be anything, and is not what is asked.
+    def prepare(self, task: Task, cancel_group: CancelGroup, deadline: Deadline) -> _SubmittedTask:
+        # The input is left out: it may be of any type, and is not part of the request.
         items = [Item(item.index, None, item.request, item.key) for item in task.items]
-        parcel = Parcel(_pickled(Task(items, task.note)), os.urandom(16).hex())
+        pickled_task = Pickled(_pickle(Task(items, task.note)), os.urandom(16).hex())
         permit = self._limiter.acquire(deadline)
-        scope.sent = int(self._begins_at_once)
-        return _SubmittedTask(ask_remotely, (self._client, self._job, parcel), permit=permit)
+        cancel_group.sent = int(self._begins_at_once)
+        return _SubmittedTask(run_task_remotely, (self._client, self._job, pickled_task), permit=permit)
 
 
-class Parcel:
-    """Something pickled, on its way to another process. It shows nothing: executors log the arguments of what fails.
+class Pickled:
+    """A pickle for another process. Its ``repr`` shows no content: executors log the arguments of failed calls.
 
     Args:
         content: the pickle.
-        mark: tells it apart.
+        content_id: identifies the content.
     """
 
-    __slots__ = ("_content", "mark")
+    __slots__ = ("_content", "content_id")
 
-    def __init__(self, content: bytes, mark: str) -> None:
+    def __init__(self, content: bytes, content_id: str) -> None:
         self._content = content
-        self.mark = mark
+        self.content_id = content_id
 
     def open(self) -> Any:
-        """What is in it, made anew."""
+        """Unpickle and return the content."""
         return pickle.loads(self._content)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._content, self.mark)
+        return type(self), (self._content, self.content_id)
 
     def __repr__(self) -> str:
         return f"<Parcel of {len(self._content)} bytes>"
 
     def __dask_tokenize__(self) -> str:
-        # Where the same arguments mean the same answer, a unit that was put off would be given its refusal again.
-        return self.mark
+        # Dask takes equal arguments for equal results: a repeated task would get its old 429 again.
+        return self.content_id
 
 
-def _packed(thing: Any, name: str) -> Parcel:
+def _pickle_once(value: Any, name: str) -> Pickled:
     try:
-        content = _pickled(thing)
+        content = _pickle(value)
     except ConfigError as error:
         reason = error.message
     except Exception as error:
-        reason = f"{name} cannot be pickled ({_told(error)}): define functions, types and hooks at the top of a module"
+        reason = (
+            f"{name} cannot be pickled ({_describe(error)}): define functions, types and hooks at the top of a module"
+        )
     else:
-        return Parcel(content, hashlib.sha256(content).hexdigest())
-    raise ConfigError(_IN_OTHER_PROCESSES + reason)
+        return Pickled(content, hashlib.sha256(content).hexdigest())
+    raise ConfigError(_PROCESSES_PREFIX + reason)
 
 
-def _pickled(thing: Any) -> bytes:
-    """``thing`` as a pickle, which other processes can read.
+def _pickle(value: Any) -> bytes:
+    """Pickle ``value`` so that other processes can read it.
 
-    What a script or a notebook defines is not to be found elsewhere. Dask and Ray bring a pickler that packs it whole.
+    Classes and functions of a script or notebook cannot be imported elsewhere. The pickler of Dask and Ray includes
+    their code.
     """
     cloudpickle = sys.modules.get("cloudpickle") or sys.modules.get("ray.cloudpickle")
     if cloudpickle is None:
-        return pickle.dumps(thing, pickle.HIGHEST_PROTOCOL)
+        return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
     try:
-        content = pickle.dumps(thing, pickle.HIGHEST_PROTOCOL)
+        content = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
     except ConfigError:
         raise
     except Exception:
-        return _packed_whole(thing, cloudpickle)
-    return content if b"__main__" not in content else _packed_whole(thing, cloudpickle)
+        return _pickle_with_code(value, cloudpickle)
+    return content if b"__main__" not in content else _pickle_with_code(value, cloudpickle)
 
 
-def _packed_whole(thing: Any, cloudpickle: Any) -> bytes:
+def _pickle_with_code(value: Any, cloudpickle: Any) -> bytes:
     class Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
-        def reducer_override(self, found: Any) -> Any:
-            if isinstance(found, type) and _MADE_BY_MSGSPEC in vars(found):
-                delattr(found, _MADE_BY_MSGSPEC)  # it makes another when it needs it
-            reduced = super().reducer_override(found)
-            if reduced is not NotImplemented and isinstance(found, msgspec.StructMeta):
-                raise ConfigError(  # it would come out without its fields
-                    f"the msgspec.Struct {found.__qualname__} of a script or notebook cannot travel: define it in a "
+        def reducer_override(self, obj: Any) -> Any:
+            if isinstance(obj, type) and _MSGSPEC_CACHE in vars(obj):
+                delattr(obj, _MSGSPEC_CACHE)  # msgspec creates it again when needed
+            reduced = super().reducer_override(obj)
+            if reduced is not NotImplemented and isinstance(obj, msgspec.StructMeta):
+                raise ConfigError(  # it would lose its fields
+                    f"the msgspec.Struct {obj.__qualname__} of a script or notebook cannot travel: define it in a "
                     "module that the workers have, or make it a dataclass"
                 )
             return reduced
 
-    packed = io.BytesIO()
-    Pickler(packed, pickle.HIGHEST_PROTOCOL).dump(thing)
-    return packed.getvalue()
+    buffer = io.BytesIO()
+    Pickler(buffer, pickle.HIGHEST_PROTOCOL).dump(value)
+    return buffer.getvalue()
 
 
 # -- in the other process --------------------------------------------------------------------------------------------
@@ -409,60 +414,60 @@ _clients: ClientCache[Any] = ClientCache()
 _jobs: ClientCache[Any] = ClientCache()
 
 
-def ask_remotely(client: Parcel, job: Parcel, task: Parcel) -> bytes:
-    """Ask a unit, in a process that the client travelled to.
+def run_task_remotely(client: Pickled, job: Pickled, task: Pickled) -> bytes:
+    """Run a task in a process that received the pickled client.
 
-    Nothing is raised: executors wrap what is in classes of their own, and log it.
+    Nothing is raised: executors wrap exceptions in their own classes, and log them.
 
     Returns:
-        A pickle of how many seconds it took, and of the outcomes, or of the error that every further unit would meet.
+        A pickle of the seconds it took, and of the results, or of the error that every further task would meet.
     """
     began_at = time.monotonic()
     try:
-        giga = _clients.get({"": client.mark}, client.open)
-        asking = _jobs.get({"": job.mark}, job.open)
-        opened: Task = task.open()
+        giga = _clients.get({"": client.content_id}, client.open)
+        opened_job = _jobs.get({"": job.content_id}, job.open)
+        opened_task: Task = task.open()
     except Exception as error:
-        return _pickled((0.0, _cannot_open(error)))
-    opened.started_at = began_at
-    # The account's limit is kept where the results are iterated. A new limiter each time, so that none is learned.
+        return _pickle((0.0, _unpickle_error(error)))
+    opened_task.started_at = began_at
+    # The account's limit is kept in the process that iterates. A new limiter for each task learns no limit here.
     bound = giga._within(CancelGroup())
     bound._core.limiter = Limiter()
-    outcomes = [_portable(outcome) for outcome in asked(bound, asking, opened, CancelGroup())]
-    return _pickled((time.monotonic() - began_at, outcomes))
+    results = [_make_picklable(task_result) for task_result in run_task(bound, opened_job, opened_task, CancelGroup())]
+    return _pickle((time.monotonic() - began_at, results))
 
 
-def _cannot_open(error: Exception) -> GigaClientError:
-    reason = error.message if isinstance(error, GigaClientError) else _told(error)
+def _unpickle_error(error: Exception) -> GigaClientError:
+    reason = error.message if isinstance(error, GigaClientError) else _describe(error)
     return GigaClientError(
         f"a worker of the executor cannot open what was sent ({reason}); it needs gigaclient of the same version, the "
         "modules of your functions and types, and the files that the client's settings name"
     )
 
 
-def _portable(outcome: TaskResult) -> TaskResult:
-    """``outcome`` without what cannot be read where it goes. The answer always can."""
-    if not _travels(outcome.run):
-        outcome.run = None
-    if not _travels(outcome.value):
-        outcome.value = None
-        outcome.error = GigaClientError(
+def _make_picklable(task_result: TaskResult) -> TaskResult:
+    """Remove the parts of ``task_result`` that cannot be pickled. The answer always can."""
+    if not _is_picklable(task_result.run):
+        task_result.run = None
+    if not _is_picklable(task_result.value):
+        task_result.value = None
+        task_result.error = GigaClientError(
             "the value of the answer cannot come back from another process: define its type at the top of a module"
         )
-    error = outcome.error
-    if error is not None and not _travels(error):
+    error = task_result.error
+    if error is not None and not _is_picklable(error):
         if isinstance(error, GigaClientError):
             error.run = None
-        if not _travels(error):
-            outcome.error = GigaClientError(_told(error))
-    return outcome
+        if not _is_picklable(error):
+            task_result.error = GigaClientError(_describe(error))
+    return task_result
 
 
-def _travels(thing: Any) -> bool:
-    if thing is None:
+def _is_picklable(value: Any) -> bool:
+    if value is None:
         return True
     try:
-        pickle.loads(_pickled(thing))
+        pickle.loads(_pickle(value))
     except Exception:
         return False
     return True

@@ -1,4 +1,4 @@
-"""A file of prompts, read line by line."""
+"""Files of prompts, read line by line."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import msgspec
 from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.errors import ConfigError
 
-__all__ = ["BadLine", "Lines"]
+__all__ = ["BadLine", "PromptFile"]
 
-_JSON = (".jsonl", ".ndjson")
-_TEXT = ".txt"
-_COMPRESSED = (".gz", ".bz2", ".xz", ".lzma", ".zst")
+_JSON_ENDINGS = (".jsonl", ".ndjson")
+_TEXT_ENDING = ".txt"
+_COMPRESSED_ENDINGS = (".gz", ".bz2", ".xz", ".lzma", ".zst")
 _UTF_16 = 'is UTF-16: save it as UTF-8, or pass it opened with encoding="utf-16"'
-_MOST_BYTES_COUNTED = 2**28
-_NO_TEXT = {
+_MAX_BYTES_COUNTED = 2**28
+_NOT_UTF8 = {
     b"\xff\xfe": _UTF_16,
     b"\xfe\xff": _UTF_16,
     b"\x1f\x8b": "is compressed: pass what gzip.open(…) gives",
@@ -27,19 +27,19 @@ _NO_TEXT = {
 
 
 class BadLine(str):
-    """A line that could not be read, in place of what it holds.
+    """A line that could not be read, in place of its content.
 
     Attributes:
-        problem: which line of which file it is, and what is wrong with it.
+        problem: the file, the line, and the reason.
     """
 
     problem: str = ""
 
 
-class Lines:
-    """A file of prompts: JSON on each line, or, where its name ends in ``.txt``, a prompt on each line.
+class PromptFile:
+    """A file of prompts: JSON on each line, or a prompt on each line if the name ends in ``.txt``.
 
-    Blank lines are left out. Text is UTF-8, with a mark at its beginning or without.
+    Blank lines are skipped. Text is UTF-8, with or without a byte order mark.
 
     Args:
         file: a path, or a file that is open in text or binary mode.
@@ -56,12 +56,12 @@ class Lines:
             name = self._path = os.path.expanduser(os.fsdecode(file))
         self._name = name if isinstance(name, str) else "the file of prompts"
         stem, ending = os.path.splitext(self._name.lower())
-        if self._path is None and ending in _COMPRESSED:
-            # Whoever opened it had it unpacked.
+        if self._path is None and ending in _COMPRESSED_ENDINGS:
+            # An open compressed file is already being decompressed.
             ending = os.path.splitext(stem)[1]
-        self._is_text = ending == _TEXT
-        problem = _what_is_wrong(file) if self._path is None else _what_is_wrong_at(self._path)
-        if problem is None and ending not in (*_JSON, _TEXT) and (ending or self._path is not None):
+        self._is_text = ending == _TEXT_ENDING
+        problem = _problem_with_file(file) if self._path is None else _problem_with_path(self._path)
+        if problem is None and ending not in (*_JSON_ENDINGS, _TEXT_ENDING) and (ending or self._path is not None):
             problem = (
                 "is not read as prompts: a file is .jsonl or .ndjson (JSON on each line) or .txt (a prompt on each "
                 "line); of another, pass its rows with template=, as csv.DictReader(file) gives them"
@@ -70,9 +70,9 @@ class Lines:
             raise ConfigError(f"{self._name} {problem}")
 
     def read(self) -> Iterator[Any]:
-        """What the lines hold, one at a time; a :class:`BadLine` for one that cannot be read.
+        """Yield the content of each line; a :class:`BadLine` for one that cannot be read.
 
-        A file that was opened here is closed at the end, or when the iterator is.
+        A file that was opened here is closed at the end, or when the iterator is closed.
 
         Raises:
             ConfigError: the file cannot be read.
@@ -91,11 +91,11 @@ class Lines:
         raise ConfigError(f"{self._path} cannot be read: {reason}")
 
     def count(self) -> int | None:
-        """How many there are; None where finding out would take something away, or long."""
+        """Return the number of lines; None if counting would consume them or take long."""
         if self._path is None:
             return None
         try:
-            if not os.path.isfile(self._path) or os.path.getsize(self._path) > _MOST_BYTES_COUNTED:
+            if not os.path.isfile(self._path) or os.path.getsize(self._path) > _MAX_BYTES_COUNTED:
                 return None
             with open(self._path, "rb") as file:
                 return sum(not line.isspace() for line in file)
@@ -105,13 +105,13 @@ class Lines:
     def _inputs(self, file: IO[Any]) -> Iterator[Any]:
         for number, line in enumerate(self._lines(file), 1):
             if number == 1:
-                line = self._without_mark(line)
+                line = self._without_bom(line)
             line = line.rstrip(b"\r\n" if isinstance(line, bytes) else "\r\n")
             if line.strip():
                 yield self._text(line, number) if self._is_text else self._json(line, number)
 
     def _lines(self, file: IO[Any]) -> Iterator[Any]:
-        # Not by str.splitlines, which would cut a text at U+2028.
+        # Not str.splitlines, which would split a text at U+2028.
         try:
             for line in file:  # noqa: UP028 - that would close the caller's file together with this
                 yield line
@@ -121,10 +121,10 @@ class Lines:
             return
         raise ConfigError(f'{self._name} is not text in {encoding}: open it with its encoding=, or with mode "rb"')
 
-    def _without_mark(self, line: Any) -> Any:
+    def _without_bom(self, line: Any) -> Any:
         if isinstance(line, str):
             return line.removeprefix("\ufeff")
-        for start, problem in _NO_TEXT.items():
+        for start, problem in _NOT_UTF8.items():
             if line.startswith(start):
                 raise ConfigError(f"{self._name} {problem}")
         return line.removeprefix(b"\xef\xbb\xbf")
@@ -135,7 +135,7 @@ class Lines:
         try:
             text: str = line.decode()
         except UnicodeDecodeError:
-            return self._bad(line, number, "is not text in UTF-8")
+            return self._bad_line(line, number, "is not text in UTF-8")
         return text
 
     def _json(self, line: Any, number: int) -> Any:
@@ -143,22 +143,22 @@ class Lines:
             return msgspec.json.decode(line)
         except JSON_ERRORS as error:
             reason = str(error).removeprefix("JSON is malformed: ")
-        # Python writes NaN into what it calls JSON, and halves of surrogate pairs.
+        # Python writes NaN and unpaired surrogates into its JSON.
         try:
             return json.loads(line)
         except UnicodeDecodeError:
             reason = "it is not text in UTF-8"
         except (ValueError, RecursionError):
             pass
-        return self._bad(line, number, f"is no JSON: {reason}")
+        return self._bad_line(line, number, f"is no JSON: {reason}")
 
-    def _bad(self, line: Any, number: int, problem: str) -> BadLine:
+    def _bad_line(self, line: Any, number: int, problem: str) -> BadLine:
         bad = BadLine(line if isinstance(line, str) else line.decode("utf-8", "replace"))
         bad.problem = f"{self._name}, line {number}, {problem}"
         return bad
 
 
-def _what_is_wrong(file: Any) -> str | None:
+def _problem_with_file(file: Any) -> str | None:
     if getattr(file, "closed", False) is True:
         return "is closed: pass it open, or as a pathlib.Path"
     readable = getattr(file, "readable", None)
@@ -167,7 +167,7 @@ def _what_is_wrong(file: Any) -> str | None:
     return None
 
 
-def _what_is_wrong_at(path: str) -> str | None:
+def _problem_with_path(path: str) -> str | None:
     if os.path.isdir(path):
         return "is a folder: pass one of its files"
     if not os.path.exists(path):

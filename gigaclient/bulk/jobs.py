@@ -1,4 +1,4 @@
-"""What every provider can be asked of many prompts: a chat."""
+"""The job that every provider has: a chat for each prompt."""
 
 from __future__ import annotations
 
@@ -26,14 +26,16 @@ class ChatJob(Job[Any, MapResult]):
         self.options = dict(options)
 
     def prepare(self, client: BaseClient[Any], prompt: Any) -> tuple[Any, bytes]:
+        """Build the request of ``prompt`` with its options; return them, and the content of the key."""
         request, settings = client._chat_request(prompt, dict(self.options), stream=False)
         return (request, settings), self.content(request)
 
     def content(self, request: Request) -> bytes:
-        """What of ``request`` says what is asked."""
+        """Return the part of ``request`` that identifies it."""
         return request.body or b""
 
     def ask(self, client: BaseClient[Any], task: Task) -> list[TaskResult]:
+        """Send the chat request of the task's only item."""
         request, settings = task.items[0].request
         failure: NotFoundError
         try:
@@ -42,27 +44,30 @@ class ChatJob(Job[Any, MapResult]):
             failure = error
         failure.__traceback__ = None
         sample, _ = client._chat_request(self.sample, dict(self.options), stream=False)
-        # A model that was named for all of them is there for none.
+        # A model that is set for all prompts is missing for all of them.
         return [TaskResult(error=failure, fatal=_model(request) == _model(sample))]
 
-    def result(self, item: Item, outcome: TaskResult) -> MapResult:
+    def result(self, item: Item, task_result: TaskResult) -> MapResult:
+        """Return the caller's result for an item."""
         return MapResult(
             input=item.input,
             index=item.index,
-            completion=outcome.answer,
-            value=outcome.value,
-            run=outcome.run,
-            error=outcome.error,
-            attempts=outcome.attempts,
-            seconds=outcome.seconds,
-            usage=outcome.usage,
+            completion=task_result.answer,
+            value=task_result.value,
+            run=task_result.run,
+            error=task_result.error,
+            attempts=task_result.attempts,
+            seconds=task_result.seconds,
+            usage=task_result.usage,
         )
 
-    def saved(self, outcome: TaskResult) -> dict[str, Any]:
-        completion: ChatCompletion = outcome.answer
+    def saved(self, task_result: TaskResult) -> dict[str, Any]:
+        """Return the text and the completion."""
+        completion: ChatCompletion = task_result.answer
         return {"text": completion.text, "completion": completion.raw}
 
     def restored(self, line: Mapping[str, Any]) -> TaskResult:
+        """Return the completion that a line holds."""
         raw = line["completion"]
         completion = convert(raw, ChatCompletion, strict=False).attach(raw=raw)
         usage = line.get("usage")

@@ -1,6 +1,6 @@
-"""What goes into a run over many prompts: anything that can be iterated, or a file; and what is asked for each input.
+"""The inputs of a run over many prompts: any iterable or a file; and the prompt made of each input.
 
-Nothing of pandas, polars, numpy, Django or a database is imported: their objects are known by what they have.
+Nothing of pandas, polars, numpy, Django or a database is imported: their objects are recognised by their attributes.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
-from gigaclient.bulk.input_files import BadLine, Lines
-from gigaclient.bulk.templates import BYTES, Template, is_missing, listed, names_of, unwrapped
+from gigaclient.bulk.input_files import BadLine, PromptFile
+from gigaclient.bulk.templates import BYTES, Template, field_names, is_missing, join_names, unwrap
 from gigaclient.errors import ConfigError
 from gigaclient.types import Chat, Message
 
@@ -23,72 +23,72 @@ __all__ = ["Prompts"]
 
 
 class Prompts:
-    """The inputs of a run, and the prompt that each of them stands for.
+    """The inputs of a run, and the prompt for each of them.
 
     Args:
-        prompts: anything that can be iterated: lists, generators (without an end as well), sets, columns of pandas,
-            polars and numpy, querysets, cursors; rows, with a ``template``. A path or an open file is read line by
-            line: ``.jsonl`` and ``.ndjson`` hold JSON on each line, ``.txt`` a prompt on each line, and an open file
-            without a name, such as ``sys.stdin``, JSON. Blank lines are left out.
-        template: what the prompt is made of. In a string, ``{name}`` stands for that field of the input, and ``{}``,
-            ``{0}`` or ``{input}`` for an input without fields; ``{{`` and ``}}`` are braces, and any other brace, as
-            in JSON, stands for itself. A function gets the input, and what it returns is the prompt.
+        prompts: any iterable: lists, generators (infinite ones too), sets, columns of pandas, polars and numpy,
+            querysets, cursors; rows, with a ``template``. A path or an open file is read line by line: ``.jsonl`` and
+            ``.ndjson`` hold JSON on each line, ``.txt`` a prompt on each line. An open file without a name, such as
+            ``sys.stdin``, holds JSON lines. Blank lines are skipped.
+        template: how to make the prompt. In a string, ``{name}`` stands for that field of the input, and ``{}``,
+            ``{0}`` or ``{input}`` for an input without fields; ``{{`` and ``}}`` are braces, and any other brace, as in
+            JSON, stands for itself. A function receives the input and returns the prompt.
 
     Raises:
-        ConfigError: these cannot be prompts, or the template can be none; the message says what to pass.
+        ConfigError: these cannot be prompts, or the template is invalid; the message says what to pass.
     """
 
     def __init__(self, prompts: Any, template: str | Callable[[Any], Any] | None = None) -> None:
-        self._fill = _filling(template)
+        self._fill = _template_function(template)
         self._total: int | None = None
         if isinstance(prompts, os.PathLike) or callable(getattr(prompts, "read", None)):
-            self._inputs: Any = Lines(prompts)
+            self._inputs: Any = PromptFile(prompts)
             return
-        problem = _what_is_wrong(prompts, has_template=template is not None)
+        problem = _problem_with(prompts, has_template=template is not None)
         if problem is not None:
             raise ConfigError(problem)
         self._inputs = prompts
-        # Not of what would have to be loaded for it: a lazy column of dask, a queryset of Django.
+        # Not of lazy objects, which len() would load: a column of dask, a queryset of Django.
         lazy = any(hasattr(type(prompts), name) for name in ("__dask_graph__", "_fetch_all"))
         if hasattr(type(prompts), "__len__") and not lazy:
             self._total = len(prompts)
 
     @property
     def total(self) -> int | None:
-        """How many inputs there are; None where only asking for them would tell. The lines of a file are counted."""
-        return self._inputs.count() if isinstance(self._inputs, Lines) else self._total
+        """The number of inputs; None if counting would consume or load them. The lines of a file are counted."""
+        return self._inputs.count() if isinstance(self._inputs, PromptFile) else self._total
 
     def __iter__(self) -> Iterator[Any]:
-        """The inputs as they were passed, one at a time.
+        """Yield the inputs one at a time, as they were passed.
 
-        A file that was opened here is closed at the end, or when the iterator is.
+        A file that was opened here is closed at the end, or when the iterator is closed.
 
         Raises:
-            ConfigError: the file cannot be read, or is no text in UTF-8.
+            ConfigError: the file cannot be read, or is not text in UTF-8.
         """
-        if isinstance(self._inputs, Lines):
+        if isinstance(self._inputs, PromptFile):
             yield from self._inputs.read()
             return
-        # Not "yield from", which would close a cursor or a generator of the caller's together with this one.
-        for given in self._inputs:  # noqa: UP028
-            yield given
+        # Not "yield from", which would close the caller's cursor or generator together with this one.
+        for input_ in self._inputs:  # noqa: UP028
+            yield input_
 
-    def ask(self, given: Any) -> Any:
-        """The prompt of one input: a string, a list of messages, or a whole request.
+    def ask(self, input_: Any) -> Any:
+        """Return the prompt for one input: a string, a list of messages, or a whole request.
 
         Raises:
-            ConfigError: the input can be no prompt; the message says what to change.
-            Exception: whatever a function given as ``template`` raised.
+            ConfigError: the input cannot be a prompt; the message says what to change.
+            Exception: any exception of a function passed as ``template``.
         """
-        if given.__class__ is BadLine:
-            raise ConfigError(given.problem)
-        return _prompt(given) if self._fill is None else self._fill(given)
+        if input_.__class__ is BadLine:
+            raise ConfigError(input_.problem)
+        return _prompt(input_) if self._fill is None else self._fill(input_)
 
 
-def _what_is_wrong(prompts: Any, *, has_template: bool) -> str | None:
-    """Why ``prompts`` is no collection of prompts, and what to pass; None where nothing is."""
-    cls = type(prompts)
-    kind = cls.__name__
+def _problem_with(prompts: Any, *, has_template: bool) -> str | None:
+    """Return why ``prompts`` is not a collection of prompts, and what to pass; None if it is one."""
+    class_ = type(prompts)
+    type_name = class_.__name__
     if isinstance(prompts, str):
         return "a string is one prompt: put it into a list; a file is passed as a pathlib.Path"
     if isinstance(prompts, BYTES):
@@ -96,29 +96,29 @@ def _what_is_wrong(prompts: Any, *, has_template: bool) -> str | None:
     if isinstance(prompts, msgspec.Struct) or (
         isinstance(prompts, Mapping) and not {"messages", "prompt"}.isdisjoint(prompts)
     ):
-        return f"a {kind} is one prompt: put it into a list"
+        return f"a {type_name} is one prompt: put it into a list"
     if isinstance(prompts, Mapping):
-        return f"a {kind} is no list of prompts: pass its .values(), or a list of such with template="
-    # On the class, because some tables compute theirs.
-    if hasattr(cls, "columns") and not callable(cls.columns):
+        return f"a {type_name} is no list of prompts: pass its .values(), or a list of such with template="
+    # Looked up on the class, because some tables compute theirs.
+    if hasattr(class_, "columns") and not callable(class_.columns):
         return (
-            f'a {kind} is a table: pass one column, as in table["text"], or its rows with template=, as in '
+            f'a {type_name} is a table: pass one column, as in table["text"], or its rows with template=, as in '
             'df.to_dict("records") of pandas and df.iter_rows(named=True) of polars'
         )
     dimensions = getattr(prompts, "ndim", 1)
     if isinstance(dimensions, int) and dimensions != 1:
         return f"an array of {dimensions} dimensions is no list of prompts: pass one column of it"
-    if not hasattr(cls, "__iter__") and not hasattr(cls, "__getitem__"):
-        if hasattr(cls, "__aiter__"):
-            return f"the prompts are asynchronous ({kind}), and this does not wait for such: gather them into a list"
-        return f"the prompts must be a list, a file or anything else that can be iterated, not {kind}"
+    if not hasattr(class_, "__iter__") and not hasattr(class_, "__getitem__"):
+        if hasattr(class_, "__aiter__"):
+            return f"the prompts are asynchronous ({type_name}), which is not supported: gather them into a list"
+        return f"the prompts must be a list, a file or anything else that can be iterated, not {type_name}"
     if not has_template and isinstance(prompts, (list, tuple)) and prompts and _is_message(prompts[0]):
         return "these messages are one prompt together: put their list into a list"
     return None
 
 
-def _filling(template: Any) -> Callable[[Any], Any] | None:
-    """What makes a prompt of an input; None where inputs are prompts."""
+def _template_function(template: Any) -> Callable[[Any], Any] | None:
+    """Return the function that makes a prompt of an input; None if inputs are prompts."""
     if template is None:
         return None
     if isinstance(template, str):
@@ -129,8 +129,8 @@ def _filling(template: Any) -> Callable[[Any], Any] | None:
         raise ConfigError("template is an asynchronous function: pass an ordinary one")
     function = template
 
-    def fill(given: Any) -> Any:
-        prompt = function(given)
+    def fill(input_: Any) -> Any:
+        prompt = function(input_)
         if prompt is None:
             raise ConfigError("template returned None: what it returns is the prompt")
         return _prompt(prompt)
@@ -138,40 +138,40 @@ def _filling(template: Any) -> Callable[[Any], Any] | None:
     return fill
 
 
-def _prompt(given: Any) -> Any:
-    """The prompt that an input is by itself."""
-    kind = given.__class__
-    if kind is str or kind is list or kind is Chat:
-        return given
-    given = unwrapped(given)
-    if isinstance(given, str):
-        return str.__str__(given)
-    if isinstance(given, (list, Chat)) or (isinstance(given, Mapping) and "messages" in given):
-        return given
-    if isinstance(given, tuple) and given and all(map(_is_message, given)):
-        return list(given)
-    if isinstance(given, Mapping) and isinstance(given.get("prompt"), str):
-        return str.__str__(given["prompt"])
-    raise ConfigError(_what_is_missing(given))
+def _prompt(input_: Any) -> Any:
+    """Return the prompt that an input is by itself."""
+    type_name = input_.__class__
+    if type_name is str or type_name is list or type_name is Chat:
+        return input_
+    input_ = unwrap(input_)
+    if isinstance(input_, str):
+        return str.__str__(input_)
+    if isinstance(input_, (list, Chat)) or (isinstance(input_, Mapping) and "messages" in input_):
+        return input_
+    if isinstance(input_, tuple) and input_ and all(map(_is_message, input_)):
+        return list(input_)
+    if isinstance(input_, Mapping) and isinstance(input_.get("prompt"), str):
+        return str.__str__(input_["prompt"])
+    raise ConfigError(_problem_with_input(input_))
 
 
-def _what_is_missing(given: Any) -> str:
-    """Why an input is no prompt, and what to do."""
-    kind = type(given).__name__
-    if is_missing(given):
-        return f"there is no prompt: the input is {given}; leave such inputs out"
-    if _is_message(given):
+def _problem_with_input(input_: Any) -> str:
+    """Return why an input is not a prompt, and what to do."""
+    type_name = type(input_).__name__
+    if is_missing(input_):
+        return f"there is no prompt: the input is {input_}; leave such inputs out"
+    if _is_message(input_):
         return "a message is no prompt of its own: a prompt is a string, or a list of messages"
-    if isinstance(given, BYTES):
+    if isinstance(input_, BYTES):
         return "the input is bytes: decode it to a string first"
-    if isinstance(given, (numbers.Number, datetime.date)):
-        return f'a prompt is text, and the input is of type {kind}: template="… {{}} …" makes text of it'
-    names = names_of(given)
+    if isinstance(input_, (numbers.Number, datetime.date)):
+        return f'a prompt is text, and the input is of type {type_name}: template="… {{}} …" makes text of it'
+    names = field_names(input_)
     if names is not None:
-        return f"the input has the fields {listed(names)}: template= says what is asked of them"
-    if isinstance(given, tuple):
-        return f"the input is a row of {len(given)} values: a function as template= makes a prompt of it"
-    return f"an input of type {kind} is no prompt: template= makes prompts of inputs"
+        return f"the input has the fields {join_names(names)}: template= says what is asked of them"
+    if isinstance(input_, tuple):
+        return f"the input is a row of {len(input_)} values: a function as template= makes a prompt of it"
+    return f"an input of type {type_name} is no prompt: template= makes prompts of inputs"
 
 
 def _is_message(value: Any) -> bool:

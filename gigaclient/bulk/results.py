@@ -1,7 +1,7 @@
-"""The results of a run over many prompts: the iterator that ``giga.map`` returns, and where its parts are put together.
+"""The results of a run over many prompts: the iterator that ``giga.map`` returns.
 
-Prompts are read, and results given, in the thread that iterates; so a database cursor or a queryset stays in the thread
-that it belongs to. What is read ahead, and what is finished and not yet asked for, is bounded.
+The iterating thread reads prompts and delivers results, so a database cursor or a queryset stays in its own thread.
+Both the prompts read ahead and the finished results not yet delivered are bounded.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from gigaclient.bulk.scheduler import Finished, Scheduler
 from gigaclient.bulk.tasks import NO_KEY, Item, Job, Task, TaskResult, key_of, used
 from gigaclient.bulk.thread_pool import WorkerPool
 from gigaclient.bulk.throttle import Throttle
-from gigaclient.bulk.worker import asked
+from gigaclient.bulk.worker import run_task
 from gigaclient.errors import ConfigError
 from gigaclient.types.bulk import ItemResult
 
@@ -39,12 +39,12 @@ __all__ = ["MapOptions", "MapProgress", "MapResults"]
 
 ResultT = TypeVar("ResultT", bound="ItemResult[Any]")
 
-MOST_WORKERS = 64
-# Items that were read and not yet given out: enough for one slow answer not to hold up the others for long.
+MAX_WORKERS = 64
+# Items read and not yet delivered. One slow answer does not hold up the others for long.
 _WINDOW = 1000
-_GOODBYE_SECONDS = 5.0
-_LOOK_AGAIN_SECONDS = 0.5
-# A source of prompts that takes longer for one is waiting for something: results are given before the next is read.
+_JOIN_SECONDS = 5.0
+_POLL_SECONDS = 0.5
+# An iterable that takes longer for one prompt is waiting for something: deliver results before reading the next.
 _SLOW_READ_SECONDS = 0.05
 
 _COMPLETE = "complete"
@@ -53,7 +53,7 @@ _log = logging.getLogger("gigaclient")
 
 
 class MapOptions(NamedTuple):
-    """How a run shall go, as the caller passed it; see ``giga.map``."""
+    """The options of a run, as the caller passed them; see ``giga.map``."""
 
     ordered: bool = True
     raise_errors: bool = False
@@ -67,14 +67,14 @@ class MapOptions(NamedTuple):
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> MapOptions:
-        """Those among the ``arguments`` of a method."""
+        """Pick the options from the ``arguments`` of a method."""
         return cls(**{name: arguments[name] for name in cls._fields})
 
     def limits(self) -> Limits:
-        """The budget.
+        """Return the limits of the run, checked.
 
         Raises:
-            ConfigError: a number cannot work.
+            ConfigError: a number is invalid.
         """
         return Limits(
             max_tokens_total=setting.if_given("max_tokens_total", setting.whole(1), self.max_tokens_total),
@@ -84,15 +84,15 @@ class MapOptions(NamedTuple):
 
 
 class MapProgress(NamedTuple):
-    """How far a run has come: ``results.progress``.
+    """The progress of a run: ``results.progress``.
 
     Attributes:
         read: prompts read so far.
-        answered: those with an answer, restored ones included.
-        failed: those with an error.
-        restored: those that the checkpoint had.
-        tokens: what this run spent, as the server counted; restored answers were paid for before.
-        seconds: since the first prompt was read.
+        answered: prompts with an answer, restored ones included.
+        failed: prompts with an error.
+        restored: prompts whose result was in the checkpoint.
+        tokens: tokens that this run used, as the server counted. Restored answers are not included.
+        seconds: seconds since the first prompt was read.
     """
 
     read: int
@@ -106,20 +106,20 @@ class MapProgress(NamedTuple):
 class MapResults(Iterator[ResultT], Generic[ResultT]):
     """The results of a run, as an iterator and a context manager.
 
-    Nothing is read or sent before the first result is asked for. Leaving the loop early, :meth:`close`, an error and a
-    Ctrl-C end what is under way; what was finished is in the checkpoint.
+    Nothing is read or sent before the first result is requested. Leaving the loop early, :meth:`close`, an error and a
+    Ctrl-C cancel the running calls. Finished results are in the checkpoint.
 
     Raises, while it is iterated:
-        AuthenticationError, PaymentRequiredError, TLSError: every further prompt would fail in the same way. The
-            results that had come are given first.
+        AuthenticationError, PaymentRequiredError, TLSError: every further prompt would fail in the same way. Earlier
+            results are delivered first.
         NotFoundError: the model that all prompts go to does not exist.
         ConfigError: there is no key, or the client was closed.
-        RateLimitError: the service was too busy for ten tries in a row, or asked for a longer wait than ten minutes.
+        RateLimitError: the service answered 429 ten times in a row, or demanded a wait above ten minutes.
         OSError: the checkpoint cannot be written.
-        Exception: whatever the iterable of prompts raises, after the results of the prompts before; with
-            ``raise_errors``, the error of the first result that has one.
+        Exception: any exception of the iterable of prompts, after the results of the prompts before it; with
+            ``raise_errors``, the error of the first failed result.
 
-    Where a limit of the run is reached, the iteration ends, and :attr:`stopped` names the limit.
+    When a limit of the run is reached, the iteration ends and :attr:`stopped` names the limit.
     """
 
     def __init__(
@@ -137,16 +137,16 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
         self._ordered = bool(map_options.ordered)
         self._raise_errors = bool(map_options.raise_errors)
         self._limits = map_options.limits()
-        most = _most(map_options, job)
-        # What is wrong with an option is wrong with every prompt: better said now. So is a file that cannot be used.
+        max_running = _max_running(map_options, job)
+        # An invalid option fails for every prompt, and so does an unusable file: raise now.
         job.prepare(client, job.sample)
         self._checkpoint = Checkpoint(map_options.checkpoint) if map_options.checkpoint is not None else None
         limiter = client._core.limiter
-        self._throttle = Throttle(most, (lambda: limiter.limit) if job.at_once is None else None)
+        self._throttle = Throttle(max_running, (lambda: limiter.limit) if job.at_once is None else None)
         self._scheduler = Scheduler(self._throttle, Budget(self._limits), fatal_errors=job.fatal_errors)
         self._recorder = Recorder(self._checkpoint, job)
         try:
-            self._pool = _pool(client, job, self._scheduler, self._recorder, most, map_options.executor)
+            self._pool = _pool(client, job, self._scheduler, self._recorder, max_running, map_options.executor)
             self._bar: Progress = progress_for(map_options.progress, total=self._prompts.total, unit=job.item_name)
         except BaseException:
             if self._checkpoint is not None:
@@ -162,21 +162,23 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
         self._ends_at: float | None = None
         self._started_at: float | None = None
         self._seconds = 0.0
-        # Counts of items: read; read and not yet finished; finished and not yet given out.
+        # Items that are read, that are not finished, and that are finished but not delivered.
         self._read = 0
-        self._open = 0
+        self._unfinished = 0
         self._answered = self._failed = self._restored = self._tokens = 0
-        self._finished: deque[_Given] = deque()
-        self._waiting: dict[int, _Given] = {}  # finished before an earlier one was
+        self._finished: deque[_Delivery] = deque()
+        self._waiting: dict[int, _Delivery] = {}  # finished before an earlier item
         self._next_index = 0
-        self._seconds_read = 0.0  # for prompts, since a unit was complete
+        self._seconds_read = 0.0  # spent on prompts since a task was complete
 
     # -- what a caller sees ------------------------------------------------------------------------------------------
 
     @property
     def stopped(self) -> str | None:
-        """Why the run ended before its prompts did: ``"max_tokens_total"``, ``"max_seconds"``, ``"max_errors_in_row"``,
-        ``"closed"``, or the name of an error's class; None when it did not.
+        """The reason why the run ended early, or None.
+
+        ``"max_tokens_total"``, ``"max_seconds"``, ``"max_errors_in_row"``, ``"closed"``, or the name of an error's
+        class.
         """
         reason = self._scheduler.reason
         if isinstance(reason, BaseException):
@@ -185,32 +187,32 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
 
     @property
     def progress(self) -> MapProgress:
-        """How far it has come."""
+        """The progress of the run so far."""
         seconds = self._seconds
         if self._started_at is not None and not self._closed:
             seconds = time.monotonic() - self._started_at
         return MapProgress(self._read, self._answered, self._failed, self._restored, self._tokens, seconds)
 
     def close(self) -> None:
-        """End what is under way, and close the checkpoint. More than once is no harm."""
+        """Cancel the running calls and close the checkpoint. Calling it again does nothing."""
         if self._process != os.getpid():
-            return  # a fork's child: all of it is the parent's
-        self._leave("closed")
-        self._pool.join(_GOODBYE_SECONDS)
-        self._end()
+            return  # a forked child: everything belongs to the parent
+        self._stop("closed")
+        self._pool.join(_JOIN_SECONDS)
+        self._release()
 
     def __enter__(self) -> MapResults[ResultT]:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
 
     def __del__(self) -> None:
         if getattr(self, "_process", None) == os.getpid() and not self._closed:
-            self._leave("closed")
-            self._end()
+            self._stop("closed")
+            self._release()
 
     def __iter__(self) -> MapResults[ResultT]:
         return self
@@ -221,17 +223,17 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
         if self._closed:
             raise StopIteration
         try:
-            given = self._next()
+            delivery = self._next()
         except BaseException:
             self.close()
             raise
-        if given is None:
+        if delivery is None:
             self.close()
             if self._failure is not None:
                 failure, self._failure = self._failure, None
                 raise failure
             raise StopIteration
-        result: ResultT = given.result
+        result: ResultT = delivery.result
         if result.error is not None and self._raise_errors:
             self.close()
             raise result.error
@@ -243,25 +245,25 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
 
     # -- how ---------------------------------------------------------------------------------------------------------
 
-    def _next(self) -> _Given | None:
-        """The next result; None when there are no more."""
+    def _next(self) -> _Delivery | None:
+        """Return the next result; None when there are no more."""
         if self._inputs is None:
             self._begin()
         while True:
-            self._collect()
-            self._keep_to_time()
-            given = self._ready() if self._source_is_slow else None
-            if given is None:
+            self._process_all_finished()
+            self._check_time_limit()
+            delivery = self._next_delivery() if self._source_is_slow else None
+            if delivery is None:
                 self._fill()
-                given = self._ready()
-            if given is not None:
+                delivery = self._next_delivery()
+            if delivery is not None:
                 if self._checkpoint is not None:
-                    self._checkpoint.sync(given.position)
-                return given
-            if self._open == 0 and self._exhausted:
+                    self._checkpoint.sync(delivery.position)
+                return delivery
+            if self._unfinished == 0 and self._exhausted:
                 return None
             if self._scheduler.is_idle():
-                # All that can be read is read, and nothing would come of what waits for more.
+                # All prompts are read, and nothing running could complete the gathered tasks.
                 self._offer(self._job.rest())
             self._wait()
 
@@ -275,18 +277,20 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
         self._inputs = iter(self._prompts)
 
     def _fill(self) -> None:
-        """Read as many prompts as the workers can use soon, and no more."""
+        """Read as many prompts as the workers can use soon."""
         try:
             self._client._check_open()
-        except ConfigError as error:  # no fault of the prompts that are still to come
+        except ConfigError as error:  # not an error of the prompts still to come
             self._scheduler.stop(error)
-        # However fast they are: what has come in the meantime waits for the end of this.
-        most = self._read + self._throttle.allowed() * self._job.max_items_per_task
-        while not self._exhausted and self._read < most and self._scheduler.wants_more() and self._has_room():
+        # Bounded, however fast the prompts come: finished results wait until this returns.
+        max_running = self._read + self._throttle.allowed() * self._job.max_items_per_task
+        while (
+            not self._exhausted and self._read < max_running and self._scheduler.wants_more() and self._may_read_more()
+        ):
             assert self._inputs is not None
             began_at = time.monotonic()
             try:
-                given = next(self._inputs)
+                input_ = next(self._inputs)
             except StopIteration:
                 self._end_of_prompts()
                 return
@@ -298,18 +302,18 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
             self._seconds_read += seconds
             self._source_is_slow = seconds >= _SLOW_READ_SECONDS
             index, self._read = self._read, self._read + 1
-            self._open += 1
-            self._take(index, given)
+            self._unfinished += 1
+            self._admit(index, input_)
             if self._seconds_read > self._job.gathers_for:
                 self._offer(self._job.rest())
                 self._seconds_read = 0.0
             if self._source_is_slow and (self._finished or self._waiting or not self._scheduler.done.empty()):
-                break  # what has come need not wait for the next prompt
+                break  # finished results need not wait for the next prompt
         if self._scheduler.reason is not None and not self._exhausted:
             self._end_of_prompts()
 
-    def _has_room(self) -> bool:
-        held = self._open + len(self._finished) + len(self._waiting)
+    def _may_read_more(self) -> bool:
+        held = self._unfinished + len(self._finished) + len(self._waiting)
         return held < _WINDOW or held < 2 * self._job.max_items_per_task * self._throttle.allowed()
 
     def _end_of_prompts(self) -> None:
@@ -322,59 +326,59 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
             self._scheduler.offer(task)
             self._pool.grow()
 
-    def _take(self, index: int, given: Any) -> None:
+    def _admit(self, index: int, input_: Any) -> None:
         try:
-            request, content = self._job.prepare(self._client, self._prompts.ask(given))
+            request, content = self._job.prepare(self._client, self._prompts.ask(input_))
             key = key_of(self._job.kind, content) if self._needs_keys else NO_KEY
-            item = Item(index, given, request, key)
+            item = Item(index, input_, request, key)
         except Exception as error:
-            item = Item(index, given, None, NO_KEY)
-            outcome = TaskResult(error=error)
-            self._scheduler.count(outcome)
-            self._finish(item, outcome, self._recorder(Task([item]), [outcome]))
+            item = Item(index, input_, None, NO_KEY)
+            task_result = TaskResult(error=error)
+            self._scheduler.count_unsent(task_result)
+            self._add_result(item, task_result, self._recorder(Task([item]), [task_result]))
             return
         outcome_found = self._recorder.restored(item)
         if outcome_found is not None:
-            self._finish(item, outcome_found, 0, restored=True)
+            self._add_result(item, outcome_found, 0, restored=True)
             return
         self._offer(self._job.gather(item))
 
     def _wait(self) -> None:
-        seconds = _LOOK_AGAIN_SECONDS
+        seconds = _POLL_SECONDS
         if self._ends_at is not None:
             seconds = max(0.0, min(seconds, self._ends_at - time.monotonic()))
         try:
-            self._settle(self._scheduler.done.get(timeout=seconds))
+            self._process_finished(self._scheduler.done.get(timeout=seconds))
         except queue.Empty:
-            self._pool.grow()  # more may go by now
+            self._pool.grow()  # the throttle may allow more by now
 
-    def _keep_to_time(self) -> None:
+    def _check_time_limit(self) -> None:
         if self._ends_at is not None and self._ends_at <= time.monotonic():
-            # What is under way is given up: it would not be in time, and asking for it again is the next run's.
+            # Cancel the running tasks: they would be late, and the next run sends them again.
             self._ends_at = None
-            self._leave("max_seconds")
+            self._stop("max_seconds")
 
-    def _collect(self) -> None:
+    def _process_all_finished(self) -> None:
         while True:
             try:
-                self._settle(self._scheduler.done.get_nowait())
+                self._process_finished(self._scheduler.done.get_nowait())
             except queue.Empty:
                 return
 
-    def _settle(self, finished: Finished) -> None:
-        task, outcomes, position = finished
-        if outcomes is None:
+    def _process_finished(self, finished: Finished) -> None:
+        task, results, position = finished
+        if results is None:
             for item in task.items:
-                self._open -= 1
+                self._unfinished -= 1
                 if self._ordered:
-                    self._waiting[item.index] = _Given(None, 0)
+                    self._waiting[item.index] = _Delivery(None, 0)
             return
-        for item, outcome in zip(task.items, outcomes, strict=True):
-            self._finish(item, outcome, position)
+        for item, task_result in zip(task.items, results, strict=True):
+            self._add_result(item, task_result, position)
 
-    def _finish(self, item: Item, outcome: TaskResult, position: int, *, restored: bool = False) -> None:
-        self._open -= 1
-        result = self._job.result(item, outcome)
+    def _add_result(self, item: Item, task_result: TaskResult, position: int, *, restored: bool = False) -> None:
+        self._unfinished -= 1
+        result = self._job.result(item, task_result)
         result.restored = restored
         tokens = 0 if restored else _tokens(result)
         self._tokens += tokens
@@ -385,32 +389,32 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
             self._failed += 1
         self._bar.update(tokens=tokens, failed=result.error is not None, restored=restored)
         if self._ordered:
-            self._waiting[item.index] = _Given(result, position)
+            self._waiting[item.index] = _Delivery(result, position)
         else:
-            self._finished.append(_Given(result, position))
+            self._finished.append(_Delivery(result, position))
 
-    def _ready(self) -> _Given | None:
+    def _next_delivery(self) -> _Delivery | None:
         while self._ordered and self._next_index in self._waiting:
-            given = self._waiting.pop(self._next_index)
+            delivery = self._waiting.pop(self._next_index)
             self._next_index += 1
-            if given.result is not None:
-                return given
+            if delivery.result is not None:
+                return delivery
         return self._finished.popleft() if self._finished else None
 
-    def _leave(self, reason: str) -> None:
+    def _stop(self, reason: str) -> None:
         self._scheduler.stop(_COMPLETE if reason == "closed" and self._is_complete() else reason)
         self._pool.cancel()
 
     def _is_complete(self) -> bool:
-        return self._exhausted and self._open == 0
+        return self._exhausted and self._unfinished == 0
 
-    def _end(self) -> None:
+    def _release(self) -> None:
         if self._closed:
             return
         self._closed = True
         if self._started_at is not None:
             self._seconds = time.monotonic() - self._started_at
-        self._inputs = iter(())  # a file that was opened here is closed by that
+        self._inputs = iter(())  # releases, and so closes, a file that was opened here
         self._bar.close(self.stopped)
         if self._checkpoint is not None:
             self._checkpoint.close()
@@ -427,22 +431,22 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
             )
 
 
-class _Given(NamedTuple):
-    """A result on its way out, and where the checkpoint has it; None in place of one that was not asked."""
+class _Delivery(NamedTuple):
+    """A result to deliver, with its position in the checkpoint; None for an item that was not sent."""
 
     result: Any
     position: int
 
 
-def _most(map_options: MapOptions, job: Job[Any, Any]) -> int:
-    """How many units may be under way."""
-    most: int | None = setting.if_given("max_workers", setting.whole(1), map_options.max_workers) or job.at_once
+def _max_running(map_options: MapOptions, job: Job[Any, Any]) -> int:
+    """Return the largest number of tasks that may run at once."""
+    max_running: int | None = setting.if_given("max_workers", setting.whole(1), map_options.max_workers) or job.at_once
     if map_options.executor is None:
-        return most or MOST_WORKERS
-    from gigaclient.bulk.executors import checked, workers_of
+        return max_running or MAX_WORKERS
+    from gigaclient.bulk.executors import check_executor, worker_count
 
-    workers = workers_of(checked(map_options.executor))
-    return min(most or workers, workers) if workers is not None else most or MOST_WORKERS
+    workers = worker_count(check_executor(map_options.executor))
+    return min(max_running or workers, workers) if workers is not None else max_running or MAX_WORKERS
 
 
 def _tokens(result: Any) -> int:
@@ -454,11 +458,11 @@ def _pool(
     job: Job[Any, Any],
     scheduler: Scheduler,
     recorder: Recorder,
-    most: int,
+    max_running: int,
     executor: Executor | None,
 ) -> WorkerPool | ExecutorPool:
     if executor is None:
-        return WorkerPool(scheduler, job, partial(asked, client, job), recorder, most)
-    from gigaclient.bulk.executors import ExecutorPool  # few programs have one
+        return WorkerPool(scheduler, job, partial(run_task, client, job), recorder, max_running)
+    from gigaclient.bulk.executors import ExecutorPool  # loaded only when an executor is used
 
     return ExecutorPool(scheduler, job, client, recorder, executor)

@@ -1,8 +1,7 @@
-"""Which unit goes next, and when: the one place where the threads of a run meet.
+"""The scheduler: decides which task runs next and when. The threads of a run meet only here.
 
-The thread that iterates the results offers units; workers take them, ask, and say what came of it. A unit that the
-service was too busy for goes back to the front. What is finished, and what will not be asked any more, comes out of
-:attr:`Scheduler.done`.
+The iterating thread offers tasks. Workers take them, run them and report the results. A task that met a 429 returns to
+the front of the queue. Finished and dropped tasks come out of :attr:`Scheduler.done`.
 """
 
 from __future__ import annotations
@@ -23,32 +22,32 @@ from gigaclient.errors import AuthenticationError, GigaClientError, PaymentRequi
 
 __all__ = ["Finished", "Scheduler"]
 
-_LOOK_AGAIN_SECONDS = 2.0
-# A refusal comes at once. Whoever waits for longer is waiting for an answer.
+_POLL_SECONDS = 2.0
+# A 429 comes quickly. A call that has waited longer is being answered.
 _ACCEPTED_AFTER_SECONDS = 1.0
 
-# What is wrong with the key, the account or the line is wrong with every prompt.
-_HOPELESS = (AuthenticationError, PaymentRequiredError, TLSError)
+# A wrong key, account or TLS setting is wrong for every prompt.
+_FATAL_ERRORS = (AuthenticationError, PaymentRequiredError, TLSError)
 
 Finished = tuple[Task, "Sequence[TaskResult] | None", int]
-"""A unit, an outcome for each of its items (None: they were not asked), and where the checkpoint has them."""
+"""A task, a result for each of its items (None: they were not sent), and their position in the checkpoint."""
 
 
 class Scheduler:
-    """The units that are ready and under way.
+    """The queue of ready tasks and the running ones.
 
     Args:
-        pace: how many may be under way.
-        budget: what they may cost.
-        clock: seconds, going up.
-        hopeless: errors of the job's own that every further unit would meet; see :meth:`ends_all`.
+        throttle: limits the number of running tasks.
+        budget: limits their cost.
+        clock: seconds, increasing.
+        fatal_errors: errors of the job that every further task would meet; see :meth:`stop_on_fatal_error`.
 
     Attributes:
-        done: what is finished, and what will not be asked any more.
-        comes_back: whether the worker that says what came of a unit takes the next one: then no other is woken for it.
+        done: finished tasks, and tasks that will not run any more.
+        worker_takes_next: the worker that reports a task then takes the next one, so no other worker is woken for it.
     """
 
-    comes_back = False
+    worker_takes_next = False
 
     def __init__(
         self,
@@ -62,251 +61,252 @@ class Scheduler:
         self._budget = budget
         self._clock = clock
         self._fatal_errors = fatal_errors
-        self._lock = threading.Lock()  # guards what follows; held for a few assignments
-        self._sleepers: list[_Sleeper] = []
+        self._lock = threading.Lock()  # guards the fields below; held for a few assignments
+        self._waiting: list[_WaitingWorker] = []
         self._ready: deque[Task] = deque()
-        self._under_way = 0
-        self._items_under_way = 0
-        # Of those under way that may still be refused: when each was taken, with how many, and its scope.
-        self._fresh: dict[int, tuple[float, int, CancelGroup]] = {}
+        self._running = 0
+        self._running_items = 0
+        # Running tasks that may still get a 429: when each was taken, its rank, and its cancel group.
+        self._unconfirmed: dict[int, tuple[float, int, CancelGroup]] = {}
         self._reason: str | BaseException | None = None
         self.done: queue.SimpleQueue[Finished] = queue.SimpleQueue()
 
     # -- for the thread that iterates the results --------------------------------------------------------------------
 
     def offer(self, task: Task) -> None:
-        """``task`` is to be asked."""
+        """Queue ``task``."""
         dropped: Sequence[Task] = (task,)
         with self._lock:
             if self._reason is None:
                 self._ready.append(task)
-                dropped = self._hand_out() if self._sleepers else ()
-        self._drop(dropped)
+                dropped = self._wake_workers() if self._waiting else ()
+        self._report_dropped(dropped)
 
     def wants_more(self) -> bool:
-        """Whether the workers would soon be out of units."""
+        """Return True if the workers would soon run out of tasks."""
         return self._reason is None and len(self._ready) < self._throttle.allowed()
 
     def is_idle(self) -> bool:
-        """Whether nothing is ready, and nothing under way."""
+        """Return True if no task is ready or running."""
         with self._lock:
-            return not self._ready and self._under_way == 0
+            return not self._ready and self._running == 0
 
-    def count(self, outcome: TaskResult) -> None:
-        """What came of an item that could not be asked."""
+    def count_unsent(self, task_result: TaskResult) -> None:
+        """Count the result of an item that could not be sent."""
         with self._lock:
-            self._budget.spend(None, outcome.error is not None)
-            limit = self._reached()
+            self._budget.spend(None, task_result.error is not None)
+            limit = self._limit_reached()
             dropped = self._stop(limit) if limit is not None else ()
-        self._drop(dropped)
+        self._report_dropped(dropped)
 
     def stop(self, reason: str | BaseException) -> None:
-        """Nothing is asked from now on; the first reason is kept. What is under way is not touched."""
+        """Run no further task; the first reason is kept. Running tasks are not touched."""
         with self._lock:
             dropped = self._stop(reason)
-        self._drop(dropped)
+        self._report_dropped(dropped)
 
     @property
     def reason(self) -> str | BaseException | None:
-        """Why nothing is asked any more: the name of a limit, or an error; None while something is."""
+        """The reason why no more tasks run: the name of a limit, or an error; None while they do."""
         return self._reason
 
     # -- for workers -------------------------------------------------------------------------------------------------
 
     def workers_wanted(self) -> int:
-        """How many workers would have something to do now."""
+        """Return how many workers would have a task now."""
         with self._lock:
-            self._look()
-        return min(self._throttle.allowed(), self._under_way + len(self._ready))
+            self._confirm_accepted()
+        return min(self._throttle.allowed(), self._running + len(self._ready))
 
-    def take(self, scope: CancelGroup | None = None) -> Task | None:
-        """The next unit, once it may be asked; None when nothing is asked any more.
+    def take(self, cancel_group: CancelGroup | None = None) -> Task | None:
+        """Wait for the next task that may run and return it; None when no more tasks run.
 
-        ``scope`` will tell whether a request was sent for it, so that a call that is not refused for a while counts as
+        ``cancel_group`` shows if a request was sent for the task: a sent call without a 429 for a while counts as
         accepted.
         """
         with self._lock:
-            task = self._next(scope)
-        return task if task is not None else self._sleep(_Sleeper(scope))
+            task = self._next(cancel_group)
+        return task if task is not None else self._wait(_WaitingWorker(cancel_group))
 
-    def _sleep(self, sleeper: _Sleeper) -> Task | None:
+    def _wait(self, worker: _WaitingWorker) -> Task | None:
         dropped: Sequence[Task] = ()
         pause = math.inf
         while True:
             with self._lock:
-                task = sleeper.task or self._next(sleeper.scope)
-                if task is None and self._ready and (limit := self._reached()) is not None:
-                    dropped = self._stop(limit)  # a unit of more items than the budget has room for
+                task = worker.task or self._next(worker.cancel_group)
+                if task is None and self._ready and (limit := self._limit_reached()) is not None:
+                    dropped = self._stop(limit)  # a task with more items than the budget allows
                 if task is not None or self._reason is not None:
-                    if sleeper in self._sleepers:
-                        self._sleepers.remove(sleeper)
+                    if worker in self._waiting:
+                        self._waiting.remove(worker)
                     if pause < math.inf and task is not None:
-                        dropped = self._hand_out()  # a pause is over for the others as well
+                        dropped = self._wake_workers()  # the pause is over for the others as well
                     break
-                if sleeper not in self._sleepers:
-                    self._sleepers.append(sleeper)
-                pause = self._pause()
-            # Not for ever: the limit changes without telling, and an interrupt may keep the latch from being opened.
-            sleeper.latch.wait(min(pause, _LOOK_AGAIN_SECONDS))
-        self._drop(dropped)
+                if worker not in self._waiting:
+                    self._waiting.append(worker)
+                pause = self._seconds_until_next()
+            # Bounded: the limit changes without notice, and an interrupt may prevent the latch from being opened.
+            worker.latch.wait(min(pause, _POLL_SECONDS))
+        self._report_dropped(dropped)
         return task
 
-    def is_put_off(self, task: Task, outcomes: Sequence[TaskResult]) -> bool:
-        """Whether the service was too busy for ``task``: then it goes again later, and nothing is finished."""
-        refusal = _refusal_in(outcomes)
-        if refusal is None:
+    def requeue_if_refused(self, task: Task, results: Sequence[TaskResult]) -> bool:
+        """Queue ``task`` again after a 429; return True if that was done. Then nothing is finished."""
+        error = _rate_limit_error_in(results)
+        if error is None:
             return False
         dropped: Sequence[Task] = ()
         with self._lock:
-            others = self._under_way - 1
-            again = self._throttle.refused(self._clock(), refusal.retry_after, others, random.random())
-            put_off = again and self._reason is None
-            if put_off:
-                dropped = self._put_back(task, [task])
-            elif not again:
-                dropped = self._stop(refusal)
-        self._drop(dropped)
-        return put_off
+            others = self._running - 1
+            may_retry = self._throttle.refused(self._clock(), error.retry_after, others, random.random())
+            requeued = may_retry and self._reason is None
+            if requeued:
+                dropped = self._requeue(task, [task])
+            elif not may_retry:
+                dropped = self._stop(error)
+        self._report_dropped(dropped)
+        return requeued
 
     def replace(self, task: Task, others: Sequence[Task]) -> bool:
-        """``others`` are to be asked in its place; False when nothing is asked any more."""
+        """Queue ``others`` instead of ``task``; False when no more tasks run."""
         with self._lock:
             if self._reason is not None:
                 return False
-            dropped = self._put_back(task, others)
-        self._drop(dropped)
+            dropped = self._requeue(task, others)
+        self._report_dropped(dropped)
         return True
 
-    def ends_all(self, outcomes: Sequence[TaskResult]) -> bool:
-        """Whether they are an error of the job's own that every further unit would meet. The run ends with it then, and
-        it is told once, and not as the error of each item.
+    def stop_on_fatal_error(self, results: Sequence[TaskResult]) -> bool:
+        """Stop the run if the whole task failed with a fatal error of the job; return True if so.
+
+        The run raises the error once, instead of giving it to each item.
         """
-        error = error_of_all(outcomes)
+        error = error_of_all(results)
         if not isinstance(error, self._fatal_errors):
             return False
         self.stop(error)
         return True
 
-    def finish(self, task: Task, outcomes: Sequence[TaskResult] | None, position: int = 0) -> None:
-        """``task`` has come to something; None when it was given up."""
+    def finish(self, task: Task, results: Sequence[TaskResult] | None, position: int = 0) -> None:
+        """Finish ``task`` with its results; None if it was abandoned."""
         dropped: Sequence[Task] = ()
         with self._lock:
-            self._leave(task)
-            if outcomes is not None:
-                if any(outcome.attempts and outcome.error is None for outcome in outcomes):
+            self._remove_running(task)
+            if results is not None:
+                if any(task_result.attempts and task_result.error is None for task_result in results):
                     self._throttle.succeeded(task.rank)
-                for outcome in outcomes:
-                    self._budget.spend(used(outcome.usage), outcome.error is not None)
-            reason = _fatal_errors(outcomes or ())
-            dropped = self._hand_out(self.comes_back) if reason is None else self._stop(reason)
-        self.done.put((task, outcomes, position))
-        self._drop(dropped)
+                for task_result in results:
+                    self._budget.spend(used(task_result.usage), task_result.error is not None)
+            reason = _fatal_error_in(results or ())
+            dropped = self._wake_workers(self.worker_takes_next) if reason is None else self._stop(reason)
+        self.done.put((task, results, position))
+        self._report_dropped(dropped)
 
     # -- how ---------------------------------------------------------------------------------------------------------
 
-    def _next(self, scope: CancelGroup | None) -> Task | None:
-        """The unit that may be asked now, which is under way from now on; None when there is none."""
+    def _next(self, cancel_group: CancelGroup | None) -> Task | None:
+        """Take the task that may run now; None if there is none."""
         if self._reason is not None:
             return None
-        self._look()
-        if self._pause() > 0.0:
+        self._confirm_accepted()
+        if self._seconds_until_next() > 0.0:
             return None
         task = self._ready.popleft()
-        self._under_way += 1
-        self._items_under_way += len(task.items)
-        task.rank = self._under_way
+        self._running += 1
+        self._running_items += len(task.items)
+        task.rank = self._running
         now = self._clock()
         task.started_at = task.started_at or now
-        if scope is not None:
-            self._fresh[id(task)] = (now, task.rank, scope)
+        if cancel_group is not None:
+            self._unconfirmed[id(task)] = (now, task.rank, cancel_group)
         return task
 
-    def _hand_out(self, coming: int = 0) -> Sequence[Task]:
-        """Wake as many workers as there are units that may be asked now, each with its unit; but for as many as
-        ``coming`` workers will take themselves. The units that will not be asked, because a limit is reached.
+    def _wake_workers(self, coming: int = 0) -> Sequence[Task]:
+        """Wake a worker for each task that may run now, except for ``coming`` workers that take one themselves.
 
-        A worker that was woken to look for itself would often find that another one was quicker.
+        Each worker is woken with its task: one that had to look for itself would often be too late. Returns the tasks
+        that will not run, because a limit is reached.
         """
-        reason = self._reached()
+        reason = self._limit_reached()
         if reason is not None:
             return self._stop(reason)
-        while self._sleepers and min(len(self._ready), self._throttle.allowed() - self._under_way) > coming:
-            sleeper = self._sleepers[-1]  # whoever slept least has most of what it needs in the caches
-            sleeper.task = self._next(sleeper.scope)
-            if sleeper.task is None:
+        while self._waiting and min(len(self._ready), self._throttle.allowed() - self._running) > coming:
+            worker = self._waiting[-1]  # the last one to sleep has the warmest caches
+            worker.task = self._next(worker.cancel_group)
+            if worker.task is None:
                 break
-            del self._sleepers[-1]
-            sleeper.latch.open()
+            del self._waiting[-1]
+            worker.latch.open()
         return ()
 
-    def _leave(self, task: Task) -> None:
-        self._under_way -= 1
-        self._items_under_way -= len(task.items)
-        self._fresh.pop(id(task), None)
+    def _remove_running(self, task: Task) -> None:
+        self._running -= 1
+        self._running_items -= len(task.items)
+        self._unconfirmed.pop(id(task), None)
 
-    def _look(self) -> None:
-        """Note which of the calls under way must have been accepted by now."""
+    def _confirm_accepted(self) -> None:
+        """Report the running calls that must have been accepted by now."""
         now = self._clock()
-        while self._fresh:
-            key, (since, rank, scope) = next(iter(self._fresh.items()))
+        while self._unconfirmed:
+            key, (since, rank, cancel_group) = next(iter(self._unconfirmed.items()))
             if now - since < _ACCEPTED_AFTER_SECONDS:
                 return
-            del self._fresh[key]
-            if scope.sent:
+            del self._unconfirmed[key]
+            if cancel_group.sent:
                 self._throttle.accepted(rank)
-            else:  # it waits for a token, or for its place
-                self._fresh[key] = (now, rank, scope)
+            else:  # it waits for a token or a permit
+                self._unconfirmed[key] = (now, rank, cancel_group)
 
-    def _pause(self) -> float:
-        """Seconds until the next unit may be asked; ``inf`` when something else must happen first."""
-        if not self._ready or self._under_way >= self._throttle.allowed():
+    def _seconds_until_next(self) -> float:
+        """Return the seconds until the next task may run; ``inf`` if something else must happen first."""
+        if not self._ready or self._running >= self._throttle.allowed():
             return math.inf
-        if not self._budget.has_room(self._items_under_way, len(self._ready[0].items)):
+        if not self._budget.allows(self._running_items, len(self._ready[0].items)):
             return math.inf
         return self._throttle.resumes_at - self._clock()
 
-    def _reached(self) -> str | None:
-        """The name of the limit that is reached, if one is."""
-        return self._budget.exceeded(self._items_under_way, len(self._ready[0].items) if self._ready else 1)
+    def _limit_reached(self) -> str | None:
+        """Return the name of the limit that is reached, or None."""
+        return self._budget.exceeded(self._running_items, len(self._ready[0].items) if self._ready else 1)
 
-    def _put_back(self, task: Task, tasks: Sequence[Task]) -> Sequence[Task]:
-        """In place of ``task``, ``tasks`` go next; those that will not, because the budget is used up."""
-        self._leave(task)
+    def _requeue(self, task: Task, tasks: Sequence[Task]) -> Sequence[Task]:
+        """Queue ``tasks`` first, instead of ``task``; return those that will not run, because the budget is used up."""
+        self._remove_running(task)
         self._ready.extendleft(reversed(tasks))
-        return self._hand_out(self.comes_back)
+        return self._wake_workers(self.worker_takes_next)
 
     def _stop(self, reason: str | BaseException) -> Sequence[Task]:
         if self._reason is None:
             self._reason = reason
         dropped = [*self._ready]
         self._ready.clear()
-        for sleeper in self._sleepers:
-            sleeper.latch.open()
+        for worker in self._waiting:
+            worker.latch.open()
         return dropped
 
-    def _drop(self, tasks: Sequence[Task]) -> None:
+    def _report_dropped(self, tasks: Sequence[Task]) -> None:
         for task in tasks:
             self.done.put((task, None, 0))
 
 
-class _Sleeper:
-    """A worker that waits for a unit."""
+class _WaitingWorker:
+    """A worker that waits for a task."""
 
-    __slots__ = ("latch", "scope", "task")
+    __slots__ = ("cancel_group", "latch", "task")
 
-    def __init__(self, scope: CancelGroup | None) -> None:
+    def __init__(self, cancel_group: CancelGroup | None) -> None:
         self.latch = Latch()
-        self.scope = scope
+        self.cancel_group = cancel_group
         self.task: Task | None = None
 
 
-def _fatal_errors(outcomes: Sequence[TaskResult]) -> Exception | None:
-    return next((outcome.error for outcome in outcomes if outcome.fatal or isinstance(outcome.error, _HOPELESS)), None)
+def _fatal_error_in(results: Sequence[TaskResult]) -> Exception | None:
+    return next((each.error for each in results if each.fatal or isinstance(each.error, _FATAL_ERRORS)), None)
 
 
-def _refusal_in(outcomes: Sequence[TaskResult]) -> RateLimitError | None:
-    """The refusal that a unit ended with, if nothing had been done for it before: asking again repeats nothing."""
-    error = error_of_all(outcomes)
+def _rate_limit_error_in(results: Sequence[TaskResult]) -> RateLimitError | None:
+    """Return the 429 that a task ended with, if nothing had been done before it: running it again repeats nothing."""
+    error = error_of_all(results)
     if not isinstance(error, RateLimitError) or (error.run is not None and error.run.steps):
         return None
     return error

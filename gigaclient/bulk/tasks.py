@@ -1,4 +1,4 @@
-"""What travels through a run over many prompts: items, the units that they are asked in, and what comes of them."""
+"""The data of a run over many prompts: items, tasks, their results, and the interface of jobs."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ ClientT = TypeVar("ClientT")
 _KEY_BYTES = 16
 
 NO_KEY = bytes(_KEY_BYTES)
-"""The key of what cannot be asked, and of everything where nobody looks at keys."""
+"""The key of an item that cannot be sent, and of all items when keys are not needed."""
 
 
 class Item(msgspec.Struct, eq=False):
-    """One prompt on its way.
+    """One prompt of a run.
 
     Attributes:
-        index: its place among the prompts, from 0.
-        input: what the caller passed.
-        request: what the job made of it; picklable.
-        key: tells apart what is asked, by content and options; see :func:`key_of`.
+        index: its position among the prompts, from 0.
+        input: the caller's input.
+        request: the request that the job made of it; picklable.
+        key: identifies the request by content and options; see :func:`key_of`.
     """
 
     index: int
@@ -43,17 +43,17 @@ class Item(msgspec.Struct, eq=False):
 
 
 class TaskResult(msgspec.Struct, kw_only=True):
-    """What came of one item. It can be pickled: workers in other processes send it back.
+    """The result of one item. It can be pickled: workers in other processes return it.
 
     Attributes:
-        answer: what the job asks for (a completion, a vector); None after an error that came without one.
-        value: the answer as a value of a type, where one was asked for.
-        run: the dialogue with functions, where there was one.
-        usage: tokens, where the server said so.
-        error: what went wrong.
+        answer: the answer (a completion, a vector); None after an error without a partial answer.
+        value: the answer parsed as a type, if one was requested.
+        run: the dialogue with functions, if there was one.
+        usage: tokens, if the server reported them.
+        error: the error.
         attempts: requests that were sent.
         seconds: how long it took.
-        fatal: whether every further item would meet this error.
+        fatal: every further item would meet this error.
     """
 
     answer: Any = None
@@ -67,14 +67,14 @@ class TaskResult(msgspec.Struct, kw_only=True):
 
 
 class Task(msgspec.Struct, eq=False):
-    """Items that are asked together: one, unless the service takes several in one request.
+    """Items that are sent together: one, unless the service takes several in one request.
 
     Attributes:
         items: the items.
-        note: what the job wants to find again with them; picklable.
-        sent: requests that were sent for it before.
+        note: data of the job; picklable.
+        sent: requests sent for it in earlier attempts.
         started_at: when it was first taken, by the monotonic clock; 0 before.
-        rank: how many units were under way when it was taken last, itself included.
+        rank: the number of running tasks when it was last taken, itself included.
     """
 
     items: list[Item]
@@ -84,28 +84,28 @@ class Task(msgspec.Struct, eq=False):
     rank: int = 0
 
     def halves(self) -> list[Task]:
-        """Two units in place of one that failed because of one of its items."""
+        """Split a task that failed because of one of its items into two."""
         middle = len(self.items) // 2
         parts = (self.items[:middle], self.items[middle:])
         return [Task(items, sent=self.sent, started_at=self.started_at) for items in parts if items]
 
 
 class Job(abc.ABC, Generic[ClientT, ResultT]):
-    """What is asked for each prompt. Picklable, unless it holds something of the caller's that is not.
+    """The work that is done for each prompt. Picklable, unless it holds unpicklable objects of the caller.
 
-    ``prepare``, ``gather``, ``rest``, ``result`` and ``restored`` run in the thread that iterates the results; ``ask``
+    ``prepare``, ``gather``, ``rest``, ``result`` and ``restored`` run in the thread that iterates the results. ``ask``
     runs in many threads, or in other processes.
 
     Attributes:
-        kind: what is done, and by which service: a part of each key.
-        puts_off: whether a unit that met a 429 has done nothing yet, so that it can be asked again from its beginning.
-        max_items_per_task: items in a unit at the most.
-        gathers_for: seconds that the iterable of prompts may take to fill a unit; then the unit goes as it is.
-        at_once: units under way at the most, where the account's limit says nothing of them; None to find it out.
-        hopeless: errors of this job's own that every further unit would meet: the first ends the run.
-        keyed: whether it looks at the keys of items. The checkpoint does; without one they are not made for it alone.
-        item_name: what the progress bar counts.
-        sample: a prompt that :meth:`prepare` takes if the options are right.
+        kind: the operation and the service: a part of each key.
+        requeues_on_429: a task that met a 429 has done nothing yet, so it can run again from its beginning.
+        max_items_per_task: the largest number of items in a task.
+        gathers_for: seconds that the iterable of prompts may take to fill a task; then the task runs unfilled.
+        at_once: the largest number of running tasks, where the account's limit does not apply; None to find it out.
+        fatal_errors: errors of this job that every further task would meet: the first one ends the run.
+        keyed: the job reads the keys of items. Without this and without a checkpoint, keys are not computed.
+        item_name: the unit of the progress bar.
+        sample: a prompt that :meth:`prepare` accepts if the options are valid.
     """
 
     kind: str
@@ -120,69 +120,69 @@ class Job(abc.ABC, Generic[ClientT, ResultT]):
 
     @abc.abstractmethod
     def prepare(self, client: ClientT, prompt: Any) -> tuple[Any, bytes]:
-        """What :meth:`ask` needs of ``prompt``, and the content that its key is made of.
+        """Return the request of ``prompt`` for :meth:`ask`, and the content that its key is made of.
 
         Raises:
-            ConfigError: it cannot be asked.
+            ConfigError: the prompt cannot be sent.
         """
 
     @abc.abstractmethod
     def ask(self, client: ClientT, task: Task) -> list[TaskResult]:
-        """Ask the items of ``task``: an outcome for each, in their order. What it raises is the error of each."""
+        """Send the items of ``task`` and return a result for each, in order. An exception is the error of each item."""
 
     @abc.abstractmethod
-    def result(self, item: Item, outcome: TaskResult) -> ResultT:
-        """What the caller gets."""
+    def result(self, item: Item, task_result: TaskResult) -> ResultT:
+        """Return the caller's result for an item."""
 
     @abc.abstractmethod
-    def saved(self, outcome: TaskResult) -> dict[str, Any]:
-        """What a line of the checkpoint holds of a good outcome, beside what every line does."""
+    def saved(self, task_result: TaskResult) -> dict[str, Any]:
+        """Return the fields of a checkpoint line for a good result, in addition to those that every line has."""
 
     @abc.abstractmethod
     def restored(self, line: Mapping[str, Any]) -> TaskResult:
-        """The outcome that :meth:`saved` wrote.
+        """Return the result that :meth:`saved` wrote.
 
         Raises:
-            Exception: the line cannot be used, and the item is asked again.
+            Exception: the line cannot be used, and the item is sent again.
         """
 
     def gather(self, item: Item) -> Iterator[Task]:
-        """The units that are complete now that ``item`` has come."""
+        """Yield the tasks that are complete with ``item``."""
         yield Task([item])
 
     def rest(self) -> Iterator[Task]:
-        """The units of what was gathered and is not complete: no more items come, or not soon."""
+        """Yield the partially filled tasks: no more items come, or not soon."""
         yield from ()
 
     def split(self, task: Task, error: Exception) -> Sequence[Task]:
-        """What to ask in place of ``task``, which failed as a whole; nothing, to give each of its items the error."""
+        """Return tasks that replace ``task``, which failed as a whole; empty to give each item the error."""
         return ()
 
     def begin(self, checkpoint: Checkpoint | None) -> None:
-        """The run begins."""
+        """Prepare for a run."""
 
     def recorded(self, task: Task) -> None:
-        """The checkpoint has a line for each item of ``task``."""
+        """Note that the checkpoint has a line for each item of ``task``."""
 
 
 def key_of(kind: str, content: bytes) -> bytes:
-    """The key of what is asked: the same for the same content, whatever the order of the fields of its JSON.
+    """Return the key of a request: the same for equal JSON, whatever the order of its fields.
 
     Args:
-        kind: what is done with it, and by which service.
+        kind: the operation and the service.
         content: JSON.
     """
     canonical = msgspec.json.encode(msgspec.json.decode(content), order="sorted")
     return hashlib.sha256(kind.encode() + b"\0" + canonical).digest()[:_KEY_BYTES]
 
 
-def error_of_all(outcomes: Sequence[TaskResult]) -> Exception | None:
-    """The error that a unit met as a whole, if it met one: the same for each of its items."""
-    error = outcomes[0].error if outcomes else None
-    return error if all(outcome.error is error for outcome in outcomes) else None
+def error_of_all(results: Sequence[TaskResult]) -> Exception | None:
+    """Return the error that the whole task met: the same one for each of its items; None if there is none."""
+    error = results[0].error if results else None
+    return error if all(task_result.error is error for task_result in results) else None
 
 
 def used(usage: Any) -> int | None:
-    """Tokens in all; None where the server did not say."""
+    """Return the tokens in total; None if the server did not report them."""
     total = getattr(usage, "total_tokens", None)
     return total if total is not None else getattr(usage, "prompt_tokens", None)

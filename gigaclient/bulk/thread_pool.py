@@ -1,4 +1,4 @@
-"""The threads that ask: as many as the pace allows, and no more than there is work for."""
+"""The worker threads: as many as the throttle allows, and no more than there are tasks."""
 
 from __future__ import annotations
 
@@ -16,52 +16,53 @@ __all__ = ["WorkerPool", "complete_task"]
 
 
 class WorkerPool:
-    """Threads that take units from a dispatcher.
+    """Threads that take tasks from a scheduler.
 
-    They are daemons: a peer that hangs must not keep a program from ending.
+    They are daemons: a server that hangs must not keep a program from ending.
 
     Args:
-        dispatcher: where units come from and go to.
-        job: what is asked.
-        ask: asks a unit; never raises.
-        record: writes what came of a unit to the checkpoint; its position there.
-        most: threads at the most.
+        scheduler: the source of tasks, and the destination of results.
+        job: splits failed tasks.
+        run_task: runs a task; never raises.
+        record: writes a task's results to the checkpoint and returns their position there.
+        max_threads: the largest number of threads.
     """
 
     def __init__(
         self,
         scheduler: Scheduler,
         job: Job[Any, Any],
-        ask: Callable[[Task, CancelGroup], Sequence[TaskResult]],
+        run_task: Callable[[Task, CancelGroup], Sequence[TaskResult]],
         record: Callable[[Task, Sequence[TaskResult]], int],
-        most: int,
+        max_threads: int,
     ) -> None:
         self._scheduler = scheduler
         self._job = job
-        self._ask = ask
+        self._run_task = run_task
         self._record = record
-        self._most = most
+        self._max_threads = max_threads
         self._threads: list[threading.Thread] = []
-        self._scopes: set[CancelGroup] = set()
+        self._cancel_groups: set[CancelGroup] = set()
         self._cancelled = False
-        # Held from before a thread's start until it is counted, by itself; nobody waits for it.
-        self._growing = threading.Lock()
-        # What the caller set of context variables holds in its threads as well.
+        # Held from before a thread's start until the thread has counted itself; no thread waits for it.
+        self._start_lock = threading.Lock()
+        # The caller's context variables apply in its threads as well.
         self._context = contextvars.copy_context()
-        scheduler.comes_back = True
+        scheduler.worker_takes_next = True
 
     def grow(self) -> None:
-        """Start a thread, if there is more to do than there are. It looks in its turn whether one more is wanted.
+        """Start a thread if there are more tasks than threads. The new thread repeats the check.
 
-        Nobody does that with a unit in hand: where many threads want the interpreter, a start takes long.
+        A worker never does this while it holds a task: with many threads waiting for the interpreter, a start takes
+        long.
 
         Raises:
-            RuntimeError: the system gives no thread, and there is none.
+            RuntimeError: the system cannot start a thread, and there is none.
         """
-        if not self._is_wanted() or not self._growing.acquire(blocking=False):
+        if not self._is_wanted() or not self._start_lock.acquire(blocking=False):
             return
-        if not self._is_wanted():  # by now
-            self._growing.release()
+        if not self._is_wanted():  # checked again under the lock
+            self._start_lock.release()
             return
         number = len(self._threads) + 1
         context = self._context.copy()
@@ -69,23 +70,23 @@ class WorkerPool:
         try:
             thread.start()
         except RuntimeError:
-            self._most = number - 1
-            self._growing.release()
+            self._max_threads = number - 1
+            self._start_lock.release()
             if not self._threads:
                 raise
 
     def _is_wanted(self) -> bool:
-        there_are = len(self._threads)
-        return there_are < self._most and there_are < self._scheduler.workers_wanted()
+        started = len(self._threads)
+        return started < self._max_threads and started < self._scheduler.workers_wanted()
 
     def cancel(self) -> None:
-        """End the calls under way. Whatever comes of them is not recorded."""
-        self._cancelled = True  # and then whoever begins: one of the two sees the other
-        for scope in [*self._scopes]:
-            scope.cancel()
+        """Cancel the running calls. Their results are not recorded."""
+        self._cancelled = True  # set before cancelling: a task taken meanwhile sees it and is cancelled
+        for cancel_group in [*self._cancel_groups]:
+            cancel_group.cancel()
 
     def join(self, seconds: float) -> None:
-        """Wait for the threads to end, ``seconds`` at the longest."""
+        """Wait up to ``seconds`` for the threads to end."""
         ends_at = time.monotonic() + seconds
         for thread in self._threads:
             if thread is not threading.current_thread():
@@ -93,23 +94,26 @@ class WorkerPool:
 
     def _work(self) -> None:
         self._threads.append(threading.current_thread())
-        self._growing.release()
+        self._start_lock.release()
         task = None
         try:
             while True:
                 self.grow()
-                scope = CancelGroup()
-                task = self._scheduler.take(scope)
+                cancel_group = CancelGroup()
+                task = self._scheduler.take(cancel_group)
                 if task is None:
                     return
-                self._scopes.add(scope)
+                self._cancel_groups.add(cancel_group)
                 if self._cancelled:
-                    scope.cancel()
-                outcomes = self._ask(task, scope)
-                self._scopes.discard(scope)
-                complete_task(self._scheduler, self._job, self._record, task, None if scope.cancelled else outcomes)
+                    cancel_group.cancel()
+                results = self._run_task(task, cancel_group)
+                self._cancel_groups.discard(cancel_group)
+                complete_task(
+                    self._scheduler, self._job, self._record, task, None if cancel_group.cancelled else results
+                )
                 task = None
-        except BaseException as error:  # no fault of a prompt's: the caller is told, and does not wait for this thread
+        # not an error of a prompt: the run ends with it, and does not wait for this thread
+        except BaseException as error:
             self._scheduler.stop(error)
             if task is not None:
                 self._scheduler.finish(task, None)
@@ -120,26 +124,26 @@ def complete_task(
     job: Job[Any, Any],
     record: Callable[[Task, Sequence[TaskResult]], int],
     task: Task,
-    outcomes: Sequence[TaskResult] | None,
+    results: Sequence[TaskResult] | None,
 ) -> None:
-    """What came of ``task`` (None: it was given up) goes to the checkpoint first, and to the caller then."""
+    """Write the results of ``task`` (None: it was abandoned) to the checkpoint, then deliver them."""
     position = 0
-    if outcomes is not None:
-        if scheduler.is_put_off(task, outcomes):
+    if results is not None:
+        if scheduler.requeue_if_refused(task, results):
             return
-        smaller = _smaller(job, task, outcomes)
-        if smaller and scheduler.replace(task, smaller):
+        parts = _parts_of(job, task, results)
+        if parts and scheduler.replace(task, parts):
             return
-        if scheduler.ends_all(outcomes):
-            outcomes = None
-    if outcomes is not None:
+        if scheduler.stop_on_fatal_error(results):
+            results = None
+    if results is not None:
         try:
-            position = record(task, outcomes)
-        except BaseException as error:  # a disk that is full: what has come is given out, and nothing more is asked
+            position = record(task, results)
+        except BaseException as error:  # a full disk, for example: deliver these results, and run no more tasks
             scheduler.stop(error)
-    scheduler.finish(task, outcomes, position)
+    scheduler.finish(task, results, position)
 
 
-def _smaller(job: Job[Any, Any], task: Task, outcomes: Sequence[TaskResult]) -> Sequence[Task]:
-    error = error_of_all(outcomes)
+def _parts_of(job: Job[Any, Any], task: Task, results: Sequence[TaskResult]) -> Sequence[Task]:
+    error = error_of_all(results)
     return job.split(task, error) if error is not None and len(task.items) > 1 else ()

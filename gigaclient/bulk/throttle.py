@@ -1,8 +1,8 @@
-"""How many calls a run over many prompts keeps under way, and what it may spend. Pure.
+"""The number of concurrent calls of a run over many prompts. Pure.
 
-The account's limit is found without a burst: one call goes first, and each that is accepted with so many under way
-allows half as many more. Once the service has refused a call, the client's own limit is known
-(:mod:`gigaclient._core.limiter`), and holds.
+The account's limit is found without a burst. One call goes first. Each call that is accepted while ``n`` are running
+allows half as many more. After the first 429 the client's own limit is known (:mod:`gigaclient._core.limiter`), and
+applies.
 """
 
 from __future__ import annotations
@@ -12,65 +12,65 @@ from collections.abc import Callable
 
 __all__ = ["Throttle"]
 
-_FIRST_PAUSE = 0.5
-_LONGEST_PAUSE = 60.0
-_LONGEST_ASKED = 600.0
-_REFUSALS_IN_A_ROW = 10
+_FIRST_PAUSE_SECONDS = 0.5
+_MAX_PAUSE_SECONDS = 60.0
+_MAX_RETRY_AFTER_SECONDS = 600.0
+_MAX_REFUSALS_IN_A_ROW = 10
 
 
 class Throttle:
-    """How many calls may be under way now.
+    """Decides how many calls may run now.
 
     Args:
-        most: never more than this many.
-        limit: the client's limit; ``inf`` while none is known. None where it says nothing of these calls: then so many
-            as ``most`` go from the beginning.
+        max_running: the upper bound.
+        limit: the client's limit; ``inf`` while it is unknown. None if it does not apply to these calls: then
+            ``max_running`` may run from the beginning.
     """
 
-    def __init__(self, most: int, limit: Callable[[], float] | None) -> None:
-        self._most = most
+    def __init__(self, max_running: int, limit: Callable[[], float] | None) -> None:
+        self._max_running = max_running
         self._limit = limit
         self._proven = 0
         self._refusals = 0
         self.resumes_at = -math.inf
-        """When the next call may begin, by the clock that :meth:`refused` was told."""
+        """When the next call may begin, by the clock passed to :meth:`refused`."""
 
     def allowed(self) -> int:
-        """How many calls may be under way; 1 or more."""
+        """Return how many calls may run; 1 or more."""
         if self._limit is None:
-            return self._most
+            return self._max_running
         limit = self._limit()
         if limit == math.inf:
             limit = self._proven + self._proven // 2 + 1
-        return self._most if limit >= self._most else max(1, int(limit))
+        return self._max_running if limit >= self._max_running else max(1, int(limit))
 
     def accepted(self, rank: int) -> None:
-        """The service did not refuse a call that was one of ``rank`` under way when it began."""
+        """Note that the service accepted a call that was one of ``rank`` running calls when it began."""
         if rank > self._proven:
             self._proven = rank
 
     def succeeded(self, rank: int) -> None:
-        """The service answered such a call."""
+        """Note that the service answered such a call."""
         self.accepted(rank)
         self._refusals = 0
 
-    def refused(self, now: float, retry_after: float | None, under_way: int, jitter: float) -> bool:
-        """The service said 429 to a call; whether it makes sense to wait and ask again.
+    def refused(self, now: float, retry_after: float | None, running: int, jitter: float) -> bool:
+        """Note a 429; return True if the call should wait and be sent again.
 
         Args:
             now: the clock, in seconds.
-            retry_after: seconds that the service asked for, if it did.
-            under_way: how many other calls are.
-            jitter: 0 to 1, chosen at random.
+            retry_after: seconds of the response's ``Retry-After``, if there was one.
+            running: the number of other running calls.
+            jitter: 0 to 1, random.
         """
         self._refusals += 1
-        if self._refusals > _REFUSALS_IN_A_ROW or (retry_after or 0.0) > _LONGEST_ASKED:
+        if self._refusals > _MAX_REFUSALS_IN_A_ROW or (retry_after or 0.0) > _MAX_RETRY_AFTER_SECONDS:
             return False
         if retry_after is not None:
             pause = retry_after * (1.0 + jitter / 10)
-        elif under_way == 0 or self._limit is None:
-            pause = min(_FIRST_PAUSE * 2.0 ** (self._refusals - 1), _LONGEST_PAUSE) * (1.0 - jitter / 2)
+        elif running == 0 or self._limit is None:
+            pause = min(_FIRST_PAUSE_SECONDS * 2.0 ** (self._refusals - 1), _MAX_PAUSE_SECONDS) * (1.0 - jitter / 2)
         else:
-            return True  # the limit is lower now, and one of the others makes room
+            return True  # the limit is lower now, and another call frees a permit
         self.resumes_at = max(self.resumes_at, now + pause)
         return True

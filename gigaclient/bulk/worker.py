@@ -1,4 +1,4 @@
-"""One unit asked, wherever: in a thread of this process, or in a process that the client travelled to."""
+"""Runs one task: in a thread of this process, or in a process that received the pickled client."""
 
 from __future__ import annotations
 
@@ -16,53 +16,52 @@ from gigaclient.errors import ConfigError, GigaClientError
 if TYPE_CHECKING:
     from gigaclient._core.base_client import BaseClient
 
-__all__ = ["asked"]
+__all__ = ["run_task"]
 
 _TOO_MANY_REQUESTS = 429
 
 
-def asked(client: BaseClient[Any], job: Job[Any, Any], task: Task, scope: CancelGroup) -> list[TaskResult]:
-    """An outcome for each item of ``task``. Nothing is raised: what goes wrong is the items' own.
+def run_task(client: BaseClient[Any], job: Job[Any, Any], task: Task, cancel_group: CancelGroup) -> list[TaskResult]:
+    """Run ``task`` and return a result for each item. Nothing is raised: an error becomes the items' error.
 
-    A 429 is not repeated here where nothing has been done yet: whoever paces the run decides when.
+    A 429 is not retried here if nothing has been done yet: the scheduler decides when to send the task again.
     """
-    bound = client._within(scope)
+    bound = client._within(cancel_group)
     if job.requeues_on_429:
-        bound._core.retry = _but_for_429(bound._core.retry)
+        bound._core.retry = _without_429(bound._core.retry)
     failure: Exception
     try:
-        outcomes = job.ask(bound, task)
+        results = job.ask(bound, task)
     except Exception as error:
         failure = error
-    except BaseException as error:  # sys.exit() in a function of the caller's: the run would wait for this thread
+    except BaseException as error:  # sys.exit() in a function of the caller: the run would wait for this thread
         failure = GigaClientError(f"a function of yours raised {type(error).__name__}")
     else:
-        return _measured(outcomes, task, scope)
+        return _add_measurements(results, task, cancel_group)
     if isinstance(failure, GigaClientError):
-        failure.__traceback__ = None  # its frames would keep the request for as long as the result is kept
-    # The items were found fit to be sent: if nothing was, for want of a key or because the client is closed, it is not
-    # for any fault of theirs.
-    fatal = isinstance(failure, ConfigError) and not scope.sent
-    outcomes = [TaskResult(error=failure, answer=_answer(failure), fatal=fatal) for _ in task.items]
-    return _measured(outcomes, task, scope)
+        failure.__traceback__ = None  # its frames would keep the request as long as the result
+    # The items were valid. If nothing was sent, for lack of a key or because the client is closed, every item fails.
+    fatal = isinstance(failure, ConfigError) and not cancel_group.sent
+    results = [TaskResult(error=failure, answer=_partial_answer(failure), fatal=fatal) for _ in task.items]
+    return _add_measurements(results, task, cancel_group)
 
 
 @functools.lru_cache(16)
-def _but_for_429(retry: RetryPolicy) -> RetryPolicy:
+def _without_429(retry: RetryPolicy) -> RetryPolicy:
     statuses = tuple(status for status in retry.status_codes if status != _TOO_MANY_REQUESTS)
     return msgspec.structs.replace(retry, status_codes=statuses)
 
 
-def _answer(failure: Exception) -> Any:
+def _partial_answer(failure: Exception) -> Any:
     return getattr(failure, "completion", None)
 
 
-def _measured(outcomes: list[TaskResult], task: Task, scope: CancelGroup) -> list[TaskResult]:
-    task.sent += scope.sent
+def _add_measurements(results: list[TaskResult], task: Task, cancel_group: CancelGroup) -> list[TaskResult]:
+    task.sent += cancel_group.sent
     seconds = max(0.0, time.monotonic() - task.started_at)
-    for outcome in outcomes:
-        outcome.attempts = outcome.attempts or task.sent
-        outcome.seconds = seconds
-        if outcome.usage is None and outcome.answer is not None:
-            outcome.usage = getattr(outcome.answer, "usage", None)
-    return outcomes
+    for task_result in results:
+        task_result.attempts = task_result.attempts or task.sent
+        task_result.seconds = seconds
+        if task_result.usage is None and task_result.answer is not None:
+            task_result.usage = getattr(task_result.answer, "usage", None)
+    return results

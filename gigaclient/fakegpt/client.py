@@ -1,4 +1,4 @@
-"""The FakeGpt client: where settings become a transport, a login, a core and methods."""
+"""The FakeGpt client: builds a transport, a login, an executor and methods from settings."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from gigaclient._primitives.secret import Secret
 from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.auth.token_manager import Credential, TokenManager
 from gigaclient.errors import APIConnectionError
-from gigaclient.fakegpt.conversation import SECRETS, WIRE_MODEL, conversation
-from gigaclient.fakegpt.error_mapping import error_in, explained, page_title
+from gigaclient.fakegpt.conversation import SECRETS, SERVER_MODEL, conversation
+from gigaclient.fakegpt.error_mapping import error_in, explain, page_title
 from gigaclient.fakegpt.events import SnapshotParser
 from gigaclient.fakegpt.login import login_source
 from gigaclient.fakegpt.settings import PUBLIC_URL, FakeGptSettings, read_settings
@@ -83,56 +83,56 @@ _log = logging.getLogger("gigaclient")
 
 
 class FakeGpt(BaseClient[FakeGptSettings]):
-    """A client of FakeGpt, a Pandora-style proxy of ChatGPT; shared freely between threads.
+    """A client of FakeGpt, a Pandora-style proxy of ChatGPT. Threads may share it.
 
-    **The public host is gone** (``working`` is False, and ``url`` says where it was): pass the address of a compatible
-    server of your own as ``base_url``. ``gigaclient.testing.FakeGptEmulator`` is one to try it with.
+    **The public host is gone** (``working`` is False, and ``url`` is its former address): pass the address of a
+    compatible server as ``base_url``. Try it with ``gigaclient.testing.FakeGptEmulator``.
 
-    Every argument but ``headers``, ``session``, ``ssl_context`` and the hooks may also come from the environment as
-    ``FAKEGPT_<NAME>``; one given here wins. The environment is read once, now; ``HTTPS_PROXY`` and ``NO_PROXY`` too.
-    Nothing is sent until the first call, which logs in: one login however many threads ask, used until it is refused.
+    Every argument except ``headers``, ``session``, ``ssl_context`` and the hooks may also come from the environment as
+    ``FAKEGPT_<NAME>``; an argument wins. The environment, with ``HTTPS_PROXY`` and ``NO_PROXY``, is read once, now.
+    Nothing is sent until the first call, which logs in. All threads share one login, which is used until it is refused.
 
-    The service has one model and no settings for it. ``model``, ``temperature``, ``max_tokens`` and the like are taken,
-    so that code written for another provider runs, and are not sent; the log says so at DEBUG. A dialogue is flattened
-    into one prompt, see :func:`gigaclient.fakegpt.prompt.format_prompt`. The variables of :mod:`gigaclient.context` are
-    headers of another service, a token among them, and are not sent to this one.
+    The service has one model and no settings for it. ``model``, ``temperature``, ``max_tokens`` and the like are
+    accepted, so that code for another provider runs, and are not sent; the log says so at DEBUG. A dialogue is
+    flattened into one prompt, see :func:`gigaclient.fakegpt.prompt.format_prompt`. The variables of
+    :mod:`gigaclient.context` are headers of GigaChat, a token among them, and are not sent to this service.
 
     Args:
-        base_url: the server. ``http://`` is for this machine and for addresses of private networks.
-        access_token: a ready token; then there is no login, and nothing to fall back on when it is refused.
+        base_url: the server. ``http://`` is allowed for this machine and for addresses of private networks.
+        access_token: a ready token; then there is no login, and no other token when it is refused.
         ca_bundle_file: the path of a bundle; the same as ``trust`` with a path.
-        trust: whom to believe: ``"system"`` (public authorities; the default), or the path of a bundle, which then is
-            the only thing believed.
-        verify_ssl_certs: False believes anybody, and warns.
-        ssl_context: a TLS context of your own, which says everything about trust.
-        proxy: ``http://user:password@host:port`` for all requests; None for what the environment says.
+        trust: the trusted certificates: ``"system"`` (public authorities; the default), or the path of a bundle, which
+            then is the only one trusted.
+        verify_ssl_certs: False disables certificate checks, and warns.
+        ssl_context: your TLS context, which replaces all trust settings.
+        proxy: ``http://user:password@host:port`` for all requests; None for the environment's setting.
         timeout: seconds, or a pair (connect, read).
-        event_timeout: seconds that a stream may keep itself alive without an event; four read timeouts by default.
-        deadline: seconds for a whole call: login, queue, tries, waits and body.
-        max_retries: further tries after the first one, where a repeat is safe.
-        retry_backoff_factor: seconds before the first of them; doubled each time.
-        retry_on_status_codes: statuses worth another try.
-        max_connections: calls under way at once; the rest queue.
-        session: a ``requests.Session`` of your own to send through.
-        headers: over the browser-like headers of every request, which are there for bot filters; None as a value leaves
-            that header out. A ``Cookie`` here is sent beside the login's own.
-        plain_authorization: send the access token as ``Authorization`` beside ``X-Authorization``, for servers without
-            a front that keeps the former for itself.
-        model: taken for the sake of the common interface.
-        on_request, on_response, on_end: functions that are told of each attempt before it is sent, of each attempt's
-            outcome, and of the end of each call; one or a list. See :mod:`gigaclient.hooks`.
+        event_timeout: seconds that a stream may stay alive without an event; four read timeouts by default.
+        deadline: seconds for a whole call: login, queue, attempts, waits and body.
+        max_retries: retries after the first attempt, where a retry is safe.
+        retry_backoff_factor: seconds before the first retry; doubled each time.
+        retry_on_status_codes: statuses that are retried.
+        max_connections: concurrent calls; the rest queue.
+        session: your ``requests.Session`` to send through.
+        headers: replace the browser-like headers of every request, which are there for bot filters; None as a value
+            removes that header. A ``Cookie`` here is sent together with the login's own.
+        plain_authorization: send the access token as ``Authorization`` in addition to ``X-Authorization``, for servers
+            without a front end that keeps the former for itself.
+        model: accepted for the common interface.
+        on_request, on_response, on_end: functions that are called before each attempt, after each attempt, and at the
+            end of each call; one or a list. See :mod:`gigaclient.hooks`.
 
     Raises:
-        ConfigError: a value cannot work, or two contradict each other; the message says what to do.
+        ConfigError: a value is invalid, or two contradict each other; the message says what to do.
 
-    A pickled client holds its settings, the access token among them: such a pickle is a secret. Logins and connections
-    stay.
+    A pickled client holds its settings, including the access token: such a pickle is a secret. Logins and connections
+    are not pickled.
     """
 
     url: ClassVar[str] = PUBLIC_URL
     working: ClassVar[bool] = False
     supports_gpt_35_turbo: ClassVar[bool] = True
-    default_model: ClassVar[str] = WIRE_MODEL
+    default_model: ClassVar[str] = SERVER_MODEL
 
     _name = "FakeGpt"
     _insecure_warning = (
@@ -165,16 +165,16 @@ class FakeGpt(BaseClient[FakeGptSettings]):
         on_response: OneOrMore[ResponseEvent] | None = None,
         on_end: OneOrMore[EndEvent] | None = None,
     ) -> None:
-        # From here on no local variable shows a secret, should a traceback print them.
+        # From here on no local variable shows a secret, in case a traceback prints them.
         access_token, proxy, headers = as_secret(access_token), as_secret(proxy), headers_as_secrets(headers)
         arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         self._build(read_settings(arguments))
 
     def _make_core(self, settings: FakeGptSettings) -> Executor:
         origins = (origin_of(settings.base_url),)
-        wire = transport.Transport(settings.trust, origins, proxy=settings.proxy, session=settings.session)
+        http_transport = transport.Transport(settings.trust, origins, proxy=settings.proxy, session=settings.session)
         login = Executor(
-            transport=wire,
+            transport=http_transport,
             base_url=settings.base_url,
             tokens=None,
             authorize=lambda credential: {},
@@ -185,12 +185,12 @@ class FakeGpt(BaseClient[FakeGptSettings]):
             hooks=settings.hooks(self._name, "token"),
         )
         if settings.access_token is not None:
-            given = Credential(settings.access_token, cookies=settings.cookies)
-            tokens = TokenManager(None, timeouts=settings.timeouts, initial=given)
+            credential = Credential(settings.access_token, cookies=settings.cookies)
+            tokens = TokenManager(None, timeouts=settings.timeouts, initial=credential)
         else:
             tokens = TokenManager(login_source(login, settings.cookies), timeouts=settings.timeouts)
         return Executor(
-            transport=wire,
+            transport=http_transport,
             base_url=settings.base_url,
             tokens=tokens,
             authorize=_both_headers if settings.plain_authorization else _x_authorization,
@@ -199,14 +199,14 @@ class FakeGpt(BaseClient[FakeGptSettings]):
             timeouts=settings.timeouts,
             headers=settings.headers,
             refuses=_is_refused,
-            explain=explained,
+            explain=explain,
             hooks=settings.hooks(self._name, "api"),
         )
 
     # -- one interface -----------------------------------------------------------------------------------------------
 
     def chat(self, messages: Messages, **options: Any) -> ChatCompletion:
-        """Ask, and wait for the whole answer: ``POST /api/conversation``.
+        """Send messages and wait for the whole answer: ``POST /api/conversation``.
 
         Args:
             messages: a string (one user message), a list of dicts or :class:`~gigaclient.types.Message`, or a whole
@@ -214,32 +214,33 @@ class FakeGpt(BaseClient[FakeGptSettings]):
                 flattened into one prompt.
             options: of the call: ``timeout``, ``event_timeout``, ``deadline``, ``max_retries``, ``headers``,
                 ``request_id``, ``authorization`` (a whole ``"Bearer …"`` in place of the client's login); and fields of
-                the body that the service knows, such as ``conversation_id`` with ``parent_message_id``. The settings
-                of other services (``model``, ``temperature`` …) are not sent.
+                the body that the service knows, such as ``conversation_id`` with ``parent_message_id``. The settings of
+                other services (``model``, ``temperature`` …) are not sent.
 
         Returns:
-            The answer; ``.text`` is what the model said: its last message, as it read at the end.
+            The answer; ``.text`` is the final text of the model's last message.
 
         Raises:
-            ConfigError: the request cannot be sent as it is.
-            AuthenticationError: no login, or it was refused twice.
-            APIStatusError: the server refused the call, with a status or within the stream; the class tells how.
+            ConfigError: the request cannot be sent.
+            AuthenticationError: the login failed, or was refused twice.
+            APIStatusError: the server refused the call, with a status or within the stream; the class depends on the
+                reason.
             APIConnectionError, APITimeoutError, TLSError: no answer came.
-            StreamInterruptedError: the answer broke off; ``.text`` is what had come.
-            InvalidResponseError: an answer came that is not one.
+            StreamInterruptedError: the answer broke off; ``.text`` is the partial text.
+            InvalidResponseError: the response is not an answer.
 
-        Repeated after 429 and 5xx and when surely not sent, ``max_retries`` times, and never after the first text.
+        Retried after 429 and 5xx, and if it was certainly not sent, up to ``max_retries`` times; never after the first
+        text.
         """
         return self._completion(*self._chat_request(messages, options, stream=False))
 
     def stream(self, messages: Messages, **options: Any) -> ChatStream:
-        """Ask, and get the answer as it comes: ``POST /api/conversation``.
+        """Send messages and stream the answer: ``POST /api/conversation``.
 
-        Takes what :meth:`chat` takes. When it returns, the request has been sent and its status checked; what can go
-        wrong later is told by :class:`~gigaclient.streaming.stream.ChatStream`. The server repeats the answer so far
-        in each
-        event, and a chunk is what an event adds. A server that changes its mind cannot make us take back a chunk: see
-        :class:`~gigaclient.fakegpt.events.SnapshotParser` for how it is flagged.
+        Takes the arguments of :meth:`chat`. When it returns, the request has been sent and its status checked. Later
+        errors are raised by :class:`~gigaclient.streaming.stream.ChatStream`. Each event of the server repeats the
+        answer so far, and a chunk is what an event adds. A chunk cannot be taken back if the server rewrites its
+        answer: :class:`~gigaclient.fakegpt.events.SnapshotParser` says how that is marked.
         """
         return self._open_stream(*self._chat_request(messages, options, stream=True))
 
@@ -259,27 +260,24 @@ class FakeGpt(BaseClient[FakeGptSettings]):
         executor: futures.Executor | None = None,
         **options: Any,
     ) -> MapResults[MapResult]:
-        """Ask many prompts, as many at a time as the service allows, and give their results one by one.
+        """Send many prompts, as many at a time as the service allows, and yield their results one by one.
 
-        Args:
-            prompts, template, ordered, raise_errors, progress, checkpoint: as for :meth:`gigaclient.GigaChat.map`.
-            max_workers, max_seconds, max_errors_in_row, executor: as there.
-            max_tokens_total: of no effect unless the server tells what answers cost, and this service does not.
-            options: as for :meth:`chat`, for each of the prompts.
+        The arguments are those of :meth:`gigaclient.GigaChat.map`. ``max_tokens_total`` has no effect, because this
+        service does not report tokens. ``options`` are those of :meth:`chat`, for each of the prompts.
 
         Returns:
             An iterator and context manager of :class:`~gigaclient.types.bulk.MapResult`. Nothing is sent before the
-            first result is asked for.
+            first result is requested.
 
         Raises:
-            ConfigError: an argument cannot work, or the checkpoint is no checkpoint. Nothing was sent.
+            ConfigError: an argument is invalid, or the checkpoint is not one. Nothing was sent.
         """
         from gigaclient.bulk.results import MapOptions, MapResults
         from gigaclient.fakegpt.job import FakeGptJob
 
-        wishes = MapOptions.of(locals())
+        map_options = MapOptions.of(locals())
         self._check_open()
-        return MapResults(self, FakeGptJob(options), prompts, wishes, template=template)
+        return MapResults(self, FakeGptJob(options), prompts, map_options, template=template)
 
     @classmethod
     def create_generator(
@@ -290,28 +288,28 @@ class FakeGpt(BaseClient[FakeGptSettings]):
         proxy: str | None = None,
         **kwargs: Any,
     ) -> Iterator[str]:
-        """The one-call form for scripts: a blocking generator of the answer's text.
+        """Return the answer's text as a blocking generator: a chat in one call, for scripts.
 
         Args:
-            model: taken for the sake of the common interface.
+            model: accepted for the common interface.
             messages: as for :meth:`chat`.
             stream: False to get the whole text as one piece.
             proxy: as for the constructor.
-            kwargs: the constructor's other arguments (``base_url`` above all), and what :meth:`chat` takes.
+            kwargs: the constructor's other arguments (``base_url`` above all), and the options of :meth:`chat`.
 
-        Calls with the same settings share one client: one login, one pool of connections.
+        Calls with the same settings share one client: one login, one connection pool.
 
         Raises:
-            ConfigError: (a ``ValueError``) something cannot work. Raised by this call; what the server says comes with
+            ConfigError: (a ``ValueError``) an argument is invalid. Raised by this call; errors of the server come with
                 the first piece.
         """
         settings = {name: kwargs.pop(name) for name in list(kwargs) if name in _CLIENT_OPTIONS}
         settings.update(proxy=as_secret(proxy), access_token=as_secret(settings.get("access_token")))
         settings["headers"] = headers_as_secrets(settings.get("headers"))
         proxy = None
-        apart = {name: fingerprint(value) for name, value in settings.items() if value is not None}
-        apart[""] = f"{cls.__module__}.{cls.__qualname__} {environment_key('FAKEGPT_')}"
-        client = _shared.get(apart, lambda: cls(**settings))
+        cache_key = {name: fingerprint(value) for name, value in settings.items() if value is not None}
+        cache_key[""] = f"{cls.__module__}.{cls.__qualname__} {environment_key('FAKEGPT_')}"
+        client = _shared.get(cache_key, lambda: cls(**settings))
         if model is not None:
             kwargs["model"] = model
         request, request_options = client._chat_request(messages, kwargs, stream=stream)
@@ -333,19 +331,19 @@ class FakeGpt(BaseClient[FakeGptSettings]):
         on_response: OneOrMore[ResponseEvent] | None = None,
         on_end: OneOrMore[EndEvent] | None = None,
     ) -> FakeGpt:
-        """A copy with other defaults that shares this client's login, connections and queue.
+        """Return a copy with other defaults that shares this client's login, connections and queue.
 
-        What decides those (the address, trust, proxy, headers) needs a client of its own. Hooks given here take the
-        place of this client's, and an empty list takes them away; this client logs in, so its hooks tell of that.
+        Settings that decide those (the address, trust, proxy, headers) need a new client. Hooks passed here replace
+        this client's, and an empty list removes them. This client logs in, so its hooks report the login.
 
         Raises:
-            ConfigError: a value cannot work.
+            ConfigError: a value is invalid.
         """
         return self._changed({name: value for name, value in locals().items() if name != "self"})
 
     def __repr__(self) -> str:
         settings = getattr(self, "_settings", None)
-        if settings is None:  # a traceback may show one whose settings cannot work
+        if settings is None:  # a traceback may show a client whose settings are invalid
             return "<FakeGpt without settings>"
         return f"<FakeGpt base_url={settings.base_url!r} auth={settings.auth_method}>"
 
@@ -383,7 +381,7 @@ class FakeGpt(BaseClient[FakeGptSettings]):
         stream, events, headers = self._begin(request, request_options)
         with stream:
             completion = stream.result()
-        # Chunks cannot be taken back; an answer that is given in one piece is what the server said last.
+        # Chunks cannot be taken back; a whole answer is the server's last version.
         completion.choices[0].message.content = events.text
         raw = {**completion.raw, "choices": msgspec.to_builtins(completion.choices)}
         return completion.attach(raw=raw, request_id=stream.request_id, headers=headers)
@@ -400,26 +398,26 @@ class FakeGpt(BaseClient[FakeGptSettings]):
             failure = error
         else:
             if response.media_type in ("text/html", "application/json"):
-                self._raise_instead(response, request_id)
+                self._raise_for_page(response, request_id)
             events = SnapshotParser(request_id)
             return ChatStream(response, events, request_id=request_id), events, response.headers
         raise failure
 
-    def _raise_instead(self, response: transport.Response, request_id: str) -> None:
-        """Under a good status there is a page or an error: say which."""
+    def _raise_for_page(self, response: transport.Response, request_id: str) -> None:
+        """Raise the error for a page or an error body under a good status."""
         page = BufferedResponse(response.read_some(_MAX_PAGE_BYTES), response.status, response.headers, request_id)
         try:
             data = msgspec.json.decode(page.body)
         except JSON_ERRORS:
             data = None
-        refusal = error_in(data, request_id=request_id, headers=page.headers)
+        error = error_in(data, request_id=request_id, headers=page.headers)
         title = page_title(page.body.decode("utf-8", "replace"))
         if title is not None:
-            refusal = None
+            error = None
             reason = f"a page of HTML titled {title!r}, from a gateway or a bot filter"
         else:
             reason = "it is not an event stream"
-        failure = refusal or page.invalid(reason)
+        failure = error or page.invalid(reason)
         self._core.tell_failure(response, failure)
         raise failure
 
@@ -440,13 +438,13 @@ def _both_headers(credential: Credential) -> dict[str, str]:
 
 
 def _is_refused(response: transport.Response) -> bool:
-    # A bot filter's page is not about the login, and another one would not get past it either.
+    # A bot filter's page is not about the login, and a new login would not pass it either.
     return (
         response.status in (401, 403) and response.media_type != "text/html" and "cf-mitigated" not in response.headers
     )
 
 
 def _account(settings: FakeGptSettings) -> str:
-    """Tells accounts apart without keeping their tokens."""
+    """Return a key that identifies the account without keeping its token."""
     token = settings.access_token.reveal() if settings.access_token is not None else ""
     return hashlib.sha256(f"{settings.base_url}\0{token}".encode()).hexdigest()

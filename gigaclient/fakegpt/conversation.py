@@ -1,7 +1,7 @@
 """The body of a conversation request. Pure.
 
-The service answers one flattened prompt with one model and has no sampling settings: what other services take beside
-the messages is not sent. Its own fields can be set, so that a server-side dialogue can be continued, say.
+The service answers one flattened prompt with one model and has no sampling settings, so fields that other services
+accept are not sent. Its own fields can be set, for example to continue a server-side dialogue.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from gigaclient.errors import ConfigError
 from gigaclient.fakegpt.prompt import format_prompt
 from gigaclient.types import Chat
 
-__all__ = ["SECRETS", "WIRE_MODEL", "ConversationRequest", "conversation"]
+__all__ = ["SECRETS", "SERVER_MODEL", "ConversationRequest", "conversation"]
 
-WIRE_MODEL = "text-davinci-002-render-sha"
-"""The model's name on the wire, whatever the caller asked for."""
+SERVER_MODEL = "text-davinci-002-render-sha"
+"""The model's name in requests, whatever model the caller names."""
 
-_KNOWN_MODELS = frozenset({WIRE_MODEL, "gpt-3.5-turbo", "gpt-35-turbo"})
+_KNOWN_MODELS = frozenset({SERVER_MODEL, "gpt-3.5-turbo", "gpt-35-turbo"})
 
-_NO_SUCH_SETTINGS = frozenset({*Chat.__struct_fields__} - {"messages", "additional_fields"})
+_UNSUPPORTED_FIELDS = frozenset({*Chat.__struct_fields__} - {"messages", "additional_fields"})
 
 SECRETS = frozenset({"api_key", "credentials", "password", "key_file_password", "access_token", "session_password"})
-"""Names that, passed by mistake, would travel to the server as fields of the body."""
+"""Names that, passed by mistake, would be sent to the server as fields of the body."""
 
 
 class ConversationRequest(NamedTuple):
-    """A request ready to be sent, and what of it the service has no use for.
+    """A request ready to be sent.
 
     Attributes:
         body: the JSON.
-        ignored: names of fields that were given and are not sent; ``model`` among them when it is not what answers.
+        ignored: names of the caller's fields that are not sent; ``model`` among them if another model answers.
     """
 
     body: bytes
@@ -42,11 +42,11 @@ class ConversationRequest(NamedTuple):
 
 
 def conversation(messages: Any, options: Mapping[str, Any], *, model: str | None = None) -> ConversationRequest:
-    """The request for ``messages``.
+    """Build the request for ``messages``.
 
     Args:
         messages: a string, a list of dicts or :class:`~gigaclient.types.Message`, or a whole request. Never changed.
-        options: fields of this call over those of the request. Names of call options are left out.
+        options: fields of this call; they replace those of the request. Names of call options are left out.
         model: the client's model, for calls that name none.
 
     Raises:
@@ -56,19 +56,19 @@ def conversation(messages: Any, options: Mapping[str, Any], *, model: str | None
     prompt = format_prompt(request.pop("messages"))
     extra: dict[str, Any] = {}
     for source in (request, options):
-        more = source.get("additional_fields")
-        if more is not None and not isinstance(more, Mapping):
+        additional = source.get("additional_fields")
+        if additional is not None and not isinstance(additional, Mapping):
             raise ConfigError("additional_fields must be a mapping")
-        given = {**(more or {}), **source}
-        extra.update({name: value for name, value in given.items() if value is not None and name not in CALL_OPTIONS})
+        fields = {**(additional or {}), **source}
+        extra.update({name: value for name, value in fields.items() if value is not None and name not in CALL_OPTIONS})
     extra.pop("additional_fields", None)
     for name in sorted(SECRETS & extra.keys()):
         raise ConfigError(
             f"{name} is no field of a request, and would be sent as one: a token goes to FakeGpt(access_token=…)"
         )
-    asked_model = extra.get("model", model)
-    ignored = [name for name in extra if name in _NO_SUCH_SETTINGS and name not in ("model", "stream")]
-    if asked_model is not None and asked_model not in _KNOWN_MODELS:
+    requested_model = extra.get("model", model)
+    ignored = [name for name in extra if name in _UNSUPPORTED_FIELDS and name not in ("model", "stream")]
+    if requested_model is not None and requested_model not in _KNOWN_MODELS:
         ignored.append("model")
     body = {
         "action": "next",
@@ -79,7 +79,7 @@ def conversation(messages: Any, options: Mapping[str, Any], *, model: str | None
         "history_and_training_disabled": True,
         "arkose_token": "",
         "force_paragen": False,
-        **{name: value for name, value in extra.items() if name not in _NO_SUCH_SETTINGS},
+        **{name: value for name, value in extra.items() if name not in _UNSUPPORTED_FIELDS},
         "messages": [
             {
                 "id": str(uuid.uuid4()),
@@ -88,6 +88,6 @@ def conversation(messages: Any, options: Mapping[str, Any], *, model: str | None
                 "metadata": {},
             }
         ],
-        "model": WIRE_MODEL,
+        "model": SERVER_MODEL,
     }
     return ConversationRequest(encode(body), tuple(sorted(ignored)))

@@ -1,8 +1,8 @@
-"""What the service says when it does not answer, as our errors. Pure.
+"""Maps the service's error responses to our errors. Pure.
 
-Three layers speak: the backend (``{"detail": "…"}`` or ``{"detail": {"message": …, "code": …}}``), the web layer around
-it (``{"code": 500, "message": "…"}``, at times under HTTP 200), and a bot filter in front, which sends a page of HTML.
-Within a stream it is ``{"message": null, "error": "…"}``.
+Errors come from three layers: the backend (``{"detail": "…"}`` or ``{"detail": {"message": …, "code": …}}``), the web
+layer around it (``{"code": 500, "message": "…"}``, sometimes under HTTP 200), and a bot filter in front, which sends a
+page of HTML. Within a stream an error is ``{"message": null, "error": "…"}``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from gigaclient._primitives.secret import MASK, Secret
 from gigaclient.errors import APIStatusError
 
-__all__ = ["error_in", "explained", "masked", "page_title", "status_in"]
+__all__ = ["error_in", "explain", "mask", "page_title", "status_in"]
 
 _STATUS_OF_CODE = {
     "token_expired": 401,
@@ -33,14 +33,14 @@ _ADVICE = {
     429: "the account is busy or has used up its hour: try again later",
 }
 
-# A cookie may be "1", which says nothing and is everywhere.
-_SHORTEST_SECRET = 6
+# A cookie may be "1", which is no secret and occurs everywhere.
+_MIN_SECRET_LENGTH = 6
 
-_WALL_TITLES = ("just a moment", "attention required", "checking your browser", "ddos-guard")
+_BOT_FILTER_TITLES = ("just a moment", "attention required", "checking your browser", "ddos-guard")
 
 
 def status_in(data: Mapping[str, Any]) -> int | None:
-    """The HTTP status that a body names for itself, as ``status`` or ``code``; None when it names none."""
+    """Return the HTTP status in a body's ``status`` or ``code``; None if there is none."""
     for name in ("status", "code"):
         number = data.get(name)
         if isinstance(number, str):
@@ -51,9 +51,9 @@ def status_in(data: Mapping[str, Any]) -> int | None:
 
 
 def error_in(data: Any, *, request_id: str | None, headers: Mapping[str, str] | None = None) -> APIStatusError | None:
-    """The error that an answer with status 200, or an event of a stream, holds; None if it holds none.
+    """Return the error in a response with status 200, or in an event of a stream; None if it holds none.
 
-    The status is the one that the body names, otherwise the one its code is known for, otherwise 500.
+    The status is the one in the body, otherwise the one of its known code, otherwise 500.
     """
     if not isinstance(data, dict):
         return None
@@ -61,10 +61,10 @@ def error_in(data: Any, *, request_id: str | None, headers: Mapping[str, str] | 
     by_code = status_in(data) is not None and not isinstance(data.get("message"), dict)
     if not data.get("error") and not data.get("detail") and not by_code:
         return None
-    said, code, named = _said(data)
-    status = named or status_in(data) or 500
+    message, code, inner_status = _error_parts(data)
+    status = inner_status or status_in(data) or 500
     return APIStatusError.class_for(status)(
-        _advised(said or "the service reported an error without saying which", status),
+        _with_advice(message or "the service reported an error without saying which", status),
         status_code=status,
         code=code,
         body=data,
@@ -73,13 +73,13 @@ def error_in(data: Any, *, request_id: str | None, headers: Mapping[str, str] | 
     )
 
 
-def explained(error: APIStatusError, place: str = "", secrets: Iterable[Secret] = ()) -> APIStatusError:
-    """``error``, which was made of an answer's status, in the words that a user of this service can act on.
+def explain(error: APIStatusError, prefix: str = "", secrets: Iterable[Secret] = ()) -> APIStatusError:
+    """Rewrite ``error``, made of a response's status, with advice for a user of this service.
 
     Args:
-        error: made by the core.
-        place: what was asked for, to begin the message with.
-        secrets: what we sent and the server may have repeated; it is masked.
+        error: made by the executor.
+        prefix: the beginning of the message, such as the path of the request.
+        secrets: values that we sent and the server may have repeated; they are masked.
     """
     body = error.body
     code = error.code
@@ -87,27 +87,27 @@ def explained(error: APIStatusError, place: str = "", secrets: Iterable[Secret] 
         message = error.message
     else:
         title = page_title(body) if isinstance(body, str) else None
-        if title is not None and _is_wall(title, error.headers):
+        if title is not None and _is_bot_filter_page(title, error.headers):
             message = (
                 f"a bot filter answers in place of the service, with a page titled {title!r}: headers={{…}} can give "
                 "it a browser's User-Agent and Cookie"
             )
         elif title is not None:
-            message = _advised(
+            message = _with_advice(
                 f"a page of HTML{f' titled {title!r}' if title else ''}, from a gateway and not from the service",
                 error.status_code if error.status_code == 404 else 0,
             )
         else:
-            said, inner_code, _ = _said(body) if isinstance(body, dict) else (_first_line(body), None, None)
+            message, inner_code, _ = _error_parts(body) if isinstance(body, dict) else (_first_line(body), None, None)
             code = inner_code if inner_code is not None else code
-            message = _advised(said or f"HTTP status {error.status_code}", error.status_code)
-    hidden = [secret.reveal() for secret in secrets if len(secret) >= _SHORTEST_SECRET]
+            message = _with_advice(message or f"HTTP status {error.status_code}", error.status_code)
+    hidden = [secret.reveal() for secret in secrets if len(secret) >= _MIN_SECRET_LENGTH]
     failure = type(error)(
-        masked(place + message, hidden),
+        mask(prefix + message, hidden),
         status_code=error.status_code,
-        code=masked(code, hidden),
-        body=masked(body, hidden),
-        headers=masked(dict(error.headers), hidden),
+        code=mask(code, hidden),
+        body=mask(body, hidden),
+        headers=mask(dict(error.headers), hidden),
         request_id=error.request_id,
         retry_after=error.retry_after,
         url=error.url,
@@ -117,7 +117,7 @@ def explained(error: APIStatusError, place: str = "", secrets: Iterable[Secret] 
 
 
 def page_title(text: str) -> str | None:
-    """The title of a page of HTML, empty if it has none; None when ``text`` is no such page."""
+    """Return the title of a page of HTML, empty if it has none; None if ``text`` is not a page."""
     lowered = text.lstrip("\ufeff \t\r\n").lower()
     if not lowered.startswith("<") or not any(tag in lowered for tag in ("<!doctype html", "<html", "<head", "<title")):
         return None
@@ -125,22 +125,22 @@ def page_title(text: str) -> str | None:
     return text[start + 7 : end].strip() if 0 <= start < end else ""
 
 
-def masked(value: Any, secrets: Iterable[str]) -> Any:
-    """``value`` with each of ``secrets`` replaced, wherever it is nested."""
+def mask(value: Any, secrets: Iterable[str]) -> Any:
+    """Replace each of ``secrets`` in ``value``, at any depth."""
     hidden = [secret for secret in secrets if secret]
     if isinstance(value, str):
         for secret in hidden:
             value = value.replace(secret, MASK)
         return value
     if isinstance(value, dict):
-        return {masked(name, hidden): masked(inner, hidden) for name, inner in value.items()}
+        return {mask(name, hidden): mask(inner, hidden) for name, inner in value.items()}
     if isinstance(value, list):
-        return [masked(inner, hidden) for inner in value]
+        return [mask(inner, hidden) for inner in value]
     return value
 
 
-def _said(data: Mapping[str, Any]) -> tuple[str, int | str | None, int | None]:
-    """The words, the code, and the status that the innermost object names."""
+def _error_parts(data: Mapping[str, Any]) -> tuple[str, int | str | None, int | None]:
+    """Return the message, the code, and the status of the innermost object."""
     for name in ("error", "detail", "message", "msg"):
         value = data.get(name)
         if not value:
@@ -153,8 +153,8 @@ def _said(data: Mapping[str, Any]) -> tuple[str, int | str | None, int | None]:
                 code if isinstance(code, (int, str)) else None,
                 status_in(value),
             )
-        if isinstance(value, list):  # what the backend makes of a body of the wrong shape
-            parts = [_complaint(item) for item in value[:5]]
+        if isinstance(value, list):  # the backend's response to a body of the wrong shape
+            parts = [_validation_message(item) for item in value[:5]]
             return "; ".join(part for part in parts if part), _code(data), 422 if parts and any(parts) else None
         if isinstance(value, str):
             return value, _code(data), None
@@ -166,21 +166,21 @@ def _code(data: Mapping[str, Any]) -> int | str | None:
     return code if isinstance(code, (int, str)) else None
 
 
-def _complaint(item: Any) -> str:
+def _validation_message(item: Any) -> str:
     if not isinstance(item, dict):
         return item if isinstance(item, str) else ""
     steps = item.get("loc")
-    place = ".".join(str(step) for step in steps) if isinstance(steps, list) else ""
-    return f"{place}: {item.get('msg')}" if place else str(item.get("msg") or "")
+    path = ".".join(str(step) for step in steps) if isinstance(steps, list) else ""
+    return f"{path}: {item.get('msg')}" if path else str(item.get("msg") or "")
 
 
-def _advised(said: str, status: int) -> str:
+def _with_advice(message: str, status: int) -> str:
     advice = _ADVICE.get(status)
-    return f"{said} - {advice}" if advice else said
+    return f"{message} - {advice}" if advice else message
 
 
-def _is_wall(title: str, headers: Mapping[str, str]) -> bool:
-    return "cf-mitigated" in headers or title.lower().startswith(_WALL_TITLES)
+def _is_bot_filter_page(title: str, headers: Mapping[str, str]) -> bool:
+    return "cf-mitigated" in headers or title.lower().startswith(_BOT_FILTER_TITLES)
 
 
 def _first_line(body: Any) -> str:

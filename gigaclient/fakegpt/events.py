@@ -1,8 +1,7 @@
-"""What the events of a conversation mean.
+"""Parses the events of a conversation into chunks.
 
-The text in them is cumulative. That makes the stream forgiving, and this module uses it: an event that arrived broken
-is made good by the next one, which repeats what it said. Only a broken event that nothing followed leaves the answer in
-doubt, and then the end of the stream is an error.
+The text in events is cumulative, so a broken event is harmless when another one follows: it repeats the text. Only a
+broken last event leaves the answer in doubt, and then the end of the stream is an error.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import msgspec
 from gigaclient._primitives.decoding import decoder
 from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.errors import InvalidResponseError, StreamInterruptedError
-from gigaclient.fakegpt.conversation import WIRE_MODEL
+from gigaclient.fakegpt.conversation import SERVER_MODEL
 from gigaclient.fakegpt.error_mapping import error_in
 from gigaclient.fakegpt.snapshots import Increment, Snapshots
 from gigaclient.streaming.accumulator import ChatAccumulator
@@ -74,34 +73,35 @@ _STATUSES = {"finished_successfully": "stop", "finished_partial_completion": "le
 
 
 class SnapshotParser:
-    """Events of ``/api/conversation``: the answer so far in each, ``[DONE]`` at the end.
+    """Parses the events of ``/api/conversation``: each holds the answer so far, and ``[DONE]`` is the end.
 
-    A chunk whose ``additional_data`` is ``{"rewritten_from": n}`` comes of a server that changed its mind: the message
-    stands as far as its first ``n`` characters, and the chunk's text is what follows them now. One whose
-    ``additional_data`` has ``"moderation"`` reports that the service blocked the answer.
+    A chunk with ``additional_data`` ``{"rewritten_from": n}`` means that the server rewrote its answer: the first ``n``
+    characters of the message stay, and the chunk's text follows them. A chunk with ``"moderation"`` in
+    ``additional_data`` reports that the service blocked the answer.
     """
 
     def __init__(self, request_id: str | None) -> None:
         self._request_id = request_id
         self._snapshots = Snapshots()
-        self._said_role = False
+        self._role_sent = False
         self._finish_reason: str | None = None
         self._broken: str | None = None
 
     @property
     def text(self) -> str:
-        """The latest text of the latest message, with what was rewritten as it reads now."""
+        """The latest text of the latest message, rewritten parts included."""
         return self._snapshots.text
 
     def parse_event(self, event: Event) -> ChatCompletionChunk | End | None:
-        # The event's name says nothing: pings are told by their data, which is a moment and not JSON.
+        """Return the chunk of an event, :data:`END` for the end marker, or None for an event without content."""
+        # The event's name is not used: pings are recognised by their data, which is a timestamp and not JSON.
         data = event.data
         try:
             decoded = _decoder.decode(data)
         except JSON_ERRORS:
             decoded = None
         if decoded is None:
-            return self._odd(data)
+            return self._parse_other(data)
         if decoded.error or decoded.detail or decoded.message is None:
             self._check_for_error(data)
         if decoded.message is not None:
@@ -112,6 +112,7 @@ class SnapshotParser:
         return None
 
     def check_complete(self, so_far: ChatAccumulator, *, marked: bool) -> None:
+        """Raise an error if the stream ended before its answer did."""
         if not so_far.text:
             because = f"; an event could not be read: {self._broken}" if self._broken else ""
             raise InvalidResponseError(f"No valid response: the stream ended without text{because}", status_code=200)
@@ -127,13 +128,13 @@ class SnapshotParser:
                 status_code=200,
             )
 
-    def _odd(self, data: bytes) -> End | None:
-        """What is not an event of the usual shape: the end marker, a keep-alive, an error, or something broken."""
+    def _parse_other(self, data: bytes) -> End | None:
+        """Handle an event of another shape: the end marker, a keep-alive, an error, or a broken event."""
         text = data.strip()
         if text == b"[DONE]":
             return END
         if not text.startswith(b"{"):
-            return None  # a moment, or some other sign of life
+            return None  # a timestamp or another keep-alive
         try:
             other = msgspec.json.decode(data)
         except UnicodeDecodeError:
@@ -151,7 +152,7 @@ class SnapshotParser:
         try:
             whole = msgspec.json.decode(data)
         except JSON_ERRORS:
-            return  # in a field that nobody reads; the typed decoder looks at known ones alone
+            return  # broken in a field that is not used: the typed decoder reads only known fields
         failure = error_in(whole, request_id=self._request_id)
         if failure is not None:
             raise failure
@@ -160,7 +161,7 @@ class SnapshotParser:
         metadata = message.metadata
         if metadata is None or metadata.message_type != "next" or not _is_for_the_user(message):
             return None
-        if self._snapshots.begins(message.id):
+        if self._snapshots.starts_message(message.id):
             self._finish_reason = None
         text = _text_of(message.content)
         increment = Increment("")
@@ -175,15 +176,15 @@ class SnapshotParser:
         if not increment.text and increment.rewritten_from is None and finish_reason is None:
             return None
         delta = Delta(content=increment.text or None)
-        if not self._said_role:
-            self._said_role = True
+        if not self._role_sent:
+            self._role_sent = True
             delta.role = "assistant"
         additional_data = None
         if increment.rewritten_from is not None:
             additional_data = {"rewritten_from": increment.rewritten_from}
         chunk = self._chunk(delta, finish_reason, data, additional_data=additional_data)
         chunk.message_id = message.id
-        chunk.model = metadata.model_slug or WIRE_MODEL
+        chunk.model = metadata.model_slug or SERVER_MODEL
         chunk.created = int(message.create_time) if message.create_time is not None else None
         return chunk
 

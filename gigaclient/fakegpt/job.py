@@ -1,4 +1,4 @@
-"""What FakeGpt can be asked of many prompts."""
+"""The job of FakeGpt: a chat for each prompt."""
 
 from __future__ import annotations
 
@@ -12,25 +12,28 @@ from gigaclient.transport.request import Request
 
 __all__ = ["FakeGptJob"]
 
-# Results would lack what was asked for by these.
-_OF_GIGACHAT = frozenset({"batch_size", "functions", "poll_interval", "response_format", "via"})
+# Without support for these, results would lack what the caller requested.
+_GIGACHAT_OPTIONS = frozenset({"batch_size", "functions", "poll_interval", "response_format", "via"})
 
 
 class FakeGptJob(ChatJob):
     """``FakeGpt.chat`` for each prompt.
 
     Raises:
-        ConfigError: an option is GigaChat's alone.
+        ConfigError: an option exists only for GigaChat.
     """
 
     def __init__(self, options: dict[str, Any]) -> None:
-        foreign = sorted(_OF_GIGACHAT & options.keys())
-        if foreign:
-            raise ConfigError(f"FakeGpt has no {', '.join(foreign)}: only GigaChat.map takes what its API alone can do")
+        unsupported = sorted(_GIGACHAT_OPTIONS & options.keys())
+        if unsupported:
+            raise ConfigError(
+                f"FakeGpt has no {', '.join(unsupported)}: only GigaChat.map takes what its API alone can do"
+            )
         super().__init__("FakeGpt", options)
 
     def content(self, request: Request) -> bytes:
-        # Each request has ids of its own, but for those that the caller gave.
+        """Return the body without its generated ids."""
+        # Each request has new ids, except those that the caller set.
         body = msgspec.json.decode(request.body or b"{}")
         for message in body["messages"]:
             del message["id"]

@@ -1,4 +1,4 @@
-"""A dialogue as one prompt: the service takes a single message, so the history is written out in it. Pure."""
+"""Flattens a dialogue into one prompt: the service takes a single message, so the history is part of it. Pure."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ __all__ = ["format_prompt"]
 
 
 def format_prompt(messages: Any, *, tags: bool = False) -> str:
-    """The one text that is sent for ``messages``.
+    """Return the text that is sent for ``messages``.
 
-    A single message is its content, unchanged. Several become lines ``Role: content`` and a last line ``Assistant:``
-    for the model to go on from. Nothing is trimmed or escaped, so a content may look like another turn.
+    A single message becomes its content, unchanged. Several become lines ``Role: content`` and a last line
+    ``Assistant:`` for the model to continue. Nothing is trimmed or escaped, so a content may look like another turn.
 
     Args:
         messages: a string, or a list of dicts or :class:`~gigaclient.types.Message`.
         tags: write the roles for a single message, too.
 
     Raises:
-        ConfigError: these are no messages.
+        ConfigError: these are not messages.
     """
     turns = [_turn(message) for message in as_messages(messages)]
     if len(turns) == 1 and not tags:

@@ -1,4 +1,4 @@
-"""The settings of a FakeGpt client: arguments over ``FAKEGPT_*`` over defaults, checked before anything is sent."""
+"""The settings of a FakeGpt client: arguments, then ``FAKEGPT_*``, then defaults; validated before anything is sent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gigaclient._core.settings import Reader
 from gigaclient._core.tls_settings import TRUST_SETTINGS, read_trust
 from gigaclient._primitives.secret import Secret
 from gigaclient.errors import ConfigError
-from gigaclient.fakegpt.conversation import WIRE_MODEL
+from gigaclient.fakegpt.conversation import SERVER_MODEL
 
 __all__ = ["PUBLIC_URL", "FakeGptSettings", "read_settings"]
 
@@ -23,12 +23,12 @@ _CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko
 
 
 class FakeGptSettings(CommonSettings, frozen=True, kw_only=True):
-    """Everything a client is made from. It can be pickled unless it holds an object of the user's own."""
+    """All settings of a client. They can be pickled unless they hold an unpicklable object of the user."""
 
     _hidden: ClassVar[frozenset[str]] = CommonSettings._hidden | {"access_token", "cookies", "headers"}
 
     base_url: str = PUBLIC_URL
-    model: str = WIRE_MODEL
+    model: str = SERVER_MODEL
     access_token: Secret | None = None
     plain_authorization: bool = False
     headers: Mapping[str, str] = {}
@@ -36,22 +36,22 @@ class FakeGptSettings(CommonSettings, frozen=True, kw_only=True):
 
     @property
     def auth_method(self) -> str:
-        """How this client proves who it is, for ``repr``."""
+        """The authentication method, for ``repr``."""
         return "login" if self.access_token is None else "access_token"
 
 
 def read_settings(arguments: Mapping[str, Any]) -> FakeGptSettings:
-    """Settings from the constructor's arguments (None: not given) and the environment.
+    """Read settings from the constructor's arguments (None: not set) and the environment.
 
     Raises:
-        ConfigError: a value cannot work, or two contradict each other. Secrets are not shown.
+        ConfigError: a value is invalid, or two contradict each other. Secrets are not shown.
     """
     read = Reader(arguments, "FAKEGPT_", groups=(TRUST_SETTINGS,))
     base_url = read("base_url", _service_url, PUBLIC_URL)
     headers, cookies = _headers(arguments.get("headers"), base_url)
     return FakeGptSettings(
         base_url=base_url,
-        model=read("model", options.text, WIRE_MODEL),
+        model=read("model", options.text, SERVER_MODEL),
         trust=read_trust(read, arguments.get("ssl_context"), shipped_root=False, client_certificate=False),
         access_token=read("access_token", _access_token, None),
         plain_authorization=read("plain_authorization", options.flag, False),
@@ -80,8 +80,8 @@ def _access_token(value: str) -> Secret:
     return token
 
 
-def _headers(given: Any, base_url: str) -> tuple[dict[str, str], Secret | None]:
-    """The headers of every request, and the cookies to begin with."""
+def _headers(arguments: Any, base_url: str) -> tuple[dict[str, str], Secret | None]:
+    """Return the headers of every request, and the initial cookies."""
     headers = {
         "User-Agent": _CHROME,
         "Accept-Language": "en-US",
@@ -90,15 +90,15 @@ def _headers(given: Any, base_url: str) -> tuple[dict[str, str], Secret | None]:
         "sec-ch-ua-platform": '"Linux"',
         "sec-ch-ua-mobile": "?0",
     }
-    if given is None:
+    if arguments is None:
         return headers, None
-    if not isinstance(given, Mapping):
+    if not isinstance(arguments, Mapping):
         raise ConfigError("headers must be a mapping of names to values; None as a value leaves the header out")
-    kept = checked_headers({name: value for name, value in given.items() if value is not None})
-    lowered = {str(name).lower() for name in given}
+    checked = checked_headers({name: value for name, value in arguments.items() if value is not None})
+    lowered = {str(name).lower() for name in arguments}
     headers = {name: value for name, value in headers.items() if name.lower() not in lowered}
     cookies = None
-    for name, value in kept.items():
+    for name, value in checked.items():
         if name.lower() == "cookie":
             cookies = Secret(value)
         else:

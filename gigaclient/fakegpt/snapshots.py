@@ -1,12 +1,12 @@
-"""Cumulative text to deltas: every event of the service repeats the whole answer so far. Pure.
+"""Converts cumulative text to deltas: every event of the service repeats the whole answer so far. Pure.
 
-What was handed out cannot be taken back, so there is a policy for a server that changes its mind:
+Delivered text cannot be taken back, so there is a rule for each kind of change:
 
-- the text grows: what is new is handed out;
-- the text is a beginning of what was there: nothing is, and the longer one stays;
-- a message with another id begins: its text is handed out from its first character, after what came before;
-- the text of the same message differs: what follows the common beginning is handed out, and the delta says where the
-  two part, so that whoever shows the text can take back what is no longer said.
+- the text grows: the new part is delivered;
+- the text is shorter and a prefix of the known one: nothing is delivered, and the longer text stays;
+- a message with another id begins: its text is delivered from its first character, after the earlier text;
+- the text of the same message differs: the part after the common prefix is delivered, with the length of that prefix,
+  so that a program that shows the text can remove what is no longer part of it.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ __all__ = ["Increment", "Snapshots"]
 
 
 class Increment(NamedTuple):
-    """What one snapshot adds.
+    """The part that one snapshot adds.
 
     Attributes:
-        text: what to append; may be empty.
-        rewritten_from: None when the message just grew; otherwise how many of its characters still stand, ``text``
-            being what follows them now.
+        text: the text to append; may be empty.
+        rewritten_from: None if the message grew; otherwise the number of its characters that stay, and ``text`` follows
+            them.
     """
 
     text: str
@@ -30,10 +30,10 @@ class Increment(NamedTuple):
 
 
 class Snapshots:
-    """Takes the snapshots of one stream in order.
+    """Compares the snapshots of one stream, in order.
 
     Attributes:
-        text: the latest text of the latest message: what a caller who can wait would have got.
+        text: the latest text of the latest message, as a caller without streaming would get it.
     """
 
     __slots__ = ("_message_id", "_started", "text")
@@ -43,13 +43,13 @@ class Snapshots:
         self._message_id: str | None = None
         self._started = False
 
-    def begins(self, message_id: str | None) -> bool:
-        """Whether ``message_id`` is a message other than the one before. No id is the message that is under way."""
+    def starts_message(self, message_id: str | None) -> bool:
+        """Return True if ``message_id`` starts a new message. None is the current message."""
         return self._started and message_id is not None and self._message_id not in (None, message_id)
 
     def take(self, message_id: str | None, text: str) -> Increment:
-        """The increment that makes ``text`` of what was handed out so far."""
-        if self.begins(message_id):
+        """Return the increment from the delivered text to ``text``."""
+        if self.starts_message(message_id):
             self.text = ""
         self._started = True
         if message_id is not None:
@@ -60,7 +60,7 @@ class Snapshots:
             return Increment(text[len(known) :])
         if known.startswith(text):
             return Increment("")
-        # They differ before the shorter one ends: neither begins with the other.
-        common = next(place for place, (old, new) in enumerate(zip(known, text, strict=False)) if old != new)
+        # They differ before the shorter one ends: neither is a prefix of the other.
+        common = next(index for index, (old, new) in enumerate(zip(known, text, strict=False)) if old != new)
         self.text = text
         return Increment(text[common:], common)

@@ -1,4 +1,4 @@
-"""The checkpoint: what is finished is never lost and never asked twice, and no other file is harmed."""
+"""The checkpoint: no finished item is lost or sent twice, and no other file is damaged."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def written(path: Path, *lines: dict[str, Any]) -> bytes:
-    """Make a checkpoint with these lines; the file."""
+    """Write a checkpoint with these lines; return its path."""
     with Checkpoint(path) as checkpoint:
         for one in lines:
             checkpoint.append(one)
@@ -51,20 +51,20 @@ def written(path: Path, *lines: dict[str, Any]) -> bytes:
 
 
 def claimed(path: Path, number: int) -> list[dict[str, Any]]:
-    """All finished lines for this number, by a run of their own."""
+    """Return all finished lines for this number, claimed by a new run."""
     with Checkpoint(path) as checkpoint:
         return list(iter(lambda: checkpoint.claim(key(number)), None))
 
 
 def without_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For tests with hundreds of files, whose power nobody cuts."""
+    """Skip fsync in tests with hundreds of files that need no protection against a power failure."""
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 # -- finished items come back -----
 
 
-def test_a_finished_item_comes_back_as_it_was(path: Path) -> None:
+def test_a_finished_item_is_restored_unchanged(path: Path) -> None:
     written(path, line(1), line(2))
     with Checkpoint(path) as checkpoint:
         assert checkpoint.found == 2
@@ -73,7 +73,7 @@ def test_a_finished_item_comes_back_as_it_was(path: Path) -> None:
         assert checkpoint.found == 0
 
 
-def test_an_item_that_was_not_asked_is_not_there(path: Path) -> None:
+def test_an_item_that_was_not_sent_is_not_in_the_checkpoint(path: Path) -> None:
     written(path, line(1))
     with Checkpoint(path) as checkpoint:
         assert checkpoint.claim(key(2)) is None
@@ -105,7 +105,7 @@ def test_what_was_appended_in_this_run_cannot_be_claimed_in_it(path: Path) -> No
     assert claimed(path, 1) == [line(1)]
 
 
-def test_a_failed_item_is_asked_again(path: Path) -> None:
+def test_a_failed_item_is_not_finished(path: Path) -> None:
     written(path, failed(1), line(2))
     with Checkpoint(path) as checkpoint:
         assert checkpoint.found == 1
@@ -211,7 +211,7 @@ class Review:
     text: str
 
 
-def _holds_itself() -> list[Any]:
+def _contains_itself() -> list[Any]:
     value: list[Any] = [1]
     value += [value, value]
     return value
@@ -244,15 +244,15 @@ ODD: dict[str, tuple[Any, Any]] = {
     "object without a text": (Silent(), "<Silent>"),
     "long text of an object": (range(10**300), "range(0, 1" + "0" * 189 + "…"),
     "JSON with a newline": (msgspec.Raw(b'{"a":\n1}'), None),
-    "what holds itself": (_holds_itself(), "[1, [...], [...]]"),
+    "a list that contains itself": (_contains_itself(), "[1, [...], [...]]"),
     "deep": (_nested(100_000), "<list>"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ODD)
-def test_what_json_does_not_have_is_written_in_a_harmless_form(kind: str, path: Path) -> None:
-    given, expected = ODD[kind]
-    written(path, line(1, input=given), line(2))
+@pytest.mark.parametrize("case", ODD)
+def test_values_that_json_cannot_hold_are_written_in_a_readable_form(case: str, path: Path) -> None:
+    input_, expected = ODD[case]
+    written(path, line(1, input=input_), line(2))
     if expected is not None:
         assert lines_in(path)[0]["input"] == expected
     assert len(lines_in(path)) == 2
@@ -263,7 +263,7 @@ def test_what_json_does_not_have_is_written_in_a_harmless_form(kind: str, path: 
 
 def test_an_odd_input_does_not_spoil_the_answer(path: Path) -> None:
     answer = {"choices": [{"message": {"content": "half \ud800, and \n more"}}], "created": 5}
-    written(path, line(1, input=_holds_itself(), completion=answer))
+    written(path, line(1, input=_contains_itself(), completion=answer))
     [back] = claimed(path, 1)
     assert back["completion"] == {"choices": [{"message": {"content": "half �, and \n more"}}], "created": 5}
 
@@ -278,7 +278,7 @@ def test_an_answer_of_one_of_our_types_is_written_by_its_fields(path: Path) -> N
     assert back["completion"]["choices"][0]["message"] == {"role": "assistant", "content": "�"}
 
 
-_TEXT = st.text(st.characters(exclude_categories=()))  # halves of pairs as well
+_TEXT = st.text(st.characters(exclude_categories=()))  # unpaired surrogates as well
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | _TEXT | st.binary(),
     lambda inner: st.lists(inner) | st.dictionaries(_TEXT | st.integers(), inner),
@@ -288,7 +288,7 @@ _JSON = st.recursive(
 
 @given(_JSON)
 def test_any_input_is_one_line_of_json(value: Any) -> None:
-    data = module._encoded(line(1, input=value))
+    data = module._encode_line(line(1, input=value))
     assert data.endswith(b"\n") and data.count(b"\n") == 1
     assert json.loads(data, parse_constant=lambda name: pytest.fail(name))["text"] == line(1)["text"]
     assert msgspec.json.decode(data)["index"] == 1
@@ -298,8 +298,8 @@ def test_any_input_is_one_line_of_json(value: Any) -> None:
 
 
 def _whole_lines(content: bytes, cut: int) -> list[bytes]:
-    """The lines that are whole when the file ends at ``cut``, with their newline or without."""
-    ends = [place for place, byte in enumerate(content) if byte == ord("\n")]
+    """Return the lines that are whole when the file ends at ``cut``, with or without their newline."""
+    ends = [offset for offset, byte in enumerate(content) if byte == ord("\n")]
     begins = [0, *(end + 1 for end in ends)]
     return [content[begin:end] for begin, end in zip(begins, ends, strict=False) if end <= cut]
 
@@ -338,7 +338,7 @@ def test_a_whole_line_without_its_newline_gets_it_and_can_be_claimed(path: Path)
         assert checkpoint.claim(key(2)) == line(2)
 
 
-def test_cutting_half_a_line_off_is_told_in_the_log(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_cutting_half_a_line_off_is_logged(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     content = written(path, line(1), line(2))
     path.write_bytes(content[:-5])
     with caplog.at_level(logging.INFO, "gigaclient"):
@@ -355,7 +355,7 @@ def test_what_a_killed_process_appended_is_all_there(path: Path) -> None:
             rest = process.kill()
         acknowledged += 16 + len(rest)
         with Checkpoint(path) as checkpoint:
-            # One more may have been written, and killed before it could be told.
+            # One more may have been written before the process was killed, and not reported.
             assert acknowledged <= checkpoint.found <= acknowledged + 1
             acknowledged = checkpoint.found
             for number in range(acknowledged):
@@ -381,12 +381,12 @@ def test_a_broken_line_in_the_middle_is_passed_over_and_stays(
         assert checkpoint.claim(key(1)) == line(1)
         assert checkpoint.claim(key(2)) == line(2)
     assert path.read_bytes() == content
-    told = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    messages = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     if damage:
-        [message] = told
+        [message] = messages
         assert "2 of its lines" in message and "the first is line 2" in message and str(path) in message
     else:  # an empty line is no loss
-        assert told == []
+        assert messages == []
 
 
 def test_a_broken_first_line_does_not_make_it_another_file(path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -401,7 +401,7 @@ def test_a_line_that_proves_broken_when_it_is_claimed_gives_way_to_the_next_of_i
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     content = written(path, line(1, text="first!"), line(1, text="second"))
-    path.write_bytes(content.replace(b"first!", b"first\xff"))  # passed over at opening, where no text is looked into
+    path.write_bytes(content.replace(b"first!", b"first\xff"))  # ignored at opening, where texts are not decoded
     with Checkpoint(path) as checkpoint:
         assert checkpoint.found == 2
         found = checkpoint.claim(key(1))
@@ -410,7 +410,7 @@ def test_a_line_that_proves_broken_when_it_is_claimed_gives_way_to_the_next_of_i
     assert "line at byte 0 cannot be read" in caplog.text
 
 
-def test_a_line_that_somebody_replaced_meanwhile_is_not_given_out_as_another(path: Path) -> None:
+def test_a_line_that_was_replaced_meanwhile_is_not_claimed_for_another_key(path: Path) -> None:
     content = written(path, line(1), line(2))
     with Checkpoint(path) as checkpoint:
         path.write_bytes(content.replace(key(1).hex().encode(), key(3).hex().encode()))
@@ -442,16 +442,16 @@ OTHERS: dict[str, bytes] = {
 }
 
 
-@pytest.mark.parametrize("kind", OTHERS)
-def test_a_file_that_is_no_checkpoint_is_refused_and_left_as_it_is(kind: str, path: Path) -> None:
-    path.write_bytes(OTHERS[kind])
+@pytest.mark.parametrize("case", OTHERS)
+def test_a_file_that_is_no_checkpoint_is_refused_and_left_as_it_is(case: str, path: Path) -> None:
+    path.write_bytes(OTHERS[case])
     before = path.stat()
     with pytest.raises(ConfigError, match=r"no checkpoint .*give the path of a new file") as caught:
         Checkpoint(path)
     assert str(path) in str(caught.value)
-    assert path.read_bytes() == OTHERS[kind]
+    assert path.read_bytes() == OTHERS[case]
     assert path.stat().st_mtime_ns == before.st_mtime_ns
-    with path.open("rb+") as file:  # nor is it locked any more
+    with path.open("rb+") as file:  # and it is not locked any more
         import fcntl
 
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -469,7 +469,7 @@ def test_a_first_line_that_is_too_long_to_be_read_is_not_taken_for_half_a_line(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = written(path, line(1, text="x" * 5000), line(2))
-    monkeypatch.setattr(module, "_LONGEST_FIRST_LINE", 1000)
+    monkeypatch.setattr(module, "_MAX_FIRST_LINE_BYTES", 1000)
     with pytest.raises(ConfigError, match="no checkpoint"):
         Checkpoint(path)
     assert path.read_bytes() == content
@@ -482,7 +482,7 @@ def test_a_file_with_nothing_in_it_is_a_new_checkpoint(content: bytes, path: Pat
     assert claimed(path, 1) == [line(1)]
 
 
-def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(path: Path) -> None:
+def test_a_byte_order_mark_and_windows_line_ends_are_accepted(path: Path) -> None:
     content = written(path, line(1), {"note": "n"}, line(2))
     path.write_bytes(b"\xef\xbb\xbf" + content.replace(b"\n", b"\r\n")[:-2])
     written(path, line(3))
@@ -492,19 +492,19 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(path: Path) -> None:
     assert path.read_bytes().startswith(b"\xef\xbb\xbf{")
 
 
-def test_blanks_and_another_order_of_the_fields_do_no_harm(path: Path) -> None:
+def test_blanks_and_another_order_of_the_fields_are_accepted(path: Path) -> None:
     reordered = dict(reversed(line(1).items()))
     path.write_text(json.dumps(reordered) + "\n\n")
     assert claimed(path, 1) == [line(1)]
 
 
-# -- the place -----
+# -- the path -----
 
 
-@pytest.mark.parametrize("given", ["", "a\0b", 5, None, b"results.jsonl", True])
-def test_a_path_that_is_none_is_refused(given: Any) -> None:
+@pytest.mark.parametrize("input_", ["", "a\0b", 5, None, b"results.jsonl", True])
+def test_a_path_that_is_none_is_refused(input_: Any) -> None:
     with pytest.raises(ConfigError, match="must be the path of a file"):
-        Checkpoint(given)
+        Checkpoint(input_)
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
@@ -535,7 +535,7 @@ def test_a_folder_that_is_a_file_is_refused(path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_written_is_refused_and_left_as_it_is() -> None:
-    with tempfile.TemporaryDirectory() as folder:  # not pytest's, where no other user may enter
+    with tempfile.TemporaryDirectory() as folder:  # not pytest's, which other users may not enter
         os.chmod(folder, 0o755)
         path = Path(folder) / "results.jsonl"
         content = written(path, line(1))
@@ -599,7 +599,7 @@ def test_a_second_process_is_refused_until_the_first_has_ended_however_it_ends(p
         Checkpoint(path).close()
 
 
-def test_a_checkpoint_that_nobody_closed_is_closed_when_it_is_dropped(path: Path) -> None:
+def test_an_open_checkpoint_is_closed_when_it_is_dropped(path: Path) -> None:
     checkpoint = Checkpoint(path)
     checkpoint.append(line(1))
     del checkpoint
@@ -622,7 +622,7 @@ def test_a_forked_child_has_no_part_in_it(path: Path) -> None:
         position = checkpoint.append(line(2))
 
         def refusals() -> list[str]:
-            told = []
+            messages = []
             calls: list[Callable[[], Any]] = [
                 lambda: checkpoint.claim(key(1)),
                 lambda: checkpoint.append(line(3)),
@@ -631,9 +631,9 @@ def test_a_forked_child_has_no_part_in_it(path: Path) -> None:
             for call in calls:
                 with pytest.raises(ConfigError) as caught:
                     call()
-                told.append(str(caught.value))
+                messages.append(str(caught.value))
             checkpoint.close()
-            return told
+            return messages
 
         assert ["before a fork" in one for one in in_child(refusals)] == [True] * 3
         # Still the parent's, and still locked.
@@ -675,7 +675,7 @@ def test_a_fork_while_another_thread_appends_does_not_hang_the_child(
 
 
 class _Msvcrt(types.ModuleType):
-    """As Windows has it: locks a part of a file from where its descriptor stands."""
+    """The ``msvcrt`` of Windows: locks a range from the current position of a descriptor."""
 
     LK_NBLCK, LK_UNLCK = 2, 0
 
@@ -685,14 +685,14 @@ class _Msvcrt(types.ModuleType):
         self.sizes: set[int] = set()
 
     def locking(self, descriptor: int, mode: int, count: int) -> None:
-        place = (os.fstat(descriptor).st_ino, os.lseek(descriptor, 0, os.SEEK_CUR))
+        offset = (os.fstat(descriptor).st_ino, os.lseek(descriptor, 0, os.SEEK_CUR))
         self.sizes.add(count)
         if mode == self.LK_UNLCK:
-            self.held.remove(place)
-        elif place in self.held:
+            self.held.remove(offset)
+        elif offset in self.held:
             raise PermissionError(errno.EACCES, "Permission denied")
         else:
-            self.held.add(place)
+            self.held.add(offset)
 
 
 def test_where_files_are_locked_the_windows_way_it_does_so_beyond_all_lines(
@@ -703,8 +703,8 @@ def test_where_files_are_locked_the_windows_way_it_does_so_beyond_all_lines(
     monkeypatch.setitem(sys.modules, "fcntl", None)
     monkeypatch.setitem(sys.modules, "msvcrt", windows)
     with Checkpoint(path) as checkpoint:
-        [(_, place)] = windows.held
-        assert 10**9 < place < 2**31 and windows.sizes == {1}
+        [(_, offset)] = windows.held
+        assert 10**9 < offset < 2**31 and windows.sizes == {1}
         assert checkpoint.claim(key(1)) == line(1)
         with pytest.raises(ConfigError, match="another run is using it"):
             Checkpoint(path)
@@ -735,7 +735,7 @@ def test_a_file_system_without_locks_is_used_without(path: Path, monkeypatch: py
 def test_lines_of_many_threads_are_all_whole_and_each_position_is_the_end_of_its_line(path: Path) -> None:
     with Checkpoint(path) as checkpoint:
         appended = together(8, lambda part: [checkpoint.append(line(n)) for n in range(part * 100, part * 100 + 100)])
-    ends = [place + 1 for place, byte in enumerate(path.read_bytes()) if byte == ord("\n")]
+    ends = [offset + 1 for offset, byte in enumerate(path.read_bytes()) if byte == ord("\n")]
     assert sorted(itertools.chain.from_iterable(appended)) == ends
     assert sorted(one["index"] for one in lines_in(path)) == list(range(800))
 
@@ -759,7 +759,7 @@ def test_claims_and_appends_at_the_same_time_do_not_disturb_each_other(path: Pat
 
 
 class Disk:
-    """``os.fsync``, counted, held up and failing as the test wants it."""
+    """An ``os.fsync`` that counts its calls, and blocks or fails on demand."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: list[str] = []
@@ -779,7 +779,7 @@ class Disk:
         self._fsync(descriptor)
 
     def sync_under_way(self, checkpoint: Checkpoint, position: int) -> threading.Thread:
-        """The thread of a sync that has come to the disk, and is held up there until the gate is set."""
+        """Return the thread of a sync that has reached the disk and blocks there until the gate is set."""
         self.calls.clear()
         self.entered.clear()
         self.gate.clear()
@@ -831,14 +831,14 @@ def test_the_name_of_a_new_file_is_synced_as_well(path: Path, disk: Disk) -> Non
     assert disk.calls == ["folder"]
 
 
-def test_what_a_killed_run_left_is_on_the_disk_before_any_of_it_is_given_out(path: Path, disk: Disk) -> None:
+def test_lines_of_a_killed_run_are_synced_before_any_is_claimed(path: Path, disk: Disk) -> None:
     written(path, line(1))
     disk.calls.clear()
     with Checkpoint(path):
         assert disk.calls == ["file"]
 
 
-def test_lines_are_appended_while_a_sync_is_under_way_and_are_not_covered_by_it(path: Path, disk: Disk) -> None:
+def test_lines_can_be_appended_during_a_sync_and_are_not_covered_by_it(path: Path, disk: Disk) -> None:
     with Checkpoint(path) as checkpoint:
         first = checkpoint.append(line(1))
         syncing = disk.sync_under_way(checkpoint, first)
@@ -868,13 +868,13 @@ def test_threads_that_wait_for_the_disk_together_share_the_next_sync(path: Path,
         assert disk.calls == ["file"] * 2
 
 
-def test_closing_waits_for_the_sync_under_way(path: Path, disk: Disk) -> None:
+def test_closing_waits_for_a_running_sync(path: Path, disk: Disk) -> None:
     checkpoint = Checkpoint(path)
     position = checkpoint.append(line(1))
     syncing = disk.sync_under_way(checkpoint, position)
     closing = threading.Thread(target=checkpoint.close)
     closing.start()
-    closing.join(0.5)  # time for the mistake, if it were made; without it nothing here depends on the time
+    closing.join(0.5)  # time for a wrong close to end; a right one does not depend on it
     assert closing.is_alive()
     disk.gate.set()
     syncing.join(LONG)
@@ -883,7 +883,7 @@ def test_closing_waits_for_the_sync_under_way(path: Path, disk: Disk) -> None:
     Checkpoint(path).close()
 
 
-def test_what_is_on_the_disk_already_does_not_wait_for_the_sync_under_way(path: Path, disk: Disk) -> None:
+def test_a_synced_position_does_not_wait_for_a_running_sync(path: Path, disk: Disk) -> None:
     with Checkpoint(path) as checkpoint:
         first = checkpoint.append(line(1))
         checkpoint.sync(first)
@@ -897,7 +897,7 @@ def test_what_is_on_the_disk_already_does_not_wait_for_the_sync_under_way(path: 
             syncing.join(LONG)
 
 
-def test_what_the_disk_did_not_take_once_is_never_said_to_be_there(path: Path, disk: Disk) -> None:
+def test_a_failed_sync_fails_for_ever(path: Path, disk: Disk) -> None:
     checkpoint = Checkpoint(path)
     position = checkpoint.append(line(1))
     disk.error = OSError(errno.EIO, "Input/output error")
@@ -905,17 +905,17 @@ def test_what_the_disk_did_not_take_once_is_never_said_to_be_there(path: Path, d
         with pytest.raises(OSError, match="Input/output error") as caught:
             checkpoint.sync(position)
         assert caught.value.filename == str(path) and caught.value.errno == errno.EIO
-        disk.error = None  # the system has forgotten what it could not write
+        disk.error = None  # the system has dropped what it could not write
     later = checkpoint.append(line(2))
     with pytest.raises(OSError, match="Input/output error"):
         checkpoint.sync(later)
-    checkpoint.close()  # does not raise once more what was told
+    checkpoint.close()  # does not raise the reported error again
     with pytest.raises(OSError, match="Input/output error"):
         checkpoint.sync(position)
     assert claimed(path, 2) == [line(2)]
 
 
-def test_a_sync_that_fails_at_the_end_is_told_and_the_file_is_closed(path: Path, disk: Disk) -> None:
+def test_a_sync_that_fails_at_the_end_is_raised_and_the_file_is_closed(path: Path, disk: Disk) -> None:
     checkpoint = Checkpoint(path)
     checkpoint.append(line(1))
     disk.error = OSError(errno.ENOSPC, "No space left on device")
@@ -929,35 +929,35 @@ def test_a_sync_that_fails_at_the_end_is_told_and_the_file_is_closed(path: Path,
 
 
 class FullDisk:
-    """``os.write`` to files that has room for so many bytes; then it fails, after the part that there was room for."""
+    """An ``os.write`` with space for so many bytes. After them it fails, with a part written."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, room: int, error: BaseException | None = None) -> None:
-        self.room = room
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, space: int, error: BaseException | None = None) -> None:
+        self.space = space
         self.error = error or OSError(errno.ENOSPC, "No space left on device")
         self._write = os.write
         monkeypatch.setattr(os, "write", self)
 
     def __call__(self, descriptor: int, data: Any) -> int:
-        count = min(len(data), self.room)
+        count = min(len(data), self.space)
         if count == 0:
             raise self.error
-        self.room -= count
+        self.space -= count
         return self._write(descriptor, data[:count])
 
 
-@pytest.mark.parametrize("room", [0, 1, 40, 41])
+@pytest.mark.parametrize("space", [0, 1, 40, 41])
 def test_half_a_line_does_not_stay_when_the_disk_is_full(
-    room: int, path: Path, monkeypatch: pytest.MonkeyPatch
+    space: int, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Checkpoint(path) as checkpoint:
         checkpoint.append(line(1))
         content = path.read_bytes()
-        full = FullDisk(monkeypatch, room)
+        full = FullDisk(monkeypatch, space)
         with pytest.raises(OSError, match="No space left on device") as caught:
             checkpoint.append(line(2))
         assert caught.value.filename == str(path) and caught.value.errno == errno.ENOSPC
         assert path.read_bytes() == content
-        full.room = 10**6
+        full.space = 10**6
         checkpoint.append(line(3))
     assert lines_in(path) == [line(1), line(3)]
 
@@ -969,7 +969,7 @@ def test_a_line_that_the_system_takes_in_pieces_is_one_line(path: Path, monkeypa
     assert lines_in(path) == [line(1), line(2)]
 
 
-def test_half_a_line_that_could_not_be_taken_back_is_taken_back_before_the_next(
+def test_half_a_line_that_could_not_be_removed_is_removed_before_the_next(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Checkpoint(path) as checkpoint:
@@ -989,12 +989,12 @@ def test_half_a_line_that_could_not_be_taken_back_is_taken_back_before_the_next(
     assert lines_in(path) == [line(1), line(3)]
 
 
-@pytest.mark.parametrize("room", [10, 10**6])
-def test_an_interrupt_leaves_a_whole_line_or_nothing(room: int, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("space", [10, 10**6])
+def test_an_interrupt_leaves_a_whole_line_or_nothing(space: int, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Checkpoint(path) as checkpoint:
         checkpoint.append(line(1))
         with monkeypatch.context() as interrupted:
-            disk = FullDisk(interrupted, room, KeyboardInterrupt())
+            disk = FullDisk(interrupted, space, KeyboardInterrupt())
 
             def then_interrupt(descriptor: int, data: Any) -> int:
                 disk(descriptor, data)
@@ -1004,7 +1004,7 @@ def test_an_interrupt_leaves_a_whole_line_or_nothing(room: int, path: Path, monk
             with pytest.raises(KeyboardInterrupt):
                 checkpoint.append(line(2))
         checkpoint.sync(checkpoint.append(line(3)))
-    assert [one["index"] for one in lines_in(path)] == ([1, 3] if room == 10 else [1, 2, 3])
+    assert [one["index"] for one in lines_in(path)] == ([1, 3] if space == 10 else [1, 2, 3])
 
 
 def test_the_limit_of_a_real_system_leaves_no_half_line(path: Path) -> None:
@@ -1025,9 +1025,7 @@ def test_the_limit_of_a_real_system_leaves_no_half_line(path: Path) -> None:
     assert lines_in(path) == [line(1), line(3)]
 
 
-def test_a_repair_that_finds_the_disk_full_is_told_and_harms_nothing(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_repair_on_a_full_disk_is_raised_and_damages_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = written(path, line(1))
     path.write_bytes(content[:-1])
     with monkeypatch.context() as broken:
@@ -1092,13 +1090,13 @@ def test_an_item_takes_few_bytes_and_gives_them_back_when_it_is_claimed(path: Pa
         assert traced() - before < full / 3
 
 
-# Keys that hash functions do not make: all in one row, and equal to what lies across the border of two records.
+# Unlike hashes: all keys in one row, and equal to bytes across the border of two records.
 _KEYS = st.integers(0, 3).map(lambda number: bytes(16) if number == 0 else bytes(14) + bytes([number // 2, number % 2]))
 
 
 @given(st.lists(st.tuples(_KEYS, st.integers(0, 300)), max_size=12), st.lists(_KEYS, max_size=16))
 def test_the_index_gives_what_a_dict_of_lists_would(added: list[tuple[bytes, int]], taken: list[bytes]) -> None:
-    index = module._Finished()
+    index = module._FinishedIndex()
     model: dict[bytes, list[int]] = {}
     for one, offset in added:
         index.add(one, offset)

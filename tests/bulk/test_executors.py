@@ -1,4 +1,4 @@
-"""``executor=`` of ``giga.map``: threads, processes, and whatever else is an executor."""
+"""``executor=`` of ``giga.map``: threads, processes, and other executors."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def client_of(emulator: GigaChatEmulator, **options: Any) -> GigaChat:
 
 @pytest.fixture(autouse=True)
 def _no_pickler_but_pythons_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests before these may have loaded another one, which takes more along."""
+    """Remove other picklers, which include more: tests before these may have loaded one."""
     monkeypatch.delitem(sys.modules, "cloudpickle", raising=False)
 
 
 @pytest.fixture(scope="module")
 def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessPoolExecutor]:
-    """Two processes that are ready."""
+    """Start two processes."""
     with ProcessPoolExecutor(WORKERS, mp_context=multiprocessing.get_context("spawn")) as pool:
         warm(pool, WORKERS, tmp_path_factory.mktemp("processes"))
         yield pool
@@ -93,12 +93,12 @@ def test_no_more_is_submitted_than_there_are_threads(gigachat_emulator: GigaChat
 
 
 def test_in_threads_nothing_has_to_be_picklable(gigachat_emulator: GigaChatEmulator) -> None:
-    place = contextvars.ContextVar("place", default="nowhere")
-    place.set("here")
+    location = contextvars.ContextVar("place", default="nowhere")
+    location.set("here")
 
     def get_weather(city: str) -> str:
         """The weather in a city."""
-        return f"sunny {place.get()}"
+        return f"sunny {location.get()}"
 
     with client_of(gigachat_emulator, on_end=lambda event: None) as giga, ThreadPoolExecutor(2) as pool:
         [result] = giga.map(["What is the weather in Paris?"], functions=[get_weather], executor=pool)
@@ -132,7 +132,7 @@ def test_processes_ask_in_order_with_one_token_each(
         assert [result.index for result in results] == list(range(40))
         assert {result.attempts for result in results} == {1}
         assert all(0 < result.seconds < LONG_S and result.usage for result in results)
-        assert giga.stats().connections == 0, "this process asked nothing"
+        assert giga.stats().connections == 0, "this process sent nothing"
         assert 1 <= gigachat_emulator.oauth_calls <= WORKERS
         again = list(giga.map(prompts, executor=processes, template="{} indeed", ordered=False))
         assert sorted(result.index for result in again) == list(range(40))
@@ -160,16 +160,16 @@ def test_the_accounts_limit_holds_for_all_processes_together(
     prompts, expected = words(24)
     gigachat_emulator.answer_pause_s = 0.02
     gigachat_emulator.max_streams = limit
-    with client_of(gigachat_emulator) as giga, client_of(gigachat_emulator, max_connections=limit) as told:
+    with client_of(gigachat_emulator) as giga, client_of(gigachat_emulator, max_connections=limit) as limited:
         results = list(giga.map(prompts, executor=processes))
         assert [result.text for result in results] == expected
         assert len(gigachat_emulator.prompts) - 24 <= 4, "a handful of refusals, which nobody sees"
         before = len(gigachat_emulator.prompts)
-        assert all(result.ok for result in told.map(prompts, executor=processes))
+        assert all(result.ok for result in limited.map(prompts, executor=processes))
     assert len(gigachat_emulator.prompts) - before == 24, "none where the limit was known"
 
 
-def test_a_refusal_in_a_process_is_asked_again_and_counted(
+def test_a_429_in_a_process_is_retried_and_counted(
     gigachat_emulator: GigaChatEmulator, processes: ProcessPoolExecutor
 ) -> None:
     gigachat_emulator.inject(Fault(status=429, retry_after=1), times=2)
@@ -191,19 +191,19 @@ def test_calls_of_this_process_and_of_the_others_queue_together(
         with giga.stream("Count from 1 to 5") as stream:
             next(stream)
             run = Task(lambda: [result.text for result in giga.map(prompts, executor=processes)])
-            wait_until(lambda: giga.stats().waiting == 1, what="a unit that waits for its place")
+            wait_until(lambda: giga.stats().waiting == 1, what="a task that waits for a permit")
             assert len(gigachat_emulator.prompts) == 1
         assert run.result(seconds=LONG_S) == expected
     assert len(gigachat_emulator.prompts) == 5, "none was refused"
 
 
-def test_closing_a_run_that_waits_for_its_place_ends_it(gigachat_emulator: GigaChatEmulator) -> None:
+def test_closing_a_run_that_waits_for_a_permit_ends_it(gigachat_emulator: GigaChatEmulator) -> None:
     with client_of(gigachat_emulator, max_connections=1) as giga, giga.stream("Count from 1 to 5") as stream:
         next(stream)
         executor = Inline()
         results = giga.map(words(4)[0], executor=executor)
         run = Task(lambda: list(results))
-        wait_until(lambda: giga.stats().waiting == 1, what="a unit that waits for its place")
+        wait_until(lambda: giga.stats().waiting == 1, what="a task that waits for a permit")
         results.close()
         assert run.result(seconds=20) == []
         assert giga.stats().waiting == 0
@@ -218,9 +218,9 @@ def test_functions_and_types_travel_and_dialogues_and_values_come_back(
         [ran] = giga.map(question, functions=[get_weather], executor=processes)
         [read] = giga.map(["I am glad"], response_format=Feeling, executor=processes)
     assert ran.run is not None
-    told = ran.run.steps[0].result["result"]
-    assert told.startswith("sunny in Paris")
-    assert int(told.rpartition(" ")[2]) != os.getpid()
+    answer = ran.run.steps[0].result["result"]
+    assert answer.startswith("sunny in Paris")
+    assert int(answer.rpartition(" ")[2]) != os.getpid()
     assert ran.run.messages[0].content == question[0]
     assert ran.attempts == 2
     assert type(read.value) is Feeling
@@ -232,7 +232,7 @@ def test_an_input_stays_where_it_is(gigachat_emulator: GigaChatEmulator, process
         template = "Say {word} and nothing else"
         results = list(giga.map(inputs, template=template, executor=processes))
     assert [result.text for result in results] == ["w0", "w1", "w2"]
-    assert all(result.input is given for result, given in zip(results, inputs, strict=True))
+    assert all(result.input is input_ for result, input_ in zip(results, inputs, strict=True))
 
 
 def test_texts_are_embedded_in_processes_too(
@@ -246,7 +246,7 @@ def test_texts_are_embedded_in_processes_too(
     assert isinstance(results[10].error, ConfigError)
 
 
-def test_a_process_that_is_killed_ends_the_run_after_what_came_and_the_next_run_asks_the_rest(
+def test_a_killed_process_ends_the_run_after_the_finished_results_and_the_next_run_sends_the_rest(
     gigachat_emulator: GigaChatEmulator, tmp_path: Path
 ) -> None:
     prompts, expected = words(60)
@@ -258,7 +258,9 @@ def test_a_process_that_is_killed_ends_the_run_after_what_came_and_the_next_run_
         with ProcessPoolExecutor(1, mp_context=context) as pool:
             victim = pool.submit(os.getpid).result(LONG_S)
             results = giga.map(prompts, executor=pool, checkpoint=checkpoint)
-            with pytest.raises(GigaClientError, match=r"BrokenProcessPool.*what had come was given") as raised:
+            with pytest.raises(
+                GigaClientError, match=r"BrokenProcessPool.*the results so far were delivered"
+            ) as raised:
                 for result in results:
                     came.append(result.text)
                     if len(came) == 5:
@@ -303,7 +305,7 @@ for thread in threads:
     assert not thread.is_alive()
 print("good")
 """
-    # The warning is Python 3.12's, of forks with threads: just so.
+    # This is Python 3.12's warning about forks with threads.
     flags = ("-W", "error", "-W", "ignore::DeprecationWarning")
     assert run_python(script, gigachat_emulator.client_options, flags=flags, timeout=50) == "good\n"
 
@@ -323,7 +325,7 @@ for result in GigaChat(**given).map((f"Say {number} and nothing else" for number
     assert out.split() == ["0", "1", "2", "3"]
 
 
-# -- what cannot travel is said before anything is sent -----
+# -- what cannot be pickled is refused before anything is sent -----
 
 
 def local_function(emulator: GigaChatEmulator) -> Any:
@@ -336,7 +338,7 @@ def local_function(emulator: GigaChatEmulator) -> Any:
 
 def local_type(emulator: GigaChatEmulator) -> Any:
     class Local(Feeling):
-        """A type that nobody finds."""
+        """A type that cannot be imported elsewhere."""
 
     return {}, {"response_format": Local}
 
@@ -354,12 +356,14 @@ NOT_PORTABLE: dict[str, Callable[[GigaChatEmulator], Any]] = {
 }
 
 
-@pytest.mark.parametrize("what", NOT_PORTABLE)
-def test_what_cannot_travel_is_said_at_once(gigachat_emulator: GigaChatEmulator, what: str, tmp_path: Path) -> None:
-    settings, options = NOT_PORTABLE[what](gigachat_emulator)
+@pytest.mark.parametrize("case", NOT_PORTABLE)
+def test_what_cannot_be_pickled_is_refused_at_once(
+    gigachat_emulator: GigaChatEmulator, case: str, tmp_path: Path
+) -> None:
+    settings, options = NOT_PORTABLE[case](gigachat_emulator)
     checkpoint = tmp_path / "results.jsonl"
     with client_of(gigachat_emulator, **settings) as giga, ThreadPoolExecutor(1) as threads:
-        with pytest.raises(ConfigError, match=r"executor= asks in other processes, and .*pickled") as raised:
+        with pytest.raises(ConfigError, match=r"executor= runs in other processes, and .*pickled") as raised:
             giga.map(["Hi"], executor=Inline(), checkpoint=checkpoint, **options)
         assert gigachat_emulator.credentials not in shown_by(raised.value)
         assert (gigachat_emulator.requests, gigachat_emulator.oauth_calls) == ([], 0)
@@ -380,7 +384,7 @@ def test_what_is_no_executor_is_said_at_once(gigachat_emulator: GigaChatEmulator
 
 def test_a_prompt_that_cannot_travel_is_one_failed_item(gigachat_emulator: GigaChatEmulator) -> None:
     class Note(dict[str, str]):
-        """A message of a type that nobody else knows."""
+        """A message whose type only this test knows."""
 
     prompts = ["Hi", [Note(role="user", content="What is the weather in Rome?")], "Hello"]
     with client_of(gigachat_emulator) as giga:
@@ -396,7 +400,7 @@ def test_a_prompt_that_cannot_travel_is_one_failed_item(gigachat_emulator: GigaC
 def test_any_executor_will_do(gigachat_emulator: GigaChatEmulator) -> None:
     prompts, expected = words(5)
     executor = Inline()
-    with client_of(gigachat_emulator, max_connections=1) as giga:  # one place, which what is submitted has already
+    with client_of(gigachat_emulator, max_connections=1) as giga:  # one permit, which the submitted task holds already
         assert [result.text for result in giga.map(prompts, executor=executor)] == expected
     assert executor.submitted == 5
     assert gigachat_emulator.oauth_calls == 1
@@ -418,8 +422,8 @@ def test_what_is_submitted_shows_neither_key_nor_prompt(gigachat_emulator: GigaC
     assert "<Parcel of " in executor.shown[0]
 
 
-def test_a_unit_that_is_asked_again_is_never_the_same_task(gigachat_emulator: GigaChatEmulator) -> None:
-    # An executor that knows its tasks by their arguments, as Dask does, would give the refusal again.
+def test_a_retried_task_has_other_arguments(gigachat_emulator: GigaChatEmulator) -> None:
+    # Dask identifies tasks by their arguments, and would return the old 429 again.
     answered: dict[tuple[str, ...], Any] = {}
 
     class Remembering(Inline):
@@ -436,7 +440,7 @@ def test_a_unit_that_is_asked_again_is_never_the_same_task(gigachat_emulator: Gi
     assert len(gigachat_emulator.prompts) == 4
 
 
-def test_units_that_wait_for_a_worker_prove_nothing_of_the_service(gigachat_emulator: GigaChatEmulator) -> None:
+def test_tasks_that_wait_for_a_worker_do_not_raise_the_limit(gigachat_emulator: GigaChatEmulator) -> None:
     gigachat_emulator.answer_pause_s = 0.1
     executor = Narrow()
     with client_of(gigachat_emulator) as giga, executor:
@@ -466,7 +470,7 @@ def test_successes_of_workers_raise_the_limit_again(gigachat_emulator: GigaChatE
         assert giga.stats().limit == 2
 
 
-def test_waiting_for_a_worker_does_not_count_as_asking(gigachat_emulator: GigaChatEmulator) -> None:
+def test_waiting_for_a_worker_does_not_count_as_time_of_the_call(gigachat_emulator: GigaChatEmulator) -> None:
     with client_of(gigachat_emulator) as giga:
         [result] = giga.map(words(1)[0], executor=Inline(before=lambda: time.sleep(2.5)))
     assert result.ok
@@ -502,7 +506,7 @@ def test_an_executor_that_is_shut_down_ends_the_run(gigachat_emulator: GigaChatE
     ],
     ids=["broken", "not installed"],
 )
-def test_a_failure_that_the_next_unit_would_meet_as_well_ends_the_run(
+def test_a_failure_that_the_next_task_would_meet_ends_the_run(
     gigachat_emulator: GigaChatEmulator, failure: Exception, advice: str
 ) -> None:
     executor = Inline(before=failing(failure))
@@ -530,19 +534,19 @@ def test_any_other_failure_of_the_executor_is_the_items(gigachat_emulator: GigaC
 def test_what_cannot_be_read_is_the_items_error(gigachat_emulator: GigaChatEmulator) -> None:
     with client_of(gigachat_emulator) as giga:
         [result] = giga.map(words(1)[0], executor=Inline(after=lambda brought: brought[:-5]))
-        assert giga._core.limiter.under_way == 0, "the place was given back"
+        assert giga._core.limiter.under_way == 0, "the permit was released"
     assert isinstance(result.error, GigaClientError)
     assert "cannot be read here" in str(result.error)
 
 
-def test_a_task_that_somebody_cancels_is_the_items_error(gigachat_emulator: GigaChatEmulator) -> None:
+def test_a_cancelled_future_is_the_items_error(gigachat_emulator: GigaChatEmulator) -> None:
     executor = Never()
     with client_of(gigachat_emulator) as giga:
         run = Task(lambda: list(giga.map(words(1)[0], executor=executor)))
         wait_until(lambda: executor.futures, what="a task")
         assert executor.futures[0].cancel()
         [result] = run.result()
-        assert giga._core.limiter.under_way == 0, "the place was given back"
+        assert giga._core.limiter.under_way == 0, "the permit was released"
     assert "cancelled" in str(result.error)
 
 
@@ -555,7 +559,7 @@ def test_closing_cancels_what_has_not_begun_and_drops_what_comes_late(gigachat_e
         results.close()
         assert run.result() == []
         assert [future.cancelled() for future in executor.futures] == [True]
-        assert giga._core.limiter.under_way == 0, "the place was given back"
+        assert giga._core.limiter.under_way == 0, "the permit was released"
 
         late = Never()
         second = giga.map(words(3)[0], executor=late)
@@ -563,7 +567,7 @@ def test_closing_cancels_what_has_not_begun_and_drops_what_comes_late(gigachat_e
         wait_until(lambda: late.futures, what="a task")
         late.futures[0].set_running_or_notify_cancel()
         second.close()
-        assert giga._core.limiter.under_way == 1, "a worker asks it all the same"
+        assert giga._core.limiter.under_way == 1, "a worker runs it all the same"
         late.futures[0].set_result(b"whatever")
         assert run.result() == []
         assert giga._core.limiter.under_way == 0
@@ -594,7 +598,7 @@ def test_an_answer_whose_value_cannot_come_back_keeps_its_text(gigachat_emulator
     assert "cannot come back" in str(result.error)
 
 
-def test_an_error_that_cannot_come_back_is_told(gigachat_emulator: GigaChatEmulator) -> None:
+def test_an_error_that_cannot_be_pickled_is_described(gigachat_emulator: GigaChatEmulator) -> None:
     question = ["What is the weather in Paris?"]
     with client_of(gigachat_emulator) as giga:
         [result] = giga.map(question, functions=[get_storm], on_error="raise", executor=Inline())

@@ -1,4 +1,4 @@
-"""``giga.map``: many prompts, each with a result of its own; what a run keeps to, and what ends it."""
+"""``giga.map``: many prompts with a result each, the limits of a run, and its end."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from gigaclient.testing import FakeGptEmulator, Fault, GigaChatEmulator
 
 @pytest.fixture
 def refusals() -> list[Any]:
-    """The 429s that the client met."""
+    """Count the 429s that the client received."""
     return []
 
 
@@ -51,7 +51,7 @@ def giga(emulator: GigaChatEmulator, refusals: list[Any]) -> Iterator[GigaChat]:
 
 
 def echo(emulator: GigaChatEmulator, **special: Any) -> None:
-    """Have the model repeat each prompt; for some, something else: text, or a function to call first."""
+    """Have the model repeat each prompt; for some, return another text or call a function first."""
 
     def answer(request: Any) -> Any:
         prompt = request.json()["messages"][-1]["content"]
@@ -111,7 +111,7 @@ def test_results_come_in_the_order_of_the_prompts_or_as_they_come(giga: GigaChat
     assert [result.input for result in as_completed] == ["slow"]
 
 
-def test_nothing_is_read_or_sent_before_the_first_result_is_asked_for(
+def test_nothing_is_read_or_sent_before_the_first_result_is_requested(
     giga: GigaChat, emulator: GigaChatEmulator
 ) -> None:
     read: list[int] = []
@@ -125,13 +125,13 @@ def test_nothing_is_read_or_sent_before_the_first_result_is_asked_for(
     assert (read, emulator.prompts) == ([], [])
     assert [result.index for result in itertools.islice(results, 5)] == [0, 1, 2, 3, 4]
     results.close()
-    assert len(read) < 60  # of what has no end: a few for each result
-    asked = len(emulator.prompts)
-    assert asked <= len(read)
+    assert len(read) < 60  # of an infinite iterable: a few for each result
+    sent = len(emulator.prompts)
+    assert sent <= len(read)
     assert no_threads_are_left()
 
 
-def test_a_slow_reader_holds_up_what_is_read_and_not_what_is_under_way(
+def test_a_slow_reader_holds_up_reading_and_not_running_calls(
     giga: GigaChat, emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gigaclient.bulk.results._WINDOW", 10)
@@ -199,7 +199,7 @@ def test_the_first_error_is_raised_if_wanted_and_ends_the_run(giga: GigaChat, em
     assert no_threads_are_left()
 
 
-def test_what_the_iterable_raises_comes_after_the_results_of_what_it_gave(giga: GigaChat) -> None:
+def test_an_error_of_the_iterable_comes_after_the_results_before_it(giga: GigaChat) -> None:
     def prompts() -> Iterator[str]:
         yield "one"
         yield "two"
@@ -212,7 +212,7 @@ def test_what_the_iterable_raises_comes_after_the_results_of_what_it_gave(giga: 
     assert came == ["one", "two"]
 
 
-def test_a_wrong_key_is_told_once_and_not_ten_thousand_times(emulator: GigaChatEmulator) -> None:
+def test_a_wrong_key_is_raised_once_and_not_ten_thousand_times(emulator: GigaChatEmulator) -> None:
     with GigaChat(**{**emulator.client_options, "credentials": "d3Jvbmc6d3Jvbmc="}) as giga:
         results = giga.map(f"prompt {n}" for n in range(10_000))
         with pytest.raises(AuthenticationError):
@@ -221,16 +221,14 @@ def test_a_wrong_key_is_told_once_and_not_ten_thousand_times(emulator: GigaChatE
         assert results.progress.read < 20
 
 
-def test_no_key_at_all_is_told_once(emulator: GigaChatEmulator) -> None:
+def test_a_missing_key_is_raised_once(emulator: GigaChatEmulator) -> None:
     options = {**emulator.client_options}
     del options["credentials"]
     with GigaChat(**options) as giga, pytest.raises(ConfigError, match="no credentials"):
         list(giga.map(["one", "two"]))
 
 
-def test_an_empty_account_ends_the_run_after_the_results_that_had_come(
-    giga: GigaChat, emulator: GigaChatEmulator
-) -> None:
+def test_an_empty_account_ends_the_run_after_the_finished_results(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     results = giga.map(f"prompt {n}" for n in range(10_000))
     came = [next(results) for _ in range(10)]
     emulator.inject(Fault(status=402), times=None)
@@ -239,13 +237,13 @@ def test_an_empty_account_ends_the_run_after_the_results_that_had_come(
     assert 10 <= sum(result.ok for result in came) < 10_000
 
 
-def test_the_look_for_the_model_that_was_meant_is_no_attempt(giga: GigaChat) -> None:
+def test_the_request_for_model_hints_does_not_count_as_an_attempt(giga: GigaChat) -> None:
     (result,) = giga.map([{"messages": "one", "model": "GigaChat-2-Prp"}])
     assert "GigaChat-2-Pro" in str(result.error)
     assert result.attempts == 1
 
 
-def test_a_wrong_model_is_told_once_if_it_is_that_of_all_prompts(giga: GigaChat) -> None:
+def test_a_wrong_model_is_raised_once_if_all_prompts_use_it(giga: GigaChat) -> None:
     one_wrong = list(giga.map(["one", {"messages": "two", "model": "GigaChat-17"}, "three"]))
     assert [result.ok for result in one_wrong] == [True, False, True]
     results = giga.map((f"prompt {n}" for n in range(10_000)), model="GigaChat-17")
@@ -254,7 +252,7 @@ def test_a_wrong_model_is_told_once_if_it_is_that_of_all_prompts(giga: GigaChat)
     assert results.progress.read < 20
 
 
-def test_what_an_option_is_wrong_with_is_told_at_once(giga: GigaChat, emulator: GigaChatEmulator) -> None:
+def test_an_invalid_option_is_raised_at_once(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     wrong: list[dict[str, Any]] = [
         {"model": " "},
         {"response_format": 17},
@@ -265,7 +263,7 @@ def test_what_an_option_is_wrong_with_is_told_at_once(giga: GigaChat, emulator: 
         {"via": "pigeon"},
         {"timeout": "soon"},
         {"stream": True},
-        {"template": "no place in it"},
+        {"template": "no placeholder"},
         {"functions": [print, 17]},
     ]
     for options in wrong:
@@ -286,7 +284,7 @@ def test_inputs_that_can_be_no_prompt_count_as_errors_in_a_row(giga: GigaChat) -
     assert results.stopped == "max_errors_in_row"
 
 
-def test_a_fault_of_our_own_is_told_and_does_not_leave_the_caller_waiting(
+def test_an_internal_error_is_raised_and_does_not_leave_the_caller_waiting(
     giga: GigaChat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*arguments: Any) -> Any:
@@ -297,15 +295,15 @@ def test_a_fault_of_our_own_is_told_and_does_not_leave_the_caller_waiting(
         list(giga.map(["one", "two"]))
 
 
-@pytest.mark.parametrize(("streams", "prompts", "most"), [(1, 40, 5), (4, 120, 12)])
+@pytest.mark.parametrize(("streams", "prompts", "max_refused"), [(1, 40, 5), (4, 120, 12)])
 def test_the_limit_of_the_plan_is_found_and_kept_to_and_no_refusal_is_seen(
-    giga: GigaChat, emulator: GigaChatEmulator, refusals: list[Any], streams: int, prompts: int, most: int
+    giga: GigaChat, emulator: GigaChatEmulator, refusals: list[Any], streams: int, prompts: int, max_refused: int
 ) -> None:
     emulator.max_streams = streams
     emulator.answer_pause_s = 0.05
     results = list(giga.map(f"prompt {n}" for n in range(prompts)))
     assert all(result.ok for result in results)
-    assert 1 <= len(refusals) <= most
+    assert 1 <= len(refusals) <= max_refused
     assert sum(result.attempts for result in results) == prompts + len(refusals)
     assert streams <= giga.stats().limit <= streams + 1
     assert sorted(Counter(emulator.prompts).values())[-1] <= 1 + len(refusals)
@@ -313,11 +311,11 @@ def test_the_limit_of_the_plan_is_found_and_kept_to_and_no_refusal_is_seen(
 
 def test_without_a_limit_many_go_at_once_and_never_more_than_wanted(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     emulator.answer_pause_s = 0.05
-    most = 0
+    max_in_flight = 0
     results = giga.map((f"prompt {n}" for n in range(200)), max_workers=8)
     for _ in results:
-        most = max(most, giga.stats().in_flight)
-    assert 5 <= most <= 8
+        max_in_flight = max(max_in_flight, giga.stats().in_flight)
+    assert 5 <= max_in_flight <= 8
 
 
 def test_the_clients_own_limit_holds_from_the_first_call_on(emulator: GigaChatEmulator) -> None:
@@ -336,10 +334,10 @@ def test_retry_after_is_kept_to_by_all(giga: GigaChat, emulator: GigaChatEmulato
     assert min(sent[1:]) - sent[0] >= 1.0
 
 
-def test_a_service_that_is_too_busy_for_good_ends_the_run(
+def test_a_service_that_stays_too_busy_ends_the_run(
     giga: GigaChat, emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gigaclient.bulk.throttle._FIRST_PAUSE", 0.0001)
+    monkeypatch.setattr("gigaclient.bulk.throttle._FIRST_PAUSE_SECONDS", 0.0001)
     emulator.inject(Fault(status=429), times=None)
     results = giga.map(["one", "two"])
     came = []
@@ -371,7 +369,7 @@ def test_no_more_tokens_are_spent_than_wanted(giga: GigaChat, emulator: GigaChat
     assert results.progress.tokens <= each.total_tokens * 30
 
 
-def test_what_is_not_there_in_time_is_given_up(giga: GigaChat, emulator: GigaChatEmulator) -> None:
+def test_running_calls_are_cancelled_when_the_time_is_up(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     go = threading.Event()
     echo(emulator, slow=lambda: (go.wait(LONG), None)[1])
     results = giga.map(["one", "two", "slow", "three"], max_seconds=1.0, ordered=False)
@@ -403,16 +401,16 @@ def test_the_run_stops_after_so_many_errors_in_a_row(giga: GigaChat, emulator: G
 # -- the checkpoint -----
 
 
-def test_what_was_asked_is_not_asked_again_in_whatever_order_it_comes(
+def test_finished_prompts_are_not_sent_again_in_any_order(
     giga: GigaChat, emulator: GigaChatEmulator, tmp_path: Path
 ) -> None:
     echo(emulator)
-    place = tmp_path / "results.jsonl"
+    path = tmp_path / "results.jsonl"
     prompts = [f"prompt {n}" for n in range(12)]
-    with giga.map(prompts, checkpoint=place) as results:
+    with giga.map(prompts, checkpoint=path) as results:
         first = {result.input: result for result in itertools.islice(results, 7)}
-    asked = Counter(emulator.prompts)
-    results = giga.map(prompts[::-1], checkpoint=place)
+    sent = Counter(emulator.prompts)
+    results = giga.map(prompts[::-1], checkpoint=path)
     second = {result.input: result for result in results}
     assert list(second) == prompts[::-1]
     assert all(result.text == f"echo of {result.input}" for result in second.values())
@@ -425,65 +423,65 @@ def test_what_was_asked_is_not_asked_again_in_whatever_order_it_comes(
         assert again.completion is not None
         assert result.completion is not None
         assert again.completion.raw == result.completion.raw
-    # What was under way when the first loop was left may be asked once more.
-    assert sum((Counter(emulator.prompts) - asked).values()) <= 5
-    asked = Counter(emulator.prompts)
-    assert all(result.restored for result in giga.map(prompts, checkpoint=place))
-    assert Counter(emulator.prompts) == asked
+    # Calls that ran when the first loop was left may be sent once more.
+    assert sum((Counter(emulator.prompts) - sent).values()) <= 5
+    sent = Counter(emulator.prompts)
+    assert all(result.restored for result in giga.map(prompts, checkpoint=path))
+    assert Counter(emulator.prompts) == sent
 
 
 def test_a_prompt_that_is_there_three_times_has_three_answers(
     giga: GigaChat, emulator: GigaChatEmulator, tmp_path: Path
 ) -> None:
-    place = tmp_path / "results.jsonl"
+    path = tmp_path / "results.jsonl"
     for number in range(3):
         emulator.answer(f"answer {number}")
-    texts = sorted(result.text for result in giga.map(["same"] * 3, checkpoint=place))
+    texts = sorted(result.text for result in giga.map(["same"] * 3, checkpoint=path))
     assert texts == ["answer 0", "answer 1", "answer 2"]
     emulator.answer("answer 3")
-    results = list(giga.map(["same"] * 4, checkpoint=place))
+    results = list(giga.map(["same"] * 4, checkpoint=path))
     assert sorted(result.text for result in results) == [*texts, "answer 3"]
     assert len(emulator.prompts) == 4
 
 
-def test_other_options_are_another_question(giga: GigaChat, emulator: GigaChatEmulator, tmp_path: Path) -> None:
-    place = tmp_path / "results.jsonl"
-    list(giga.map(["one"], checkpoint=place, temperature=0.5, model="GigaChat-2"))
-    same = list(giga.map(["one"], checkpoint=place, model="GigaChat-2", temperature=0.5, timeout=17))
-    other = list(giga.map(["one"], checkpoint=place, model="GigaChat-2", temperature=0.6))
+def test_other_options_are_another_request(giga: GigaChat, emulator: GigaChatEmulator, tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    list(giga.map(["one"], checkpoint=path, temperature=0.5, model="GigaChat-2"))
+    same = list(giga.map(["one"], checkpoint=path, model="GigaChat-2", temperature=0.5, timeout=17))
+    other = list(giga.map(["one"], checkpoint=path, model="GigaChat-2", temperature=0.6))
     assert [same[0].restored, other[0].restored] == [True, False]
 
 
-def test_failed_ones_are_told_in_the_file_and_asked_again(
+def test_failed_prompts_are_written_to_the_file_and_sent_again(
     giga: GigaChat, emulator: GigaChatEmulator, tmp_path: Path
 ) -> None:
-    place = tmp_path / "results.jsonl"
+    path = tmp_path / "results.jsonl"
     emulator.inject(Fault(status=400))
-    results = list(giga.map(["one", None, "two"], checkpoint=place))
+    results = list(giga.map(["one", None, "two"], checkpoint=path))
     assert [result.ok for result in results] == [False, False, True]
-    assert '"status_code":400' in place.read_text("utf-8")
-    again = list(giga.map(["one", "two"], checkpoint=place))
+    assert '"status_code":400' in path.read_text("utf-8")
+    again = list(giga.map(["one", "two"], checkpoint=path))
     assert [(result.ok, result.restored) for result in again] == [(True, False), (True, True)]
 
 
-def test_a_result_is_on_the_disk_before_it_is_given(
+def test_a_result_is_on_the_disk_before_it_is_delivered(
     giga: GigaChat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = tmp_path / "results.jsonl"
+    path = tmp_path / "results.jsonl"
     synced: list[int] = []
     plain = os.fsync
 
     def counted(descriptor: int) -> None:
         plain(descriptor)
-        synced.append(place.stat().st_size)
+        synced.append(path.stat().st_size)
 
     monkeypatch.setattr(os, "fsync", counted)
-    for result in giga.map(["one", "two", "three"], checkpoint=place):
-        lines = place.read_bytes()[: synced[-1]].decode().splitlines()
+    for result in giga.map(["one", "two", "three"], checkpoint=path):
+        lines = path.read_bytes()[: synced[-1]].decode().splitlines()
         assert any(f'"input":"{result.input}"' in line for line in lines)
 
 
-def test_a_disk_that_is_full_ends_the_run_and_gives_what_had_come(
+def test_a_full_disk_ends_the_run_after_the_finished_results(
     giga: GigaChat, emulator: GigaChatEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = Checkpoint.append
@@ -505,11 +503,11 @@ def test_a_disk_that_is_full_ends_the_run_and_gives_what_had_come(
 def test_a_file_that_is_no_checkpoint_is_refused_before_anything_is_sent(
     giga: GigaChat, emulator: GigaChatEmulator, tmp_path: Path
 ) -> None:
-    place = tmp_path / "prompts.jsonl"
-    place.write_text('{"prompt": "one"}\n', "utf-8")
+    path = tmp_path / "prompts.jsonl"
+    path.write_text('{"prompt": "one"}\n', "utf-8")
     with pytest.raises(ConfigError):
-        giga.map(["one"], checkpoint=place)
-    assert place.read_text("utf-8") == '{"prompt": "one"}\n'
+        giga.map(["one"], checkpoint=path)
+    assert path.read_text("utf-8") == '{"prompt": "one"}\n'
     assert emulator.requests == []
 
 
@@ -525,16 +523,16 @@ class Review:
 def test_answers_come_as_values_of_a_type_also_from_the_checkpoint(
     giga: GigaChat, emulator: GigaChatEmulator, tmp_path: Path
 ) -> None:
-    place = tmp_path / "results.jsonl"
+    path = tmp_path / "results.jsonl"
     emulator.answer('{"good": true, "stars": 5}')
     emulator.answer("no JSON at all")
-    first, second = giga.map(["nice", "odd"], response_format=Review, checkpoint=place, max_workers=1)
+    first, second = giga.map(["nice", "odd"], response_format=Review, checkpoint=path, max_workers=1)
     assert first.value == Review(good=True, stars=5)
     assert second.value is None
     assert isinstance(second.error, GigaClientError)
     assert second.text == "no JSON at all"
     emulator.answer('{"good": false, "stars": 1}')
-    again = list(giga.map(["odd", "nice"], response_format=Review, checkpoint=place))
+    again = list(giga.map(["odd", "nice"], response_format=Review, checkpoint=path))
     assert [result.value for result in again] == [Review(good=False, stars=1), Review(good=True, stars=5)]
     assert [result.restored for result in again] == [False, True]
 
@@ -561,11 +559,11 @@ def test_functions_are_run_for_each_prompt(giga: GigaChat, emulator: GigaChatEmu
         called.append(city)
         return f"rain in {city}"
 
-    place = tmp_path / "results.jsonl"
+    path = tmp_path / "results.jsonl"
     for city in ("Omsk", "Kazan"):
         emulator.answer({"function_call": {"name": "weather", "arguments": {"city": city}}})
         emulator.answer(f"It rains in {city}.")
-    results = list(giga.map(["Omsk?", "Kazan?"], functions=[weather], checkpoint=place, max_workers=1))
+    results = list(giga.map(["Omsk?", "Kazan?"], functions=[weather], checkpoint=path, max_workers=1))
     assert called == ["Omsk", "Kazan"]
     assert [result.text for result in results] == ["It rains in Omsk.", "It rains in Kazan."]
     assert [result.attempts for result in results] == [2, 2]
@@ -573,7 +571,7 @@ def test_functions_are_run_for_each_prompt(giga: GigaChat, emulator: GigaChatEmu
     assert run is not None
     assert [step.result for step in run.steps] == [{"result": "rain in Omsk"}]
     assert results[0].usage == run.usage
-    again = list(giga.map(["Kazan?"], functions=[weather], checkpoint=place))
+    again = list(giga.map(["Kazan?"], functions=[weather], checkpoint=path))
     assert (again[0].text, again[0].restored, again[0].usage) == ("It rains in Kazan.", True, results[1].usage)
     assert len(called) == 2
 
@@ -605,7 +603,7 @@ def test_descriptions_of_functions_alone_are_sent_and_the_call_is_the_answer(
 # -- threads and the end -----
 
 
-def test_what_is_under_way_ends_when_the_results_are_closed_left_or_dropped(
+def test_running_calls_end_when_the_results_are_closed_left_or_dropped(
     giga: GigaChat, emulator: GigaChatEmulator
 ) -> None:
     go = threading.Event()
@@ -649,7 +647,7 @@ def test_a_client_that_is_closed_ends_the_run(giga: GigaChat, emulator: GigaChat
     assert results.progress.read < 1000
 
 
-def test_a_client_that_is_closed_while_nothing_is_under_way_ends_the_run(giga: GigaChat) -> None:
+def test_a_client_that_is_closed_while_no_call_runs_ends_the_run(giga: GigaChat) -> None:
     results = giga.map((f"prompt {n}" for n in range(10_000)), max_workers=1)
     next(results)
     until(lambda: giga.stats().in_flight == 0 and results._scheduler.is_idle())
@@ -723,12 +721,12 @@ def test_nothing_that_is_shown_holds_a_secret(emulator: GigaChatEmulator) -> Non
 # -- the other provider -----
 
 
-def test_fakegpt_is_asked_in_the_same_way_and_its_answers_are_kept(tmp_path: Path) -> None:
-    place = tmp_path / "results.jsonl"
+def test_fakegpt_works_in_the_same_way_and_its_answers_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
     with FakeGptEmulator() as emulator, FakeGpt(**emulator.client_options) as fake:
-        first = list(fake.map(["one", "two"], checkpoint=place, temperature=0.1))
+        first = list(fake.map(["one", "two"], checkpoint=path, temperature=0.1))
         assert all(result.ok and result.text for result in first)
-        second = list(fake.map(["two", "one", "three"], checkpoint=place))
+        second = list(fake.map(["two", "one", "three"], checkpoint=path))
         assert [result.restored for result in second] == [True, True, False]
         assert [result.text for result in second[:2]] == [first[1].text, first[0].text]
 

@@ -1,4 +1,4 @@
-"""The progress bar: when there is one, what it tells, and that nothing of it ends a run."""
+"""The progress bar: when it is shown, what it shows, and that its errors never end a run."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from gigaclient.bulk.progress import Progress, progress_for
 from gigaclient.errors import ConfigError
 
 
-class Person(io.StringIO):
-    """A standard error that somebody looks at."""
+class FakeTerminal(io.StringIO):
+    """A standard error that is a terminal."""
 
     def isatty(self) -> bool:
         return True
 
 
 @pytest.fixture
-def look(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Person]:
-    """Has somebody look at standard error; called by the test itself, since pytest changes it between the two."""
+def use_terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[], FakeTerminal]:
+    """Replace standard error by a terminal; the test itself calls it, because pytest replaces it between the two."""
 
-    def looked_at() -> Person:
+    def start() -> FakeTerminal:
         monkeypatch.setenv("TERM", "xterm")
-        person = Person()
-        monkeypatch.setattr(sys, "stderr", person)
-        return person
+        terminal = FakeTerminal()
+        monkeypatch.setattr(sys, "stderr", terminal)
+        return terminal
 
-    return looked_at
+    return start
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def without_tqdm(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Time as our own drawing sees it; call it for so many seconds to pass."""
+    """The clock of our drawing; call it to advance the clock by seconds."""
     now = [1000.0]
     monkeypatch.setattr("gigaclient.bulk.progress.time.monotonic", lambda: now[0])
 
@@ -75,7 +75,7 @@ def last_line(screen: io.StringIO) -> str:
 
 def shown(wanted: bool | None, screen: io.StringIO) -> bool:
     progress = progress_for(wanted, total=2)
-    assert screen.getvalue() == ""  # nothing before it begins
+    assert screen.getvalue() == ""  # nothing before the run begins
     progress.begin()
     finish(progress, 2)
     progress.close()
@@ -84,9 +84,9 @@ def shown(wanted: bool | None, screen: io.StringIO) -> bool:
 
 @pytest.mark.parametrize(("wanted", "expected"), [(None, True), (True, True), (False, False)])
 def test_on_a_terminal_there_is_a_bar_unless_it_is_not_wanted(
-    wanted: Any, expected: bool, look: Callable[[], Person]
+    wanted: Any, expected: bool, use_terminal: Callable[[], FakeTerminal]
 ) -> None:
-    screen = look()
+    screen = use_terminal()
     assert shown(wanted, screen) is expected
 
 
@@ -100,17 +100,19 @@ def test_in_a_pipe_there_is_a_bar_only_if_it_is_wanted(
 
 
 def test_a_terminal_that_cannot_return_to_the_beginning_of_a_line_gets_none(
-    look: Callable[[], Person], monkeypatch: pytest.MonkeyPatch
+    use_terminal: Callable[[], FakeTerminal], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    screen = look()
+    screen = use_terminal()
     monkeypatch.setenv("TERM", "dumb")
     assert not shown(None, screen)
     assert shown(True, screen)
 
 
 @pytest.mark.usefixtures("without_tqdm")
-def test_without_tqdm_there_is_none_and_one_that_is_wanted_says_what_to_install(look: Callable[[], Person]) -> None:
-    screen = look()
+def test_without_tqdm_there_is_none_and_one_that_is_wanted_says_what_to_install(
+    use_terminal: Callable[[], FakeTerminal],
+) -> None:
+    screen = use_terminal()
     assert not shown(None, screen)
     assert not shown(False, screen)
     with pytest.raises(ConfigError, match=re.escape('pip install "gigaclient[progress]"')):
@@ -160,13 +162,13 @@ def test_it_starts_no_thread_and_can_be_switched_off_by_tqdms_own_variable(value
     assert (b"1/1" in ran.stderr) is expected
 
 
-# -- what it tells -----------------------------------------------------------------------------------------------------
+# -- what it shows -----------------------------------------------------------------------------------------------------
 
 
-def test_it_tells_how_many_of_how_many_their_tokens_and_errors(
-    look: Callable[[], Person], clock: Callable[[float], None]
+def test_it_shows_counts_tokens_and_errors(
+    use_terminal: Callable[[], FakeTerminal], clock: Callable[[float], None]
 ) -> None:
-    screen = look()
+    screen = use_terminal()
     progress = progress_for(None, total=10, unit="text")
     progress.begin()
     assert "0/10" in last_line(screen)
@@ -186,8 +188,8 @@ def test_it_tells_how_many_of_how_many_their_tokens_and_errors(
     assert screen.getvalue().endswith("\n")
 
 
-def test_without_a_total_it_counts(look: Callable[[], Person]) -> None:
-    screen = look()
+def test_without_a_total_it_counts(use_terminal: Callable[[], FakeTerminal]) -> None:
+    screen = use_terminal()
     progress = progress_for(None, total=None)
     progress.begin()
     finish(progress, 3)
@@ -195,18 +197,24 @@ def test_without_a_total_it_counts(look: Callable[[], Person]) -> None:
     assert last_line(screen).startswith("3prompt [00:00")
 
 
-@pytest.mark.parametrize(("stopped", "told"), [("max_seconds", ", stopped by max_seconds]"), ("closed", ", stopped]")])
-def test_the_last_line_says_what_stopped_it(stopped: str, told: str, look: Callable[[], Person]) -> None:
-    screen = look()
+@pytest.mark.parametrize(
+    ("stopped", "ending"), [("max_seconds", ", stopped by max_seconds]"), ("closed", ", stopped]")]
+)
+def test_the_last_line_says_what_stopped_it(
+    stopped: str, ending: str, use_terminal: Callable[[], FakeTerminal]
+) -> None:
+    screen = use_terminal()
     progress = progress_for(None, total=3)
     progress.begin()
     finish(progress, tokens=1)
     progress.close(stopped)
-    assert last_line(screen).endswith(told)
+    assert last_line(screen).endswith(ending)
 
 
-def test_what_was_restored_has_no_part_in_the_rate(look: Callable[[], Person], clock: Callable[[float], None]) -> None:
-    screen = look()
+def test_what_was_restored_has_no_part_in_the_rate(
+    use_terminal: Callable[[], FakeTerminal], clock: Callable[[float], None]
+) -> None:
+    screen = use_terminal()
     progress = progress_for(None, total=20_000)
     progress.begin()
     finish(progress, 10_000, restored=True)
@@ -229,8 +237,8 @@ def test_what_was_restored_has_no_part_in_the_rate(look: Callable[[], Person], c
     assert "10102/20000" in rates[-1]
 
 
-def test_a_run_that_was_restored_as_a_whole_is_full(look: Callable[[], Person]) -> None:
-    screen = look()
+def test_a_run_that_was_restored_as_a_whole_is_full(use_terminal: Callable[[], FakeTerminal]) -> None:
+    screen = use_terminal()
     progress = progress_for(None, total=3)
     progress.begin()
     finish(progress, 3, restored=True)
@@ -243,9 +251,9 @@ def test_a_run_that_was_restored_as_a_whole_is_full(look: Callable[[], Person]) 
 
 
 def test_a_hundred_thousand_items_are_drawn_a_few_times(
-    look: Callable[[], Person], clock: Callable[[float], None]
+    use_terminal: Callable[[], FakeTerminal], clock: Callable[[float], None]
 ) -> None:
-    screen = look()
+    screen = use_terminal()
     progress = progress_for(None, total=100_000)
     progress.begin()
     for _ in range(10):
@@ -256,8 +264,10 @@ def test_a_hundred_thousand_items_are_drawn_a_few_times(
     assert "100000/100000" in last_line(screen)
 
 
-def test_nothing_is_drawn_after_its_end_nor_at_its_end_if_it_never_began(look: Callable[[], Person]) -> None:
-    screen = look()
+def test_nothing_is_drawn_after_its_end_nor_at_its_end_if_it_never_began(
+    use_terminal: Callable[[], FakeTerminal],
+) -> None:
+    screen = use_terminal()
     progress = progress_for(None, total=2)
     progress.close()
     progress.begin()
@@ -272,8 +282,8 @@ def test_nothing_is_drawn_after_its_end_nor_at_its_end_if_it_never_began(look: C
     assert screen.getvalue() == drawn
 
 
-def test_a_bar_that_is_dropped_is_not_drawn_again(look: Callable[[], Person]) -> None:
-    screen = look()
+def test_a_bar_that_is_dropped_is_not_drawn_again(use_terminal: Callable[[], FakeTerminal]) -> None:
+    screen = use_terminal()
     progress = progress_for(None, total=2)
     progress.begin()
     drawn = screen.getvalue()
@@ -281,8 +291,8 @@ def test_a_bar_that_is_dropped_is_not_drawn_again(look: Callable[[], Person]) ->
     assert screen.getvalue() == drawn
 
 
-class Broken(Person):
-    """A terminal that goes away, or a person who presses Ctrl-C, at the writing of a line."""
+class Broken(FakeTerminal):
+    """A terminal that disappears, or a Ctrl-C, while a line is written."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__()
@@ -341,7 +351,7 @@ def test_an_interrupt_while_it_is_drawn_goes_on_to_the_caller_and_the_last_line_
 
 
 def others_can_draw() -> bool:
-    """Whether a bar of the program's own, in another thread, is not held up."""
+    """Return True if another bar of the program can be drawn from another thread."""
     done = threading.Event()
 
     def draw() -> None:
@@ -349,7 +359,7 @@ def others_can_draw() -> bool:
             bar.refresh()
         done.set()
 
-    # A daemon, for the case that the answer is no.
+    # A daemon, in case it blocks.
     threading.Thread(target=draw, daemon=True).start()
     return done.wait(10)
 

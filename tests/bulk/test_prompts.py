@@ -1,4 +1,4 @@
-"""What may be passed as prompts, what a template makes of it, and what is refused with which advice."""
+"""Accepted prompts, the templates that make them, and the advice for inputs that are refused."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ from gigaclient.types import Chat, Message
 CONVERSATION = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
 
 
-def asked(prompts: Any, template: Any = None) -> list[Any]:
-    """The prompt of each input."""
+def prompts_of(prompts: Any, template: Any = None) -> list[Any]:
+    """Return the prompt of each input."""
     found = Prompts(prompts, template)
     return [found.ask(one) for one in found]
 
 
 def refusal(prompts: Any, template: Any = None) -> str:
-    """Why ``prompts`` are refused before any of them is read."""
+    """Return the error for ``prompts`` that are refused before any of them is read."""
     with pytest.raises(ConfigError) as caught:
         Prompts(prompts, template)
     return str(caught.value)
 
 
-def refusal_of(given: Any, template: Any = None) -> str:
-    """Why one input is refused, where others are not."""
+def refusal_of(input_: Any, template: Any = None) -> str:
+    """Return the error for one input."""
     with pytest.raises(ConfigError) as caught:
-        Prompts([], template).ask(given)
+        Prompts([], template).ask(input_)
     return str(caught.value)
 
 
@@ -81,7 +81,7 @@ def test_whatever_can_be_iterated_is_a_list_of_prompts(prompts: Any, total: int 
 
 
 def test_a_set_gives_each_of_its_members() -> None:
-    assert sorted(asked({"a", "b"})) == ["a", "b"]
+    assert sorted(prompts_of({"a", "b"})) == ["a", "b"]
 
 
 def test_inputs_come_as_they_were_passed_and_one_at_a_time() -> None:
@@ -137,7 +137,7 @@ def test_a_lazy_column_is_not_computed_for_its_length() -> None:
 def test_prompts_are_strings_conversations_and_whole_requests() -> None:
     request = {"messages": CONVERSATION, "temperature": 0.1}
     chat = Chat(messages=[Message(role="user", content="Hello")])
-    found = asked(["Hello", CONVERSATION, tuple(CONVERSATION), request, chat, {"prompt": "Hello", "id": 7}])
+    found = prompts_of(["Hello", CONVERSATION, tuple(CONVERSATION), request, chat, {"prompt": "Hello", "id": 7}])
     assert found == ["Hello", CONVERSATION, CONVERSATION, request, chat, "Hello"]
     assert found[3] is request
     assert found[4] is chat
@@ -146,8 +146,8 @@ def test_prompts_are_strings_conversations_and_whole_requests() -> None:
 def test_rows_of_one_value_are_that_value() -> None:
     database = sqlite3.connect(":memory:")
     database.executescript("CREATE TABLE review (text); INSERT INTO review VALUES ('Good'), ('Bad')")
-    assert asked(database.execute("SELECT text FROM review")) == ["Good", "Bad"]
-    assert asked(database.execute("SELECT text FROM review"), "Sort: {}") == ["Sort: Good", "Sort: Bad"]
+    assert prompts_of(database.execute("SELECT text FROM review")) == ["Good", "Bad"]
+    assert prompts_of(database.execute("SELECT text FROM review"), "Sort: {}") == ["Sort: Good", "Sort: Bad"]
     database.close()
 
 
@@ -183,11 +183,11 @@ def test_an_asynchronous_generator_is_refused_at_once() -> None:
 
 
 def test_messages_with_a_template_are_rows_like_any_others() -> None:
-    assert asked(CONVERSATION, "Translate: {content}") == ["Translate: Be brief.", "Translate: Hello"]
+    assert prompts_of(CONVERSATION, "Translate: {content}") == ["Translate: Be brief.", "Translate: Hello"]
 
 
 @pytest.mark.parametrize(
-    ("given", "advice"),
+    ("input_", "advice"),
     [
         (None, "the input is None; leave such inputs out"),
         (float("nan"), "the input is nan"),
@@ -207,8 +207,8 @@ def test_messages_with_a_template_are_rows_like_any_others() -> None:
     ],
     ids=stable_id,
 )
-def test_an_input_that_is_no_prompt_is_refused_alone_with_advice(given: Any, advice: str) -> None:
-    assert advice in refusal_of(given)
+def test_an_input_that_is_no_prompt_is_refused_alone_with_advice(input_: Any, advice: str) -> None:
+    assert advice in refusal_of(input_)
 
 
 # -- files -------------------------------------------------------------------------------------------------------------
@@ -246,14 +246,14 @@ def test_lines_that_would_take_long_to_count_or_be_lost_by_it_are_not_counted(
     os.mkfifo(tmp_path / "pipe.jsonl")
     assert Prompts(tmp_path / "pipe.jsonl").total is None
     (tmp_path / "big.jsonl").write_text("1\n")
-    monkeypatch.setattr("gigaclient.bulk.input_files._MOST_BYTES_COUNTED", 1)
+    monkeypatch.setattr("gigaclient.bulk.input_files._MAX_BYTES_COUNTED", 1)
     assert Prompts(tmp_path / "big.jsonl").total is None
 
 
 def test_a_text_file_has_a_prompt_on_each_line(tmp_path: Path) -> None:
     path = tmp_path / "prompts.txt"
     path.write_bytes('\ufeffПривет\r\n\r\n  {"a": 1}\n12\u2028\n'.encode())
-    assert asked(path) == ["Привет", '  {"a": 1}', "12\u2028"]
+    assert prompts_of(path) == ["Привет", '  {"a": 1}', "12\u2028"]
 
 
 def test_open_files_are_read_in_both_modes_and_stay_open(tmp_path: Path) -> None:
@@ -280,14 +280,14 @@ def test_open_files_are_read_in_both_modes_and_stay_open(tmp_path: Path) -> None
     ids=["text", "bytes", "a wrapped pipe"],
 )
 def test_a_file_without_a_name_has_json_lines(file: Any) -> None:
-    assert asked(file) == ["a", "b"]
+    assert prompts_of(file) == ["a", "b"]
 
 
 def test_a_compressed_file_is_read_as_what_it_was_opened_from(tmp_path: Path) -> None:
     path = tmp_path / "reviews.txt.gz"
     path.write_bytes(gzip.compress(b"Good\nBad\n"))
     with gzip.open(path) as file:
-        assert asked(file) == ["Good", "Bad"]
+        assert prompts_of(file) == ["Good", "Bad"]
     assert ".jsonl or .ndjson" in refusal(path)
     with open(path, "rb") as raw, pytest.raises(ConfigError, match=r"is compressed: pass what gzip\.open"):
         list(Prompts(raw))
@@ -315,7 +315,7 @@ def test_a_file_that_was_opened_for_the_run_is_closed_with_it(tmp_path: Path, mo
     assert opened[1].closed
 
 
-def test_a_line_that_is_no_json_is_one_input_that_cannot_be_asked(tmp_path: Path) -> None:
+def test_a_line_without_json_is_one_failed_input(tmp_path: Path) -> None:
     path = tmp_path / "reviews.jsonl"
     path.write_bytes(b'"a"\n\n{"text": \n' + '{"text": "Привет"}\n'.encode("cp1251") + b'"b"\n')
     found = Prompts(path, "{}")
@@ -332,7 +332,7 @@ def test_a_line_that_is_no_json_is_one_input_that_cannot_be_asked(tmp_path: Path
     assert "UTF-8" in problems[1]
 
 
-def test_a_line_of_text_that_is_not_utf8_is_one_input_that_cannot_be_asked(tmp_path: Path) -> None:
+def test_a_line_of_text_without_utf8_is_one_failed_input(tmp_path: Path) -> None:
     path = tmp_path / "prompts.txt"
     path.write_bytes(b"a\n" + "Привет\n".encode("cp1251") + b"b\n")
     found = Prompts(path)
@@ -345,9 +345,9 @@ def test_a_line_of_text_that_is_not_utf8_is_one_input_that_cannot_be_asked(tmp_p
 def test_python_wrote_nan_into_a_line_and_the_others_of_its_fields_can_be_used(tmp_path: Path) -> None:
     path = tmp_path / "reviews.jsonl"
     path.write_text('{"text": "Good", "rating": NaN}\n')
-    assert asked(path, "{text}") == ["Good"]
+    assert prompts_of(path, "{text}") == ["Good"]
     with pytest.raises(ConfigError, match="the field rating has no value"):
-        asked(path, "{rating}")
+        prompts_of(path, "{rating}")
 
 
 def test_files_that_are_no_prompts_are_refused_with_advice(tmp_path: Path) -> None:
@@ -381,7 +381,7 @@ def test_text_in_another_encoding_is_said_to_be_that(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is UTF-16"):
         list(Prompts(path))
     with open(path, encoding="utf-16") as file:
-        assert asked(file) == ["Привет"]
+        assert prompts_of(file) == ["Привет"]
     with open(path, encoding="ascii") as file, pytest.raises(ConfigError, match="is not text in ascii: open it with"):
         list(Prompts(file))
 
@@ -389,7 +389,7 @@ def test_text_in_another_encoding_is_said_to_be_that(tmp_path: Path) -> None:
 def test_the_home_folder_can_be_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "a.txt").write_text("Hello\n")
-    assert asked(Path("~/a.txt")) == ["Hello"]
+    assert prompts_of(Path("~/a.txt")) == ["Hello"]
 
 
 # -- templates ---------------------------------------------------------------------------------------------------------
@@ -427,7 +427,7 @@ def row_of_a_database() -> Any:
 
 
 @pytest.mark.parametrize(
-    "given",
+    "input_",
     [
         {"text": "Good", "rating": 5},
         types.MappingProxyType({"text": "Good", "rating": 5}),
@@ -440,30 +440,30 @@ def row_of_a_database() -> Any:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_a_template_takes_fields_of_rows_of_all_kinds(given: Any) -> None:
-    assert asked([given], "{rating}/5: {text} ({text})") == ["5/5: Good (Good)"]
-    assert "template names {txt}, and the input has no such field" in refusal_of(given, "{txt}")
-    assert "text" in refusal_of(given, "{txt}")
+def test_a_template_takes_fields_of_rows_of_all_kinds(input_: Any) -> None:
+    assert prompts_of([input_], "{rating}/5: {text} ({text})") == ["5/5: Good (Good)"]
+    assert "template names {txt}, and the input has no such field" in refusal_of(input_, "{txt}")
+    assert "text" in refusal_of(input_, "{txt}")
 
 
 def test_what_is_computed_of_fields_is_a_field_and_a_method_is_none() -> None:
-    assert asked([Bought()], "{stars}") == ["*****"]
+    assert prompts_of([Bought()], "{stars}") == ["*****"]
     assert "no such field" in refusal_of(Row("Good", 5), "{count}")
 
 
-@pytest.mark.parametrize("place", ["{}", "{0}", "{input}"])
-def test_an_input_without_fields_is_put_in_as_a_whole(place: str) -> None:
-    assert asked(["Good", 7, ["a", "b"], True], f"Sort: {place}.") == [
+@pytest.mark.parametrize("placeholder", ["{}", "{0}", "{input}"])
+def test_an_input_without_fields_is_put_in_as_a_whole(placeholder: str) -> None:
+    assert prompts_of(["Good", 7, ["a", "b"], True], f"Sort: {placeholder}.") == [
         "Sort: Good.", "Sort: 7.", 'Sort: ["a","b"].', "Sort: true.",
     ]  # fmt: skip
 
 
 def test_a_row_is_put_in_as_json_or_by_a_field_of_that_name() -> None:
-    given = {"text": "Хорошо", "when": datetime.date(2024, 1, 2), "nan": float("nan"), "many": range(3)}
-    assert asked([given], "Sum up: {}") == [
+    input_ = {"text": "Хорошо", "when": datetime.date(2024, 1, 2), "nan": float("nan"), "many": range(3)}
+    assert prompts_of([input_], "Sum up: {}") == [
         'Sum up: {"text":"Хорошо","when":"2024-01-02","nan":null,"many":[0,1,2]}'
     ]  # fmt: skip
-    assert asked([{"input": "Good"}], "{input}") == ["Good"]
+    assert prompts_of([{"input": "Good"}], "{input}") == ["Good"]
     assert "no such field: it has text" in refusal_of({"text": "Good"}, "{input}")
 
 
@@ -491,7 +491,7 @@ def test_a_row_is_put_in_as_json_or_by_a_field_of_that_name() -> None:
     ids=lambda value: f"{type(value).__name__} {stable_id(value)}"[:40],
 )
 def test_values_are_written_as_people_would(value: Any, text: str) -> None:
-    assert asked([{"value": value}], "<{value}>") == [f"<{text}>"]
+    assert prompts_of([{"value": value}], "<{value}>") == [f"<{text}>"]
 
 
 @pytest.mark.parametrize(
@@ -548,11 +548,11 @@ def test_a_field_of_an_input_that_has_none_is_refused_with_what_to_write() -> No
     ],
 )
 def test_braces_that_are_around_something_else_stay(template: str, text: str | None) -> None:
-    given = {"text": "T", "текст": "Ж", "text_2": "T2", "_x": "_"}
+    input_ = {"text": "T", "текст": "Ж", "text_2": "T2", "_x": "_"}
     if text is None:
         assert "template names no field" in refusal([], template)
     else:
-        assert asked([given], template) == [text]
+        assert prompts_of([input_], template) == [text]
 
 
 JSON = st.recursive(
@@ -565,12 +565,12 @@ JSON = st.recursive(
 def test_any_json_may_stand_around_a_field(value: Any) -> None:
     for separators in ((",", ":"), (", ", ": ")):
         example = json.dumps(value, separators=separators)
-        assert asked([{"text": "T"}], f"Answer like {example}: {{text}}") == [f"Answer like {example}: T"]
+        assert prompts_of([{"text": "T"}], f"Answer like {example}: {{text}}") == [f"Answer like {example}: T"]
 
 
 @for_all(st.text("{}ab \n"))
 def test_what_is_filled_in_is_not_looked_through_for_fields(value: str) -> None:
-    assert asked([{"a": value, "b": "B"}], "{a}|{b}") == [f"{value}|B"]
+    assert prompts_of([{"a": value, "b": "B"}], "{a}|{b}") == [f"{value}|B"]
 
 
 @for_all(st.text("{}ab0 "), st.text("{}ab0 "))
@@ -578,20 +578,20 @@ def test_doubled_braces_are_single_ones_as_in_str_format(before: str, after: str
     def doubled(text: str) -> str:
         return text.replace("{", "{{").replace("}", "}}")
 
-    assert asked(["T"], f"{doubled(before)} {{}} {doubled(after)}") == [f"{before} T {after}"]
+    assert prompts_of(["T"], f"{doubled(before)} {{}} {doubled(after)}") == [f"{before} T {after}"]
 
 
 def test_a_template_names_fields_or_the_whole_and_not_both() -> None:
     problem = refusal([], "Return {} where nothing fits: {text}")
     assert "both {} and {text}" in problem and "{{}}" in problem
-    assert asked([{"text": "T"}], "Return {{}} where nothing fits: {text}") == ["Return {} where nothing fits: T"]
+    assert prompts_of([{"text": "T"}], "Return {{}} where nothing fits: {text}") == ["Return {} where nothing fits: T"]
 
 
 def test_a_function_makes_whatever_a_prompt_may_be() -> None:
     rows = [(1, "Good"), (2, "Bad")]
-    assert asked(rows, lambda row: f"{row[0]}: {row[1]}") == ["1: Good", "2: Bad"]
-    assert asked(rows[:1], lambda row: CONVERSATION) == [CONVERSATION]
-    assert asked(rows[:1], lambda row: {"messages": CONVERSATION, "top_p": 0.1}) == [
+    assert prompts_of(rows, lambda row: f"{row[0]}: {row[1]}") == ["1: Good", "2: Bad"]
+    assert prompts_of(rows[:1], lambda row: CONVERSATION) == [CONVERSATION]
+    assert prompts_of(rows[:1], lambda row: {"messages": CONVERSATION, "top_p": 0.1}) == [
         {"messages": CONVERSATION, "top_p": 0.1}
     ]
 
@@ -604,12 +604,12 @@ def test_what_a_function_raises_is_the_error_of_that_input_alone() -> None:
 
 
 @pytest.mark.parametrize(("made", "advice"), [(None, "template returned None"), (7, "a prompt is text")])
-def test_a_function_that_makes_no_prompt_is_told_so(made: Any, advice: str) -> None:
+def test_a_function_that_returns_no_prompt_is_refused(made: Any, advice: str) -> None:
     assert advice in refusal_of("Good", lambda _: made)
 
 
-async def asynchronous(given: Any) -> str:
-    return str(given)
+async def asynchronous(input_: Any) -> str:
+    return str(input_)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Which unit goes next, and when: the place where the threads of a run meet."""
+"""The scheduler: which task runs next, and when."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def task(number: int = 0) -> Task:
     return Task([Item(number, f"prompt {number}", None, b"")])
 
 
-def scheduler(most: int = 4, limit: float = math.inf, clock: Any = None, **limits: Any) -> Scheduler:
-    return Scheduler(Throttle(most, lambda: limit), Budget(Limits(**limits)), clock or Clock())
+def scheduler(max_running: int = 4, limit: float = math.inf, clock: Any = None, **limits: Any) -> Scheduler:
+    return Scheduler(Throttle(max_running, lambda: limit), Budget(Limits(**limits)), clock or Clock())
 
 
 def take(subject: Scheduler) -> Task:
@@ -44,7 +44,7 @@ def take(subject: Scheduler) -> Task:
 
 
 def nothing_is_taken(subject: Scheduler) -> bool:
-    """Whether a worker has to wait now. It is let go by stopping, so this comes last."""
+    """Return True if a worker has to wait now. It is released by stopping, so call this last."""
     crowd = Crowd(1, lambda n: subject.take())
     waited = crowd.is_busy_after(0.2)
     subject.stop("closed")
@@ -68,7 +68,7 @@ def refusal(retry_after: float | None = None) -> RateLimitError:
 # -- order -----
 
 
-def test_units_are_taken_in_the_order_in_which_they_were_offered() -> None:
+def test_tasks_are_taken_in_the_order_in_which_they_were_offered() -> None:
     subject = scheduler(limit=4)
     tasks = [task(n) for n in range(3)]
     for each in tasks:
@@ -76,7 +76,7 @@ def test_units_are_taken_in_the_order_in_which_they_were_offered() -> None:
     assert [take(subject) for _ in tasks] == tasks
 
 
-def test_no_more_are_under_way_than_the_pace_allows() -> None:
+def test_no_more_tasks_run_than_the_throttle_allows() -> None:
     subject = scheduler(limit=2)
     for n in range(3):
         subject.offer(task(n))
@@ -85,28 +85,28 @@ def test_no_more_are_under_way_than_the_pace_allows() -> None:
     assert nothing_is_taken(subject)
 
 
-def test_what_is_finished_makes_room_and_comes_out_with_its_position() -> None:
+def test_a_finished_task_lets_the_next_one_run_and_comes_out_with_its_position() -> None:
     subject = scheduler(limit=1)
     subject.offer(task(0))
     subject.offer(task(1))
     first = take(subject)
-    outcomes = good()
+    results = good()
     waiting = Crowd(1, lambda n: subject.take())
-    subject.finish(first, outcomes, 17)
+    subject.finish(first, results, 17)
     assert waiting.results()[0].items[0].index == 1  # type: ignore[union-attr]
-    assert subject.done.get_nowait() == (first, outcomes, 17)
+    assert subject.done.get_nowait() == (first, results, 17)
 
 
-def test_a_worker_waits_for_units_and_gets_the_one_that_comes() -> None:
+def test_a_worker_waits_for_a_task_and_gets_the_next_one() -> None:
     subject = scheduler()
     waiting = Crowd(1, lambda n: subject.take())
     offered = task()
     subject.offer(offered)
-    assert waiting.results(2.0) == [offered]
+    assert waiting.results() == [offered]
 
 
-def test_the_more_succeed_the_more_are_let_go() -> None:
-    subject = scheduler(most=64)
+def test_each_success_lets_more_tasks_run() -> None:
+    subject = scheduler(max_running=64)
     for n in range(8):
         subject.offer(task(n))
     assert subject.workers_wanted() == 1
@@ -124,9 +124,9 @@ def test_a_call_that_is_not_refused_for_a_second_is_accepted_if_it_was_sent_at_a
     subject = scheduler(clock=clock)
     for n in range(5):
         subject.offer(task(n))
-    scope = CancelGroup()
-    scope.sent = sent
-    first = subject.take(scope)
+    cancel_group = CancelGroup()
+    cancel_group.sent = sent
+    first = subject.take(cancel_group)
     clock.now += 0.9
     assert subject.workers_wanted() == 1
     clock.now += 0.2
@@ -142,16 +142,16 @@ def test_a_call_that_was_refused_proves_nothing_however_late_one_looks() -> None
     subject = scheduler(clock=clock)
     subject.offer(task())
     subject.offer(task())
-    scope = CancelGroup()
-    scope.sent = 1
-    refused = subject.take(scope)
+    cancel_group = CancelGroup()
+    cancel_group.sent = 1
+    refused = subject.take(cancel_group)
     assert refused is not None
-    assert subject.is_put_off(refused, bad(refusal()))
+    assert subject.requeue_if_refused(refused, bad(refusal()))
     clock.now += 5.0
     assert subject.workers_wanted() == 1
 
 
-def test_no_more_is_wanted_than_the_workers_will_soon_need() -> None:
+def test_no_more_tasks_are_wanted_than_the_workers_will_soon_need() -> None:
     subject = scheduler(limit=2)
     assert subject.wants_more()
     subject.offer(task(0))
@@ -163,26 +163,26 @@ def test_no_more_is_wanted_than_the_workers_will_soon_need() -> None:
 # -- refused ones -----
 
 
-def test_a_refused_unit_goes_first_when_there_is_room() -> None:
+def test_a_refused_task_is_the_next_one_to_run() -> None:
     subject = scheduler(limit=2)
     for n in range(3):
         subject.offer(task(n))
     refused, other = take(subject), take(subject)
-    assert subject.is_put_off(refused, bad(refusal()))
+    assert subject.requeue_if_refused(refused, bad(refusal()))
     assert subject.done.empty()
     assert take(subject) is refused
     subject.finish(other, good())
     assert take(subject).items[0].index == 2
 
 
-def test_nothing_goes_before_the_time_that_the_service_asked_for() -> None:
+def test_no_task_runs_before_the_retry_after_of_a_429() -> None:
     clock = Clock()
     subject = scheduler(limit=4, clock=clock)
     for n in range(3):
         subject.offer(task(n))
     refused = take(subject)
     take(subject)
-    assert subject.is_put_off(refused, bad(refusal(30.0)))
+    assert subject.requeue_if_refused(refused, bad(refusal(30.0)))
     waiting = Crowd(1, lambda n: subject.take())
     assert waiting.is_busy_after(0.2)
     clock.now += 34.0
@@ -190,17 +190,17 @@ def test_nothing_goes_before_the_time_that_the_service_asked_for() -> None:
     assert waiting.results() == [refused]
 
 
-def test_a_refusal_is_given_up_in_the_end_and_ends_the_run() -> None:
+def test_repeated_429s_end_the_run() -> None:
     clock = Clock()
     subject = scheduler(clock=clock)
     subject.offer(task(0))
     subject.offer(task(1))
     error = refusal()
     for _ in range(10):
-        assert subject.is_put_off(take(subject), bad(error))
+        assert subject.requeue_if_refused(take(subject), bad(error))
         clock.now += 100.0
     last = take(subject)
-    assert not subject.is_put_off(last, bad(error))
+    assert not subject.requeue_if_refused(last, bad(error))
     subject.finish(last, bad(error))
     assert subject.reason is error
     dropped, finished = subject.done.get_nowait(), subject.done.get_nowait()
@@ -208,18 +208,18 @@ def test_a_refusal_is_given_up_in_the_end_and_ends_the_run() -> None:
     assert finished[0] is last
 
 
-def test_a_refusal_after_functions_have_run_is_no_reason_to_run_them_again() -> None:
+def test_a_429_after_functions_have_run_does_not_run_them_again() -> None:
     subject = scheduler()
     subject.offer(task())
     error = refusal()
     error.run = Run(None, [], [Step(FunctionCall(name="pay"))])
-    assert not subject.is_put_off(take(subject), bad(error))
+    assert not subject.requeue_if_refused(take(subject), bad(error))
 
 
 def test_other_errors_are_results() -> None:
     subject = scheduler()
     subject.offer(task())
-    assert not subject.is_put_off(take(subject), bad(ServerError("500", status_code=500)))
+    assert not subject.requeue_if_refused(take(subject), bad(ServerError("500", status_code=500)))
 
 
 # -- the end -----
@@ -233,7 +233,7 @@ def test_other_errors_are_results() -> None:
         TLSError("not believed"),
     ],
 )
-def test_what_is_wrong_with_every_prompt_ends_the_run_and_what_is_under_way_still_counts(error: Exception) -> None:
+def test_an_error_of_every_prompt_ends_the_run_and_running_tasks_still_count(error: Exception) -> None:
     subject = scheduler(limit=2)
     for n in range(3):
         subject.offer(task(n))
@@ -246,7 +246,7 @@ def test_what_is_wrong_with_every_prompt_ends_the_run_and_what_is_under_way_stil
     assert {(done[0].items[0].index, done[1] is None) for done in came} == {(0, False), (1, False), (2, True)}
 
 
-def test_what_is_wrong_with_one_prompt_is_no_reason_to_end() -> None:
+def test_an_error_of_one_prompt_does_not_end_the_run() -> None:
     subject = scheduler()
     for n, error in enumerate([ConfigError("no"), APIConnectionError("reset"), ServerError("500", status_code=500)]):
         subject.offer(task(n))
@@ -254,7 +254,7 @@ def test_what_is_wrong_with_one_prompt_is_no_reason_to_end() -> None:
         assert subject.reason is None
 
 
-def test_the_first_reason_is_kept_and_what_is_offered_later_is_not_asked() -> None:
+def test_the_first_reason_is_kept_and_later_tasks_do_not_run() -> None:
     subject = scheduler()
     subject.stop("closed")
     subject.stop("max_seconds")
@@ -266,11 +266,11 @@ def test_the_first_reason_is_kept_and_what_is_offered_later_is_not_asked() -> No
     assert not subject.wants_more()
 
 
-def test_whoever_waits_is_let_go_at_the_end() -> None:
+def test_waiting_workers_are_released_at_the_end() -> None:
     subject = scheduler()
     crowd = Crowd(5, lambda n: subject.take())
     subject.stop("closed")
-    assert crowd.results(2.0) == [None] * 5
+    assert crowd.results() == [None] * 5
 
 
 def test_errors_in_a_row_end_the_run() -> None:
@@ -283,7 +283,7 @@ def test_errors_in_a_row_end_the_run() -> None:
     assert subject.reason == "max_errors_in_row"
 
 
-def test_units_are_held_back_while_those_under_way_may_use_up_the_tokens() -> None:
+def test_tasks_wait_while_running_ones_may_use_up_the_tokens() -> None:
     subject = scheduler(limit=4, max_tokens_total=350)
     for n in range(4):
         subject.offer(task(n))
@@ -291,7 +291,7 @@ def test_units_are_held_back_while_those_under_way_may_use_up_the_tokens() -> No
     held = [take(subject), take(subject)]
     crowd = Crowd(1, lambda n: subject.take())
     assert crowd.is_busy_after(0.2)
-    subject.finish(held[0], good(10))  # cheaper than it seemed
+    subject.finish(held[0], good(10))  # cheaper than expected
     assert isinstance(crowd.results()[0], Task)
 
 
@@ -304,19 +304,19 @@ def test_the_last_one_that_fits_ends_the_run() -> None:
     assert subject.reason == "max_tokens_total"
 
 
-def test_a_refused_unit_for_which_no_tokens_are_left_ends_the_run() -> None:
+def test_a_refused_task_for_which_no_tokens_are_left_ends_the_run() -> None:
     subject = scheduler(limit=2, max_tokens_total=250)
     subject.offer(task(0))
     subject.offer(task(1))
     refused, other = take(subject), take(subject)
     subject.finish(other, good(200))
     assert subject.reason is None
-    assert subject.is_put_off(refused, bad(refusal()))
+    assert subject.requeue_if_refused(refused, bad(refusal()))
     assert subject.reason == "max_tokens_total"
     assert [subject.done.get_nowait()[1] is None for _ in range(2)] == [False, True]
 
 
-def test_a_unit_may_be_replaced_by_smaller_ones_which_go_next() -> None:
+def test_a_task_may_be_replaced_by_smaller_ones_which_run_next() -> None:
     subject = scheduler(limit=2)
     whole = Task([Item(n, n, None, b"") for n in range(2)])
     subject.offer(whole)

@@ -1,4 +1,4 @@
-"""The threads that ask: when they are started, and what must not wait for that."""
+"""The worker threads: when they are started, and which work must not wait for that."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def giga(gigachat_emulator: GigaChatEmulator) -> Iterator[GigaChat]:
 
 
 def test_no_prompt_waits_while_its_thread_starts_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where many threads want the interpreter, a thread that starts another one waits for long until that one runs."""
+    """Check that a worker starts no thread while it holds a task: a start may wait for the interpreter."""
     all_came = threading.Event()
     waits: list[bool] = []
     start = threading.Thread.start
@@ -37,7 +37,7 @@ def test_no_prompt_waits_while_its_thread_starts_another(monkeypatch: pytest.Mon
     scheduler = Scheduler(Throttle(4, None), Budget(Limits()))
     for number in range(20):
         scheduler.offer(Task([Item(number, number, None, NO_KEY)]))
-    pool = WorkerPool(scheduler, None, lambda task, scope: [TaskResult()], lambda task, outcomes: 0, 4)  # type: ignore[arg-type]
+    pool = WorkerPool(scheduler, None, lambda task, cancel_group: [TaskResult()], lambda task, results: 0, 4)  # type: ignore[arg-type]
     pool.grow()
     came = sorted(scheduler.done.get(timeout=10)[0].items[0].index for _ in range(20))
     all_came.set()
@@ -62,23 +62,23 @@ def test_there_are_no_more_threads_than_wanted(giga: GigaChat, monkeypatch: pyte
     assert 2 <= len(started) <= 5
 
 
-def test_the_threads_that_the_system_gives_have_to_do(giga: GigaChat, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_run_uses_the_threads_that_could_be_started(giga: GigaChat, monkeypatch: pytest.MonkeyPatch) -> None:
     start = threading.Thread.start
-    given: list[str] = []
+    started: list[str] = []
 
     def start_two(thread: threading.Thread) -> None:
         if thread.name.startswith("giga.map"):
-            if len(given) == 2:
+            if len(started) == 2:
                 raise RuntimeError("can't start new thread")
-            given.append(thread.name)
+            started.append(thread.name)
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", start_two)
     assert [result.ok for result in giga.map([f"prompt {n}" for n in range(40)])] == [True] * 40
-    assert given == ["giga.map-1", "giga.map-2"]
+    assert started == ["giga.map-1", "giga.map-2"]
 
 
-def test_a_system_that_gives_no_thread_at_all_is_told(giga: GigaChat, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_system_that_can_start_no_thread_is_an_error(giga: GigaChat, monkeypatch: pytest.MonkeyPatch) -> None:
     start = threading.Thread.start
 
     def start_none(thread: threading.Thread) -> None:

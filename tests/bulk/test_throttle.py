@@ -1,4 +1,4 @@
-"""How many calls a run keeps under way, and what it may spend: found out step by step, without a burst."""
+"""The throttle finds the number of concurrent calls step by step; the budget limits their cost."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from gigaclient.bulk.budget import Budget, Limits
 from gigaclient.bulk.throttle import Throttle
 
 
-def throttle(most: int = 64, limit: float = math.inf) -> Throttle:
-    return Throttle(most, lambda: limit)
+def throttle(max_running: int = 64, limit: float = math.inf) -> Throttle:
+    return Throttle(max_running, lambda: limit)
 
 
 # -- how many -----
@@ -26,7 +26,7 @@ def test_one_goes_first_and_each_success_allows_half_as_many_more() -> None:
     assert allowed == [1, 2, 4, 7, 11, 17, 26, 40, 61, 64]
 
 
-def test_a_success_of_a_call_that_had_little_company_proves_little() -> None:
+def test_a_success_with_few_running_calls_proves_little() -> None:
     subject = throttle()
     subject.succeeded(7)
     subject.succeeded(2)
@@ -35,11 +35,11 @@ def test_a_success_of_a_call_that_had_little_company_proves_little() -> None:
 
 def test_a_limit_that_is_known_holds_from_the_first_call_on() -> None:
     assert throttle(limit=10).allowed() == 10
-    assert throttle(most=4, limit=10).allowed() == 4
-    assert throttle(most=64, limit=1).allowed() == 1
+    assert throttle(max_running=4, limit=10).allowed() == 4
+    assert throttle(max_running=64, limit=1).allowed() == 1
 
 
-def test_the_limit_that_a_refusal_told_takes_the_place_of_what_was_proven() -> None:
+def test_the_limit_known_from_a_429_replaces_the_proven_number() -> None:
     limits = [math.inf]
     subject = Throttle(64, lambda: limits[0])
     subject.succeeded(40)
@@ -51,13 +51,13 @@ def test_the_limit_that_a_refusal_told_takes_the_place_of_what_was_proven() -> N
 # -- when -----
 
 
-def test_after_a_refusal_the_others_go_on_and_make_room() -> None:
+def test_after_a_429_the_other_calls_continue_without_a_pause() -> None:
     subject = throttle()
     assert subject.refused(100.0, None, 3, 0.0) is True
     assert subject.resumes_at < 100.0
 
 
-def test_where_there_are_no_others_the_pauses_grow_up_to_a_minute() -> None:
+def test_without_other_calls_the_pauses_grow_up_to_a_minute() -> None:
     subject = throttle()
     pauses = []
     for _ in range(10):
@@ -67,13 +67,13 @@ def test_where_there_are_no_others_the_pauses_grow_up_to_a_minute() -> None:
     assert subject.refused(1000.0, None, 0, 0.0) is False
 
 
-def test_chance_shortens_a_pause_by_half_at_the_most() -> None:
+def test_jitter_shortens_a_pause_by_at_most_half() -> None:
     subject = throttle()
     subject.refused(0.0, None, 0, 1.0)
     assert subject.resumes_at == 0.25
 
 
-def test_retry_after_holds_for_all_and_chance_makes_it_longer() -> None:
+def test_retry_after_applies_to_all_and_jitter_makes_it_longer() -> None:
     subject = throttle()
     assert subject.refused(10.0, 20.0, 3, 0.0) is True
     assert subject.resumes_at == 30.0
@@ -84,11 +84,11 @@ def test_retry_after_holds_for_all_and_chance_makes_it_longer() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "waits"), [(600.0, True), (600.5, False)])
-def test_nobody_waits_longer_than_ten_minutes(seconds: float, waits: bool) -> None:
+def test_no_wait_is_longer_than_ten_minutes(seconds: float, waits: bool) -> None:
     assert throttle().refused(0.0, seconds, 0, 0.0) is waits
 
 
-def test_a_success_ends_the_row_of_refusals() -> None:
+def test_a_success_ends_the_series_of_429s() -> None:
     subject = throttle()
     for _ in range(10):
         subject.refused(0.0, None, 0, 0.0)
@@ -100,38 +100,38 @@ def test_a_success_ends_the_row_of_refusals() -> None:
 # -- what it may cost -----
 
 
-def test_without_limits_there_is_always_room() -> None:
+def test_without_limits_every_item_is_allowed() -> None:
     budget = Budget(Limits())
     for _ in range(1000):
         budget.spend(10**9, True)
-    assert budget.has_room(10**6)
+    assert budget.allows(10**6)
     assert budget.exceeded(0) is None
 
 
-def test_what_is_under_way_is_counted_as_what_came_before() -> None:
+def test_running_items_count_at_the_average_cost() -> None:
     budget = Budget(Limits(max_tokens_total=1000))
-    assert budget.has_room(50)  # nothing is known yet
+    assert budget.allows(50)  # no cost is known yet
     budget.spend(100, False)
     budget.spend(300, False)
     # 400 are spent, and the next ones cost 200 each
-    assert [budget.has_room(under_way) for under_way in (0, 1, 2, 3)] == [True, True, True, False]
+    assert [budget.allows(running) for running in (0, 1, 2, 3)] == [True, True, True, False]
 
 
-def test_the_run_ends_when_one_more_would_be_too_much_and_nothing_is_under_way() -> None:
+def test_the_run_ends_when_one_more_would_be_too_much_and_nothing_runs() -> None:
     budget = Budget(Limits(max_tokens_total=1000))
     for _ in range(4):
         budget.spend(225, False)
-    assert not budget.has_room(0)
+    assert not budget.allows(0)
     assert budget.exceeded(1) is None
     assert budget.exceeded(0) == "max_tokens_total"
 
 
-def test_an_answer_of_unknown_cost_is_taken_for_an_ordinary_one() -> None:
+def test_an_answer_of_unknown_cost_counts_as_an_average_one() -> None:
     budget = Budget(Limits(max_tokens_total=100))
     budget.spend(30, False)
     budget.spend(None, True)
-    assert budget.has_room(1)
-    assert not budget.has_room(2)
+    assert budget.allows(1)
+    assert not budget.allows(2)
 
 
 def test_errors_are_counted_in_a_row() -> None:

@@ -1,4 +1,4 @@
-"""An emulator for each test, clients that point at it, and a stream that is fed from bytes."""
+"""An emulator for each test, clients that point at it, and a stream fed from bytes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def emulator() -> Iterator[FakeGptEmulator]:
 
 @pytest.fixture
 def make(emulator: FakeGptEmulator) -> Iterator[MakeClient]:
-    """Makes clients for the emulator, quick to try again, and closes them."""
+    """Create clients for the emulator that retry quickly, and close them."""
     made: list[FakeGpt] = []
 
     def make(**options: Any) -> FakeGpt:

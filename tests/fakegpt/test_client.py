@@ -1,4 +1,4 @@
-"""The client: one interface, settings, and what becomes of errors and interrupts."""
+"""The client: its interface, settings, errors and interrupts."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ from gigaclient.testing import Authority, FakeGptEmulator, Fault
 MakeClient = Callable[..., FakeGpt]
 
 
-def asked(emulator: FakeGptEmulator) -> list[dict[str, Any]]:
+def bodies_of(emulator: FakeGptEmulator) -> list[dict[str, Any]]:
     return [json.loads(request.body) for request in emulator.requests if request.path == "/api/conversation"]
 
 
 def prompt(emulator: FakeGptEmulator) -> str:
-    text: str = asked(emulator)[-1]["messages"][0]["content"]["parts"][0]
+    text: str = bodies_of(emulator)[-1]["messages"][0]["content"]["parts"][0]
     return text
 
 
@@ -143,8 +143,8 @@ def test_ignored_settings_are_named_in_the_debug_log_and_not_sent(
     with caplog.at_level(logging.DEBUG, "gigaclient"):
         client.chat("hi", model="gpt-4", temperature=0.5)
     assert any("not sent: model, temperature" in record.getMessage() for record in caplog.records)
-    assert asked(emulator)[-1]["model"] == "text-davinci-002-render-sha"
-    assert "temperature" not in asked(emulator)[-1]
+    assert bodies_of(emulator)[-1]["model"] == "text-davinci-002-render-sha"
+    assert "temperature" not in bodies_of(emulator)[-1]
 
 
 def test_a_rewritten_answer_is_whole_in_chat_and_flagged_in_a_stream(
@@ -319,13 +319,13 @@ def test_the_context_variables_of_another_service_are_not_sent(client: FakeGpt, 
     assert emulator.logins == 1
 
 
-def test_the_public_authorities_are_believed_by_default(emulator: FakeGptEmulator) -> None:
+def test_the_public_authorities_are_trusted_by_default(emulator: FakeGptEmulator) -> None:
     with pytest.raises(TLSError, match="public authorities"):
         FakeGpt(emulator.base_url, max_retries=0).chat("hi")
     assert emulator.requests == []
 
 
-def test_a_bundle_is_the_only_thing_believed(emulator: FakeGptEmulator) -> None:
+def test_only_the_certificates_of_a_bundle_are_trusted(emulator: FakeGptEmulator) -> None:
     with Authority() as another, pytest.raises(TLSError):
         FakeGpt(emulator.base_url, trust=another.ca_file, max_retries=0).chat("hi")
     assert FakeGpt(emulator.base_url, trust=emulator.ca_file).chat("hi").text
@@ -336,7 +336,7 @@ def test_a_context_of_ones_own_says_it_all(emulator: FakeGptEmulator) -> None:
     assert FakeGpt(emulator.base_url, ssl_context=context).chat("hi").text
 
 
-def test_believing_anybody_warns(emulator: FakeGptEmulator) -> None:
+def test_disabled_certificate_checks_warn(emulator: FakeGptEmulator) -> None:
     with pytest.warns(UserWarning, match="verify_ssl_certs=False") as caught:
         client = FakeGpt(emulator.base_url, verify_ssl_certs=False)
     assert client.chat("hi").text
@@ -418,7 +418,7 @@ def test_repr_says_where_and_how(make: MakeClient, emulator: FakeGptEmulator) ->
 
 
 @pytest.mark.parametrize(
-    ("fault", "kind", "words", "requests_made"),
+    ("fault", "error_class", "words", "requests_made"),
     [
         (Fault(status=404), NotFoundError, "check base_url", 1),
         (Fault(status=413), RequestEntityTooLargeError, "shorten", 1),
@@ -437,20 +437,20 @@ def test_an_error_before_the_answer_is_typed_and_repeated_where_that_is_safe(
     make: MakeClient,
     emulator: FakeGptEmulator,
     fault: Fault,
-    kind: type[GigaClientError],
+    error_class: type[GigaClientError],
     words: str,
     requests_made: int,
 ) -> None:
     client = make(access_token=emulator.access_token, max_retries=2)
     emulator.inject(fault, times=None, path="/api/conversation")
-    with pytest.raises(kind, match=words) as caught:
+    with pytest.raises(error_class, match=words) as caught:
         client.chat("hi")
     assert len(emulator.requests) == requests_made
     twin = pickle.loads(pickle.dumps(caught.value))
     assert (type(twin), str(twin), twin.attempts) == (type(caught.value), str(caught.value), caught.value.attempts)
 
 
-def test_a_busy_service_is_asked_again(client: FakeGpt, emulator: FakeGptEmulator) -> None:
+def test_a_busy_service_is_retried(client: FakeGpt, emulator: FakeGptEmulator) -> None:
     emulator.inject(Fault(status=503))
     emulator.inject(Fault(status=429, retry_after=0))
     assert client.chat("hi").text
@@ -459,7 +459,7 @@ def test_a_busy_service_is_asked_again(client: FakeGpt, emulator: FakeGptEmulato
 
 
 @pytest.mark.parametrize(
-    ("switches", "kind", "words"),
+    ("switches", "error_class", "words"),
     [
         ({"error_event": "Something went wrong"}, ServerError, "Something went wrong"),
         (
@@ -476,18 +476,18 @@ def test_an_error_within_the_answer_keeps_the_text_and_is_not_repeated(
     client: FakeGpt,
     emulator: FakeGptEmulator,
     switches: dict[str, Any],
-    kind: type[GigaClientError],
+    error_class: type[GigaClientError],
     words: str,
     way: str,
 ) -> None:
     for name, value in switches.items():
         setattr(emulator, name, value)
     emulator.answer("one two three")
-    with pytest.raises(kind, match=words) as caught:
+    with pytest.raises(error_class, match=words) as caught:
         client.chat("count") if way == "chat" else list(client.stream("count"))
     assert caught.value.text.startswith("one two")
     assert caught.value.completion is not None
-    assert len(asked(emulator)) == 1
+    assert len(bodies_of(emulator)) == 1
     twin = pickle.loads(pickle.dumps(caught.value))
     assert (twin.text, str(twin)) == (caught.value.text, str(caught.value))
 
@@ -526,7 +526,7 @@ def test_only_keep_alives_are_no_valid_response(client: FakeGpt, emulator: FakeG
         client.chat("hi")
 
 
-def test_an_end_without_the_marker_is_good_when_the_answer_was_finished(
+def test_an_end_without_the_marker_is_valid_when_the_answer_was_finished(
     client: FakeGpt, emulator: FakeGptEmulator
 ) -> None:
     emulator.no_done = True
@@ -534,7 +534,7 @@ def test_an_end_without_the_marker_is_good_when_the_answer_was_finished(
 
 
 class _Interrupt(BaseException):
-    """Stands for an interrupt from the keyboard."""
+    """A keyboard interrupt for tests."""
 
 
 def test_an_interrupt_passes_through_and_keeps_the_text(client: FakeGpt, emulator: FakeGptEmulator) -> None:

@@ -1,4 +1,4 @@
-"""What the service says when it does not answer."""
+"""Error responses of the service."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from gigaclient import (
 )
 from gigaclient._core.error_mapping import status_error
 from gigaclient._primitives.secret import Secret
-from gigaclient.fakegpt.error_mapping import error_in, explained, masked, page_title
+from gigaclient.fakegpt.error_mapping import error_in, explain, mask, page_title
 
 WALL = b"<!DOCTYPE html><html><head><title>Just a moment...</title></head><body>x</body></html>"
 
 
 def made_of(status: int, body: bytes, headers: dict[str, str] | None = None) -> APIStatusError:
-    return explained(status_error(status, body, headers or {}, request_id="r-1", now=0.0))
+    return explain(status_error(status, body, headers or {}, request_id="r-1", now=0.0))
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "kind", "words", "code"),
+    ("status", "body", "error_class", "words", "code"),
     [
         (401, b'{"detail": "Sign in again."}', AuthenticationError, ["Sign in again.", "access token"], None),
         (
@@ -65,16 +65,16 @@ def made_of(status: int, body: bytes, headers: dict[str, str] | None = None) -> 
     ],
 )
 def test_an_error_answer_becomes_an_error_that_helps(
-    status: int, body: bytes, kind: type[APIStatusError], words: list[str], code: Any
+    status: int, body: bytes, error_class: type[APIStatusError], words: list[str], code: Any
 ) -> None:
     error = made_of(status, body, {"retry-after": "7", "x-server": "pandora/1.3.5"})
-    assert type(error) is kind
+    assert type(error) is error_class
     assert [word for word in words if word not in str(error)] == []
     assert (error.status_code, error.code, error.request_id, error.retry_after) == (status, code, "r-1", 7.0)
     assert error.headers["x-server"] == "pandora/1.3.5"
 
 
-def test_advice_of_another_service_is_not_given() -> None:
+def test_advice_of_another_service_is_not_shown() -> None:
     for status in (401, 404, 413, 429):
         assert not any(word in str(made_of(status, b"{}")) for word in ("scope", "get_models", "tokens_count", "plan"))
 
@@ -86,7 +86,7 @@ def test_a_redirect_keeps_its_explanation() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "kind", "words"),
+    ("data", "error_class", "words"),
     [
         ({"message": None, "conversation_id": "c", "error": "boom"}, ServerError, "boom"),
         ({"error": {"message": "slow down", "code": 429}}, RateLimitError, "slow down"),
@@ -102,9 +102,9 @@ def test_a_redirect_keeps_its_explanation() -> None:
         ({"code": "429", "msg": "later"}, RateLimitError, "later"),
     ],
 )
-def test_an_error_object_under_a_good_status_is_found(data: Any, kind: type[APIStatusError], words: str) -> None:
+def test_an_error_object_under_a_good_status_is_found(data: Any, error_class: type[APIStatusError], words: str) -> None:
     error = error_in(data, request_id="r-2")
-    assert isinstance(error, kind)
+    assert isinstance(error, error_class)
     assert words in str(error)
     assert error.body == data
     assert error.request_id == "r-2"
@@ -143,7 +143,7 @@ def test_what_is_no_error_is_none(data: Any) -> None:
         ("", None),
     ],
 )
-def test_a_page_is_told_by_its_first_tag(text: str, title: str | None) -> None:
+def test_a_page_is_recognised_by_its_first_tag(text: str, title: str | None) -> None:
     assert page_title(text) == title
 
 
@@ -155,10 +155,10 @@ def test_what_the_server_repeats_of_our_secrets_is_masked() -> None:
         request_id=None,
         now=0,
     )
-    error = explained(raw, "login: ", [Secret("topsecret1"), Secret("1")])
+    error = explain(raw, "login: ", [Secret("topsecret1"), Secret("1")])
     assert str(error) == "400: login: bad *** in line 1"
     assert error.body == {"detail": {"message": "bad *** in line 1", "code": "x"}, "input": ["***"]}
 
 
 def test_masking_reaches_every_depth() -> None:
-    assert masked({"a-s": [{"b": "s"}, 1, None]}, ["s"]) == {"a-***": [{"b": "***"}, 1, None]}
+    assert mask({"a-s": [{"b": "s"}, 1, None]}, ["s"]) == {"a-***": [{"b": "***"}, 1, None]}

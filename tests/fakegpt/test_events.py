@@ -1,4 +1,4 @@
-"""What the events of a conversation mean, from bytes to chunks."""
+"""The events of a conversation, from bytes to chunks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DONE = b"data: [DONE]\n\n"
 
 
 class Bytes:
-    """A reply whose body is these blocks."""
+    """A response whose body is these blocks."""
 
     def __init__(self, blocks: list[bytes]) -> None:
         self._blocks = blocks
@@ -110,7 +110,7 @@ SKIPPED = {
     "no metadata": event(message("x", "n", metadata=None)),
     "another message type": event(message("x", "v", metadata={"message_type": "variant"})),
     "a message to a tool": event(message("print()", "t", recipient="python")),
-    "what is no text": event(message("x", "c", content={"content_type": "code", "text": "x"})),
+    "a part that is not text": event(message("x", "c", content={"content_type": "code", "text": "x"})),
     "no content": event(message("x", "c", content=None)),
     "no parts": event(message("x", content={"content_type": "text", "parts": []})),
     "parts that are null": event(message("x", content={"content_type": "text", "parts": None})),
@@ -131,18 +131,18 @@ SKIPPED = {
 }
 
 
-@pytest.mark.parametrize("what", SKIPPED)
-@pytest.mark.parametrize("place", [0, 1, 2])
-def test_what_is_not_the_answer_is_passed_over(what: str, place: int) -> None:
+@pytest.mark.parametrize("case", SKIPPED)
+@pytest.mark.parametrize("position", [0, 1, 2])
+def test_events_that_are_not_the_answer_are_ignored(case: str, position: int) -> None:
     events = [event(message("The")), event(message("The Lena", finished=True))]
-    events.insert(place, SKIPPED[what])
+    events.insert(position, SKIPPED[case])
     assert [chunk.text for chunk in stream_of(*events, DONE)] == ["The", " Lena"]
 
 
-@pytest.mark.parametrize("what", SKIPPED)
-def test_nothing_but_what_is_passed_over_is_no_valid_response(what: str) -> None:
+@pytest.mark.parametrize("case", SKIPPED)
+def test_only_ignored_events_are_no_valid_response(case: str) -> None:
     with pytest.raises(InvalidResponseError, match="No valid response"):
-        list(stream_of(SKIPPED[what], DONE))
+        list(stream_of(SKIPPED[case], DONE))
 
 
 @pytest.mark.parametrize("end", [DONE, b""])
@@ -216,7 +216,7 @@ def test_a_second_message_that_just_ends_is_not_excused_by_the_first_one() -> No
 
 
 @pytest.mark.parametrize(
-    ("payload", "kind", "words"),
+    ("payload", "error_class", "words"),
     [
         ({"message": None, "conversation_id": "c-1", "error": "Something broke"}, ServerError, "Something broke"),
         ({"detail": "Hourly limit"}, ServerError, "Hourly limit"),
@@ -230,11 +230,11 @@ def test_a_second_message_that_just_ends_is_not_excused_by_the_first_one() -> No
     ],
 )
 def test_an_error_in_the_stream_is_raised_with_the_text_so_far(
-    payload: Any, kind: type[APIStatusError], words: str
+    payload: Any, error_class: type[APIStatusError], words: str
 ) -> None:
     stream = stream_of(event(message("The")), event(payload), DONE)
     assert next(stream).text == "The"
-    with pytest.raises(kind, match=words) as caught:
+    with pytest.raises(error_class, match=words) as caught:
         next(stream)
     assert caught.value.text == "The"
     assert caught.value.body == payload
@@ -244,21 +244,21 @@ def test_an_error_in_the_stream_is_raised_with_the_text_so_far(
 BROKEN = {"half": event(message("The Le"))[:60] + b"\n\n", "not UTF-8": b'data: {"message": "\xff"}\n\n'}
 
 
-@pytest.mark.parametrize("what", BROKEN)
-def test_a_broken_event_is_made_good_by_the_next_one(what: str) -> None:
-    stream = stream_of(event(message("The")), BROKEN[what], event(message("The Lena")), DONE)
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_event_is_repaired_by_the_next_one(case: str) -> None:
+    stream = stream_of(event(message("The")), BROKEN[case], event(message("The Lena")), DONE)
     assert [chunk.text for chunk in stream] == ["The", " Lena"]
 
 
-@pytest.mark.parametrize("what", BROKEN)
-def test_a_broken_event_that_nothing_made_good_is_an_error_at_the_end(what: str) -> None:
-    stream = stream_of(event(message("The")), BROKEN[what], DONE)
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_event_without_a_later_one_is_an_error_at_the_end(case: str) -> None:
+    stream = stream_of(event(message("The")), BROKEN[case], DONE)
     with pytest.raises(InvalidResponseError, match="may be cut") as caught:
         stream.result()
     assert caught.value.text == "The"
 
 
-def test_a_message_of_an_odd_shape_that_nothing_made_good_is_an_error_at_the_end() -> None:
+def test_a_message_of_an_unknown_shape_without_a_later_one_is_an_error_at_the_end() -> None:
     stream = stream_of(event(message("The")), event(message("The Lena", metadata="next")), DONE)
     with pytest.raises(InvalidResponseError, match="usual shape"):
         stream.result()

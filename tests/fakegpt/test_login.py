@@ -32,7 +32,7 @@ STEPS = ["/api/loads", "/auth/login", "/api/auth/session", "/api/conversation"]
 
 def test_the_steps_come_in_order_and_carry_what_the_service_wants(client: FakeGpt, emulator: FakeGptEmulator) -> None:
     client.chat("hi")
-    loads, login, session, asked = emulator.requests
+    loads, login, session, chat = emulator.requests
     assert [(r.method, r.path) for r in emulator.requests] == list(
         zip(["GET", "POST", "GET", "POST"], STEPS, strict=True)
     )
@@ -42,11 +42,11 @@ def test_the_steps_come_in_order_and_carry_what_the_service_wants(client: FakeGp
     assert re.fullmatch("[a-z0-9]{10}", login.form["session_password"])
     assert "credential=" in session.headers["cookie"]
     assert "session_password=kept" in session.headers["cookie"]
-    assert asked.headers["cookie"] == session.headers["cookie"]
-    assert asked.headers["x-authorization"].startswith("Bearer ")
-    assert "authorization" not in asked.headers
-    assert asked.headers["content-type"] == "application/json"
-    assert asked.headers["accept"] == "text/event-stream"
+    assert chat.headers["cookie"] == session.headers["cookie"]
+    assert chat.headers["x-authorization"].startswith("Bearer ")
+    assert "authorization" not in chat.headers
+    assert chat.headers["content-type"] == "application/json"
+    assert chat.headers["accept"] == "text/event-stream"
     for request in (loads, login, session):
         assert "x-authorization" not in request.headers
 
@@ -68,7 +68,7 @@ def test_accounts_are_chosen_at_random(make: MakeClient, emulator: FakeGptEmulat
         make().chat("hi")
     used = {request.form["token_key"] for request in emulator.requests if request.path == "/auth/login"}
     passwords = {request.form["session_password"] for request in emulator.requests if request.path == "/auth/login"}
-    assert len(used) == 3  # that one of three is never drawn in 25 draws has a chance of 1 in 8000
+    assert len(used) == 3  # the chance that one of three is not drawn in 25 draws is 1 in 8000
     assert len(passwords) == 25
 
 
@@ -104,7 +104,7 @@ def test_a_redirect_of_the_conversation_is_an_error_and_not_followed(
 
 
 @pytest.mark.parametrize(
-    ("switch", "value", "kind", "words"),
+    ("switch", "value", "error_class", "words"),
     [
         ("login_refused", True, AuthenticationError, "token_key is not valid"),
         ("login_without_cookie", True, AuthenticationError, "set no cookie"),
@@ -120,15 +120,15 @@ def test_a_login_that_fails_says_why(
     emulator: FakeGptEmulator,
     switch: str,
     value: Any,
-    kind: type[GigaClientError],
+    error_class: type[GigaClientError],
     words: str,
 ) -> None:
     setattr(emulator, switch, value)
-    with pytest.raises(kind, match=words) as caught:
+    with pytest.raises(error_class, match=words) as caught:
         client.chat("hi")
     assert str(caught.value).find("no login") >= 0
     assert "/api/conversation" not in {request.path for request in emulator.requests}
-    # A failed login is not remembered.
+    # A failed login is not cached.
     setattr(emulator, switch, False)
     assert client.chat("hi").text
 
@@ -140,8 +140,8 @@ def test_a_step_of_the_login_that_stumbled_is_repeated(
 ) -> None:
     emulator.inject(fault, path=path)
     assert client.chat("hi").text
-    place = STEPS.index(path)
-    assert [request.path for request in emulator.requests] == [*STEPS[: place + 1], *STEPS[place:]]
+    index = STEPS.index(path)
+    assert [request.path for request in emulator.requests] == [*STEPS[: index + 1], *STEPS[index:]]
     keys = {(r.form["token_key"], r.form["session_password"]) for r in emulator.requests if r.path == "/auth/login"}
     assert len(keys) == 1
 
@@ -208,7 +208,7 @@ def test_a_bot_filter_costs_no_login(client: FakeGpt, emulator: FakeGptEmulator)
     assert emulator.logins == 1
 
 
-def test_a_given_token_needs_no_login_and_has_no_successor(make: MakeClient, emulator: FakeGptEmulator) -> None:
+def test_a_ready_token_needs_no_login_and_is_not_replaced(make: MakeClient, emulator: FakeGptEmulator) -> None:
     client = make(access_token=f"Bearer {emulator.access_token}")
     assert client.chat("hi").text
     emulator.inject(Fault(status=401))
@@ -241,19 +241,19 @@ STREAM = (
 
 
 @pytest.fixture
-def wire() -> Iterator[responses.RequestsMock]:
-    with responses.RequestsMock(assert_all_requests_are_fired=False) as wire:
-        yield wire
+def mocked() -> Iterator[responses.RequestsMock]:
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as mocked:
+        yield mocked
 
 
 def answer(
-    wire: responses.RequestsMock,
+    mocked: responses.RequestsMock,
     loads: Any = None,
     login: Any = None,
     session: Any = None,
     cookie: str | None = "credential=c00kie; Path=/",
 ) -> None:
-    """Each step as a body (bytes as they are, the rest as JSON); None for what a good server says."""
+    """Answer each step with a body (bytes unchanged, other types as JSON); None for a valid response."""
     loads = {"loads": [{"token_id": "a" * 32, "count": 3}]} if loads is None else loads
     session = {"accessToken": "t0ken", "expires": "2031-01-01T00:00:00.000Z"} if session is None else session
     headers = {"Set-Cookie": cookie} if cookie else {}
@@ -263,12 +263,12 @@ def answer(
         ("GET", "/api/auth/session", session, {}),
     ):
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        wire.add(method, URL + path, body=raw, headers=added, content_type="application/json")
-    wire.add("POST", f"{URL}/api/conversation", body=STREAM, content_type="text/event-stream")
+        mocked.add(method, URL + path, body=raw, headers=added, content_type="application/json")
+    mocked.add("POST", f"{URL}/api/conversation", body=STREAM, content_type="text/event-stream")
 
 
-def paths(wire: responses.RequestsMock) -> list[str]:
-    return [str(call.request.url).removeprefix(URL).partition("?")[0] for call in wire.calls]
+def paths(mocked: responses.RequestsMock) -> list[str]:
+    return [str(call.request.url).removeprefix(URL).partition("?")[0] for call in mocked.calls]
 
 
 @pytest.mark.parametrize(
@@ -278,16 +278,16 @@ def paths(wire: responses.RequestsMock) -> list[str]:
         {"loads": [None, 7, {}, {"token_id": None}, {"token_id": ""}, {"token_id": "x"}]},
     ],
 )
-def test_odd_accounts_and_unknown_fields_are_passed_over(wire: responses.RequestsMock, loads: Any) -> None:
-    answer(wire, loads=loads)
+def test_odd_accounts_and_unknown_fields_are_passed_over(mocked: responses.RequestsMock, loads: Any) -> None:
+    answer(mocked, loads=loads)
     assert FakeGpt(URL).chat("hi").text == "ok"
-    body = wire.calls[1].request.body
+    body = mocked.calls[1].request.body
     assert isinstance(body, bytes)
     assert body.startswith(b"token_key=x&session_password=")
 
 
 @pytest.mark.parametrize(
-    ("shapes", "kind", "words"),
+    ("shapes", "error_class", "words"),
     [
         ({"loads": {"loads": []}}, InvalidResponseError, "pool is empty"),
         ({"loads": {"loads": [{"count": 1}]}}, InvalidResponseError, "pool is empty"),
@@ -316,36 +316,36 @@ def test_odd_accounts_and_unknown_fields_are_passed_over(wire: responses.Request
         ({"session": b"oops"}, InvalidResponseError, "no JSON"),
     ],
 )
-def test_an_answer_that_is_no_login_is_named(
-    wire: responses.RequestsMock, shapes: dict[str, Any], kind: type[GigaClientError], words: str
+def test_a_response_that_is_no_login_is_named(
+    mocked: responses.RequestsMock, shapes: dict[str, Any], error_class: type[GigaClientError], words: str
 ) -> None:
-    answer(wire, **shapes)
-    with pytest.raises(kind, match=words) as caught:
+    answer(mocked, **shapes)
+    with pytest.raises(error_class, match=words) as caught:
         FakeGpt(URL, max_retries=0).chat("hi")
-    assert type(caught.value) is kind
-    assert "/api/conversation" not in paths(wire)
+    assert type(caught.value) is error_class
+    assert "/api/conversation" not in paths(mocked)
 
 
 @pytest.mark.parametrize(
     "login", [b"", b"<html><title>ChatGPT</title>", {"code": 0}, {"code": 200, "message": "ok"}, b"ok"]
 )
-def test_what_a_login_says_does_not_matter_when_it_sets_the_cookie(wire: responses.RequestsMock, login: Any) -> None:
-    answer(wire, login=login)
+def test_what_a_login_says_does_not_matter_when_it_sets_the_cookie(mocked: responses.RequestsMock, login: Any) -> None:
+    answer(mocked, login=login)
     assert FakeGpt(URL).chat("hi").text == "ok"
-    assert wire.calls[2].request.headers["Cookie"] == "credential=c00kie"
-    assert wire.calls[3].request.headers["X-Authorization"] == "Bearer t0ken"
+    assert mocked.calls[2].request.headers["Cookie"] == "credential=c00kie"
+    assert mocked.calls[3].request.headers["X-Authorization"] == "Bearer t0ken"
 
 
-def test_cookies_are_kept_from_step_to_step_and_replaced_by_later_ones(wire: responses.RequestsMock) -> None:
-    wire.add("GET", f"{URL}/api/loads", json={"loads": [{"token_id": "x"}]}, headers={"Set-Cookie": "a=1; Path=/"})
-    wire.add("POST", f"{URL}/auth/login", json={}, headers={"Set-Cookie": "credential=old"})
-    wire.add(
+def test_cookies_are_kept_from_step_to_step_and_replaced_by_later_ones(mocked: responses.RequestsMock) -> None:
+    mocked.add("GET", f"{URL}/api/loads", json={"loads": [{"token_id": "x"}]}, headers={"Set-Cookie": "a=1; Path=/"})
+    mocked.add("POST", f"{URL}/auth/login", json={}, headers={"Set-Cookie": "credential=old"})
+    mocked.add(
         "GET", f"{URL}/api/auth/session", json={"accessToken": "t"}, headers={"Set-Cookie": "credential=new; Path=/"}
     )
-    wire.add("POST", f"{URL}/api/conversation", body=STREAM, content_type="text/event-stream")
+    mocked.add("POST", f"{URL}/api/conversation", body=STREAM, content_type="text/event-stream")
     client = FakeGpt(URL, headers={"Cookie": "cf_clearance=z; b=2"})
     client.chat("hi")
-    assert [call.request.headers["Cookie"] for call in wire.calls] == [
+    assert [call.request.headers["Cookie"] for call in mocked.calls] == [
         "cf_clearance=z; b=2",
         "cf_clearance=z; b=2; a=1",
         "cf_clearance=z; b=2; a=1; credential=old",
@@ -353,20 +353,20 @@ def test_cookies_are_kept_from_step_to_step_and_replaced_by_later_ones(wire: res
     ]
 
 
-def test_a_session_that_seems_long_over_is_used_until_refused(wire: responses.RequestsMock) -> None:
-    answer(wire, session={"accessToken": "secret", "expires": "1999-01-01T00:00:00.000Z"})
+def test_a_session_that_seems_long_over_is_used_until_refused(mocked: responses.RequestsMock) -> None:
+    answer(mocked, session={"accessToken": "secret", "expires": "1999-01-01T00:00:00.000Z"})
     client = FakeGpt(URL)
     client.chat("hi")
     client.chat("hi")
-    assert paths(wire).count("/auth/login") == 1
+    assert paths(mocked).count("/auth/login") == 1
 
 
-def test_a_plain_server_without_a_login_is_told_from_a_typing_error(wire: responses.RequestsMock) -> None:
-    wire.add("GET", f"{URL}/api/loads", json={"detail": "Not Found"}, status=404)
+def test_a_server_without_a_login_is_distinguished_from_a_wrong_path(mocked: responses.RequestsMock) -> None:
+    mocked.add("GET", f"{URL}/api/loads", json={"detail": "Not Found"}, status=404)
     with pytest.raises(NotFoundError, match="check base_url"):
         FakeGpt(URL).chat("hi")
 
 
-def test_the_public_host_is_said_to_be_gone(wire: responses.RequestsMock) -> None:
+def test_the_public_host_is_said_to_be_gone(mocked: responses.RequestsMock) -> None:
     with pytest.raises(APIConnectionError, match=r"public host is gone.*base_url="):
         FakeGpt(max_retries=0).chat("hi")

@@ -1,4 +1,4 @@
-"""A dialogue as one prompt, and the body it travels in."""
+"""A dialogue as one prompt, and the body that contains it."""
 
 from __future__ import annotations
 
@@ -67,10 +67,10 @@ def test_what_are_no_messages_is_explained(messages: Any, reason: str) -> None:
         format_prompt(messages)
 
 
-def test_the_messages_given_are_not_changed() -> None:
-    given = [dict(message) for message in DIALOGUE]
-    conversation({"messages": given, "temperature": 1}, {"additional_fields": {"a": 1}})
-    assert given == DIALOGUE
+def test_the_callers_messages_are_not_changed() -> None:
+    messages = [dict(message) for message in DIALOGUE]
+    conversation({"messages": messages, "temperature": 1}, {"additional_fields": {"a": 1}})
+    assert messages == DIALOGUE
 
 
 def sent(messages: Any, **options: Any) -> dict[str, Any]:

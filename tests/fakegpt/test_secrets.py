@@ -1,4 +1,4 @@
-"""No secret in a repr, a message, a log or a traceback with its local variables."""
+"""No secret in a repr, a message, a log or a traceback with local variables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MakeClient = Callable[..., FakeGpt]
 
 
 def secrets_of(emulator: FakeGptEmulator) -> set[str]:
-    """What the emulator has seen or given out so far."""
+    """Return the secrets that the emulator has received or issued so far."""
     found = {emulator.access_token, *emulator._loads}
     for session in emulator._sessions.values():
         found |= {session.credential, session.access_token}
@@ -29,7 +29,7 @@ def secrets_of(emulator: FakeGptEmulator) -> set[str]:
 
 
 def shown_by(error: BaseException) -> str:
-    """Everything that somebody prints of an error, local variables of this package's and the libraries' frames too."""
+    """Return everything that a program may print of an error, including local variables of all frames."""
     whole = traceback.TracebackException.from_exception(error, capture_locals=True)
     lines, part = [], []
     for frame in whole.stack:
@@ -74,12 +74,12 @@ FAILURES: dict[str, Callable[[FakeGptEmulator], Any]] = {
 }
 
 
-@pytest.mark.parametrize("what", FAILURES)
+@pytest.mark.parametrize("case", FAILURES)
 def test_no_secret_shows_when_something_fails(
-    make: MakeClient, emulator: FakeGptEmulator, caplog: pytest.LogCaptureFixture, what: str
+    make: MakeClient, emulator: FakeGptEmulator, caplog: pytest.LogCaptureFixture, case: str
 ) -> None:
     client = make(max_retries=0, timeout=(5, 0.7))
-    FAILURES[what](emulator)
+    FAILURES[case](emulator)
     with caplog.at_level(logging.DEBUG), pytest.raises(GigaClientError) as caught:
         client.chat("hi")
     secrets = secrets_of(emulator)
@@ -99,9 +99,9 @@ def test_what_a_server_repeats_of_the_login_does_not_show(
     def repeats(request: Any) -> Any:
         if request.path != path:
             return real(request)
-        said = request.body.decode() + " " + str(request.headers.get_all("cookie"))
+        repeated = request.body.decode() + " " + str(request.headers.get_all("cookie"))
         return Answer(
-            status, {"Content-Type": "application/json"}, json.dumps({"code": 400, "message": f"bad: {said}"})
+            status, {"Content-Type": "application/json"}, json.dumps({"code": 400, "message": f"bad: {repeated}"})
         )
 
     monkeypatch.setattr(emulator.server, "handler", repeats)

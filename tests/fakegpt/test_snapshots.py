@@ -57,7 +57,7 @@ few_letters = st.text(alphabet="ab", max_size=6)
 
 
 @given(st.lists(few_letters, max_size=20))
-def test_whoever_follows_the_flags_shows_what_the_server_last_said(states: list[str]) -> None:
+def test_a_program_that_follows_the_flags_shows_the_servers_last_text(states: list[str]) -> None:
     taker, shown = Snapshots(), ""
     for state in states:
         increment = taker.take("m", state)
@@ -74,9 +74,9 @@ def test_a_new_message_is_handed_out_whole(snapshots: list[tuple[str, str]]) -> 
     taker = Snapshots()
     last = None
     for message_id, text in snapshots:
-        begins = last is not None and message_id != last
-        assert taker.begins(message_id) is begins
+        starts_message = last is not None and message_id != last
+        assert taker.starts_message(message_id) is starts_message
         increment = taker.take(message_id, text)
-        if begins:
+        if starts_message:
             assert increment == Increment(text)
         last = message_id

@@ -15,7 +15,7 @@ THREADS = 32
 
 
 def at_once(call: Callable[[int], Any]) -> list[Any]:
-    """What ``call`` returned or raised in each of many threads that began together."""
+    """Return the results or exceptions of ``call`` in many threads that begin together."""
     gate = threading.Barrier(THREADS)
     found: list[Any] = [None] * THREADS
 
