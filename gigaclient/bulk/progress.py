@@ -10,6 +10,7 @@ import functools
 import os
 import sys
 import time
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
@@ -18,8 +19,6 @@ from gigaclient.errors import ConfigError
 __all__ = ["Progress", "progress_for"]
 
 _MIN_SECONDS_BETWEEN_DRAWS = 0.1
-# The weight of the last update in the rate and the remaining time. tqdm's default of 0.3 jumps with every slow answer.
-_SMOOTHING = 0.05
 
 
 def progress_for(wanted: bool | None, *, total: int | None, unit: str = "prompt") -> Progress:
@@ -72,69 +71,44 @@ class Progress:
 class _Bar(Progress):
     def __init__(self, bar_class: Any, total: int | None, unit: str) -> None:
         self._bar_class = bar_class
-        self._options = {"total": total, "unit": unit, "smoothing": _SMOOTHING, "mininterval": 0, "miniters": 0}
+        self._options = {"total": total, "unit": unit, "dynamic_ncols": True}
         self._bar: Any = None
         self._closed = False
         self._drawn_at = 0.0
         self._finished = self._tokens = self._failed = self._restored = 0
 
     def begin(self) -> None:
-        if self._bar is not None or self._closed:
-            return
-        self._drawn_at = time.monotonic()
-        try:
-            self._bar = self._bar_class(**self._options, dynamic_ncols=True)
-        except Exception:
-            self._abandon()
-        else:
-            if self._bar.disable:  # by the variable TQDM_DISABLE
-                self._abandon()
+        if self._bar is None and not self._closed:
+            self._drawn_at = time.monotonic()
+            with self._abandon_on_error():
+                self._bar = self._bar_class(**self._options)
+                self._closed = self._bar.disable  # by the variable TQDM_DISABLE
 
     def update(self, *, tokens: int, failed: bool, restored: bool) -> None:
-        if self._closed:
-            return
         self._finished += 1
         self._tokens += tokens
         self._failed += failed
         self._restored += restored
         now = time.monotonic()
-        if now - self._drawn_at >= _MIN_SECONDS_BETWEEN_DRAWS:
-            self.begin()
+        if self._bar is not None and not self._closed and now - self._drawn_at >= _MIN_SECONDS_BETWEEN_DRAWS:
             self._drawn_at = now
-            self._draw()
+            with self._abandon_on_error():
+                self._set_counts()
+                self._bar.refresh()
 
     def close(self, stopped: str | None = None) -> None:
         if self._bar is not None and not self._closed:
-            try:
-                self._update_counts(stopped)
-                self._bar.n = self._finished
+            with self._abandon_on_error():
+                self._set_counts(stopped)
                 self._bar.close()
-            except Exception:
-                self._abandon()
         self._closed = True
 
-    def _draw(self) -> None:
-        if self._closed:
-            return
-        try:
-            self._update_counts(None)
-            advance = self._finished - self._bar.n
-            if advance:
-                self._bar.update(advance)
-            else:
-                self._bar.refresh()
-        except Exception:
-            self._abandon()
-
-    def _update_counts(self, stopped: str | None) -> None:
+    def _set_counts(self, stopped: str | None = None) -> None:
         """Update the counts in the bar. Restored items took no time, so they do not count towards the rate."""
-        restored = self._restored - self._bar.initial
-        self._bar.initial += restored
-        self._bar.n += restored
-        self._bar.last_print_n += restored
+        self._bar.n, self._bar.initial = self._finished, self._restored
         notes = []
         if self._tokens:
-            count = self._bar_class.format_sizeof(self._tokens) if self._tokens > 999 else str(self._tokens)
+            count = self._bar.format_sizeof(self._tokens) if self._tokens > 999 else str(self._tokens)
             notes.append("1 token" if count == "1" else f"{count} tokens")
         if self._failed:
             notes.append("1 error" if self._failed == 1 else f"{self._failed} errors")
@@ -144,10 +118,12 @@ class _Bar(Progress):
             notes.append("stopped" if stopped == "closed" else f"stopped by {stopped}")
         self._bar.set_postfix_str(", ".join(notes), refresh=False)
 
-    def _abandon(self) -> None:
-        # Standard error is closed, or its reader is gone.
-        self._closed = True
-        self._bar = None
+    @contextlib.contextmanager
+    def _abandon_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception:  # standard error is closed, or its reader is gone
+            self._closed = True
 
 
 def _in_notebook() -> bool:
@@ -176,35 +152,26 @@ def _find_bar_class(in_notebook: bool) -> Any:
 
 
 @functools.cache
-def _safe_class(bar_class: Any) -> Any:
-    """Return a bar class without tqdm's side effects on the whole program.
+def _safe_class(base: Any) -> Any:
+    """Return a bar class without tqdm's side effects on the whole program."""
 
-    It starts no monitor thread, is closed explicitly and never by the garbage collector, and releases the lock that all
-    bars share even if drawing fails.
-    """
-    overrides = {"monitor_interval": 0, "refresh": _refresh, "__del__": _do_nothing}
-    return type(
-        bar_class.__name__,
-        (bar_class,),
-        {**overrides, "format_dict": property(functools.partial(_narrower_format_dict, bar_class))},
-    )
+    class SafeBar(base):  # type: ignore[misc]
+        monitor_interval = 0  # no monitor thread
 
+        def refresh(self, nolock: bool = False, lock_args: Any = None) -> Any:
+            # tqdm would keep the lock that all bars of the program share if drawing fails.
+            with contextlib.nullcontext() if nolock else self.get_lock():
+                return super().refresh(nolock=True)
 
-def _refresh(bar: Any, nolock: bool = False, lock_args: Any = None) -> bool | None:
-    if bar.disable:
-        return None
-    with contextlib.nullcontext() if nolock else bar.get_lock():
-        bar.display()
-    return True
+        @property
+        def format_dict(self) -> dict[str, Any]:
+            # Leave space for the ^C that a terminal prints: a full line would wrap and leave half a bar.
+            options: dict[str, Any] = super().format_dict
+            if isinstance(options["ncols"], int):
+                options["ncols"] -= 2
+            return options
 
+        def __del__(self) -> None:
+            """Do not draw an abandoned bar again."""
 
-def _narrower_format_dict(bar_class: Any, bar: Any) -> dict[str, Any]:
-    # Leave space for the ^C that a terminal prints: a full line would wrap and leave half a bar.
-    options: dict[str, Any] = bar_class.format_dict.fget(bar)
-    if isinstance(options["ncols"], int):
-        options["ncols"] -= 2
-    return options
-
-
-def _do_nothing(bar: Any) -> None:
-    """Do not draw an abandoned bar again."""
+    return SafeBar
