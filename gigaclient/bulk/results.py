@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from gigaclient._core import settings as setting
 from gigaclient.bulk.budget import Budget, Limits
 from gigaclient.bulk.checkpoint import Checkpoint
+from gigaclient.bulk.checkpoint.recorder import Recorder
 from gigaclient.bulk.progress import Progress, progress_for
 from gigaclient.bulk.prompts import Prompts
-from gigaclient.bulk.recording import Recorder
 from gigaclient.bulk.scheduler import Finished, Scheduler
 from gigaclient.bulk.tasks import NO_KEY, Item, Job, Task, TaskResult, key_of, used
 from gigaclient.bulk.thread_pool import WorkerPool

@@ -31,8 +31,8 @@ from hypothesis import strategies as st
 from support.checkpoint_tools import failed, key, line, lines_in, parent_with_child, writer
 from support.token_tools import LONG, in_child, together
 
-from gigaclient.bulk import checkpoint as module
-from gigaclient.bulk.checkpoint import Checkpoint
+from gigaclient.bulk.checkpoint import Checkpoint, scan
+from gigaclient.bulk.checkpoint.lines import encode_line
 from gigaclient.errors import ConfigError
 from gigaclient.types import ChatCompletion
 
@@ -288,7 +288,7 @@ _JSON = st.recursive(
 
 @given(_JSON)
 def test_any_input_is_one_line_of_json(value: Any) -> None:
-    data = module._encode_line(line(1, input=value))
+    data = encode_line(line(1, input=value))
     assert data.endswith(b"\n") and data.count(b"\n") == 1
     assert json.loads(data, parse_constant=lambda name: pytest.fail(name))["text"] == line(1)["text"]
     assert msgspec.json.decode(data)["index"] == 1
@@ -469,7 +469,7 @@ def test_a_first_line_that_is_too_long_to_be_read_is_not_taken_for_half_a_line(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = written(path, line(1, text="x" * 5000), line(2))
-    monkeypatch.setattr(module, "_MAX_FIRST_LINE_BYTES", 1000)
+    monkeypatch.setattr(scan, "_MAX_FIRST_LINE_BYTES", 1000)
     with pytest.raises(ConfigError, match="no checkpoint"):
         Checkpoint(path)
     assert path.read_bytes() == content
@@ -1096,7 +1096,7 @@ _KEYS = st.integers(0, 3).map(lambda number: bytes(16) if number == 0 else bytes
 
 @given(st.lists(st.tuples(_KEYS, st.integers(0, 300)), max_size=12), st.lists(_KEYS, max_size=16))
 def test_the_index_gives_what_a_dict_of_lists_would(added: list[tuple[bytes, int]], taken: list[bytes]) -> None:
-    index = module._FinishedIndex()
+    index = scan.FinishedIndex()
     model: dict[bytes, list[int]] = {}
     for one, offset in added:
         index.add(one, offset)
