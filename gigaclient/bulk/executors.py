@@ -9,11 +9,8 @@ requests stay ten, however many workers there are. In the workers nothing waits 
 from __future__ import annotations
 
 import contextvars
-import hashlib
-import io
 import os
 import pickle
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -21,11 +18,10 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecu
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from gigaclient._core.client_cache import ClientCache
-from gigaclient._core.limiter import Limiter, Permit
+from gigaclient._core.limiter import Permit
 from gigaclient._primitives.deadline import CancelGroup, Cancelled, Deadline, Timeouts
+from gigaclient.bulk.pickling import PROCESSES_PREFIX, Pickled, describe_error, pickle_once, pickle_value
+from gigaclient.bulk.remote_worker import run_task_remotely
 from gigaclient.bulk.scheduler import Scheduler
 from gigaclient.bulk.tasks import Item, Job, Task, TaskResult
 from gigaclient.bulk.thread_pool import complete_task
@@ -35,16 +31,10 @@ from gigaclient.errors import ConfigError, GigaClientError, RateLimitError
 if TYPE_CHECKING:
     from gigaclient._core.base_client import BaseClient
 
-__all__ = ["ExecutorPool", "Pickled", "check_executor", "run_task_remotely", "worker_count"]
+__all__ = ["ExecutorPool", "check_executor", "worker_count"]
 
-_MAX_MESSAGE_CHARACTERS = 300
 # Longer than it takes to hand over a task and its results when workers are free.
 _HANDOVER_SECONDS = 0.1
-
-# msgspec caches this attribute on a class at first use. It cannot be pickled.
-_MSGSPEC_CACHE = "__msgspec_cache__"
-
-_PROCESSES_PREFIX = "executor= runs in other processes, and "
 
 
 def check_executor(executor: Any) -> Executor:
@@ -146,7 +136,7 @@ class ExecutorPool:
             except Cancelled:
                 self._scheduler.finish(task, None)
             except Exception as error:
-                failure = ConfigError(f"{_PROCESSES_PREFIX}this prompt cannot be pickled ({_describe(error)})")
+                failure = ConfigError(f"{PROCESSES_PREFIX}this prompt cannot be pickled ({describe_error(error)})")
                 complete_task(
                     self._scheduler, self._job, self._record, task, [TaskResult(error=failure) for _ in task.items]
                 )
@@ -188,7 +178,7 @@ class ExecutorPool:
             if isinstance(failure, (BrokenExecutor, ImportError)):  # the next task would fail in the same way
                 self._scheduler.stop(_run_error(failure, "the executor does not work any more"))
             elif failure is not None or future.cancelled():
-                reason = "it was cancelled there" if failure is None else _describe(failure)
+                reason = "it was cancelled there" if failure is None else describe_error(failure)
                 error = GigaClientError(f"the executor returned no answer ({reason})")
                 results = [TaskResult(error=error) for _ in task.items]
             else:
@@ -218,16 +208,7 @@ def _run_error(error: BaseException, prefix: str) -> GigaClientError:
         )
     elif isinstance(error, ImportError):
         advice = ". Its workers need gigaclient of this version, and the modules of your functions and types"
-    return GigaClientError(f"{prefix} ({_describe(error)}); the results so far were delivered{advice}")
-
-
-def _describe(error: BaseException) -> str:
-    text = str(error)
-    text = text if len(text) <= _MAX_MESSAGE_CHARACTERS else text[: _MAX_MESSAGE_CHARACTERS - 1] + "…"
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-# -- on the way ------------------------------------------------------------------------------------------------------
+    return GigaClientError(f"{prefix} ({describe_error(error)}); the results so far were delivered{advice}")
 
 
 class _SubmittedTask:
@@ -266,7 +247,7 @@ class _SubmittedTask:
             seconds, results = pickle.loads(result)
         except Exception as error:
             unreadable = GigaClientError(
-                f"the answer came back from a worker and cannot be read here ({_describe(error)})"
+                f"the answer came back from a worker and cannot be read here ({describe_error(error)})"
             )
             return [TaskResult(error=unreadable) for _ in task.items]
         if isinstance(results, GigaClientError):
@@ -317,157 +298,13 @@ class _ProcessSubmitter:
     def __init__(self, client: BaseClient[Any], job: Job[Any, Any], *, begins_at_once: bool) -> None:
         self._begins_at_once = begins_at_once
         self._limiter = client._core.limiter
-        self._client = _pickle_once(client, "the client")
-        self._job = _pickle_once(job, "functions= or response_format=")
+        self._client = pickle_once(client, "the client")
+        self._job = pickle_once(job, "functions= or response_format=")
 
     def prepare(self, task: Task, cancel_group: CancelGroup, deadline: Deadline) -> _SubmittedTask:
         # The input is left out: it may be of any type, and is not part of the request.
         items = [Item(item.index, None, item.request, item.key) for item in task.items]
-        pickled_task = Pickled(_pickle(Task(items, task.note)), os.urandom(16).hex())
+        pickled_task = Pickled(pickle_value(Task(items, task.note)), os.urandom(16).hex())
         permit = self._limiter.acquire(deadline)
         cancel_group.sent = int(self._begins_at_once)
         return _SubmittedTask(run_task_remotely, (self._client, self._job, pickled_task), permit=permit)
-
-
-class Pickled:
-    """A pickle for another process. Its ``repr`` shows no content: executors log the arguments of failed calls.
-
-    Args:
-        content: the pickle.
-        content_id: identifies the content.
-    """
-
-    __slots__ = ("_content", "content_id")
-
-    def __init__(self, content: bytes, content_id: str) -> None:
-        self._content = content
-        self.content_id = content_id
-
-    def open(self) -> Any:
-        """Unpickle and return the content."""
-        return pickle.loads(self._content)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._content, self.content_id)
-
-    def __repr__(self) -> str:
-        return f"<Parcel of {len(self._content)} bytes>"
-
-    def __dask_tokenize__(self) -> str:
-        # Dask takes equal arguments for equal results: a repeated task would get its old 429 again.
-        return self.content_id
-
-
-def _pickle_once(value: Any, name: str) -> Pickled:
-    try:
-        content = _pickle(value)
-    except ConfigError as error:
-        reason = error.message
-    except Exception as error:
-        reason = (
-            f"{name} cannot be pickled ({_describe(error)}): define functions, types and hooks at the top of a module"
-        )
-    else:
-        return Pickled(content, hashlib.sha256(content).hexdigest())
-    raise ConfigError(_PROCESSES_PREFIX + reason)
-
-
-def _pickle(value: Any) -> bytes:
-    """Pickle ``value`` so that other processes can read it.
-
-    Classes and functions of a script or notebook cannot be imported elsewhere. The pickler of Dask and Ray includes
-    their code.
-    """
-    cloudpickle = sys.modules.get("cloudpickle") or sys.modules.get("ray.cloudpickle")
-    if cloudpickle is None:
-        return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-    try:
-        content = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-    except ConfigError:
-        raise
-    except Exception:
-        return _pickle_with_code(value, cloudpickle)
-    return content if b"__main__" not in content else _pickle_with_code(value, cloudpickle)
-
-
-def _pickle_with_code(value: Any, cloudpickle: Any) -> bytes:
-    class Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
-        def reducer_override(self, obj: Any) -> Any:
-            if isinstance(obj, type) and _MSGSPEC_CACHE in vars(obj):
-                delattr(obj, _MSGSPEC_CACHE)  # msgspec creates it again when needed
-            reduced = super().reducer_override(obj)
-            if reduced is not NotImplemented and isinstance(obj, msgspec.StructMeta):
-                raise ConfigError(  # it would lose its fields
-                    f"the msgspec.Struct {obj.__qualname__} of a script or notebook cannot travel: define it in a "
-                    "module that the workers have, or make it a dataclass"
-                )
-            return reduced
-
-    buffer = io.BytesIO()
-    Pickler(buffer, pickle.HIGHEST_PROTOCOL).dump(value)
-    return buffer.getvalue()
-
-
-# -- in the other process --------------------------------------------------------------------------------------------
-
-_clients: ClientCache[Any] = ClientCache()
-_jobs: ClientCache[Any] = ClientCache()
-
-
-def run_task_remotely(client: Pickled, job: Pickled, task: Pickled) -> bytes:
-    """Run a task in a process that received the pickled client.
-
-    Nothing is raised: executors wrap exceptions in their own classes, and log them.
-
-    Returns:
-        A pickle of the seconds it took, and of the results, or of the error that every further task would meet.
-    """
-    began_at = time.monotonic()
-    try:
-        giga = _clients.get({"": client.content_id}, client.open)
-        opened_job = _jobs.get({"": job.content_id}, job.open)
-        opened_task: Task = task.open()
-    except Exception as error:
-        return _pickle((0.0, _unpickle_error(error)))
-    opened_task.started_at = began_at
-    # The account's limit is kept in the process that iterates. A new limiter for each task learns no limit here.
-    bound = giga._within(CancelGroup())
-    bound._core.limiter = Limiter()
-    results = [_make_picklable(task_result) for task_result in run_task(bound, opened_job, opened_task, CancelGroup())]
-    return _pickle((time.monotonic() - began_at, results))
-
-
-def _unpickle_error(error: Exception) -> GigaClientError:
-    reason = error.message if isinstance(error, GigaClientError) else _describe(error)
-    return GigaClientError(
-        f"a worker of the executor cannot open what was sent ({reason}); it needs gigaclient of the same version, the "
-        "modules of your functions and types, and the files that the client's settings name"
-    )
-
-
-def _make_picklable(task_result: TaskResult) -> TaskResult:
-    """Remove the parts of ``task_result`` that cannot be pickled. The answer always can."""
-    if not _is_picklable(task_result.run):
-        task_result.run = None
-    if not _is_picklable(task_result.value):
-        task_result.value = None
-        task_result.error = GigaClientError(
-            "the value of the answer cannot come back from another process: define its type at the top of a module"
-        )
-    error = task_result.error
-    if error is not None and not _is_picklable(error):
-        if isinstance(error, GigaClientError):
-            error.run = None
-        if not _is_picklable(error):
-            task_result.error = GigaClientError(_describe(error))
-    return task_result
-
-
-def _is_picklable(value: Any) -> bool:
-    if value is None:
-        return True
-    try:
-        pickle.loads(_pickle(value))
-    except Exception:
-        return False
-    return True

@@ -419,7 +419,7 @@ def test_what_is_submitted_shows_neither_key_nor_prompt(gigachat_emulator: GigaC
     assert result.text == "wonder"
     assert "wonder" not in executor.shown[0]
     assert gigachat_emulator.credentials not in executor.shown[0]
-    assert "<Parcel of " in executor.shown[0]
+    assert "<Pickled: " in executor.shown[0]
 
 
 def test_a_retried_task_has_other_arguments(gigachat_emulator: GigaChatEmulator) -> None:
