@@ -10,17 +10,17 @@ import logging
 import os
 import queue
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
-from gigaclient._core import settings as setting
-from gigaclient.bulk.budget import Budget, Limits
+from gigaclient.bulk.budget import Budget
 from gigaclient.bulk.checkpoint import Checkpoint
 from gigaclient.bulk.checkpoint.recorder import Recorder
+from gigaclient.bulk.delivery import Delivery, DeliveryQueue
+from gigaclient.bulk.options import MapOptions
 from gigaclient.bulk.progress import Progress, progress_for
 from gigaclient.bulk.prompts import Prompts
 from gigaclient.bulk.scheduler import Finished, Scheduler
@@ -39,7 +39,6 @@ __all__ = ["MapOptions", "MapProgress", "MapResults"]
 
 ResultT = TypeVar("ResultT", bound="ItemResult[Any]")
 
-MAX_WORKERS = 64
 # Items read and not yet delivered. One slow answer does not hold up the others for long.
 _WINDOW = 1000
 _JOIN_SECONDS = 5.0
@@ -50,37 +49,6 @@ _SLOW_READ_SECONDS = 0.05
 _COMPLETE = "complete"
 
 _log = logging.getLogger("gigaclient")
-
-
-class MapOptions(NamedTuple):
-    """The options of a run, as the caller passed them; see ``giga.map``."""
-
-    ordered: bool = True
-    raise_errors: bool = False
-    progress: bool | None = None
-    checkpoint: str | os.PathLike[str] | None = None
-    max_workers: int | None = None
-    max_tokens_total: int | None = None
-    max_seconds: float | None = None
-    max_errors_in_row: int | None = None
-    executor: Executor | None = None
-
-    @classmethod
-    def of(cls, arguments: Mapping[str, Any]) -> MapOptions:
-        """Pick the options from the ``arguments`` of a method."""
-        return cls(**{name: arguments[name] for name in cls._fields})
-
-    def limits(self) -> Limits:
-        """Return the limits of the run, checked.
-
-        Raises:
-            ConfigError: a number is invalid.
-        """
-        return Limits(
-            max_tokens_total=setting.if_given("max_tokens_total", setting.whole(1), self.max_tokens_total),
-            max_seconds=setting.if_given("max_seconds", setting.seconds, self.max_seconds),
-            max_errors_in_row=setting.if_given("max_errors_in_row", setting.whole(1), self.max_errors_in_row),
-        )
 
 
 class MapProgress(NamedTuple):
@@ -134,10 +102,9 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
         self._client = client
         self._job = job
         self._prompts = Prompts(prompts, template)
-        self._ordered = bool(map_options.ordered)
         self._raise_errors = bool(map_options.raise_errors)
         self._limits = map_options.limits()
-        max_running = _max_running(map_options, job)
+        max_running = map_options.max_running(job)
         # An invalid option fails for every prompt, and so does an unusable file: raise now.
         job.prepare(client, job.sample)
         self._checkpoint = Checkpoint(map_options.checkpoint) if map_options.checkpoint is not None else None
@@ -162,13 +129,9 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
         self._ends_at: float | None = None
         self._started_at: float | None = None
         self._seconds = 0.0
-        # Items that are read, that are not finished, and that are finished but not delivered.
-        self._read = 0
-        self._unfinished = 0
+        self._read = self._unfinished = 0
         self._answered = self._failed = self._restored = self._tokens = 0
-        self._finished: deque[_Delivery] = deque()
-        self._waiting: dict[int, _Delivery] = {}  # finished before an earlier item
-        self._next_index = 0
+        self._deliveries = DeliveryQueue(ordered=bool(map_options.ordered))
         self._seconds_read = 0.0  # spent on prompts since a task was complete
 
     # -- what a caller sees ------------------------------------------------------------------------------------------
@@ -245,17 +208,17 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
 
     # -- how ---------------------------------------------------------------------------------------------------------
 
-    def _next(self) -> _Delivery | None:
+    def _next(self) -> Delivery | None:
         """Return the next result; None when there are no more."""
         if self._inputs is None:
             self._begin()
         while True:
             self._process_all_finished()
             self._check_time_limit()
-            delivery = self._next_delivery() if self._source_is_slow else None
+            delivery = self._deliveries.pop() if self._source_is_slow else None
             if delivery is None:
                 self._fill()
-                delivery = self._next_delivery()
+                delivery = self._deliveries.pop()
             if delivery is not None:
                 if self._checkpoint is not None:
                     self._checkpoint.sync(delivery.position)
@@ -283,10 +246,8 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
         except ConfigError as error:  # not an error of the prompts still to come
             self._scheduler.stop(error)
         # Bounded, however fast the prompts come: finished results wait until this returns.
-        max_running = self._read + self._throttle.allowed() * self._job.max_items_per_task
-        while (
-            not self._exhausted and self._read < max_running and self._scheduler.wants_more() and self._may_read_more()
-        ):
+        read_until = self._read + self._throttle.allowed() * self._job.max_items_per_task
+        while self._read < read_until and self._may_read_more():
             assert self._inputs is not None
             began_at = time.monotonic()
             try:
@@ -301,19 +262,19 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
             seconds = time.monotonic() - began_at
             self._seconds_read += seconds
             self._source_is_slow = seconds >= _SLOW_READ_SECONDS
-            index, self._read = self._read, self._read + 1
-            self._unfinished += 1
-            self._admit(index, input_)
+            self._admit(input_)
             if self._seconds_read > self._job.gathers_for:
                 self._offer(self._job.rest())
                 self._seconds_read = 0.0
-            if self._source_is_slow and (self._finished or self._waiting or not self._scheduler.done.empty()):
+            if self._source_is_slow and (self._deliveries or not self._scheduler.done.empty()):
                 break  # finished results need not wait for the next prompt
         if self._scheduler.reason is not None and not self._exhausted:
             self._end_of_prompts()
 
     def _may_read_more(self) -> bool:
-        held = self._unfinished + len(self._finished) + len(self._waiting)
+        if self._exhausted or not self._scheduler.wants_more():
+            return False
+        held = self._unfinished + len(self._deliveries)
         return held < _WINDOW or held < 2 * self._job.max_items_per_task * self._throttle.allowed()
 
     def _end_of_prompts(self) -> None:
@@ -326,7 +287,9 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
             self._scheduler.offer(task)
             self._pool.grow()
 
-    def _admit(self, index: int, input_: Any) -> None:
+    def _admit(self, input_: Any) -> None:
+        index, self._read = self._read, self._read + 1
+        self._unfinished += 1
         try:
             request, content = self._job.prepare(self._client, self._prompts.ask(input_))
             key = key_of(self._job.kind, content) if self._needs_keys else NO_KEY
@@ -337,9 +300,9 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
             self._scheduler.count_unsent(task_result)
             self._add_result(item, task_result, self._recorder(Task([item]), [task_result]))
             return
-        outcome_found = self._recorder.restored(item)
-        if outcome_found is not None:
-            self._add_result(item, outcome_found, 0, restored=True)
+        found = self._recorder.restored(item)
+        if found is not None:
+            self._add_result(item, found, 0, restored=True)
             return
         self._offer(self._job.gather(item))
 
@@ -370,8 +333,7 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
         if results is None:
             for item in task.items:
                 self._unfinished -= 1
-                if self._ordered:
-                    self._waiting[item.index] = _Delivery(None, 0)
+                self._deliveries.skip(item.index)
             return
         for item, task_result in zip(task.items, results, strict=True):
             self._add_result(item, task_result, position)
@@ -380,7 +342,7 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
         self._unfinished -= 1
         result = self._job.result(item, task_result)
         result.restored = restored
-        tokens = 0 if restored else _tokens(result)
+        tokens = 0 if restored else used(result.usage) or 0
         self._tokens += tokens
         self._restored += restored
         if result.error is None:
@@ -388,18 +350,7 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
         else:
             self._failed += 1
         self._bar.update(tokens=tokens, failed=result.error is not None, restored=restored)
-        if self._ordered:
-            self._waiting[item.index] = _Delivery(result, position)
-        else:
-            self._finished.append(_Delivery(result, position))
-
-    def _next_delivery(self) -> _Delivery | None:
-        while self._ordered and self._next_index in self._waiting:
-            delivery = self._waiting.pop(self._next_index)
-            self._next_index += 1
-            if delivery.result is not None:
-                return delivery
-        return self._finished.popleft() if self._finished else None
+        self._deliveries.add(item.index, result, position)
 
     def _stop(self, reason: str) -> None:
         self._scheduler.stop(_COMPLETE if reason == "closed" and self._is_complete() else reason)
@@ -429,28 +380,6 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
                 self._answered,
                 self._failed,
             )
-
-
-class _Delivery(NamedTuple):
-    """A result to deliver, with its position in the checkpoint; None for an item that was not sent."""
-
-    result: Any
-    position: int
-
-
-def _max_running(map_options: MapOptions, job: Job[Any, Any]) -> int:
-    """Return the largest number of tasks that may run at once."""
-    max_running: int | None = setting.if_given("max_workers", setting.whole(1), map_options.max_workers) or job.at_once
-    if map_options.executor is None:
-        return max_running or MAX_WORKERS
-    from gigaclient.bulk.executors import check_executor, worker_count
-
-    workers = worker_count(check_executor(map_options.executor))
-    return min(max_running or workers, workers) if workers is not None else max_running or MAX_WORKERS
-
-
-def _tokens(result: Any) -> int:
-    return used(result.usage) or 0
 
 
 def _pool(
