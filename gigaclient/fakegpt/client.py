@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextvars
-import hashlib
 import logging
 import os
 import ssl
@@ -30,12 +29,11 @@ from gigaclient._core.executor import Executor
 from gigaclient._core.limiter import Limiter, limiter_for
 from gigaclient._core.request_options import RequestOptions, call_options
 from gigaclient._core.responses import BufferedResponse
-from gigaclient._primitives.secret import Secret
-from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.auth.token_manager import Credential, TokenManager
 from gigaclient.errors import APIConnectionError
+from gigaclient.fakegpt.authorization import account_id, both_headers, is_login_refused, x_authorization
 from gigaclient.fakegpt.conversation import SECRETS, SERVER_MODEL, conversation
-from gigaclient.fakegpt.error_mapping import error_in, explain, page_title
+from gigaclient.fakegpt.error_mapping import explain, page_error
 from gigaclient.fakegpt.events import SnapshotParser
 from gigaclient.fakegpt.login import login_source
 from gigaclient.fakegpt.settings import PUBLIC_URL, FakeGptSettings, read_settings
@@ -54,30 +52,6 @@ if TYPE_CHECKING:
 __all__ = ["FakeGpt"]
 
 _MAX_PAGE_BYTES = 64 * 1024
-
-_CLIENT_OPTIONS = frozenset(
-    {
-        "access_token",
-        "base_url",
-        "ca_bundle_file",
-        "deadline",
-        "event_timeout",
-        "headers",
-        "max_connections",
-        "max_retries",
-        "on_end",
-        "on_request",
-        "on_response",
-        "plain_authorization",
-        "retry_backoff_factor",
-        "retry_on_status_codes",
-        "session",
-        "ssl_context",
-        "timeout",
-        "trust",
-        "verify_ssl_certs",
-    }
-)
 
 _log = logging.getLogger("gigaclient")
 
@@ -193,12 +167,12 @@ class FakeGpt(BaseClient[FakeGptSettings]):
             transport=http_transport,
             base_url=settings.base_url,
             tokens=tokens,
-            authorize=_both_headers if settings.plain_authorization else _x_authorization,
-            limiter=limiter_for(_account(settings), settings.max_connections),
+            authorize=both_headers if settings.plain_authorization else x_authorization,
+            limiter=limiter_for(account_id(settings), settings.max_connections),
             retry=settings.retry,
             timeouts=settings.timeouts,
             headers=settings.headers,
-            refuses=_is_refused,
+            refuses=is_login_refused,
             explain=explain,
             hooks=settings.hooks(self._name, "api"),
         )
@@ -404,47 +378,13 @@ class FakeGpt(BaseClient[FakeGptSettings]):
         raise failure
 
     def _raise_for_page(self, response: transport.Response, request_id: str) -> None:
-        """Raise the error for a page or an error body under a good status."""
         page = BufferedResponse(response.read_some(_MAX_PAGE_BYTES), response.status, response.headers, request_id)
-        try:
-            data = msgspec.json.decode(page.body)
-        except JSON_ERRORS:
-            data = None
-        error = error_in(data, request_id=request_id, headers=page.headers)
-        title = page_title(page.body.decode("utf-8", "replace"))
-        if title is not None:
-            error = None
-            reason = f"a page of HTML titled {title!r}, from a gateway or a bot filter"
-        else:
-            reason = "it is not an event stream"
-        failure = error or page.invalid(reason)
-        self._core.tell_failure(response, failure)
-        raise failure
+        error = page_error(page)
+        self._core.tell_failure(response, error)
+        raise error
 
 
 _shared: ClientCache[FakeGpt] = ClientCache()
 
-
-def _x_authorization(credential: Credential) -> dict[str, str]:
-    headers: dict[str, str] = {"X-Authorization": Secret("Bearer " + credential.value.reveal())}
-    if credential.cookies is not None:
-        headers["Cookie"] = credential.cookies
-    return headers
-
-
-def _both_headers(credential: Credential) -> dict[str, str]:
-    headers = _x_authorization(credential)
-    return {"Authorization": headers["X-Authorization"], **headers}
-
-
-def _is_refused(response: transport.Response) -> bool:
-    # A bot filter's page is not about the login, and a new login would not pass it either.
-    return (
-        response.status in (401, 403) and response.media_type != "text/html" and "cf-mitigated" not in response.headers
-    )
-
-
-def _account(settings: FakeGptSettings) -> str:
-    """Return a key that identifies the account without keeping its token."""
-    token = settings.access_token.reveal() if settings.access_token is not None else ""
-    return hashlib.sha256(f"{settings.base_url}\0{token}".encode()).hexdigest()
+# The constructor's arguments that create_generator takes as keywords.
+_CLIENT_OPTIONS = frozenset({"base_url", *(FakeGpt.__init__.__kwdefaults__ or ())}) - {"model", "proxy"}

@@ -10,10 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gigaclient._primitives.secret import MASK, Secret
-from gigaclient.errors import APIStatusError
+import msgspec
 
-__all__ = ["error_in", "explain", "mask", "page_title", "status_in"]
+from gigaclient._core.responses import BufferedResponse
+from gigaclient._primitives.secret import MASK, Secret
+from gigaclient._primitives.serialization import JSON_ERRORS
+from gigaclient.errors import APIStatusError, GigaClientError
+
+__all__ = ["error_in", "explain", "mask", "page_error", "page_title", "status_in"]
 
 _STATUS_OF_CODE = {
     "token_expired": 401,
@@ -114,6 +118,19 @@ def explain(error: APIStatusError, prefix: str = "", secrets: Iterable[Secret] =
     )
     failure.attempts = error.attempts
     return failure
+
+
+def page_error(page: BufferedResponse) -> GigaClientError:
+    """Return the error for a page, or an error body, under a good status."""
+    title = page_title(page.body.decode("utf-8", "replace"))
+    if title is not None:
+        return page.invalid(f"a page of HTML titled {title!r}, from a gateway or a bot filter")
+    try:
+        data = msgspec.json.decode(page.body)
+    except JSON_ERRORS:
+        data = None
+    error = error_in(data, request_id=page.request_id, headers=page.headers)
+    return error or page.invalid("it is not an event stream")
 
 
 def page_title(text: str) -> str | None:
