@@ -123,7 +123,7 @@ class ExecutorPool:
         running = [future for future, call in [*self._submitted.items()] if call.cancel_group is not None]
         wait(running, timeout=max(0.0, ends_at - time.monotonic()))
 
-    # -- how ---------------------------------------------------------------------------------------------------------
+    # -- internals ---------------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
         while True:

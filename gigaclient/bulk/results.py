@@ -206,7 +206,7 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
         state = f"stopped by {self.stopped}" if self.stopped else "at its end" if self._closed else "under way"
         return f"<MapResults {state}: {self._answered} answered, {self._failed} failed of {self._read} read>"
 
-    # -- how ---------------------------------------------------------------------------------------------------------
+    # -- internals ---------------------------------------------------------------------------------------------------
 
     def _next(self) -> Delivery | None:
         """Return the next result; None when there are no more."""

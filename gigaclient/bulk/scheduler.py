@@ -202,7 +202,7 @@ class Scheduler:
         self.done.put((task, results, position))
         self._report_dropped(dropped)
 
-    # -- how ---------------------------------------------------------------------------------------------------------
+    # -- internals ---------------------------------------------------------------------------------------------------
 
     def _next(self, cancel_group: CancelGroup | None) -> Task | None:
         """Take the task that may run now; None if there is none."""

@@ -321,7 +321,7 @@ class FakeGpt(BaseClient[FakeGptSettings]):
             return "<FakeGpt without settings>"
         return f"<FakeGpt base_url={settings.base_url!r} auth={settings.auth_method}>"
 
-    # -- how calls are made ------------------------------------------------------------------------------------------
+    # -- requests ----------------------------------------------------------------------------------------------------
 
     def _chat_request(
         self, messages: Messages, options: dict[str, Any], *, stream: bool
