@@ -53,14 +53,18 @@ class RetryPolicy(FrozenStruct, frozen=True):
         """
         if attempt >= self.max_retries or not self._is_retryable(error, retry_safety):
             return None
-        # The exponent is bounded because 2.0**1024 is an OverflowError.
-        wait = min(self.backoff_factor * 2.0 ** min(attempt, 64), self.max_wait) * (1.0 - jitter / 2)
+        wait = self.backoff(attempt, jitter)
         if isinstance(error, APIStatusError) and error.retry_after is not None:
             if error.retry_after > self.max_wait:
                 return None
             # The jitter is added, never subtracted: all clients got the same Retry-After.
             wait = error.retry_after + min(wait, error.retry_after) * jitter / 10
         return wait if wait < deadline else None
+
+    def backoff(self, attempt: int, jitter: float) -> float:
+        """Return the seconds before retry number ``attempt`` (from 0) when there is no ``Retry-After``."""
+        # The exponent is bounded because 2.0**1024 is an OverflowError.
+        return min(self.backoff_factor * 2.0 ** min(attempt, 64), self.max_wait) * (1.0 - jitter / 2)
 
     def _is_retryable(self, error: GigaClientError, retry_safety: RetrySafety) -> bool:
         if isinstance(error, APIStatusError):

@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from gigaclient._core.retry import RetryPolicy
+
 __all__ = ["Throttle"]
 
-_FIRST_PAUSE_SECONDS = 0.5
-_MAX_PAUSE_SECONDS = 60.0
+# The pauses after 429s in a row, when no other call runs.
+_PAUSES = RetryPolicy(max_retries=10, backoff_factor=0.5, max_wait=60.0)
+# A run may wait longer than a single call.
 _MAX_RETRY_AFTER_SECONDS = 600.0
-_MAX_REFUSALS_IN_A_ROW = 10
 
 
 class Throttle:
@@ -64,12 +66,12 @@ class Throttle:
             jitter: 0 to 1, random.
         """
         self._refusals += 1
-        if self._refusals > _MAX_REFUSALS_IN_A_ROW or (retry_after or 0.0) > _MAX_RETRY_AFTER_SECONDS:
+        if self._refusals > _PAUSES.max_retries or (retry_after or 0.0) > _MAX_RETRY_AFTER_SECONDS:
             return False
         if retry_after is not None:
             pause = retry_after * (1.0 + jitter / 10)
         elif running == 0 or self._limit is None:
-            pause = min(_FIRST_PAUSE_SECONDS * 2.0 ** (self._refusals - 1), _MAX_PAUSE_SECONDS) * (1.0 - jitter / 2)
+            pause = _PAUSES.backoff(self._refusals - 1, jitter)
         else:
             return True  # the limit is lower now, and another call frees a permit
         self.resumes_at = max(self.resumes_at, now + pause)

@@ -29,6 +29,7 @@ from gigaclient import (
     ServerError,
     Usage,
 )
+from gigaclient._core.retry import RetryPolicy
 from gigaclient.bulk.checkpoint import Checkpoint
 from gigaclient.context import custom_headers_cvar
 from gigaclient.testing import FakeGptEmulator, Fault, GigaChatEmulator
@@ -337,7 +338,8 @@ def test_retry_after_is_kept_to_by_all(giga: GigaChat, emulator: GigaChatEmulato
 def test_a_service_that_stays_too_busy_ends_the_run(
     giga: GigaChat, emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gigaclient.bulk.throttle._FIRST_PAUSE_SECONDS", 0.0001)
+    quick = RetryPolicy(max_retries=10, backoff_factor=0.0001)
+    monkeypatch.setattr("gigaclient.bulk.throttle._PAUSES", quick)
     emulator.inject(Fault(status=429), times=None)
     results = giga.map(["one", "two"])
     came = []
