@@ -778,7 +778,7 @@ class Disk:
             raise self.error
         self._fsync(descriptor)
 
-    def sync_under_way(self, checkpoint: Checkpoint, position: int) -> threading.Thread:
+    def running_sync(self, checkpoint: Checkpoint, position: int) -> threading.Thread:
         """Return the thread of a sync that has reached the disk and blocks there until the gate is set."""
         self.calls.clear()
         self.entered.clear()
@@ -841,7 +841,7 @@ def test_lines_of_a_killed_run_are_synced_before_any_is_claimed(path: Path, disk
 def test_lines_can_be_appended_during_a_sync_and_are_not_covered_by_it(path: Path, disk: Disk) -> None:
     with Checkpoint(path) as checkpoint:
         first = checkpoint.append(line(1))
-        syncing = disk.sync_under_way(checkpoint, first)
+        syncing = disk.running_sync(checkpoint, first)
         [second] = together(1, lambda _: checkpoint.append(line(2)))
         assert checkpoint.claim(key(1)) is None  # does not wait either
         disk.gate.set()
@@ -856,7 +856,7 @@ def test_lines_can_be_appended_during_a_sync_and_are_not_covered_by_it(path: Pat
 def test_threads_that_wait_for_the_disk_together_share_the_next_sync(path: Path, disk: Disk) -> None:
     with Checkpoint(path) as checkpoint:
         first = checkpoint.append(line(0))
-        syncing = disk.sync_under_way(checkpoint, first)
+        syncing = disk.running_sync(checkpoint, first)
         positions = [checkpoint.append(line(number)) for number in range(1, 6)]
         waiting = [threading.Thread(target=checkpoint.sync, args=(position,)) for position in positions]
         for thread in waiting:
@@ -871,7 +871,7 @@ def test_threads_that_wait_for_the_disk_together_share_the_next_sync(path: Path,
 def test_closing_waits_for_a_running_sync(path: Path, disk: Disk) -> None:
     checkpoint = Checkpoint(path)
     position = checkpoint.append(line(1))
-    syncing = disk.sync_under_way(checkpoint, position)
+    syncing = disk.running_sync(checkpoint, position)
     closing = threading.Thread(target=checkpoint.close)
     closing.start()
     closing.join(0.5)  # time for a wrong close to end; a right one does not depend on it
@@ -888,7 +888,7 @@ def test_a_synced_position_does_not_wait_for_a_running_sync(path: Path, disk: Di
         first = checkpoint.append(line(1))
         checkpoint.sync(first)
         second = checkpoint.append(line(2))
-        syncing = disk.sync_under_way(checkpoint, second)
+        syncing = disk.running_sync(checkpoint, second)
         try:
             together(1, lambda _: checkpoint.sync(first))
             assert syncing.is_alive()

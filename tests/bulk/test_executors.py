@@ -77,19 +77,19 @@ def test_threads_ask_with_the_client_itself(gigachat_emulator: GigaChatEmulator)
 
 def test_no_more_is_submitted_than_there_are_threads(gigachat_emulator: GigaChatEmulator) -> None:
     submitted: list[Future[Any]] = []
-    under_way: list[int] = []
+    running: list[int] = []
 
     class Counting(ThreadPoolExecutor):
         def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
             submitted.append(super().submit(function, *arguments, **named))
-            under_way.append(sum(not future.done() for future in submitted))
+            running.append(sum(not future.done() for future in submitted))
             return submitted[-1]
 
     gigachat_emulator.answer_pause_s = 0.02
     with client_of(gigachat_emulator) as giga, Counting(2) as pool:
         assert all(result.ok for result in giga.map(words(20)[0], executor=pool, max_workers=50))
     assert len(submitted) == 20
-    assert max(under_way) == 2
+    assert max(running) == 2
 
 
 def test_in_threads_nothing_has_to_be_picklable(gigachat_emulator: GigaChatEmulator) -> None:
