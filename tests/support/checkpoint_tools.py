@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from gigaclient.bulk.checkpoint import Checkpoint
+
 LONG = 30.0
 """Seconds after which a wait in a test has failed."""
 
@@ -143,3 +145,17 @@ def parent_with_child(path: Path) -> Iterator[Process]:
         yield process
     finally:
         process.close()
+
+
+def written(path: Path, *lines: dict[str, Any]) -> bytes:
+    """Write a checkpoint with these lines; return its content."""
+    with Checkpoint(path) as checkpoint:
+        for one in lines:
+            checkpoint.append(one)
+    return path.read_bytes()
+
+
+def claimed(path: Path, number: int) -> list[dict[str, Any]]:
+    """Return all finished lines for this number, claimed by a new run."""
+    with Checkpoint(path) as checkpoint:
+        return list(iter(lambda: checkpoint.claim(key(number)), None))

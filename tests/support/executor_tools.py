@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gigaclient import GigaChat
 from gigaclient.testing import GigaChatEmulator
 
 LONG_S = 40.0
 """No wait of these tests may be longer."""
+
+WORKERS = 2
 
 
 def words(count: int) -> tuple[list[str], list[str]]:
@@ -151,3 +154,8 @@ class Narrow(Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         self._worker.shutdown(wait, cancel_futures=cancel_futures)
+
+
+def client_of(emulator: GigaChatEmulator, **options: Any) -> GigaChat:
+    """Return a client of the emulator that retries at once."""
+    return GigaChat(**{"timeout": LONG_S, "retry_backoff_factor": 0.0, **emulator.client_options, **options})
