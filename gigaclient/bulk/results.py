@@ -182,7 +182,7 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
 
     def __next__(self) -> ResultT:
         if self._process != os.getpid():
-            raise ConfigError("these results belong to the process that asked for them: call map() in this one")
+            raise ConfigError("these results belong to the process that made them: call map() in this one")
         if self._closed:
             raise StopIteration
         try:
@@ -203,7 +203,7 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
         return result
 
     def __repr__(self) -> str:
-        state = f"stopped by {self.stopped}" if self.stopped else "at its end" if self._closed else "under way"
+        state = f"stopped by {self.stopped}" if self.stopped else "at its end" if self._closed else "running"
         return f"<MapResults {state}: {self._answered} answered, {self._failed} failed of {self._read} read>"
 
     # -- internals ---------------------------------------------------------------------------------------------------

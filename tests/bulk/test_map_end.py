@@ -136,7 +136,7 @@ def test_nothing_that_is_shown_holds_a_secret(emulator: GigaChatEmulator) -> Non
         results = giga.map(["one", None])
         shown = [repr(results), *(repr(result) for result in results), repr(results), repr(results.progress)]
     assert not any(emulator.credentials in text for text in shown)
-    assert shown[0] == "<MapResults under way: 0 answered, 0 failed of 0 read>"
+    assert shown[0] == "<MapResults running: 0 answered, 0 failed of 0 read>"
     assert shown[3] == "<MapResults at its end: 1 answered, 1 failed of 2 read>"
 
 
