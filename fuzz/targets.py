@@ -31,7 +31,7 @@ _LONGEST_MESSAGE = 4000
 _completion = msgspec.json.Decoder(ChatCompletion)
 
 
-class _Reply:
+class _Response:
     """A response of the transport whose bytes have all arrived."""
 
     def __init__(self, blocks: list[bytes]) -> None:
@@ -86,7 +86,7 @@ def chunked(data: bytes, size: int) -> None:
 
 
 def _stream(parser: EventParser, data: bytes, size: int) -> None:
-    response = _Reply(pieces(data, size))
+    response = _Response(pieces(data, size))
     stream = ChatStream(response, parser)
     seen = ""
     try:
