@@ -1,4 +1,4 @@
-"""The files of a batch: requests out, one JSON object a line, and results in. Pure.
+"""Write the requests of a batch as JSON lines, and read the lines of its results. Pure.
 
 Source: https://developers.sber.ru/docs/ru/gigachat/guides/batches
 """
@@ -28,18 +28,18 @@ METHODS = ("chat_completions", "embedder")
 
 EMBEDDING_MODEL = "Embeddings"
 
-# The id at the beginning of a line that is broken off further on.
+# The id at the start of a line with broken JSON.
 _ID = re.compile(rb'\s*\{\s*"id"\s*:\s*("(?:[^"\\]|\\.)*")')
 
 
-# -- requests out ----------------------------------------------------------------------------------------------------
+# -- requests --------------------------------------------------------------------------------------------------------
 
 
 def named(requests: Any) -> Iterator[tuple[str, Any]]:
-    """Each request with its id: its own one, or one made of its place (``row-1`` and on).
+    """Yield each request with its id; a request without one gets the id ``row-<position>``, counted from 1.
 
     Raises:
-        ConfigError: an id is no id, or is there twice; or there are no requests.
+        ConfigError: an id is not valid or not unique, or there are no requests.
     """
     if isinstance(requests, Mapping):
         raise ConfigError(
@@ -48,31 +48,31 @@ def named(requests: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(requests, msgspec.Struct) or not isinstance(requests, Iterable):
         raise ConfigError(f"a batch takes a list of requests, not {type(requests).__name__}")
     seen: set[str] = set()
-    for place, given in enumerate(requests, 1):
-        row_id, request = _id_and_request(given, place)
+    for position, item in enumerate(requests, 1):
+        row_id, request = _id_and_request(item, position)
         if row_id in seen:
             raise ConfigError(f"two requests have the id {row_id!r}: results are told apart by it")
         seen.add(row_id)
-        yield row_id, _kept(request)
+        yield row_id, _copy(request)
     if not seen:
         raise ConfigError("there are no requests: a batch needs at least one")
 
 
-def _id_and_request(given: Any, place: int) -> tuple[str, Any]:
-    row_id: Any = f"row-{place}"
-    if isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], str):
-        row_id, given = given
-    elif isinstance(given, Mapping) and "request" in given:
-        row_id, given = given.get("id", row_id), given["request"]
-    elif isinstance(given, Mapping) and "id" in given:
-        raise ConfigError(f'request {place}: an id goes beside the request: {{"id": "…", "request": {{…}}}}')
+def _id_and_request(item: Any, position: int) -> tuple[str, Any]:
+    row_id: Any = f"row-{position}"
+    if isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str):
+        row_id, item = item
+    elif isinstance(item, Mapping) and "request" in item:
+        row_id, item = item.get("id", row_id), item["request"]
+    elif isinstance(item, Mapping) and "id" in item:
+        raise ConfigError(f'request {position}: an id goes beside the request: {{"id": "…", "request": {{…}}}}')
     if not isinstance(row_id, str) or not row_id:
-        raise ConfigError(f"request {place}: its id must be a string that is not empty, not {row_id!r}")
-    return row_id, given
+        raise ConfigError(f"request {position}: its id must be a string that is not empty, not {row_id!r}")
+    return row_id, item
 
 
-def _kept(request: Any) -> Any:
-    """The request as it is now: the same list, with one message more, may be the next one's."""
+def _copy(request: Any) -> Any:
+    """Return a copy, because the caller may reuse and extend the same list for the next request."""
     if isinstance(request, Mapping):
         return dict(request)
     if isinstance(request, (str, bytes, msgspec.Struct)) or not isinstance(request, Iterable):
@@ -83,13 +83,13 @@ def _kept(request: Any) -> Any:
 def written(
     requests: Any, method: str, options: Mapping[str, Any], defaults: Mapping[str, Any]
 ) -> tuple[bytes, dict[str, Any]]:
-    """The file, and the requests by their ids.
+    """Return the file, and the requests by their ids.
 
     Args:
-        requests: what :func:`named` takes.
+        requests: as for :func:`named`.
         method: one of :data:`METHODS`.
-        options: body fields for each of them; names of call options are left out.
-        defaults: body fields of chats that name none of their own.
+        options: body fields for each request; names of call options are left out.
+        defaults: body fields of chats that do not set them.
 
     Raises:
         ConfigError: a request cannot be sent; the message says which one, and what to change.
@@ -113,7 +113,7 @@ def written(
 
 
 def _embeddings_body(request: Any, options: Mapping[str, Any]) -> bytes:
-    given = {name: value for name, value in options.items() if value is not None and name not in CALL_OPTIONS}
+    fields = {name: value for name, value in options.items() if value is not None and name not in CALL_OPTIONS}
     body: dict[str, Any] = {"input": request}
     if isinstance(request, Mapping):
         body = {name: value for name, value in request.items() if value is not None}
@@ -124,14 +124,14 @@ def _embeddings_body(request: Any, options: Mapping[str, Any]) -> bytes:
         texts = [texts]
     if not isinstance(texts, (list, tuple)) or not texts or not all(isinstance(text, str) for text in texts):
         raise ConfigError('an embedder takes a text, a list of texts, or a dict with "input"')
-    return encode({"model": EMBEDDING_MODEL, **body, "input": list(texts), **given})
+    return encode({"model": EMBEDDING_MODEL, **body, "input": list(texts), **fields})
 
 
 def written_before(content: bytes) -> dict[str, Any]:
-    """The requests of a file that is there already, by their ids.
+    """Return the requests of an existing file by their ids.
 
     Raises:
-        ConfigError: it has no rows, or one that the server could not take; the message says which line.
+        ConfigError: the file has no rows, or an invalid one; the message says which line.
     """
     by_id: dict[str, Any] = {}
     for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
@@ -152,11 +152,11 @@ def written_before(content: bytes) -> dict[str, Any]:
     return by_id
 
 
-# -- results in ------------------------------------------------------------------------------------------------------
+# -- results ---------------------------------------------------------------------------------------------------------
 
 
 def lines(blocks: Iterable[bytes], limit: int) -> Iterator[bytes]:
-    """The lines of a file that comes in blocks, without their ends.
+    """Yield the lines of a file that arrives in blocks, without their ends.
 
     Raises:
         InvalidResponseError: a line is longer than ``limit`` bytes.
@@ -164,7 +164,7 @@ def lines(blocks: Iterable[bytes], limit: int) -> Iterator[bytes]:
     parts: list[bytes] = []
     length = 0
     for block in blocks:
-        # Not splitlines(): it knows more ends of lines than JSON Lines does.
+        # splitlines() would also split at characters that do not end a line in JSON Lines.
         first, *rest = block.split(b"\n")
         parts.append(first)
         length += len(first)
@@ -177,7 +177,7 @@ def lines(blocks: Iterable[bytes], limit: int) -> Iterator[bytes]:
 
 
 def read_result(line: bytes, requests: Mapping[str, Any]) -> types.BatchResult | None:
-    """What a line of the results says; None for a blank one. Nothing that it may hold is an error here."""
+    """Return the result in a line, or None for a blank line; invalid content becomes the result's error."""
     line = line.removeprefix(b"\xef\xbb\xbf").strip()
     if not line:
         return None
@@ -188,9 +188,9 @@ def read_result(line: bytes, requests: Mapping[str, Any]) -> types.BatchResult |
         if isinstance(error, UnicodeDecodeError):
             problem = "it is not UTF-8"
         row = untyped(line)
-        told = None
+        parsed = None
     else:
-        told = row
+        parsed = row
     if not isinstance(row, dict):
         row_id = _id_of_broken(line)
         raw: dict[str, Any] = {"data": excerpt(line)}
@@ -198,8 +198,8 @@ def read_result(line: bytes, requests: Mapping[str, Any]) -> types.BatchResult |
         row_id, raw = row.get("id"), row
     row_id = "" if row_id is None else str(row_id)
     result = types.BatchResult(id=row_id, request=requests.get(row_id), raw=raw)
-    if isinstance(told, dict):
-        _take(result, told)
+    if isinstance(parsed, dict):
+        _read_payload(result, parsed)
     else:
         result.error = InvalidResponseError(
             f"a row of the results cannot be read: {problem}", status_code=200, body=excerpt(line)
@@ -208,11 +208,11 @@ def read_result(line: bytes, requests: Mapping[str, Any]) -> types.BatchResult |
 
 
 def _id_of_broken(line: bytes) -> Any:
-    found = _ID.match(line)
-    return untyped(found[1]) if found is not None else None
+    match = _ID.match(line)
+    return untyped(match[1]) if match is not None else None
 
 
-def _take(result: types.BatchResult, row: Mapping[str, Any]) -> None:
+def _read_payload(result: types.BatchResult, row: Mapping[str, Any]) -> None:
     failed = row.get("error")
     response = row.get("response")
     status = None
@@ -242,23 +242,23 @@ def _take(result: types.BatchResult, row: Mapping[str, Any]) -> None:
     result.error = error_in({"status": status, **payload}, request_id=None) if isinstance(payload, Mapping) else None
     if result.error is None:
         result.error = InvalidResponseError(
-            f"a row of the results is not what the API promises: {reason}", status_code=200, body=_shown(row)
+            f"a row of the results is not what the API promises: {reason}", status_code=200, body=_excerpt(row)
         )
 
 
 def _failure(failed: Any, status: Any) -> GigaClientError:
-    told = {"error": failed} if status is None else {"error": failed, "status": status}
-    return error_in(told, request_id=None) or InvalidResponseError(
-        f"the row failed, and does not say how: {_shown(failed)}", status_code=200, body=_shown(failed)
+    report = {"error": failed} if status is None else {"error": failed, "status": status}
+    return error_in(report, request_id=None) or InvalidResponseError(
+        f"the row failed, and does not say how: {_excerpt(failed)}", status_code=200, body=_excerpt(failed)
     )
 
 
-def _shown(value: Any) -> str:
+def _excerpt(value: Any) -> str:
     return excerpt(msgspec.json.encode(value))
 
 
 def in_order(results: Sequence[types.BatchResult], requests: Mapping[str, Any]) -> list[types.BatchResult]:
-    """The results in the order of their requests, with one that tells of it for each that is missing; then the rest."""
+    """Return the results in the order of their requests, with an error for each missing row; unknown rows come last."""
     by_id: dict[str, list[types.BatchResult]] = {}
     for result in results:
         by_id.setdefault(result.id, []).append(result)

@@ -1,4 +1,4 @@
-"""What goes into one request where many things are asked for: so many, and so many bytes, at the most. Pure."""
+"""Group items into requests, limited by number and bytes. Pure."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ T = TypeVar("T")
 
 
 class Parts(Generic[T]):
-    """Gathers things into parts. A single one that is too large for a part has one of its own.
+    """Collects items into groups. An item larger than the byte limit gets a group with no other item.
 
     Args:
-        most: things in a part at the most.
-        most_bytes: bytes in a part at the most.
+        most: the maximum number of items in a group.
+        most_bytes: the maximum number of bytes in a group.
     """
 
-    def __init__(self, most: int, most_bytes: int) -> None:
-        self.most = most
-        self.most_bytes = most_bytes
-        self._part: list[T] = []
-        self._bytes = 0
+    def __init__(self, max_items: int, max_bytes: int) -> None:
+        self.max_items = max_items
+        self.max_bytes = max_bytes
+        self._group: list[T] = []
+        self._size = 0
 
-    def add(self, thing: T, size: int) -> Iterator[list[T]]:
-        """Put in ``thing``, of ``size`` bytes; the parts that are complete now."""
-        if self._bytes + size > self.most_bytes:
+    def add(self, item: T, size: int) -> Iterator[list[T]]:
+        """Add an item of ``size`` bytes; yield the groups that are complete now."""
+        if self._size + size > self.max_bytes:
             yield from self.rest()
-        self._part.append(thing)
-        self._bytes += size
-        if len(self._part) >= self.most:
+        self._group.append(item)
+        self._size += size
+        if len(self._group) >= self.max_items:
             yield from self.rest()
 
     def rest(self) -> Iterator[list[T]]:
-        """The part that is not complete, if there is one."""
-        part, self._part, self._bytes = self._part, [], 0
-        if part:
-            yield part
+        """Yield the incomplete group, if there is one."""
+        group, self._group, self._size = self._group, [], 0
+        if group:
+            yield group

@@ -1,4 +1,4 @@
-"""Many prompts, and many texts."""
+"""The methods for many prompts and many texts: ``giga.map`` and ``giga.embed_many``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["ManyEndpoints"]
 
 
 class ManyEndpoints(ChatEndpoints):
-    """The endpoints of chat and embeddings, asked many times at once."""
+    """Chat and embeddings for many inputs."""
 
     def map(
         self,
@@ -50,58 +50,59 @@ class ManyEndpoints(ChatEndpoints):
         on_error: OnError = "tell",
         **options: Any,
     ) -> MapResults[MapResult]:
-        """Ask many prompts, as many at a time as the account allows, and give their results one by one.
+        """Send many prompts, as many at a time as the account allows, and yield their results one by one.
 
             for result in giga.map(reviews, template="Positive or negative? {}", checkpoint="results.jsonl"):
                 print(result.index, result.text if result.ok else result.error)
 
-        How many go at a time is found out: one first, then more with each success, until the service refuses one. A
-        refused prompt is asked again, and ``Retry-After`` is kept to, so none of it is seen in the results.
+        The number of concurrent requests starts at one and grows with each success until the service refuses a request.
+        Refused prompts are retried after ``Retry-After``, so the results show no refusals.
 
         Args:
-            prompts: any iterable of what ``giga.chat`` takes: a list, a column of a table, a generator without end. It
-                is read in the thread that iterates the results, not far ahead. Or a file of prompts, as a
+            prompts: any iterable of inputs for ``giga.chat``: a list, a column of a table, an endless generator. It is
+                read in the thread that iterates the results, not far ahead. Or a file of prompts, as a
                 ``pathlib.Path`` or open: JSON lines (``.jsonl``), or one prompt a line (``.txt``).
             template: the prompt for each item: a text with ``{field}`` for the fields of an item that has some, ``{}``
                 for one that has none; or a function that makes the prompt of an item.
-            ordered: results in the order of the prompts; False for the order in which they come.
-            raise_errors: raise the first error in place of giving its result.
+            ordered: results in the order of the prompts; False for the order of completion.
+            raise_errors: raise the first error instead of yielding its result.
             progress: True for a bar (needs ``gigaclient[progress]``), False for none; by default there is one on a
                 terminal and in a notebook if tqdm is installed.
-            checkpoint: a file of JSON lines in which every finished item is kept before it is given out. Started again
-                with the same file, what it has is not asked again: items are known by their content and options, in
-                whatever order they come. Failed ones are asked again.
-            max_workers: calls under way at the most, 64 by default. The client's ``max_connections`` holds as well.
-            max_tokens_total: ask no more when the next answer would probably exceed it, counting what this run was
-                charged for.
-            max_seconds: give up what is not finished after so many seconds.
-            max_errors_in_row: ask no more after so many failed items in a row.
-            executor: where to ask: any ``concurrent.futures.Executor``. In other processes and on other machines the
-                client travels by pickle: its key travels along. By default, threads of this process.
-            via: ``"batches"`` sends the prompts through ``POST /batches``, for accounts that have it: later, and for
-                less. Each is one row of a batch of many; four batches are under way at a time, or ``max_workers``. With
-                a checkpoint, a batch is noted as soon as it exists, and a run that is started again waits for it in
-                place of creating another. ``max_tokens_total`` knows what a batch cost when it is completed.
-            batch_size: with ``via="batches"``, prompts in a batch at the most; 500 by default. The API documents no
-                number. A batch goes when it is full, or when the prompts are at their end.
-            poll_interval: with ``via="batches"``, seconds before the second look at a batch, 2 by default; each pause
-                is half as long again as the one before, up to a minute.
+            checkpoint: a file of JSON lines that stores every finished item before its result is yielded. A later run
+                with the same file skips stored items and repeats failed ones. Items are recognised by content and
+                options, in any order.
+            max_workers: the maximum number of concurrent calls, 64 by default. ``max_connections`` also applies.
+            max_tokens_total: send no more when the next response would probably exceed it; counts the tokens charged in
+                this run.
+            max_seconds: cancel what is not finished after so many seconds.
+            max_errors_in_row: send no more after so many failed items in a row.
+            executor: any ``concurrent.futures.Executor`` that runs the calls; threads of this process by default. For
+                other processes and machines the client is pickled, and its key with it.
+            via: ``"batches"`` sends the prompts through ``POST /batches``, for accounts that have it: slower, and
+                cheaper. Each prompt is one row of a batch; up to four batches, or ``max_workers``, run at once. A
+                checkpoint notes a batch as soon as it exists, and a later run waits for it instead of creating another.
+                ``max_tokens_total`` counts a batch when it is completed.
+            batch_size: with ``via="batches"``, the maximum prompts in a batch; 500 by default, as the API documents no
+                number. A batch is sent when it is full, or when there are no more prompts.
+            poll_interval: with ``via="batches"``, seconds before the second poll of a batch, 2 by default; each pause
+                is 1.5 times the last, up to a minute.
             response_format: a type (or a JSON Schema) as for ``giga.chat_parse``; then ``.value`` is a value of it.
             strict: as for ``giga.chat_parse``.
-            functions: as for ``giga.run``; those that are Python functions are called, and ``.run`` is the dialogue.
-            max_steps, on_error: as for ``giga.run``.
+            functions: as for ``giga.run``; Python functions are called, and ``.run`` is the dialogue.
+            max_steps: as for ``giga.run``.
+            on_error: as for ``giga.run``.
             options: as for ``giga.chat``, for each of the prompts.
 
         Returns:
             An iterator and context manager of :class:`~gigaclient.types.bulk.MapResult`. ``.stopped`` says why it
-            ended early, ``.progress`` how far it came. Nothing is sent before the first result is asked for.
+            ended early, ``.progress`` shows its progress. Nothing is sent before the first result is requested.
 
         Raises:
-            ConfigError: an argument cannot work, or the checkpoint is no checkpoint. Nothing was sent.
+            ConfigError: an argument cannot work, or the checkpoint file is not a checkpoint. Nothing was sent.
 
-            What one prompt fails with is the ``.error`` of its result. What every further one would fail with is raised
-            by the iteration: see :class:`~gigaclient.bulk.results.MapResults`. With ``via="batches"`` that is a
-            ForbiddenError as well: batches are not for this plan.
+            The error of one prompt is the ``.error`` of its result. An error that every further prompt would have is
+            raised by the iteration: see :class:`~gigaclient.bulk.results.MapResults`. With ``via="batches"`` that
+            includes ForbiddenError: batches are not part of the plan.
 
         Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-chat and, for batches,
         https://developers.sber.ru/docs/ru/gigachat/guides/batches
@@ -115,7 +116,7 @@ class ManyEndpoints(ChatEndpoints):
             raise ConfigError('via must be "chat" or "batches"')
         job: GigaChatJob
         if via == "batches":
-            from gigaclient.gigachat.jobs.batches import batch_job  # few accounts have them
+            from gigaclient.gigachat.jobs.batches import batch_job  # loaded late: few accounts have batches
 
             job = batch_job(
                 response_format=response_format,
@@ -158,37 +159,44 @@ class ManyEndpoints(ChatEndpoints):
         executor: Executor | None = None,
         **options: Unpack[CallSettings],
     ) -> MapResults[EmbedResult]:
-        """The vectors of many texts, one result for each: ``POST /embeddings``, with many texts in each request and as
-        many requests at a time as the account allows.
+        """Return the vectors of many texts, one result each: ``POST /embeddings``.
+
+        Each request has many texts, and as many requests run at a time as the account allows.
 
             for result in giga.embed_many(texts, checkpoint="vectors.jsonl"):
                 index.add(result.input, result.embedding)
 
         Args:
-            texts: any iterable of texts, without end too; or a file, as for :meth:`map`. It is read in the thread that
-                iterates the results, not far ahead. A text is sent when its request is full, when the texts are at
-                their end, or when those that are to fill it have taken longer than a second to come.
+            texts: any iterable of texts, also an endless one; or a file, as for :meth:`map`. It is read in the thread
+                that iterates the results, not far ahead. A request is sent when it is full, when there are no more
+                texts, or when filling it takes longer than a second.
             model: a model of type ``embedder``: ``Embeddings``, ``Embeddings-2``, ``EmbeddingsGigaR`` …
-            batch_size: texts in one request at the most.
-            batch_bytes: bytes of one request's body at the most; a single text that is longer goes alone.
+            batch_size: the maximum number of texts in one request.
+            batch_bytes: the maximum bytes of one request's body; a longer text is sent in its own request.
             template: the text for each item, as for :meth:`map`: ``"{title}. {body}"``.
-            ordered, raise_errors, progress, checkpoint, max_seconds, max_errors_in_row, executor: as for :meth:`map`.
-            max_workers: requests under way at the most, 64 by default. The client's ``max_connections`` holds as well.
+            ordered: as for :meth:`map`.
+            raise_errors: as for :meth:`map`.
+            progress: as for :meth:`map`.
+            checkpoint: as for :meth:`map`.
+            max_seconds: as for :meth:`map`.
+            max_errors_in_row: as for :meth:`map`.
+            executor: as for :meth:`map`.
+            max_workers: the maximum number of concurrent requests, 64 by default. ``max_connections`` also applies.
             max_tokens_total: as for :meth:`map`. A request whose texts would exceed it is not sent.
             options: of each request: ``timeout``, ``deadline``, ``max_retries``, ``headers`` …
 
         Returns:
             An iterator and context manager of :class:`~gigaclient.types.bulk.EmbedResult`. ``.stopped`` says why it
-            ended early, ``.progress`` how far it came. Nothing is sent before the first result is asked for.
+            ended early, ``.progress`` shows its progress. Nothing is sent before the first result is requested.
 
         Raises:
-            ConfigError: an argument cannot work, or the checkpoint is no checkpoint. Nothing was sent.
-            TypeError: there is no option of such a name.
+            ConfigError: an argument cannot work, or the checkpoint file is not a checkpoint. Nothing was sent.
+            TypeError: an option has an unknown name.
 
-            What one text fails with is the ``.error`` of its result. Where a request is refused because of one of its
-            texts (400, 413, 422, or not a vector for each text), it is asked again in halves until that one stands
-            alone; any other error is that of all of its texts. What every further one would fail with is raised by the
-            iteration: see :class:`~gigaclient.bulk.results.MapResults`.
+            The error of one text is the ``.error`` of its result. A request that fails because of one of its texts
+            (400, 413, 422, or not a vector for each text) is split in halves until that text is alone. Any other error
+            is that of all its texts. An error that every further text would have is raised by the iteration: see
+            :class:`~gigaclient.bulk.results.MapResults`.
 
         Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-embeddings
         """

@@ -1,4 +1,4 @@
-"""Chat: ``giga.chat`` and ``giga.stream`` ask API v1; the methods of ``giga.chat`` ask API v2."""
+"""Chat: ``giga.chat`` and ``giga.stream`` call API v1; the methods of ``giga.chat`` call API v2."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ __all__ = ["ChatEndpoints", "ChatResource"]
 
 T = TypeVar("T")
 
-# Far above any answer there is: small JSON objects grow thirtyfold when they are decoded.
+# Far above any real response. Small JSON objects take thirty times as much memory when they are decoded.
 MAX_CHAT_BYTES = 16 * 1024 * 1024
 
 
@@ -49,18 +49,18 @@ class ChatEndpoints(APIResource):
 
     @property
     def chat(self) -> ChatResource:
-        """``giga.chat(messages)`` asks API v1 and waits for the whole answer; its methods ask API v2."""
+        """``giga.chat(messages)`` calls API v1 and returns the whole response; its methods call API v2."""
         return ChatResource(self)
 
     def stream(self, messages: Messages, **options: Any) -> ChatStream:
-        """Ask, and get the answer as it comes: ``POST /chat/completions`` with ``stream``.
+        """Send a chat request and stream the response: ``POST /chat/completions`` with ``stream``.
 
         Args:
             messages: as for ``giga.chat``.
             options: as for ``giga.chat``, and ``update_interval`` (seconds between chunks) and ``event_timeout``.
 
         Returns:
-            The stream. The request has been sent and its status checked; what can go wrong later is told by
+            The stream. The request is sent and its status checked; for later errors see
             :class:`~gigaclient.streaming.stream.ChatStream`.
 
         Raises:
@@ -86,16 +86,16 @@ class ChatEndpoints(APIResource):
         return request, request_options
 
     def _chat_path(self) -> str:
-        return self._path_of("chat_url_cvar", chat_url_cvar.get())
+        return self._resolve_path("chat_url_cvar", chat_url_cvar.get())
 
-    def _path_of(self, variable: str, path: str) -> str:
+    def _resolve_path(self, variable: str, path: str) -> str:
         if "://" in path:
             return path
         if not path.startswith("/"):
             raise ConfigError(f"{variable} must be an address or begin with a slash, not {path!r}")
         return origin_of(self._settings.base_url) + path if names_a_version(path) else path
 
-    def _v2_request(
+    def _chat_v2_request(
         self, messages: MessagesV2, options: dict[str, Any], *, stream: bool
     ) -> tuple[Request, RequestOptions]:
         from gigaclient.gigachat.v2.request_body import chat_v2_body
@@ -106,50 +106,50 @@ class ChatEndpoints(APIResource):
         path = chat_completions_url_cvar.get()
         request = Request(
             "POST",
-            settings.chat_v2_url if path is None else self._path_of("chat_completions_url_cvar", path),
+            settings.chat_v2_url if path is None else self._resolve_path("chat_completions_url_cvar", path),
             body=chat_v2_body(messages, options, settings.body_defaults, stream=stream),
             accept="text/event-stream" if stream else "application/json",
             retry_safety=RetrySafety.BILLABLE,
         )
         return request, request_options
 
-    # The rooms of API v2 are loaded when it is first asked: most programs never do.
+    # The modules of API v2 are imported late: most programs never use them.
 
-    def _open_response(self, request: Request, request_options: RequestOptions) -> ChatResponseStream:
+    def _open_v2_stream(self, request: Request, request_options: RequestOptions) -> ChatResponseStream:
         from gigaclient.gigachat.v2.stream import ChatResponseStream
 
         response, request_id = self._send_stream(request, request_options)
         return ChatResponseStream(response, request_id=request_id)
 
-    def _response(self, request: Request, request_options: RequestOptions) -> ChatCompletionResponse:
+    def _v2_completion(self, request: Request, request_options: RequestOptions) -> ChatCompletionResponse:
         from gigaclient.gigachat.v2.stream_events import failure_in
         from gigaclient.types.chat_v2 import ChatCompletionResponse
 
-        answered = self._send_with_options(request, request_options, limit=MAX_CHAT_BYTES)
-        answer = parse_response(answered, ChatCompletionResponse)
-        failure = failure_in(answer)
+        response = self._send_with_options(request, request_options, limit=MAX_CHAT_BYTES)
+        completion = parse_response(response, ChatCompletionResponse)
+        failure = failure_in(completion)
         if failure is not None:
             raise failure
-        if not answer.messages:
-            raise answered.refusal() or answered.invalid("it has no messages")
-        return answer
+        if not completion.messages:
+            raise response.refusal() or response.invalid("it has no messages")
+        return completion
 
     def _open_stream(self, request: Request, request_options: RequestOptions) -> ChatStream:
         response, request_id = self._send_stream(request, request_options)
         return ChatStream(response, ChunkParser(request_id), request_id=request_id)
 
     def _completion(self, request: Request, request_options: RequestOptions) -> ChatCompletion:
-        answered = self._send_with_options(request, request_options, limit=MAX_CHAT_BYTES)
-        completion = parse_response(answered, ChatCompletion)
+        response = self._send_with_options(request, request_options, limit=MAX_CHAT_BYTES)
+        completion = parse_response(response, ChatCompletion)
         if not completion.choices:
-            raise answered.refusal() or answered.invalid("it has no choices")
+            raise response.refusal() or response.invalid("it has no choices")
         return completion
 
 
 class ChatResource:
-    """``giga.chat``: called, it asks API v1; its methods ask API v2.
+    """``giga.chat``: calling it uses API v1; its methods use API v2.
 
-    It holds nothing of its own: write ``giga.chat`` wherever it is needed.
+    It has no state: write ``giga.chat`` wherever it is needed.
     """
 
     __slots__ = ("_client",)
@@ -158,7 +158,7 @@ class ChatResource:
         self._client = client
 
     def __call__(self, messages: Messages, **options: Any) -> ChatCompletion:
-        """Ask, and wait for the whole answer: ``POST /chat/completions`` of API v1.
+        """Send a chat request and return the whole response: ``POST /chat/completions`` of API v1.
 
         Args:
             messages: a string (one user message), a list of dicts or :class:`~gigaclient.types.Message`, or a whole
@@ -169,58 +169,58 @@ class ChatResource:
                 ``service_id``, ``operation_id``, ``trace_id``, ``agent_id``, ``authorization``.
 
         Returns:
-            The answer; ``.text`` is what the model said, ``.usage`` what it cost.
+            The response; ``.text`` is the model's text, ``.usage`` the token usage.
 
         Raises:
-            ConfigError: the request cannot be sent as it is.
-            APIStatusError: the server refused it; the class tells how.
-            APIConnectionError, APITimeoutError, TLSError: no answer came.
-            InvalidResponseError: an answer came that is not one.
+            ConfigError: the request cannot work.
+            APIStatusError: the server refused the request; the class says why.
+            APIConnectionError, APITimeoutError, TLSError: no response arrived.
+            InvalidResponseError: the response is not a valid one.
 
-        Repeated after 429 and 5xx and when surely not sent, ``max_retries`` times. Source:
+        Retried after 429 and 5xx and when certainly not sent, up to ``max_retries`` times. Source:
         https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-chat
         """
         client = self._client
         return client._completion(*client._chat_request(messages, options, stream=False))
 
     def create(self, messages: MessagesV2, **options: Any) -> ChatCompletionResponse:
-        """Ask, and wait for the whole answer: ``POST /chat/completions`` of API v2.
+        """Send a chat request and return the whole response: ``POST /chat/completions`` of API v2.
 
         Args:
             messages: a string (one user message), a list of dicts or :class:`~gigaclient.types.ChatMessage`, or a whole
                 request: a :class:`~gigaclient.types.ChatCompletionRequest`, or a dict with ``"messages"``. Messages of
-                API v1 are translated. A function's result gets its call's name and ids where it lacks them.
+                API v1 are translated. A function's result gets the name and ids of its call where they are missing.
             options: fields of the body: those of :class:`~gigaclient.types.ChatCompletionRequest` and of
                 :class:`~gigaclient.types.ChatModelOptions` (``temperature=0.4`` goes into ``model_options``), and any
-                that the API may add. ``tools`` may name the service's (``["web_search"]``), ``functions`` lists
-                descriptions of one's own, ``tool_config`` may be ``"auto"``, ``"none"``, ``"any"`` or a name. And
+                that the API may add. ``tools`` may name the service's tools (``["web_search"]``), ``functions`` lists
+                function descriptions, ``tool_config`` may be ``"auto"``, ``"none"``, ``"any"`` or a name. Also the
                 options of the call, as for ``giga.chat``.
 
         Returns:
-            The answer; ``.text`` is what the model said, ``.message`` what the next turn's history takes,
-            ``.function_calls`` what it wants called, ``.files`` what it made, ``.sources`` what it read.
+            The response; ``.text`` is the model's text, ``.message`` the message for the next turn's history,
+            ``.function_calls`` the requested calls, ``.files`` the created files, ``.sources`` the used sources.
 
         Raises:
-            ConfigError: the request cannot be sent as it is.
-            APIStatusError: the server refused it, or ended the answer as failed; the class tells how.
-            APIConnectionError, APITimeoutError, TLSError: no answer came.
-            InvalidResponseError: an answer came that is not one.
+            ConfigError: the request cannot work.
+            APIStatusError: the server refused the request, or ended the response as failed; the class says why.
+            APIConnectionError, APITimeoutError, TLSError: no response arrived.
+            InvalidResponseError: the response is not a valid one.
 
-        Repeated after 429 and 5xx and when surely not sent, ``max_retries`` times. Source:
+        Retried after 429 and 5xx and when certainly not sent, up to ``max_retries`` times. Source:
         https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/gigachat-api
         """
         client = self._client
-        return client._response(*client._v2_request(messages, options, stream=False))
+        return client._v2_completion(*client._chat_v2_request(messages, options, stream=False))
 
     def stream(self, messages: MessagesV2, **options: Any) -> ChatResponseStream:
-        """Ask, and get the answer as it comes: ``POST /chat/completions`` of API v2 with ``stream``.
+        """Send a chat request and stream the response: ``POST /chat/completions`` of API v2 with ``stream``.
 
         Args:
             messages: as for :meth:`create`.
             options: as for :meth:`create`, and ``update_interval`` (seconds between events) and ``event_timeout``.
 
         Returns:
-            The stream. The request has been sent and its status checked; what can go wrong later is told by
+            The stream. The request is sent and its status checked; for later errors see
             :class:`~gigaclient.gigachat.v2.stream.ChatResponseStream`.
 
         Raises:
@@ -229,7 +229,7 @@ class ChatResource:
         Source: https://developers.sber.ru/docs/ru/gigachat/guides/response-token-streaming
         """
         client = self._client
-        return client._open_response(*client._v2_request(messages, options, stream=True))
+        return client._open_v2_stream(*client._chat_v2_request(messages, options, stream=True))
 
     @overload
     def parse(
@@ -244,22 +244,22 @@ class ChatResource:
     def parse(
         self, messages: MessagesV2, *, response_format: Any, strict: bool = True, **options: Any
     ) -> tuple[ChatCompletionResponse, Any]:
-        """Ask for a value of a type: :meth:`create` with the type's JSON Schema, and the answer's JSON read as it.
+        """Return a value of a type: :meth:`create` with the type's JSON Schema, then decode the response's JSON.
 
         Args:
             messages: as for :meth:`create`.
             response_format: the type: a dataclass, a ``TypedDict``, a ``msgspec.Struct``, an attrs class, a pydantic
-                model, or what is built of those; a dict is a JSON Schema, and the value the decoded JSON.
-            strict: have the service forbid what the schema does not name.
+                model, or a type built of those. A dict is a JSON Schema; then the value is the decoded JSON.
+            strict: whether the service forbids everything that the schema does not name.
             options: as for :meth:`create`.
 
         Returns:
-            The answer and the value.
+            The response and the value.
 
         Raises:
             ConfigError: the type cannot be described, or as :meth:`create`.
-            LengthFinishReasonError: the answer was cut by the token limit; ``.completion`` holds it.
-            InvalidResponseError: the answer is not JSON, or no such value; ``.completion`` and ``.text`` hold it.
+            LengthFinishReasonError: the response was cut by the token limit; ``.completion`` holds it.
+            InvalidResponseError: the response is not JSON, or not such a value; ``.completion`` and ``.text`` hold it.
             APIStatusError, APIConnectionError: as :meth:`create`.
 
         Source: https://developers.sber.ru/docs/ru/gigachat/guides/structured-output
@@ -267,9 +267,9 @@ class ChatResource:
         from gigaclient.schema.json_schema import schema_of
         from gigaclient.schema.parse import value_of
 
-        form = {"type": "json_schema", "schema": schema_of(response_format), "strict": strict}
-        answer = self.create(messages, response_format=form, **options)
-        return answer, value_of(answer, response_format)
+        format_ = {"type": "json_schema", "schema": schema_of(response_format), "strict": strict}
+        completion = self.create(messages, response_format=format_, **options)
+        return completion, value_of(completion, response_format)
 
     def run(
         self,
@@ -283,38 +283,41 @@ class ChatResource:
         result_as_text: bool = False,
         **options: Any,
     ) -> Run[ChatCompletionResponse, ChatUsage]:
-        """Ask, run the functions that the model wants called, tell it the results, and so on until it answers:
-        ``POST /chat/completions`` of API v2 for each turn.
+        """Run a dialogue with Python functions until the model answers, with ``POST /chat/completions`` of API v2.
 
         Args:
             messages: as for :meth:`create`.
-            functions, max_steps, on_error, on_step: as for ``giga.run``. Of several calls in one answer, each is a step
-                and all of them are one turn; they run one after the other.
-            result_role: the role of messages with results: ``"tool"``, or ``"function"`` for a server that wants it so.
-            result_as_text: send results as strings of JSON, for a server that wants them so.
-            options: as for :meth:`create`, for each of the requests. A ``tool_config`` that forces a call does so in
-                the first turn alone. Unless a session is named, the turns share one.
+            functions: as for ``giga.run``. Several calls in one response are several steps of one turn; they run one
+                after the other.
+            max_steps: as for ``giga.run``.
+            on_error: as for ``giga.run``.
+            on_step: as for ``giga.run``.
+            result_role: the role of messages with results: ``"tool"``, or ``"function"`` for servers that require it.
+            result_as_text: send results as strings of JSON, for servers that require it.
+            options: as for :meth:`create`, for each of the requests. A ``tool_config`` that forces a call is sent in
+                the first turn only. Unless a session is named, the turns share a new one.
 
         Returns:
-            The run: ``.text`` of the last answer, ``.completion``, ``.messages`` to go on with, ``.steps``, ``.usage``.
+            The run: ``.text`` of the last response, ``.completion``, ``.messages`` to continue with, ``.steps``,
+            ``.usage``.
 
         Raises:
             TooManyStepsError, InvalidResponseError, ConfigError, APIStatusError, APIConnectionError: as ``giga.run``.
-            Exception: with ``on_error="raise"``, whatever a function raises.
+            Exception: with ``on_error="raise"``, any exception of a function.
 
         Source: https://developers.sber.ru/docs/ru/gigachat/guides/functions/overview
         """
-        from gigaclient.gigachat import tool_loop as running
+        from gigaclient.gigachat import tool_loop
         from gigaclient.gigachat.v2.tool_loop import V2
 
-        return running.run(
+        return tool_loop.run(
             V2(self, result_role, result_as_text),
             messages,
             functions,
             max_steps=max_steps,
             on_error=on_error,
             on_step=on_step,
-            options=running.with_session(self._client, options),
+            options=tool_loop.with_session(self._client, options),
         )
 
     def run_stream(
@@ -329,33 +332,30 @@ class ChatResource:
         result_as_text: bool = False,
         **options: Any,
     ) -> RunStream[ChatCompletionResponseChunk, ChatCompletionResponse, ChatUsage]:
-        """The same as :meth:`run`, as it goes: ``POST /chat/completions`` of API v2 with ``stream`` for each turn.
-
-        Args:
-            messages, functions, max_steps, on_error, on_step, result_role, result_as_text, options: as for :meth:`run`.
+        """Run a dialogue with Python functions as a stream. The arguments are those of :meth:`run`.
 
         Returns:
-            An iterator and context manager of events: chunks of the answers, and a
+            An iterator and context manager of events: chunks of the responses, and a
             :class:`~gigaclient.types.Step` for each function that has run. Each event has a ``.text``. The first
-            request has been sent and its status checked. ``.result()`` reads the rest and returns the run.
+            request is sent and its status checked. ``.result()`` reads the rest and returns the run.
 
         Raises:
-            ConfigError, APIStatusError, APIConnectionError: the first request; what can go wrong later is told by
+            ConfigError, APIStatusError, APIConnectionError: as the first request; for later errors see
                 :class:`~gigaclient.gigachat.tool_loop.RunStream`.
 
         Source: https://developers.sber.ru/docs/ru/gigachat/guides/functions/overview
         """
-        from gigaclient.gigachat import tool_loop as running
+        from gigaclient.gigachat import tool_loop
         from gigaclient.gigachat.v2.tool_loop import V2
 
-        return running.RunStream(
+        return tool_loop.RunStream(
             V2(self, result_role, result_as_text),
             messages,
             functions,
             max_steps=max_steps,
             on_error=on_error,
             on_step=on_step,
-            options=running.with_session(self._client, options),
+            options=tool_loop.with_session(self._client, options),
         )
 
     def __repr__(self) -> str:

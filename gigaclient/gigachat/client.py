@@ -1,4 +1,4 @@
-"""The GigaChat client: where settings become a transport, a credential, a core and methods."""
+"""The GigaChat client: build the transport, the token manager, the executor and the limiter from the settings."""
 
 from __future__ import annotations
 
@@ -84,8 +84,8 @@ _CLIENT_OPTIONS = frozenset(
 )
 
 
-# Arguments of the official SDK's earlier versions, and of others.
-_ELSEWHERE = {
+# Arguments of other SDKs, and of earlier versions of the official one.
+_FOREIGN_ARGUMENTS = {
     "api_key": "pass credentials=, the authorization key",
     "token_expiry_buffer_ms": "leave it out; tokens are renewed a minute before they expire, and again when refused",
     "use_auth": "leave it out; authorization= of a call replaces the client's token, and cert_file= needs none",
@@ -119,63 +119,64 @@ class GigaChat(
     BatchesEndpoints,
     StoredEndpoints,
 ):
-    """A client of GigaChat, Sber's language models; shared freely between threads.
+    """A client of GigaChat, Sber's language models. Threads may share it.
 
-    Every argument may also come from the environment as ``GIGACHAT_<NAME>``; one given here wins. The environment is
-    read once, now; ``HTTPS_PROXY`` and ``NO_PROXY`` too. Nothing is sent until the first call.
+    Every argument may also come from the environment as ``GIGACHAT_<NAME>``; the argument wins. The environment, with
+    ``HTTPS_PROXY`` and ``NO_PROXY``, is read once, by the constructor. Nothing is sent before the first call.
 
     Args:
         credentials: the authorization key, base64 of ``client_id:client_secret``, as Studio shows it.
         scope: ``GIGACHAT_API_PERS`` (persons), ``GIGACHAT_API_B2B`` (prepaid) or ``GIGACHAT_API_CORP`` (postpaid).
-        access_token: a ready token. With ``credentials``, or user and password, beside it, those replace it once it
-            is refused.
+        access_token: a ready token. If it is refused, ``credentials`` or user and password, if set, replace it.
         user, password: for stands that have ``{base_url}/token``.
-        model: the model of calls that name none.
+        model: the default model.
         base_url: the API; ``https://gigachat.devices.sberbank.ru/api/v1`` works as well.
         auth_url: the OAuth host.
-        v2_url: chat of API v2, with or without ``/chat/completions``, where it is not beside ``base_url`` (its ``/v1``
-            replaced by ``/v2``).
-        trust: whom to believe: ``"pinned"`` (exactly the Russian Trusted Root CA that ships with this package),
-            ``"system"`` (public authorities), or the path of a bundle, which then is the only thing believed.
+        v2_url: chat of API v2, with or without ``/chat/completions``; by default ``base_url`` with ``/v2`` for ``/v1``.
+        trust: the trusted certificates: ``"pinned"`` (only the Russian Trusted Root CA that ships with this package),
+            ``"system"`` (public authorities), or the path of a bundle, which then replaces all others.
         ca_bundle_file: the path of a bundle; the same as ``trust`` with a path.
-        verify_ssl_certs: False believes anybody, and warns. Not needed: the root certificate ships with this package.
-        ssl_context: a TLS context of your own, which says everything about trust.
-        cert_file, key_file, key_file_password: a client certificate (mTLS); enough by itself where the server knows it.
-        proxy: ``http://user:password@host:port`` for all requests; None for what the environment says.
+        verify_ssl_certs: False disables certificate checks and warns. Not needed: this package ships the root
+            certificate.
+        ssl_context: a ready TLS context, which decides everything about trust.
+        cert_file, key_file, key_file_password: a client certificate (mTLS); sufficient if the server knows it.
+        proxy: ``http://user:password@host:port`` for all requests; None for the environment's proxy.
         timeout: seconds, or a pair (connect, read). See ``docs/reliability.md`` for what each bounds.
-        event_timeout: seconds that a stream may keep itself alive without an event; four read timeouts by default.
-        deadline: seconds for a whole call: token, queue, tries, waits and body.
-        max_retries: further tries after the first one, where a repeat is safe.
-        retry_backoff_factor: seconds before the first of them; doubled each time.
-        retry_on_status_codes: statuses worth another try.
-        max_connections: calls under way at once; the rest queue. 1 for a personal key, whose plan has one stream.
+        event_timeout: seconds that a stream may last without an event, whatever keep-alive bytes arrive; four read
+            timeouts by default.
+        deadline: seconds for a whole call: token, queue, attempts, pauses and body.
+        max_retries: retries after the first attempt, where a repeat is safe.
+        retry_backoff_factor: seconds before the first retry; doubled each time.
+        retry_on_status_codes: statuses that are retried.
+        max_connections: the concurrency limit; further calls queue. 1 for personal keys, whose plan has one stream.
         profanity_check, flags: body fields of calls that do not set them.
-        session_id: ``X-Session-ID`` of calls that do not set it; the same one lets the server use its prompt cache.
-        session: a ``requests.Session`` of your own to send through.
-        token_cache: where processes find each other's token: the path of a file, or an object with ``get`` and ``set``
-            as Django's cache has. Off by default; what is kept there is a secret. A path needs ``gigaclient[cache]``.
-        on_request, on_response, on_end: functions that are told of each attempt before it is sent, of each attempt's
-            outcome, and of the end of each call; one or a list. See :mod:`gigaclient.hooks`.
+        session_id: ``X-Session-ID`` of calls that do not set it; calls that share one use the server's prompt cache.
+        session: a ``requests.Session`` to send through.
+        token_cache: shares the token between processes: the path of a file, or an object with ``get`` and ``set`` like
+            Django's cache. Off by default; the stored token is a secret. A path needs ``gigaclient[cache]``.
+        on_request, on_response, on_end: functions called before each attempt, after each attempt, and at the end of
+            each call; one or a list. See :mod:`gigaclient.hooks`.
 
     Raises:
         ConfigError: a value cannot work, or two contradict each other; the message says what to do.
 
-    A pickled client holds its settings, the key among them: such a pickle is a secret. Tokens and connections stay.
+    A pickled client contains its settings with the key, so the pickle is a secret. Tokens and connections are left out.
     """
 
     _name = "GigaChat"
     _insecure_warning = (
-        "verify_ssl_certs=False: anybody on the line can read the key, the prompts and the answers. Delete it: "
+        "verify_ssl_certs=False: anybody on the network path can read the key, the prompts and the answers. Delete it: "
         "gigaclient ships the certificate that GigaChat's servers need"
     )
     _changes = _CHANGES
 
     def __new__(cls, *args: Any, **named: Any) -> GigaChat:
-        # What other SDKs have for it gets a better answer than that there is no such argument. Subclasses may have it.
-        wrong = next((name for name in named if name in _ELSEWHERE), None)
-        if wrong is not None and cls.__init__ is GigaChat.__init__:
+        """Explain an argument name of another SDK."""
+        # Subclasses with their own constructor may define such arguments.
+        foreign = next((name for name in named if name in _FOREIGN_ARGUMENTS), None)
+        if foreign is not None and cls.__init__ is GigaChat.__init__:
             named.clear()  # a traceback may show this frame
-            raise TypeError(f"GigaChat has no argument {wrong}: {_ELSEWHERE[wrong]}")
+            raise TypeError(f"GigaChat has no argument {foreign}: {_FOREIGN_ARGUMENTS[foreign]}")
         return super().__new__(cls)
 
     def __init__(
@@ -214,7 +215,7 @@ class GigaChat(
         on_response: OneOrMore[ResponseEvent] | None = None,
         on_end: OneOrMore[EndEvent] | None = None,
     ) -> None:
-        # From here on no local variable shows a secret, should a traceback print them.
+        # A traceback may show local variables, so secrets are wrapped first.
         credentials, access_token, password = as_secret(credentials), as_secret(access_token), as_secret(password)
         key_file_password, proxy = as_secret(key_file_password), as_secret(proxy)
         arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
@@ -224,13 +225,15 @@ class GigaChat(
 
     def _make_core(self, settings: GigaChatSettings) -> Executor:
         origins = dict.fromkeys(map(origin_of, (settings.base_url, settings.auth_url, settings.chat_v2_url)))
-        wire = transport.Transport(settings.trust, tuple(origins), proxy=settings.proxy, session=settings.session)
+        shared_transport = transport.Transport(
+            settings.trust, tuple(origins), proxy=settings.proxy, session=settings.session
+        )
 
         def core(
             base_url: str, tokens: TokenManager | None, limiter: Limiter, purpose: Literal["api", "token"] = "api"
         ) -> Executor:
             return Executor(
-                transport=wire,
+                transport=shared_transport,
                 base_url=base_url,
                 tokens=tokens,
                 authorize=_bearer,
@@ -241,10 +244,10 @@ class GigaChat(
                 hooks=settings.hooks(self._name, purpose),
             )
 
-        tokens = _tokens(settings, core(origin_of(settings.auth_url), None, Limiter(), "token"))
-        return core(settings.base_url, tokens, limiter_for(_account(settings), settings.max_connections))
+        tokens = _token_manager(settings, core(origin_of(settings.auth_url), None, Limiter(), "token"))
+        return core(settings.base_url, tokens, limiter_for(_account_id(settings), settings.max_connections))
 
-    # -- without a client of one's own -------------------------------------------------------------------------------
+    # -- one-call form -----------------------------------------------------------------------------------------------
 
     @classmethod
     def create_generator(
@@ -259,7 +262,7 @@ class GigaChat(
         update_interval: float = 0,
         **kwargs: Any,
     ) -> Iterator[str]:
-        """The one-call form for scripts: a blocking generator of the answer's text.
+        """Ask in one call, for scripts: return a blocking generator of the response's text.
 
         Args:
             model: the model; the default one when None.
@@ -268,14 +271,14 @@ class GigaChat(
             proxy: as for the constructor.
             api_key: the authorization key; ``GIGACHAT_CREDENTIALS`` when None.
             scope: the scope that belongs to the key.
-            update_interval: seconds between chunks at the most frequent; 0 for as they are made.
+            update_interval: the minimum seconds between chunks; 0 for no delay.
             kwargs: the constructor's other arguments, and call options and body fields as for ``giga.chat``.
 
-        Calls with the same key, scope and addresses share one client: one token, one pool of connections.
+        Calls with the same key, scope and addresses share one client: one token, one connection pool.
 
         Raises:
-            ConfigError: (a ``ValueError``) there is no key, or something else cannot work. Raised by this call; what
-                the server says comes with the first piece.
+            ConfigError: (a ``ValueError``) the key is missing, or another value cannot work. This call raises it;
+                errors of the server are raised with the first piece.
         """
         settings = {name: kwargs.pop(name) for name in list(kwargs) if name in _CLIENT_OPTIONS}
         settings.update({name: as_secret(settings[name]) for name in _SECRET_OPTIONS if name in settings})
@@ -283,9 +286,9 @@ class GigaChat(
             settings["credentials"] = as_secret(api_key)
         settings.update(scope=scope, proxy=as_secret(proxy))
         api_key = proxy = None
-        apart = {name: fingerprint(value) for name, value in settings.items() if value is not None}
-        apart[""] = f"{cls.__module__}.{cls.__qualname__} {environment_key('GIGACHAT_')}"
-        client = _shared.get(apart, lambda: cls(**settings))
+        identity = {name: fingerprint(value) for name, value in settings.items() if value is not None}
+        identity[""] = f"{cls.__module__}.{cls.__qualname__} {environment_key('GIGACHAT_')}"
+        client = _shared.get(identity, lambda: cls(**settings))
         if client._settings.auth_method == "none":
             raise ConfigError('no key: pass api_key="<authorization key>" or set GIGACHAT_CREDENTIALS')
         if model is not None:
@@ -295,7 +298,7 @@ class GigaChat(
         call, call_settings = client._chat_request(messages, kwargs, stream=False)
         return client._text(call, call_settings)
 
-    # -- the client itself -------------------------------------------------------------------------------------------
+    # -- the client --------------------------------------------------------------------------------------------------
 
     @property
     def base_url(self) -> str:
@@ -304,14 +307,14 @@ class GigaChat(
 
     @property
     def model(self) -> str:
-        """The model of calls that name none."""
+        """The default model."""
         return self._settings.model
 
     def get_token(self) -> AccessToken:
-        """The access token in use, fetched now if there is none yet.
+        """Return the access token in use; fetch one if there is none.
 
         Raises:
-            ConfigError: this client has no token: it has no credentials, or proves itself by certificate.
+            ConfigError: this client has no token: it has no credentials, or authenticates by certificate.
             AuthenticationError: the credentials were refused.
         """
         self._check_open()
@@ -350,11 +353,10 @@ class GigaChat(
         on_response: OneOrMore[ResponseEvent] | None = None,
         on_end: OneOrMore[EndEvent] | None = None,
     ) -> GigaChat:
-        """A copy with other defaults that shares this client's token, connections and queue.
+        """Return a copy with other defaults that shares this client's token, connection pool and queue.
 
-        What decides those (the key, addresses, trust, proxy) needs a client of its own. Hooks given here take the place
-        of this client's, and an empty list takes them away; tokens are fetched by this client, so its hooks tell of
-        that.
+        A different key, address, trust or proxy needs a new client. Hooks passed here replace this client's hooks; an
+        empty list removes them. Token requests are reported to this client's hooks.
 
         Raises:
             ConfigError: a value cannot work.
@@ -363,7 +365,7 @@ class GigaChat(
 
     def __repr__(self) -> str:
         settings = getattr(self, "_settings", None)
-        if settings is None:  # a traceback may show one whose settings cannot work
+        if settings is None:  # the constructor failed, and a traceback shows the object
             return "<GigaChat without settings>"
         return (
             f"<GigaChat model={settings.model!r} base_url={settings.base_url!r} scope={settings.scope!r} "
@@ -378,32 +380,32 @@ def _bearer(credential: Credential) -> dict[str, str]:
     return {"Authorization": Secret("Bearer " + credential.value.reveal())}
 
 
-def _share(source: Callable[[Deadline], Credential], cache: Any, secret: Secret, *parts: str) -> Any:
+def _share_tokens(source: Callable[[Deadline], Credential], cache: Any, secret: Secret, *parts: str) -> Any:
     if cache is None:
         return source
-    from gigaclient.auth.token_store import share  # few programs share tokens
+    from gigaclient.auth.token_store import share  # loaded late: few programs share tokens
 
     return share(source, cache, secret, *parts)
 
 
-def _tokens(settings: GigaChatSettings, auth_core: Executor) -> TokenManager | None:
+def _token_manager(settings: GigaChatSettings, auth_core: Executor) -> TokenManager | None:
     source = None
     if settings.credentials is not None:
         key, scope = settings.credentials, settings.scope
         source = key_source(auth_core, settings.auth_url, key, scope)
-        source = _share(source, settings.token_cache, key, scope, settings.auth_url)
+        source = _share_tokens(source, settings.token_cache, key, scope, settings.auth_url)
     elif settings.user is not None and settings.password is not None:
         user, password = settings.user, settings.password
         source = password_source(auth_core, settings.base_url, user, password)
-        source = _share(source, settings.token_cache, password, user, settings.base_url)
+        source = _share_tokens(source, settings.token_cache, password, user, settings.base_url)
     initial = Credential(settings.access_token) if settings.access_token is not None else None
     if source is None and initial is None and (settings.trust.cert_file or settings.trust.ssl_context):
-        return None  # the certificate says who we are
+        return None  # the certificate authenticates the client
     return TokenManager(source, timeouts=settings.timeouts, initial=initial)
 
 
-def _account(settings: GigaChatSettings) -> str:
-    """Tells accounts apart without keeping their keys: what the server limits is the client id behind the key."""
+def _account_id(settings: GigaChatSettings) -> str:
+    """Return a hash that identifies the account: the server's limit belongs to the client id in the key."""
     parts = [settings.base_url, settings.scope, settings.trust.cert_file or ""]
     for secret in (settings.credentials, settings.access_token):
         parts.append(secret.reveal() if secret is not None else "")

@@ -1,4 +1,4 @@
-"""A dialogue that keeps its own history: ask, and the question and the answer are there for the next turn."""
+"""A dialogue that keeps its history: each question and answer is part of the next request."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Conversation", "ConversationStream"]
 
-# Options of a turn that are for running functions.
-_OF_RUN = {"max_steps": 10, "on_error": "tell", "on_step": None}
+# Options of a turn that only ``run`` takes.
+_RUN_OPTIONS = {"max_steps": 10, "on_error": "tell", "on_step": None}
 
-# Answers with which the history would be refused from now on, or make no sense.
-_HELD_BACK = frozenset({"blacklist", "request_blacklist", "response_blacklist", "request_filter", "error"})
+# Finish reasons whose message would make the service refuse the history from then on, or has no content.
+_FILTERED_REASONS = frozenset({"blacklist", "request_blacklist", "response_blacklist", "request_filter", "error"})
 
-# What a message takes beside its text, in tokens. An estimate for texts that the server has not seen as messages.
-_PER_MESSAGE = 4
+# Tokens that a message takes in addition to its text. An estimate, for texts that the server has not seen as messages.
+_TOKENS_PER_MESSAGE = 4
 
 
 class Client(Protocol):
-    """What a conversation needs of its client, :class:`~gigaclient.GigaChat`."""
+    """The methods of :class:`~gigaclient.GigaChat` that a conversation uses."""
 
     @property
     def chat(self) -> Callable[..., ChatCompletion]: ...
@@ -53,11 +53,11 @@ class Client(Protocol):
 
 
 class _Turn:
-    """What was said from one user's message to before the next.
+    """The messages from one user's message to before the next.
 
     Attributes:
-        messages: what was said.
-        tokens: how many tokens that is; None while nobody has counted.
+        messages: the messages.
+        tokens: their number of tokens; None if they have not been counted.
     """
 
     __slots__ = ("messages", "tokens")
@@ -71,22 +71,22 @@ class _Turn:
 
 
 class Conversation:
-    """A dialogue that keeps its own history. ``giga.conversation()`` makes one.
+    """A dialogue that keeps its history; ``giga.conversation()`` creates one.
 
-    A turn joins the history when its answer is whole. A turn that failed leaves the history as it was, and so does one
-    whose stream broke or was closed (what had come is on the error and on the stream), and one whose answer the filter
-    held back, as any history with it would be refused again.
+    A turn joins the history when its response is complete. Three kinds of turns leave the history unchanged: one that
+    fails, one whose stream breaks or is closed, and one whose response the filter holds back. The service would refuse
+    any history with such a response. The error and the stream hold what arrived.
 
-    One turn at a time: a second one while the first is under way, in this thread or another, is a
-    :class:`~gigaclient.errors.ConfigError`. Conversations of one client may go on side by side.
+    Only one turn may run at a time. A second one, in this thread or another, raises
+    :class:`~gigaclient.errors.ConfigError`. Different conversations of one client may run at the same time.
 
     Args:
-        client: whom to ask.
+        client: the client that sends the requests.
         system, messages, history_tokens, session_id, options: as for
             :meth:`giga.conversation <gigaclient.gigachat.resources.tool_calls.DialogueEndpoints.conversation>`.
 
     Raises:
-        ConfigError: the history is none, or ``history_tokens`` cannot work.
+        ConfigError: the history is not valid, or ``history_tokens`` cannot work.
     """
 
     def __init__(
@@ -111,32 +111,32 @@ class Conversation:
         self._options = options
         self._history_tokens = history_tokens
         self._session_id = session_id or str(uuid.uuid4())
-        self._system, self._turns = _parted(system, messages)
-        self._total: int | None = None  # tokens of the history, as the server counted with its last answer
+        self._system, self._turns = _split_history(system, messages)
+        self._total: int | None = None  # tokens of the history, as counted by the server with its last response
         self._last_run: Run[ChatCompletion, Usage] | None = None
-        self._turn = threading.Lock()
+        self._turn_lock = threading.Lock()
         forks.register(self)
 
     # -- turns -------------------------------------------------------------------------------------------------------
 
     def ask(self, text: str | Message | Mapping[str, Any], **options: Any) -> ChatCompletion:
-        """Say something and wait for the answer: ``POST /chat/completions`` with the history.
+        """Send a message with the history and return the response: ``POST /chat/completions``.
 
         Args:
-            text: what the user says; or a message, for one with attachments, or for the result of a function that is
-                called by hand (role ``function``).
-            options: as for ``giga.chat``, over those of the conversation. With ``functions``, those are run.
+            text: the user's text; or a message, for attachments or for the result of a function that the caller runs
+                (role ``function``).
+            options: as for ``giga.chat``; they override those of the conversation. ``functions`` are run.
 
         Returns:
-            The answer; of a run of functions the last one, and :attr:`last_run` is the run.
+            The response; after a run of functions the last one, and :attr:`last_run` is the run.
 
         Raises:
-            ConfigError: a turn is under way; what is asked cannot be sent; or the system message and this message alone
-                are longer than ``history_tokens``.
+            ConfigError: another turn is in progress; the message cannot be sent; or the system message and this message
+                alone are longer than ``history_tokens``.
             APIStatusError, APIConnectionError, InvalidResponseError: as ``giga.chat``.
             TooManyStepsError: as ``giga.run``.
         """
-        release = self._begin()
+        release = self._start_turn()
         try:
             turn = self._prepare(text, options)
             if turn.functions is None:
@@ -151,92 +151,95 @@ class Conversation:
             release()
 
     def stream(self, text: str | Message | Mapping[str, Any], **options: Any) -> ConversationStream:
-        """Say something and get the answer as it comes; it joins the history once it is whole.
+        """Send a message with the history and stream the response. The arguments are those of :meth:`ask`.
 
-        Args:
-            text, options: as for :meth:`ask`.
+        The response joins the history once it is complete.
 
         Returns:
-            The stream. The turn is under way until the stream has ended, broken or been closed.
+            The stream. The turn is in progress until the stream has ended, failed or been closed.
 
         Raises:
-            ConfigError, APIStatusError, APIConnectionError: as :meth:`ask`; what can go wrong later is told by
+            ConfigError, APIStatusError, APIConnectionError: as :meth:`ask`; for later errors see
                 :class:`~gigaclient.streaming.stream.ChatStream`.
         """
-        release = self._begin()
+        release = self._start_turn()
         try:
             turn = self._prepare(text, options)
-            opened: ChatStream | RunStream[ChatCompletionChunk, ChatCompletion, Usage]
+            stream: ChatStream | RunStream[ChatCompletionChunk, ChatCompletion, Usage]
             if turn.functions is None:
-                opened = self._client.stream(turn.prompt, **turn.options)
+                stream = self._client.stream(turn.prompt, **turn.options)
             else:
-                opened = self._client.run_stream(turn.prompt, functions=turn.functions, **turn.options)
-            return ConversationStream(opened, turn, release)
+                stream = self._client.run_stream(turn.prompt, functions=turn.functions, **turn.options)
+            return ConversationStream(stream, turn, release)
         except BaseException:
             release()
             raise
 
-    def _begin(self) -> Callable[[], None]:
-        lock = self._turn
+    def _start_turn(self) -> Callable[[], None]:
+        lock = self._turn_lock
         if not lock.acquire(blocking=False):
             raise ConfigError(
-                "a turn of this conversation is under way: wait for its answer, or read or close its stream"
+                "a turn of this conversation is in progress: wait for its answer, or read or close its stream"
             )
         return lock.release
 
-    def _prepare(self, text: Any, options: Mapping[str, Any]) -> _Asked:
+    def _prepare(self, text: Any, options: Mapping[str, Any]) -> _PendingTurn:
         message = as_messages(text if isinstance(text, (str, Message)) else [text])[0]
-        _check_next(message, self._turns[-1].messages[-1] if self._turns else None)
-        merged = {"session_id": self._session_id, **self._options, **_given(options)}
+        _check_next_message(message, self._turns[-1].messages[-1] if self._turns else None)
+        merged = {"session_id": self._session_id, **self._options, **_without_none(options)}
         functions = merged.pop("functions", None)
-        of_run = {name: merged.pop(name, default) for name, default in _OF_RUN.items()}
-        turns, total = self._trimmed(message, merged)
+        run_options = {name: merged.pop(name, default) for name, default in _RUN_OPTIONS.items()}
+        turns, total = self._trim_history(message, merged)
         prompt = [*([self._system] if self._system is not None else []), *_messages(turns), message]
-        return _Asked(
-            self, turns, total, message, prompt, functions, merged if functions is None else {**merged, **of_run}
+        return _PendingTurn(
+            self, turns, total, message, prompt, functions, merged if functions is None else {**merged, **run_options}
         )
 
-    def _join(
-        self, asked: _Asked, answer: list[Any], completion: ChatCompletion, run: Run[ChatCompletion, Usage] | None
+    def _add_to_history(
+        self, turn: _PendingTurn, answer: list[Any], completion: ChatCompletion, run: Run[ChatCompletion, Usage] | None
     ) -> None:
         self._last_run = run
-        if completion.finish_reason in _HELD_BACK:
+        if completion.finish_reason in _FILTERED_REASONS:
             return
         usage = completion.usage
         total = (usage.prompt_tokens + usage.completion_tokens) if usage is not None and usage.prompt_tokens else None
-        said = [asked.message, *answer]
-        turns = list(asked.turns)
-        tokens = max(1, total - asked.total) if total is not None and asked.total is not None else None
-        if turns and _role(asked.message) != "user":  # a result goes with its call
-            before = turns.pop()
-            known = before.tokens is not None and tokens is not None
-            turns.append(_Turn([*before.messages, *said], (before.tokens or 0) + (tokens or 0) if known else None))
+        messages = [turn.message, *answer]
+        turns = list(turn.turns)
+        tokens = max(1, total - turn.total) if total is not None and turn.total is not None else None
+        if turns and _role(turn.message) != "user":  # a function's result belongs to the turn of its call
+            previous = turns.pop()
+            known = previous.tokens is not None and tokens is not None
+            turns.append(
+                _Turn([*previous.messages, *messages], (previous.tokens or 0) + (tokens or 0) if known else None)
+            )
         else:
-            turns.append(_Turn(said, tokens))
+            turns.append(_Turn(messages, tokens))
         self._turns, self._total = turns, total
 
-    # -- how long it gets --------------------------------------------------------------------------------------------
+    # -- the length of the history -----------------------------------------------------------------------------------
 
-    def _trimmed(self, message: Any, options: Mapping[str, Any]) -> tuple[list[_Turn], int | None]:
-        """The turns that are sent with ``message``, and their tokens with the system message, where they are known."""
+    def _trim_history(self, message: Any, options: Mapping[str, Any]) -> tuple[list[_Turn], int | None]:
+        """Return the turns to send with ``message``, and their tokens with the system message, if they are known."""
         limit, turns, total = self._history_tokens, self._turns, self._total
         if limit is None:
             return turns, total
-        # A token has a byte at the least: what is short enough by that measure needs no counting.
-        most = sum(map(_most, self.messages)) if total is None else total
-        if most + _most(message) <= limit:
+        # A token has at least one byte, so a history of fewer bytes than the limit needs no counting.
+        upper_bound = sum(map(_max_tokens, self.messages)) if total is None else total
+        if upper_bound + _max_tokens(message) <= limit:
             return turns, total
         uncounted = [turn for turn in turns if turn.tokens is None]
         system = _text(self._system) if self._system is not None else ""
         texts = [_text(message), system, *(turn.text() for turn in uncounted)]
-        new, fixed, *counts = [count.tokens for count in self._client.tokens_count(texts, **_counting(options))]
+        new, fixed, *counts = [
+            count.tokens for count in self._client.tokens_count(texts, **_token_count_options(options))
+        ]
         for turn, count in zip(uncounted, counts, strict=True):
             turn.tokens = count
-        new += _PER_MESSAGE
-        fixed += _PER_MESSAGE
-        # What the server counted as messages already has in it what a message takes beside its text.
-        beside = _PER_MESSAGE if total is None else 0
-        kept = [(turn, (turn.tokens or 0) + beside * len(turn.messages)) for turn in turns]
+        new += _TOKENS_PER_MESSAGE
+        fixed += _TOKENS_PER_MESSAGE
+        # The counts of messages by the server already include the tokens that a message takes in addition to its text.
+        overhead = _TOKENS_PER_MESSAGE if total is None else 0
+        kept = [(turn, (turn.tokens or 0) + overhead * len(turn.messages)) for turn in turns]
         length = total if total is not None else fixed + sum(tokens for _, tokens in kept)
         while kept and length + new > limit and not (len(kept) == 1 and _role(message) != "user"):
             length -= kept.pop(0)[1]
@@ -251,7 +254,7 @@ class Conversation:
 
     @property
     def messages(self) -> list[Any]:
-        """The history: the system message and the turns that are kept, as messages for any call."""
+        """The history: the system message and the kept turns, as messages for any call."""
         return [*([self._system] if self._system is not None else []), *_messages(self._turns)]
 
     @property
@@ -261,16 +264,16 @@ class Conversation:
 
     @property
     def last_run(self) -> Run[ChatCompletion, Usage] | None:
-        """What the functions did in the last turn; None when it had none."""
+        """The run of functions in the last turn; None if it had none."""
         return self._last_run
 
     def reset(self) -> None:
-        """Forget the turns; the system message stays.
+        """Forget the turns and keep the system message.
 
         Raises:
-            ConfigError: a turn is under way.
+            ConfigError: a turn is in progress.
         """
-        release = self._begin()
+        release = self._start_turn()
         try:
             self._turns, self._total, self._last_run = [], None, None
         finally:
@@ -279,8 +282,9 @@ class Conversation:
     # -- saving ------------------------------------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
-        """What :meth:`from_json` makes a conversation of: messages, session, limit. Options are not saved, since they
-        may hold functions and secrets.
+        """Return the messages, session and limit for :meth:`from_json`.
+
+        Options are not saved, since they may hold functions and secrets.
         """
         return {
             "session_id": self._session_id,
@@ -290,20 +294,20 @@ class Conversation:
         }
 
     def to_json(self) -> str:
-        """The same as text."""
+        """Return the same as :meth:`to_dict` as JSON text."""
         return encode(self.to_dict()).decode()
 
     @classmethod
     def from_json(cls, client: Client, saved: str | bytes | Mapping[str, Any], **options: Any) -> Conversation:
-        """A conversation that goes on where a saved one was.
+        """Return a conversation that continues a saved one.
 
         Args:
-            client: whom to ask.
-            saved: what :meth:`to_json` or :meth:`to_dict` gave.
-            options: as for ``giga.conversation``; ``history_tokens`` and ``session_id`` over the saved ones.
+            client: the client that sends the requests.
+            saved: a result of :meth:`to_json` or :meth:`to_dict`.
+            options: as for ``giga.conversation``; ``history_tokens`` and ``session_id`` override the saved values.
 
         Raises:
-            ConfigError: it is none of these.
+            ConfigError: this is not a saved conversation.
         """
         fields: Any = saved
         if isinstance(saved, (str, bytes)):
@@ -313,24 +317,25 @@ class Conversation:
                 fields = None
         if not isinstance(fields, Mapping) or not isinstance(fields.get("messages"), Sequence):
             raise ConfigError("this is no saved conversation: to_json() and to_dict() make one")
-        given = {name: fields.get(name) for name in ("session_id", "history_tokens")}
-        made = cls(client, messages=fields["messages"], **{**given, **options})
+        saved_options = {name: fields.get(name) for name in ("session_id", "history_tokens")}
+        conversation = cls(client, messages=fields["messages"], **{**saved_options, **options})
         tokens = fields.get("tokens")
-        made._total = tokens if isinstance(tokens, int) and tokens > 0 else None
-        return made
+        conversation._total = tokens if isinstance(tokens, int) and tokens > 0 else None
+        return conversation
 
     def __reduce__(self) -> Any:
         raise ConfigError("a conversation cannot be pickled or copied: save it with to_json()")
 
     def after_fork_in_child(self) -> None:
-        self._turn = threading.Lock()
+        """Replace the lock in a forked child, since a thread of the parent may have held it."""
+        self._turn_lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"<Conversation of {len(self._turns)} turns, session {self._session_id}>"
 
 
-class _Asked:
-    """A turn under way: what is sent, and how it joins the history."""
+class _PendingTurn:
+    """A turn in progress: the request, and how it joins the history."""
 
     __slots__ = ("_conversation", "functions", "message", "options", "prompt", "total", "turns")
 
@@ -355,98 +360,98 @@ class _Asked:
     def commit(
         self, answer: list[Any], completion: ChatCompletion, run: Run[ChatCompletion, Usage] | None = None
     ) -> None:
-        self._conversation._join(self, answer, completion, run)
+        self._conversation._add_to_history(self, answer, completion, run)
 
 
 class ConversationStream(Iterator[ChatCompletionChunk]):
-    """The answer of a turn as it comes: what :class:`~gigaclient.streaming.stream.ChatStream` is, for a conversation.
+    """The stream of a turn, with the interface of :class:`~gigaclient.streaming.stream.ChatStream`.
 
-    Once it has ended, the turn is part of the history. When it breaks, is closed or dropped, it is not; what had come
-    stays readable as :attr:`text` and :attr:`completion`. Where functions are run, their steps are in :attr:`steps`,
-    and ``on_step`` of the turn gets them as they happen.
+    The turn joins the history when the stream ends. If the stream breaks, is closed or dropped, it does not;
+    :attr:`text` and :attr:`completion` still hold what arrived. Functions that were run are in :attr:`steps`, and the
+    turn's ``on_step`` gets each when it has run.
     """
 
     def __init__(
         self,
-        opened: ChatStream | RunStream[ChatCompletionChunk, ChatCompletion, Usage],
-        asked: _Asked,
+        stream: ChatStream | RunStream[ChatCompletionChunk, ChatCompletion, Usage],
+        turn: _PendingTurn,
         release: Callable[[], None],
     ) -> None:
-        self._send_stream = opened
-        self._asked = asked
+        self._stream = stream
+        self._turn = turn
         self._release: Callable[[], None] | None = release
 
     @property
     def text(self) -> str:
         """The text that has arrived so far."""
-        return self._send_stream.text
+        return self._stream.text
 
     @property
     def completion(self) -> ChatCompletion:
-        """The answer so far; whole once the stream has ended."""
-        return self._send_stream.completion
+        """The response so far; complete once the stream has ended."""
+        return self._stream.completion
 
     @property
     def steps(self) -> list[Step]:
-        """The functions that were called so far."""
-        return self._send_stream.steps if isinstance(self._send_stream, RunStream) else []
+        """The functions called so far."""
+        return self._stream.steps if isinstance(self._stream, RunStream) else []
 
     @property
     def request_id(self) -> str | None:
         """The ``X-Request-Id`` of the call."""
-        return self._send_stream.request_id
+        return self._stream.request_id
 
     @property
     def closed(self) -> bool:
-        """Whether nothing more can come: it ended, broke or was closed."""
-        return self._send_stream.closed
+        """True once the stream has ended, failed or been closed."""
+        return self._stream.closed
 
     def result(self) -> ChatCompletion:
-        """Read the rest and return the whole answer.
+        """Read the rest and return the complete response.
 
         Raises:
-            StreamInterruptedError: it was closed, or broke, before the answer was whole; and what iterating raises.
+            StreamInterruptedError: the stream was closed or failed early. Errors of the iteration come through.
         """
         for _ in self:
             continue
-        result = self._send_stream.result()
+        result = self._stream.result()
         return result.completion if isinstance(result, Run) else result
 
     def close(self) -> None:
-        """Give the connection and the turn up, and end a read that is blocked in another thread at once."""
-        self._send_stream.close()
-        self._end()
+        """Close the connection and end the turn; a read that is blocked in another thread ends at once."""
+        self._stream.close()
+        self._finish_turn()
 
     def __iter__(self) -> ConversationStream:
         return self
 
     def __next__(self) -> ChatCompletionChunk:
         try:
-            for event in self._send_stream:
+            for event in self._stream:
                 if not isinstance(event, Step):
                     return event
             self._commit()
         except ConfigError:
-            raise  # two threads at once: the other goes on
+            raise  # a second thread may not read, and the first one goes on
         except BaseException:
-            self._end()
+            self._finish_turn()
             raise
-        self._end()
+        self._finish_turn()
         raise StopIteration
 
     def _commit(self) -> None:
         if self._release is None:
             return
         try:
-            result = self._send_stream.result()
+            result = self._stream.result()
         except GigaClientError:
-            return  # closed before it was whole
+            return  # closed before it was complete
         if isinstance(result, Run):
-            self._asked.commit(result.messages[len(self._asked.prompt) :], result.completion, result)
+            self._turn.commit(result.messages[len(self._turn.prompt) :], result.completion, result)
         else:
-            self._asked.commit([result.message], result)
+            self._turn.commit([result.message], result)
 
-    def _end(self) -> None:
+    def _finish_turn(self) -> None:
         release, self._release = self._release, None
         if release is not None:
             release()
@@ -455,7 +460,7 @@ class ConversationStream(Iterator[ChatCompletionChunk]):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self, type_: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
 
@@ -464,16 +469,16 @@ class ConversationStream(Iterator[ChatCompletionChunk]):
             self.close()
 
     def __repr__(self) -> str:
-        return f"<ConversationStream of {self._send_stream!r}>"
+        return f"<ConversationStream of {self._stream!r}>"
 
 
 # -- messages ----------------------------------------------------------------------------------------------------------
 
 
-def _parted(system: str | None, messages: Any) -> tuple[Any, list[_Turn]]:
-    """A history as its system message and its turns."""
-    given = messages if isinstance(messages, (str, Mapping)) else list(messages)
-    history = as_messages(given) if given else []
+def _split_history(system: str | None, messages: Any) -> tuple[Any, list[_Turn]]:
+    """Split a history into its system message and its turns."""
+    listed = messages if isinstance(messages, (str, Mapping)) else list(messages)
+    history = as_messages(listed) if listed else []
     first = Message(role="system", content=system) if system else None
     if history and _role(history[0]) == "system":
         if first is not None:
@@ -487,17 +492,17 @@ def _parted(system: str | None, messages: Any) -> tuple[Any, list[_Turn]]:
     return first, turns
 
 
-def _check_next(message: Any, last: Any) -> None:
-    role, wanted = _role(message), _field(last, "function_call") if last is not None else None
+def _check_next_message(message: Any, last: Any) -> None:
+    role, pending_call = _role(message), _field(last, "function_call") if last is not None else None
     if role not in ("user", "function"):
-        raise ConfigError(f"what is said next is the user's, or a function's result, not of the role \"{role}\"")
-    if wanted is not None and role != "function":
-        name = wanted.get("name") if isinstance(wanted, Mapping) else wanted.name
+        raise ConfigError(f"the next message must be the user's or a function's result, not of the role \"{role}\"")
+    if pending_call is not None and role != "function":
+        name = pending_call.get("name") if isinstance(pending_call, Mapping) else pending_call.name
         raise ConfigError(
-            f"the model waits for the result of {name}: say that first, as "
+            f"the model waits for the result of {name}: send that first, as "
             f'{{"role": "function", "name": "{name}", "content": …}}'
         )
-    if wanted is None and role == "function":
+    if pending_call is None and role == "function":
         raise ConfigError("no function was called: a result has nothing to follow")
 
 
@@ -505,12 +510,12 @@ def _messages(turns: Iterable[_Turn]) -> list[Any]:
     return [message for turn in turns for message in turn.messages]
 
 
-def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+def _without_none(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _counting(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a turn that are good for counting as well."""
+def _token_count_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a turn that also apply to counting tokens."""
     return {name: value for name, value in options.items() if name == "model" or name in CALL_OPTIONS - {"request_id"}}
 
 
@@ -524,9 +529,9 @@ def _role(message: Any) -> str:
 
 def _text(message: Any) -> str:
     call = _field(message, "function_call")
-    said = str(_field(message, "content") or "")
-    return said if call is None else f"{said}{encode(call, 'function_call').decode()}"
+    content = str(_field(message, "content") or "")
+    return content if call is None else f"{content}{encode(call, 'function_call').decode()}"
 
 
-def _most(message: Any) -> int:
-    return len(_text(message).encode("utf-8", "replace")) + _PER_MESSAGE
+def _max_tokens(message: Any) -> int:
+    return len(_text(message).encode("utf-8", "replace")) + _TOKENS_PER_MESSAGE

@@ -1,6 +1,6 @@
-"""What people paste as a key or a token: cleaned, and explained when it certainly cannot work. Pure.
+"""Clean a pasted key or token, and explain why a wrong one cannot work. Pure.
 
-Only certain failures are refused here. What merely looks unusual is sent: the server knows better.
+Only what certainly fails is rejected. Unusual values are sent, and the server decides.
 """
 
 from __future__ import annotations
@@ -15,35 +15,38 @@ from gigaclient.errors import ConfigError
 __all__ = ["access_token", "authorization_key"]
 
 _UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
-_ONE_UUID = re.compile(_UUID)
-_PAIR = re.compile(f"{_UUID}:{_UUID}")
+_UUID_PATTERN = re.compile(_UUID)
+_PAIR_PATTERN = re.compile(f"{_UUID}:{_UUID}")
 _SCHEME = re.compile(r"^(?:authorization|basic|bearer)(?=[\s:])[\s:]*", re.IGNORECASE)
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 
-_WHERE = "the authorization key is the long base64 text that the project's page in Studio shows as «Authorization Key»"
+_KEY_HINT = (
+    "the authorization key is the long base64 text that the project's page in Studio shows as «Authorization Key»"
+)
 
 
 def authorization_key(value: str) -> Secret:
-    """The key as the OAuth host wants it after ``Basic``: base64 of ``client_id:client_secret``.
+    """Return the key as the OAuth host expects it after ``Basic``: base64 of ``client_id:client_secret``.
 
-    Quotes, spaces, line breaks and a stray scheme around it are taken off, and line breaks inside it. Padding that was
-    lost is put back, and the alphabet of URLs becomes the usual one; it is the same key.
+    Surrounding quotes, spaces and a scheme are removed, and line breaks anywhere. Missing padding is added, and the
+    URL-safe alphabet becomes the standard one.
 
     Raises:
-        ConfigError: it is a client id or secret, the pair in plain text, an access token, or not base64 of two parts.
+        ConfigError: the value is a client id or secret, the pair in plain text, an access token, or not base64 of a
+            pair.
     """
     key = _without_scheme(value)
-    reason = _why_not_a_key(key)
+    reason = _invalid_key_reason(key)
     if reason is not None:
         raise ConfigError(reason)
-    return Secret(_standard(key))
+    return Secret(_standard_base64(key))
 
 
 def access_token(value: str) -> Secret:
-    """A ready access token, without the ``Bearer`` that people paste along with it.
+    """Return a ready access token without a pasted ``Bearer``.
 
     Raises:
-        ConfigError: nothing is left, or it has characters that no header may hold.
+        ConfigError: the token is empty, or has characters that no header may hold.
     """
     token = _without_scheme(value)
     if not token:
@@ -53,36 +56,36 @@ def access_token(value: str) -> Secret:
     return token
 
 
-# Returned, not raised: the frames of what follows hold the key in pieces, and a traceback may show them.
+# The next functions return their errors: their frames hold parts of the key, and a traceback may show local variables.
 
 
-def _why_not_a_key(key: str) -> str | None:
+def _invalid_key_reason(key: str) -> str | None:
     if not key:
-        return f"is empty; {_WHERE}"
-    if _ONE_UUID.fullmatch(key):
-        return f"is a client id or a client secret, not the authorization key; {_WHERE}"
-    if _PAIR.fullmatch(key):
+        return f"is empty; {_KEY_HINT}"
+    if _UUID_PATTERN.fullmatch(key):
+        return f"is a client id or a client secret, not the authorization key; {_KEY_HINT}"
+    if _PAIR_PATTERN.fullmatch(key):
         return "is client_id:client_secret in plain text; pass it encoded in base64, as Studio shows it"
     if "." in key and len(key) > 200:
         return "looks like an access token; pass that as access_token="
     decoded = _decode(key)
     if decoded is None:
-        return f"is not base64; {_WHERE}"
+        return f"is not base64; {_KEY_HINT}"
     if b":" in decoded:
         return None
-    again = _decode(decoded.decode("ascii", "replace"))
-    if again is not None and b":" in again:
+    decoded_twice = _decode(decoded.decode("ascii", "replace"))
+    if decoded_twice is not None and b":" in decoded_twice:
         return "is encoded in base64 twice; pass it as Studio shows it"
-    return f"is base64, but not of client_id:client_secret; {_WHERE}"
+    return f"is base64, but not of client_id:client_secret; {_KEY_HINT}"
 
 
 def _without_scheme(value: str) -> Secret:
     if not isinstance(value, str):
         raise ConfigError(f"must be a string, not {type(value).__name__}")
-    return Secret(_stripped(str.__str__(value)))
+    return Secret(_strip(str.__str__(value)))
 
 
-def _stripped(text: str) -> str:
+def _strip(text: str) -> str:
     while True:
         rest = _SCHEME.sub("", text.strip().strip("\"'«»“”„").strip())
         if rest == text:
@@ -94,11 +97,11 @@ def _decode(text: str) -> bytes | None:
     if not _BASE64.fullmatch(text):
         return None
     try:
-        return base64.b64decode(_standard(text), validate=True)
+        return base64.b64decode(_standard_base64(text), validate=True)
     except (binascii.Error, ValueError):
         return None
 
 
-def _standard(text: str) -> str:
-    bare = text.rstrip("=").replace("-", "+").replace("_", "/")
-    return bare + "=" * (-len(bare) % 4)
+def _standard_base64(text: str) -> str:
+    unpadded = text.rstrip("=").replace("-", "+").replace("_", "/")
+    return unpadded + "=" * (-len(unpadded) % 4)

@@ -1,4 +1,4 @@
-"""Getting an access token: the OAuth host, or the ``/token`` route of stands with user and password.
+"""Fetch access tokens from the OAuth host, or from the ``/token`` route of stands with user and password.
 
 Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-token
 """
@@ -32,7 +32,7 @@ _MAX_TOKEN_CHARACTERS = 64 * 1024
 # Seconds reach this number in the year 5138, milliseconds passed it in 1973.
 _MILLISECONDS_FROM = 10**11
 
-# A server's Date and this machine's clock differ by less than this when both are right; then the finer one is used.
+# Below this difference both clocks are right, and the local one is used, because it is finer than ``Date``.
 _CLOCKS_AGREE_SECONDS = 5.0
 _ONE_DAY_SECONDS = 86400.0
 
@@ -50,12 +50,12 @@ _ADVICE_BY_STATUS = {
     404: "there is nothing at that address: check auth_url; user and password need a base_url that has /token",
     405: "there is something else at that address: check auth_url",
 }
-# A client that may be let in later is not refused: these are tried again.
+# All client errors but those that may pass.
 _REFUSALS = frozenset(range(400, 500)) - {408, 429}
 
 
 def key_source(core: Executor, auth_url: str, key: Secret, scope: str) -> Callable[[Deadline], Credential]:
-    """Fetches tokens from the OAuth host with an authorization key."""
+    """Return a function that fetches tokens from the OAuth host with an authorization key."""
     authorization = Secret("Basic " + key.reveal())
 
     def fetch(deadline: Deadline) -> Credential:
@@ -77,7 +77,7 @@ def key_source(core: Executor, auth_url: str, key: Secret, scope: str) -> Callab
 
 
 def password_source(core: Executor, base_url: str, user: str, password: Secret) -> Callable[[Deadline], Credential]:
-    """Fetches tokens from ``{base_url}/token`` with user and password."""
+    """Return a function that fetches tokens from ``{base_url}/token`` with user and password."""
     pair = f"{user}:{password.reveal()}".encode()
     authorization = Secret("Basic " + base64.b64encode(pair).decode("ascii"))
 
@@ -90,45 +90,45 @@ def password_source(core: Executor, base_url: str, user: str, password: Secret) 
 
 
 def _request(core: Executor, request: Request, authorization: Secret, deadline: Deadline) -> Credential:
-    outcome = _ask(core, request, authorization, deadline)
-    if isinstance(outcome, GigaClientError):
-        raise outcome
-    return outcome
+    result = _fetch(core, request, authorization, deadline)
+    if isinstance(result, GigaClientError):
+        raise result
+    return result
 
 
-def _ask(core: Executor, request: Request, authorization: Secret, deadline: Deadline) -> Credential | GigaClientError:
-    # Returned, not raised, and without the frames below: those that read the answer hold the token, or its beginning,
-    # and a traceback may show them.
+def _fetch(core: Executor, request: Request, authorization: Secret, deadline: Deadline) -> Credential | GigaClientError:
+    # The error is returned, without its traceback: the frames below hold the token or its beginning, and a traceback
+    # may show local variables.
     options = RequestOptions(headers={"Authorization": authorization})
     try:
-        answer = core.fetch(request, options, limit=_MAX_ANSWER_BYTES, deadline=deadline)
+        response = core.fetch(request, options, limit=_MAX_ANSWER_BYTES, deadline=deadline)
     except APIStatusError as error:
-        failure: GigaClientError = _refused(error, authorization.reveal().partition(" ")[2])
+        failure: GigaClientError = _rejection(error, authorization.reveal().partition(" ")[2])
     except GigaClientError as error:
         failure = error
     else:
-        outcome = read_token(answer.body, answer.headers, wall=time.time(), monotonic=time.monotonic())
-        if isinstance(outcome, Credential):
-            return outcome
-        failure = outcome
-        failure.request_id = answer.request_id
-        failure.status_code = answer.status
+        result = read_token(response.body, response.headers, wall=time.time(), monotonic=time.monotonic())
+        if isinstance(result, Credential):
+            return result
+        failure = result
+        failure.request_id = response.request_id
+        failure.status_code = response.status
     failure.__traceback__ = failure.__context__ = failure.__cause__ = None
     return failure
 
 
-def _refused(error: APIStatusError, key: str) -> APIStatusError:
-    body = _without(error.body, key)
-    said = body.get("message") if isinstance(body, dict) else None
-    if not isinstance(said, str) or not said:
-        said = _without(error.message, key).partition(" - ")[0]
-    # Sources disagree on the status of these codes, so it is the code that counts.
+def _rejection(error: APIStatusError, key: str) -> APIStatusError:
+    body = _mask(error.body, key)
+    reason = body.get("message") if isinstance(body, dict) else None
+    if not isinstance(reason, str) or not reason:
+        reason = _mask(error.message, key).partition(" - ")[0]
+    # Sources disagree on the status of these codes, so the code decides.
     advice = _ADVICE.get(error.code) if isinstance(error.code, int) else None
     if advice is None:
         advice = _ADVICE_BY_STATUS.get(error.status_code)
-    kind = AuthenticationError if error.status_code in _REFUSALS else type(error)
-    refusal = kind(
-        f"no access token: {said}" + (f" - {advice}" if advice else ""),
+    error_type = AuthenticationError if error.status_code in _REFUSALS else type(error)
+    rejection = error_type(
+        f"no access token: {reason}" + (f" - {advice}" if advice else ""),
         status_code=error.status_code,
         code=error.code,
         body=body,
@@ -137,39 +137,39 @@ def _refused(error: APIStatusError, key: str) -> APIStatusError:
         retry_after=error.retry_after,
         url=error.url,
     )
-    refusal.attempts = error.attempts
-    return refusal
+    rejection.attempts = error.attempts
+    return rejection
 
 
-def _without(data: Any, key: str) -> Any:
-    """``data`` without ``key``: a gateway that reports what it refused may quote it."""
+def _mask(data: Any, key: str) -> Any:
+    """Return ``data`` with ``key`` masked, because a gateway may quote the request that it refused."""
     if isinstance(data, str):
         return data.replace(key, MASK) if key else data
     if isinstance(data, dict):
-        return {_without(name, key): _without(value, key) for name, value in data.items()}
+        return {_mask(name, key): _mask(value, key) for name, value in data.items()}
     if isinstance(data, list):
-        return [_without(value, key) for value in data]
+        return [_mask(value, key) for value in data]
     return data
 
 
 def read_token(
     body: bytes, headers: Mapping[str, str], *, wall: float, monotonic: float
 ) -> Credential | InvalidResponseError:
-    """A credential from either of the two answers that token endpoints give.
+    """Return a credential from either of the two response forms of token endpoints.
 
-    ``{"access_token": …, "expires_at": <ms>}`` and ``{"tok": …, "exp": <s>}`` are both accepted, the unit told by the
-    size of the number. A missing, unreadable or past expiry means that nothing is known: the token is used until it is
-    refused. The token's life is measured against the server's own ``Date``, so a wrong clock here does no harm.
+    These are ``{"access_token": …, "expires_at": <ms>}`` and ``{"tok": …, "exp": <s>}``; the size of the number decides
+    between seconds and milliseconds. Without a readable expiry in the future, the token is used until the service
+    refuses it. The lifetime is measured against the server's ``Date``, so a wrong local clock does not matter.
 
     Args:
-        body: the answer.
+        body: the body of the response.
         headers: its headers, names in lower case.
         wall: this machine's Unix time, seconds.
         monotonic: the monotonic clock at the same moment, seconds.
 
     Returns:
-        The credential; or the error for an answer without a usable token, which names its fields and never their
-        values. Returned, not raised here: the frames of this function hold the token, and a traceback may show them.
+        The credential, or the error for a response without a usable token. The error names the fields and never their
+        values. It is returned because the frames of this function hold the token, and a traceback may show them.
     """
     try:
         data = msgspec.json.decode(body)
@@ -179,19 +179,19 @@ def read_token(
         return InvalidResponseError("the token endpoint did not answer with a JSON object")
     token = _first_text(data, "access_token", "tok")
     if not token:
-        return InvalidResponseError(f"the token endpoint's answer holds no token; its fields: {_names(data)}")
+        return InvalidResponseError(f"the token endpoint's answer holds no token; its fields: {_field_names(data)}")
     if len(token) > _MAX_TOKEN_CHARACTERS or not token.isascii() or not token.isprintable() or " " in token:
         return InvalidResponseError("the token endpoint's answer holds a token that no header can carry")
-    expires_at = _seconds(data.get("expires_at"))
+    expires_at = _unix_seconds(data.get("expires_at"))
     if expires_at is None:
-        expires_at = _seconds(data.get("exp"))
-    life = _life(expires_at, headers, wall) if expires_at is not None else 0.0
-    if expires_at is None or life <= 0:
+        expires_at = _unix_seconds(data.get("exp"))
+    lifetime = _lifetime(expires_at, headers, wall) if expires_at is not None else 0.0
+    if expires_at is None or lifetime <= 0:
         return Credential(Secret(token))
     return Credential(
         Secret(token),
-        expires_at=monotonic + life,
-        margin=Credential.margin_for(life),
+        expires_at=monotonic + lifetime,
+        margin=Credential.margin_for(lifetime),
         expires_at_ms=int(expires_at * 1000),
     )
 
@@ -204,11 +204,11 @@ def _first_text(data: Mapping[str, Any], *names: str) -> str:
     return ""
 
 
-def _names(data: Mapping[str, Any]) -> str:
+def _field_names(data: Mapping[str, Any]) -> str:
     return ", ".join(sorted(str(name)[:40] for name in list(data)[:10])) or "none"
 
 
-def _seconds(value: Any) -> float | None:
+def _unix_seconds(value: Any) -> float | None:
     if isinstance(value, bool):
         return None
     try:
@@ -220,21 +220,21 @@ def _seconds(value: Any) -> float | None:
     return number / 1000 if number >= _MILLISECONDS_FROM else number
 
 
-def _life(expires_at: float, headers: Mapping[str, str], wall: float) -> float:
-    by_our_clock = expires_at - wall
+def _lifetime(expires_at: float, headers: Mapping[str, str], wall: float) -> float:
+    by_local_clock = expires_at - wall
     try:
         date = email.utils.parsedate_to_datetime(headers["date"]).timestamp()
     except (KeyError, TypeError, ValueError, OverflowError, IndexError):
-        return by_our_clock
+        return by_local_clock
     if abs(wall - date) < _CLOCKS_AGREE_SECONDS:
-        return by_our_clock
-    by_theirs = expires_at - date
-    # A gateway may send a Date of its own invention; a token that would live for days by it alone says so.
-    return by_our_clock if 0 < by_our_clock <= _ONE_DAY_SECONDS < by_theirs else by_theirs
+        return by_local_clock
+    by_server_clock = expires_at - date
+    # Some gateways send an invented Date. It is ignored if only by it the token would live for longer than a day.
+    return by_local_clock if 0 < by_local_clock <= _ONE_DAY_SECONDS < by_server_clock else by_server_clock
 
 
 def check_pair(user: str | None, password: Secret | None) -> None:
-    """User and password come together.
+    """Check that user and password are both set or both missing.
 
     Raises:
         ConfigError: one of them is missing.

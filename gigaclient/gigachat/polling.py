@@ -1,4 +1,4 @@
-"""Waiting for what the server does in its own time: look, wait a little longer, look again."""
+"""Poll the server until a job is done, with growing pauses."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ __all__ = ["poll", "shortened"]
 
 T = TypeVar("T")
 
-_GROWTH = 1.5
-_LONGEST_PAUSE = 60.0
-_LONGEST_ASKED = 3600.0
-"""No ``Retry-After`` is followed beyond it."""
+_PAUSE_GROWTH = 1.5
+_MAX_PAUSE_SECONDS = 60.0
+_MAX_RETRY_AFTER_SECONDS = 3600.0
+"""The largest ``Retry-After`` that is followed."""
 
-# In a row, and each has been tried as often as a call is: whoever waits for hours wants to outlast a restart, and
-# whoever waits without a limit wants to hear of it when the service is gone.
-_FAILED_LOOKS = 5
+# Failed polls in a row, each already retried like any call. A wait of hours outlasts a restart of the server this way,
+# and a wait without a limit still ends when the service is gone.
+_MAX_FAILURES = 5
 
 
 def poll(
@@ -41,64 +41,64 @@ def poll(
     poll_interval: Any,
     timeout: Any,
 ) -> T:
-    """Look until it is over.
+    """Call ``look`` until ``over`` accepts its result, and return that result.
 
     Args:
-        core: of the client, whose ``close()`` ends the wait; and so does whoever gives the work up that it is part of.
-        look: how things stand; it gets the seconds that it may take, ``inf`` for any number.
+        core: the executor of the client; ``close()`` of the client and cancelling the task end the wait.
+        look: returns the current state; its argument is the seconds it may take, ``inf`` for no limit.
         over: whether the wait is over.
-        describe: how things stood last, for the message; given None when no look succeeded.
-        poll_interval: seconds before the second look; each pause is half as long again as the one before, up to 60 s.
+        describe: describes the last state for the error message; its argument is None if no poll succeeded.
+        poll_interval: seconds before the second poll; each pause is 1.5 times the last, up to 60 s.
         timeout: seconds for the whole wait; None for no limit.
 
     Raises:
-        APITimeoutError: it was not over in time; ``completion`` is how things stood last.
+        APITimeoutError: the time is up; ``completion`` is the last state.
         ConfigError: a number cannot work, or the client is closed.
-        GigaClientError: what ``look`` raised, if waiting does not help, or it failed too often in a row.
+        GigaClientError: an error of ``look`` that waiting cannot fix, or too many failures in a row.
     """
     pause = setting.named("poll_interval", setting.seconds, poll_interval)
-    longest = max(pause, _LONGEST_PAUSE)
+    max_pause = max(pause, _MAX_PAUSE_SECONDS)
     deadline = Deadline(
         Timeouts(deadline=math.inf if timeout is None else setting.named("timeout", setting.seconds, timeout))
     )
     core.begin(deadline)
-    seen: T | None = None
+    last: T | None = None
     failures = 0
     while True:
         failure: GigaClientError | None = None
         wait = pause
         try:
-            seen = look(max(deadline.left(), 0.001))
+            last = look(max(deadline.left(), 0.001))
         except GigaClientError as error:
             failure = error
         if failure is None:
             failures = 0
-            if seen is not None and over(seen):
-                return seen
+            if last is not None and over(last):
+                return last
         elif deadline.left() > 0.0:
             failures += 1
-            if failures > _FAILED_LOOKS or core.transport.closed or not _passes(failure):
+            if failures > _MAX_FAILURES or core.transport.closed or not _is_temporary(failure):
                 raise failure
-            wait = max(wait, min(getattr(failure, "retry_after", None) or 0.0, _LONGEST_ASKED))
-        pause = min(pause * _GROWTH, longest)
+            wait = max(wait, min(getattr(failure, "retry_after", None) or 0.0, _MAX_RETRY_AFTER_SECONDS))
+        pause = min(pause * _PAUSE_GROWTH, max_pause)
         try:
             with core.transport.waiting(deadline):
                 deadline.pause(wait)
             continue
         except DeadlineExceeded:
-            failure = APITimeoutError(f"{describe(seen)} after {timeout:g} s", timeout_kind="deadline")
-            failure.completion = seen
+            failure = APITimeoutError(f"{describe(last)} after {timeout:g} s", timeout_kind="deadline")
+            failure.completion = last
         except Cancelled:
             failure = APIConnectionError("the wait was ended by close()", sent=False)
         raise failure
 
 
-def shortened(given: dict[str, Any], left: float, usual: float) -> dict[str, Any]:
-    """The call options ``given`` with a deadline that fits into the ``left`` seconds; ``usual`` is the client's."""
-    chosen = given.get("deadline")
-    bound = min(left, usual if chosen is None else setting.named("deadline", setting.seconds, chosen))
-    return given if math.isinf(bound) else {**given, "deadline": bound}
+def shortened(options: dict[str, Any], left: float, usual: float) -> dict[str, Any]:
+    """Return the call options with a deadline of at most ``left`` seconds; ``usual`` is the client's deadline."""
+    requested = options.get("deadline")
+    deadline = min(left, usual if requested is None else setting.named("deadline", setting.seconds, requested))
+    return options if math.isinf(deadline) else {**options, "deadline": deadline}
 
 
-def _passes(failure: GigaClientError) -> bool:
+def _is_temporary(failure: GigaClientError) -> bool:
     return isinstance(failure, (ServerError, RateLimitError, APIConnectionError)) and not isinstance(failure, TLSError)

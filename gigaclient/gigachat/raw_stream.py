@@ -1,4 +1,4 @@
-"""An event stream as it comes, for ``giga.request(…, stream=True)``. Loaded when the first one is asked for."""
+"""The raw event stream of ``giga.request(…, stream=True)``. Loaded when the first one is opened."""
 
 from __future__ import annotations
 
@@ -20,30 +20,32 @@ __all__ = ["RawEventStream"]
 
 
 class _Nothing:
-    """What a raw stream adds up to: only its reader knows."""
+    """The accumulator of a raw stream; it keeps nothing, since the events have no known meaning."""
 
     text = ""
 
     def add(self, event: ServerEvent, sent: bytes) -> None:
-        """The event goes to the reader; nothing of it is kept."""
+        """Drop the event."""
 
     def completion(self) -> APIResponse:
+        """Return an empty response."""
         return APIResponse()
 
 
 class _AsItCame:
     def parse_event(self, event: Event) -> ServerEvent | None:
+        """Return the event with its data unparsed."""
         return ServerEvent(event.data, event.event, event.id)
 
     def check_complete(self, so_far: Any, *, marked: bool) -> None:
-        """What ends such a stream is not known: it has ended when its bytes have, all that were announced."""
+        """Accept any end: such a stream has no known end marker, and the transport checks the announced length."""
 
 
 class RawEventStream(Iterator[ServerEvent]):
-    """The events of ``giga.request(…, stream=True)``, one :class:`~gigaclient.types.ServerEvent` each, as they come.
+    """The events of ``giga.request(…, stream=True)``, each a :class:`~gigaclient.types.ServerEvent`.
 
-    A context manager. Its end, an error, leaving the ``with`` block and :meth:`close` give the connection back. It is
-    read by one thread at a time; :meth:`close` may be called from any, and iteration then just ends.
+    A context manager. The connection is released at the end, after an error, when the ``with`` block is left, and by
+    :meth:`close`. One thread may read at a time. :meth:`close` may be called from any thread and ends the iteration.
 
     Raises, while it is iterated:
         StreamInterruptedError: the connection broke.
@@ -53,7 +55,7 @@ class RawEventStream(Iterator[ServerEvent]):
 
     Attributes:
         status_code: the HTTP status.
-        headers: the answer's headers, without cookies.
+        headers: the response's headers, without cookies.
         request_id: the ``X-Request-Id`` of the call.
     """
 
@@ -67,11 +69,11 @@ class RawEventStream(Iterator[ServerEvent]):
 
     @property
     def closed(self) -> bool:
-        """Whether nothing more can come: it ended, broke or was closed."""
+        """True once the stream has ended, failed or been closed."""
         return self._events.closed
 
     def close(self) -> None:
-        """Give the connection up, and end a read that is blocked in another thread at once."""
+        """Close the connection, and end a read that is blocked in another thread at once."""
         self._events.close()
 
     def __iter__(self) -> RawEventStream:
@@ -88,7 +90,7 @@ class RawEventStream(Iterator[ServerEvent]):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self, type_: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
 

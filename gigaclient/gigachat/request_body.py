@@ -1,4 +1,4 @@
-"""The body of a v1 chat request, from whatever people pass as messages. Pure.
+"""Build the body of a v1 chat request from all accepted forms of messages. Pure.
 
 Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-chat
 """
@@ -17,35 +17,35 @@ from gigaclient.errors import ConfigError, ModelNotSpecifiedError
 from gigaclient.types import Function
 from gigaclient.types.chat import as_schema
 
-__all__ = ["chat_body", "json_form"]
+__all__ = ["chat_body", "normalize_response_format"]
 
 
 def chat_body(messages: Any, options: Mapping[str, Any], defaults: Mapping[str, Any], *, stream: bool) -> bytes:
-    """The request as JSON.
+    """Return the request body as JSON.
 
     Args:
         messages: a string, a list of dicts or :class:`~gigaclient.types.Message`, or a whole request (a
             :class:`~gigaclient.types.Chat`, or a dict with ``"messages"``). Never changed.
-        options: body fields of this call, over those of the request; unknown ones are sent as they are. Names of call
-            options are left out.
-        defaults: body fields for what neither gives.
-        stream: whether the answer is streamed.
+        options: body fields of this call, which override those of the request. Unknown fields are sent unchanged.
+            Names of call options are left out.
+        defaults: body fields for names that neither sets.
+        stream: whether the response is streamed.
 
     Raises:
-        ConfigError: it cannot be a request; the message says what to change.
+        ConfigError: the request cannot work; the message says what to change.
     """
-    given = {name: value for name, value in options.items() if value is not None and name not in CALL_OPTIONS}
+    fields = {name: value for name, value in options.items() if value is not None and name not in CALL_OPTIONS}
     body: dict[str, Any]
-    if messages.__class__ is str and not given:
-        # A prompt and nothing else, as in most scripts: there is nothing to look for in it.
+    if messages.__class__ is str and not fields:
+        # A short path for the most frequent call: a prompt without body fields.
         body = {"messages": [{"role": "user", "content": messages}]}
     else:
-        body = {**as_request(messages, given.pop("additional_fields", None)), **given}
+        body = {**as_request(messages, fields.pop("additional_fields", None)), **fields}
         body["messages"] = as_messages(body["messages"])
     for name, value in defaults.items():
-        if value is not None and name not in body and not (name == "model" and _has_no_model(body)):
+        if value is not None and name not in body and not (name == "model" and _has_stored_model(body)):
             body[name] = value
-    if given.get("stream") is not None and bool(given["stream"]) is not stream:
+    if fields.get("stream") is not None and bool(fields["stream"]) is not stream:
         raise ConfigError("stream= is decided by the method: chat() gives the whole answer, stream() its chunks")
     body.pop("stream", None)
     if stream:
@@ -53,7 +53,7 @@ def chat_body(messages: Any, options: Mapping[str, Any], defaults: Mapping[str, 
     if "response_format" in body:
         body["response_format"] = _response_format(body["response_format"])
     if "functions" in body:
-        body["functions"] = _functions(body["functions"])
+        body["functions"] = _prepare_functions(body["functions"])
     model = body.get("model")
     if isinstance(model, str) and not model.strip():
         raise ModelNotSpecifiedError(
@@ -62,8 +62,8 @@ def chat_body(messages: Any, options: Mapping[str, Any], defaults: Mapping[str, 
     return encode(body)
 
 
-def _functions(values: Any) -> Any:
-    # What pydantic makes of a model has the function's name as its title.
+def _prepare_functions(values: Any) -> Any:
+    # The JSON Schema of a pydantic model holds the function's name as its title.
     if not isinstance(values, (list, tuple)):
         return values
     return [
@@ -72,8 +72,8 @@ def _functions(values: Any) -> Any:
     ]
 
 
-def _has_no_model(body: Mapping[str, Any]) -> bool:
-    # The assistant, or the stored dialogue, brings its own.
+def _has_stored_model(body: Mapping[str, Any]) -> bool:
+    # An assistant or a stored dialogue has its own model.
     storage = body.get("storage")
     stored = fields_of(storage) if isinstance(storage, msgspec.Struct) else storage
     return bool(
@@ -90,28 +90,28 @@ def _response_format(value: Any) -> Any:
             f"response_format is a class: giga.chat_parse(messages, response_format={value.__name__}) asks for one "
             "and returns it"
         )
-    return json_form(value) if isinstance(value, Mapping) else value
+    return normalize_response_format(value) if isinstance(value, Mapping) else value
 
 
-def json_form(value: Mapping[str, Any]) -> dict[str, Any]:
-    """A response format as both versions of the API take it, whichever way its schema was given.
+def normalize_response_format(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a response format in the form that both API versions accept, from any accepted form of schema.
 
     Raises:
-        ConfigError: GigaChat has no such format, or it needs a schema.
+        ConfigError: GigaChat has no such format, or the schema is missing.
     """
-    form = dict(value)
-    if "schema" in form:
-        form["schema"] = as_schema(form["schema"])
-    kind = form.get("type")
-    if kind in ("json_object", "json", "xml"):
+    normalized = dict(value)
+    if "schema" in normalized:
+        normalized["schema"] = as_schema(normalized["schema"])
+    type_ = normalized.get("type")
+    if type_ in ("json_object", "json", "xml"):
         raise ConfigError(
-            f'response_format type {kind!r} is refused by GigaChat: use {{"type": "json_schema", "schema": {{…}}}}'
+            f'response_format type {type_!r} is refused by GigaChat: use {{"type": "json_schema", "schema": {{…}}}}'
         )
-    nested = form.get("json_schema")
-    if kind == "json_schema" and isinstance(nested, Mapping) and "schema" not in form:
-        # The way other APIs nest it.
-        del form["json_schema"]
-        form.update({name: nested[name] for name in ("schema", "strict") if nested.get(name) is not None})
-    if kind == "json_schema" and not form.get("schema"):
+    nested = normalized.get("json_schema")
+    if type_ == "json_schema" and isinstance(nested, Mapping) and "schema" not in normalized:
+        # Other APIs nest the schema like this.
+        del normalized["json_schema"]
+        normalized.update({name: nested[name] for name in ("schema", "strict") if nested.get(name) is not None})
+    if type_ == "json_schema" and not normalized.get("schema"):
         raise ConfigError("response_format json_schema needs a schema")
-    return form
+    return normalized

@@ -1,4 +1,4 @@
-"""How the endpoints of a GigaChat client send what they describe: the one road, with this client's options on it."""
+"""The base of all endpoint classes: send a request with the client's options and decode the response."""
 
 from __future__ import annotations
 
@@ -26,38 +26,38 @@ __all__ = ["APIResource", "names_a_version", "parse_response"]
 AnswerT = TypeVar("AnswerT", bound=APIResponse)
 
 _MAX_PAGE_BYTES = 64 * 1024
-_LOOK_UP_SECONDS = 3.0
+_LOOKUP_SECONDS = 3.0
 
 
-def parse_response(answered: BufferedResponse, kind: type[AnswerT]) -> AnswerT:
-    """A whole answer as ``kind``, with its raw form, request id and headers."""
-    answer = answered.decode(decoder(kind))
-    return answer.attach(raw=answered.body, request_id=answered.request_id, headers=answered.headers)
+def parse_response(response: BufferedResponse, type_: type[AnswerT]) -> AnswerT:
+    """Decode a response as ``type_``, and attach its raw form, request id and headers."""
+    answer = response.decode(decoder(type_))
+    return answer.attach(raw=response.body, request_id=response.request_id, headers=response.headers)
 
 
 def names_a_version(path: str) -> bool:
-    """Whether ``path`` begins with a version of the API (``/v2/…``, ``/api/v1/…``), and so not below the base URL."""
+    """Return whether ``path`` begins with an API version (``/v2/…``, ``/api/v1/…``), so is not below the base URL."""
     first, second = [*path.split("/"), ""][1:3]
     version = second if first == "api" else first
     return version[:1] == "v" and version[1:].isdigit()
 
 
 class APIResource(BaseClient[GigaChatSettings]):
-    """Send the requests that the classes in ``resources/`` describe."""
+    """The base of the endpoint classes in ``resources/``."""
 
-    def _request(self, request: Request, kind: type[AnswerT], given: Mapping[str, Any]) -> AnswerT:
-        """Send ``request``; its whole answer as ``kind``.
+    def _request(self, request: Request, type_: type[AnswerT], options: Mapping[str, Any]) -> AnswerT:
+        """Send ``request`` and return its response decoded as ``type_``.
 
         Args:
-            call: what to send.
-            kind: what the API promises to answer.
-            given: the call options that the caller passed, by name.
+            request: the request.
+            type_: the type of the response.
+            options: the call options of the caller, by name.
         """
-        return parse_response(self._send(request, given), kind)
+        return parse_response(self._send(request, options), type_)
 
-    def _send(self, request: Request, given: Mapping[str, Any], *, limit: int = MAX_ANSWER_BYTES) -> BufferedResponse:
-        """Send ``request``; its whole answer, undecoded, of ``limit`` bytes at the most."""
-        return self._send_with_options(request, self._call_settings(given), limit=limit)
+    def _send(self, request: Request, options: Mapping[str, Any], *, limit: int = MAX_ANSWER_BYTES) -> BufferedResponse:
+        """Send ``request`` and return its undecoded response of at most ``limit`` bytes."""
+        return self._send_with_options(request, self._call_settings(options), limit=limit)
 
     def _send_with_options(
         self,
@@ -67,7 +67,7 @@ class APIResource(BaseClient[GigaChatSettings]):
         limit: int = MAX_ANSWER_BYTES,
         deadline: Deadline | None = None,
     ) -> BufferedResponse:
-        """The same for a call whose options have been read, or one that is part of another (``deadline``)."""
+        """Send a request whose options have been read. ``deadline`` is that of a larger call that it is part of."""
         deadline = deadline or Deadline(settings.timeouts or self._core.timeouts)
         try:
             return self._core.fetch(request, settings, limit=limit, deadline=deadline)
@@ -76,7 +76,7 @@ class APIResource(BaseClient[GigaChatSettings]):
         raise self._with_model_hint(failure, request, settings, deadline.left())
 
     def _send_stream(self, request: Request, settings: RequestOptions) -> tuple[Response, str]:
-        """Send ``request``, which asks for a stream: the unread reply, and the request's id."""
+        """Send a streaming request; return the unread response and the request id."""
         ends_at = time.monotonic() + (settings.timeouts or self._core.timeouts).deadline
         failure: NotFoundError
         try:
@@ -98,44 +98,44 @@ class APIResource(BaseClient[GigaChatSettings]):
     def _with_model_hint(
         self, failure: NotFoundError, request: Request, settings: RequestOptions, left: float
     ) -> NotFoundError:
-        """``failure``; where it is about a model, with the names that may have been meant.
+        """Return ``failure``; if it is about an unknown model, add the names of similar ones.
 
-        One more request, if ``left`` (seconds, of the call's deadline) has room for it: short, outside the queue, and
-        whatever becomes of it is no error of its own.
+        This sends one short request within the ``left`` seconds of the call's deadline. It does not queue for a permit,
+        and its failure is ignored.
         """
-        said = failure.message.partition(" - ")[0]  # without our advice
-        if "model" not in said.lower():
+        message = failure.message.partition(" - ")[0]  # without our advice
+        if "model" not in message.lower():
             return failure
         from gigaclient.gigachat import suggestions
         from gigaclient.types.models import Models
 
-        asked = suggestions.asked_for(request)
-        seconds = min(_LOOK_UP_SECONDS, left)
-        if asked is None or seconds <= 0:
+        name = suggestions.requested_model(request)
+        seconds = min(_LOOKUP_SECONDS, left)
+        if name is None or seconds <= 0:
             return failure
         core = self._core.with_policy(self._core.retry, Timeouts(seconds, seconds, deadline=seconds))
         core.limiter, core.scope = Limiter(), None
-        own_id = {name: value for name, value in settings.headers.items() if name.lower() != "x-request-id"}
-        options = RequestOptions(headers=own_id, max_retries=0, authorization=settings.authorization)
+        headers = {name: value for name, value in settings.headers.items() if name.lower() != "x-request-id"}
+        options = RequestOptions(headers=headers, max_retries=0, authorization=settings.authorization)
         try:
             models = parse_response(core.fetch(Request("GET", "/models"), options), Models)
         except GigaClientError:
             return failure
-        meant = suggestions.meant(asked, models.data, request.path)
-        if meant:
-            failure.message = f"{said}: {meant} - get_models() lists what this key may use"
+        advice = suggestions.advice_for(name, models.data, request.path)
+        if advice:
+            failure.message = f"{message}: {advice} - get_models() lists what this key may use"
             failure.args = (failure.message,)
         return failure
 
-    def _call_settings(self, given: Mapping[str, Any]) -> RequestOptions:
-        """The options of one call.
+    def _call_settings(self, options: Mapping[str, Any]) -> RequestOptions:
+        """Read the options of one call.
 
         Raises:
-            TypeError: there is no option of such a name.
+            TypeError: an option has an unknown name.
             ConfigError: a value cannot work, or the client is closed.
         """
         self._check_open()
-        unknown = sorted(given.keys() - CALL_OPTIONS)
+        unknown = sorted(options.keys() - CALL_OPTIONS)
         if unknown:
             raise TypeError(f"no such option: {', '.join(unknown)}. A call takes {', '.join(sorted(CALL_OPTIONS))}")
-        return call_options(dict(given), self._core.timeouts, self._settings.session_id)
+        return call_options(dict(options), self._core.timeouts, self._settings.session_id)

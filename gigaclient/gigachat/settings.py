@@ -1,4 +1,4 @@
-"""The settings of a GigaChat client: arguments over ``GIGACHAT_*`` over defaults, checked before anything is sent."""
+"""The settings of a GigaChat client: arguments override ``GIGACHAT_*`` variables, which override defaults."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ DEFAULT_AUTH_URL = "https://ngw.devices.sberbank.ru:9443/api/v2/oauth"
 DEFAULT_SCOPE = "GIGACHAT_API_PERS"
 DEFAULT_MODEL = "GigaChat-2"
 
-_CHAT = "/chat/completions"
+_CHAT_PATH = "/chat/completions"
 
 WHO_WE_ARE = frozenset({"credentials", "access_token", "user", "password"})
 
 
 class GigaChatSettings(CommonSettings, frozen=True, kw_only=True):
-    """Everything a client is made from. It can be pickled unless it holds an object of the user's own."""
+    """All settings of a client. They can be pickled unless they hold an object of the caller."""
 
     _hidden: ClassVar[frozenset[str]] = CommonSettings._hidden | {
         *("access_token", "credentials", "password", "token_cache", "user")
@@ -47,7 +47,7 @@ class GigaChatSettings(CommonSettings, frozen=True, kw_only=True):
 
     @property
     def body_defaults(self) -> dict[str, Any]:
-        """Body fields of a chat that names none of its own."""
+        """The body fields of chat requests that do not set them."""
         return {
             "model": self.model,
             "profanity_check": self.profanity_check,
@@ -56,16 +56,16 @@ class GigaChatSettings(CommonSettings, frozen=True, kw_only=True):
 
     @property
     def chat_v2_url(self) -> str:
-        """Where chat of API v2 is: ``v2_url``, or beside the API that ``base_url`` names."""
+        """The address of chat of API v2: ``v2_url``, or ``base_url`` with ``/v2`` for its version."""
         if self.v2_url is not None:
-            return self.v2_url + _CHAT
+            return self.v2_url + _CHAT_PATH
         before, _, last = self.base_url.rpartition("/")
         is_versioned = last[:1] == "v" and last[1:].isdecimal() and not before.endswith("/")
-        return (f"{before}/v2" if is_versioned else self.base_url) + _CHAT
+        return (f"{before}/v2" if is_versioned else self.base_url) + _CHAT_PATH
 
     @property
     def auth_method(self) -> str:
-        """How this client proves who it is, for ``repr``."""
+        """The authentication method, for ``repr``."""
         for name in ("access_token", "credentials", "user"):
             if getattr(self, name) is not None:
                 return name
@@ -78,10 +78,10 @@ class GigaChatSettings(CommonSettings, frozen=True, kw_only=True):
 
 
 def read_settings(arguments: Mapping[str, Any]) -> GigaChatSettings:
-    """Settings from the constructor's arguments (None: not given) and the environment.
+    """Read the settings from the constructor's arguments and the environment; None means that an argument is not set.
 
     Raises:
-        ConfigError: a value cannot work, or two contradict each other. Secrets are not shown.
+        ConfigError: a value cannot work, or two contradict each other. The message shows no secret.
     """
     read = Reader(arguments, "GIGACHAT_", groups=(TRUST_SETTINGS, WHO_WE_ARE, CLIENT_CERTIFICATE))
     flags = read("flags", options.words, None)
@@ -108,7 +108,7 @@ def read_settings(arguments: Mapping[str, Any]) -> GigaChatSettings:
 
 
 def _token_cache(value: Any) -> Any:
-    from gigaclient.auth.token_store import token_cache_setting  # few programs share tokens
+    from gigaclient.auth.token_store import token_cache_setting  # loaded late: few programs share tokens
 
     return token_cache_setting(value)
 
@@ -117,7 +117,7 @@ def _api_url(value: Any) -> str:
     url = options.base_url(value)
     if "/oauth" in url:
         raise ConfigError(f"is the address that gives tokens; the API is at {DEFAULT_BASE_URL}, and this is auth_url")
-    if url.endswith(_CHAT):
+    if url.endswith(_CHAT_PATH):
         raise ConfigError("ends before the endpoint: leave /chat/completions out")
     return url
 
@@ -126,4 +126,4 @@ def _v2_url(value: Any) -> str:
     url = options.base_url(value)
     if "/oauth" in url:
         raise ConfigError("is the address that gives tokens; chat of API v2 is at https://api.giga.chat/v2")
-    return url.removesuffix(_CHAT)
+    return url.removesuffix(_CHAT_PATH)

@@ -1,4 +1,4 @@
-"""What the events of a stream mean: v1 chat, and what all of GigaChat's streams have in common.
+"""Parse the events of v1 chat streams, and what all of GigaChat's streams have in common.
 
 Source: https://developers.sber.ru/docs/ru/gigachat/guides/response-token-streaming
 """
@@ -19,24 +19,24 @@ from gigaclient.types import APIResponse, ChatCompletionChunk
 from gigaclient.types.base import untyped
 from gigaclient.types.coercion import coerce
 
-__all__ = ["ChoicesParser", "ChunkParser", "ChunkReader", "check_whole", "reports_something_else"]
+__all__ = ["ChoicesParser", "ChunkParser", "ChunkReader", "reports_error", "require_end"]
 
 ChunkT = TypeVar("ChunkT", bound=APIResponse)
 
 ChoicesT = TypeVar("ChoicesT", bound=ChatCompletionChunk)
 
 
-class _Finishing(Protocol):
+class _HasFinished(Protocol):
     @property
     def finished(self) -> bool: ...
 
 
 class ChunkReader(Generic[ChunkT]):
-    """Reads the data of an event as a chunk of one type.
+    """Decode the data of an event as a chunk of one type.
 
     Args:
         decoder: the decoder of that type.
-        request_id: the call's id, which each chunk and error gets.
+        request_id: the request id that each chunk and error gets.
     """
 
     def __init__(self, decoder: msgspec.json.Decoder[ChunkT], request_id: str | None) -> None:
@@ -44,11 +44,11 @@ class ChunkReader(Generic[ChunkT]):
         self._request_id = request_id
 
     def read(self, data: bytes) -> ChunkT | End | None:
-        """The chunk; :data:`END` for ``[DONE]``; None for empty data.
+        """Return the chunk; :data:`END` for ``[DONE]``; None for empty data.
 
         Raises:
-            APIStatusError: it is an error object.
-            InvalidResponseError: it is something else.
+            APIStatusError: the data is an error object.
+            InvalidResponseError: the data is anything else.
         """
         try:
             chunk = self._decoder.decode(data)
@@ -61,30 +61,30 @@ class ChunkReader(Generic[ChunkT]):
         else:
             chunk.__dict__ = {"_raw": data, "_request_id": self._request_id}
             return chunk
-        return self._read_again(data, reason)
+        return self._read_untyped(data, reason)
 
-    def _read_again(self, data: bytes, reason: str) -> ChunkT:
+    def _read_untyped(self, data: bytes, reason: str) -> ChunkT:
         failure: GigaClientError
         sent = None
         try:
-            # Without a type: a field of the wrong type is noticed before text that is no JSON at all.
+            # Decoded without a type first: msgspec reports a wrong field type before invalid JSON further on.
             sent = msgspec.json.decode(data)
             return coerce(sent, self._decoder.type).attach(raw=data, request_id=self._request_id)
         except msgspec.ValidationError:
-            failure = error_in(sent, request_id=self._request_id) or self.not_a_chunk(data, reason)
+            failure = error_in(sent, request_id=self._request_id) or self.invalid_chunk(data, reason)
         except UnicodeDecodeError:
-            failure = self.not_a_chunk(data, "it is not UTF-8")
+            failure = self.invalid_chunk(data, "it is not UTF-8")
         except JSON_ERRORS:
-            failure = self.not_a_chunk(data, "it is not JSON")
+            failure = self.invalid_chunk(data, "it is not JSON")
         raise failure
 
-    def refusal(self, data: bytes) -> GigaClientError:
-        """The error for an event that tells of one, in whatever shape."""
-        refusal = error_in(untyped(data), request_id=self._request_id)
-        return refusal or self.not_a_chunk(data, "it reports something else")
+    def reported_error(self, data: bytes) -> GigaClientError:
+        """Return the error that an event reports, in any form."""
+        reported_error = error_in(untyped(data), request_id=self._request_id)
+        return reported_error or self.invalid_chunk(data, "it reports something else")
 
-    def not_a_chunk(self, data: bytes, reason: str) -> InvalidResponseError:
-        """The error for an event that is not what the API promises."""
+    def invalid_chunk(self, data: bytes, reason: str) -> InvalidResponseError:
+        """Return the error for an event that is not a chunk."""
         return InvalidResponseError(
             f"an event of the stream is not a chunk of an answer ({reason})",
             request_id=self._request_id,
@@ -94,10 +94,10 @@ class ChunkReader(Generic[ChunkT]):
 
 
 class ChoicesParser(Generic[ChoicesT]):
-    """Events of a stream whose chunks have choices: one JSON chunk each, then ``[DONE]``.
+    """Parser for streams whose chunks have choices: one JSON chunk per event, then ``[DONE]``.
 
     Args:
-        request_id: the call's id.
+        request_id: the request id.
         decoder: the decoder of the chunks.
     """
 
@@ -107,38 +107,41 @@ class ChoicesParser(Generic[ChoicesT]):
         self._request_id = request_id
 
     def parse_event(self, event: Event) -> ChoicesT | End | None:
+        """Return the chunk of an event; :data:`END` after the last one, None for an empty event."""
         data = event.data
         chunk: ChoicesT | End | None
         try:
-            # What the reader does for a chunk as the API promises it, without the way there: once for each event.
+            # A short path past the reader for valid chunks: this code runs once for each event.
             chunk = self._decode(data)
         except JSON_ERRORS:
             chunk = None
         if chunk is not None:
             chunk.__dict__ = {"_raw": data, "_request_id": self._request_id}
         else:
-            # Not in the handler above: an error of ours would drag the decoder's along.
+            # Outside the handler, so that our error does not keep the decoder's error as its context.
             chunk = self._reader.read(data)
             if chunk is None or chunk is END:
                 return chunk
-        if not chunk.choices and (event.event == "error" or reports_something_else(chunk.raw)):
-            raise self._reader.refusal(data)
+        if not chunk.choices and (event.event == "error" or reports_error(chunk.raw)):
+            raise self._reader.reported_error(data)
         return chunk
 
-    def check_complete(self, so_far: _Finishing, *, marked: bool) -> None:
-        check_whole(marked=marked, finished=so_far.finished)
+    def check_complete(self, so_far: _HasFinished, *, marked: bool) -> None:
+        """Raise if the stream ended before its answer was complete."""
+        require_end(marked=marked, finished=so_far.finished)
 
 
 class ChunkParser(ChoicesParser[ChatCompletionChunk]):
-    """Events of ``/chat/completions`` with ``stream``."""
+    """Parser for the events of ``/chat/completions`` with ``stream``."""
 
     def __init__(self, request_id: str | None) -> None:
         super().__init__(request_id, decoder(ChatCompletionChunk))
 
 
-def check_whole(*, marked: bool, finished: bool) -> None:
-    """Raise unless the bytes ended with an end marker or after a finish reason: gateways drop the one, and old servers
-    the other.
+def require_end(*, marked: bool, finished: bool) -> None:
+    """Raise unless the stream had an end marker or a finish reason.
+
+    Gateways drop the marker, and old servers send no finish reason.
     """
     if not marked and not finished:
         raise StreamInterruptedError(
@@ -146,6 +149,6 @@ def check_whole(*, marked: bool, finished: bool) -> None:
         )
 
 
-def reports_something_else(data: Any) -> bool:
-    """Whether an event without choices tells of an error, in whatever shape; chunks have neither of these fields."""
+def reports_error(data: Any) -> bool:
+    """Return whether an event without choices reports an error; chunks have neither of these fields."""
     return isinstance(data, dict) and (data.get("error") is not None or data.get("message") is not None)

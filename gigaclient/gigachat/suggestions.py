@@ -1,4 +1,4 @@
-"""Which model was meant by a name that the service does not know. Pure; loaded when the first such name turns up."""
+"""Suggestions for a model name that the service does not know. Pure; loaded at the first such error."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import msgspec
 from gigaclient.transport.request import Request
 from gigaclient.types.models import Model
 
-__all__ = ["asked_for", "meant"]
+__all__ = ["advice_for", "requested_model"]
 
-_MOST_SHOWN = 3
-_MOST_LISTED = 8
+_MAX_SUGGESTED = 3
+_MAX_LISTED = 8
 
-# What an endpoint's models are for, where it takes one kind alone.
-_KINDS = (("/chat/completions", "chat"), ("/embeddings", "embedder"), ("/ai/check", "aicheck"))
+# The type of model that an endpoint takes, for endpoints that take only one.
+_MODEL_TYPES = (("/chat/completions", "chat"), ("/embeddings", "embedder"), ("/ai/check", "aicheck"))
 
 
-def asked_for(request: Request) -> str | None:
-    """The model that a call names, in its body or in its path; None where it names none."""
-    place = request.path.partition("?")[0]
-    _, found, name = place.rpartition("/models/")
-    if found and "/" not in name:
+def requested_model(request: Request) -> str | None:
+    """Return the model named in the request's body or path, or None."""
+    path = request.path.partition("?")[0]
+    _, separator, name = path.rpartition("/models/")
+    if separator and "/" not in name:
         return unquote(name)
     if request.body is None or request.content_type != "application/json":
         return None
@@ -36,23 +36,31 @@ def asked_for(request: Request) -> str | None:
     return model if isinstance(model, str) and model else None
 
 
-def meant(asked: str, models: Iterable[Model], place: str) -> str:
-    """What to say of the model ``asked``, given those that there are; ``place`` is the path it was asked at."""
-    kind = next((kind for end, kind in _KINDS if place.partition("?")[0].endswith(end)), None)
+def advice_for(unknown: str, models: Iterable[Model], path: str) -> str:
+    """Return advice for an unknown model name, or an empty string.
+
+    Args:
+        unknown: the unknown name.
+        models: the models of the service.
+        path: the path of the request.
+    """
+    type_ = next((type_ for end, type_ in _MODEL_TYPES if path.partition("?")[0].endswith(end)), None)
     known = list(models)
-    fitting = [model.id for model in known if kind is None or model.type in (kind, None)]
-    bare = asked.partition(":")[0]
-    other = next((model.type for model in known if model.id == bare and model.id not in fitting), None)
+    suitable = [model.id for model in known if type_ is None or model.type in (type_, None)]
+    base_name = unknown.partition(":")[0]
+    other = next((model.type for model in known if model.id == base_name and model.id not in suitable), None)
     if other is not None:
-        return f"{bare} is of type {other}, and this wants one of type {kind}: {_listed(fitting[:_MOST_LISTED])}"
+        return (
+            f"{base_name} is of type {other}, and this wants one of type {type_}: {_join_names(suitable[:_MAX_LISTED])}"
+        )
     folded: dict[str, str] = {}
-    for name in fitting:
+    for name in suitable:
         folded.setdefault(name.casefold(), name)
-    close = difflib.get_close_matches(bare.casefold(), list(folded), n=_MOST_SHOWN)
-    if close:
-        return f"did you mean {_listed([folded[name] for name in close])}?"
-    return f"this key may use {_listed(fitting[:_MOST_LISTED], 'and')}" if fitting else ""
+    similar = difflib.get_close_matches(base_name.casefold(), list(folded), n=_MAX_SUGGESTED)
+    if similar:
+        return f"did you mean {_join_names([folded[name] for name in similar])}?"
+    return f"this key may use {_join_names(suitable[:_MAX_LISTED], 'and')}" if suitable else ""
 
 
-def _listed(names: list[str], word: str = "or") -> str:
+def _join_names(names: list[str], word: str = "or") -> str:
     return f" {word} ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)

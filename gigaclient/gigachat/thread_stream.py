@@ -1,4 +1,4 @@
-"""The answer of a thread's run as it arrives: chunks as a chat has them, but for the usage, which comes in parts.
+"""The stream of a thread's run: its chunks are those of a chat, and each may hold a part of the usage.
 
 Stand-dependent, not in the public OpenAPI. Source: https://github.com/ai-forever/gigachat
 """
@@ -20,14 +20,14 @@ _decoder = decoder(ThreadCompletionChunk)
 
 
 class ThreadEventParser(ChoicesParser[ThreadCompletionChunk]):
-    """Events of a run with ``stream``: one JSON chunk each, then ``[DONE]``."""
+    """Parser for the events of a run with ``stream``: one JSON chunk per event, then ``[DONE]``."""
 
     def __init__(self, request_id: str | None) -> None:
         super().__init__(request_id, _decoder)
 
 
 class ThreadAccumulator:
-    """Adds chunk to chunk; :meth:`completion` may be asked for at any time."""
+    """Accumulates chunks; :meth:`completion` may be called at any time."""
 
     def __init__(self) -> None:
         self._chat = ChatAccumulator()
@@ -40,17 +40,17 @@ class ThreadAccumulator:
 
     @property
     def finished(self) -> bool:
-        """Whether a chunk said why the answer ended."""
+        """True once a chunk had a finish reason."""
         return self._chat.finished
 
     def add(self, chunk: ThreadCompletionChunk, sent: bytes) -> None:
-        """Take the next chunk in, and the data of the event that it came as."""
+        """Add the next chunk, and the data of its event."""
         self._chat.add(chunk, sent)
         if chunk.usage is not None:
             self._usage = summed(self._usage, chunk.usage)
 
     def completion(self) -> ThreadCompletion:
-        """The answer so far, as if it had come in one piece; its ``usage`` is the sum of the chunks'."""
+        """Return the response so far as one completion; its ``usage`` is the sum of the chunks' usage."""
         chat, usage = self._chat.completion(), self._usage
         completion = ThreadCompletion(
             message=chat.message,
@@ -71,9 +71,11 @@ class ThreadAccumulator:
 
 
 class ThreadStream(Stream[ThreadCompletionChunk, ThreadCompletion]):
-    """The answer of a run as it arrives: its chunks, :class:`~gigaclient.types.ThreadCompletionChunk`, add up to a
-    :class:`~gigaclient.types.ThreadCompletion`, and their ``usage`` to its. What it promises is at
-    :class:`~gigaclient.streaming.stream.Stream`.
+    """The stream of a run's response.
+
+    Its chunks, :class:`~gigaclient.types.ThreadCompletionChunk`, add up to a
+    :class:`~gigaclient.types.ThreadCompletion`, and so does their ``usage``. See
+    :class:`~gigaclient.streaming.stream.Stream` for errors and limits.
     """
 
     def __init__(self, response: StreamResponse, parser: ThreadEventParser, *, request_id: str | None = None) -> None:

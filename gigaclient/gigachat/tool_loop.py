@@ -1,4 +1,4 @@
-"""Functions run for the model: ask, call what it wants called, tell it the result, until it answers."""
+"""Dialogues with Python functions: send the messages, call the requested functions, send their results, repeat."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ _Usage_co = TypeVar("_Usage_co", covariant=True)
 
 OnError = Literal["tell", "raise"]
 
-# A stack of causes or a page of HTML is nothing to pay tokens for.
-_MOST_TOLD_CHARACTERS = 1000
+# Limits what the model is charged for when an error message is a chain of causes or a page of HTML.
+_MAX_ERROR_CHARACTERS = 1000
 
 _log = logging.getLogger("gigaclient")
 
 
 class OpenStream(Protocol[_Chunk_co, _Completion_co]):
-    """What is needed of the streams of both API versions."""
+    """The common interface of the chat streams of both API versions."""
 
     @property
     def text(self) -> str: ...
@@ -70,65 +70,72 @@ class OpenStream(Protocol[_Chunk_co, _Completion_co]):
 
 
 class Dialect(Protocol[_Chunk_co, CompletionT, _Usage_co]):
-    """How an API version writes the turns of a dialogue with functions."""
+    """The requests and messages of a dialogue with functions, as one API version writes them."""
 
-    def read(self, messages: Any, options: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any], list[Any]]:
-        """What people pass as messages, as a list of them, the fields of a request, and its functions."""
+    def parse(self, messages: Any, options: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any], list[Any]]:
+        """Return the messages as a list, the request's other fields, and the functions among them."""
 
-    def ask(self, messages: list[Any], options: dict[str, Any]) -> CompletionT:
-        """The whole answer."""
+    def send(self, messages: list[Any], options: dict[str, Any]) -> CompletionT:
+        """Send the messages and return the complete response."""
 
-    def open(self, messages: list[Any], options: dict[str, Any]) -> OpenStream[_Chunk_co, CompletionT]:
-        """The answer as it comes."""
+    def open_stream(self, messages: list[Any], options: dict[str, Any]) -> OpenStream[_Chunk_co, CompletionT]:
+        """Send the messages and return the open stream of the response."""
 
     def calls(self, completion: CompletionT) -> Sequence[FunctionCall]:
-        """The functions that the model wants called."""
+        """Return the function calls that the response requests."""
 
-    def turn(self, completion: CompletionT, told: Sequence[tuple[FunctionCall, str]]) -> list[Any]:
-        """The answer, unchanged, and the results of its calls, each the text of a JSON object, as messages."""
+    def turn_messages(self, completion: CompletionT, results: Sequence[tuple[FunctionCall, str]]) -> list[Any]:
+        """Return the messages of one turn: the unchanged response, and the results as texts of JSON objects."""
 
-    def later(self, options: dict[str, Any]) -> dict[str, Any]:
-        """The options of the turns after the first, in which no function is forced on the model."""
+    def following_options(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the options for the turns after the first, which force no function on the model."""
 
     def usage(self, completion: CompletionT) -> _Usage_co | None:
-        """What the answer cost."""
+        """Return the token usage of the response."""
 
 
 class V1:
-    """API v1: one call in an answer, its result a message of role ``function``."""
+    """API v1: at most one call in a response; its result is a message of role ``function``."""
 
     def __init__(self, client: APIResource) -> None:
         self._client = client
 
-    def read(self, messages: Any, options: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any], list[Any]]:
-        given = dict(options)
-        request = as_request(messages, given.pop("additional_fields", None))
+    def parse(self, messages: Any, options: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any], list[Any]]:
+        """Return the messages as a list, the request's other fields, and the functions among them."""
+        fields = dict(options)
+        request = as_request(messages, fields.pop("additional_fields", None))
         history = as_messages(request.pop("messages"))
-        return history, {**request, **given}, list(request.pop("functions", None) or ())
+        return history, {**request, **fields}, list(request.pop("functions", None) or ())
 
-    def ask(self, messages: list[Any], options: dict[str, Any]) -> ChatCompletion:
+    def send(self, messages: list[Any], options: dict[str, Any]) -> ChatCompletion:
+        """Send the messages and return the complete response."""
         return self._client._completion(*self._client._chat_request(messages, options, stream=False))
 
-    def open(self, messages: list[Any], options: dict[str, Any]) -> ChatStream:
+    def open_stream(self, messages: list[Any], options: dict[str, Any]) -> ChatStream:
+        """Send the messages and return the open stream of the response."""
         return self._client._open_stream(*self._client._chat_request(messages, options, stream=True))
 
     def calls(self, completion: ChatCompletion) -> Sequence[FunctionCall]:
+        """Return the function calls that the response requests."""
         return [completion.function_call] if completion.function_call is not None else []
 
-    def turn(self, completion: ChatCompletion, told: Sequence[tuple[FunctionCall, str]]) -> list[Any]:
-        return [completion.message, *(Message(role="function", name=call.name, content=text) for call, text in told)]
+    def turn_messages(self, completion: ChatCompletion, results: Sequence[tuple[FunctionCall, str]]) -> list[Any]:
+        """Return the messages of one turn: the unchanged response and its results."""
+        return [completion.message, *(Message(role="function", name=call.name, content=text) for call, text in results)]
 
-    def later(self, options: dict[str, Any]) -> dict[str, Any]:
+    def following_options(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the options for the turns after the first, which force no function on the model."""
         if options.get("function_call") in (None, "auto", "none"):
             return options
         return {**options, "function_call": "auto"}
 
     def usage(self, completion: ChatCompletion) -> Usage | None:
+        """Return the token usage of the response."""
         return completion.usage
 
 
-class _Runner(Generic[ChunkT, CompletionT, UsageT]):
-    """The turns of one dialogue."""
+class _ToolLoop(Generic[ChunkT, CompletionT, UsageT]):
+    """The state of one dialogue: history, tools, steps and usage."""
 
     def __init__(
         self,
@@ -148,59 +155,59 @@ class _Runner(Generic[ChunkT, CompletionT, UsageT]):
         if on_step is not None and not callable(on_step):
             raise ConfigError("on_step must be a function, which gets each step")
         self._dialect = dialect
-        self._history, self._options, more = dialect.read(messages, options)
-        self._tools: dict[str, Tool] = as_tools([*listed(functions), *more])
+        self._history, self._options, described = dialect.parse(messages, options)
+        self._tools: dict[str, Tool] = as_tools([*listed(functions), *described])
         self._max_steps = max_steps
         self._on_error = on_error
         self._on_step = on_step
-        self._rounds = 0
+        self._turn_count = 0
         self._steps: list[Step] = []
         self._usage: UsageT | None = None
         self._completion: CompletionT | None = None
-        # The turn under way: what was called, and told.
-        self._send: CompletionT | None = None
-        self._told: list[tuple[FunctionCall, str]] = []
+        # The turn in progress: the response with the calls, and the results so far.
+        self._pending: CompletionT | None = None
+        self._results: list[tuple[FunctionCall, str]] = []
 
     def request(self) -> tuple[list[Any], dict[str, Any]]:
-        """What to ask next."""
-        options = dict(self._options) if self._rounds == 0 else self._dialect.later(dict(self._options))
+        """Return the messages and options of the next request."""
+        options = dict(self._options) if self._turn_count == 0 else self._dialect.following_options(dict(self._options))
         if self._tools:
             options["functions"] = [tool.spec for tool in self._tools.values()]
         return list(self._history), options
 
     def take(self, completion: CompletionT) -> Sequence[FunctionCall]:
-        """The answer that came: the functions to call; none when it was the last one."""
+        """Record a response and return the functions to call; none if the response is the last one."""
         self._completion = completion
         self._usage = summed(self._usage, self._dialect.usage(completion))
         calls = self._dialect.calls(completion)
         if not calls or any(call.name in self._tools and self._tools[call.name].call is None for call in calls):
-            self._history += self._dialect.turn(completion, ())
+            self._history += self._dialect.turn_messages(completion, ())
             return ()
-        if self._rounds == self._max_steps:
-            raise self.failed(
+        if self._turn_count == self._max_steps:
+            raise self.with_run(
                 TooManyStepsError(
-                    f"the model wants functions called for the {self._rounds + 1}th time, and max_steps is "
+                    f"the model wants functions called for the {self._turn_count + 1}th time, and max_steps is "
                     f"{self._max_steps}: allow more, or go on from .run.messages",
                     request_id=getattr(completion, "request_id", None),
                     completion=completion,
                 )
             )
-        self._rounds += 1
-        self._send, self._told = completion, []
+        self._turn_count += 1
+        self._pending, self._results = completion, []
         return calls
 
     def call(self, call: FunctionCall) -> Step:
-        """Run one of the functions that :meth:`take` gave."""
+        """Run one of the functions that :meth:`take` returned."""
         tool = self._tools.get(call.name)
         started_at = time.perf_counter()
         problem, text = None, ""
-        refused = False
+        is_rejected = False
         try:
             if tool is None:
                 raise BadArguments(f"there is no function {call.name}; there are: {', '.join(self._tools)}")
             arguments = tool.arguments(call.arguments)
         except BadArguments as error:
-            problem, refused = str(error), True
+            problem, is_rejected = str(error), True
         else:
             try:
                 text = tool.run(arguments)
@@ -208,38 +215,38 @@ class _Runner(Generic[ChunkT, CompletionT, UsageT]):
                 if self._on_error == "raise":
                     raise
                 problem = f"{type(error).__name__}: {error}"
-        if refused and self._on_error == "raise":
-            raise self.failed(self._misfit(str(problem)))
+        if is_rejected and self._on_error == "raise":
+            raise self.with_run(self._bad_arguments(str(problem)))
         if problem is not None:
-            # Of a function that failed, no more than that: its message is the caller's and the model's business.
+            # The log gets no more than the name: the error's text may hold data of the caller.
             _log.warning("the function %s failed, and the model is told so", call.name)
-            text = encode({"error": problem[:_MOST_TOLD_CHARACTERS]}).decode()
+            text = encode({"error": problem[:_MAX_ERROR_CHARACTERS]}).decode()
         step = Step(call, msgspec.json.decode(text), problem, time.perf_counter() - started_at)
-        self._told.append((call, text))
+        self._results.append((call, text))
         self._steps.append(step)
         if self._on_step is not None:
             self._on_step(step)
         return step
 
     def end_turn(self) -> None:
-        """All of them have run: the answer and the results join the history, together or not at all."""
-        assert self._send is not None
-        self._history += self._dialect.turn(self._send, self._told)
-        self._send = None
+        """Add the response and all results to the history in one step, so that no call stays without a result."""
+        assert self._pending is not None
+        self._history += self._dialect.turn_messages(self._pending, self._results)
+        self._pending = None
 
     def run(self) -> Run[CompletionT, UsageT]:
-        """What has been done so far. Its history has no call without its result."""
+        """Return the run so far; its history has a result for each call."""
         completion: Any = self._completion
         return Run(completion, list(self._history), list(self._steps), self._usage)
 
-    def failed(self, error: GigaClientError) -> GigaClientError:
+    def with_run(self, error: GigaClientError) -> GigaClientError:
         error.run = self.run()
         return error
 
-    def _misfit(self, problem: str) -> InvalidResponseError:
-        answered: Any = self._send
-        error = InvalidResponseError(f"the model called a function wrongly: {problem}", request_id=answered.request_id)
-        error.completion, error.text = answered, answered.text
+    def _bad_arguments(self, problem: str) -> InvalidResponseError:
+        response: Any = self._pending
+        error = InvalidResponseError(f"the model called a function wrongly: {problem}", request_id=response.request_id)
+        error.completion, error.text = response, response.text
         return error
 
 
@@ -253,40 +260,41 @@ def run(
     on_step: Callable[[Step], object] | None,
     options: Mapping[str, Any],
 ) -> Run[CompletionT, UsageT]:
-    """Ask until the model answers; see ``giga.run``."""
-    runner = _Runner(
+    """Repeat requests until the model answers; see ``giga.run``."""
+    loop = _ToolLoop(
         dialect, messages, functions, max_steps=max_steps, on_error=on_error, on_step=on_step, options=options
     )
     while True:
         try:
-            completion = dialect.ask(*runner.request())
+            completion = dialect.send(*loop.request())
         except GigaClientError as error:
-            runner.failed(error)
+            loop.with_run(error)
             raise
-        calls = runner.take(completion)
+        calls = loop.take(completion)
         if not calls:
-            return runner.run()
+            return loop.run()
         for call in calls:
-            runner.call(call)
-        runner.end_turn()
+            loop.call(call)
+        loop.end_turn()
 
 
 class RunStream(Iterator["ChunkT | Step"], Generic[ChunkT, CompletionT, UsageT]):
-    """A dialogue with functions as it goes: its events are the chunks of the answers, and a
-    :class:`~gigaclient.types.Step` for each function that was called. All of them have a ``.text``, which is what they
-    add.
+    """The stream of a dialogue with functions.
 
-    The first request was sent and its status checked before this object existed; the functions run, and further
-    requests are sent, while it is iterated, in the thread that does so. One thread at a time; :meth:`close` may be
-    called from any, and ends a blocked read at once. A function that is running is not interrupted, but nothing
-    follows it.
+    It yields the chunks of the responses, and a :class:`~gigaclient.types.Step` for each called function. Every event
+    has a ``.text``, which is what it adds.
+
+    The first request is sent, and its status checked, when this object is created. Iterating runs the functions and
+    sends further requests, all in the iterating thread. One thread may iterate at a time. :meth:`close` may be called
+    from any thread, and ends a blocked read at once. It does not interrupt a running function, but nothing follows
+    that function.
 
     Raises, while it is iterated:
-        TooManyStepsError: the model went on calling functions.
-        GigaClientError: as the stream of one answer; ``.text`` and ``.completion`` are what had come of that answer.
-        Exception: whatever a function raises, with ``on_error="raise"``.
+        TooManyStepsError: the model requested functions in more than ``max_steps`` turns.
+        GigaClientError: as for a single stream; ``.text`` and ``.completion`` hold what that response delivered.
+        Exception: any exception of a function, with ``on_error="raise"``.
 
-    What is ours has ``.run``, the turns that were complete.
+    Errors of this package have ``.run`` with the complete turns.
     """
 
     def __init__(
@@ -301,64 +309,64 @@ class RunStream(Iterator["ChunkT | Step"], Generic[ChunkT, CompletionT, UsageT])
         options: Mapping[str, Any],
     ) -> None:
         self._dialect = dialect
-        self._runner = _Runner(
+        self._loop = _ToolLoop(
             dialect, messages, functions, max_steps=max_steps, on_error=on_error, on_step=on_step, options=options
         )
         self._state: Literal["open", "ended", "broken", "closed"] = "open"
         self._calls: deque[FunctionCall] = deque()
         self._reading = False
-        self._stream: OpenStream[ChunkT, CompletionT] | None = dialect.open(*self._runner.request())
-        self._last = self._stream
+        self._stream: OpenStream[ChunkT, CompletionT] | None = dialect.open_stream(*self._loop.request())
+        self._current = self._stream
 
     @property
     def text(self) -> str:
-        """What has arrived of the text of the present answer."""
-        return self._last.text
+        """The text of the current response so far."""
+        return self._current.text
 
     @property
     def completion(self) -> CompletionT:
-        """The present answer so far; the last one once the stream has ended."""
-        return self._last.completion
+        """The current response so far; the last response once the stream has ended."""
+        return self._current.completion
 
     @property
     def run(self) -> Run[CompletionT, UsageT]:
-        """The turns that are complete: history, steps, usage."""
-        return self._runner.run()
+        """The complete turns: history, steps, usage."""
+        return self._loop.run()
 
     @property
     def steps(self) -> list[Step]:
-        """The functions that were called so far."""
-        return self._runner.run().steps
+        """The functions called so far."""
+        return self._loop.run().steps
 
     @property
     def request_id(self) -> str | None:
-        """The ``X-Request-Id`` of the present request."""
-        return self._last.request_id
+        """The ``X-Request-Id`` of the current request."""
+        return self._current.request_id
 
     @property
     def closed(self) -> bool:
-        """Whether nothing more can come: it ended, broke or was closed."""
+        """True once the stream has ended, failed or been closed."""
         return self._state != "open"
 
     def result(self) -> Run[CompletionT, UsageT]:
-        """Read the rest: the whole run.
+        """Read the rest of the stream and return the run.
 
         Raises:
-            StreamInterruptedError: it was closed, or broke, before the answer was whole; and what iterating raises.
+            StreamInterruptedError: the stream was closed or failed early. Errors of the iteration come through.
         """
         for _ in self:
             continue
         if self._state != "ended":
             error = StreamInterruptedError(f"no complete answer: the stream is {self._state}")
             error.text, error.completion = self.text, self.completion
-            raise self._runner.failed(error)
-        return self._runner.run()
+            raise self._loop.with_run(error)
+        return self._loop.run()
 
     def close(self) -> None:
-        """Give the connection up, and end a read that is blocked in another thread at once."""
+        """Close the connection, and end a read that is blocked in another thread at once."""
         if self._state == "open":
             self._state = "closed"
-        self._last.close()
+        self._current.close()
 
     def __iter__(self) -> RunStream[ChunkT, CompletionT, UsageT]:
         return self
@@ -372,12 +380,12 @@ class RunStream(Iterator["ChunkT | Step"], Generic[ChunkT, CompletionT, UsageT])
         except StopIteration:
             raise
         except GigaClientError as error:
-            self._break()
+            self._fail()
             if error.run is None:
-                self._runner.failed(error)
+                self._loop.with_run(error)
             raise
         except BaseException:
-            self._break()
+            self._fail()
             raise
         finally:
             self._reading = False
@@ -385,13 +393,13 @@ class RunStream(Iterator["ChunkT | Step"], Generic[ChunkT, CompletionT, UsageT])
     def _next(self) -> ChunkT | Step:
         while not self.closed:
             if self._calls:
-                step = self._runner.call(self._calls.popleft())
+                step = self._loop.call(self._calls.popleft())
                 if not self._calls:
-                    self._runner.end_turn()
+                    self._loop.end_turn()
                 return step
             if self._stream is None:
-                self._last = self._stream = self._dialect.open(*self._runner.request())
-                if self.closed:  # by another thread, which knew only the one before
+                self._current = self._stream = self._dialect.open_stream(*self._loop.request())
+                if self.closed:  # close() in another thread had only the previous stream to close
                     self._stream.close()
                     break
             try:
@@ -401,21 +409,21 @@ class RunStream(Iterator["ChunkT | Step"], Generic[ChunkT, CompletionT, UsageT])
                     break
             completion = self._stream.result()
             self._stream = None
-            self._calls.extend(self._runner.take(completion))
+            self._calls.extend(self._loop.take(completion))
             if not self._calls:
                 self._state = "ended"
         raise StopIteration
 
-    def _break(self) -> None:
+    def _fail(self) -> None:
         if self._state == "open":
             self._state = "broken"
-        self._last.close()
+        self._current.close()
 
     def __enter__(self) -> RunStream[ChunkT, CompletionT, UsageT]:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self, type_: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
 
@@ -424,12 +432,13 @@ class RunStream(Iterator["ChunkT | Step"], Generic[ChunkT, CompletionT, UsageT])
 
 
 def with_session(client: APIResource, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options with a session of their own, unless somebody has named one: the turns of a dialogue begin alike, and
-    the server's prompt cache goes by the session.
+    """Return the options with a new session id, unless the caller, the context or the client sets one.
+
+    All turns of a dialogue begin with the same messages, and the server's prompt cache is looked up by session.
     """
     headers = [options.get("headers"), custom_headers_cvar.get()]
     named = any(
-        str(name).lower() == "x-session-id" for given in headers if isinstance(given, Mapping) for name in given
+        str(name).lower() == "x-session-id" for fields in headers if isinstance(fields, Mapping) for name in fields
     )
     if named or options.get("session_id") or session_id_cvar.get() or client._settings.session_id:
         return dict(options)

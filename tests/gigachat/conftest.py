@@ -1,4 +1,4 @@
-"""The client that most tests of GigaChat ask for."""
+"""The client that most tests of GigaChat use."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ from gigaclient.testing import GigaChatEmulator
 
 @pytest.fixture
 def giga(emulator: GigaChatEmulator) -> Iterator[GigaChat]:
-    """A client of the file's emulator that tries nothing twice."""
+    """Yield a client of the file's emulator without retries."""
     with client_of(emulator) as client:
         yield client

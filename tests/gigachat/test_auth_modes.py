@@ -1,4 +1,4 @@
-"""The ways to say who we are, each against a real server: what is sent, and what is asked of whom."""
+"""The authentication methods against a real server: which requests are sent, and with which credentials."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_key_wrapped_over_lines_or_without_its_padding_works(emulator: GigaCha
             assert giga.chat("hi").text
 
 
-def test_what_cannot_be_a_key_is_explained_before_anything_is_sent(emulator: GigaChatEmulator) -> None:
+def test_an_impossible_key_is_explained_before_anything_is_sent(emulator: GigaChatEmulator) -> None:
     first, _, second = base64.b64decode(emulator.credentials).decode().partition(":")
     for wrong in (first, second, f"{first}:{second}", base64.b64encode(emulator.credentials.encode()).decode()):
         with pytest.raises(ConfigError, match=r"^credentials: ") as caught:
@@ -57,7 +57,7 @@ def test_what_cannot_be_a_key_is_explained_before_anything_is_sent(emulator: Gig
     assert emulator.oauth_connections == emulator.connections == 0
 
 
-def test_what_only_looks_unusual_is_sent_and_the_service_decides(emulator: GigaChatEmulator) -> None:
+def test_an_unusual_key_is_sent_and_the_service_decides(emulator: GigaChatEmulator) -> None:
     with client(emulator, credentials=base64.b64encode(b"not:uuids").decode()) as giga:
         with pytest.raises(AuthenticationError) as caught:
             giga.chat("hi")
@@ -71,8 +71,8 @@ def test_what_only_looks_unusual_is_sent_and_the_service_decides(emulator: GigaC
 def test_user_and_password_get_a_token_from_the_api_itself(emulator: GigaChatEmulator, shape: Any) -> None:
     emulator.password_token_shape = shape
     with client(emulator, user=USER, password=PASSWORD) as giga:
-        outcomes = together(16, lambda n: giga.chat(f"Repeat: word{n}").text)
-        assert all(f"word{n}" in outcome for n, outcome in enumerate(outcomes)), outcomes
+        texts = together(16, lambda n: giga.chat(f"Repeat: word{n}").text)
+        assert all(f"word{n}" in text for n, text in enumerate(texts)), texts
         assert (emulator.password_calls, emulator.oauth_calls) == (1, 0)
         emulator.revoke_tokens()
         assert giga.chat("hi").text
@@ -85,7 +85,7 @@ def test_user_and_password_get_a_token_from_the_api_itself(emulator: GigaChatEmu
     assert "content-type" not in login.headers
 
 
-def test_a_wrong_password_is_told_once_and_shown_nowhere(emulator: GigaChatEmulator) -> None:
+def test_a_wrong_password_is_reported_once_and_never_shown(emulator: GigaChatEmulator) -> None:
     with client(emulator, user=USER, password="wrong-password") as giga, pytest.raises(AuthenticationError) as caught:
         giga.chat("hi")
     assert "user and password" in str(caught.value)
@@ -101,17 +101,17 @@ def test_a_host_without_that_route_is_explained(emulator: GigaChatEmulator) -> N
         giga.chat("hi")
 
 
-@pytest.mark.parametrize("given", [{"user": USER}, {"password": PASSWORD}])
-def test_user_and_password_come_together(emulator: GigaChatEmulator, given: dict[str, str]) -> None:
+@pytest.mark.parametrize("arguments", [{"user": USER}, {"password": PASSWORD}])
+def test_user_and_password_come_together(emulator: GigaChatEmulator, arguments: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="come together"):
-        client(emulator, **given)
+        client(emulator, **arguments)
 
 
 # -- a ready token -----
 
 
 @pytest.mark.parametrize("paste", ["{}", "Bearer {}", "bearer {}\n", "'{}'"])
-def test_a_ready_token_is_sent_without_asking_anybody(emulator: GigaChatEmulator, paste: str) -> None:
+def test_a_ready_token_is_sent_without_a_token_request(emulator: GigaChatEmulator, paste: str) -> None:
     token = emulator.issue_token()
     with client(emulator, access_token=paste.format(token)) as giga:
         assert giga.chat("hi").text
@@ -134,21 +134,21 @@ def test_a_ready_token_alone_that_is_refused_is_final_and_explained(emulator: Gi
     assert emulator.oauth_calls == 0
 
 
-def test_a_ready_token_beside_a_key_is_used_until_it_is_refused_and_then_replaced(emulator: GigaChatEmulator) -> None:
+def test_a_ready_token_with_a_key_is_used_until_it_is_refused_and_then_replaced(emulator: GigaChatEmulator) -> None:
     token = emulator.issue_token()
     with client(emulator, access_token=token, credentials=emulator.credentials) as giga:
         assert giga.chat("hi").text
         assert emulator.oauth_calls == 0
         emulator.revoke_tokens()
-        outcomes = together(16, lambda n: giga.chat(f"Repeat: word{n}").text)
-        assert all(f"word{n}" in outcome for n, outcome in enumerate(outcomes)), outcomes
+        texts = together(16, lambda n: giga.chat(f"Repeat: word{n}").text)
+        assert all(f"word{n}" in text for n, text in enumerate(texts)), texts
         assert emulator.oauth_calls == 1
         emulator.revoke_tokens()
         assert giga.chat("hi").text
     assert emulator.oauth_calls == 2
 
 
-def test_a_ready_token_beside_user_and_password_falls_back_to_those(emulator: GigaChatEmulator) -> None:
+def test_a_ready_token_with_user_and_password_falls_back_to_those(emulator: GigaChatEmulator) -> None:
     with client(emulator, access_token="stale", user=USER, password=PASSWORD) as giga:
         assert giga.chat("hi").text
     assert (emulator.password_calls, emulator.oauth_calls) == (1, 0)
@@ -187,7 +187,7 @@ def test_a_client_certificate_and_a_key_go_together() -> None:
         assert authorizations(emulator)[0] is not None
 
 
-# -- nothing, and the caller's own -----
+# -- no credentials, and the caller's authorization -----
 
 
 @pytest.mark.parametrize("how", ["chat", "stream", "generate", "get_token"])
@@ -205,7 +205,7 @@ def test_without_anything_the_error_says_what_to_pass_and_nothing_is_sent(emulat
     assert emulator.connections == emulator.oauth_connections == 0
 
 
-def test_a_callers_own_authorization_is_sent_as_it_is_and_switches_renewal_off(emulator: GigaChatEmulator) -> None:
+def test_a_callers_authorization_is_sent_unchanged_and_disables_token_refresh(emulator: GigaChatEmulator) -> None:
     token = emulator.issue_token()
     with client(emulator, credentials=emulator.credentials) as giga:
         assert giga.chat("hi", authorization=f"Bearer {token}").text
@@ -227,7 +227,7 @@ def test_a_callers_own_authorization_is_sent_as_it_is_and_switches_renewal_off(e
     assert emulator.oauth_calls == 1
 
 
-def test_a_callers_own_authorization_works_without_any_credentials(emulator: GigaChatEmulator) -> None:
+def test_a_callers_authorization_works_without_any_credentials(emulator: GigaChatEmulator) -> None:
     with client(emulator) as giga:
         assert giga.chat("hi", authorization=f"Bearer {emulator.issue_token()}").text
 

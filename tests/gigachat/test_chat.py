@@ -1,4 +1,4 @@
-"""One question, one answer: what goes over the wire, what comes back, and what is never taken for an answer."""
+"""One chat request: its bytes, its response, and the responses that are errors."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def sent(emulator: GigaChatEmulator) -> Any:
     return emulator.requests[-1].json()
 
 
-# -- an answer -------------------------------------------------------------------------------------
+# -- responses ---------------------------------------------------------------------------------------
 
 
 def test_chat_gives_the_whole_answer(giga: GigaChat) -> None:
@@ -85,7 +85,7 @@ def test_the_request_is_as_the_api_wants_it(emulator: GigaChatEmulator, giga: Gi
     assert request.body == chat_body(PROMPT, {"temperature": 0.4}, {"model": "GigaChat-2"}, stream=False)
 
 
-def test_every_call_has_a_request_id_of_its_own(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_every_call_has_a_different_request_id(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     answers = [giga.chat(PROMPT), giga.chat(PROMPT)]
     ids = [answer.request_id for answer in answers]
     assert ids == [request.headers["x-request-id"] for request in emulator.requests[-2:]]
@@ -118,7 +118,7 @@ def test_a_whole_request_may_be_passed(emulator: GigaChatEmulator, giga: GigaCha
     }
     assert chat == Chat(
         messages=[Message(role="system", content="Be brief."), Message(content=PROMPT)], temperature=0.5
-    )  # the client's defaults did not leak into it
+    )  # the client's defaults are not added
 
 
 def test_the_clients_defaults_are_sent(emulator: GigaChatEmulator) -> None:
@@ -134,7 +134,7 @@ def test_the_clients_defaults_are_sent(emulator: GigaChatEmulator) -> None:
         assert emulator.requests[-1].headers["x-session-id"] == "other"
 
 
-def test_nothing_is_sent_that_nobody_asked_for(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_only_requested_fields_are_sent(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     giga.chat(PROMPT)
     assert set(sent(emulator)) == {"messages", "model"}
 
@@ -144,7 +144,7 @@ def test_unknown_fields_reach_the_server(emulator: GigaChatEmulator, giga: GigaC
     assert sent(emulator)["brand_new"] == {"x": None}
 
 
-def test_an_assistant_is_asked_without_a_model(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_a_request_to_an_assistant_has_no_model(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     giga.chat(PROMPT, assistant_id="a-1")
     assert "model" not in sent(emulator)
 
@@ -170,7 +170,7 @@ def test_a_function_is_called_and_its_result_used(emulator: GigaChatEmulator, gi
 
     history += [answer.message, Message(role="function", name="get_tide", content='{"height_m": 1.8}')]
     assert "1.8" in giga.chat(history, functions=[TIDE]).text
-    # unchanged, the empty content among it
+    # The response goes back unchanged, with its empty content.
     assert sent(emulator)["messages"][1] == answer.raw["choices"][0]["message"]
 
 
@@ -206,7 +206,7 @@ HEADERS = {
 
 
 @pytest.mark.parametrize(("name", "header"), HEADERS.items())
-def test_a_header_can_be_given_to_a_call_or_to_its_context(
+def test_a_header_can_be_set_for_a_call_or_its_context(
     emulator: GigaChatEmulator, giga: GigaChat, name: str, header: str
 ) -> None:
     def in_context() -> None:
@@ -223,7 +223,7 @@ def test_a_header_can_be_given_to_a_call_or_to_its_context(
     assert name not in sent(emulator)
 
 
-def test_headers_of_the_users_own_are_sent(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_custom_headers_are_sent(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     def in_context() -> None:
         context.custom_headers_cvar.set({"X-Mine": "context", "X-Other": "context", "x-trace-id": "context"})
         giga.chat(PROMPT, trace_id="call", headers={"X-Mine": "call"})
@@ -233,7 +233,7 @@ def test_headers_of_the_users_own_are_sent(emulator: GigaChatEmulator, giga: Gig
     assert (headers["x-mine"], headers["x-other"], headers.get_all("x-trace-id")) == ("call", "context", ["call"])
 
 
-def test_a_raw_authorization_is_sent_as_it_is_and_not_renewed(emulator: GigaChatEmulator) -> None:
+def test_a_raw_authorization_is_sent_unchanged_and_not_refreshed(emulator: GigaChatEmulator) -> None:
     with GigaChat(**emulator.client_options, max_retries=0) as client:
         before = emulator.oauth_calls
         mine = f"Bearer {emulator.issue_token()}"
@@ -281,7 +281,7 @@ def test_the_whole_address_may_be_set_by_context_for_our_own_hosts_alone(
         contextvars.copy_context().run(in_context, "https://127.0.0.1:9/v1/chat/completions")
 
 
-# -- nothing is sent that cannot work --------------------------------------------------------------
+# -- invalid requests -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -302,7 +302,7 @@ def test_the_whole_address_may_be_set_by_context_for_our_own_hosts_alone(
     ids=stable_id,
 )
 @pytest.mark.parametrize("method", ["chat", "stream", "generate"])
-def test_what_cannot_work_is_refused_before_anything_is_sent(
+def test_an_invalid_request_is_refused_before_anything_is_sent(
     emulator: GigaChatEmulator, method: str, messages: Any, options: dict[str, Any]
 ) -> None:
     if "stream" in options:
@@ -318,7 +318,7 @@ def test_what_cannot_work_is_refused_before_anything_is_sent(
 
 
 @pytest.mark.parametrize(
-    ("options", "kind", "status", "said"),
+    ("options", "error_type", "status", "message"),
     [
         ({"temperature": "hot"}, BadRequestError, 400, "invalid JSON syntax"),
         ({"model": "GigaChat-9"}, NotFoundError, 404, "No such model"),
@@ -329,14 +329,14 @@ def test_what_cannot_work_is_refused_before_anything_is_sent(
     ],
     ids=stable_id,
 )
-def test_the_service_says_no_in_its_own_words(
-    giga: GigaChat, options: dict[str, Any], kind: type[APIStatusError], status: int, said: str
+def test_a_refusal_keeps_the_message_of_the_service(
+    giga: GigaChat, options: dict[str, Any], error_type: type[APIStatusError], status: int, message: str
 ) -> None:
-    with pytest.raises(kind) as caught:
+    with pytest.raises(error_type) as caught:
         giga.chat(PROMPT, **options)
-    assert type(caught.value) is kind
+    assert type(caught.value) is error_type
     assert caught.value.status_code == status
-    assert said in caught.value.message
+    assert message in caught.value.message
     assert caught.value.request_id
     assert caught.value.headers["x-request-id"] == caught.value.request_id
 
@@ -347,18 +347,18 @@ def test_too_long_a_prompt_is_too_large(giga: GigaChat) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"),
+    ("status", "error_type"),
     [(400, BadRequestError), (418, APIStatusError), (429, RateLimitError), (500, ServerError), (504, ServerError)],
 )
 @pytest.mark.parametrize("shape", ["json", "html", "empty", "text"])
-def test_every_status_in_every_dress_is_an_error_of_its_class(
-    emulator: GigaChatEmulator, giga: GigaChat, status: int, kind: type[APIStatusError], shape: str
+def test_every_status_in_every_body_format_has_its_error_class(
+    emulator: GigaChatEmulator, giga: GigaChat, status: int, error_type: type[APIStatusError], shape: str
 ) -> None:
     dresses: dict[str, Any] = {"json": {}, "html": {"html": True}, "empty": {"body": b""}, "text": {"body": "oh dear"}}
     emulator.inject(Fault(status=status, **dresses[shape]), path=CHAT)
-    with pytest.raises(kind) as caught:
+    with pytest.raises(error_type) as caught:
         giga.chat(PROMPT)
-    assert type(caught.value) is kind
+    assert type(caught.value) is error_type
     assert caught.value.status_code == status
     if shape == "json":
         assert caught.value.body["status"] == status
@@ -422,17 +422,17 @@ NOT_ANSWERS: dict[str, tuple[bytes | str | dict[str, Any] | list[Any], type[Giga
 }
 
 
-@pytest.mark.parametrize(("body", "kind", "said"), NOT_ANSWERS.values(), ids=NOT_ANSWERS)
-def test_what_is_no_answer_is_a_typed_error_that_keeps_the_body(
-    emulator: GigaChatEmulator, giga: GigaChat, body: Any, kind: type[GigaClientError], said: str
+@pytest.mark.parametrize(("body", "error_type", "message"), NOT_ANSWERS.values(), ids=NOT_ANSWERS)
+def test_an_invalid_response_is_a_typed_error_that_keeps_the_body(
+    emulator: GigaChatEmulator, giga: GigaChat, body: Any, error_type: type[GigaClientError], message: str
 ) -> None:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     emulator.answer(lambda _: Answer(200, {"Content-Type": "application/json", "X-Request-Id": "r-9"}, data))
     before = len(emulator.requests)
-    with pytest.raises(kind) as caught:
-        giga.chat(PROMPT, max_retries=2 if kind is InvalidResponseError else 0)
-    assert type(caught.value) is kind
-    assert said in str(caught.value)
+    with pytest.raises(error_type) as caught:
+        giga.chat(PROMPT, max_retries=2 if error_type is InvalidResponseError else 0)
+    assert type(caught.value) is error_type
+    assert message in str(caught.value)
     assert caught.value.request_id == "r-9"
     assert caught.value.__context__ is None
     assert len(emulator.requests) == before + 1
@@ -452,7 +452,7 @@ def test_an_answer_cut_on_the_way_is_a_connection_error(emulator: GigaChatEmulat
     assert caught.value.sent
 
 
-def test_an_answer_cut_without_a_sign_is_not_an_answer(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_a_silently_cut_response_is_an_error(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     emulator.inject(Fault(cut_after_bytes=40, close_delimited=True), path=CHAT)
     with pytest.raises(InvalidResponseError, match="not JSON"):
         giga.chat(PROMPT)
@@ -467,7 +467,7 @@ def test_an_answer_is_read_whole_in_every_framing(emulator: GigaChatEmulator, gi
     assert giga.chat("Привет").text.startswith("Здравствуйте")
 
 
-def test_odd_answers_are_still_answers(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_unusual_responses_are_accepted(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     odd = {
         "choices": [
             {"message": {"content": "hi", "role": None, "new": 1}, "index": None, "finish_reason": "brand_new"}

@@ -1,4 +1,4 @@
-"""Structured output over the wire: the schema that is sent, the value that comes back, and what stands in between."""
+"""Structured output against the emulator: the sent schema, the returned value, and the errors."""
 
 from __future__ import annotations
 
@@ -59,23 +59,23 @@ def sent(emulator: GigaChatEmulator) -> Any:
     return emulator.requests[-1].json()
 
 
-@pytest.mark.parametrize("kind", [Tide, TideDict, TideStruct, TideAttrs, TideModel])
-def test_a_value_of_each_kind_of_class_comes_back(giga: GigaChat, emulator: GigaChatEmulator, kind: Any) -> None:
-    completion, value = giga.chat_parse("In Murmansk the tide is 2.5 metres", response_format=kind)
+@pytest.mark.parametrize("type_", [Tide, TideDict, TideStruct, TideAttrs, TideModel])
+def test_a_value_of_each_kind_of_class_comes_back(giga: GigaChat, emulator: GigaChatEmulator, type_: Any) -> None:
+    completion, value = giga.chat_parse("In Murmansk the tide is 2.5 metres", response_format=type_)
     assert isinstance(completion, ChatCompletion)
     assert completion.request_id
-    assert sent(emulator)["response_format"] == {"type": "json_schema", "schema": schema_of(kind), "strict": True}
-    made = value if kind is TideDict else {"port": value.port, "metres": value.metres}
+    assert sent(emulator)["response_format"] == {"type": "json_schema", "schema": schema_of(type_), "strict": True}
+    made = value if type_ is TideDict else {"port": value.port, "metres": value.metres}
     assert made == {"port": "Murmansk", "metres": 2.5}
-    assert kind is TideDict or type(value) is kind
+    assert type_ is TideDict or type(value) is type_
 
 
-@pytest.mark.parametrize(("kind", "expected"), [(list[int], [3, 4]), (Literal["low", "high"], "high"), (int, 3)])
-def test_what_is_no_object_comes_back_bare(giga: GigaChat, kind: Any, expected: Any) -> None:
-    assert giga.chat_parse("The tides are 3 and 4, so they are high", response_format=kind)[1] == expected
+@pytest.mark.parametrize(("type_", "expected"), [(list[int], [3, 4]), (Literal["low", "high"], "high"), (int, 3)])
+def test_a_value_that_is_not_an_object_is_unwrapped(giga: GigaChat, type_: Any, expected: Any) -> None:
+    assert giga.chat_parse("The tides are 3 and 4, so they are high", response_format=type_)[1] == expected
 
 
-def test_a_schema_of_ones_own_gives_the_decoded_json(giga: GigaChat, emulator: GigaChatEmulator) -> None:
+def test_a_custom_schema_gives_the_decoded_json(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     schema = {"type": "object", "properties": {"metres": {"type": "integer"}}, "required": ["metres"]}
     assert giga.chat_parse("It is 3", response_format=schema)[1] == {"metres": 3}
     assert sent(emulator)["response_format"]["schema"] == schema
@@ -116,7 +116,7 @@ def test_a_cut_answer_keeps_what_came(giga: GigaChat) -> None:
         ({"function_call": {"name": "get_tide", "arguments": {}}}, "called a function"),
     ],
 )
-def test_an_answer_that_is_no_value_keeps_what_came(
+def test_a_response_without_a_valid_value_is_kept_on_the_error(
     giga: GigaChat, emulator: GigaChatEmulator, scripted: Any, reason: str
 ) -> None:
     emulator.answer(scripted)
@@ -134,6 +134,6 @@ def test_a_type_that_cannot_be_described_costs_no_request(giga: GigaChat, emulat
     assert len(emulator.requests) == before
 
 
-def test_what_the_service_refuses_is_its_own_error(giga: GigaChat, emulator: GigaChatEmulator) -> None:
+def test_a_refusal_of_the_service_is_raised_as_in_any_call(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     with pytest.raises(BadRequestError):
         giga.chat_parse([{"role": "nobody", "content": "x"}], response_format=Tide)

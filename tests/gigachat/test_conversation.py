@@ -1,4 +1,4 @@
-"""A dialogue that keeps its history: what joins it, what does not, how long it gets, how it is saved."""
+"""Conversations: which turns join the history, how it is trimmed, and how it is saved."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ QUESTION = "How high is the tide in Murmansk?"
 
 
 def get_tide(port: str) -> float:
-    """The height of the tide at a port."""
+    """Return the height of the tide at a port."""
     return 1.8
 
 
@@ -40,15 +40,15 @@ def sent(emulator: GigaChatEmulator) -> Any:
     return emulator.requests[-1].json()
 
 
-def said(conversation: Conversation) -> list[tuple[str, str]]:
-    """The history as roles and texts."""
+def history_texts(conversation: Conversation) -> list[tuple[str, str]]:
+    """Return the history as roles and texts."""
     return [(message["role"], message.get("content") or "") for message in conversation.to_dict()["messages"]]
 
 
 # -- turns -----------------------------------------------------------------------------------------
 
 
-def test_each_turn_is_asked_with_all_before_it(giga: GigaChat, emulator: GigaChatEmulator) -> None:
+def test_each_turn_is_sent_with_all_previous_turns(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     conversation = giga.conversation("Answer briefly.", temperature=0.5)
     assert conversation.ask("Count from 1 to 3").text == "1, 2, 3"
     assert conversation.ask("Count from 1 to 2", temperature=0.7).text == "1, 2"
@@ -59,7 +59,7 @@ def test_each_turn_is_asked_with_all_before_it(giga: GigaChat, emulator: GigaCha
         ("user", "Count from 1 to 2"),
     ]
     assert [(message["role"], message["content"]) for message in sent(emulator)["messages"]] == history
-    assert said(conversation) == [*history, ("assistant", "1, 2")]
+    assert history_texts(conversation) == [*history, ("assistant", "1, 2")]
     assert sent(emulator)["temperature"] == 0.7
     conversation.ask("Count from 1 to 2")
     assert sent(emulator)["temperature"] == 0.5
@@ -86,7 +86,7 @@ def test_a_streamed_answer_joins_when_it_has_ended(giga: GigaChat) -> None:
         assert conversation.messages == []
         rest = "".join(chunk.text for chunk in stream)
     assert stream.text.endswith(rest)
-    assert said(conversation) == [("user", "Count from 1 to 5"), ("assistant", "1, 2, 3, 4, 5")]
+    assert history_texts(conversation) == [("user", "Count from 1 to 5"), ("assistant", "1, 2, 3, 4, 5")]
     assert stream.closed
     assert stream.completion.text == stream.result().text == "1, 2, 3, 4, 5"
     assert (stream.steps, stream.request_id) == ([], stream.completion.request_id)
@@ -94,10 +94,10 @@ def test_a_streamed_answer_joins_when_it_has_ended(giga: GigaChat) -> None:
     assert len(conversation.messages) == 4
 
 
-def test_a_turn_that_fails_leaves_the_history_as_it_was(giga: GigaChat, emulator: GigaChatEmulator) -> None:
+def test_a_turn_that_fails_leaves_the_history_unchanged(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     conversation = giga.conversation("Answer briefly.")
     conversation.ask("Count from 1 to 2")
-    before = said(conversation)
+    before = history_texts(conversation)
     emulator.inject(Fault(status=429))
     with pytest.raises(RateLimitError):
         conversation.ask("Count from 1 to 3")
@@ -106,7 +106,7 @@ def test_a_turn_that_fails_leaves_the_history_as_it_was(giga: GigaChat, emulator
         conversation.stream("Count from 1 to 3")
     with pytest.raises(ConfigError):
         conversation.ask("Count from 1 to 3", temperature=float("nan"))
-    assert said(conversation) == before
+    assert history_texts(conversation) == before
     assert conversation.ask("Count from 1 to 3").text == "1, 2, 3"
 
 
@@ -143,7 +143,7 @@ def test_a_stream_that_is_left_leaves_the_history_alone_and_the_turn_free(
     assert conversation.ask("Count from 1 to 2").text == "1, 2"
 
 
-def test_what_the_filter_held_back_stays_out_of_the_history(giga: GigaChat, emulator: GigaChatEmulator) -> None:
+def test_a_filtered_response_stays_out_of_the_history(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     conversation = giga.conversation()
     emulator.answer({"content": "Let us talk about something else.", "finish_reason": "blacklist"})
     assert conversation.ask("Something bad").finish_reason == "blacklist"
@@ -153,36 +153,36 @@ def test_what_the_filter_held_back_stays_out_of_the_history(giga: GigaChat, emul
     assert conversation.messages == []
 
 
-def test_a_second_turn_while_one_is_under_way_is_refused_and_the_first_goes_on(giga: GigaChat) -> None:
+def test_a_second_turn_during_another_is_refused_and_the_first_goes_on(giga: GigaChat) -> None:
     conversation = giga.conversation()
     stream = conversation.stream("Count from 1 to 3")
     for second in (conversation.ask, conversation.stream):
-        with pytest.raises(ConfigError, match="under way"):
+        with pytest.raises(ConfigError, match="in progress"):
             second("Count from 1 to 2")
-    with pytest.raises(ConfigError, match="under way"):
+    with pytest.raises(ConfigError, match="in progress"):
         conversation.reset()
     assert stream.result().text == "1, 2, 3"
     assert conversation.ask("Count from 1 to 2").text == "1, 2"
 
 
 def test_of_two_threads_at_once_one_is_refused(giga: GigaChat, emulator: GigaChatEmulator) -> None:
-    asked, answered = threading.Event(), threading.Event()
+    received, may_answer = threading.Event(), threading.Event()
 
     def slowly(request: Any) -> str:
-        asked.set()
-        assert answered.wait(WAIT_SECONDS)
+        received.set()
+        assert may_answer.wait(WAIT_SECONDS)
         return "Slow."
 
     emulator.answer(slowly)
     conversation = giga.conversation()
     thread = threading.Thread(target=conversation.ask, args=("Hello",))
     thread.start()
-    assert asked.wait(WAIT_SECONDS)
-    with pytest.raises(ConfigError, match="under way"):
+    assert received.wait(WAIT_SECONDS)
+    with pytest.raises(ConfigError, match="in progress"):
         conversation.ask("Hello again")
-    answered.set()
+    may_answer.set()
     thread.join(WAIT_SECONDS)
-    assert said(conversation) == [("user", "Hello"), ("assistant", "Slow.")]
+    assert history_texts(conversation) == [("user", "Hello"), ("assistant", "Slow.")]
 
 
 def test_conversations_of_one_client_go_on_side_by_side(giga: GigaChat) -> None:
@@ -198,11 +198,11 @@ def test_conversations_of_one_client_go_on_side_by_side(giga: GigaChat) -> None:
     for thread in threads:
         thread.join(WAIT_SECONDS)
     for number, conversation in enumerate(conversations):
-        answers = [text for role, text in said(conversation) if role == "assistant"]
+        answers = [text for role, text in history_texts(conversation) if role == "assistant"]
         assert [answer.split(", ")[-1] for answer in answers] == [str(n) for n in range(number + 2, number + 5)]
 
 
-def test_a_child_of_a_fork_may_go_on_though_a_turn_was_under_way(giga: GigaChat) -> None:
+def test_a_forked_child_may_continue_although_a_turn_was_in_progress(giga: GigaChat) -> None:
     conversation = giga.conversation()
     stream = conversation.stream("Count from 1 to 3")
     assert conversation in forks._registered
@@ -234,7 +234,7 @@ def test_functions_run_within_a_turn_and_their_calls_join_the_history(
     seen: list[Step] = []
     conversation = giga.conversation(functions=[get_tide], on_step=seen.append)
     assert conversation.ask(QUESTION).text == "According to get_tide: result: 1.8."
-    assert [role for role, _ in said(conversation)] == ["user", "assistant", "function", "assistant"]
+    assert [role for role, _ in history_texts(conversation)] == ["user", "assistant", "function", "assistant"]
     assert conversation.last_run is not None
     assert conversation.last_run.steps == seen
     stream = conversation.stream("How high is the tide in Kem?")
@@ -266,7 +266,7 @@ def test_a_function_may_be_run_by_hand(giga: GigaChat) -> None:
     assert len(conversation.messages) == 4
 
 
-# -- how long it gets ------------------------------------------------------------------------------
+# -- the limit of the history ----------------------------------------------------------------------------
 
 
 def counts(emulator: GigaChatEmulator) -> int:
@@ -279,7 +279,7 @@ def test_the_oldest_turns_go_first_and_the_system_message_stays(giga: GigaChat, 
     for last in range(10, 26):
         answer = conversation.ask(f"Count from 1 to {last}")
         assert answer.usage is not None
-        # 10 is what the emulator adds to any request, and nobody can count before the first answer.
+        # The emulator adds 10 tokens to any request, and before the first response the server has counted nothing.
         assert answer.usage.prompt_tokens <= limit + 10
         history = sent(emulator)["messages"]
         assert history[0] == {"role": "system", "content": "Answer briefly."}
@@ -290,7 +290,7 @@ def test_the_oldest_turns_go_first_and_the_system_message_stays(giga: GigaChat, 
     assert numbers == list(range(26 - len(numbers), 26)), "the youngest turns, without a gap"
 
 
-def test_what_surely_fits_is_not_counted(giga: GigaChat, emulator: GigaChatEmulator) -> None:
+def test_a_short_history_is_not_counted(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     before = counts(emulator)
     conversation = giga.conversation("Answer briefly.", history_tokens=10_000)
     for _ in range(3):
@@ -299,46 +299,46 @@ def test_what_surely_fits_is_not_counted(giga: GigaChat, emulator: GigaChatEmula
     assert counts(emulator) == before
 
 
-def test_counting_asks_the_model_of_the_turn(giga: GigaChat, emulator: GigaChatEmulator) -> None:
+def test_counting_uses_the_model_of_the_turn(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     conversation = giga.conversation(history_tokens=60, model="GigaChat-2-Pro")
     conversation.ask("Count from 1 to 9")
     conversation.ask("Count from 1 to 9, and then go on to tell me how you are")
-    asked = [request.json() for request in emulator.requests if request.path.endswith("/tokens/count")]
-    assert asked[-1]["model"] == "GigaChat-2-Pro"
+    counts_sent = [request.json() for request in emulator.requests if request.path.endswith("/tokens/count")]
+    assert counts_sent[-1]["model"] == "GigaChat-2-Pro"
 
 
 def test_calls_and_their_results_are_dropped_together(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     conversation = giga.conversation("Be brief.", functions=[get_tide], history_tokens=150)
     for _ in range(6):
         assert conversation.ask(QUESTION).text == "According to get_tide: result: 1.8."
-    roles = [role for role, _ in said(conversation)]
+    roles = [role for role, _ in history_texts(conversation)]
     assert roles[0] == "system"
     assert roles[1:] == ["user", "assistant", "function", "assistant"] * (len(roles) // 4)
     assert len(roles) < 1 + 6 * 4
 
 
-def test_a_message_that_is_too_long_by_itself_is_told_before_it_is_sent(
+def test_a_message_that_is_too_long_by_itself_is_refused_before_it_is_sent(
     giga: GigaChat, emulator: GigaChatEmulator
 ) -> None:
     conversation = giga.conversation("Answer briefly.", history_tokens=30)
     conversation.ask("Count from 1 to 2")
-    before = said(conversation)
+    before = history_texts(conversation)
     with pytest.raises(ConfigError, match="history_tokens of the conversation is 30"):
         conversation.ask("long " * 100)
-    assert said(conversation) == before
+    assert history_texts(conversation) == before
 
 
 def test_a_turn_that_fails_drops_nothing(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     conversation = giga.conversation(history_tokens=45)
     for _ in range(2):
         conversation.ask("Count from 1 to 9")
-    before = said(conversation)
+    before = history_texts(conversation)
     emulator.inject(Fault(status=500), path="/chat/completions")
     with pytest.raises(ServerError):
         conversation.ask("Count from 1 to 9")
-    assert said(conversation) == before
+    assert history_texts(conversation) == before
     conversation.ask("Count from 1 to 9")
-    assert len(said(conversation)) < len(before) + 2, "it would have, had it not failed"
+    assert len(history_texts(conversation)) < len(before) + 2, "it would have, had it not failed"
 
 
 def test_a_history_from_elsewhere_is_counted_and_trimmed(giga: GigaChat, emulator: GigaChatEmulator) -> None:
@@ -355,17 +355,17 @@ def test_a_history_from_elsewhere_is_counted_and_trimmed(giga: GigaChat, emulato
     assert history[1]["content"].startswith("user 4")
 
 
-def test_what_messages_take_beside_their_texts_is_allowed_for(giga: GigaChat, emulator: GigaChatEmulator) -> None:
+def test_the_token_overhead_of_messages_is_counted(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     earlier = [{"role": role, "content": "Yes"} for _ in range(20) for role in ("user", "assistant")]
     answer = giga.conversation(messages=earlier, history_tokens=60).ask("Count from 1 to 2")
     assert answer.usage is not None and answer.usage.prompt_tokens <= 70
     assert len(sent(emulator)["messages"]) > 5
 
 
-# -- made, reset and saved --------------------------------------------------------------------------
+# -- creating, resetting, saving --------------------------------------------------------------------------
 
 
-def test_it_goes_on_from_an_earlier_history(giga: GigaChat) -> None:
+def test_a_conversation_continues_an_earlier_history(giga: GigaChat) -> None:
     earlier: list[Any] = [
         Message(role="system", content="Answer briefly."),
         {"role": "user", "content": "Hello"},
@@ -379,7 +379,7 @@ def test_it_goes_on_from_an_earlier_history(giga: GigaChat) -> None:
     conversation.messages.clear()
     assert len(conversation.messages) == 5, "what is given out is a copy"
     conversation.reset()
-    assert said(conversation) == [("system", "Answer briefly.")]
+    assert history_texts(conversation) == [("system", "Answer briefly.")]
 
 
 @pytest.mark.parametrize("form", ["text", "bytes", "dict"])
@@ -390,14 +390,14 @@ def test_a_saved_conversation_goes_on_where_it_was(giga: GigaChat, emulator: Gig
     assert "Отвечай кратко." in text
     saved: Any = {"text": text, "bytes": text.encode(), "dict": conversation.to_dict()}[form]
     restored = Conversation.from_json(giga, saved, functions=[get_tide])
-    assert said(restored) == said(conversation)
+    assert history_texts(restored) == history_texts(conversation)
     assert restored.to_dict() == conversation.to_dict()
     assert restored.ask("How high is the tide in Kem?").text == "According to get_tide: result: 1.8."
     assert sent(emulator)["messages"][:5] == conversation.to_dict()["messages"]
     assert emulator.requests[-1].headers["x-session-id"] == conversation.session_id
 
 
-def test_what_is_saved_holds_no_options(giga: GigaChat) -> None:
+def test_a_saved_conversation_holds_no_options(giga: GigaChat) -> None:
     secret = "Bearer of-the-user"
     conversation = giga.conversation(authorization=secret, functions=[get_tide])
     assert "of-the-user" not in conversation.to_json()
@@ -408,7 +408,7 @@ def test_what_is_saved_holds_no_options(giga: GigaChat) -> None:
 
 
 @pytest.mark.parametrize("saved", ["", "{", "[]", "{}", 5, None, '{"messages": 5}', '{"messages": ["x"]}'])
-def test_what_is_no_saved_conversation_says_so(giga: GigaChat, saved: Any) -> None:
+def test_an_invalid_saved_conversation_is_refused(giga: GigaChat, saved: Any) -> None:
     with pytest.raises(ConfigError):
         Conversation.from_json(giga, saved)
 
@@ -430,6 +430,6 @@ def test_it_is_saved_rather_than_pickled(giga: GigaChat, again: Any) -> None:
         ({"system": "x", "messages": [{"role": "system", "content": "y"}]}, "two system messages"),
     ],
 )
-def test_what_cannot_work_says_what_to_do(giga: GigaChat, arguments: dict[str, Any], advice: str) -> None:
+def test_an_invalid_argument_gets_advice(giga: GigaChat, arguments: dict[str, Any], advice: str) -> None:
     with pytest.raises(ConfigError, match=advice):
         giga.conversation(**arguments)

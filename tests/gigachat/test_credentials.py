@@ -1,4 +1,4 @@
-"""What people paste as a key or a token: what is sent, and what is explained before anything is."""
+"""Pasted keys and tokens: which ones are cleaned and sent, and which ones are rejected with an explanation."""
 
 from __future__ import annotations
 
@@ -71,25 +71,25 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", list(SENT))
 def test_a_key_is_sent_although_it_came_with(case: str) -> None:
-    given, sent = SENT[case]
-    for key in (authorization_key(given), authorization_key(Secret(given))):
+    pasted, sent = SENT[case]
+    for key in (authorization_key(pasted), authorization_key(Secret(pasted))):
         assert isinstance(key, Secret)
         assert key.reveal() == sent
 
 
 @pytest.mark.parametrize("case", list(REFUSED))
-def test_what_certainly_cannot_work_is_explained_without_showing_it(case: str) -> None:
-    given, reason = REFUSED[case]
+def test_an_impossible_key_is_explained_without_showing_it(case: str) -> None:
+    pasted, reason = REFUSED[case]
     with pytest.raises(ConfigError) as caught:
-        authorization_key(Secret(given))
+        authorization_key(Secret(pasted))
     assert reason in str(caught.value)
-    told = shown_by(caught.value)
-    for part in (given.strip(" \r\n\"'"), ID, SECRET, KEY[:30], TOKEN[:60]):
-        assert len(part) < 6 or part not in told
+    message = shown_by(caught.value)
+    for part in (pasted.strip(" \r\n\"'"), ID, SECRET, KEY[:30], TOKEN[:60]):
+        assert len(part) < 6 or part not in message
 
 
 @pytest.mark.parametrize(
-    ("given", "sent"),
+    ("pasted", "sent"),
     [
         (TOKEN, TOKEN),
         (f"Bearer {TOKEN}", TOKEN),
@@ -100,17 +100,17 @@ def test_what_certainly_cannot_work_is_explained_without_showing_it(case: str) -
         ("x", "x"),
     ],
 )
-def test_a_token_is_sent_without_what_was_pasted_along_with_it(given: str, sent: str) -> None:
-    assert access_token(given).reveal() == sent
+def test_a_token_is_sent_without_what_was_pasted_along_with_it(pasted: str, sent: str) -> None:
+    assert access_token(pasted).reveal() == sent
 
 
-@pytest.mark.parametrize("given", ["", " \n", "Bearer \n", "токен", "a\x00b", "a\x7fb"])
-def test_a_token_that_no_header_can_carry_is_refused(given: str) -> None:
-    if given == "Bearer \n":
-        assert access_token(given).reveal() == "Bearer"  # who knows; the server does
+@pytest.mark.parametrize("pasted", ["", " \n", "Bearer \n", "токен", "a\x00b", "a\x7fb"])
+def test_a_token_that_no_header_can_carry_is_refused(pasted: str) -> None:
+    if pasted == "Bearer \n":
+        assert access_token(pasted).reveal() == "Bearer"  # may be a token: the server decides
         return
     with pytest.raises(ConfigError):
-        access_token(given)
+        access_token(pasted)
 
 
 @pytest.mark.parametrize("value", [5, None, b"bytes", ["list"], True])
@@ -121,14 +121,14 @@ def test_only_a_string_is_a_key_or_a_token(value: object) -> None:
 
 
 @given(st.text(max_size=200))
-def test_whatever_is_pasted_either_becomes_a_header_value_or_a_config_error(pasted: str) -> None:
+def test_any_pasted_text_becomes_a_header_value_or_a_config_error(pasted: str) -> None:
     for check in (authorization_key, access_token):
-        told, kept = "", "x"
+        message, kept = "", "x"
         try:
             kept = check(pasted).reveal()
         except ConfigError as error:
-            told = str(error)
-        assert len(told) < 300
+            message = str(error)
+        assert len(message) < 300
         assert kept
         assert kept.isascii()
         assert kept.isprintable()
@@ -136,7 +136,7 @@ def test_whatever_is_pasted_either_becomes_a_header_value_or_a_config_error(past
 
 
 @given(st.binary(min_size=1, max_size=60), st.binary(min_size=1, max_size=60))
-def test_every_pair_of_parts_survives_as_it_is(first: bytes, second: bytes) -> None:
+def test_every_pair_of_parts_is_kept_unchanged(first: bytes, second: bytes) -> None:
     key = base64.b64encode(first + b":" + second).decode()
     assert authorization_key(key).reveal() == key
     assert authorization_key(f" Basic {key}\r\n").reveal() == key

@@ -1,4 +1,4 @@
-"""Vectors of many texts: gathered into requests, one result for each, and no text that costs another its vector."""
+"""Vectors of many texts: grouped into requests, with one result each; a refused text does not affect the others."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def emulator(emulator: GigaChatEmulator) -> GigaChatEmulator:
 
 
 def sizes(emulator: GigaChatEmulator) -> list[int]:
-    """How many texts each request had."""
+    """Return the number of texts in each request."""
     return [len(request.json()["input"]) for request in sent_to(emulator, PATH)]
 
 
@@ -48,14 +48,14 @@ def embedded(giga: GigaChat, texts: Any, **options: Any) -> list[EmbedResult]:
 
 
 def vectors(*values: Any) -> dict[str, Any]:
-    data = [{"index": place, "embedding": value} for place, value in enumerate(values)]
+    data = [{"index": index, "embedding": value} for index, value in enumerate(values)]
     return {"object": "list", "model": "Embeddings", "data": data}
 
 
 # -- requests -----
 
 
-def test_each_text_gets_its_vector_its_place_and_what_it_cost(giga: GigaChat) -> None:
+def test_each_text_gets_its_vector_its_index_and_its_usage(giga: GigaChat) -> None:
     texts = [f"text {number}" for number in range(7)]
     results = embedded(giga, texts, batch_size=3)
     assert [result.input for result in results] == texts
@@ -77,7 +77,7 @@ def test_texts_are_gathered_into_requests_of_so_many_bytes(emulator: GigaChatEmu
     embedded(giga, texts, batch_bytes=300)
     bodies = [request.body for request in sent_to(emulator, PATH)]
     assert [len(json.loads(body)["input"]) for body in bodies] == [2, 1, 1, 1]
-    assert len(bodies[0]) <= 300 < len(bodies[2])  # a single one that is too long goes alone
+    assert len(bodies[0]) <= 300 < len(bodies[2])  # a text above the limit is sent alone
 
 
 def test_the_model_and_the_options_of_the_call_go_with_each_request(emulator: GigaChatEmulator, giga: GigaChat) -> None:
@@ -93,7 +93,7 @@ def test_a_template_makes_the_text_of_an_item(emulator: GigaChatEmulator, giga: 
     assert [result.input for result in results] == rows
 
 
-def test_nothing_is_read_or_sent_before_the_first_result_is_asked_for(
+def test_nothing_is_read_or_sent_before_the_first_result_is_requested(
     emulator: GigaChatEmulator, giga: GigaChat
 ) -> None:
     read: list[int] = []
@@ -110,7 +110,7 @@ def test_nothing_is_read_or_sent_before_the_first_result_is_asked_for(
     assert results.stopped == "closed"
 
 
-# -- when a request goes that is not full -----
+# -- requests that are not full -----
 
 
 def test_texts_that_take_long_to_come_do_not_wait_for_a_full_request(
@@ -132,16 +132,16 @@ def test_a_text_that_waits_for_others_does_not_hold_up_what_is_finished(
     monkeypatch.setattr(engine, "_WINDOW", 10)
     known = [f"text {number}" for number in range(40)]
     embedded(giga, known, checkpoint=tmp_path / "c.jsonl", batch_size=20)
-    # No more is read ahead than the window, all of it is there but the first, and that one has no company.
+    # The window is full, and all of it but the first text is finished. No second text comes to fill the request.
     results = embedded(giga, ["new", *known], checkpoint=tmp_path / "c.jsonl", batch_size=5)
     assert [result.restored for result in results] == [False] + [True] * 40
     assert sizes(emulator) == [20, 20, 1]
 
 
-# -- what goes wrong -----
+# -- errors -----
 
 
-def test_what_is_no_text_is_its_own_error_and_is_not_sent(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_a_value_that_is_not_a_text_is_an_error_and_is_not_sent(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     results = embedded(giga, ["one", "", ["a", "list"], b"bytes", None, "\ud800", "two"])
     assert [result.ok for result in results] == [True, False, False, False, False, False, True]
     for result in results[1:-1]:
@@ -151,16 +151,16 @@ def test_what_is_no_text_is_its_own_error_and_is_not_sent(emulator: GigaChatEmul
     assert sent_to(emulator, PATH)[0].json()["input"] == ["one", "two"]
 
 
-@pytest.mark.parametrize("place", [0, 3, 6])
+@pytest.mark.parametrize("index", [0, 3, 6])
 def test_a_text_that_is_refused_costs_no_other_its_vector(
-    emulator: GigaChatEmulator, giga: GigaChat, place: int
+    emulator: GigaChatEmulator, giga: GigaChat, index: int
 ) -> None:
     texts = [f"text {number}" for number in range(7)]
-    texts[place] = TOO_LONG
+    texts[index] = TOO_LONG
     results = embedded(giga, texts)
-    assert [result.index for result in results if not result.ok] == [place]
-    assert isinstance(results[place].error, RequestEntityTooLargeError)
-    assert results[place].attempts == len(
+    assert [result.index for result in results if not result.ok] == [index]
+    assert isinstance(results[index].error, RequestEntityTooLargeError)
+    assert results[index].attempts == len(
         [request for request in sent_to(emulator, PATH) if TOO_LONG in request.json()["input"]]
     )
     others = [text for text in texts if text != TOO_LONG]
@@ -168,7 +168,7 @@ def test_a_text_that_is_refused_costs_no_other_its_vector(
 
 
 @pytest.mark.parametrize("status", [400, 422])
-def test_a_request_that_is_refused_for_what_it_holds_is_asked_again_in_halves(
+def test_a_request_refused_for_its_content_is_sent_again_in_halves(
     emulator: GigaChatEmulator, giga: GigaChat, status: int
 ) -> None:
     emulator.inject(Fault(status=status), path=PATH)
@@ -178,7 +178,7 @@ def test_a_request_that_is_refused_for_what_it_holds_is_asked_again_in_halves(
     assert sizes(emulator) == [5, 2, 3]
 
 
-def test_an_answer_without_a_vector_for_each_text_is_asked_for_again_in_halves(
+def test_a_request_without_a_vector_for_each_text_is_sent_again_in_halves(
     emulator: GigaChatEmulator, giga: GigaChat
 ) -> None:
     answer_with(emulator, PATH, vectors([1.0], [2.0]))
@@ -211,8 +211,8 @@ def test_another_error_is_that_of_all_texts_of_its_request_and_of_no_others(
     assert sizes(emulator) == [2, 1]
 
 
-def test_a_model_that_is_not_there_is_asked_for_once(emulator: GigaChatEmulator, giga: GigaChat) -> None:
-    with pytest.raises(NotFoundError, match="Embeddings"):  # the name that was meant
+def test_an_unknown_model_is_requested_once(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+    with pytest.raises(NotFoundError, match="Embeddings"):  # the suggested name
         embedded(giga, (f"text {number}" for number in itertools.count()), model="Embedings", batch_size=2)
     assert sizes(emulator) == [2]
 
@@ -244,7 +244,7 @@ def test_a_request_whose_texts_would_exceed_the_budget_is_not_sent(emulator: Gig
     assert sizes(emulator) == [1, 10, 10]
 
 
-def test_requests_that_are_under_way_count_with_all_of_their_texts(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_requests_in_progress_count_with_all_of_their_texts(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     cost = giga.embeddings("text 10").usage
     assert cost is not None
     run = giga.embed_many(
@@ -257,7 +257,7 @@ def test_requests_that_are_under_way_count_with_all_of_their_texts(emulator: Gig
 # -- the checkpoint -----
 
 
-def test_what_the_checkpoint_has_is_not_asked_again_and_is_the_same_to_the_last_digit(
+def test_stored_vectors_are_not_requested_again_and_keep_every_digit(
     emulator: GigaChatEmulator, giga: GigaChat, tmp_path: Path
 ) -> None:
     path = tmp_path / "vectors.jsonl"
@@ -273,14 +273,14 @@ def test_what_the_checkpoint_has_is_not_asked_again_and_is_the_same_to_the_last_
     assert (line["input"], line["embedding"], line["index"]) == ("one", numbers, 0)
 
 
-def test_what_a_restored_text_had_cost_is_known_and_not_spent_again(giga: GigaChat, tmp_path: Path) -> None:
+def test_the_usage_of_a_restored_text_is_known_and_not_counted_again(giga: GigaChat, tmp_path: Path) -> None:
     first = embedded(giga, ["one"], checkpoint=tmp_path / "c.jsonl")
     run = giga.embed_many(["one"], checkpoint=tmp_path / "c.jsonl")
     assert [result.usage for result in run] == [first[0].usage] != [None]
     assert (run.progress.restored, run.progress.tokens) == (1, 0)
 
 
-def test_another_model_asks_anew(emulator: GigaChatEmulator, giga: GigaChat, tmp_path: Path) -> None:
+def test_another_model_sends_new_requests(emulator: GigaChatEmulator, giga: GigaChat, tmp_path: Path) -> None:
     embedded(giga, ["one"], checkpoint=tmp_path / "c.jsonl")
     (result,) = embedded(giga, ["one"], checkpoint=tmp_path / "c.jsonl", model="EmbeddingsGigaR")
     assert (result.restored, len(result.embedding)) == (False, 2560)
@@ -297,7 +297,7 @@ def test_the_size_of_the_requests_does_not_matter_to_the_checkpoint(
 
 
 @pytest.mark.parametrize("spoilt", [[], ["a"], "text", None, [None]])
-def test_a_line_whose_vector_is_none_is_asked_again(
+def test_a_text_with_an_invalid_stored_vector_is_sent_again(
     emulator: GigaChatEmulator, giga: GigaChat, tmp_path: Path, spoilt: Any
 ) -> None:
     path = tmp_path / "c.jsonl"
@@ -308,7 +308,7 @@ def test_a_line_whose_vector_is_none_is_asked_again(
     assert (result.ok, result.restored, len(result.embedding)) == (True, False, 1024)
 
 
-def test_a_text_that_failed_is_asked_again_in_the_next_run(
+def test_a_text_that_failed_is_sent_again_in_the_next_run(
     emulator: GigaChatEmulator, giga: GigaChat, tmp_path: Path
 ) -> None:
     emulator.inject(Fault(status=500), path=PATH)
@@ -351,11 +351,11 @@ def test_a_single_string_is_no_list_of_texts(giga: GigaChat) -> None:
         giga.embed_many("text")
 
 
-def test_what_is_gathered_stays_here_when_the_job_travels(giga: GigaChat) -> None:
+def test_collected_items_are_not_pickled_with_the_job(giga: GigaChat) -> None:
     job = EmbeddingJob("Embeddings", 2, 1000, giga._call_settings({}))
     item = Item(0, "one", b'"one"', b"")
     assert list(job.gather(item)) == []
     travelled = pickle.loads(pickle.dumps(job))
     assert list(travelled.rest()) == []
-    assert [unit.items for unit in job.rest()] == [[item]]
-    assert [len(outcome.answer) for outcome in travelled.ask(giga, Task([item]))] == [1024]
+    assert [task.items for task in job.rest()] == [[item]]
+    assert [len(result.answer) for result in travelled.ask(giga, Task([item]))] == [1024]

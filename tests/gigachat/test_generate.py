@@ -1,4 +1,4 @@
-"""Text and nothing but text: ``generate`` and the one-call form ``create_generator``."""
+"""The text-only methods ``generate`` and ``create_generator``."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def giga(emulator: GigaChatEmulator) -> Iterator[GigaChat]:
 
 def one_call(emulator: GigaChatEmulator, **options: Any) -> Iterator[str]:
     client = {name: value for name, value in emulator.client_options.items() if name != "credentials"}
-    given = {"model": "GigaChat-2", "messages": PROMPT, "api_key": emulator.credentials, **client, **options}
-    return GigaChat.create_generator(**given)
+    arguments = {"model": "GigaChat-2", "messages": PROMPT, "api_key": emulator.credentials, **client, **options}
+    return GigaChat.create_generator(**arguments)
 
 
 # -- generate --------------------------------------------------------------------------------------
@@ -157,7 +157,7 @@ def test_the_key_may_come_from_the_environment(emulator: GigaChatEmulator, monke
     assert "".join(one_call(emulator, api_key=None)) == TEXT
 
 
-def test_a_wrong_key_is_told_with_the_first_piece(emulator: GigaChatEmulator) -> None:
+def test_a_wrong_key_is_reported_with_the_first_piece(emulator: GigaChatEmulator) -> None:
     wrong = base64.b64encode(b"0b6a4c1e-0000-4000-8000-000000000000:0b6a4c1e-0000-4000-8000-000000000001").decode()
     pieces = one_call(emulator, api_key=wrong)
     with pytest.raises(AuthenticationError) as caught:
@@ -165,7 +165,7 @@ def test_a_wrong_key_is_told_with_the_first_piece(emulator: GigaChatEmulator) ->
     assert wrong not in str(caught.value)
 
 
-def test_an_unusable_request_is_told_at_once(emulator: GigaChatEmulator) -> None:
+def test_an_unusable_request_is_refused_at_once(emulator: GigaChatEmulator) -> None:
     for stream in (True, False):
         with pytest.raises(ConfigError):
             one_call(emulator, messages=[], stream=stream)

@@ -1,4 +1,4 @@
-"""Many prompts by way of batches: joined to their answers, noted as soon as they exist, and created only once."""
+"""Many prompts through batches: matched to their responses, noted in the checkpoint, and created only once."""
 
 from __future__ import annotations
 
@@ -64,26 +64,26 @@ def run(giga: GigaChat, prompts: Any, **options: Any) -> list[MapResult]:
 
 
 def created(emulator: GigaChatEmulator) -> list[list[dict[str, Any]]]:
-    """The rows of each batch that was created, or tried to be."""
+    """Return the rows of each request to create a batch."""
     return [rows_of(request) for request in asked(emulator, "POST", PATH)]
 
 
 def row_id_of(giga: GigaChat, emulator: GigaChatEmulator, prompt: str) -> str:
-    """The id that the row of a prompt has in every run."""
+    """Return the row id of a prompt, which is the same in every run."""
     run(giga, [prompt])
     row_id: str = created(emulator)[-1][0]["id"]
     return row_id
 
 
 def looked_at(emulator: GigaChatEmulator) -> int:
-    """How many batches have been asked after; each of them is noted by then."""
+    """Return the number of polled batches, each of which is in the checkpoint by then."""
     return len({request.params.get("batch_id") for request in asked(emulator, "GET", PATH)})
 
 
 def left_behind(
     giga: GigaChat, emulator: GigaChatEmulator, prompts: list[str], path: Path, batch_size: int = 500
 ) -> None:
-    """A run that ends while it waits for batches, all of which exist by then."""
+    """Start a run that ends while it waits for its batches; all of them exist by then."""
     emulator.batches.looks = NEVER
     with giga.map(prompts, via="batches", poll_interval=SOON, checkpoint=path, batch_size=batch_size) as results:
         waiting = Background(lambda: list(results))
@@ -93,7 +93,7 @@ def left_behind(
     emulator.batches.looks = 1
 
 
-# -- the whole way -----
+# -- complete runs -----
 
 
 def test_each_prompt_gets_its_answer_whatever_the_order_of_the_rows(giga: GigaChat, emulator: GigaChatEmulator) -> None:
@@ -105,7 +105,7 @@ def test_each_prompt_gets_its_answer_whatever_the_order_of_the_rows(giga: GigaCh
     assert [(result.ok, result.attempts, result.restored) for result in results] == [(True, 1, False)] * 7
     for result in results:
         assert result.completion is not None
-        assert result.usage == result.completion.usage != None  # noqa: E711 - one chain
+        assert result.usage == result.completion.usage != None  # noqa: E711 - a chained comparison
         assert result.completion.raw["choices"][0]["message"]["content"] == result.text
     assert len(created(emulator)) == 1
 
@@ -136,7 +136,7 @@ def test_the_same_prompt_three_times_is_three_rows_and_three_answers(
     assert len({row["id"] for row in rows}) == 4
 
 
-def test_several_batches_are_under_way_at_once(giga: GigaChat, emulator: GigaChatEmulator) -> None:
+def test_several_batches_run_at_once(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     emulator.batches.looks = NEVER
     with giga.map(counting(*range(2, 14)), via="batches", batch_size=2, poll_interval=SOON) as results:
         waiting = Background(lambda: list(results))
@@ -150,12 +150,12 @@ def test_several_batches_are_under_way_at_once(giga: GigaChat, emulator: GigaCha
 
 
 def test_batches_go_together_from_the_beginning(giga: GigaChat) -> None:
-    # Streams are limited, and batches are none: nothing is to be found out by trying.
+    # The service limits concurrent streams, not batches, so the throttle need not probe for a limit.
     assert giga.map(["Hello"], via="batches")._throttle.allowed() == 4
     assert giga.map(["Hello"], via="batches", max_workers=9)._throttle.allowed() == 9
     throttle = Throttle(4, None)
     assert throttle.refused(100.0, None, 3, 0.0)
-    assert (throttle.allowed(), throttle.resumes_at) == (4, 100.5)  # later, though others are under way
+    assert (throttle.allowed(), throttle.resumes_at) == (4, 100.5)  # later, although other batches are in progress
 
 
 def test_max_workers_says_how_many(giga: GigaChat, emulator: GigaChatEmulator) -> None:
@@ -165,7 +165,7 @@ def test_max_workers_says_how_many(giga: GigaChat, emulator: GigaChatEmulator) -
     assert methods == "PGGG" * 3
 
 
-def test_batches_may_be_given_as_they_come(giga: GigaChat, emulator: GigaChatEmulator) -> None:
+def test_batches_may_be_yielded_in_order_of_completion(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     results = run(giga, counting(*range(2, 9)), batch_size=2, ordered=False)
     assert sorted(result.index for result in results) == list(range(7))
     assert all(result.text == counted(result.index + 2) for result in results)
@@ -202,7 +202,7 @@ def test_functions_that_are_descriptions_are_sent_along(giga: GigaChat, emulator
     assert created(emulator)[0][0]["request"]["functions"][0]["name"] == "weather"
 
 
-# -- what goes wrong -----
+# -- errors -----
 
 
 def test_a_row_that_failed_is_the_error_of_its_prompt_alone(giga: GigaChat, emulator: GigaChatEmulator) -> None:
@@ -234,7 +234,7 @@ def test_a_prompt_that_cannot_be_sent_is_its_own_error(giga: GigaChat, emulator:
     assert len(created(emulator)[0]) == 2
 
 
-def test_a_plan_without_batches_is_told_once(giga: GigaChat, emulator: GigaChatEmulator, tmp_path: Path) -> None:
+def test_a_plan_without_batches_is_reported_once(giga: GigaChat, emulator: GigaChatEmulator, tmp_path: Path) -> None:
     emulator.batches.scopes = {"GIGACHAT_API_CORP"}
     results = giga.map(counting(*range(2, 30)), via="batches", batch_size=7, checkpoint=tmp_path / "c.jsonl")
     with pytest.raises(ForbiddenError, match="pay-as-you-go"):
@@ -244,7 +244,7 @@ def test_a_plan_without_batches_is_told_once(giga: GigaChat, emulator: GigaChatE
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
-def test_a_batch_that_is_refused_for_what_it_holds_is_tried_in_halves(
+def test_a_batch_refused_for_its_content_is_split_in_halves(
     giga: GigaChat, emulator: GigaChatEmulator, status: int
 ) -> None:
     emulator.inject(Fault(status=status), path=PATH)
@@ -254,27 +254,25 @@ def test_a_batch_that_is_refused_for_what_it_holds_is_tried_in_halves(
 
 
 def test_a_row_that_no_batch_may_hold_has_the_error_alone(giga: GigaChat, emulator: GigaChatEmulator) -> None:
-    emulator.inject(Fault(status=413), path=PATH, times=2)  # all three, and the one of the first half
+    emulator.inject(Fault(status=413), path=PATH, times=2)  # the whole batch, and the first half
     results = run(giga, counting(2, 3, 4), max_workers=1)
     assert [(result.ok, result.attempts) for result in results] == [(False, 2), (True, 1), (True, 1)]
     assert isinstance(results[0].error, APIStatusError)
     assert results[0].error.status_code == 413
 
 
-def test_a_creation_that_is_put_off_by_the_service_comes_about_later(
-    giga: GigaChat, emulator: GigaChatEmulator
-) -> None:
+def test_a_batch_creation_refused_with_429_is_retried_later(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     emulator.inject(Fault(status=429, retry_after=0), path=PATH, times=5)
     results = run(giga, counting(2, 3))
     assert [result.ok for result in results] == [True, True]
     assert len(created(emulator)) == 6
 
 
-def test_a_refused_look_does_not_create_the_batch_again(giga: GigaChat, emulator: GigaChatEmulator) -> None:
+def test_a_refused_poll_does_not_create_the_batch_again(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     emulator.batches.looks = NEVER
     waiting = Background(lambda: run(giga, counting(2, 3)))
     until(lambda: bool(asked(emulator, "GET", PATH)), "a look")
-    # More than a wait for a batch outlasts: the whole of it is put off, and goes on where it was.
+    # More refusals than wait_for_batch() tolerates: the whole task is queued again and continues with its batch.
     emulator.inject(Fault(status=429, retry_after=0), path=PATH, times=20)
     seen = len(asked(emulator, "GET", PATH))
     until(lambda: len(asked(emulator, "GET", PATH)) > seen + 21, "looks after the refusals")
@@ -293,7 +291,7 @@ def test_without_a_checkpoint_the_batch_that_is_left_is_named_in_the_log(
     until(lambda: any(batch.id in one.getMessage() and one.levelno == logging.WARNING for one in caplog.records))
 
 
-# -- ends -----
+# -- how a run ends -----
 
 
 def test_a_wait_of_minutes_ends_when_the_time_of_the_run_does(giga: GigaChat, emulator: GigaChatEmulator) -> None:
@@ -345,7 +343,7 @@ def test_the_budget_holds_between_batches(giga: GigaChat, emulator: GigaChatEmul
     assert results.stopped == "max_tokens_total"
 
 
-# -- another run -----
+# -- later runs -----
 
 
 def test_a_run_that_is_started_again_waits_for_the_batches_that_exist_in_whatever_order(
@@ -393,8 +391,8 @@ def test_prompts_that_join_different_batches_do_not_wait_until_one_of_these_is_c
     with Checkpoint(tmp_path / "c.jsonl") as checkpoint:
         job = BatchJob(None, {}, batch_size=4)
         job.begin(checkpoint)
-        items = [Item(place, "Hello", b"{}", keys[number]) for place, number in enumerate((0, 4, 1, 5, 2, 3))]
-        gathered = [[unit.items for unit in job.gather(item)] for item in items]
+        items = [Item(index, "Hello", b"{}", keys[number]) for index, number in enumerate((0, 4, 1, 5, 2, 3))]
+        gathered = [[task.items for task in job.gather(item)] for item in items]
     assert gathered == [[], [], [], [[items[0], items[2]], [items[1], items[3]]], [], [[items[4], items[5]]]]
 
 
@@ -444,7 +442,7 @@ def test_a_batch_of_this_run_that_the_service_denies_is_an_error_and_not_paid_fo
     assert len(created(emulator)) == 1
 
 
-def test_a_run_whose_looks_failed_is_followed_by_one_that_waits_for_the_same_batch(
+def test_a_run_whose_polls_failed_is_followed_by_one_that_waits_for_the_same_batch(
     giga: GigaChat, emulator: GigaChatEmulator, tmp_path: Path
 ) -> None:
     path = tmp_path / "c.jsonl"
@@ -512,7 +510,7 @@ def test_a_batch_that_cannot_be_noted_still_brings_its_results(
     assert "could not be noted" in caplog.text
 
 
-def test_notes_of_others_and_spoilt_ones_do_no_harm(giga: GigaChat, emulator: GigaChatEmulator, tmp_path: Path) -> None:
+def test_foreign_and_damaged_notes_are_ignored(giga: GigaChat, emulator: GigaChatEmulator, tmp_path: Path) -> None:
     path = tmp_path / "c.jsonl"
     with Checkpoint(path) as checkpoint:
         notes = (
@@ -568,7 +566,7 @@ def test_a_run_that_is_killed_while_it_waits_creates_no_batch_twice(
 
 
 def weather(city: str) -> str:
-    """The weather."""
+    """Return the weather."""
     return city
 
 
@@ -598,8 +596,8 @@ def test_an_argument_that_cannot_work_is_refused_at_once(
 def test_a_batch_that_exists_is_not_split(giga: GigaChat) -> None:
     job = BatchJob(None, {})
     error = APIStatusError("413", status_code=413)
-    unit = Task([Item(number, "Hello", b"{}", b"k" * 16) for number in range(2)])
-    assert [len(each.items) for each in job.split(unit, error)] == [1, 1]
-    assert job.split(unit, APIConnectionError("reset")) == ()
-    unit.note = object()
-    assert job.split(unit, error) == ()
+    task = Task([Item(number, "Hello", b"{}", b"k" * 16) for number in range(2)])
+    assert [len(each.items) for each in job.split(task, error)] == [1, 1]
+    assert job.split(task, APIConnectionError("reset")) == ()
+    task.note = object()
+    assert job.split(task, error) == ()

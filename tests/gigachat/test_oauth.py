@@ -1,4 +1,4 @@
-"""Getting a token: both recorded answers, junk, wrong clocks, refusals, a server that hangs; in how many calls."""
+"""Token requests: both recorded responses, invalid ones, wrong clocks, refusals, a hanging server, request counts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NOW = 1_790_000_000.0
 TOKEN = "eyJ-a-token-that-nobody-may-see"
 
 
-# -- the answer, as bytes -----
+# -- parsing a response -----
 
 
 def read(answer: Any, *, date: str | float | None = None, wall: float = NOW) -> Credential | InvalidResponseError:
@@ -70,7 +70,7 @@ def life_of(answer: Any, **options: Any) -> float:
         {"tok": TOKEN, "exp": NOW + 1800, "token_type": "Bearer", "more": {"deep": [1, 2]}},
     ],
 )
-def test_both_recorded_answers_in_either_unit_give_the_token_and_its_life(answer: Any) -> None:
+def test_both_recorded_answers_in_either_unit_give_the_token_and_its_lifetime(answer: Any) -> None:
     assert life_of(answer) == pytest.approx(1800)
 
 
@@ -105,7 +105,7 @@ def test_numbers_that_are_none_are_no_reason_to_fail_in_another_way(expiry: byte
         (NOW, NOW + 7200, 1800),  # the local clock is two hours ahead
         (NOW, NOW - 7200, 1800),  # or behind
         (NOW, 0.0, 1800),  # or lost its battery
-        (NOW + 2, NOW, 1800),  # both are right: the finer one counts
+        (NOW + 2, NOW, 1800),  # both clocks are right: the local one is finer
         (None, NOW, 1800),
         ("not a date", NOW, 1800),
         ("", NOW, 1800),
@@ -114,17 +114,17 @@ def test_numbers_that_are_none_are_no_reason_to_fail_in_another_way(expiry: byte
             NOW - 86400,
             NOW,
             1800,
-        ),  # a gateway with a Date of its own invention: by it alone, the token would live for a day
-        (NOW - 80000, NOW, 81800),  # less than that is believed
-        (NOW + 7200, NOW, math.inf),  # a server that gives out tokens of the past: nothing is known
+        ),  # a gateway's invented Date, by which the token would live for more than a day
+        (NOW - 80000, NOW, 81800),  # a lifetime below a day is accepted
+        (NOW + 7200, NOW, math.inf),  # already expired by both clocks: the expiry is unknown
     ],
 )
-def test_the_life_is_counted_on_the_servers_clock(date: Any, wall: float, life: float) -> None:
+def test_the_lifetime_is_measured_on_the_servers_clock(date: Any, wall: float, life: float) -> None:
     answer = {"access_token": TOKEN, "expires_at": (NOW + 1800) * 1000}
     assert life_of(answer, date=date, wall=wall) == pytest.approx(life)
 
 
-def test_the_expiry_is_told_in_milliseconds_as_the_server_sent_it() -> None:
+def test_the_expiry_is_kept_in_milliseconds_as_the_server_sent_it() -> None:
     for answer in ({"access_token": TOKEN, "expires_at": (NOW + 60) * 1000}, {"tok": TOKEN, "exp": NOW + 60}):
         found = read(answer)
         assert isinstance(found, Credential)
@@ -180,7 +180,7 @@ def test_arbitrary_fields_give_a_credential_that_can_be_sent_or_our_error(fields
         assert isinstance(found, InvalidResponseError)
 
 
-# -- over the wire -----
+# -- against the emulator -----
 
 
 def client(emulator: GigaChatEmulator, **options: Any) -> GigaChat:
@@ -274,7 +274,7 @@ def test_an_unusable_answer_is_a_typed_error_after_one_call_and_shows_no_value(
 
 
 @pytest.mark.parametrize("cut", [10, 30, 60, 400])
-def test_a_token_cut_in_the_middle_is_asked_for_again_and_never_shown(emulator: GigaChatEmulator, cut: int) -> None:
+def test_a_token_cut_in_the_middle_is_requested_again_and_never_shown(emulator: GigaChatEmulator, cut: int) -> None:
     emulator.inject(Fault(cut_after_bytes=cut), times=None, path="/oauth")
     with client(emulator, max_retries=1) as giga, pytest.raises(APIConnectionError) as caught:
         giga.chat("hi")
@@ -287,7 +287,7 @@ def test_a_token_cut_in_the_middle_is_asked_for_again_and_never_shown(emulator: 
 
 @pytest.mark.parametrize("status", [400, 401, 403])
 @pytest.mark.parametrize(
-    ("code", "said", "advice"),
+    ("code", "message", "advice"),
     [
         (1, "scope data format invalid", "GIGACHAT_API_B2B"),
         (4, "Can't decode 'Authorization' header", "copy it again"),
@@ -297,22 +297,22 @@ def test_a_token_cut_in_the_middle_is_asked_for_again_and_never_shown(emulator: 
         (99, "something new", ""),
     ],
 )
-def test_a_refusal_is_told_by_its_code_whatever_its_status_with_advice_and_after_one_call(
-    emulator: GigaChatEmulator, status: int, code: int, said: str, advice: str
+def test_a_refusal_is_recognised_by_its_code_whatever_its_status_with_advice_and_after_one_call(
+    emulator: GigaChatEmulator, status: int, code: int, message: str, advice: str
 ) -> None:
-    body = {"code": code, "message": said}
+    body = {"code": code, "message": message}
     emulator.inject(Fault(status=status, body=body), times=None, path="/oauth")
     with client(emulator) as giga, pytest.raises(AuthenticationError) as caught:
         giga.chat("hi")
     error = caught.value
     assert (error.code, error.status_code, error.body) == (code, status, body)
-    assert said in str(error)
+    assert message in str(error)
     assert advice in str(error)
     assert error.headers
     assert (emulator.oauth_calls, emulator.connections) == (1, 0)
 
 
-def test_the_services_own_refusals_arrive_as_they_are(emulator: GigaChatEmulator) -> None:
+def test_refusals_of_the_service_arrive_unchanged(emulator: GigaChatEmulator) -> None:
     with client(emulator, scope="GIGACHAT_API_B2B") as giga, pytest.raises(AuthenticationError) as caught:
         giga.chat("hi")
     assert caught.value.code == 7
@@ -325,7 +325,7 @@ def test_the_services_own_refusals_arrive_as_they_are(emulator: GigaChatEmulator
 
 
 @pytest.mark.parametrize("status", [404, 405, 422])
-def test_an_address_where_something_else_answers_is_explained(emulator: GigaChatEmulator, status: int) -> None:
+def test_a_wrong_auth_url_is_explained(emulator: GigaChatEmulator, status: int) -> None:
     emulator.inject(Fault(status=status, html=True), times=None, path="/oauth")
     with client(emulator) as giga, pytest.raises(AuthenticationError) as caught:
         giga.chat("hi")
@@ -353,11 +353,11 @@ def test_a_gateway_that_quotes_the_key_does_not_make_it_known(emulator: GigaChat
             assert emulator.credentials not in shown_by(caught.value)
 
 
-# -- tried again -----
+# -- retries -----
 
 
 @pytest.mark.parametrize("fault", [Fault(status=429), Fault(status=500), Fault(status=503), Fault(reset=True)])
-def test_what_passes_is_tried_again_with_a_new_rquid_each_time(emulator: GigaChatEmulator, fault: Fault) -> None:
+def test_a_temporary_failure_is_retried_with_a_new_rquid_each_time(emulator: GigaChatEmulator, fault: Fault) -> None:
     emulator.inject(fault, times=2, path="/oauth")
     with client(emulator) as giga:
         assert giga.chat("hi").text
@@ -367,20 +367,20 @@ def test_what_passes_is_tried_again_with_a_new_rquid_each_time(emulator: GigaCha
         assert str(uuid.UUID(value, version=4)) == value
 
 
-@pytest.mark.parametrize(("status", "kind"), [(429, RateLimitError), (503, ServerError)])
-def test_what_does_not_pass_costs_as_many_calls_as_the_retries_allow_and_no_more(
-    emulator: GigaChatEmulator, status: int, kind: type[Exception]
+@pytest.mark.parametrize(("status", "error_type"), [(429, RateLimitError), (503, ServerError)])
+def test_a_lasting_failure_is_retried_as_often_as_allowed_and_no_more(
+    emulator: GigaChatEmulator, status: int, error_type: type[Exception]
 ) -> None:
     emulator.inject(Fault(status=status), times=None, path="/oauth")
     with client(emulator, max_retries=2) as giga:
-        with pytest.raises(kind) as caught:
+        with pytest.raises(error_type) as caught:
             giga.chat("hi")
         assert emulator.oauth_calls == 3
-        with pytest.raises(kind):
+        with pytest.raises(error_type):
             giga.get_token()
         assert emulator.oauth_calls == 6
     assert len(caught.value.attempts) == 3  # type: ignore[attr-defined]
-    with client(emulator, max_retries=0) as giga, pytest.raises(kind):
+    with client(emulator, max_retries=0) as giga, pytest.raises(error_type):
         giga.chat("hi")
     assert emulator.oauth_calls == 7
 
@@ -388,8 +388,8 @@ def test_what_does_not_pass_costs_as_many_calls_as_the_retries_allow_and_no_more
 def test_more_than_ten_calls_a_second_are_never_needed_by_many_threads(emulator: GigaChatEmulator) -> None:
     emulator.oauth_calls_per_second = 1
     with client(emulator) as giga:
-        outcomes = together(32, lambda n: giga.chat(f"Repeat: word{n}").text)
-    assert all(f"word{n}" in outcome for n, outcome in enumerate(outcomes)), outcomes
+        texts = together(32, lambda n: giga.chat(f"Repeat: word{n}").text)
+    assert all(f"word{n}" in text for n, text in enumerate(texts)), texts
     assert emulator.oauth_calls == 1
 
 
@@ -399,9 +399,9 @@ def test_more_than_ten_calls_a_second_are_never_needed_by_many_threads(emulator:
 def test_a_cold_client_makes_one_oauth_call_for_32_threads(emulator: GigaChatEmulator) -> None:
     emulator.oauth_pause_s = 0.1
     with client(emulator) as giga:
-        outcomes = together(32, lambda n: giga.chat(f"Repeat: word{n}").text)
+        texts = together(32, lambda n: giga.chat(f"Repeat: word{n}").text)
         assert giga.stats().tokens_fetched == 1
-    assert all(f"word{n}" in outcome for n, outcome in enumerate(outcomes)), outcomes
+    assert all(f"word{n}" in text for n, text in enumerate(texts)), texts
     assert emulator.oauth_calls == 1
 
 
@@ -411,12 +411,12 @@ def test_32_threads_that_meet_the_same_revoked_token_cause_one_more_oauth_call(e
         together(32, lambda n: giga.chat("hi"))
         for turn in range(3):
             emulator.revoke_tokens()
-            outcomes = together(32, lambda n: giga.chat(f"Repeat: word{n}").text)
-            assert all(f"word{n}" in outcome for n, outcome in enumerate(outcomes)), outcomes
+            texts = together(32, lambda n: giga.chat(f"Repeat: word{n}").text)
+            assert all(f"word{n}" in text for n, text in enumerate(texts)), texts
             assert emulator.oauth_calls == 2 + turn
 
 
-def test_a_late_401_spares_the_successor_over_the_wire(emulator: GigaChatEmulator) -> None:
+def test_a_late_401_does_not_drop_the_newer_token(emulator: GigaChatEmulator) -> None:
     with client(emulator) as giga:
         giga.chat("hi")
         emulator.inject(Fault(unauthorized=True, before_s=0.5))
@@ -431,7 +431,7 @@ def test_a_late_401_spares_the_successor_over_the_wire(emulator: GigaChatEmulato
 
 
 @pytest.mark.parametrize("how", ["chat", "stream", "generate"])
-def test_the_call_is_repeated_once_and_a_second_401_is_told_with_advice(emulator: GigaChatEmulator, how: str) -> None:
+def test_the_call_is_repeated_once_and_a_second_401_is_raised_with_advice(emulator: GigaChatEmulator, how: str) -> None:
     with client(emulator) as giga:
         ask: Any = {
             "chat": lambda: giga.chat("hi").text,
@@ -456,7 +456,7 @@ def test_an_expired_token_is_replaced_before_it_is_sent_or_after_its_401(emulato
             time.sleep(0.35)
         assert {request.headers.get("authorization") is not None for request in emulator.requests} == {True}
     assert emulator.oauth_calls == 3
-    emulator.expires_at = (time.time() + 1800) * 1000  # it says so, and it is not true
+    emulator.expires_at = (time.time() + 1800) * 1000  # a wrong expiry
     with client(emulator) as giga:
         giga.chat("hi")
         time.sleep(0.35)
@@ -476,7 +476,7 @@ def test_a_401_within_a_stream_is_final_and_keeps_the_text(emulator: GigaChatEmu
 # -- a token endpoint that hangs -----
 
 
-def test_nobody_waits_for_a_renewal_not_even_while_the_oauth_server_hangs(emulator: GigaChatEmulator) -> None:
+def test_no_call_waits_for_a_token_refresh_even_while_the_oauth_server_hangs(emulator: GigaChatEmulator) -> None:
     emulator.token_life_s = 60.5
     with client(emulator) as giga:
         giga.chat("hi")
@@ -488,7 +488,7 @@ def test_nobody_waits_for_a_renewal_not_even_while_the_oauth_server_hangs(emulat
         assert emulator.oauth_calls == 2, "one renewal, beside the callers"
 
 
-def test_a_renewal_beside_the_callers_brings_the_token_that_later_calls_use(emulator: GigaChatEmulator) -> None:
+def test_a_background_refresh_brings_the_token_that_later_calls_use(emulator: GigaChatEmulator) -> None:
     emulator.token_life_s = 61.5
     with client(emulator) as giga:
         giga.chat("hi")
@@ -514,12 +514,12 @@ def test_a_hung_token_call_gives_every_thread_its_error_within_its_own_timeout(e
     assert [type(error) for error in errors] == [APITimeoutError] * 12
     assert len({id(error) for error in errors}) == 12
     for timeout, seconds in zip(timeouts, crowd.seconds, strict=True):
-        # Connect and read timeout for waiting, and as much again for whoever takes over.
+        # Connect and read timeout for waiting, and the same again for the thread that fetches next.
         assert timeout - 0.05 <= seconds < 2 * timeout + 1.0, crowd.seconds
     assert emulator.oauth_calls <= 4
 
 
-def test_a_hasty_caller_s_deadline_does_not_end_the_others_wait(emulator: GigaChatEmulator) -> None:
+def test_a_short_deadline_does_not_end_the_wait_of_other_callers(emulator: GigaChatEmulator) -> None:
     emulator.oauth_pause_s = 1.0
     with client(emulator) as giga:
         hasty = Crowd(1, lambda n: giga.chat("hi", deadline=0.3))
@@ -529,8 +529,8 @@ def test_a_hasty_caller_s_deadline_does_not_end_the_others_wait(emulator: GigaCh
         assert isinstance(error, APITimeoutError)
         assert error.timeout_kind == "deadline"
         assert 0.25 <= hasty.seconds[0] < 0.8
-        outcomes = others.results()
-        assert all(f"word{n}" in outcome for n, outcome in enumerate(outcomes)), outcomes
+        texts = others.results()
+        assert all(f"word{n}" in text for n, text in enumerate(texts)), texts
     assert emulator.oauth_calls == 2, "one of the others took over, for all of them"
 
 
@@ -562,4 +562,4 @@ def test_no_thread_is_left_behind(emulator: GigaChatEmulator) -> None:
         giga.chat("hi")
         until(lambda: emulator.oauth_calls == 2)
     until(lambda: not [thread for thread in threading.enumerate() if thread.name == "gigaclient-token"])
-    assert threading.active_count() <= before + 4  # the emulator's, for its connections
+    assert threading.active_count() <= before + 4  # the emulator's threads, for its connections

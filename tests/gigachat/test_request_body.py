@@ -1,4 +1,4 @@
-"""The body of a chat request: every field of the API reaches the wire, and what cannot work is refused before."""
+"""The body of a chat request: every field of the API is sent, and invalid values are refused."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_none_is_left_out_wherever_it_stands() -> None:
     assert body("hi", additional_fields={"x": None}) == {"messages": HI}
 
 
-def test_this_calls_fields_are_over_the_requests_over_the_defaults() -> None:
+def test_fields_of_the_call_override_the_request_and_the_defaults() -> None:
     request = {"messages": HI, "temperature": 1.0, "top_p": 0.5}
     defaults = {"temperature": 3.0, "top_p": 3.0, "model": "default", "flags": None}
     assert body(request, defaults, temperature=2.0) == {
@@ -205,7 +205,7 @@ def test_the_method_decides_whether_it_streams() -> None:
 DEFAULTS = {"model": "GigaChat-2", "profanity_check": False, "flags": ["a"]}
 
 
-def test_defaults_fill_what_nobody_said() -> None:
+def test_defaults_fill_missing_fields() -> None:
     assert body("hi", DEFAULTS) == {"messages": HI, **DEFAULTS}
     assert body("hi", DEFAULTS, model="m", profanity_check=True, flags=[]) == {
         "messages": HI,
@@ -242,7 +242,7 @@ class Role(str, enum.Enum):
 
 
 class Text(str):
-    """As templates and Django make them."""
+    """A subclass of str, as template engines create."""
 
 
 @dataclasses.dataclass
@@ -272,7 +272,7 @@ class Tide:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_messages_may_be_given_in_many_ways(messages: Any) -> None:
+def test_messages_have_many_accepted_forms(messages: Any) -> None:
     assert body(messages) == {"messages": HI}
 
 
@@ -388,19 +388,19 @@ NOT_MESSAGES: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(
-    ("messages", "said"), NOT_MESSAGES, ids=[f"{type(m).__name__}-{said[:30]}" for m, said in NOT_MESSAGES]
+    ("messages", "message"), NOT_MESSAGES, ids=[f"{type(m).__name__}-{message[:30]}" for m, message in NOT_MESSAGES]
 )
-def test_what_cannot_be_messages_is_refused_with_a_reason(messages: Any, said: str) -> None:
+def test_invalid_messages_are_refused_with_a_reason(messages: Any, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         body(messages)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_an_empty_prompt_is_the_servers_to_judge() -> None:
     assert body("") == {"messages": [{"role": "user", "content": ""}]}
 
 
-# -- what JSON cannot say --------------------------------------------------------------------------
+# -- values outside JSON --------------------------------------------------------------------------
 
 _ring: list[Any] = []
 _ring.append(_ring)
@@ -428,9 +428,9 @@ NOT_JSON: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("value", "said"), NOT_JSON, ids=[said for _, said in NOT_JSON])
+@pytest.mark.parametrize(("value", "message"), NOT_JSON, ids=[message for _, message in NOT_JSON])
 @pytest.mark.parametrize(
-    ("place", "inside"),
+    ("path", "inside"),
     [
         ("temperature", lambda value: {"temperature": value}),
         ("functions[0].parameters.x[1]", lambda value: {"functions": [{"name": "f", "parameters": {"x": [0, value]}}]}),
@@ -438,21 +438,21 @@ NOT_JSON: list[tuple[Any, str]] = [
         ("anything.new", lambda value: {"additional_fields": {"anything": {"new": value}}}),
     ],
 )
-def test_what_json_cannot_say_is_refused_and_the_place_named(value: Any, said: str, place: str, inside: Any) -> None:
+def test_a_value_outside_json_is_refused_and_its_path_named(value: Any, message: str, path: str, inside: Any) -> None:
     with pytest.raises(ConfigError) as caught:
         body("hi", **inside(value))
-    assert said in str(caught.value)
-    if "surrogate" not in said and "itself" not in said:
-        assert str(caught.value).startswith(place)
+    assert message in str(caught.value)
+    if "surrogate" not in message and "itself" not in message:
+        assert str(caught.value).startswith(path)
 
 
-@pytest.mark.parametrize("place", ["content", "key", "name"])
-def test_half_a_surrogate_pair_is_refused_anywhere(place: str) -> None:
+@pytest.mark.parametrize("path", ["content", "key", "name"])
+def test_half_a_surrogate_pair_is_refused_anywhere(path: str) -> None:
     half = "a\udc00b"
     with pytest.raises(ConfigError, match="surrogate"):
-        if place == "content":
+        if path == "content":
             body(half)
-        elif place == "key":
+        elif path == "key":
             body("hi", x={half: 1})
         else:
             chat_body("hi", {half: 1}, {}, stream=False)
@@ -478,7 +478,7 @@ def test_half_a_surrogate_pair_is_refused_anywhere(place: str) -> None:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_json_can_say_in_other_words_is_sent_so(value: Any, sent: Any) -> None:
+def test_a_value_with_a_json_equivalent_is_converted(value: Any, sent: Any) -> None:
     assert body("hi", x=value)["x"] == sent
     assert body("hi", x=[{"y": value}])["x"] == [{"y": sent}]
 
@@ -530,12 +530,12 @@ def test_a_format_is_sent_flat(given_format: Any, sent: Any) -> None:
     assert given_format == before
 
 
-@pytest.mark.parametrize("kind", ["json_object", "json", "xml"])
-@pytest.mark.parametrize("make", [lambda kind: {"type": kind}, ResponseFormat])
-def test_a_format_that_the_service_refuses_is_refused_with_advice(kind: str, make: Any) -> None:
+@pytest.mark.parametrize("type_", ["json_object", "json", "xml"])
+@pytest.mark.parametrize("make", [lambda type_: {"type": type_}, ResponseFormat])
+def test_a_format_that_the_service_refuses_is_refused_with_advice(type_: str, make: Any) -> None:
     with pytest.raises(ConfigError, match="json_schema") as caught:
-        body("hi", response_format=make(kind))
-    assert kind in str(caught.value)
+        body("hi", response_format=make(type_))
+    assert type_ in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -553,7 +553,7 @@ def test_a_schema_format_without_a_schema_is_refused(value: Any) -> None:
         body("hi", response_format=value)
 
 
-# -- nothing of the caller's is touched ------------------------------------------------------------
+# -- the caller's objects stay unchanged ------------------------------------------------------------
 
 
 def test_nothing_that_the_caller_passed_is_changed() -> None:
@@ -586,9 +586,9 @@ _JSON = st.recursive(
 
 
 @given(_JSON)
-def test_any_json_is_sent_as_it_is(value: Any) -> None:
+def test_any_json_is_sent_unchanged(value: Any) -> None:
     assert body("hi", x=value) == ({"messages": HI, "x": value} if value is not None else {"messages": HI})
 
 
-def test_cyrillic_is_sent_as_it_is_in_utf_8() -> None:
+def test_cyrillic_is_sent_unescaped_in_utf_8() -> None:
     assert chat_body("Привет", {}, {}, stream=False) == '{"messages":[{"role":"user","content":"Привет"}]}'.encode()

@@ -1,4 +1,4 @@
-"""The settings of a client: each from the environment too, the argument wins, what cannot work is said at once."""
+"""The settings of a client: each also from the environment, the argument wins, invalid values raise at once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KEY = base64.b64encode(b"the-client-id:the-client-secret").decode()
 OTHER_KEY = base64.b64encode(b"another-id:another-secret").decode()
 SECRETS = ("the-client", KEY, "the-token", "the-password", "the-proxy-password", "the-key-password")
 
-# argument: (a value, as a variable would say it, what the settings then hold)
+# argument: (its value, the text of the variable, the value in the settings)
 SETTINGS: dict[str, tuple[Any, str, Any]] = {
     "credentials": (KEY, KEY, KEY),
     "scope": ("GIGACHAT_API_CORP", "GIGACHAT_API_CORP", "GIGACHAT_API_CORP"),
@@ -45,7 +45,7 @@ SETTINGS: dict[str, tuple[Any, str, Any]] = {
     "flags": (["a", "b"], "a,b", ("a", "b")),
     "session_id": ("a-session", "a-session", "a-session"),
 }  # fmt: skip
-# Those that come as several, or end up elsewhere, have tests of their own.
+# Settings that come in pairs, or are stored elsewhere, have separate tests.
 APART = {
     "user", "password", "timeout", "trust", "ca_bundle_file", "verify_ssl_certs", "ssl_context", "cert_file",
     "key_file", "key_file_password", "session", "token_cache", "on_request", "on_response", "on_end",
@@ -135,7 +135,7 @@ def test_user_and_password_come_from_arguments_or_variables(name: str, monkeypat
     monkeypatch.setenv("GIGACHAT_PASSWORD", "the-password")
     found = settings()
     assert (found.user, found.password) == ("me", "the-password")
-    # Half an answer shadows the environment's half as well, rather than mixing two accounts.
+    # One argument of the pair overrides both variables, so that two accounts are never mixed.
     assert "come together" in refusal(**{name: "me" if name == "user" else "the-password"})
 
 
@@ -149,7 +149,7 @@ def test_user_and_password_come_from_arguments_or_variables(name: str, monkeypat
         ({"access_token": "another", "credentials": OTHER_KEY}, ("credentials", "access_token")),
     ],
 )
-def test_an_argument_that_says_who_we_are_shadows_what_the_environment_says_of_it(
+def test_a_credential_argument_overrides_all_credential_variables(
     arguments: dict[str, Any], expected: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {
@@ -167,9 +167,7 @@ def test_an_argument_that_says_who_we_are_shadows_what_the_environment_says_of_i
     assert found.scope == "GIGACHAT_API_CORP", "another question"
 
 
-def test_an_argument_that_says_whom_to_trust_shadows_what_the_environment_says_of_it(
-    bundle: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_trust_argument_overrides_all_trust_variables(bundle: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIGACHAT_VERIFY_SSL_CERTS", "false")
     with pytest.warns(UserWarning, match="verify_ssl_certs=False"):
         assert settings().trust.kind == "insecure"
@@ -252,7 +250,7 @@ BAD: dict[str, list[Any]] = {
 def test_a_bad_value_is_a_config_error_that_names_the_argument_or_the_variable(
     name: str, value: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Where the value is the path of a file that is not there, the message names the path.
+    # If the value is the path of a missing file, the message names the path.
     words = "CA bundle" if value == "no/such/file" and name != "cert_file" else name
     assert words in refusal(**{name: value})
     if isinstance(value, str) and value.strip():
@@ -274,14 +272,14 @@ def test_a_config_error_is_a_value_error() -> None:
 
 
 def test_verification_switched_off_warns_once_and_at_the_callers_line() -> None:
-    with pytest.warns(UserWarning, match="anybody on the line can read the key") as caught:
+    with pytest.warns(UserWarning, match="anybody on the network path can read the key") as caught:
         giga = GigaChat(credentials=KEY, verify_ssl_certs=False)
     assert len(caught) == 1
     assert caught[0].filename == __file__
     giga.close()
 
 
-def test_with_options_checks_as_the_constructor_does_and_refuses_what_needs_a_client_of_its_own() -> None:
+def test_with_options_checks_as_the_constructor_does_and_refuses_what_needs_a_new_client() -> None:
     with GigaChat(credentials=KEY) as giga:
         for name in ("timeout", "deadline", "event_timeout", "max_retries", "retry_backoff_factor", "model", "flags"):
             with pytest.raises(ConfigError, match=name):
@@ -307,7 +305,7 @@ def test_settings_show_no_secret() -> None:
     assert not [secret for secret in SECRETS if secret in shown]
 
 
-def test_a_session_of_the_users_own_is_taken_as_an_argument_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_custom_session_is_accepted_only_as_an_argument(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIGACHAT_SESSION", "something else")
     assert settings().session is None
     with requests.Session() as session:

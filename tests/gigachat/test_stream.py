@@ -1,5 +1,7 @@
-"""Streams of GigaChat over real TLS connections: when chunks come out, how a stream ends, and what becomes of the
-connection on every way out. Why not a mock: sockets, compression, framing and threads are what is tested."""
+"""Streams of GigaChat over real TLS connections: when chunks arrive, how streams end, and the state of the connection.
+
+There are no mocks, because the tests are about sockets, compression, framing and threads.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,7 @@ def chats(emulator: GigaChatEmulator) -> int:
     return sum(request.path.endswith(CHAT) for request in emulator.requests)
 
 
-# -- a stream that goes well -----------------------------------------------------------------------
+# -- complete streams ------------------------------------------------------------------------------
 
 
 def test_a_stream_gives_chunks_that_make_the_answer(giga: GigaChat) -> None:
@@ -86,7 +88,7 @@ def test_the_request_was_sent_and_accepted_when_the_stream_is_there(emulator: Gi
 
 
 @pytest.mark.parametrize(
-    ("fault", "kind"),
+    ("fault", "error_type"),
     [
         (Fault(status=404), NotFoundError),
         (Fault(status=429), RateLimitError),
@@ -95,10 +97,10 @@ def test_the_request_was_sent_and_accepted_when_the_stream_is_there(emulator: Gi
     ],
 )
 def test_a_refusal_is_raised_by_the_call_itself(
-    emulator: GigaChatEmulator, giga: GigaChat, fault: Fault, kind: type[GigaClientError]
+    emulator: GigaChatEmulator, giga: GigaChat, fault: Fault, error_type: type[GigaClientError]
 ) -> None:
     emulator.inject(fault, times=None, path=CHAT)
-    with pytest.raises(kind):
+    with pytest.raises(error_type):
         giga.stream(PROMPT, max_retries=0)
 
 
@@ -181,7 +183,7 @@ def test_unknown_fields_of_a_chunk_stay_reachable(emulator: GigaChatEmulator, gi
     assert stream.completion.raw["choices"][0]["message"]["mood"] == "good"
 
 
-# -- as soon as the last byte is in ----------------------------------------------------------------
+# -- chunks without delay --------------------------------------------------------------------------
 
 FRAMINGS: dict[str, dict[str, Any]] = {
     "chunked": {},
@@ -201,7 +203,7 @@ FRAMINGS: dict[str, dict[str, Any]] = {
 def test_an_event_comes_out_as_soon_as_its_last_byte_is_in(
     emulator: GigaChatEmulator, giga: GigaChat, framing: dict[str, Any]
 ) -> None:
-    # After two events the server is silent for good: whoever waits for more than those runs into the read timeout.
+    # After two events the server is silent, so that waiting for a third one ends with the read timeout.
     emulator.inject(Fault(stall_after_events=2, **framing), path=CHAT)
     with giga.stream(PROMPT, timeout=WAIT_SECONDS / 2) as stream:
         assert [next(stream).text, next(stream).text] == ["1,", " 2,"]
@@ -218,7 +220,7 @@ def test_every_framing_gives_the_same_answer(
     assert completion.usage is not None
 
 
-# -- it never lies ---------------------------------------------------------------------------------
+# -- broken streams -------------------------------------------------------------------------------
 
 LIES: dict[str, tuple[Fault, type[GigaClientError], str]] = {
     "cut": (Fault(cut_after_events=2), StreamInterruptedError, "1, 2,"),
@@ -253,25 +255,25 @@ LIES: dict[str, tuple[Fault, type[GigaClientError], str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("fault", "kind", "text"), LIES.values(), ids=LIES)
-def test_a_stream_that_is_not_whole_is_its_own_error_with_the_text_so_far(
-    emulator: GigaChatEmulator, giga: GigaChat, fault: Fault, kind: type[GigaClientError], text: str
+@pytest.mark.parametrize(("fault", "error_type", "text"), LIES.values(), ids=LIES)
+def test_an_incomplete_stream_is_an_error_with_the_text_so_far(
+    emulator: GigaChatEmulator, giga: GigaChat, fault: Fault, error_type: type[GigaClientError], text: str
 ) -> None:
     emulator.inject(fault, path=CHAT)
     before = chats(emulator)
     got: list[str] = []
     stream = giga.stream(PROMPT, max_retries=5)
-    with pytest.raises(kind) as caught:
+    with pytest.raises(error_type) as caught:
         for chunk in stream:
             got.append(chunk.text)
-    assert type(caught.value) is kind
+    assert type(caught.value) is error_type
     assert "".join(got) == text
     assert caught.value.text == stream.text == text
     assert caught.value.completion is not None
     assert caught.value.completion.text == text
     assert caught.value.request_id == stream.request_id == emulator.requests[-1].headers["x-request-id"]
     assert caught.value.__context__ is None
-    # Nothing is sent again, nothing comes twice, and the client is as good as new.
+    # Nothing is sent or yielded twice, and the client still works.
     assert chats(emulator) == before + 1
     assert list(stream) == []
     assert giga.stats().in_flight == 0
@@ -289,14 +291,14 @@ PAGES: dict[str, tuple[Fault, type[GigaClientError], str]] = {
 }
 
 
-@pytest.mark.parametrize(("fault", "kind", "said"), PAGES.values(), ids=PAGES)
-def test_what_is_no_event_stream_is_refused_with_its_body(
-    emulator: GigaChatEmulator, giga: GigaChat, fault: Fault, kind: type[GigaClientError], said: str
+@pytest.mark.parametrize(("fault", "error_type", "message"), PAGES.values(), ids=PAGES)
+def test_a_response_that_is_not_an_event_stream_is_refused_with_its_body(
+    emulator: GigaChatEmulator, giga: GigaChat, fault: Fault, error_type: type[GigaClientError], message: str
 ) -> None:
     emulator.inject(fault, path=CHAT)
-    with pytest.raises(kind) as caught:
+    with pytest.raises(error_type) as caught:
         giga.stream(PROMPT)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert caught.value.request_id
     if isinstance(caught.value, InvalidResponseError):
         assert caught.value.status_code == 200
@@ -306,8 +308,8 @@ def test_what_is_no_event_stream_is_refused_with_its_body(
 
 
 def test_the_content_type_is_read_without_its_parameters_and_case(emulator: GigaChatEmulator, giga: GigaChat) -> None:
-    for kind in ("Text/Event-Stream ; charset=windows-1251", "text/event-stream;charset=utf-8", ""):
-        emulator.inject(Fault(content_type=kind), path=CHAT)
+    for content_type in ("Text/Event-Stream ; charset=windows-1251", "text/event-stream;charset=utf-8", ""):
+        emulator.inject(Fault(content_type=content_type), path=CHAT)
         assert giga.stream("Привет").result().text.startswith("Здравствуйте")
 
 
@@ -334,7 +336,7 @@ def test_a_server_that_stays_after_its_end_marker_is_not_waited_for(emulator: Gi
     assert Background(stream.result).join().result.text == "hi"  # join has a limit far below 600 s
 
 
-# -- patience --------------------------------------------------------------------------------------
+# -- timeouts --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -349,7 +351,7 @@ def test_a_server_that_stays_after_its_end_marker_is_not_waited_for(emulator: Gi
     ],
     ids=["silence", "silence, deadline", "comments", "comments, by default four reads", "comments, deadline", "drip"],
 )
-def test_patience_ends_and_the_text_stays(
+def test_a_timeout_keeps_the_text(
     emulator: GigaChatEmulator, giga: GigaChat, fault: Fault, options: dict[str, float], deadline: str
 ) -> None:
     emulator.inject(fault, path=CHAT)
@@ -364,7 +366,9 @@ def test_patience_ends_and_the_text_stays(
     assert giga.stats().in_flight == 0
 
 
-def test_keep_alive_comments_shorter_than_the_patience_do_no_harm(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_keep_alive_comments_within_the_timeout_keep_the_stream_open(
+    emulator: GigaChatEmulator, giga: GigaChat
+) -> None:
     emulator.inject(Fault(comments=3, event_pause_s=0.05), path=CHAT)
     assert giga.stream(PROMPT, event_timeout=5).result().text == TEXT
 
@@ -373,11 +377,11 @@ def test_a_slow_reader_is_not_a_silent_server(emulator: GigaChatEmulator, giga: 
     emulator.inject(Fault(event_pause_s=0.02), path=CHAT)
     stream = giga.stream(PROMPT, timeout=0.4, event_timeout=0.4)
     next(stream)
-    time.sleep(0.6)  # longer than either patience
+    time.sleep(0.6)  # longer than both timeouts
     assert stream.result().text == TEXT
 
 
-# -- every way out ---------------------------------------------------------------------------------
+# -- closing -------------------------------------------------------------------------------------
 
 
 def test_closing_from_another_thread_ends_a_blocked_read_at_once(emulator: GigaChatEmulator, giga: GigaChat) -> None:
@@ -405,7 +409,9 @@ def test_closing_the_client_ends_a_blocked_read_with_an_error(emulator: GigaChat
     assert error.text == "1, 2,"
 
 
-def test_two_readers_of_one_stream_do_no_damage(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_a_second_reader_of_a_stream_is_refused_and_the_first_goes_on(
+    emulator: GigaChatEmulator, giga: GigaChat
+) -> None:
     emulator.inject(Fault(stall_after_events=2, stall_s=0.5), path=CHAT)
     stream = giga.stream(PROMPT)
     reader = Background(lambda: [chunk.text for chunk in stream])
@@ -426,7 +432,7 @@ def test_an_interrupt_keeps_the_text_and_closes_the_connection(emulator: GigaCha
 
     def interrupt() -> None:
         until(lambda: stream.text == "1, 2,")
-        time.sleep(0.05)  # now it is blocked in a read, or about to be: both have to do
+        time.sleep(0.05)  # blocked in a read, or about to be: both must work
         signal.pthread_kill(main, signal.SIGINT)
 
     sender = Background(interrupt)
@@ -442,11 +448,11 @@ def test_an_interrupt_keeps_the_text_and_closes_the_connection(emulator: GigaCha
 
 
 @pytest.mark.parametrize("way", ["close", "with", "drop", "break out of the loop"])
-def test_a_half_read_stream_gives_its_place_back(emulator: GigaChatEmulator, way: str) -> None:
+def test_a_half_read_stream_releases_its_permit(emulator: GigaChatEmulator, way: str) -> None:
     emulator.inject(Fault(stall_after_events=2), path=CHAT)
     aborted = emulator.api_aborted
     with client_of(emulator, max_connections=1, deadline=WAIT_SECONDS) as client:
-        gc.disable()  # dropping has to do without the collector
+        gc.disable()  # dropping the last reference must be enough
         try:
             if way == "break out of the loop":
                 for _chunk in client.stream(PROMPT):
@@ -462,13 +468,13 @@ def test_a_half_read_stream_gives_its_place_back(emulator: GigaChatEmulator, way
                     stream.close()
                 del stream
             assert client.stats().in_flight == 0
-            assert client.chat(PROMPT).text == TEXT  # would wait for its place until the deadline
+            assert client.chat(PROMPT).text == TEXT  # would wait for its permit until the deadline
         finally:
             gc.enable()
     until(lambda: emulator.api_aborted == aborted + 1, "the server seeing the connection go")
 
 
-def test_a_stream_that_was_never_read_gives_its_place_back(emulator: GigaChatEmulator) -> None:
+def test_a_stream_that_was_never_read_releases_its_permit(emulator: GigaChatEmulator) -> None:
     with client_of(emulator, max_connections=1, deadline=WAIT_SECONDS) as client:
         client.stream(PROMPT)
         assert client.chat(PROMPT).text == TEXT
@@ -478,7 +484,7 @@ def test_a_stream_that_was_never_read_gives_its_place_back(emulator: GigaChatEmu
         assert client.chat(PROMPT).text == TEXT
 
 
-def test_a_stream_in_a_ring_of_garbage_gives_its_place_back(emulator: GigaChatEmulator) -> None:
+def test_a_stream_in_a_reference_cycle_releases_its_permit(emulator: GigaChatEmulator) -> None:
     with client_of(emulator, max_connections=1, deadline=WAIT_SECONDS) as client:
         ring: list[Any] = [client.stream(PROMPT)]
         next(ring[0])
@@ -488,10 +494,10 @@ def test_a_stream_in_a_ring_of_garbage_gives_its_place_back(emulator: GigaChatEm
         assert client.chat(PROMPT).text == TEXT
 
 
-def test_a_refused_stream_gives_its_place_back(emulator: GigaChatEmulator) -> None:
+def test_a_refused_stream_releases_its_permit(emulator: GigaChatEmulator) -> None:
     with client_of(emulator, max_connections=1, deadline=WAIT_SECONDS, max_retries=0) as client:
         for fault in (Fault(status=404), Fault(html=True), Fault(reset=True), Fault(status=500)):
-            # A reset of a reused connection is tried once more on a fresh one: two of those.
+            # A reset of a reused connection is retried once on a new one: two resets make one failure.
             emulator.inject(fault, path=CHAT, times=2 if fault.reset else 1)
             with pytest.raises(GigaClientError):
                 client.stream(PROMPT)

@@ -1,4 +1,4 @@
-"""What one event of a v1 stream means. How a stream behaves that meets these is tested in ``test_stream.py``."""
+"""Parsing single events of a v1 stream. Whole streams are tested in ``test_stream.py``."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_chunk_without_choices_is_one() -> None:
     assert chunk.usage.total_tokens == 5
 
 
-def test_an_error_does_not_drag_the_decoders_along() -> None:
+def test_an_error_does_not_keep_the_error_of_the_decoder() -> None:
     for data in (b"{", b"\xff", b"[]", b'{"status":500,"message":"x"}'):
         with pytest.raises(GigaClientError) as caught:
             meaning(data)

@@ -1,4 +1,4 @@
-"""A model that there is not: the error names those that may have been meant, at the cost of one short look."""
+"""An unknown model: the error suggests similar names after one short lookup."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from support.stream_tools import WAIT_SECONDS
 
 from gigaclient import GigaChat, NotFoundError
-from gigaclient.gigachat.suggestions import asked_for, meant
+from gigaclient.gigachat.suggestions import advice_for, requested_model
 from gigaclient.testing import Fault, GigaChatEmulator
 from gigaclient.transport.request import Request, path
 from gigaclient.types import Model
@@ -26,7 +26,7 @@ MODELS = [
 
 
 @pytest.mark.parametrize(
-    ("asked", "place", "said"),
+    ("unknown", "path", "advice"),
     [
         ("gigachat-2-pro", "/chat/completions", "did you mean GigaChat-2-Pro"),
         ("GigaChat-2-Prö", "/chat/completions", "did you mean GigaChat-2-Pro"),
@@ -43,16 +43,16 @@ MODELS = [
         ),
     ],
 )
-def test_the_closest_names_are_named(asked: str, place: str, said: str) -> None:
-    assert meant(asked, MODELS, place).startswith(said)
+def test_the_closest_names_are_named(unknown: str, path: str, advice: str) -> None:
+    assert advice_for(unknown, MODELS, path).startswith(advice)
 
 
 def test_a_model_without_a_type_may_be_of_any() -> None:
-    assert meant("GigaChat", [Model(id="GigaChat-Old")], "/chat/completions") == "did you mean GigaChat-Old?"
+    assert advice_for("GigaChat", [Model(id="GigaChat-Old")], "/chat/completions") == "did you mean GigaChat-Old?"
 
 
-def test_there_is_nothing_to_say_where_there_are_no_models() -> None:
-    assert meant("GigaChat", [], "/chat/completions") == ""
+def test_without_models_there_is_no_advice() -> None:
+    assert advice_for("GigaChat", [], "/chat/completions") == ""
 
 
 @pytest.mark.parametrize(
@@ -72,10 +72,10 @@ def test_there_is_nothing_to_say_where_there_are_no_models() -> None:
     ids=repr,
 )
 def test_the_model_is_found_in_the_body_or_in_the_path(sent: Request, model: str | None) -> None:
-    assert asked_for(sent) == model
+    assert requested_model(sent) == model
 
 
-# -- on the wire -----------------------------------------------------------------------------------
+# -- against the emulator -----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ CALLS: dict[str, Callable[..., Any]] = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_the_error_names_what_may_have_been_meant(emulator: GigaChatEmulator, giga: GigaChat, name: str) -> None:
+def test_the_error_suggests_similar_names(emulator: GigaChatEmulator, giga: GigaChat, name: str) -> None:
     before = len(emulator.requests)
     with pytest.raises(NotFoundError) as caught:
         CALLS[name](giga, request_id="my-id")
@@ -117,7 +117,7 @@ def test_the_error_names_what_may_have_been_meant(emulator: GigaChatEmulator, gi
     assert first.headers["x-request-id"] == "my-id"
 
 
-def test_other_errors_cost_no_look(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_other_errors_cause_no_lookup(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     emulator.inject(Fault(status=404, body={"status": 404, "message": "No such file"}))
     before = len(emulator.requests)
     with pytest.raises(NotFoundError):
@@ -132,13 +132,11 @@ def test_other_errors_cost_no_look(emulator: GigaChatEmulator, giga: GigaChat) -
         (Fault(status=429), 1),
         (Fault(body=b"[]"), 1),
         (Fault(body=b"{"), 1),
-        (Fault(reset=True), 2),  # a kept connection may have been closed before: it is not a try
-        (Fault(status=401), 2),  # a token that is refused is renewed, once, as for every call
+        (Fault(reset=True), 2),  # a reset of a reused connection does not count as an attempt
+        (Fault(status=401), 2),  # a refused token is refreshed once, as for every call
     ],
 )
-def test_a_look_that_fails_is_no_error_of_its_own(
-    emulator: GigaChatEmulator, giga: GigaChat, fault: Fault, most: int
-) -> None:
+def test_a_failed_lookup_is_ignored(emulator: GigaChatEmulator, giga: GigaChat, fault: Fault, most: int) -> None:
     emulator.inject(fault, times=None, path="/models")
     before = sum(request.path == "/v1/models" for request in emulator.requests)
     with pytest.raises(NotFoundError, match=r"No such model - get_models\(\) lists"):
@@ -147,36 +145,36 @@ def test_a_look_that_fails_is_no_error_of_its_own(
     assert 1 <= looks <= most
 
 
-def test_the_look_ends_with_the_deadline_of_the_call(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_the_lookup_ends_with_the_deadline_of_the_call(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     giga.get_models()
     emulator.inject(Fault(before_s=60), times=None, path="/models")
     began_at = time.monotonic()
     with pytest.raises(NotFoundError, match="No such model - "):
         giga.chat("Hi", model="gigachat-2-pro", deadline=0.5)
-    assert time.monotonic() - began_at < 2.5  # without the deadline, the look would take three seconds
+    assert time.monotonic() - began_at < 2.5  # without the deadline, the lookup would take three seconds
 
 
-def test_no_look_is_begun_when_the_deadline_has_passed(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_no_lookup_starts_when_the_deadline_has_passed(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     from gigaclient._core.request_options import RequestOptions
 
     request = Request("GET", path("models", "gigachat-2-pro"))
     failure = NotFoundError("No such model", status_code=404)
     before = len(emulator.requests)
-    assert giga._explained(failure, request, RequestOptions(), 0.0) is failure
+    assert giga._with_model_hint(failure, request, RequestOptions(), 0.0) is failure
     assert len(emulator.requests) == before
 
 
-def test_the_look_takes_no_place_in_the_queue(emulator: GigaChatEmulator, giga: GigaChat) -> None:
-    # The one place of this client is taken, as it would be by another thread: the look goes past the queue.
+def test_the_lookup_does_not_queue(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+    # The only permit of this client is taken, as by another thread: the lookup does not queue.
     with giga.stream("Count from 1 to 3"):
         from gigaclient._core.request_options import RequestOptions
 
         request = Request("GET", path("models", "gigachat-2-pro"))
-        failure = giga._explained(NotFoundError("No such model", status_code=404), request, RequestOptions(), 60.0)
+        failure = giga._with_model_hint(NotFoundError("No such model", status_code=404), request, RequestOptions(), 60.0)
         assert "did you mean" in failure.message
 
 
-def test_the_look_goes_with_the_authorization_of_the_call(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_the_lookup_uses_the_authorization_of_the_call(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     mine = f"Bearer {emulator.issue_token()}"
     with pytest.raises(NotFoundError, match="did you mean"):
         giga.chat("Hi", model="gigachat-2-pro", authorization=mine, headers={"X-Mine": "1"})

@@ -1,4 +1,4 @@
-"""Functions run for the model, by API v1 and v2, whole and as a stream; and the same by hand."""
+"""Dialogues with functions by API v1 and v2, with and without a stream, and the same loop by hand."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ QUESTION = "How high is the tide in Murmansk?"
 
 
 def get_tide(port: str, days: int = 0) -> float:
-    """The height of the tide at a port."""
+    """Return the height of the tide at a port."""
     return 1.8
 
 
 def fails(port: str) -> None:
-    """The height of the tide at a port."""
+    """Return the height of the tide at a port."""
     raise LookupError(f"no such port: {port}")
 
 
 def wants_port(name: str = "get_tide", port: Any = "Kem", **more: Any) -> dict[str, Any]:
-    """A message of API v1 that calls a function."""
+    """Return a message of API v1 that calls a function."""
     return {"function_call": {"name": name, "arguments": {"port": port}}, "functions_state_id": "s-1", **more}
 
 
 def calls_v2(*calls: tuple[str, str | None, Any]) -> dict[str, Any]:
-    """A whole answer of API v2 with these calls: name, id, arguments."""
+    """Return a response of API v2 with these calls: name, id, arguments."""
     parts = [
         {"function_call": {"name": name, "arguments": arguments, **({"id": call_id} if call_id else {})}}
         for name, call_id, arguments in calls
@@ -66,12 +66,12 @@ def emulator(shared_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
 
 @pytest.fixture(params=["v1", "v2", "v1 stream", "v2 stream"])
 def run(request: pytest.FixtureRequest, giga: GigaChat) -> Any:
-    """Each of the four ways to run functions; all give the run."""
+    """Yield each of the four methods that run functions; all return the run."""
     return {
         "v1": giga.run,
         "v2": giga.chat.run,
-        "v1 stream": lambda *given, **options: giga.run_stream(*given, **options).result(),
-        "v2 stream": lambda *given, **options: giga.chat.run_stream(*given, **options).result(),
+        "v1 stream": lambda *arguments, **options: giga.run_stream(*arguments, **options).result(),
+        "v2 stream": lambda *arguments, **options: giga.chat.run_stream(*arguments, **options).result(),
     }[request.param]
 
 
@@ -79,7 +79,7 @@ def bodies(emulator: GigaChatEmulator, last: int) -> list[Any]:
     return [request.json() for request in emulator.requests[-last:]]
 
 
-# -- all four ways ---------------------------------------------------------------------------------
+# -- all four methods ---------------------------------------------------------------------------------
 
 
 def test_the_functions_run_until_the_model_answers(run: Any) -> None:
@@ -97,7 +97,7 @@ def test_the_functions_run_until_the_model_answers(run: Any) -> None:
     assert roles in (["user", "assistant", role, "assistant"] for role in ("function", "tool"))
 
 
-def test_what_it_cost_is_the_sum_of_all_turns(run: Any, emulator: GigaChatEmulator) -> None:
+def test_the_usage_is_the_sum_of_all_turns(run: Any, emulator: GigaChatEmulator) -> None:
     emulator.answer({"content": "Hi", "function_call": None}, times=1)
     once = run("Hello", functions=[get_tide]).usage
     done = run(QUESTION, functions=[get_tide])
@@ -119,7 +119,7 @@ def test_an_answer_without_a_call_is_the_end(run: Any) -> None:
     assert done.steps == []
 
 
-def test_a_failure_is_told_to_the_model_or_raised_as_chosen(run: Any, emulator: GigaChatEmulator) -> None:
+def test_a_failure_is_sent_to_the_model_or_raised_as_chosen(run: Any, emulator: GigaChatEmulator) -> None:
     done = run(QUESTION, functions=[fails])
     assert done.steps[0].error == "LookupError: no such port: Murmansk"
     assert done.steps[0].result == {"error": "LookupError: no such port: Murmansk"}
@@ -128,10 +128,10 @@ def test_a_failure_is_told_to_the_model_or_raised_as_chosen(run: Any, emulator: 
         run(QUESTION, functions=[fails], on_error="raise")
 
 
-def test_a_long_failure_is_told_in_short(run: Any) -> None:
+def test_a_long_error_message_is_shortened_for_the_model(run: Any) -> None:
     @function(name="get_tide")
     def long(port: str) -> None:
-        """The tide at a port."""
+        """Return the tide at a port."""
         raise LookupError("x" * 100_000)
 
     assert len(run(QUESTION, functions=[long]).steps[0].result["error"]) <= 1000
@@ -140,7 +140,7 @@ def test_a_long_failure_is_told_in_short(run: Any) -> None:
 def test_a_result_that_is_no_json_is_a_failure_of_the_function(run: Any) -> None:
     @function(name="get_tide")
     def raw(port: str) -> bytes:
-        """The tide at a port."""
+        """Return the tide at a port."""
         return b"1.8"
 
     assert "bytes" in run(QUESTION, functions=[raw]).steps[0].error
@@ -151,7 +151,7 @@ def test_a_result_that_is_no_json_is_a_failure_of_the_function(run: Any) -> None
 def test_an_interrupt_comes_through_whatever_was_chosen(run: Any) -> None:
     @function(name="get_tide")
     def interrupted(port: str) -> None:
-        """The tide at a port."""
+        """Return the tide at a port."""
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -162,7 +162,7 @@ def test_an_interrupt_comes_through_whatever_was_chosen(run: Any) -> None:
     ("call", "problem"),
     [(("get_tide", {"port": 5}), r"\$\.port"), (("get_weather", {}), "no function get_weather; there are: get_tide")],
 )
-def test_a_wrong_call_is_told_to_the_model_or_raised_as_chosen(
+def test_a_wrong_call_is_sent_to_the_model_or_raised_as_chosen(
     run: Any, emulator: GigaChatEmulator, call: tuple[str, Any], problem: str
 ) -> None:
     name, arguments = call
@@ -196,7 +196,7 @@ def test_a_model_that_goes_on_calling_is_stopped_and_the_history_kept(run: Any, 
     assert run(error.run.messages, functions=[get_tide]).text.startswith("According to get_tide")
 
 
-def test_a_function_of_ones_own_hands_ends_the_run(run: Any, emulator: GigaChatEmulator) -> None:
+def test_a_function_that_the_caller_runs_ends_the_run(run: Any, emulator: GigaChatEmulator) -> None:
     spec = {"name": "get_tide", "description": "The tide at a port", "parameters": {"type": "object", "properties": {}}}
     done = run(QUESTION, functions=[spec])
     assert done.completion.function_call.name == "get_tide"
@@ -235,7 +235,7 @@ def test_turns_share_a_session_unless_one_is_named(run: Any, emulator: GigaChatE
     assert sessions() == {"of the context"}
 
 
-def test_what_fails_between_turns_keeps_the_turns_before(run: Any, emulator: GigaChatEmulator) -> None:
+def test_an_error_between_turns_keeps_the_turns_before(run: Any, emulator: GigaChatEmulator) -> None:
     def overloaded(step: Step) -> None:
         emulator.inject(Fault(status=429))
 
@@ -263,22 +263,22 @@ def test_what_cannot_work_costs_no_request(
     run: Any, emulator: GigaChatEmulator, options: dict[str, Any], advice: str
 ) -> None:
     before = len(emulator.requests)
-    given = {"messages": QUESTION, "functions": [get_tide], **options}
+    arguments = {"messages": QUESTION, "functions": [get_tide], **options}
     with pytest.raises(ConfigError, match=advice):
-        run(given.pop("messages"), **given)
+        run(arguments.pop("messages"), **arguments)
     assert len(emulator.requests) == before
 
 
-def test_what_was_given_is_never_changed(run: Any) -> None:
+def test_the_arguments_are_never_changed(run: Any) -> None:
     messages = [{"role": "user", "content": QUESTION}]
-    functions: list[Any] = [({"name": "get_tide", "description": "The tide"}, lambda **given: 1)]
+    functions: list[Any] = [({"name": "get_tide", "description": "The tide"}, lambda **arguments: 1)]
     options: dict[str, Any] = {"headers": {"X-Trace-ID": "t"}}
     before = copy.deepcopy((messages, functions[0][0], options))
     run(messages, functions=functions, **options)
     assert (messages, functions[0][0], options) == before
 
 
-# -- what API v1 sends -----------------------------------------------------------------------------
+# -- requests of API v1 -----------------------------------------------------------------------------
 
 
 def test_the_answer_goes_back_unchanged_directly_followed_by_the_result(
@@ -329,7 +329,7 @@ def test_a_whole_request_may_be_run(giga: GigaChat, emulator: GigaChatEmulator) 
         assert [spec["name"] for spec in body["functions"]] == ["get_tide", "text2image"]
 
 
-def test_by_hand_it_is_as_easy(giga: GigaChat) -> None:
+def test_the_same_loop_works_by_hand(giga: GigaChat) -> None:
     functions = [{"name": "get_tide", "description": "The tide at a port", "parameters": {"type": "object"}}]
     messages: list[Any] = [{"role": "user", "content": QUESTION}]
     answer = giga.chat(messages, functions=functions)
@@ -339,7 +339,7 @@ def test_by_hand_it_is_as_easy(giga: GigaChat) -> None:
     assert giga.chat(messages, functions=functions).text == "According to get_tide: metres: 1.8."
 
 
-# -- what API v2 sends -----------------------------------------------------------------------------
+# -- requests of API v2 -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -378,7 +378,7 @@ def test_messages_of_several_states_are_each_followed_by_their_own_results(
     assert done.messages[4].content[0].function_result.id == "c-2"
 
 
-def test_results_take_the_form_that_a_server_wants(giga: GigaChat, emulator: GigaChatEmulator) -> None:
+def test_results_take_the_form_that_a_server_requires(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     emulator.v2.strict_roles, emulator.v2.strict_results = "function", "text"
     done = giga.chat.run(QUESTION, functions=[get_tide], result_role="function", result_as_text=True)
     assert done.text == "According to get_tide: result: 1.8."
@@ -434,9 +434,9 @@ def run_stream(request: pytest.FixtureRequest, giga: GigaChat) -> Any:
 def test_a_stream_yields_texts_and_steps_in_order(run_stream: Any) -> None:
     with run_stream(QUESTION, functions=[get_tide]) as stream:
         events = list(stream)
-    place = next(number for number, event in enumerate(events) if isinstance(event, Step))
-    assert not any(isinstance(event, Step) for event in [*events[:place], *events[place + 1 :]])
-    assert "".join(event.text for event in events[:place]) == ""
+    index = next(number for number, event in enumerate(events) if isinstance(event, Step))
+    assert not any(isinstance(event, Step) for event in [*events[:index], *events[index + 1 :]])
+    assert "".join(event.text for event in events[:index]) == ""
     assert "".join(event.text for event in events) == stream.text == "According to get_tide: result: 1.8."
     assert stream.closed
     assert stream.result().messages == stream.run.messages
@@ -460,7 +460,7 @@ def test_the_functions_run_as_the_stream_is_read_and_no_sooner(run_stream: Any, 
     assert len(emulator.requests) == before + 1
 
 
-def test_what_the_service_refuses_at_first_is_raised_at_once(run_stream: Any, emulator: GigaChatEmulator) -> None:
+def test_a_refusal_of_the_first_request_is_raised_at_once(run_stream: Any, emulator: GigaChatEmulator) -> None:
     emulator.inject(Fault(status=500))
     with pytest.raises(ServerError):
         run_stream(QUESTION, functions=[get_tide])
@@ -496,7 +496,7 @@ def test_another_thread_may_close_a_stream_while_a_function_runs(run_stream: Any
 
     @function(name="get_tide")
     def slow(port: str) -> float:
-        """The tide at a port."""
+        """Return the tide at a port."""
         running.set()
         assert closed.wait(WAIT_SECONDS)
         return 1.8
@@ -514,7 +514,7 @@ def test_another_thread_may_close_a_stream_while_a_function_runs(run_stream: Any
     assert len(emulator.requests) == before + 1
 
 
-def test_closing_while_the_next_request_is_under_way_yields_nothing_more(
+def test_closing_while_the_next_request_is_in_progress_yields_nothing_more(
     run_stream: Any, emulator: GigaChatEmulator
 ) -> None:
     stream: Any = None
@@ -541,7 +541,7 @@ def test_a_stream_is_read_by_one_thread_at_a_time(run_stream: Any) -> None:
 
     @function(name="get_tide")
     def nosy(port: str) -> float:
-        """The tide at a port."""
+        """Return the tide at a port."""
         with pytest.raises(ConfigError, match="one thread"):
             next(stream)
         return 1.8
@@ -558,7 +558,7 @@ def test_a_failure_that_is_raised_breaks_the_stream(run_stream: Any) -> None:
     assert "broken" in repr(stream)
 
 
-# -- what a run is ---------------------------------------------------------------------------------
+# -- the run object ---------------------------------------------------------------------------------
 
 
 def test_a_run_can_be_pickled_and_a_step_adds_no_text(giga: GigaChat) -> None:
@@ -570,7 +570,7 @@ def test_a_run_can_be_pickled_and_a_step_adds_no_text(giga: GigaChat) -> None:
     assert msgspec.to_builtins(done.steps[0])["result"] == {"result": 1.8}
 
 
-def test_what_the_service_finds_wrong_is_told_as_ever(giga: GigaChat, emulator: GigaChatEmulator) -> None:
+def test_an_error_of_the_service_is_raised_as_in_any_call(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     emulator.models_without_functions.add("GigaChat-2-Max")
     try:
         with pytest.raises(UnprocessableEntityError):

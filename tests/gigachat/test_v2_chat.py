@@ -1,4 +1,4 @@
-"""Chat of API v2 against the emulator: what is asked where, and what comes of the answer."""
+"""Chat of API v2 against the emulator: addresses, requests, responses and errors."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def giga(emulator: GigaChatEmulator) -> Iterator[GigaChat]:
         yield client
 
 
-# -- where it is asked -----------------------------------------------------------------------------
+# -- addresses ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_an_address_that_cannot_be_is_refused(value: str) -> None:
         ("/elsewhere", "/api/v2", "/api/v2/chat/completions"),
     ],
 )
-def test_both_layouts_are_asked_in_the_right_place(
+def test_requests_go_to_the_right_address_in_both_layouts(
     emulator: GigaChatEmulator, base: str, v2_url: str | None, path: str
 ) -> None:
     origin = emulator.api_server.url
@@ -116,7 +116,7 @@ def test_both_layouts_are_asked_in_the_right_place(
     assert (emulator.requests[-1].method, emulator.requests[-1].path) == ("POST", path)
 
 
-def test_an_address_of_its_own_gets_the_token(emulator: GigaChatEmulator) -> None:
+def test_a_separate_address_gets_the_token(emulator: GigaChatEmulator) -> None:
     with (
         GigaChatEmulator(authority=emulator.authority) as other,
         GigaChat(**{**emulator.client_options, "v2_url": f"{other.api_server.url}/v2"}, max_retries=0) as giga,
@@ -126,7 +126,7 @@ def test_an_address_of_its_own_gets_the_token(emulator: GigaChatEmulator) -> Non
     assert other.requests[-1].headers["authorization"].startswith("Bearer ")
 
 
-def test_a_context_variable_has_another_address_asked(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_a_context_variable_changes_the_address(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     for value in ("/api/v2/chat/completions", f"{emulator.api_server.url}/api/v2/chat/completions"):
         token = chat_completions_url_cvar.set(value)
         try:
@@ -134,7 +134,7 @@ def test_a_context_variable_has_another_address_asked(emulator: GigaChatEmulator
         finally:
             chat_completions_url_cvar.reset(token)
         assert emulator.requests[-1].path == "/api/v2/chat/completions"
-    other = chat_url_cvar.set("/v1/nowhere")  # of API v1
+    other = chat_url_cvar.set("/v1/nowhere")  # has no effect on API v2
     try:
         assert giga.chat.create("Say: yes").text == "yes"
     finally:
@@ -147,7 +147,7 @@ def test_a_context_variable_has_another_address_asked(emulator: GigaChatEmulator
         chat_completions_url_cvar.reset(token)
 
 
-def test_the_rooms_of_v2_are_loaded_when_they_are_needed() -> None:
+def test_the_modules_of_v2_are_loaded_when_they_are_needed() -> None:
     code = (
         "import sys, gigaclient; c = gigaclient.GigaChat(credentials='aWQ6c2VjcmV0'); c.chat; "
         "print([m for m in sys.modules if 'v2' in m and 'gigaclient' in m])"
@@ -156,10 +156,10 @@ def test_the_rooms_of_v2_are_loaded_when_they_are_needed() -> None:
     assert (run.stdout.strip(), run.stderr) == ("[]", "")
 
 
-# -- answers ---------------------------------------------------------------------------------------
+# -- responses -------------------------------------------------------------------------------------
 
 
-def test_an_answer_is_typed_and_knows_where_it_came_from(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_a_response_is_typed_and_has_its_headers_and_ids(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     answer = giga.chat.create("What is the capital of Russia?", temperature=0.3, request_id="my-request")
     assert answer.text == str(answer) == "The capital of Russia is Moscow."
     assert (answer.finish_reason, answer.model) == ("stop", "GigaChat-2:2.0.31.04")
@@ -240,8 +240,8 @@ def test_calls_in_parallel_are_answered_in_one_message(
     assert all(bool(call.id) is call_ids for call in answer.function_calls)
     results = [(call, {"number": number}) for number, call in enumerate(answer.function_calls)]
     history += [answer.message, ChatMessage.function_results(results)]
-    said = giga.chat.create(history, functions=[WEATHER, TIDE]).text
-    assert said == "According to get_weather: number: 0. According to get_tide: number: 1."
+    text = giga.chat.create(history, functions=[WEATHER, TIDE]).text
+    assert text == "According to get_weather: number: 0. According to get_tide: number: 1."
 
 
 def test_a_message_of_v1_is_understood(emulator: GigaChatEmulator, giga: GigaChat) -> None:
@@ -266,7 +266,7 @@ def test_a_search_gives_its_sources(giga: GigaChat) -> None:
     assert [run.name for run in answer.tool_executions] == ["web_search"]
 
 
-def test_what_the_model_thinks_is_apart_from_what_it_says(giga: GigaChat) -> None:
+def test_reasoning_is_separate_from_the_text(giga: GigaChat) -> None:
     answer = giga.chat.create("Say: yes", reasoning="high")
     assert (answer.text, bool(answer.reasoning_text)) == ("yes", True)
     assert answer.message.text == "yes"
@@ -281,7 +281,7 @@ def test_a_dialogue_may_be_kept_on_the_server(emulator: GigaChatEmulator, giga: 
 
 @dataclass
 class Tide:
-    """What is asked for."""
+    """The tide at a port."""
 
     port: str
     height_m: float
@@ -314,7 +314,7 @@ def test_a_regular_expression_is_kept_to(giga: GigaChat) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "kind", "words"),
+    ("options", "error_type", "message"),
     [
         ({"model": "GigaChat-99"}, NotFoundError, "No such model"),
         ({"tools": [{"brand_new": {}}]}, NotFoundError, "Unknown tool brand_new"),
@@ -324,12 +324,12 @@ def test_a_regular_expression_is_kept_to(giga: GigaChat) -> None:
     ],
 )
 def test_refusals_have_their_class(
-    emulator: GigaChatEmulator, giga: GigaChat, options: dict[str, Any], kind: type[Exception], words: str
+    emulator: GigaChatEmulator, giga: GigaChat, options: dict[str, Any], error_type: type[Exception], message: str
 ) -> None:
     emulator.v2.unavailable_tools.add("code_interpreter")
-    with pytest.raises(kind, match=words):
+    with pytest.raises(error_type, match=message):
         giga.chat.create("hello", **options)
-    with pytest.raises(kind, match=words):
+    with pytest.raises(error_type, match=message):
         giga.chat.stream("hello", **options)
 
 
@@ -344,14 +344,14 @@ def test_limits_have_their_class(emulator: GigaChatEmulator, giga: GigaChat) -> 
         giga.chat.create("a" * 500_000)
 
 
-def test_a_failing_server_is_asked_again(emulator: GigaChatEmulator) -> None:
+def test_errors_of_the_server_are_retried(emulator: GigaChatEmulator) -> None:
     emulator.inject(Fault(status=503), times=2, path="/v2/chat/completions")
     with GigaChat(**emulator.client_options, retry_backoff_factor=0.0) as giga:
         assert giga.chat.create("Say: yes").text == "yes"
 
 
 @pytest.mark.parametrize(
-    ("value", "kind", "words"),
+    ("value", "error_type", "message"),
     [
         (b'{"messages": []}', InvalidResponseError, "no messages"),
         (b"{}", InvalidResponseError, "messages"),
@@ -365,11 +365,11 @@ def test_a_failing_server_is_asked_again(emulator: GigaChatEmulator) -> None:
         ),
     ],
 )
-def test_what_is_no_answer_is_an_error(
-    emulator: GigaChatEmulator, giga: GigaChat, value: Any, kind: type[Exception], words: str
+def test_an_invalid_response_is_an_error(
+    emulator: GigaChatEmulator, giga: GigaChat, value: Any, error_type: type[Exception], message: str
 ) -> None:
     emulator.answer(value, place="v2")
-    with pytest.raises(kind, match=words):
+    with pytest.raises(error_type, match=message):
         giga.chat.create("hello")
 
 
@@ -383,7 +383,7 @@ def test_an_answer_that_failed_is_on_the_error(emulator: GigaChatEmulator, giga:
     assert caught.value.request_id is not None
 
 
-def test_a_call_that_cannot_be_sent_is_not(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_an_invalid_call_is_not_sent(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     before = len(emulator.requests)
     wrongs: list[dict[str, Any]] = [{"response_format": {"type": "json_object"}}, {"messages": 5}]
     for wrong in wrongs:

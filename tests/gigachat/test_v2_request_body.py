@@ -1,4 +1,4 @@
-"""The body of a v2 request: every form that people pass becomes the one that the API takes, or is refused before."""
+"""The body of a v2 request: every accepted form is converted to that of the API, and invalid ones are refused."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_messages_of_every_form_become_parts(messages: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["temperature", "top_p", "max_tokens", "repetition_penalty", "update_interval"])
-def test_numbers_may_stand_for_themselves(name: str) -> None:
+def test_model_options_need_no_nesting(name: str) -> None:
     expected = {"messages": HI, "model_options": {name: 0.5}}
     assert body(**{name: 0.5}) == expected
     assert body(model_options={name: 0.5}) == expected
@@ -122,7 +122,7 @@ def test_numbers_may_stand_for_themselves(name: str) -> None:
         ),
     ],
 )
-def test_what_belongs_into_model_options_gets_there(options: dict[str, Any], expected: dict[str, Any]) -> None:
+def test_model_options_are_nested(options: dict[str, Any], expected: dict[str, Any]) -> None:
     assert body(**options) == {"messages": HI, "model_options": expected}
 
 
@@ -137,7 +137,7 @@ def test_options_of_the_call_are_laid_over_those_of_the_request() -> None:
     }
 
 
-def test_defaults_fill_what_is_not_given_and_are_translated() -> None:
+def test_defaults_fill_missing_fields_and_are_translated() -> None:
     defaults = {"model": "M", "profanity_check": False, "flags": ["preprocess"]}
     assert body(defaults=defaults) == {"messages": HI, "model": "M", "disable_filter": True, "flags": ["preprocess"]}
     assert body(defaults=defaults, disable_filter=False, model="N")["disable_filter"] is False
@@ -148,13 +148,13 @@ def test_defaults_fill_what_is_not_given_and_are_translated() -> None:
     "options",
     [{"assistant_id": "a"}, {"storage": {"thread_id": "t"}}, {"storage": ChatStorage(thread_id="t")}],
 )
-def test_the_clients_model_is_left_out_where_something_else_brings_one(options: dict[str, Any]) -> None:
+def test_the_default_model_is_left_out_if_a_stored_object_has_one(options: dict[str, Any]) -> None:
     assert "model" not in body(defaults={"model": "M"}, **options)
     assert body(defaults={"model": "M"}, **options, model="N")["model"] == "N"
 
 
 @pytest.mark.parametrize(
-    ("given", "sent"),
+    ("value", "sent"),
     [
         (True, {}),
         ({}, {}),
@@ -164,13 +164,13 @@ def test_the_clients_model_is_left_out_where_something_else_brings_one(options: 
         (Storage(is_stateful=True, thread_id="t"), {"thread_id": "t"}),
     ],
 )
-def test_a_storage_is_an_object(given: Any, sent: Any) -> None:
-    assert body(storage=given)["storage"] == sent
+def test_a_storage_is_an_object(value: Any, sent: Any) -> None:
+    assert body(storage=value)["storage"] == sent
 
 
-@pytest.mark.parametrize("given", [False, None, {"is_stateful": False}])
-def test_no_storage_is_no_field(given: Any) -> None:
-    assert "storage" not in body(storage=given)
+@pytest.mark.parametrize("value", [False, None, {"is_stateful": False}])
+def test_no_storage_is_no_field(value: Any) -> None:
+    assert "storage" not in body(storage=value)
 
 
 def test_names_of_v1_are_translated() -> None:
@@ -198,13 +198,13 @@ def test_names_of_v1_are_translated() -> None:
 
 
 @pytest.mark.parametrize("name", ["tools_state_id", "tool_state_id", "functions_state_id"])
-def test_the_state_id_has_one_name_on_the_wire(name: str) -> None:
+def test_the_state_id_has_one_name_in_requests(name: str) -> None:
     assert body(**{name: "s"}) == {"messages": HI, "tools_state_id": "s"}
     sent = body([{"role": "assistant", "content": "a", name: "s"}])["messages"][0]
     assert sent == {"role": "assistant", "content": [{"text": "a"}], "tools_state_id": "s"}
 
 
-def test_fields_that_are_not_known_are_sent_as_they_are() -> None:
+def test_unknown_fields_are_sent_unchanged() -> None:
     assert body(brand_new={"a": [1]}) == {"messages": HI, "brand_new": {"a": [1]}}
     assert body({"messages": "hi", "brand_new": 1})["brand_new"] == 1
     sent = body([{"role": "user", "content": [{"brand_new": 1}], "other": 2}])["messages"][0]
@@ -279,14 +279,14 @@ def test_all_functions_are_in_one_tool_and_each_name_once() -> None:
     assert [(one["name"], one.get("description")) for one in specifications] == [("a", "new"), ("b", None)]
 
 
-def test_a_schema_is_sent_as_it_is() -> None:
+def test_a_schema_is_sent_unchanged() -> None:
     schema = {"type": "object", "properties": {"a": {"default": None, "enum": ["x", None], "$ref": "#/$defs/A"}}}
     sent = body(functions=[{"name": "f", "parameters": schema, "description": None}])
     assert sent["tools"][0]["functions"]["specifications"] == [{"name": "f", "parameters": schema}]
 
 
 @pytest.mark.parametrize(
-    ("given", "sent"),
+    ("value", "sent"),
     [
         ("auto", {"mode": "auto"}),
         ("none", {"mode": "none"}),
@@ -303,14 +303,14 @@ def test_a_schema_is_sent_as_it_is() -> None:
         ({"mode": "auto", "tool_name": "x"}, {"mode": "auto", "tool_name": "x"}),
     ],
 )
-def test_a_tool_config_may_be_a_word_or_a_name(given: Any, sent: Any) -> None:
+def test_a_tool_config_may_be_a_word_or_a_name(value: Any, sent: Any) -> None:
     tools = [{"name": "f"}, {"brand_new": {}}]
-    assert body(tools=tools, tool_config=given)["tool_config"] == sent
-    assert body(tools=tools, function_call=given)["tool_config"] == sent
+    assert body(tools=tools, tool_config=value)["tool_config"] == sent
+    assert body(tools=tools, function_call=value)["tool_config"] == sent
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         ({"response_format": {"type": "json_object"}}, 'use {"type": "json_schema", "schema": {…}}'),
         ({"response_format": {"type": "json_schema"}}, "needs a schema"),
@@ -334,15 +334,15 @@ def test_a_tool_config_may_be_a_word_or_a_name(given: Any, sent: Any) -> None:
         ({"temperature": float("nan")}, "model_options.temperature must be a finite number"),
     ],
 )
-def test_what_cannot_work_is_refused_with_advice(options: dict[str, Any], words: str) -> None:
-    assert words in refused(**options)
+def test_what_cannot_work_is_refused_with_advice(options: dict[str, Any], message: str) -> None:
+    assert message in refused(**options)
 
 
 # -- messages --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("messages", "words"),
+    ("messages", "message"),
     [
         ([], "messages is empty"),
         (5, "must be a string, a list of messages or a request"),
@@ -364,11 +364,11 @@ def test_what_cannot_work_is_refused_with_advice(options: dict[str, Any], words:
         ({"model": "M"}, 'a request needs "messages"'),
     ],
 )
-def test_messages_that_cannot_be_are_refused_with_their_place(messages: Any, words: str) -> None:
-    assert words in refused(messages)
+def test_invalid_messages_are_refused_with_their_path(messages: Any, message: str) -> None:
+    assert message in refused(messages)
 
 
-def test_files_are_given_by_id_or_object() -> None:
+def test_files_are_passed_by_id_or_object() -> None:
     expected = [{"files": [{"id": "a"}]}, {"text": "look"}]
     for file in ("a", {"id": "a"}, ChatContentFile(id="a")):
         assert body([{"role": "user", "content": [{"files": [file]}, "look"]}])["messages"][0]["content"] == expected
@@ -425,7 +425,7 @@ def test_an_answer_and_its_result_make_the_next_request() -> None:
     ]
     question = {"role": "user", "content": "tide?"}
     assert body([question, answer.message, result])["messages"] == expected
-    # The messages as they came are as good: what is the service's own is left out.
+    # The received messages work too: fields that only responses have are left out.
     assert body([question, *answer.messages, result])["messages"] == expected
 
 
@@ -469,7 +469,7 @@ def test_the_whole_content_of_a_result_may_be_the_result(content: Any) -> None:
         assert sent == {"role": "tool", "content": [{"function_result": {"name": "f", "result": expected}}]}
 
 
-def test_the_role_function_is_sent_where_it_is_asked_for() -> None:
+def test_the_role_function_is_sent_where_it_is_requested() -> None:
     call = ChatFunctionCall(name="f", arguments={}, id="c")
     message = ChatMessage.function_result(call, {"a": 1}, role="function", as_text=True)
     assert body([message])["messages"] == [
@@ -530,7 +530,7 @@ TEXT = st.text().map(lambda text: text.encode("utf-8", "replace").decode())
 
 
 @given(st.lists(TEXT, min_size=1), TEXT)
-def test_texts_reach_the_wire_as_they_are(parts: list[str], result: str) -> None:
+def test_texts_are_sent_unchanged(parts: list[str], result: str) -> None:
     message = ChatMessage.function_result(CALL, {"said": result})
     sent = body([{"role": "user", "content": parts}, message])["messages"]
     assert [part["text"] for part in sent[0]["content"]] == parts

@@ -1,4 +1,4 @@
-"""Streams of API v2 over real TLS connections: how they end, what the server's other habits do, and what is kept."""
+"""Streams of API v2 over real TLS connections: how they end, variants of servers, and the kept data."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def giga(emulator: GigaChatEmulator) -> Iterator[GigaChat]:
         yield client
 
 
-# -- a stream that goes well -----------------------------------------------------------------------
+# -- complete streams ------------------------------------------------------------------------------
 
 
 def test_a_stream_gives_events_that_make_the_answer(emulator: GigaChatEmulator, giga: GigaChat) -> None:
@@ -96,7 +96,7 @@ def test_the_recorded_stream_is_replayed(emulator: GigaChatEmulator, giga: GigaC
         "string_content",
     ],
 )
-def test_habits_of_other_servers_change_nothing(emulator: GigaChatEmulator, giga: GigaChat, habit: str) -> None:
+def test_variants_of_servers_give_the_same_answer(emulator: GigaChatEmulator, giga: GigaChat, habit: str) -> None:
     question = "How high is the tide in Murmansk?"
     usual = giga.chat.stream(question, functions=[TIDE]).result()
     setattr(emulator.v2, habit, True)
@@ -137,12 +137,12 @@ def test_tools_report_and_reasoning_is_apart(giga: GigaChat) -> None:
         Fault(no_finish_reason=True),
     ],
 )
-def test_the_bytes_may_come_in_any_manner(emulator: GigaChatEmulator, giga: GigaChat, fault: Fault) -> None:
+def test_the_bytes_may_come_in_any_framing(emulator: GigaChatEmulator, giga: GigaChat, fault: Fault) -> None:
     emulator.inject(fault, path=CHAT)
     assert giga.chat.stream(PROMPT).result().text == TEXT
 
 
-def test_a_cut_after_the_last_event_is_none(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_a_cut_after_the_last_event_does_not_matter(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     emulator.inject(Fault(cut_after_events=6), path=CHAT)
     assert giga.chat.stream(PROMPT).result().text == TEXT
 
@@ -161,7 +161,7 @@ def test_the_connection_is_used_again(emulator: GigaChatEmulator, giga: GigaChat
     assert emulator.connections == before
 
 
-def test_a_stream_gives_its_place_back(emulator: GigaChatEmulator) -> None:
+def test_a_v2_stream_releases_its_permit(emulator: GigaChatEmulator) -> None:
     emulator.max_streams = 1
     with client_of(emulator, max_connections=1) as giga:
         for _ in range(3):
@@ -172,11 +172,11 @@ def test_a_stream_gives_its_place_back(emulator: GigaChatEmulator) -> None:
         assert giga.chat.create(PROMPT).text == TEXT
 
 
-# -- a stream that does not ------------------------------------------------------------------------
+# -- broken streams --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("fault", "kind", "text"),
+    ("fault", "error_type", "text"),
     [
         (Fault(cut_after_events=2), StreamInterruptedError, "1, 2,"),
         (Fault(reset_after_events=2), StreamInterruptedError, "1, 2,"),
@@ -198,12 +198,12 @@ def test_a_stream_gives_its_place_back(emulator: GigaChatEmulator) -> None:
     ],
 )
 def test_what_came_before_an_error_is_kept(
-    emulator: GigaChatEmulator, giga: GigaChat, fault: Fault, kind: type[GigaClientError], text: str
+    emulator: GigaChatEmulator, giga: GigaChat, fault: Fault, error_type: type[GigaClientError], text: str
 ) -> None:
     emulator.inject(fault, path=CHAT)
     stream = giga.chat.stream(PROMPT)
     pieces = []
-    with pytest.raises(kind) as caught:
+    with pytest.raises(error_type) as caught:
         for chunk in stream:
             pieces.append(chunk.text)
     assert "".join(pieces) == stream.text == caught.value.text == caught.value.completion.text == text
@@ -225,7 +225,7 @@ def test_a_stream_is_retried_before_its_first_event(emulator: GigaChatEmulator, 
 
 
 @pytest.mark.parametrize(
-    ("fault", "kind"),
+    ("fault", "error_type"),
     [
         (Fault(status=404), NotFoundError),
         (Fault(status=429), RateLimitError),
@@ -235,10 +235,10 @@ def test_a_stream_is_retried_before_its_first_event(emulator: GigaChatEmulator, 
     ],
 )
 def test_a_refusal_is_raised_by_the_call_itself(
-    emulator: GigaChatEmulator, giga: GigaChat, fault: Fault, kind: type[GigaClientError]
+    emulator: GigaChatEmulator, giga: GigaChat, fault: Fault, error_type: type[GigaClientError]
 ) -> None:
     emulator.inject(fault, times=None, path=CHAT)
-    with pytest.raises(kind):
+    with pytest.raises(error_type):
         giga.chat.stream(PROMPT, max_retries=0)
 
 

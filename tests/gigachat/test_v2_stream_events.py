@@ -1,4 +1,4 @@
-"""What the events of a v2 stream mean, and the answer that comes of them, wherever the bytes are cut."""
+"""Parsing the events of a v2 stream, and the accumulated response, for every split of the bytes."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def result(*blocks: bytes | BaseException) -> Any:
     return stream(*blocks).result()
 
 
-# -- an answer in pieces ---------------------------------------------------------------------------
+# -- complete streams ------------------------------------------------------------------------------
 
 
 def test_texts_are_joined_and_the_last_event_ends_the_answer() -> None:
@@ -79,7 +79,7 @@ def test_texts_are_joined_and_the_last_event_ends_the_answer() -> None:
     }
 
 
-def test_chunks_tell_their_event_and_what_they_add() -> None:
+def test_chunks_have_their_event_and_their_text() -> None:
     chunks = list(stream(delta("a"), event("response.something.new", {"x": 1}), delta("b"), done()))
     assert [(chunk.event, chunk.text) for chunk in chunks] == [
         (DELTA, "a"),
@@ -113,7 +113,7 @@ def test_the_text_is_the_assistants_and_comes_once(blocks: list[bytes]) -> None:
     assert opened.text == opened.completion.text == opened.result().text == "High tide."
 
 
-def test_what_the_model_thinks_is_apart() -> None:
+def test_reasoning_is_accumulated_separately() -> None:
     opened = stream(delta("h", role="reasoning"), delta("m", role="reasoning"), delta("Yes."), done())
     assert "".join([chunk.reasoning_text for chunk in opened]) == "hm"
     assert opened.completion.reasoning_text == "hm"
@@ -141,7 +141,7 @@ def test_a_call_gets_the_id_that_comes_later() -> None:
     assert [call.id for call in answer.function_calls] == ["1"]
 
 
-def test_calls_with_ids_of_their_own_are_several() -> None:
+def test_calls_with_different_ids_are_several() -> None:
     blocks = [delta({"function_call": {**CALL, "id": number}}) for number in ("1", "2", "1")]
     assert [call.id for call in result(*blocks, done()).function_calls] == ["1", "2"]
 
@@ -155,7 +155,7 @@ def test_the_last_state_id_counts_in_any_spelling(name: str) -> None:
     assert result(delta("a"), done(**{name: "s-3"})).message.tools_state_id == "s-3"
 
 
-def test_calls_of_different_states_are_messages_of_their_own() -> None:
+def test_calls_of_different_states_are_separate_messages() -> None:
     calls = [delta({"function_call": {**CALL, "id": number}}, tool_state_id=f"s-{number}") for number in ("1", "2")]
     answer = result(*calls, done())
     assert [said.tools_state_id for said in answer.turn] == ["s-1", "s-2"]
@@ -190,7 +190,7 @@ def test_files_are_kept_once() -> None:
     assert len(answer.message.content) == 2
 
 
-def test_what_is_not_known_is_kept_in_raw() -> None:
+def test_unknown_fields_are_kept_in_raw() -> None:
     answer = result(delta("a", {"new": 1}, newer=2), done(newest=3))
     assert answer.raw["newest"] == 3
     assert answer.raw["messages"] == [{"role": "assistant", "newer": 2, "content": [{"text": "a"}, {"new": 1}]}]
@@ -219,7 +219,7 @@ def test_the_raw_form_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:
     assert accumulator.text == "x" * 50 * 200
 
 
-# -- an answer that ends otherwise -----------------------------------------------------------------
+# -- other ends ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def test_the_last_event_needs_no_finish_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "kind", "words"),
+    ("data", "error_type", "message"),
     [
         (event(None, {"status": 404, "message": "No such model"}), NotFoundError, "No such model"),
         (event(DELTA, {"status": 500, "message": "Internal Server Error"}), ServerError, "Internal Server Error"),
@@ -281,12 +281,12 @@ def test_the_last_event_needs_no_finish_reason() -> None:
         (b'event: x\ndata: {"messages":[{"content":[{"text":"\xff"}]}]}\n\n', InvalidResponseError, "UTF-8"),
     ],
 )
-def test_an_error_inside_keeps_what_came(data: bytes, kind: type[Exception], words: str) -> None:
+def test_an_error_inside_keeps_what_came(data: bytes, error_type: type[Exception], message: str) -> None:
     opened = stream(delta("High "), data)
-    with pytest.raises(kind) as caught:
+    with pytest.raises(error_type) as caught:
         opened.result()
     error: Any = caught.value
-    assert words in error.message
+    assert message in error.message
     assert error.text == error.completion.text == opened.text == "High "
     assert error.request_id == "r-1"
     assert opened.closed
@@ -305,8 +305,8 @@ def test_an_answer_that_failed_has_its_details() -> None:
 # -- bytes -----------------------------------------------------------------------------------------
 
 
-def cut(data: bytes, places: Iterable[int]) -> list[bytes]:
-    borders = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
+def cut(data: bytes, positions: Iterable[int]) -> list[bytes]:
+    borders = [0, *sorted(length % (len(data) + 1) for length in positions), len(data)]
     return [data[start:end] for start, end in itertools.pairwise(borders)]
 
 
@@ -328,8 +328,8 @@ def test_it_does_not_matter_where_the_bytes_are_cut(data: bytes) -> None:
     assert whole.finish_reason == "stop"
 
     @given(st.lists(st.integers(min_value=0, max_value=10_000)))
-    def check(places: list[int]) -> None:
-        opened = stream(*cut(data, places))
+    def check(positions: list[int]) -> None:
+        opened = stream(*cut(data, positions))
         assert "".join([chunk.text for chunk in opened]) == whole.text
         answer = opened.result()
         assert answer == whole
@@ -350,10 +350,10 @@ def test_the_recorded_stream_is_read() -> None:
 
 
 @given(st.integers(min_value=0, max_value=len(RECORDED)))
-def test_a_recorded_stream_that_is_cut_is_never_taken_for_whole(place: int) -> None:
-    opened = stream(RECORDED[:place])
-    # All that may be missing at the end is the empty line.
-    if place >= len(RECORDED.rstrip(b"\n")):
+def test_a_recorded_stream_that_is_cut_is_never_taken_for_whole(length: int) -> None:
+    opened = stream(RECORDED[:length])
+    # Only the empty line at the end may be missing.
+    if length >= len(RECORDED.rstrip(b"\n")):
         assert opened.result().text == "1, 2, 3"
         return
     with pytest.raises(StreamInterruptedError) as caught:

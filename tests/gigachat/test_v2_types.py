@@ -1,4 +1,4 @@
-"""The types of API v2: what may be given for a field and what is there then, and what answers tell."""
+"""The types of API v2: the accepted values of request fields, and the properties of responses."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ def answer(*messages: Any, **fields: Any) -> ChatCompletionResponse:
     return msgspec.json.decode(body, type=ChatCompletionResponse).attach(raw=body)
 
 
-def said(*parts: Any, **fields: Any) -> dict[str, Any]:
+def assistant_message(*parts: Any, **fields: Any) -> dict[str, Any]:
     return {"role": "assistant", "content": list(parts), **fields}
 
 
-# -- what may be given -----------------------------------------------------------------------------
+# -- requests --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_options_of_the_request_can_be_assigned() -> None:
     assert "effort='high'" in repr(request)
 
 
-def test_model_options_win_over_what_stands_beside_them() -> None:
+def test_model_options_override_top_level_fields() -> None:
     request = ChatCompletionRequest(
         messages="hi", reasoning={"effort": "low"}, model_options={"reasoning": {"effort": "high"}}
     )
@@ -163,7 +163,7 @@ def test_unknown_fields_are_not_lost() -> None:
         lambda: ChatMessage.function_result({"name": "f"}, object(), as_text=True),
     ],
 )
-def test_what_cannot_be_is_a_config_error(make: Any) -> None:
+def test_an_invalid_value_is_a_config_error(make: Any) -> None:
     with pytest.raises(ConfigError):
         make()
 
@@ -208,14 +208,14 @@ def test_arguments_that_came_as_text_are_read() -> None:
     assert ChatFunctionCall(name="f", arguments="{oops").arguments == "{oops"
 
 
-# -- answers ---------------------------------------------------------------------------------------
+# -- responses -------------------------------------------------------------------------------------
 
 
 def test_the_text_is_what_the_assistant_says() -> None:
     found = answer(
         {"role": "reasoning", "content": [{"text": "hm"}]},
-        said({"text": "High "}, {"files": [{"id": "a"}]}, {"text": "tide."}),
-        said({"text": " Soon."}),
+        assistant_message({"text": "High "}, {"files": [{"id": "a"}]}, {"text": "tide."}),
+        assistant_message({"text": " Soon."}),
         finish_reason="stop",
     )
     assert found.text == str(found) == found._repr_markdown_() == "High tide. Soon."
@@ -226,18 +226,18 @@ def test_the_text_is_what_the_assistant_says() -> None:
 def test_an_answer_without_text_has_an_empty_one() -> None:
     for found in (
         answer(),
-        answer(said()),
+        answer(assistant_message()),
         answer({"role": "assistant"}),
-        answer(said({"function_call": {"name": "f"}})),
+        answer(assistant_message({"function_call": {"name": "f"}})),
     ):
         assert found.text == ""
 
 
 @pytest.mark.parametrize("name", ["tool_state_id", "tools_state_id", "functions_state_id"])
 def test_every_spelling_of_the_state_id_is_read(name: str) -> None:
-    found = answer(said({"text": "a"}, **{name: "s"}))
+    found = answer(assistant_message({"text": "a"}, **{name: "s"}))
     assert found.tools_state_id == found.message.tools_state_id == "s"
-    assert answer(said({"text": "a"}), **{name: "s"}).message.tools_state_id == "s"
+    assert answer(assistant_message({"text": "a"}), **{name: "s"}).message.tools_state_id == "s"
     chunk = msgspec.json.decode(
         msgspec.json.encode({"messages": [{"role": "assistant", name: "s"}]}), type=ChatCompletionResponseChunk
     )
@@ -271,29 +271,31 @@ def test_nulls_and_odd_numbers_cost_no_answer() -> None:
 
 @pytest.mark.parametrize("sources", [{"1": {"url": "u", "title": "t", "new": 1}}, {"1": {"url": "u", "title": "t"}}])
 def test_sources_are_found(sources: Any) -> None:
-    found = answer(said({"text": "a", "inline_data": {"sources": sources, "images": [], "widgets": []}}))
+    found = answer(assistant_message({"text": "a", "inline_data": {"sources": sources, "images": [], "widgets": []}}))
     assert found.sources == {"1": ChatSource(url="u", title="t")}
 
 
 @pytest.mark.parametrize("sources", [[], ["u"], None, "u"])
 def test_odd_sources_cost_no_answer(sources: Any) -> None:
-    found = answer(said({"text": "a", "inline_data": {"sources": sources}}))
+    found = answer(assistant_message({"text": "a", "inline_data": {"sources": sources}}))
     assert (found.text, found.sources) == ("a", {})
     assert ChatInlineData(sources=sources).sources == sources
 
 
 def test_files_are_found_once_and_pictures_apart() -> None:
     image = {"id": "a", "target": "image", "mime": "image/jpeg"}
-    found = answer(said({"files": [image, {"id": "b", "target": "3dmodel"}]}, {"text": ""}, {"files": [image]}))
+    found = answer(
+        assistant_message({"files": [image, {"id": "b", "target": "3dmodel"}]}, {"text": ""}, {"files": [image]})
+    )
     assert found.files == [GeneratedFile("a", "image", "image/jpeg"), GeneratedFile("b", "3dmodel")]
     assert found.images == [GeneratedFile("a", "image", "image/jpeg")]
-    assert answer(said({"files": [{"id": "c", "mime": "audio/mp3"}]})).files[0].kind == "audio"
+    assert answer(assistant_message({"files": [{"id": "c", "mime": "audio/mp3"}]})).files[0].kind == "audio"
 
 
 def test_each_call_is_found_once() -> None:
     one = {"id": "1", "name": "f", "arguments": {"a": 1}}
     found = answer(
-        said(
+        assistant_message(
             {"function_call": one},
             {"function_call": {"name": "f", "arguments": {"a": 1}}},
             {"function_call": {**one, "id": "2"}},
@@ -307,13 +309,13 @@ def test_each_call_is_found_once() -> None:
         (None, {"a": 2}),
     ]
     assert found.function_call == found.function_calls[0]
-    assert answer(said({"text": "a"})).function_call is None
+    assert answer(assistant_message({"text": "a"})).function_call is None
 
 
 def test_the_message_for_the_next_turn_has_what_a_request_may_have() -> None:
     found = answer(
         {"role": "reasoning", "content": [{"text": "hm"}]},
-        said(
+        assistant_message(
             {"tool_execution": {"name": "web_search", "status": "success"}},
             {"text": "a", "inline_data": {"sources": {}}, "logprobs": []},
             {"function_call": {"name": "f", "arguments": {}}},
@@ -331,14 +333,18 @@ def test_the_message_for_the_next_turn_has_what_a_request_may_have() -> None:
 
 def test_messages_with_different_state_ids_stay_apart() -> None:
     call = {"function_call": {"name": "f", "arguments": {}}}
-    found = answer(said(call, tool_state_id="s"), said({"text": "b"}), said(call, tool_state_id="t"))
+    found = answer(
+        assistant_message(call, tool_state_id="s"),
+        assistant_message({"text": "b"}),
+        assistant_message(call, tool_state_id="t"),
+    )
     assert [(message.text, message.tools_state_id) for message in found.turn] == [("b", "s"), ("", "t")]
     assert found.message.tools_state_id == "t"
     assert len(found.message.content or []) == 3
 
 
 def test_the_finish_reason_may_stand_on_the_message() -> None:
-    assert answer(said({"text": "a"}, finish_reason="length")).finish_reason == "length"
+    assert answer(assistant_message({"text": "a"}, finish_reason="length")).finish_reason == "length"
 
 
 def test_an_answer_needs_messages() -> None:
@@ -347,12 +353,12 @@ def test_an_answer_needs_messages() -> None:
 
 
 def test_the_raw_answer_keeps_what_is_not_known() -> None:
-    found = answer(said({"text": "a", "new": 1}), newer=2)
+    found = answer(assistant_message({"text": "a", "new": 1}), newer=2)
     assert found.raw["newer"] == 2
     assert found.raw["messages"][0]["content"][0]["new"] == 1
 
 
-def test_the_types_are_loaded_when_they_are_asked_for() -> None:
+def test_the_types_are_loaded_when_they_are_needed() -> None:
     assert types.ChatMessage is ChatMessage
     defined = {name for name, value in vars(types.chat_v2).items() if isinstance(value, type)}
     assert {name for name, module in types._LAZY.items() if module == "chat_v2"} == defined

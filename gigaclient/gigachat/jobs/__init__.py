@@ -1,0 +1,1 @@
+"""The jobs that ``bulk/`` runs for GigaChat: chat, batches and embeddings."""

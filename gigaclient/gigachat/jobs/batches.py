@@ -1,9 +1,9 @@
-"""Many prompts by way of ``POST /batches``: a batch is created, waited for, and its results joined to the prompts.
+"""The job of ``giga.map(…, via="batches")``: create batches, wait for them, and match their rows to the prompts.
 
-A row's id is the key of its prompt, so that results find their prompts again in another run. With a checkpoint, a batch
-is noted there as soon as it exists: ``{"batch": "<id>", "rows": [ids of the rows]}``; and once its results are there as
-well, ``{"batch": "<id>", "settled": true}``. A later run waits for what was not settled, whatever the order in which
-its prompts come, and creates nothing twice.
+The id of a row is the key of its prompt, so that a later run can match the results too. A checkpoint notes a batch as
+soon as it exists: ``{"batch": "<id>", "rows": [ids of the rows]}``. Once its results are stored, it notes
+``{"batch": "<id>", "settled": true}``. A later run waits for batches that are not settled, in any order of prompts, and
+creates no batch twice.
 """
 
 from __future__ import annotations
@@ -41,25 +41,25 @@ __all__ = ["BatchJob", "batch_job"]
 
 _log = logging.getLogger("gigaclient")
 
-# The API documents no numbers. Some name 500 rows; and 20 MB is what any request might have.
-_ROWS_AT_ONCE = 500
-_BYTES_AT_ONCE = 20_000_000
-_ID_BYTES = 60
+# The API documents no limits. Some sources name 500 rows; 20 MB is a usual limit for a request.
+_MAX_ROWS = 500
+_MAX_BYTES = 20_000_000
+_ROW_OVERHEAD_BYTES = 60
 
-_BATCHES_AT_ONCE = 4
+_MAX_CONCURRENT_BATCHES = 4
 _POLL_SECONDS = 2.0
 
-# What a single row can be to blame for, or the number of rows.
-_OF_A_ROW = (400, 413, 422)
+# Statuses that a single row may cause, or the number of rows.
+_SPLITTABLE_STATUSES = (400, 413, 422)
 
 
 class _Note(msgspec.Struct):
-    """What the checkpoint holds of a batch.
+    """A checkpoint's note of a batch.
 
     Attributes:
-        batch: its id.
+        batch: the id of the batch.
         rows: the ids of its rows.
-        settled: the ids of rows whose results are there; True for all of them.
+        settled: the ids of the rows with stored results; True for all of them.
     """
 
     batch: str
@@ -67,33 +67,32 @@ class _Note(msgspec.Struct):
     settled: list[str] | bool = False
 
 
-class _Sent(msgspec.Struct):
-    """The batch that a unit is in.
+class _TaskBatch(msgspec.Struct):
+    """The batch of a task.
 
     Attributes:
-        batch_id: its id.
-        row_ids: for each item of the unit, the id of its row.
-        found: it was created by an earlier run.
-        came: its results are there.
+        batch_id: the id of the batch.
+        row_ids: for each item of the task, the id of its row.
+        is_resumed: whether an earlier run created it.
+        is_complete: whether its results have arrived.
     """
 
     batch_id: str
     row_ids: list[str]
-    found: bool = False
-    came: bool = False
+    is_resumed: bool = False
+    is_complete: bool = False
 
 
 class BatchJob(GigaChatJob):
-    """``giga.chat``, or ``giga.chat_parse`` where a type is wanted, for each prompt, by way of batches.
+    """``giga.chat`` for each prompt, or ``giga.chat_parse`` if a type is set, through batches.
 
-    The keys are those of the same prompts without batches: what one run asked the one way, the next need not ask the
-    other.
+    The keys are those of the same prompts without batches, so that one checkpoint serves both.
 
     Args:
-        kind: as for :class:`~gigaclient.gigachat.jobs.chat.GigaChatJob`.
+        type_: as for :class:`~gigaclient.gigachat.jobs.chat.GigaChatJob`.
         options: as for ``giga.chat``.
-        batch_size: prompts in a batch at the most.
-        poll_interval: seconds before the second look at a batch.
+        batch_size: the maximum number of prompts in a batch.
+        poll_interval: seconds before the second poll of a batch.
 
     Raises:
         ConfigError: an argument cannot work.
@@ -101,141 +100,146 @@ class BatchJob(GigaChatJob):
 
     requeues_on_429 = False
     gathers_for = math.inf
-    at_once = _BATCHES_AT_ONCE
+    at_once = _MAX_CONCURRENT_BATCHES
     fatal_errors = (ForbiddenError,)
     keyed = True
 
     def __init__(
         self,
-        kind: Any,
+        type_: Any,
         options: Mapping[str, Any],
         *,
         strict: bool = True,
         batch_size: int | None = None,
         poll_interval: float | None = None,
     ) -> None:
-        super().__init__(kind, options, strict=strict)
-        given = _ROWS_AT_ONCE if batch_size is None else batch_size
-        self.max_items_per_task = setting.named("batch_size", setting.whole(1), given)
-        given_seconds = _POLL_SECONDS if poll_interval is None else poll_interval
-        self._poll_interval = setting.named("poll_interval", setting.seconds, given_seconds)
-        self._of_calls = {name: value for name, value in self.options.items() if name in CALL_OPTIONS}
-        self._parts: Parts[Item] = Parts(self.max_items_per_task, _BYTES_AT_ONCE)
+        super().__init__(type_, options, strict=strict)
+        size = _MAX_ROWS if batch_size is None else batch_size
+        self.max_items_per_task = setting.named("batch_size", setting.whole(1), size)
+        seconds = _POLL_SECONDS if poll_interval is None else poll_interval
+        self._poll_interval = setting.named("poll_interval", setting.seconds, seconds)
+        self._call_options = {name: value for name, value in self.options.items() if name in CALL_OPTIONS}
+        self._batcher: Parts[Item] = Parts(self.max_items_per_task, _MAX_BYTES)
         self._checkpoint: Checkpoint | None = None
-        # What earlier runs left: where a key has rows, and how many rows of a batch no prompt has come for yet.
-        self._places: dict[str, list[tuple[str, str]]] = {}
-        self._missing: dict[str, int] = {}
-        self._joined: dict[str, Task] = {}
+        # Left by earlier runs: the rows of each key, and the number of rows in a batch that no prompt has claimed yet.
+        self._rows_by_key: dict[str, list[tuple[str, str]]] = {}
+        self._unclaimed: dict[str, int] = {}
+        self._resumed_tasks: dict[str, Task] = {}
 
     def begin(self, checkpoint: Checkpoint | None) -> None:
+        """Read the checkpoint's notes of batches that are not settled."""
         self._checkpoint = checkpoint
         for batch_id, row_ids in _unsettled([] if checkpoint is None else checkpoint.notes()).items():
-            self._missing[batch_id] = len(row_ids)
+            self._unclaimed[batch_id] = len(row_ids)
             for row_id in row_ids:
-                self._places.setdefault(row_id.partition("-")[0], []).append((batch_id, row_id))
-        if self._missing:
-            _log.info("%d batches of an earlier run are waited for", len(self._missing))
+                self._rows_by_key.setdefault(row_id.partition("-")[0], []).append((batch_id, row_id))
+        if self._unclaimed:
+            _log.info("%d batches of an earlier run are waited for", len(self._unclaimed))
 
     def prepare(self, client: Any, prompt: Any) -> tuple[Any, bytes]:
+        """Return the request body as the row's content and as the item's identity."""
         _, content = super().prepare(client, prompt)
         return content, content
 
-    # -- prompts into units ------------------------------------------------------------------------------------------
+    # -- prompts into tasks ------------------------------------------------------------------------------------------
 
     def gather(self, item: Item) -> Iterator[Task]:
-        place = self._place_of(item.key.hex())
-        if place is None:
-            for items in self._parts.add(item, len(item.request) + _ID_BYTES):
+        """Collect an item into a new batch or an earlier run's batch; yield the tasks that are complete now."""
+        row = self._claim_row(item.key.hex())
+        if row is None:
+            for items in self._batcher.add(item, len(item.request) + _ROW_OVERHEAD_BYTES):
                 yield Task(items)
             return
-        batch_id, row_id = place
-        task = self._joined.setdefault(batch_id, Task([], note=_Sent(batch_id, [], found=True)))
+        batch_id, row_id = row
+        task = self._resumed_tasks.setdefault(batch_id, Task([], note=_TaskBatch(batch_id, [], is_resumed=True)))
         task.items.append(item)
         task.note.row_ids.append(row_id)
-        if not self._missing[batch_id]:
-            yield self._joined.pop(batch_id)
-        elif sum(len(task.items) for task in self._joined.values()) >= self.max_items_per_task:
-            yield from self._rest_of_joined()
+        if not self._unclaimed[batch_id]:
+            yield self._resumed_tasks.pop(batch_id)
+        elif sum(len(task.items) for task in self._resumed_tasks.values()) >= self.max_items_per_task:
+            yield from self._flush_resumed()
 
     def rest(self) -> Iterator[Task]:
-        yield from self._rest_of_joined()
-        for items in self._parts.rest():
+        """Yield the incomplete tasks."""
+        yield from self._flush_resumed()
+        for items in self._batcher.rest():
             yield Task(items)
 
-    def _rest_of_joined(self) -> Iterator[Task]:
-        joined, self._joined = self._joined, {}
+    def _flush_resumed(self) -> Iterator[Task]:
+        joined, self._resumed_tasks = self._resumed_tasks, {}
         yield from joined.values()
 
-    def _place_of(self, key: str) -> tuple[str, str] | None:
-        """A row of an earlier run's batch for ``key``, each only once."""
-        places = self._places.get(key)
-        if places is None:
+    def _claim_row(self, key: str) -> tuple[str, str] | None:
+        """Return a row of an earlier run's batch for ``key``, each row once."""
+        rows = self._rows_by_key.get(key)
+        if rows is None:
             return None
-        batch_id, row_id = places.pop()
-        if not places:
-            del self._places[key]
-        self._missing[batch_id] -= 1
+        batch_id, row_id = rows.pop()
+        if not rows:
+            del self._rows_by_key[key]
+        self._unclaimed[batch_id] -= 1
         return batch_id, row_id
 
-    # -- units into batches ------------------------------------------------------------------------------------------
+    # -- tasks into batches ------------------------------------------------------------------------------------------
 
     def ask(self, client: Any, task: Task) -> list[TaskResult]:
-        sent: _Sent = task.note or self._created(client, task)
-        gone: NotFoundError
+        """Create the batch of a task unless it exists, wait for it, and return its results."""
+        task_batch: _TaskBatch = task.note or self._create_batch(client, task)
+        failure: NotFoundError
         try:
-            results = self._results(client, sent)
+            rows = self._results(client, task_batch)
         except NotFoundError as error:
-            gone = error
+            failure = error
         else:
-            outcomes = [self._outcome(sent, results.get(row_id), row_id) for row_id in sent.row_ids]
-            sent.came = True
-            return outcomes
-        if not sent.found:
-            raise gone
-        # No service keeps everything for ever.
-        _log.warning("the batch %s of an earlier run is gone: its prompts go into a new one", sent.batch_id)
-        self._remember(_Note(sent.batch_id, settled=sent.row_ids))
+            results = [self._task_result(task_batch, rows.get(row_id), row_id) for row_id in task_batch.row_ids]
+            task_batch.is_complete = True
+            return results
+        if not task_batch.is_resumed:
+            raise failure
+        # A service deletes batches after some time.
+        _log.warning("the batch %s of an earlier run is gone: its prompts go into a new one", task_batch.batch_id)
+        self._add_note(_Note(task_batch.batch_id, settled=task_batch.row_ids))
         task.note = None
         return self.ask(client, task)
 
-    def _created(self, client: BatchesEndpoints, task: Task) -> _Sent:
+    def _create_batch(self, client: BatchesEndpoints, task: Task) -> _TaskBatch:
         row_ids = _row_ids(task.items)
         content = b"".join(
             b'{"id":"%b","request":%b}\n' % (row_id.encode(), item.request)
             for row_id, item in zip(row_ids, task.items, strict=True)
         )
         try:
-            batch = client._created_batch(content, "chat_completions", client._call_settings(self._of_calls))
+            batch = client._created_batch(content, "chat_completions", client._call_settings(self._call_options))
         except APIConnectionError as error:
             if error.sent:
                 _log.warning("a batch may have been created whose id did not come; get_batches() lists all there are")
             raise
-        task.note = sent = _Sent(batch.id, row_ids)
-        self._remember(_Note(batch.id, rows=row_ids))
+        task.note = task_batch = _TaskBatch(batch.id, row_ids)
+        self._add_note(_Note(batch.id, rows=row_ids))
         _log.info("the batch %s was created, with %d rows", batch.id, len(row_ids))
         for item in task.items:
-            item.request = None  # a batch may take a day, and there may be many
-        return sent
+            item.request = None  # frees the memory: a batch may take a day, and there may be many
+        return task_batch
 
-    def _remember(self, note: _Note) -> None:
+    def _add_note(self, note: _Note) -> None:
         if self._checkpoint is None:
             return
-        told = {name: value for name, value in msgspec.to_builtins(note).items() if value}
+        fields = {name: value for name, value in msgspec.to_builtins(note).items() if value}
         try:
-            self._checkpoint.sync(self._checkpoint.append({"note": told}))
+            self._checkpoint.sync(self._checkpoint.append({"note": fields}))
         except OSError as error:
-            # The results may still come, and go where they are wanted. If they cannot be written, the run ends.
+            # The run goes on, since the results may still arrive. If they cannot be stored either, the run ends.
             _log.warning("the batch %s could not be noted in the checkpoint: %s", note.batch, error)
 
-    def _results(self, client: BatchesEndpoints, sent: _Sent) -> dict[str, BatchResult]:
+    def _results(self, client: BatchesEndpoints, task_batch: _TaskBatch) -> dict[str, BatchResult]:
         try:
-            batch = client.wait_for_batch(sent.batch_id, poll_interval=self._poll_interval, **self._of_calls)
-            results = client.batch_results(batch, **self._of_calls)
+            batch = client.wait_for_batch(task_batch.batch_id, poll_interval=self._poll_interval, **self._call_options)
+            results = client.batch_results(batch, **self._call_options)
         except Exception as error:
             if self._checkpoint is None and not isinstance(error, (NotFoundError, RateLimitError)):
                 _log.warning(
                     "the batch %s goes on without this run: wait_for_batch() and batch_results() take its id",
-                    sent.batch_id,
+                    task_batch.batch_id,
                 )
             raise
         by_id: dict[str, BatchResult] = {}
@@ -244,30 +248,32 @@ class BatchJob(GigaChatJob):
                 by_id[result.id] = result
         return by_id
 
-    def _outcome(self, sent: _Sent, result: BatchResult | None, row_id: str) -> TaskResult:
-        if result is None:
-            reason = f"the results of the batch {sent.batch_id} have no row {row_id}"
+    def _task_result(self, task_batch: _TaskBatch, row: BatchResult | None, row_id: str) -> TaskResult:
+        if row is None:
+            reason = f"the results of the batch {task_batch.batch_id} have no row {row_id}"
             return TaskResult(error=InvalidResponseError(reason, status_code=200), attempts=1)
-        outcome = TaskResult(answer=result.completion, error=result.error, attempts=1)
-        if outcome.error is None and outcome.answer is None:
-            reason = f"the row {row_id} of the batch {sent.batch_id} holds no answer to a chat"
-            outcome.error = InvalidResponseError(reason, status_code=200)
-        if outcome.error is None:
-            self.read(outcome)
-        return outcome
+        result = TaskResult(answer=row.completion, error=row.error, attempts=1)
+        if result.error is None and result.answer is None:
+            reason = f"the row {row_id} of the batch {task_batch.batch_id} holds no answer to a chat"
+            result.error = InvalidResponseError(reason, status_code=200)
+        if result.error is None:
+            self.read(result)
+        return result
 
     def split(self, task: Task, error: Exception) -> Sequence[Task]:
-        is_of_a_row = isinstance(error, APIStatusError) and error.status_code in _OF_A_ROW
-        return task.halves() if is_of_a_row and task.note is None else ()
+        """Return halves of a task whose batch was refused, maybe because of one row; else nothing."""
+        may_be_one_row = isinstance(error, APIStatusError) and error.status_code in _SPLITTABLE_STATUSES
+        return task.halves() if may_be_one_row and task.note is None else ()
 
     def recorded(self, task: Task) -> None:
-        sent: _Sent | None = task.note
-        if sent is not None and sent.came:
-            self._remember(_Note(sent.batch_id, settled=sent.row_ids if sent.found else True))
+        """Note that the results of a batch are stored."""
+        task_batch: _TaskBatch | None = task.note
+        if task_batch is not None and task_batch.is_complete:
+            self._add_note(_Note(task_batch.batch_id, settled=task_batch.row_ids if task_batch.is_resumed else True))
 
 
 def _row_ids(items: Sequence[Item]) -> list[str]:
-    """An id for each row: its key, and a number for each further row of one key."""
+    """Return an id for each row: its key, with a number after it for repeated keys."""
     counts: dict[str, int] = {}
     row_ids = []
     for item in items:
@@ -278,13 +284,13 @@ def _row_ids(items: Sequence[Item]) -> list[str]:
 
 
 def _unsettled(notes: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """The rows that wait for their results, by the ids of their batches."""
+    """Return the rows without stored results, by the ids of their batches."""
     batches: dict[str, dict[str, None]] = {}
     for line in notes:
         try:
             note = convert(line.get("note"), _Note)
         except msgspec.ValidationError:
-            continue  # another job's
+            continue  # the note of another job
         rows = batches.setdefault(note.batch, {})
         rows.update(dict.fromkeys(note.rows))
         for row_id in [*rows] if note.settled is True else note.settled or []:
@@ -302,20 +308,20 @@ def batch_job(
     poll_interval: float | None,
     options: Mapping[str, Any],
 ) -> BatchJob:
-    """The job for what the caller of ``giga.map`` passed.
+    """Return the job for the arguments of ``giga.map(…, via="batches")``.
 
     Raises:
-        ConfigError: it does not fit together.
+        ConfigError: the arguments contradict each other.
     """
     if executor is not None:
         raise ConfigError('via="batches" has nothing for an executor to do: leave executor= out')
     if functions is not None:
-        given = listed(functions)
-        called = [name for name, tool in as_tools(given).items() if tool.call is not None]
-        if called:
+        descriptions = listed(functions)
+        callables = [name for name, tool in as_tools(descriptions).items() if tool.call is not None]
+        if callables:
             raise ConfigError(
-                f'via="batches" cannot call functions here while a batch is answered there ({", ".join(called)}): '
+                f'via="batches" cannot call functions here while a batch is answered there ({", ".join(callables)}): '
                 "pass their descriptions alone, or leave via= out"
             )
-        options = {**options, "functions": given}
+        options = {**options, "functions": descriptions}
     return BatchJob(response_format, options, strict=strict, batch_size=batch_size, poll_interval=poll_interval)

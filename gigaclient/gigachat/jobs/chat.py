@@ -1,4 +1,4 @@
-"""What GigaChat can be asked of many prompts: answers, values of a type, dialogues with functions."""
+"""The jobs of ``giga.map``: chat responses, values of a type, and dialogues with functions."""
 
 from __future__ import annotations
 
@@ -22,79 +22,84 @@ __all__ = ["GigaChatJob", "RunJob", "chat_job"]
 
 
 class GigaChatJob(ChatJob):
-    """``giga.chat``, or ``giga.chat_parse`` where a type is wanted, for each prompt.
+    """``giga.chat`` for each prompt, or ``giga.chat_parse`` if a type is set.
 
     Args:
-        kind: a type, or a JSON Schema, as for ``giga.chat_parse``; None for text.
+        type_: a type, or a JSON Schema, as for ``giga.chat_parse``; None for text.
         options: as for ``giga.chat``.
 
     Raises:
         ConfigError: the type cannot be described.
     """
 
-    def __init__(self, kind: Any, options: Mapping[str, Any], *, strict: bool = True) -> None:
+    def __init__(self, type_: Any, options: Mapping[str, Any], *, strict: bool = True) -> None:
         super().__init__("GigaChat", options)
-        self._type = kind
-        if kind is not None:
-            form = {"type": "json_schema", "schema": type_schema_of(kind).schema, "strict": bool(strict)}
+        self._type = type_
+        if type_ is not None:
+            form = {"type": "json_schema", "schema": type_schema_of(type_).schema, "strict": bool(strict)}
             self.options["response_format"] = form
 
     def ask(self, client: Any, task: Task) -> list[TaskResult]:
-        outcomes = super().ask(client, task)
-        for outcome in outcomes:
-            self.read(outcome)
-        return outcomes
+        """Send the prompt and read the response's value."""
+        results = super().ask(client, task)
+        for result in results:
+            self.read(result)
+        return results
 
-    def read(self, outcome: TaskResult) -> None:
-        """Set the value that the answer is, or the error for one that is none."""
-        if self._type is None or outcome.error is not None:
+    def read(self, result: TaskResult) -> None:
+        """Set the value of the response, or the error if it has none."""
+        if self._type is None or result.error is not None:
             return
         try:
-            outcome.value = value_of(outcome.answer, self._type)
+            result.value = value_of(result.answer, self._type)
         except Exception as error:
-            outcome.error = error
+            result.error = error
 
-    def saved(self, outcome: TaskResult) -> dict[str, Any]:
-        line = super().saved(outcome)
+    def saved(self, result: TaskResult) -> dict[str, Any]:
+        """Return the fields of a result for the checkpoint."""
+        line = super().saved(result)
         if self._type is not None:
-            line["value"] = _json(line["text"])
+            line["value"] = _decode_json(line["text"])
         return line
 
     def restored(self, line: Mapping[str, Any]) -> TaskResult:
-        outcome = super().restored(line)
-        self.read(outcome)
-        if outcome.error is not None:
-            raise outcome.error
-        return outcome
+        """Return the result stored in a line of the checkpoint."""
+        result = super().restored(line)
+        self.read(result)
+        if result.error is not None:
+            raise result.error
+        return result
 
 
 class RunJob(GigaChatJob):
-    """``giga.run`` for each prompt; see there."""
+    """``giga.run`` for each prompt."""
 
     requeues_on_429 = False
 
     def __init__(
         self,
         functions: Iterable[Any],
-        kind: Any,
+        type_: Any,
         options: Mapping[str, Any],
         *,
         strict: bool = True,
         max_steps: int = 10,
         on_error: OnError = "tell",
     ) -> None:
-        super().__init__(kind, options, strict=strict)
+        super().__init__(type_, options, strict=strict)
         self.kind = "GigaChat run"
         self._functions = list(functions)
         self._max_steps = max_steps
         self._on_error: OnError = on_error
-        self._specs = [tool.spec for tool in as_tools(self._functions).values()]
+        self._specifications = [tool.spec for tool in as_tools(self._functions).values()]
 
     def prepare(self, client: Any, prompt: Any) -> tuple[Any, bytes]:
-        request, _ = client._chat_request(prompt, {**self.options, "functions": self._specs}, stream=False)
+        """Return the prompt and the content that identifies its item."""
+        request, _ = client._chat_request(prompt, {**self.options, "functions": self._specifications}, stream=False)
         return prompt, self.content(request)
 
     def ask(self, client: Any, task: Task) -> list[TaskResult]:
+        """Run the dialogue of one prompt."""
         run = client.run(
             task.items[0].request,
             functions=self._functions,
@@ -102,31 +107,33 @@ class RunJob(GigaChatJob):
             on_error=self._on_error,
             **self.options,
         )
-        outcome = TaskResult(answer=run.completion, run=run, usage=run.usage)
-        self.read(outcome)
-        return [outcome]
+        result = TaskResult(answer=run.completion, run=run, usage=run.usage)
+        self.read(result)
+        return [result]
 
 
 def chat_job(
     *, response_format: Any, strict: bool, functions: Any, max_steps: int, on_error: OnError, options: Mapping[str, Any]
 ) -> GigaChatJob:
-    """The job for what the caller of ``giga.map`` passed.
+    """Return the job for the arguments of ``giga.map``.
 
     Raises:
-        ConfigError: it does not fit together.
+        ConfigError: the arguments contradict each other.
     """
     if functions is not None:
-        given = listed(functions)
-        if any(tool.call is not None for tool in as_tools(given).values()):
-            return RunJob(given, response_format, options, strict=strict, max_steps=max_steps, on_error=on_error)
-        options = {**options, "functions": given}
+        listed_functions = listed(functions)
+        if any(tool.call is not None for tool in as_tools(listed_functions).values()):
+            return RunJob(
+                listed_functions, response_format, options, strict=strict, max_steps=max_steps, on_error=on_error
+            )
+        options = {**options, "functions": listed_functions}
     if options.get("stream"):
         raise ConfigError("map() gives whole answers: leave stream= out")
     return GigaChatJob(response_format, options, strict=strict)
 
 
-def _json(text: str) -> Any:
-    """The JSON that ``text`` is; None where it is none."""
+def _decode_json(text: str) -> Any:
+    """Decode ``text`` as JSON; return None if it is not JSON."""
     try:
         return msgspec.json.decode(text.encode())
     except JSON_ERRORS:

@@ -1,4 +1,4 @@
-"""The vectors of many texts: what ``giga.embed_many`` asks for, many texts in one request."""
+"""The job of ``giga.embed_many``: many texts in each request."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from gigaclient.types.embeddings import EmbeddingsUsage
 
 __all__ = ["EmbeddingJob"]
 
-# What a single text can be to blame for: it is too long, or something in it is refused.
-_OF_A_TEXT = (400, 413, 422)
+# Statuses that a single text may cause: it is too long, or its content is refused.
+_SPLITTABLE_STATUSES = (400, 413, 422)
 
 
 class EmbeddingJob(Job[APIResource, EmbedResult]):
@@ -28,8 +28,8 @@ class EmbeddingJob(Job[APIResource, EmbedResult]):
 
     Args:
         model: an embedder.
-        batch_size: texts in one request at the most.
-        batch_bytes: bytes of one request's body at the most.
+        batch_size: the maximum number of texts in one request.
+        batch_bytes: the maximum bytes of one request's body.
         settings: the options of each request.
 
     Raises:
@@ -38,19 +38,20 @@ class EmbeddingJob(Job[APIResource, EmbedResult]):
 
     kind = "GigaChat embeddings"
     item_name = "text"
-    fatal_errors = (NotFoundError,)  # the model is that of all texts
+    fatal_errors = (NotFoundError,)  # all texts have the same model
 
     def __init__(self, model: str, batch_size: int, batch_bytes: int, settings: RequestOptions) -> None:
         self._request = EmbeddingsRequest(model, batch_size, batch_bytes)
         self._settings = settings
-        self._parts: Parts[Item] = self._request.parts()
+        self._batcher: Parts[Item] = self._request.parts()
         self.max_items_per_task = batch_size
 
     def __getstate__(self) -> dict[str, Any]:
-        # What is gathered stays with the one who gathers.
-        return {**self.__dict__, "_parts": self._request.parts()}
+        # Collected items belong to the process that collects them; workers get a job without any.
+        return {**self.__dict__, "_batcher": self._request.parts()}
 
     def prepare(self, client: APIResource, prompt: Any) -> tuple[Any, bytes]:
+        """Return the text as JSON, and the request body of that text alone, which identifies its item."""
         text = checked_text(prompt, "the text")
         try:
             encoded = encode(text)
@@ -61,46 +62,55 @@ class EmbeddingJob(Job[APIResource, EmbedResult]):
         raise ConfigError(f"the text cannot be sent: {reason}")
 
     def gather(self, item: Item) -> Iterator[Task]:
-        for items in self._parts.add(item, len(item.request) + 1):
+        """Collect an item; yield the tasks that are complete now."""
+        for items in self._batcher.add(item, len(item.request) + 1):
             yield Task(items)
 
     def rest(self) -> Iterator[Task]:
-        for items in self._parts.rest():
+        """Yield the incomplete task, if there is one."""
+        for items in self._batcher.rest():
             yield Task(items)
 
     def ask(self, client: APIResource, task: Task) -> list[TaskResult]:
-        answered = client._send_with_options(self._request.request(item.request for item in task.items), self._settings)
-        outcomes = []
-        for item in in_order(answered, len(task.items)).data:
-            outcome = TaskResult(answer=item.embedding, usage=item.usage)
+        """Send the texts and return a result for each."""
+        response = client._send_with_options(self._request.request(item.request for item in task.items), self._settings)
+        results = []
+        for item in in_order(response, len(task.items)).data:
+            result = TaskResult(answer=item.embedding, usage=item.usage)
             if not item.embedding:
-                outcome.answer, outcome.error = None, answered.invalid("the vector of this text is empty")
-            outcomes.append(outcome)
-        return outcomes
+                result.answer, result.error = None, response.invalid("the vector of this text is empty")
+            results.append(result)
+        return results
 
     def split(self, task: Task, error: Exception) -> Sequence[Task]:
+        """Return halves of a task that may have failed because of one of its texts; else nothing."""
         if isinstance(error, APIStatusError):
-            is_of_a_text = error.status_code in _OF_A_TEXT
+            may_be_one_text = error.status_code in _SPLITTABLE_STATUSES
         else:
-            # Not a vector for each text: one of them may be why. A gateway's page has nothing to do with them.
-            is_of_a_text = isinstance(error, InvalidResponseError) and "json" in error.headers.get("content-type", "")
-        return task.halves() if is_of_a_text else ()
+            # A wrong number of vectors may be caused by one text. An HTML page of a gateway is not.
+            may_be_one_text = isinstance(error, InvalidResponseError) and "json" in error.headers.get(
+                "content-type", ""
+            )
+        return task.halves() if may_be_one_text else ()
 
-    def result(self, item: Item, outcome: TaskResult) -> EmbedResult:
+    def result(self, item: Item, result: TaskResult) -> EmbedResult:
+        """Return the result of an item for the caller."""
         return EmbedResult(
             input=item.input,
             index=item.index,
-            embedding=outcome.answer or [],
-            error=outcome.error,
-            attempts=outcome.attempts,
-            seconds=outcome.seconds,
-            usage=outcome.usage,
+            embedding=result.answer or [],
+            error=result.error,
+            attempts=result.attempts,
+            seconds=result.seconds,
+            usage=result.usage,
         )
 
-    def saved(self, outcome: TaskResult) -> dict[str, Any]:
-        return {"embedding": outcome.answer}
+    def saved(self, result: TaskResult) -> dict[str, Any]:
+        """Return the fields of a result for the checkpoint."""
+        return {"embedding": result.answer}
 
     def restored(self, line: Mapping[str, Any]) -> TaskResult:
+        """Return the result stored in a line of the checkpoint."""
         vector = convert(line["embedding"], list[float])
         if not vector:
             raise ValueError("the vector is empty")

@@ -1,4 +1,4 @@
-"""An answer of API v2 as it arrives."""
+"""The stream of a response of API v2."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ __all__ = ["ChatResponseStream"]
 
 
 class ChatResponseStream(Stream[ChatCompletionResponseChunk, ChatCompletionResponse]):
-    """A chat answer of API v2 as it arrives: its chunks, :class:`~gigaclient.types.ChatCompletionResponseChunk`, add up
-    to a :class:`~gigaclient.types.ChatCompletionResponse`.
+    """The stream of a chat response of API v2.
 
-    The answer is whole with the event ``response.message.done``, or with a finish reason where events have no names. An
-    answer that the server ends as failed (``response.error``, or the finish reason ``error``) raises an
-    :class:`~gigaclient.errors.APIStatusError` with what came before on it. What else is promised is at
-    :class:`~gigaclient.streaming.stream.Stream`.
+    Its chunks, :class:`~gigaclient.types.ChatCompletionResponseChunk`, add up to a
+    :class:`~gigaclient.types.ChatCompletionResponse`.
+
+    The response is complete with the event ``response.message.done``, or with a finish reason if the events have no
+    names. A response that the server ends as failed (``response.error``, or the finish reason ``error``) raises an
+    :class:`~gigaclient.errors.APIStatusError`, which holds what arrived before. See
+    :class:`~gigaclient.streaming.stream.Stream` for other errors and limits.
     """
 
     def __init__(self, response: StreamResponse, *, request_id: str | None = None) -> None:
@@ -32,27 +34,31 @@ class ChatResponseStream(Stream[ChatCompletionResponseChunk, ChatCompletionRespo
 
 
 class _UntilDone:
-    """A reply that ends with the event that ends the answer: nothing that happens to the connection later matters."""
+    """A response whose bytes end after the last event, so that later connection errors do not matter."""
 
     def __init__(self, response: StreamResponse, parser: ResponseEventParser) -> None:
         self._response = response
-        self._interpreter = parser
+        self._parser = parser
         self.observer = getattr(response, "observer", None)
 
     @property
     def deadline(self) -> Deadline:
+        """The deadline of the call."""
         return self._response.deadline
 
     def blocks(self) -> Iterator[bytes]:
+        """Yield the blocks of the body up to the last event, then drain the rest for the connection pool."""
         blocks = self._response.blocks()
         for block in blocks:
             yield block
-            if self._interpreter.done:
+            if self._parser.done:
                 self._response.drain(blocks)
                 return
 
     def drain(self, blocks: Iterator[bytes]) -> None:
+        """Read the rest of the body if it is short, so that the connection can be reused."""
         self._response.drain(blocks)
 
     def close(self) -> None:
+        """Close the response."""
         self._response.close()

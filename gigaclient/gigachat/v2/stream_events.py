@@ -1,7 +1,7 @@
-"""What the events of a v2 stream mean.
+"""Parse the events of v2 chat streams.
 
-Each has a name and one JSON object; the last one is ``response.message.done``, and then the server closes. There is no
-end marker, but one is no surprise. Source:
+Each event has a name and one JSON object. The last one is ``response.message.done``; then the server closes. There is
+no end marker, but one is accepted. Source:
 https://developers.sber.ru/docs/ru/gigachat/guides/response-token-streaming and recorded streams.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 from gigaclient._core.error_mapping import error_in
 from gigaclient._primitives.decoding import decoder
 from gigaclient.errors import APIStatusError, GigaClientError
-from gigaclient.gigachat.stream_events import ChunkReader, check_whole, reports_something_else
+from gigaclient.gigachat.stream_events import ChunkReader, reports_error, require_end
 from gigaclient.gigachat.v2.accumulator import ResponseAccumulator
 from gigaclient.streaming.sse import Event
 from gigaclient.streaming.stream import End
@@ -28,10 +28,10 @@ _decoder = decoder(ChatCompletionResponseChunk)
 
 
 class ResponseEventParser:
-    """Events of ``/v2/chat/completions`` with ``stream``.
+    """Parser for the events of ``/v2/chat/completions`` with ``stream``.
 
     Attributes:
-        done: whether the last event has been seen; what the server does after that is no concern of the answer.
+        done: whether the last event has been parsed; later connection errors do not affect the response.
     """
 
     def __init__(self, request_id: str | None) -> None:
@@ -41,14 +41,15 @@ class ResponseEventParser:
         self.done = False
 
     def parse_event(self, event: Event) -> ChatCompletionResponseChunk | End | None:
+        """Return the chunk of an event; :data:`END` after an end marker, None for an empty event."""
         if event.event in _ERRORS:
-            raise self._refusal(event.data, is_named=True)
+            raise self._reported_error(event.data, is_named=True)
         chunk = self._reader.read(event.data)
         if chunk is None or isinstance(chunk, End):
             return chunk
-        says_nothing = not chunk.messages and chunk.finish_reason is None and event.event != DONE
-        if says_nothing and (chunk.error_details is not None or reports_something_else(chunk.raw)):
-            raise self._refusal(event.data, is_named=False)
+        is_empty = not chunk.messages and chunk.finish_reason is None and event.event != DONE
+        if is_empty and (chunk.error_details is not None or reports_error(chunk.raw)):
+            raise self._reported_error(event.data, is_named=False)
         if chunk.event is None:
             chunk.event = event.event if event.event != "message" else None
         is_done = chunk.event == DONE
@@ -61,49 +62,50 @@ class ResponseEventParser:
         return chunk
 
     def _repeats(self, text: str, chunk: ChatCompletionResponseChunk) -> bool:
-        """Whether this is the last event, and says the text of the others again."""
+        """Return whether this chunk is the last one and repeats the text of the others."""
         if not self._pieces or (chunk.event is not None and chunk.event != DONE):
             return False
         return chunk.event == DONE or (chunk.finish_reason is not None and text == "".join(self._pieces))
 
     def check_complete(self, so_far: ResponseAccumulator, *, marked: bool) -> None:
-        check_whole(marked=marked, finished=self.done or so_far.finish_reason is not None)
+        """Raise if the stream ended before its response was complete, or if the response failed."""
+        require_end(marked=marked, finished=self.done or so_far.finish_reason is not None)
         failure = failure_in(so_far.completion()) if so_far.finish_reason == "error" else None
         if failure is not None:
             raise failure
 
-    def _refusal(self, data: bytes, *, is_named: bool) -> GigaClientError:
-        sent = untyped(data)
-        known = error_in(sent, request_id=self._request_id)
-        if known is None and isinstance(sent, dict):
-            # By its name alone, an event is an error whatever shape it has.
-            details = sent.get("error_details") or ((sent.get("error") or sent) if is_named else None)
-            known = _told(details, sent, self._request_id)
-        return known or self._reader.refusal(data)
+    def _reported_error(self, data: bytes, *, is_named: bool) -> GigaClientError:
+        fields = untyped(data)
+        error = error_in(fields, request_id=self._request_id)
+        if error is None and isinstance(fields, dict):
+            # An event with an error's name is an error in any form.
+            details = fields.get("error_details") or ((fields.get("error") or fields) if is_named else None)
+            error = _status_error(details, fields, self._request_id)
+        return error or self._reader.reported_error(data)
 
 
 def failure_in(answer: ChatCompletionResponse) -> APIStatusError | None:
-    """The error that an answer tells of in place of an end, with the answer on it; None for an answer without one."""
+    """Return the error of a response that ended as failed, with the response on it; None for any other response."""
     if answer.finish_reason != "error":
         return None
     raw: dict[str, Any] = answer.raw
-    failure = _told(answer.error_details, raw, answer.request_id)
+    failure = _status_error(answer.error_details, raw, answer.request_id)
     if failure is None:
-        words = "the server ended the answer as failed and did not say why"
-        failure = APIStatusError.class_for(500)(words, status_code=500, body=raw, request_id=answer.request_id)
+        message = "the server ended the answer as failed and did not say why"
+        failure = APIStatusError.class_for(500)(message, status_code=500, body=raw, request_id=answer.request_id)
     failure.text, failure.completion = answer.text, answer
     return failure
 
 
-def _told(details: Any, body: Any, request_id: str | None) -> APIStatusError | None:
+def _status_error(details: Any, body: Any, request_id: str | None) -> APIStatusError | None:
     if isinstance(details, str):
         details = {"message": details}
     if not isinstance(details, dict):
         return None
-    said = [details.get(name) for name in ("message", "user_message", "detail", "error")]
-    words = next((text for text in said if isinstance(text, str) and text), None)
-    if words is None:
+    texts = [details.get(name) for name in ("message", "user_message", "detail", "error")]
+    message = next((text for text in texts if isinstance(text, str) and text), None)
+    if message is None:
         return None
-    numbers = [details.get(name) for name in ("status", "status_code", "code")]
-    status = next((number for number in numbers if isinstance(number, int) and 400 <= number <= 599), 500)
-    return APIStatusError.class_for(status)(words, status_code=status, body=body, request_id=request_id)
+    codes = [details.get(name) for name in ("status", "status_code", "code")]
+    status = next((number for number in codes if isinstance(number, int) and 400 <= number <= 599), 500)
+    return APIStatusError.class_for(status)(message, status_code=status, body=body, request_id=request_id)

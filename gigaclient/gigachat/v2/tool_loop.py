@@ -1,4 +1,4 @@
-"""How API v2 writes the turns of a dialogue with functions."""
+"""The requests and messages of a dialogue with functions in API v2."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ __all__ = ["V2"]
 _FORCING = ("tool_config", "function_call")
 
 
-class Asker(Protocol):
-    """What asks API v2."""
+class ChatV2(Protocol):
+    """The methods of ``giga.chat`` that the loop uses."""
 
     def create(self, messages: Any, **options: Any) -> ChatCompletionResponse: ...
 
@@ -29,22 +29,23 @@ class Asker(Protocol):
 
 
 class V2:
-    """API v2: an answer may hold several calls; their results are parts of one message, matched by the calls' ids.
+    """API v2: several calls in a response; their results are parts of one message, matched by the calls' ids.
 
     Args:
-        chat: what asks.
+        chat: sends the requests.
         role: the role of the messages with results.
         as_text: whether a result is sent as a string of JSON.
     """
 
-    def __init__(self, chat: Asker, role: str, as_text: bool) -> None:
+    def __init__(self, chat: ChatV2, role: str, as_text: bool) -> None:
         if role not in ("tool", "function"):
             raise ConfigError(f'result_role is "tool" or "function", not {role!r}')
         self._chat = chat
         self._role = role
         self._as_text = as_text
 
-    def read(self, messages: Any, options: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any], list[Any]]:
+    def parse(self, messages: Any, options: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any], list[Any]]:
+        """Return the messages as a list, the request's other fields, and the functions among them."""
         request: dict[str, Any] = {"messages": messages}
         if isinstance(messages, (ChatCompletionRequest, Chat)):
             request = fields_of(messages)
@@ -57,43 +58,51 @@ class V2:
         merged = {**request, **options, **({"additional_fields": additional} if additional else {})}
         functions = list(merged.pop("functions", None) or ())
         if "tools" in merged:
-            merged["tools"], described = _parted_tools(merged["tools"])
+            merged["tools"], described = _split_tools(merged["tools"])
             functions += described
         return history, merged, functions
 
-    def ask(self, messages: list[Any], options: dict[str, Any]) -> ChatCompletionResponse:
+    def send(self, messages: list[Any], options: dict[str, Any]) -> ChatCompletionResponse:
+        """Send the messages and return the complete response."""
         return self._chat.create(messages, **options)
 
-    def open(self, messages: list[Any], options: dict[str, Any]) -> ChatResponseStream:
+    def open_stream(self, messages: list[Any], options: dict[str, Any]) -> ChatResponseStream:
+        """Send the messages and return the open stream of the response."""
         return self._chat.stream(messages, **options)
 
     def calls(self, completion: ChatCompletionResponse) -> Sequence[FunctionCall]:
+        """Return the function calls that the response requests."""
         return completion.function_calls
 
-    def turn(self, completion: ChatCompletionResponse, told: Sequence[tuple[FunctionCall, str]]) -> list[Any]:
-        turn: list[Any] = []
-        left = list(told)
+    def turn_messages(
+        self, completion: ChatCompletionResponse, results: Sequence[tuple[FunctionCall, str]]
+    ) -> list[Any]:
+        """Return the messages of one turn: the unchanged response and its results."""
+        turn_messages: list[Any] = []
+        remaining = list(results)
         for message in completion.turn:
-            turn.append(message)
-            # Each message is followed by the results of its own calls, with its own state id.
-            own = []
+            turn_messages.append(message)
+            # The API expects the results of a message directly after it, with its state id.
+            own_results = []
             for call in message.function_calls:
-                found = next((pair for pair in left if pair[0] == call), None)
-                if found is not None:
-                    left.remove(found)
-                    own.append(found)
-            if own:
-                turn.append(
+                pair = next((pair for pair in remaining if pair[0] == call), None)
+                if pair is not None:
+                    remaining.remove(pair)
+                    own_results.append(pair)
+            if own_results:
+                turn_messages.append(
                     ChatMessage.function_results(
-                        own, role=self._role, as_text=self._as_text, tools_state_id=message.tools_state_id
+                        own_results, role=self._role, as_text=self._as_text, tools_state_id=message.tools_state_id
                     )
                 )
-        return turn
+        return turn_messages
 
-    def later(self, options: dict[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in options.items() if name not in _FORCING or _is_free(value)}
+    def following_options(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the options for the turns after the first, which force no function on the model."""
+        return {name: value for name, value in options.items() if name not in _FORCING or _allows_text(value)}
 
     def usage(self, completion: ChatCompletionResponse) -> ChatUsage | None:
+        """Return the token usage of the response."""
         return completion.usage
 
 
@@ -107,8 +116,8 @@ def _listed_messages(messages: Any) -> list[Any]:
     return list(messages)
 
 
-def _parted_tools(tools: Any) -> tuple[list[Any], list[Any]]:
-    """The service's tools, and the functions that are described among them."""
+def _split_tools(tools: Any) -> tuple[list[Any], list[Any]]:
+    """Split tools into the service's tools and the described functions."""
     if isinstance(tools, (str, Mapping, msgspec.Struct)) or not isinstance(tools, Iterable):
         tools = [tools]
     rest: list[Any] = []
@@ -127,8 +136,8 @@ def _parted_tools(tools: Any) -> tuple[list[Any], list[Any]]:
     return rest, functions
 
 
-def _is_free(config: Any) -> bool:
-    """Whether the model may answer in words."""
+def _allows_text(config: Any) -> bool:
+    """Return whether the model may answer with text."""
     mode = config
     if isinstance(config, msgspec.Struct):
         config = fields_of(config)
