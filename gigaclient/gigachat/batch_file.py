@@ -51,7 +51,7 @@ def named(requests: Any) -> Iterator[tuple[str, Any]]:
     for position, item in enumerate(requests, 1):
         row_id, request = _id_and_request(item, position)
         if row_id in seen:
-            raise ConfigError(f"two requests have the id {row_id!r}: results are told apart by it")
+            raise ConfigError(f"two requests have the id {row_id!r}: it identifies the results")
         seen.add(row_id)
         yield row_id, _copy(request)
     if not seen:

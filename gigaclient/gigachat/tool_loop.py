@@ -219,7 +219,7 @@ class _ToolLoop(Generic[ChunkT, CompletionT, UsageT]):
             raise self.with_run(self._bad_arguments(str(problem)))
         if problem is not None:
             # The log gets no more than the name: the error's text may hold data of the caller.
-            _log.warning("the function %s failed, and the model is told so", call.name)
+            _log.warning("the function %s failed; the model gets the error", call.name)
             text = encode({"error": problem[:_MAX_ERROR_CHARACTERS]}).decode()
         step = Step(call, msgspec.json.decode(text), problem, time.perf_counter() - started_at)
         self._results.append((call, text))

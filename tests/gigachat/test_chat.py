@@ -58,7 +58,7 @@ def sent(emulator: GigaChatEmulator) -> Any:
     return emulator.requests[-1].json()
 
 
-# -- responses ---------------------------------------------------------------------------------------
+# -- responses -------------------------------------------------------------------------------------
 
 
 def test_chat_gives_the_whole_answer(giga: GigaChat) -> None:
@@ -281,7 +281,7 @@ def test_the_whole_address_may_be_set_by_context_for_our_own_hosts_alone(
         contextvars.copy_context().run(in_context, "https://127.0.0.1:9/v1/chat/completions")
 
 
-# -- invalid requests -------------------------------------------------------------------------------
+# -- invalid requests ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

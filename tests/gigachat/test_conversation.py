@@ -266,7 +266,7 @@ def test_a_function_may_be_run_by_hand(giga: GigaChat) -> None:
     assert len(conversation.messages) == 4
 
 
-# -- the limit of the history ----------------------------------------------------------------------------
+# -- the limit of the history ----------------------------------------------------------------------
 
 
 def counts(emulator: GigaChatEmulator) -> int:
@@ -362,7 +362,7 @@ def test_the_token_overhead_of_messages_is_counted(giga: GigaChat, emulator: Gig
     assert len(sent(emulator)["messages"]) > 5
 
 
-# -- creating, resetting, saving --------------------------------------------------------------------------
+# -- creating, resetting, saving -------------------------------------------------------------------
 
 
 def test_a_conversation_continues_an_earlier_history(giga: GigaChat) -> None:

@@ -400,7 +400,7 @@ def test_an_empty_prompt_is_the_servers_to_judge() -> None:
     assert body("") == {"messages": [{"role": "user", "content": ""}]}
 
 
-# -- values outside JSON --------------------------------------------------------------------------
+# -- values outside JSON ---------------------------------------------------------------------------
 
 _ring: list[Any] = []
 _ring.append(_ring)
@@ -553,7 +553,7 @@ def test_a_schema_format_without_a_schema_is_refused(value: Any) -> None:
         body("hi", response_format=value)
 
 
-# -- the caller's objects stay unchanged ------------------------------------------------------------
+# -- the caller's objects stay unchanged -----------------------------------------------------------
 
 
 def test_nothing_that_the_caller_passed_is_changed() -> None:

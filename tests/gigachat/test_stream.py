@@ -220,7 +220,7 @@ def test_every_framing_gives_the_same_answer(
     assert completion.usage is not None
 
 
-# -- broken streams -------------------------------------------------------------------------------
+# -- broken streams --------------------------------------------------------------------------------
 
 LIES: dict[str, tuple[Fault, type[GigaClientError], str]] = {
     "cut": (Fault(cut_after_events=2), StreamInterruptedError, "1, 2,"),
@@ -381,7 +381,7 @@ def test_a_slow_reader_is_not_a_silent_server(emulator: GigaChatEmulator, giga: 
     assert stream.result().text == TEXT
 
 
-# -- closing -------------------------------------------------------------------------------------
+# -- closing ---------------------------------------------------------------------------------------
 
 
 def test_closing_from_another_thread_ends_a_blocked_read_at_once(emulator: GigaChatEmulator, giga: GigaChat) -> None:

@@ -79,7 +79,7 @@ def bodies(emulator: GigaChatEmulator, last: int) -> list[Any]:
     return [request.json() for request in emulator.requests[-last:]]
 
 
-# -- all four methods ---------------------------------------------------------------------------------
+# -- all four methods ------------------------------------------------------------------------------
 
 
 def test_the_functions_run_until_the_model_answers(run: Any) -> None:
@@ -278,7 +278,7 @@ def test_the_arguments_are_never_changed(run: Any) -> None:
     assert (messages, functions[0][0], options) == before
 
 
-# -- requests of API v1 -----------------------------------------------------------------------------
+# -- requests of API v1 ----------------------------------------------------------------------------
 
 
 def test_the_answer_goes_back_unchanged_directly_followed_by_the_result(
@@ -339,7 +339,7 @@ def test_the_same_loop_works_by_hand(giga: GigaChat) -> None:
     assert giga.chat(messages, functions=functions).text == "According to get_tide: metres: 1.8."
 
 
-# -- requests of API v2 -----------------------------------------------------------------------------
+# -- requests of API v2 ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -558,7 +558,7 @@ def test_a_failure_that_is_raised_breaks_the_stream(run_stream: Any) -> None:
     assert "broken" in repr(stream)
 
 
-# -- the run object ---------------------------------------------------------------------------------
+# -- the run object --------------------------------------------------------------------------------
 
 
 def test_a_run_can_be_pickled_and_a_step_adds_no_text(giga: GigaChat) -> None:

@@ -61,7 +61,7 @@ def giga(emulator: GigaChatEmulator) -> Iterator[GigaChat]:
         yield client
 
 
-# -- addresses ------------------------------------------------------------------------------------
+# -- addresses -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
