@@ -1,149 +1,26 @@
-"""Chat: ``giga.chat`` and ``giga.stream`` call API v1; the methods of ``giga.chat`` call API v2."""
+"""Chat: ``giga.chat``, ``giga.stream`` and ``giga.chat_parse`` call API v1; the methods of ``giga.chat`` call API v2."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from gigaclient._core.request_options import RequestOptions, call_options
-from gigaclient.context import chat_completions_url_cvar, chat_url_cvar
-from gigaclient.errors import ConfigError
-from gigaclient.gigachat.request_body import chat_body
-from gigaclient.gigachat.resource import APIResource, names_a_version, parse_response
-from gigaclient.gigachat.stream_events import ChunkParser
+from gigaclient.gigachat.chat_requests import ChatRequests
 from gigaclient.protocols import Messages
 from gigaclient.streaming.stream import ChatStream
-from gigaclient.transport import origin_of
-from gigaclient.transport.request import Request, RetrySafety
 from gigaclient.types import ChatCompletion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from gigaclient.functions import AnyFunction
-    from gigaclient.gigachat.tool_loop import OnError, RunStream
+    from gigaclient.gigachat.chat_requests import MessagesV2
+    from gigaclient.gigachat.tool_loop import OnError, RunStream, ToolLoop
     from gigaclient.gigachat.v2.stream import ChatResponseStream
-    from gigaclient.types import (
-        ChatCompletionRequest,
-        ChatCompletionResponse,
-        ChatCompletionResponseChunk,
-        ChatMessage,
-        ChatUsage,
-        Message,
-        Run,
-        Step,
-    )
-
-    MessagesV2 = Messages | Iterable[ChatMessage | Message | Mapping[str, Any]] | ChatMessage | ChatCompletionRequest
+    from gigaclient.types import ChatCompletionResponse, ChatCompletionResponseChunk, ChatUsage, Run, Step
 
 __all__ = ["ChatEndpoints", "ChatResource"]
 
 T = TypeVar("T")
-
-# Far above any real response. Small JSON objects take thirty times as much memory when they are decoded.
-MAX_CHAT_BYTES = 16 * 1024 * 1024
-
-
-class ChatEndpoints(APIResource):
-    """``/chat/completions``."""
-
-    @property
-    def chat(self) -> ChatResource:
-        """``giga.chat(messages)`` calls API v1 and returns the whole response; its methods call API v2."""
-        return ChatResource(self)
-
-    def stream(self, messages: Messages, **options: Any) -> ChatStream:
-        """Send a chat request and stream the response: ``POST /chat/completions`` with ``stream``.
-
-        Args:
-            messages: as for ``giga.chat``.
-            options: as for ``giga.chat``, and ``update_interval`` (seconds between chunks) and ``event_timeout``.
-
-        Returns:
-            The stream. The request is sent and its status checked; for later errors see
-            :class:`~gigaclient.streaming.stream.ChatStream`.
-
-        Raises:
-            ConfigError, APIStatusError, APIConnectionError, InvalidResponseError: as ``giga.chat``.
-
-        Source: https://developers.sber.ru/docs/ru/gigachat/guides/response-token-streaming
-        """
-        return self._open_stream(*self._chat_request(messages, options, stream=True))
-
-    def _chat_request(
-        self, messages: Messages, options: dict[str, Any], *, stream: bool
-    ) -> tuple[Request, RequestOptions]:
-        self._check_open()
-        settings = self._settings
-        request_options = call_options(options, self._core.timeouts, settings.session_id)
-        request = Request(
-            "POST",
-            self._chat_path(),
-            body=chat_body(messages, options, settings.body_defaults, stream=stream),
-            accept="text/event-stream" if stream else "application/json",
-            retry_safety=RetrySafety.BILLABLE,
-        )
-        return request, request_options
-
-    def _chat_path(self) -> str:
-        return self._resolve_path("chat_url_cvar", chat_url_cvar.get())
-
-    def _resolve_path(self, variable: str, path: str) -> str:
-        if "://" in path:
-            return path
-        if not path.startswith("/"):
-            raise ConfigError(f"{variable} must be an address or begin with a slash, not {path!r}")
-        return origin_of(self._settings.base_url) + path if names_a_version(path) else path
-
-    def _chat_v2_request(
-        self, messages: MessagesV2, options: dict[str, Any], *, stream: bool
-    ) -> tuple[Request, RequestOptions]:
-        from gigaclient.gigachat.v2.request_body import chat_v2_body
-
-        self._check_open()
-        settings = self._settings
-        request_options = call_options(options, self._core.timeouts, settings.session_id)
-        path = chat_completions_url_cvar.get()
-        request = Request(
-            "POST",
-            settings.chat_v2_url if path is None else self._resolve_path("chat_completions_url_cvar", path),
-            body=chat_v2_body(messages, options, settings.body_defaults, stream=stream),
-            accept="text/event-stream" if stream else "application/json",
-            retry_safety=RetrySafety.BILLABLE,
-        )
-        return request, request_options
-
-    # The modules of API v2 are imported late: most programs never use them.
-
-    def _open_v2_stream(self, request: Request, request_options: RequestOptions) -> ChatResponseStream:
-        from gigaclient.gigachat.v2.stream import ChatResponseStream
-
-        response, request_id = self._send_stream(request, request_options)
-        return ChatResponseStream(response, request_id=request_id)
-
-    def _v2_completion(self, request: Request, request_options: RequestOptions) -> ChatCompletionResponse:
-        from gigaclient.gigachat.v2.stream_events import failure_in
-        from gigaclient.types.chat_v2 import ChatCompletionResponse
-
-        response = self._send_with_options(request, request_options, limit=MAX_CHAT_BYTES)
-        completion = parse_response(response, ChatCompletionResponse)
-        failure = failure_in(completion)
-        if failure is not None:
-            raise failure
-        if not completion.messages:
-            raise response.refusal() or response.invalid("it has no messages")
-        return completion
-
-    def _open_stream(self, request: Request, request_options: RequestOptions) -> ChatStream:
-        response, request_id = self._send_stream(request, request_options)
-        return ChatStream(response, ChunkParser(request_id), request_id=request_id)
-
-    def _completion(self, request: Request, request_options: RequestOptions) -> ChatCompletion:
-        response = self._send_with_options(request, request_options, limit=MAX_CHAT_BYTES)
-        completion = parse_response(response, ChatCompletion)
-        if not completion.choices:
-            raise response.refusal() or response.invalid("it has no choices")
-        return completion
 
 
 class ChatResource:
@@ -154,7 +31,7 @@ class ChatResource:
 
     __slots__ = ("_client",)
 
-    def __init__(self, client: ChatEndpoints) -> None:
+    def __init__(self, client: ChatRequests) -> None:
         self._client = client
 
     def __call__(self, messages: Messages, **options: Any) -> ChatCompletion:
@@ -307,18 +184,9 @@ class ChatResource:
 
         Source: https://developers.sber.ru/docs/ru/gigachat/guides/functions/overview
         """
-        from gigaclient.gigachat import tool_loop
-        from gigaclient.gigachat.v2.tool_loop import V2
-
-        return tool_loop.run(
-            V2(self, result_role, result_as_text),
-            messages,
-            functions,
-            max_steps=max_steps,
-            on_error=on_error,
-            on_step=on_step,
-            options=tool_loop.with_session(self._client, options),
-        )
+        return self._tool_loop(
+            messages, functions, max_steps, on_error, on_step, result_role, result_as_text, options
+        ).run()
 
     def run_stream(
         self,
@@ -345,18 +213,100 @@ class ChatResource:
 
         Source: https://developers.sber.ru/docs/ru/gigachat/guides/functions/overview
         """
-        from gigaclient.gigachat import tool_loop
-        from gigaclient.gigachat.v2.tool_loop import V2
+        from gigaclient.gigachat.tool_loop import RunStream
 
-        return tool_loop.RunStream(
-            V2(self, result_role, result_as_text),
-            messages,
-            functions,
-            max_steps=max_steps,
-            on_error=on_error,
-            on_step=on_step,
-            options=tool_loop.with_session(self._client, options),
+        return RunStream(
+            self._tool_loop(messages, functions, max_steps, on_error, on_step, result_role, result_as_text, options)
+        )
+
+    def _tool_loop(
+        self,
+        messages: MessagesV2,
+        functions: Iterable[AnyFunction],
+        max_steps: int,
+        on_error: OnError,
+        on_step: Callable[[Step], object] | None,
+        result_role: str,
+        result_as_text: bool,
+        options: dict[str, Any],
+    ) -> ToolLoop[ChatCompletionResponseChunk, ChatCompletionResponse, ChatUsage]:
+        from gigaclient.gigachat.tool_loop import ToolLoop
+        from gigaclient.gigachat.v2.tool_dialect import V2
+
+        dialect = V2(self._client, result_role, result_as_text)
+        return ToolLoop(
+            dialect, messages, functions, max_steps=max_steps, on_error=on_error, on_step=on_step, options=options
         )
 
     def __repr__(self) -> str:
         return f"<chat of {self._client!r}>"
+
+
+class ChatEndpoints(ChatRequests):
+    """``/chat/completions``."""
+
+    @property
+    def chat(self) -> ChatResource:
+        """``giga.chat(messages)`` calls API v1 and returns the whole response; its methods call API v2."""
+        return ChatResource(self)
+
+    def stream(self, messages: Messages, **options: Any) -> ChatStream:
+        """Send a chat request and stream the response: ``POST /chat/completions`` with ``stream``.
+
+        Args:
+            messages: as for ``giga.chat``.
+            options: as for ``giga.chat``, and ``update_interval`` (seconds between chunks) and ``event_timeout``.
+
+        Returns:
+            The stream. The request is sent and its status checked; for later errors see
+            :class:`~gigaclient.streaming.stream.ChatStream`.
+
+        Raises:
+            ConfigError, APIStatusError, APIConnectionError, InvalidResponseError: as ``giga.chat``.
+
+        Source: https://developers.sber.ru/docs/ru/gigachat/guides/response-token-streaming
+        """
+        return self._open_stream(*self._chat_request(messages, options, stream=True))
+
+    @overload
+    def chat_parse(
+        self, messages: Messages, *, response_format: type[T], strict: bool = True, **options: Any
+    ) -> tuple[ChatCompletion, T]: ...
+
+    @overload
+    def chat_parse(
+        self, messages: Messages, *, response_format: Any, strict: bool = True, **options: Any
+    ) -> tuple[ChatCompletion, Any]: ...
+
+    def chat_parse(
+        self, messages: Messages, *, response_format: Any, strict: bool = True, **options: Any
+    ) -> tuple[ChatCompletion, Any]:
+        """Return a value of a type: ``POST /chat/completions`` with the type's JSON Schema.
+
+        Args:
+            messages: as for ``giga.chat``.
+            response_format: the type: a dataclass, a TypedDict, a ``msgspec.Struct``, an attrs class, a pydantic model,
+                a type built of those, ``Literal[…]``, an ``Enum`` or a builtin. A dict is a JSON Schema; then the
+                value is the decoded JSON.
+            strict: whether the service forbids everything that the schema does not name.
+            options: as for ``giga.chat``.
+
+        Returns:
+            The response and the value.
+
+        Raises:
+            LengthFinishReasonError: the response was cut by the token limit; ``.completion`` holds it.
+            InvalidResponseError: the filter held the response back, it is not JSON, or the JSON does not fit; the
+                message names the path, and ``.completion`` and ``.text`` hold the response.
+            ConfigError: the type cannot be described; the message says what to do.
+            APIStatusError, APIConnectionError: as ``giga.chat``.
+
+        Source: https://developers.sber.ru/docs/ru/gigachat/guides/structured-output
+        """
+        from gigaclient.schema.json_schema import type_schema_of
+        from gigaclient.schema.parse import value_of
+
+        format_ = {"type": "json_schema", "schema": type_schema_of(response_format).schema, "strict": bool(strict)}
+        options["response_format"] = format_
+        completion = self._completion(*self._chat_request(messages, options, stream=False))
+        return completion, value_of(completion, response_format)

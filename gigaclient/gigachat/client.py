@@ -38,7 +38,6 @@ from gigaclient.gigachat.resources.models import ModelsEndpoints
 from gigaclient.gigachat.resources.moderation import ChecksEndpoints
 from gigaclient.gigachat.resources.raw import RawEndpoints
 from gigaclient.gigachat.resources.stored import StoredEndpoints
-from gigaclient.gigachat.resources.structured import StructuredEndpoints
 from gigaclient.gigachat.resources.tokens import TokensEndpoints
 from gigaclient.gigachat.resources.tool_calls import DialogueEndpoints
 from gigaclient.gigachat.settings import GigaChatSettings, read_settings
@@ -105,7 +104,6 @@ _CHANGES: Mapping[str, Callable[[Any], Any]] = {
 
 
 class GigaChat(
-    StructuredEndpoints,
     DialogueEndpoints,
     ManyEndpoints,
     ModelsEndpoints,

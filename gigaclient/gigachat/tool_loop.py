@@ -8,11 +8,11 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import msgspec
 
-from gigaclient._core.messages import as_messages, as_request, encode
+from gigaclient._core.messages import encode
 from gigaclient.context import custom_headers_cvar, session_id_cvar
 from gigaclient.errors import (
     ConfigError,
@@ -22,22 +22,19 @@ from gigaclient.errors import (
     TooManyStepsError,
 )
 from gigaclient.functions import BadArguments, Tool, as_tools, listed
+from gigaclient.gigachat.tool_dialect import Dialect, OpenStream
 from gigaclient.streaming.accumulator import summed
-from gigaclient.streaming.stream import ChatStream
-from gigaclient.types import ChatCompletion, FunctionCall, Message, Usage
+from gigaclient.types import FunctionCall
 from gigaclient.types.tool_runs import Run, Step
 
 if TYPE_CHECKING:
     from gigaclient.gigachat.resource import APIResource
 
-__all__ = ["V1", "Dialect", "OnError", "RunStream", "run", "with_session"]
+__all__ = ["OnError", "RunStream", "ToolLoop"]
 
 ChunkT = TypeVar("ChunkT")
 CompletionT = TypeVar("CompletionT")
 UsageT = TypeVar("UsageT")
-_Chunk_co = TypeVar("_Chunk_co", covariant=True)
-_Completion_co = TypeVar("_Completion_co", covariant=True)
-_Usage_co = TypeVar("_Usage_co", covariant=True)
 
 OnError = Literal["tell", "raise"]
 
@@ -47,95 +44,16 @@ _MAX_ERROR_CHARACTERS = 1000
 _log = logging.getLogger("gigaclient")
 
 
-class OpenStream(Protocol[_Chunk_co, _Completion_co]):
-    """The common interface of the chat streams of both API versions."""
+class ToolLoop(Generic[ChunkT, CompletionT, UsageT]):
+    """One dialogue with functions: its history, tools, steps and usage.
 
-    @property
-    def text(self) -> str: ...
+    Args:
+        dialect: the API version.
+        messages, functions, max_steps, on_error, on_step, options: as for ``giga.run``.
 
-    @property
-    def completion(self) -> _Completion_co: ...
-
-    @property
-    def closed(self) -> bool: ...
-
-    @property
-    def request_id(self) -> str | None: ...
-
-    def result(self) -> _Completion_co: ...
-
-    def close(self) -> None: ...
-
-    def __next__(self) -> _Chunk_co: ...
-
-
-class Dialect(Protocol[_Chunk_co, CompletionT, _Usage_co]):
-    """The requests and messages of a dialogue with functions, as one API version writes them."""
-
-    def parse(self, messages: Any, options: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any], list[Any]]:
-        """Return the messages as a list, the request's other fields, and the functions among them."""
-
-    def send(self, messages: list[Any], options: dict[str, Any]) -> CompletionT:
-        """Send the messages and return the complete response."""
-
-    def open_stream(self, messages: list[Any], options: dict[str, Any]) -> OpenStream[_Chunk_co, CompletionT]:
-        """Send the messages and return the open stream of the response."""
-
-    def calls(self, completion: CompletionT) -> Sequence[FunctionCall]:
-        """Return the function calls that the response requests."""
-
-    def turn_messages(self, completion: CompletionT, results: Sequence[tuple[FunctionCall, str]]) -> list[Any]:
-        """Return the messages of one turn: the unchanged response, and the results as texts of JSON objects."""
-
-    def following_options(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Return the options for the turns after the first, which force no function on the model."""
-
-    def usage(self, completion: CompletionT) -> _Usage_co | None:
-        """Return the token usage of the response."""
-
-
-class V1:
-    """API v1: at most one call in a response; its result is a message of role ``function``."""
-
-    def __init__(self, client: APIResource) -> None:
-        self._client = client
-
-    def parse(self, messages: Any, options: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any], list[Any]]:
-        """Return the messages as a list, the request's other fields, and the functions among them."""
-        fields = dict(options)
-        request = as_request(messages, fields.pop("additional_fields", None))
-        history = as_messages(request.pop("messages"))
-        return history, {**request, **fields}, list(request.pop("functions", None) or ())
-
-    def send(self, messages: list[Any], options: dict[str, Any]) -> ChatCompletion:
-        """Send the messages and return the complete response."""
-        return self._client._completion(*self._client._chat_request(messages, options, stream=False))
-
-    def open_stream(self, messages: list[Any], options: dict[str, Any]) -> ChatStream:
-        """Send the messages and return the open stream of the response."""
-        return self._client._open_stream(*self._client._chat_request(messages, options, stream=True))
-
-    def calls(self, completion: ChatCompletion) -> Sequence[FunctionCall]:
-        """Return the function calls that the response requests."""
-        return [completion.function_call] if completion.function_call is not None else []
-
-    def turn_messages(self, completion: ChatCompletion, results: Sequence[tuple[FunctionCall, str]]) -> list[Any]:
-        """Return the messages of one turn: the unchanged response and its results."""
-        return [completion.message, *(Message(role="function", name=call.name, content=text) for call, text in results)]
-
-    def following_options(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Return the options for the turns after the first, which force no function on the model."""
-        if options.get("function_call") in (None, "auto", "none"):
-            return options
-        return {**options, "function_call": "auto"}
-
-    def usage(self, completion: ChatCompletion) -> Usage | None:
-        """Return the token usage of the response."""
-        return completion.usage
-
-
-class _ToolLoop(Generic[ChunkT, CompletionT, UsageT]):
-    """The state of one dialogue: history, tools, steps and usage."""
+    Raises:
+        ConfigError: an argument cannot work.
+    """
 
     def __init__(
         self,
@@ -155,7 +73,7 @@ class _ToolLoop(Generic[ChunkT, CompletionT, UsageT]):
         if on_step is not None and not callable(on_step):
             raise ConfigError("on_step must be a function, which gets each step")
         self._dialect = dialect
-        self._history, self._options, described = dialect.parse(messages, options)
+        self._history, self._options, described = dialect.parse(messages, _with_session(dialect.client, options))
         self._tools: dict[str, Tool] = as_tools([*listed(functions), *described])
         self._max_steps = max_steps
         self._on_error = on_error
@@ -235,12 +153,32 @@ class _ToolLoop(Generic[ChunkT, CompletionT, UsageT]):
         self._pending = None
 
     def run(self) -> Run[CompletionT, UsageT]:
+        """Repeat requests until the model answers, and return the run."""
+        while True:
+            try:
+                completion = self._dialect.send(*self.request())
+            except GigaClientError as error:
+                self.with_run(error)
+                raise
+            calls = self.take(completion)
+            if not calls:
+                return self.so_far()
+            for call in calls:
+                self.call(call)
+            self.end_turn()
+
+    def open_stream(self) -> OpenStream[ChunkT, CompletionT]:
+        """Send the next request and return the open stream of its response."""
+        return self._dialect.open_stream(*self.request())
+
+    def so_far(self) -> Run[CompletionT, UsageT]:
         """Return the run so far; its history has a result for each call."""
         completion: Any = self._completion
         return Run(completion, list(self._history), list(self._steps), self._usage)
 
     def with_run(self, error: GigaClientError) -> GigaClientError:
-        error.run = self.run()
+        """Return ``error`` with the run so far on it."""
+        error.run = self.so_far()
         return error
 
     def _bad_arguments(self, problem: str) -> InvalidResponseError:
@@ -248,34 +186,6 @@ class _ToolLoop(Generic[ChunkT, CompletionT, UsageT]):
         error = InvalidResponseError(f"the model called a function wrongly: {problem}", request_id=response.request_id)
         error.completion, error.text = response, response.text
         return error
-
-
-def run(
-    dialect: Dialect[ChunkT, CompletionT, UsageT],
-    messages: Any,
-    functions: Any,
-    *,
-    max_steps: int,
-    on_error: OnError,
-    on_step: Callable[[Step], object] | None,
-    options: Mapping[str, Any],
-) -> Run[CompletionT, UsageT]:
-    """Repeat requests until the model answers; see ``giga.run``."""
-    loop = _ToolLoop(
-        dialect, messages, functions, max_steps=max_steps, on_error=on_error, on_step=on_step, options=options
-    )
-    while True:
-        try:
-            completion = dialect.send(*loop.request())
-        except GigaClientError as error:
-            loop.with_run(error)
-            raise
-        calls = loop.take(completion)
-        if not calls:
-            return loop.run()
-        for call in calls:
-            loop.call(call)
-        loop.end_turn()
 
 
 class RunStream(Iterator["ChunkT | Step"], Generic[ChunkT, CompletionT, UsageT]):
@@ -297,25 +207,12 @@ class RunStream(Iterator["ChunkT | Step"], Generic[ChunkT, CompletionT, UsageT])
     Errors of this package have ``.run`` with the complete turns.
     """
 
-    def __init__(
-        self,
-        dialect: Dialect[ChunkT, CompletionT, UsageT],
-        messages: Any,
-        functions: Any,
-        *,
-        max_steps: int,
-        on_error: OnError,
-        on_step: Callable[[Step], object] | None,
-        options: Mapping[str, Any],
-    ) -> None:
-        self._dialect = dialect
-        self._loop = _ToolLoop(
-            dialect, messages, functions, max_steps=max_steps, on_error=on_error, on_step=on_step, options=options
-        )
+    def __init__(self, loop: ToolLoop[ChunkT, CompletionT, UsageT]) -> None:
+        self._loop = loop
         self._state: Literal["open", "ended", "broken", "closed"] = "open"
         self._calls: deque[FunctionCall] = deque()
         self._reading = False
-        self._stream: OpenStream[ChunkT, CompletionT] | None = dialect.open_stream(*self._loop.request())
+        self._stream: OpenStream[ChunkT, CompletionT] | None = loop.open_stream()
         self._current = self._stream
 
     @property
@@ -331,12 +228,12 @@ class RunStream(Iterator["ChunkT | Step"], Generic[ChunkT, CompletionT, UsageT])
     @property
     def run(self) -> Run[CompletionT, UsageT]:
         """The complete turns: history, steps, usage."""
-        return self._loop.run()
+        return self._loop.so_far()
 
     @property
     def steps(self) -> list[Step]:
         """The functions called so far."""
-        return self._loop.run().steps
+        return self._loop.so_far().steps
 
     @property
     def request_id(self) -> str | None:
@@ -360,7 +257,7 @@ class RunStream(Iterator["ChunkT | Step"], Generic[ChunkT, CompletionT, UsageT])
             error = StreamInterruptedError(f"no complete answer: the stream is {self._state}")
             error.text, error.completion = self.text, self.completion
             raise self._loop.with_run(error)
-        return self._loop.run()
+        return self._loop.so_far()
 
     def close(self) -> None:
         """Close the connection, and end a read that is blocked in another thread at once."""
@@ -398,7 +295,7 @@ class RunStream(Iterator["ChunkT | Step"], Generic[ChunkT, CompletionT, UsageT])
                     self._loop.end_turn()
                 return step
             if self._stream is None:
-                self._current = self._stream = self._dialect.open_stream(*self._loop.request())
+                self._current = self._stream = self._loop.open_stream()
                 if self.closed:  # close() in another thread had only the previous stream to close
                     self._stream.close()
                     break
@@ -431,7 +328,7 @@ class RunStream(Iterator["ChunkT | Step"], Generic[ChunkT, CompletionT, UsageT])
         return f"<{type(self).__name__} {self._state}, {len(self.steps)} steps, request {self.request_id}>"
 
 
-def with_session(client: APIResource, options: Mapping[str, Any]) -> dict[str, Any]:
+def _with_session(client: APIResource, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options with a new session id, unless the caller, the context or the client sets one.
 
     All turns of a dialogue begin with the same messages, and the server's prompt cache is looked up by session.

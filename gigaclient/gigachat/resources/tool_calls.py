@@ -11,7 +11,7 @@ from gigaclient.gigachat.resources.tokens import TokensEndpoints
 if TYPE_CHECKING:
     from gigaclient.functions import AnyFunction
     from gigaclient.gigachat.conversation import Conversation
-    from gigaclient.gigachat.tool_loop import OnError, RunStream
+    from gigaclient.gigachat.tool_loop import OnError, RunStream, ToolLoop
     from gigaclient.protocols import Messages
     from gigaclient.types import ChatCompletion, ChatCompletionChunk, Message, Run, Step, Usage
 
@@ -64,17 +64,7 @@ class DialogueEndpoints(ChatEndpoints, TokensEndpoints):
 
         Source: https://developers.sber.ru/docs/ru/gigachat/guides/functions/overview
         """
-        from gigaclient.gigachat import tool_loop
-
-        return tool_loop.run(
-            tool_loop.V1(self),
-            messages,
-            functions,
-            max_steps=max_steps,
-            on_error=on_error,
-            on_step=on_step,
-            options=tool_loop.with_session(self, options),
-        )
+        return self._tool_loop(messages, functions, max_steps, on_error, on_step, options).run()
 
     def run_stream(
         self,
@@ -107,16 +97,24 @@ class DialogueEndpoints(ChatEndpoints, TokensEndpoints):
 
         Source: https://developers.sber.ru/docs/ru/gigachat/guides/functions/overview
         """
-        from gigaclient.gigachat import tool_loop
+        from gigaclient.gigachat.tool_loop import RunStream
 
-        return tool_loop.RunStream(
-            tool_loop.V1(self),
-            messages,
-            functions,
-            max_steps=max_steps,
-            on_error=on_error,
-            on_step=on_step,
-            options=tool_loop.with_session(self, options),
+        return RunStream(self._tool_loop(messages, functions, max_steps, on_error, on_step, options))
+
+    def _tool_loop(
+        self,
+        messages: Messages,
+        functions: Iterable[AnyFunction],
+        max_steps: int,
+        on_error: OnError,
+        on_step: Callable[[Step], object] | None,
+        options: dict[str, Any],
+    ) -> ToolLoop[ChatCompletionChunk, ChatCompletion, Usage]:
+        from gigaclient.gigachat.tool_dialect import V1
+        from gigaclient.gigachat.tool_loop import ToolLoop
+
+        return ToolLoop(
+            V1(self), messages, functions, max_steps=max_steps, on_error=on_error, on_step=on_step, options=options
         )
 
     def conversation(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -13,6 +13,7 @@ from gigaclient.types import APIResponse, Chat, FunctionCall
 from gigaclient.types.chat_v2 import ChatCompletionRequest, ChatCompletionResponse, ChatMessage, ChatUsage
 
 if TYPE_CHECKING:
+    from gigaclient.gigachat.chat_requests import ChatRequests
     from gigaclient.gigachat.v2.stream import ChatResponseStream
 
 __all__ = ["V2"]
@@ -20,27 +21,19 @@ __all__ = ["V2"]
 _FORCING = ("tool_config", "function_call")
 
 
-class ChatV2(Protocol):
-    """The methods of ``giga.chat`` that the loop uses."""
-
-    def create(self, messages: Any, **options: Any) -> ChatCompletionResponse: ...
-
-    def stream(self, messages: Any, **options: Any) -> ChatResponseStream: ...
-
-
 class V2:
     """API v2: several calls in a response; their results are parts of one message, matched by the calls' ids.
 
     Args:
-        chat: sends the requests.
+        client: sends the requests.
         role: the role of the messages with results.
         as_text: whether a result is sent as a string of JSON.
     """
 
-    def __init__(self, chat: ChatV2, role: str, as_text: bool) -> None:
+    def __init__(self, client: ChatRequests, role: str, as_text: bool) -> None:
         if role not in ("tool", "function"):
             raise ConfigError(f'result_role is "tool" or "function", not {role!r}')
-        self._chat = chat
+        self.client = client
         self._role = role
         self._as_text = as_text
 
@@ -64,11 +57,11 @@ class V2:
 
     def send(self, messages: list[Any], options: dict[str, Any]) -> ChatCompletionResponse:
         """Send the messages and return the complete response."""
-        return self._chat.create(messages, **options)
+        return self.client._v2_completion(*self.client._chat_v2_request(messages, options, stream=False))
 
     def open_stream(self, messages: list[Any], options: dict[str, Any]) -> ChatResponseStream:
         """Send the messages and return the open stream of the response."""
-        return self._chat.stream(messages, **options)
+        return self.client._open_v2_stream(*self.client._chat_v2_request(messages, options, stream=True))
 
     def calls(self, completion: ChatCompletionResponse) -> Sequence[FunctionCall]:
         """Return the function calls that the response requests."""

@@ -1,0 +1,110 @@
+"""Build, send and decode the chat requests of both API versions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from gigaclient._core.request_options import RequestOptions, call_options
+from gigaclient.context import chat_completions_url_cvar, chat_url_cvar
+from gigaclient.errors import ConfigError
+from gigaclient.gigachat.request_body import chat_body
+from gigaclient.gigachat.resource import APIResource, names_a_version, parse_response
+from gigaclient.gigachat.stream_events import ChunkParser
+from gigaclient.protocols import Messages
+from gigaclient.streaming.stream import ChatStream
+from gigaclient.transport import origin_of
+from gigaclient.transport.request import Request, RetrySafety
+from gigaclient.types import ChatCompletion
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gigaclient.gigachat.v2.stream import ChatResponseStream
+    from gigaclient.types import ChatCompletionRequest, ChatCompletionResponse, ChatMessage, Message
+
+    MessagesV2 = Messages | Iterable[ChatMessage | Message | Mapping[str, Any]] | ChatMessage | ChatCompletionRequest
+
+__all__ = ["ChatRequests"]
+
+# Far above any real response. Small JSON objects take thirty times as much memory when they are decoded.
+MAX_CHAT_BYTES = 16 * 1024 * 1024
+
+
+class ChatRequests(APIResource):
+    """The requests to ``/chat/completions``, shared by the methods of the client and of ``giga.chat``."""
+
+    def _chat_request(
+        self, messages: Messages, options: dict[str, Any], *, stream: bool
+    ) -> tuple[Request, RequestOptions]:
+        self._check_open()
+        settings = self._settings
+        request_options = call_options(options, self._core.timeouts, settings.session_id)
+        request = Request(
+            "POST",
+            self._chat_path(),
+            body=chat_body(messages, options, settings.body_defaults, stream=stream),
+            accept="text/event-stream" if stream else "application/json",
+            retry_safety=RetrySafety.BILLABLE,
+        )
+        return request, request_options
+
+    def _chat_path(self) -> str:
+        return self._resolve_path("chat_url_cvar", chat_url_cvar.get())
+
+    def _resolve_path(self, variable: str, path: str) -> str:
+        if "://" in path:
+            return path
+        if not path.startswith("/"):
+            raise ConfigError(f"{variable} must be an address or begin with a slash, not {path!r}")
+        return origin_of(self._settings.base_url) + path if names_a_version(path) else path
+
+    def _chat_v2_request(
+        self, messages: MessagesV2, options: dict[str, Any], *, stream: bool
+    ) -> tuple[Request, RequestOptions]:
+        from gigaclient.gigachat.v2.request_body import chat_v2_body
+
+        self._check_open()
+        settings = self._settings
+        request_options = call_options(options, self._core.timeouts, settings.session_id)
+        path = chat_completions_url_cvar.get()
+        request = Request(
+            "POST",
+            settings.chat_v2_url if path is None else self._resolve_path("chat_completions_url_cvar", path),
+            body=chat_v2_body(messages, options, settings.body_defaults, stream=stream),
+            accept="text/event-stream" if stream else "application/json",
+            retry_safety=RetrySafety.BILLABLE,
+        )
+        return request, request_options
+
+    # The modules of API v2 are imported late: most programs never use them.
+
+    def _open_v2_stream(self, request: Request, request_options: RequestOptions) -> ChatResponseStream:
+        from gigaclient.gigachat.v2.stream import ChatResponseStream
+
+        response, request_id = self._send_stream(request, request_options)
+        return ChatResponseStream(response, request_id=request_id)
+
+    def _v2_completion(self, request: Request, request_options: RequestOptions) -> ChatCompletionResponse:
+        from gigaclient.gigachat.v2.stream_events import failure_in
+        from gigaclient.types.chat_v2 import ChatCompletionResponse
+
+        response = self._send_with_options(request, request_options, limit=MAX_CHAT_BYTES)
+        completion = parse_response(response, ChatCompletionResponse)
+        failure = failure_in(completion)
+        if failure is not None:
+            raise failure
+        if not completion.messages:
+            raise response.refusal() or response.invalid("it has no messages")
+        return completion
+
+    def _open_stream(self, request: Request, request_options: RequestOptions) -> ChatStream:
+        response, request_id = self._send_stream(request, request_options)
+        return ChatStream(response, ChunkParser(request_id), request_id=request_id)
+
+    def _completion(self, request: Request, request_options: RequestOptions) -> ChatCompletion:
+        response = self._send_with_options(request, request_options, limit=MAX_CHAT_BYTES)
+        completion = parse_response(response, ChatCompletion)
+        if not completion.choices:
+            raise response.refusal() or response.invalid("it has no choices")
+        return completion
