@@ -1,4 +1,4 @@
-"""Chat: ``giga.chat``, ``giga.stream`` and ``giga.chat_parse`` call API v1; the methods of ``giga.chat`` call API v2."""
+"""Chat: ``giga.chat``, ``giga.stream`` and ``giga.chat_parse`` call API v1; methods of ``giga.chat`` call API v2."""
 
 from __future__ import annotations
 

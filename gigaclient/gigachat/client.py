@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from gigaclient import transport
@@ -17,18 +16,16 @@ from gigaclient._core.base_client import (
     RequestEvent,
     ResponseEvent,
     as_secret,
-    environment_key,
-    fingerprint,
 )
 from gigaclient._core.client_cache import ClientCache
 from gigaclient._core.executor import Executor
 from gigaclient._core.limiter import Limiter, limiter_for
+from gigaclient._core.one_call import shared_client, text_pieces
 from gigaclient._primitives.deadline import Cancelled, Deadline, DeadlineExceeded
-from gigaclient._primitives.secret import Secret
-from gigaclient.auth.token_manager import Credential, TokenManager
+from gigaclient.auth.token_manager import TokenManager
 from gigaclient.errors import ConfigError, GigaClientError
+from gigaclient.gigachat.authentication import account_id, bearer, token_manager
 from gigaclient.gigachat.bulk_methods import ManyEndpoints
-from gigaclient.gigachat.oauth import key_source, password_source
 from gigaclient.gigachat.resources.account import AccountEndpoints
 from gigaclient.gigachat.resources.batches import BatchesEndpoints
 from gigaclient.gigachat.resources.embeddings import EmbeddingsEndpoints
@@ -37,7 +34,6 @@ from gigaclient.gigachat.resources.functions import FunctionsEndpoints
 from gigaclient.gigachat.resources.models import ModelsEndpoints
 from gigaclient.gigachat.resources.moderation import ChecksEndpoints
 from gigaclient.gigachat.resources.raw import RawEndpoints
-from gigaclient.gigachat.resources.stored import StoredEndpoints
 from gigaclient.gigachat.resources.tokens import TokensEndpoints
 from gigaclient.gigachat.resources.tool_calls import DialogueEndpoints
 from gigaclient.gigachat.settings import GigaChatSettings, read_settings
@@ -45,6 +41,10 @@ from gigaclient.protocols import Messages
 from gigaclient.transport import origin_of
 from gigaclient.types import AccessToken
 from gigaclient.version import __version__
+
+if TYPE_CHECKING:
+    from gigaclient.gigachat.resources.assistants import AssistantsResource
+    from gigaclient.gigachat.resources.threads import ThreadsResource
 
 __all__ = ["GigaChat"]
 
@@ -115,7 +115,6 @@ class GigaChat(
     FunctionsEndpoints,
     RawEndpoints,
     BatchesEndpoints,
-    StoredEndpoints,
 ):
     """A client of GigaChat, Sber's language models. Threads may share it.
 
@@ -234,7 +233,7 @@ class GigaChat(
                 transport=shared_transport,
                 base_url=base_url,
                 tokens=tokens,
-                authorize=_bearer,
+                authorize=bearer,
                 limiter=limiter,
                 retry=settings.retry,
                 timeouts=settings.timeouts,
@@ -242,8 +241,8 @@ class GigaChat(
                 hooks=settings.hooks(self._name, purpose),
             )
 
-        tokens = _token_manager(settings, core(origin_of(settings.auth_url), None, Limiter(), "token"))
-        return core(settings.base_url, tokens, limiter_for(_account_id(settings), settings.max_connections))
+        tokens = token_manager(settings, core(origin_of(settings.auth_url), None, Limiter(), "token"))
+        return core(settings.base_url, tokens, limiter_for(account_id(settings), settings.max_connections))
 
     # -- one-call form -----------------------------------------------------------------------------------------------
 
@@ -284,17 +283,12 @@ class GigaChat(
             settings["credentials"] = as_secret(api_key)
         settings.update(scope=scope, proxy=as_secret(proxy))
         api_key = proxy = None
-        identity = {name: fingerprint(value) for name, value in settings.items() if value is not None}
-        identity[""] = f"{cls.__module__}.{cls.__qualname__} {environment_key('GIGACHAT_')}"
-        client = _shared.get(identity, lambda: cls(**settings))
+        client = shared_client(_shared, cls, settings, "GIGACHAT_")
         if client._settings.auth_method == "none":
             raise ConfigError('no key: pass api_key="<authorization key>" or set GIGACHAT_CREDENTIALS')
-        if model is not None:
-            kwargs["model"] = model
         if stream:
-            return client.generate(messages, update_interval=update_interval, **kwargs)
-        call, call_settings = client._chat_request(messages, kwargs, stream=False)
-        return client._text(call, call_settings)
+            kwargs["update_interval"] = update_interval
+        return text_pieces(client, messages, model, kwargs, stream=stream)
 
     # -- the client --------------------------------------------------------------------------------------------------
 
@@ -307,6 +301,26 @@ class GigaChat(
     def model(self) -> str:
         """The default model."""
         return self._settings.model
+
+    @property
+    def assistants(self) -> AssistantsResource:
+        """The assistants, which are models with instructions, functions and files: ``giga.assistants.create(…)``.
+
+        Stand-dependent, not in the public OpenAPI: many servers answer 404.
+        """
+        from gigaclient.gigachat.resources.assistants import AssistantsResource
+
+        return AssistantsResource(self)
+
+    @property
+    def threads(self) -> ThreadsResource:
+        """The dialogues stored by the server, and the runs that answer them: ``giga.threads.run_messages(…)``.
+
+        Stand-dependent, not in the public OpenAPI: many servers answer 404.
+        """
+        from gigaclient.gigachat.resources.threads import ThreadsResource
+
+        return ThreadsResource(self)
 
     def get_token(self) -> AccessToken:
         """Return the access token in use; fetch one if there is none.
@@ -372,40 +386,3 @@ class GigaChat(
 
 
 _shared: ClientCache[GigaChat] = ClientCache()
-
-
-def _bearer(credential: Credential) -> dict[str, str]:
-    return {"Authorization": Secret("Bearer " + credential.value.reveal())}
-
-
-def _share_tokens(source: Callable[[Deadline], Credential], cache: Any, secret: Secret, *parts: str) -> Any:
-    if cache is None:
-        return source
-    from gigaclient.auth.token_store import share  # loaded late: few programs share tokens
-
-    return share(source, cache, secret, *parts)
-
-
-def _token_manager(settings: GigaChatSettings, auth_core: Executor) -> TokenManager | None:
-    source = None
-    if settings.credentials is not None:
-        key, scope = settings.credentials, settings.scope
-        source = key_source(auth_core, settings.auth_url, key, scope)
-        source = _share_tokens(source, settings.token_cache, key, scope, settings.auth_url)
-    elif settings.user is not None and settings.password is not None:
-        user, password = settings.user, settings.password
-        source = password_source(auth_core, settings.base_url, user, password)
-        source = _share_tokens(source, settings.token_cache, password, user, settings.base_url)
-    initial = Credential(settings.access_token) if settings.access_token is not None else None
-    if source is None and initial is None and (settings.trust.cert_file or settings.trust.ssl_context):
-        return None  # the certificate authenticates the client
-    return TokenManager(source, timeouts=settings.timeouts, initial=initial)
-
-
-def _account_id(settings: GigaChatSettings) -> str:
-    """Return a hash that identifies the account: the server's limit belongs to the client id in the key."""
-    parts = [settings.base_url, settings.scope, settings.trust.cert_file or ""]
-    for secret in (settings.credentials, settings.access_token):
-        parts.append(secret.reveal() if secret is not None else "")
-    parts.append(settings.user or "")
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()

@@ -1,0 +1,46 @@
+"""The one-call form ``create_generator`` of both providers: a shared client, and the text of one response."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+from gigaclient._core.base_client import BaseClient, environment_key, fingerprint
+from gigaclient._core.client_cache import ClientCache
+from gigaclient.protocols import Messages
+
+__all__ = ["shared_client", "text_pieces"]
+
+ClientT = TypeVar("ClientT", bound=BaseClient[Any])
+
+
+def shared_client(
+    cache: ClientCache[ClientT], cls: type[ClientT], settings: dict[str, Any], environment_prefix: str
+) -> ClientT:
+    """Return the client for these settings and this environment; create it at the first call.
+
+    Args:
+        cache: the clients created so far.
+        cls: the class of the client.
+        settings: the arguments of its constructor. Secrets must be wrapped, as a traceback may show them.
+        environment_prefix: begins the names of the variables that the constructor reads.
+    """
+    identity = {name: fingerprint(value) for name, value in settings.items() if value is not None}
+    identity[""] = f"{cls.__module__}.{cls.__qualname__} {environment_key(environment_prefix)}"
+    return cache.get(identity, lambda: cls(**settings))
+
+
+def text_pieces(
+    client: BaseClient[Any], messages: Messages, model: str | None, options: dict[str, Any], *, stream: bool
+) -> Iterator[str]:
+    """Return a generator of the response's text, in pieces or as one.
+
+    The request is checked now and sent with the first piece.
+
+    Raises:
+        ConfigError: the request cannot work.
+    """
+    if model is not None:
+        options["model"] = model
+    request, request_options = client._chat_request(messages, options, stream=stream)
+    return client._texts(request, request_options) if stream else client._text(request, request_options)
