@@ -9,8 +9,10 @@ import msgspec
 
 from gigaclient._primitives.struct import fields_of
 from gigaclient.errors import ConfigError
-from gigaclient.types import APIResponse, Chat, FunctionCall
-from gigaclient.types.chat_v2 import ChatCompletionRequest, ChatCompletionResponse, ChatMessage, ChatUsage
+from gigaclient.gigachat.v2.request_body import request_fields
+from gigaclient.gigachat.v2.request_values import as_list
+from gigaclient.types import Answer, FunctionCall
+from gigaclient.types.chat_v2 import ChatCompletionResponse, ChatMessage, ChatUsage
 
 if TYPE_CHECKING:
     from gigaclient.gigachat.chat_requests import ChatRequests
@@ -39,13 +41,7 @@ class V2:
 
     def parse(self, messages: Any, options: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any], list[Any]]:
         """Return the messages as a list, the request's other fields, and the functions among them."""
-        request: dict[str, Any] = {"messages": messages}
-        if isinstance(messages, (ChatCompletionRequest, Chat)):
-            request = fields_of(messages)
-        elif isinstance(messages, Mapping):
-            if "messages" not in messages:
-                raise ConfigError('a request needs "messages"; a single message goes into a list')
-            request = {name: value for name, value in messages.items() if value is not None}
+        request = request_fields(messages)
         history = _listed_messages(request.pop("messages"))
         additional = {**(request.pop("additional_fields", None) or {}), **(options.get("additional_fields") or {})}
         merged = {**request, **options, **({"additional_fields": additional} if additional else {})}
@@ -111,11 +107,9 @@ def _listed_messages(messages: Any) -> list[Any]:
 
 def _split_tools(tools: Any) -> tuple[list[Any], list[Any]]:
     """Split tools into the service's tools and the described functions."""
-    if isinstance(tools, (str, Mapping, msgspec.Struct)) or not isinstance(tools, Iterable):
-        tools = [tools]
     rest: list[Any] = []
     functions: list[Any] = []
-    for tool in tools:
+    for tool in as_list(tools):
         fields = fields_of(tool) if isinstance(tool, msgspec.Struct) else tool
         described = fields.get("functions") if isinstance(fields, Mapping) else None
         if described is None:
