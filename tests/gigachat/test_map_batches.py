@@ -51,11 +51,11 @@ def giga(emulator: GigaChatEmulator) -> Iterator[GigaChat]:
         yield client
 
 
-def counting(*numbers: int) -> list[str]:
+def count_prompts(*numbers: int) -> list[str]:
     return [f"Count from 1 to {number}" for number in numbers]
 
 
-def counted(number: int) -> str:
+def count_answer(number: int) -> str:
     return ", ".join(str(each) for each in range(1, number + 1))
 
 
@@ -75,19 +75,19 @@ def row_id_of(giga: GigaChat, emulator: GigaChatEmulator, prompt: str) -> str:
     return row_id
 
 
-def looked_at(emulator: GigaChatEmulator) -> int:
+def polled_batches(emulator: GigaChatEmulator) -> int:
     """Return the number of polled batches, each of which is in the checkpoint by then."""
     return len({request.params.get("batch_id") for request in asked(emulator, "GET", PATH)})
 
 
-def left_behind(
+def start_unfinished_run(
     giga: GigaChat, emulator: GigaChatEmulator, prompts: list[str], path: Path, batch_size: int = 500
 ) -> None:
     """Start a run that ends while it waits for its batches; all of them exist by then."""
     emulator.batches.looks = NEVER
     with giga.map(prompts, via="batches", poll_interval=SOON, checkpoint=path, batch_size=batch_size) as results:
         waiting = Background(lambda: list(results))
-        until(lambda: looked_at(emulator) == -(-len(prompts) // batch_size), "looks at the batches")
+        until(lambda: polled_batches(emulator) == -(-len(prompts) // batch_size), "polls of the batches")
         results.close()
         assert waiting.join().result == []
     emulator.batches.looks = 1
@@ -98,10 +98,10 @@ def left_behind(
 
 def test_each_prompt_gets_its_answer_whatever_the_order_of_the_rows(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     numbers = range(2, 9)
-    results = run(giga, counting(*numbers))
-    assert [result.input for result in results] == counting(*numbers)
+    results = run(giga, count_prompts(*numbers))
+    assert [result.input for result in results] == count_prompts(*numbers)
     assert [result.index for result in results] == list(range(7))
-    assert [result.text for result in results] == [counted(number) for number in numbers]
+    assert [result.text for result in results] == [count_answer(number) for number in numbers]
     assert [(result.ok, result.attempts, result.restored) for result in results] == [(True, 1, False)] * 7
     for result in results:
         assert result.completion is not None
@@ -122,30 +122,30 @@ def test_the_rows_are_what_chat_would_have_sent(giga: GigaChat, emulator: GigaCh
 
 
 def test_prompts_go_in_batches_of_so_many(giga: GigaChat, emulator: GigaChatEmulator) -> None:
-    results = run(giga, counting(*range(2, 9)), batch_size=3)
-    assert [result.text for result in results] == [counted(number) for number in range(2, 9)]
+    results = run(giga, count_prompts(*range(2, 9)), batch_size=3)
+    assert [result.text for result in results] == [count_answer(number) for number in range(2, 9)]
     assert sorted(len(rows) for rows in created(emulator)) == [1, 3, 3]
 
 
 def test_the_same_prompt_three_times_is_three_rows_and_three_answers(
     giga: GigaChat, emulator: GigaChatEmulator
 ) -> None:
-    results = run(giga, counting(3, 3, 4, 3))
-    assert [result.text for result in results] == [counted(3), counted(3), counted(4), counted(3)]
+    results = run(giga, count_prompts(3, 3, 4, 3))
+    assert [result.text for result in results] == [count_answer(3), count_answer(3), count_answer(4), count_answer(3)]
     (rows,) = created(emulator)
     assert len({row["id"] for row in rows}) == 4
 
 
 def test_several_batches_run_at_once(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     emulator.batches.looks = NEVER
-    with giga.map(counting(*range(2, 14)), via="batches", batch_size=2, poll_interval=SOON) as results:
+    with giga.map(count_prompts(*range(2, 14)), via="batches", batch_size=2, poll_interval=SOON) as results:
         waiting = Background(lambda: list(results))
         until(lambda: len(created(emulator)) == 4, "four batches")
         before = len(asked(emulator, "GET", PATH))
-        until(lambda: len(asked(emulator, "GET", PATH)) >= before + 12, "further looks")
+        until(lambda: len(asked(emulator, "GET", PATH)) >= before + 12, "further polls")
         assert len(created(emulator)) == 4
         emulator.batches.looks = 1
-        assert [result.text for result in waiting.join().result] == [counted(number) for number in range(2, 14)]
+        assert [result.text for result in waiting.join().result] == [count_answer(number) for number in range(2, 14)]
     assert len(created(emulator)) == 6
 
 
@@ -160,15 +160,15 @@ def test_batches_go_together_from_the_beginning(giga: GigaChat) -> None:
 
 def test_max_workers_says_how_many(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     emulator.batches.looks = 3
-    run(giga, counting(*range(2, 8)), batch_size=2, max_workers=1)
+    run(giga, count_prompts(*range(2, 8)), batch_size=2, max_workers=1)
     methods = "".join(request.method[0] for request in emulator.requests if request.path.endswith(PATH))
     assert methods == "PGGG" * 3
 
 
 def test_batches_may_be_yielded_in_order_of_completion(giga: GigaChat, emulator: GigaChatEmulator) -> None:
-    results = run(giga, counting(*range(2, 9)), batch_size=2, ordered=False)
+    results = run(giga, count_prompts(*range(2, 9)), batch_size=2, ordered=False)
     assert sorted(result.index for result in results) == list(range(7))
-    assert all(result.text == counted(result.index + 2) for result in results)
+    assert all(result.text == count_answer(result.index + 2) for result in results)
 
 
 def test_a_value_is_read_from_each_answer(giga: GigaChat, emulator: GigaChatEmulator) -> None:
@@ -207,7 +207,7 @@ def test_functions_that_are_descriptions_are_sent_along(giga: GigaChat, emulator
 
 def test_a_row_that_failed_is_the_error_of_its_prompt_alone(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     emulator.batches.failing = {row_id_of(giga, emulator, "Count from 1 to 3")}
-    results = run(giga, counting(2, 3, 4))
+    results = run(giga, count_prompts(2, 3, 4))
     assert [result.ok for result in results] == [True, False, True]
     assert isinstance(results[1].error, ServerError)
 
@@ -215,7 +215,7 @@ def test_a_row_that_failed_is_the_error_of_its_prompt_alone(giga: GigaChat, emul
 def test_a_row_that_is_not_there_is_the_error_of_its_prompt_alone(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     emulator.batches.leave_out = {row_id_of(giga, emulator, "Count from 1 to 3")}
     emulator.batches.extra_lines = [b"", b"no JSON", b'{"id":"unknown","result":{}}']
-    results = run(giga, counting(2, 3, 4))
+    results = run(giga, count_prompts(2, 3, 4))
     assert [result.ok for result in results] == [True, False, True]
     assert isinstance(results[1].error, InvalidResponseError)
     assert next(iter(emulator.batches.leave_out)) in str(results[1].error)
@@ -224,8 +224,8 @@ def test_a_row_that_is_not_there_is_the_error_of_its_prompt_alone(giga: GigaChat
 def test_a_row_that_comes_twice_counts_as_the_good_one(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     row_id = row_id_of(giga, emulator, "Count from 1 to 3")
     emulator.batches.extra_lines = [b'{"id":"%b","error":{"status":500,"message":"Oops"}}' % row_id.encode()] * 4
-    results = run(giga, counting(2, 3, 4))
-    assert [result.text for result in results] == [counted(2), counted(3), counted(4)]
+    results = run(giga, count_prompts(2, 3, 4))
+    assert [result.text for result in results] == [count_answer(2), count_answer(3), count_answer(4)]
 
 
 def test_a_prompt_that_cannot_be_sent_is_its_own_error(giga: GigaChat, emulator: GigaChatEmulator) -> None:
@@ -236,7 +236,7 @@ def test_a_prompt_that_cannot_be_sent_is_its_own_error(giga: GigaChat, emulator:
 
 def test_a_plan_without_batches_is_reported_once(giga: GigaChat, emulator: GigaChatEmulator, tmp_path: Path) -> None:
     emulator.batches.scopes = {"GIGACHAT_API_CORP"}
-    results = giga.map(counting(*range(2, 30)), via="batches", batch_size=7, checkpoint=tmp_path / "c.jsonl")
+    results = giga.map(count_prompts(*range(2, 30)), via="batches", batch_size=7, checkpoint=tmp_path / "c.jsonl")
     with pytest.raises(ForbiddenError, match="pay-as-you-go"):
         next(results)
     assert (results.stopped, results.progress.failed) == ("ForbiddenError", 0)
@@ -248,14 +248,14 @@ def test_a_batch_refused_for_its_content_is_split_in_halves(
     giga: GigaChat, emulator: GigaChatEmulator, status: int
 ) -> None:
     emulator.inject(Fault(status=status), path=PATH)
-    results = run(giga, counting(2, 3, 4))
-    assert [result.text for result in results] == [counted(2), counted(3), counted(4)]
+    results = run(giga, count_prompts(2, 3, 4))
+    assert [result.text for result in results] == [count_answer(2), count_answer(3), count_answer(4)]
     assert sorted(len(rows) for rows in created(emulator)) == [1, 2, 3]
 
 
 def test_a_row_that_no_batch_may_hold_has_the_error_alone(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     emulator.inject(Fault(status=413), path=PATH, times=2)  # the whole batch, and the first half
-    results = run(giga, counting(2, 3, 4), max_workers=1)
+    results = run(giga, count_prompts(2, 3, 4), max_workers=1)
     assert [(result.ok, result.attempts) for result in results] == [(False, 2), (True, 1), (True, 1)]
     assert isinstance(results[0].error, APIStatusError)
     assert results[0].error.status_code == 413
@@ -263,21 +263,21 @@ def test_a_row_that_no_batch_may_hold_has_the_error_alone(giga: GigaChat, emulat
 
 def test_a_batch_creation_refused_with_429_is_retried_later(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     emulator.inject(Fault(status=429, retry_after=0), path=PATH, times=5)
-    results = run(giga, counting(2, 3))
+    results = run(giga, count_prompts(2, 3))
     assert [result.ok for result in results] == [True, True]
     assert len(created(emulator)) == 6
 
 
 def test_a_refused_poll_does_not_create_the_batch_again(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     emulator.batches.looks = NEVER
-    waiting = Background(lambda: run(giga, counting(2, 3)))
-    until(lambda: bool(asked(emulator, "GET", PATH)), "a look")
+    waiting = Background(lambda: run(giga, count_prompts(2, 3)))
+    until(lambda: bool(asked(emulator, "GET", PATH)), "a poll")
     # More refusals than wait_for_batch() tolerates: the whole task is queued again and continues with its batch.
     emulator.inject(Fault(status=429, retry_after=0), path=PATH, times=20)
     seen = len(asked(emulator, "GET", PATH))
-    until(lambda: len(asked(emulator, "GET", PATH)) > seen + 21, "looks after the refusals")
+    until(lambda: len(asked(emulator, "GET", PATH)) > seen + 21, "polls after the refusals")
     emulator.batches.looks = 1
-    assert [result.text for result in waiting.join().result] == [counted(2), counted(3)]
+    assert [result.text for result in waiting.join().result] == [count_answer(2), count_answer(3)]
     assert len(created(emulator)) == 1
 
 
@@ -285,7 +285,7 @@ def test_without_a_checkpoint_the_batch_that_is_left_is_named_in_the_log(
     giga: GigaChat, emulator: GigaChatEmulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     emulator.batches.looks = NEVER
-    with giga.map(counting(2), via="batches", max_seconds=0.5, poll_interval=SOON) as results:
+    with giga.map(count_prompts(2), via="batches", max_seconds=0.5, poll_interval=SOON) as results:
         assert list(results) == []
     (batch,) = giga.get_batches().batches
     until(lambda: any(batch.id in one.getMessage() and one.levelno == logging.WARNING for one in caplog.records))
@@ -297,7 +297,7 @@ def test_without_a_checkpoint_the_batch_that_is_left_is_named_in_the_log(
 def test_a_wait_of_minutes_ends_when_the_time_of_the_run_does(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     emulator.batches.looks = NEVER
     began_at = time.monotonic()
-    results = giga.map(counting(2, 3), via="batches", poll_interval=600.0, max_seconds=1.0)
+    results = giga.map(count_prompts(2, 3), via="batches", poll_interval=600.0, max_seconds=1.0)
     assert list(results) == []
     assert results.stopped == "max_seconds"
     assert time.monotonic() - began_at < WAIT_SECONDS
@@ -308,7 +308,7 @@ def test_a_pause_before_the_results_are_fetched_again_ends_as_well(emulator: Gig
     emulator.inject(Fault(cut_after_bytes=10), path="/content", times=None)
     began_at = time.monotonic()
     with client_of(emulator, retry_backoff_factor=1000.0) as patient:
-        results = patient.map(counting(2, 3), via="batches", poll_interval=SOON, max_seconds=2.0)
+        results = patient.map(count_prompts(2, 3), via="batches", poll_interval=SOON, max_seconds=2.0)
         assert list(results) == []
     assert [len(asked(emulator, "GET", "/content")), results.stopped] == [1, "max_seconds"]
     assert time.monotonic() - began_at < WAIT_SECONDS
@@ -318,21 +318,21 @@ def test_an_interrupt_ends_a_wait_of_minutes_and_leaves_no_thread(giga: GigaChat
     emulator.batches.looks = NEVER
 
     def interrupt() -> None:
-        until(lambda: bool(asked(emulator, "GET", PATH)), "a look")
+        until(lambda: bool(asked(emulator, "GET", PATH)), "a poll")
         os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
         interrupting = Background(interrupt)
-        list(giga.map(counting(2), via="batches", poll_interval=600.0))
+        list(giga.map(count_prompts(2), via="batches", poll_interval=600.0))
     interrupting.join()
     until(lambda: not any(one.name.startswith("giga.map") for one in threading.enumerate()), "the end of the threads")
 
 
 def test_the_budget_holds_between_batches(giga: GigaChat, emulator: GigaChatEmulator) -> None:
-    (one,) = run(giga, counting(5))
+    (one,) = run(giga, count_prompts(5))
     assert one.usage is not None and one.usage.total_tokens
     results = giga.map(
-        counting(*[5] * 20),
+        count_prompts(*[5] * 20),
         via="batches",
         batch_size=4,
         max_workers=1,
@@ -350,16 +350,16 @@ def test_a_run_that_is_started_again_waits_for_the_batches_that_exist_in_whateve
     giga: GigaChat, emulator: GigaChatEmulator, tmp_path: Path
 ) -> None:
     path = tmp_path / "c.jsonl"
-    prompts = counting(*range(2, 12))
-    left_behind(giga, emulator, prompts, path, batch_size=3)
+    prompts = count_prompts(*range(2, 12))
+    start_unfinished_run(giga, emulator, prompts, path, batch_size=3)
     assert len(created(emulator)) == 4
     results = run(giga, prompts[::-1], checkpoint=path, batch_size=3)
-    assert [result.text for result in results] == [counted(number) for number in range(11, 1, -1)]
+    assert [result.text for result in results] == [count_answer(number) for number in range(11, 1, -1)]
     assert [(result.restored, result.attempts) for result in results] == [(False, 1)] * 10
     assert len(created(emulator)) == 4
     before = len(emulator.requests)
     again = run(giga, prompts, checkpoint=path)
-    assert [(result.restored, result.text) for result in again] == [(True, counted(n)) for n in range(2, 12)]
+    assert [(result.restored, result.text) for result in again] == [(True, count_answer(n)) for n in range(2, 12)]
     assert len(emulator.requests) == before
 
 
@@ -367,17 +367,17 @@ def test_prompts_of_one_batch_far_apart_are_joined_without_reading_to_the_end(
     giga: GigaChat, emulator: GigaChatEmulator, tmp_path: Path
 ) -> None:
     path = tmp_path / "c.jsonl"
-    left_behind(giga, emulator, counting(*range(2, 12)), path, batch_size=4)
+    start_unfinished_run(giga, emulator, count_prompts(*range(2, 12)), path, batch_size=4)
     shuffled = [*range(2, 12, 4), *range(3, 12, 4), *range(4, 12, 4), *range(5, 12, 4)]
     read: list[int] = []
 
     def endless() -> Iterator[str]:
         for number in itertools.chain(shuffled, itertools.count(12)):
             read.append(number)
-            yield from counting(number)
+            yield from count_prompts(number)
 
     with giga.map(endless(), via="batches", poll_interval=SOON, checkpoint=path, batch_size=4) as results:
-        assert [next(results).text for _ in shuffled] == [counted(number) for number in shuffled]
+        assert [next(results).text for _ in shuffled] == [count_answer(number) for number in shuffled]
     old = {row["id"] for rows in created(emulator)[:3] for row in rows}
     assert len(old) == 10
     assert not any(row["id"] in old for rows in created(emulator)[3:] for row in rows)
@@ -400,11 +400,11 @@ def test_rows_whose_prompts_do_not_come_are_left_for_a_further_run(
     giga: GigaChat, emulator: GigaChatEmulator, tmp_path: Path
 ) -> None:
     path = tmp_path / "c.jsonl"
-    left_behind(giga, emulator, counting(2, 3, 4, 5), path)
-    second = run(giga, counting(6, 3), checkpoint=path)
-    assert [result.text for result in second] == [counted(6), counted(3)]
-    third = run(giga, counting(2, 3, 4, 5), checkpoint=path)
-    assert [result.text for result in third] == [counted(number) for number in (2, 3, 4, 5)]
+    start_unfinished_run(giga, emulator, count_prompts(2, 3, 4, 5), path)
+    second = run(giga, count_prompts(6, 3), checkpoint=path)
+    assert [result.text for result in second] == [count_answer(6), count_answer(3)]
+    third = run(giga, count_prompts(2, 3, 4, 5), checkpoint=path)
+    assert [result.text for result in third] == [count_answer(number) for number in (2, 3, 4, 5)]
     assert [result.restored for result in third] == [False, True, False, False]
     assert [len(rows) for rows in created(emulator)] == [4, 1]
 
@@ -412,21 +412,21 @@ def test_rows_whose_prompts_do_not_come_are_left_for_a_further_run(
 def test_the_same_prompt_twice_in_a_batch_that_was_left_is_joined_twice(
     giga: GigaChat, emulator: GigaChatEmulator, tmp_path: Path
 ) -> None:
-    left_behind(giga, emulator, counting(3, 3), tmp_path / "c.jsonl")
-    results = run(giga, counting(3, 3, 3), checkpoint=tmp_path / "c.jsonl")
-    assert [result.text for result in results] == [counted(3)] * 3
+    start_unfinished_run(giga, emulator, count_prompts(3, 3), tmp_path / "c.jsonl")
+    results = run(giga, count_prompts(3, 3, 3), checkpoint=tmp_path / "c.jsonl")
+    assert [result.text for result in results] == [count_answer(3)] * 3
     assert [len(rows) for rows in created(emulator)] == [2, 1]
 
 
 def test_a_batch_that_the_service_has_forgotten_is_made_anew(
     giga: GigaChat, emulator: GigaChatEmulator, authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    left_behind(giga, emulator, counting(2, 3), tmp_path / "c.jsonl")
+    start_unfinished_run(giga, emulator, count_prompts(2, 3), tmp_path / "c.jsonl")
     with GigaChatEmulator(authority=authority) as other, client_of(other) as elsewhere:
-        results = run(elsewhere, counting(2, 3), checkpoint=tmp_path / "c.jsonl")
-        assert [result.text for result in results] == [counted(2), counted(3)]
+        results = run(elsewhere, count_prompts(2, 3), checkpoint=tmp_path / "c.jsonl")
+        assert [result.text for result in results] == [count_answer(2), count_answer(3)]
         assert [len(rows) for rows in created(other)] == [2]
-        again = run(elsewhere, counting(2, 3, 2), checkpoint=tmp_path / "c.jsonl")
+        again = run(elsewhere, count_prompts(2, 3, 2), checkpoint=tmp_path / "c.jsonl")
         assert [(result.ok, result.restored) for result in again] == [(True, True), (True, True), (True, False)]
     assert caplog.text.count("is gone") == 1
 
@@ -435,8 +435,8 @@ def test_a_batch_of_this_run_that_the_service_denies_is_an_error_and_not_paid_fo
     giga: GigaChat, emulator: GigaChatEmulator
 ) -> None:
     emulator.batches.looks = NEVER
-    waiting = Background(lambda: run(giga, counting(2, 3)))
-    until(lambda: bool(asked(emulator, "GET", PATH)), "a look")
+    waiting = Background(lambda: run(giga, count_prompts(2, 3)))
+    until(lambda: bool(asked(emulator, "GET", PATH)), "a poll")
     emulator.inject(Fault(status=404, body={"status": 404, "message": "Batch task not found"}), path=PATH)
     assert [type(result.error) for result in waiting.join().result] == [NotFoundError] * 2
     assert len(created(emulator)) == 1
@@ -447,14 +447,14 @@ def test_a_run_whose_polls_failed_is_followed_by_one_that_waits_for_the_same_bat
 ) -> None:
     path = tmp_path / "c.jsonl"
     emulator.batches.looks = NEVER
-    waiting = Background(lambda: run(giga, counting(2, 3), checkpoint=path, max_retries=0))
-    until(lambda: bool(asked(emulator, "GET", PATH)), "a look")
+    waiting = Background(lambda: run(giga, count_prompts(2, 3), checkpoint=path, max_retries=0))
+    until(lambda: bool(asked(emulator, "GET", PATH)), "a poll")
     emulator.inject(Fault(status=500), path=PATH, times=None)
     assert [type(result.error) for result in waiting.join().result] == [ServerError] * 2
     emulator.clear()
     emulator.batches.looks = 1
-    results = run(giga, counting(2, 3), checkpoint=path)
-    assert [result.text for result in results] == [counted(2), counted(3)]
+    results = run(giga, count_prompts(2, 3), checkpoint=path)
+    assert [result.text for result in results] == [count_answer(2), count_answer(3)]
     assert len(created(emulator)) == 1
 
 
@@ -463,9 +463,9 @@ def test_a_row_that_failed_goes_into_a_new_batch_in_the_next_run(
 ) -> None:
     failing = row_id_of(giga, emulator, "Count from 1 to 3")
     emulator.batches.failing = {failing}
-    run(giga, counting(2, 3), checkpoint=tmp_path / "c.jsonl")
+    run(giga, count_prompts(2, 3), checkpoint=tmp_path / "c.jsonl")
     emulator.batches.failing = set()
-    results = run(giga, counting(2, 3), checkpoint=tmp_path / "c.jsonl")
+    results = run(giga, count_prompts(2, 3), checkpoint=tmp_path / "c.jsonl")
     assert [(result.ok, result.restored) for result in results] == [(True, True), (True, False)]
     assert [row["id"] for row in created(emulator)[-1]] == [failing]
 
@@ -474,11 +474,11 @@ def test_a_run_killed_after_it_wrote_results_and_before_it_noted_so_loses_nothin
     giga: GigaChat, emulator: GigaChatEmulator, tmp_path: Path
 ) -> None:
     path = tmp_path / "c.jsonl"
-    run(giga, counting(2, 3, 4), checkpoint=path)
+    run(giga, count_prompts(2, 3, 4), checkpoint=path)
     lines = path.read_bytes().splitlines(keepends=True)
     assert [b'"note"' in line for line in lines] == [True, False, False, False, True]
     path.write_bytes(b"".join(lines[:3]))
-    results = run(giga, counting(2, 3, 4), checkpoint=path)
+    results = run(giga, count_prompts(2, 3, 4), checkpoint=path)
     assert [result.restored for result in results].count(True) == 2
     assert all(result.ok for result in results)
     assert len(created(emulator)) == 1
@@ -488,9 +488,9 @@ def test_a_run_may_be_continued_without_batches_and_the_other_way_round(
     giga: GigaChat, emulator: GigaChatEmulator, tmp_path: Path
 ) -> None:
     path = tmp_path / "c.jsonl"
-    run(giga, counting(2, 3), checkpoint=path)
-    list(giga.map(counting(2, 3, 4), checkpoint=path))
-    results = run(giga, counting(4, 3, 2, 5), checkpoint=path)
+    run(giga, count_prompts(2, 3), checkpoint=path)
+    list(giga.map(count_prompts(2, 3, 4), checkpoint=path))
+    results = run(giga, count_prompts(4, 3, 2, 5), checkpoint=path)
     assert [result.restored for result in results] == [True, True, True, False]
     assert [len(asked(emulator, "POST", end)) for end in ("/chat/completions", PATH)] == [1, 2]
 
@@ -505,7 +505,7 @@ def test_a_batch_that_cannot_be_noted_still_brings_its_results(
 
     usual = Checkpoint.append
     monkeypatch.setattr(Checkpoint, "append", append)
-    results = run(giga, counting(2, 3), checkpoint=tmp_path / "c.jsonl")
+    results = run(giga, count_prompts(2, 3), checkpoint=tmp_path / "c.jsonl")
     assert [result.ok for result in results] == [True, True]
     assert "could not be noted" in caplog.text
 
@@ -523,7 +523,7 @@ def test_foreign_and_damaged_notes_are_ignored(giga: GigaChat, emulator: GigaCha
         )
         for note in notes:
             checkpoint.append({"note": note})
-    assert [result.ok for result in run(giga, counting(2), checkpoint=path)] == [True]
+    assert [result.ok for result in run(giga, count_prompts(2), checkpoint=path)] == [True]
     assert len(created(emulator)) == 1
 
 
@@ -556,8 +556,8 @@ def test_a_run_that_is_killed_while_it_waits_creates_no_batch_twice(
         finally:
             process.kill()
     emulator.batches.looks = 1
-    results = run(giga, counting(*range(11, 1, -1)), checkpoint=path, batch_size=5)
-    assert [result.text for result in results] == [counted(number) for number in range(11, 1, -1)]
+    results = run(giga, count_prompts(*range(11, 1, -1)), checkpoint=path, batch_size=5)
+    assert [result.text for result in results] == [count_answer(number) for number in range(11, 1, -1)]
     assert [len(rows) for rows in created(emulator)].count(3) == 3
     assert len(created(emulator)) == 4
 

@@ -45,7 +45,7 @@ def read(answer: Any, *, date: str | float | None = None, wall: float = NOW) -> 
     return read_token(body, headers, wall=wall, monotonic=50.0)
 
 
-def life_of(answer: Any, **options: Any) -> float:
+def lifetime_of(answer: Any, **options: Any) -> float:
     found = read(answer, **options)
     assert isinstance(found, Credential), found
     assert found.value.reveal() == TOKEN
@@ -72,7 +72,7 @@ def life_of(answer: Any, **options: Any) -> float:
     ],
 )
 def test_both_recorded_answers_in_either_unit_give_the_token_and_its_lifetime(answer: Any) -> None:
-    assert life_of(answer) == pytest.approx(1800)
+    assert lifetime_of(answer) == pytest.approx(1800)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_an_expiry_that_makes_no_sense_means_use_it_until_it_is_refused(name: st
 
 
 def test_a_missing_expiry_means_use_it_until_it_is_refused() -> None:
-    assert life_of({"access_token": TOKEN}) == math.inf
+    assert lifetime_of({"access_token": TOKEN}) == math.inf
 
 
 @pytest.mark.parametrize("expiry", [b"NaN", b"Infinity", b"-Infinity", b"1e999", b"1e-999"])
@@ -122,7 +122,7 @@ def test_numbers_that_are_none_are_no_reason_to_fail_in_another_way(expiry: byte
 )
 def test_the_lifetime_is_measured_on_the_servers_clock(date: Any, wall: float, life: float) -> None:
     answer = {"access_token": TOKEN, "expires_at": (NOW + 1800) * 1000}
-    assert life_of(answer, date=date, wall=wall) == pytest.approx(life)
+    assert lifetime_of(answer, date=date, wall=wall) == pytest.approx(life)
 
 
 def test_the_expiry_is_kept_in_milliseconds_as_the_server_sent_it() -> None:

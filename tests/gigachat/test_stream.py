@@ -222,7 +222,7 @@ def test_every_framing_gives_the_same_answer(
 
 # -- broken streams --------------------------------------------------------------------------------
 
-LIES: dict[str, tuple[Fault, type[GigaClientError], str]] = {
+BROKEN_STREAMS: dict[str, tuple[Fault, type[GigaClientError], str]] = {
     "cut": (Fault(cut_after_events=2), StreamInterruptedError, "1, 2,"),
     "reset": (Fault(reset_after_events=2), StreamInterruptedError, "1, 2,"),
     "ends early in good order": (Fault(end_after_events=2), StreamInterruptedError, "1, 2,"),
@@ -255,7 +255,7 @@ LIES: dict[str, tuple[Fault, type[GigaClientError], str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("fault", "error_type", "text"), LIES.values(), ids=LIES)
+@pytest.mark.parametrize(("fault", "error_type", "text"), BROKEN_STREAMS.values(), ids=BROKEN_STREAMS)
 def test_an_incomplete_stream_is_an_error_with_the_text_so_far(
     emulator: GigaChatEmulator, giga: GigaChat, fault: Fault, error_type: type[GigaClientError], text: str
 ) -> None:

@@ -127,7 +127,7 @@ def test_other_errors_cause_no_lookup(emulator: GigaChatEmulator, giga: GigaChat
 
 
 @pytest.mark.parametrize(
-    ("fault", "most"),
+    ("fault", "max_lookups"),
     [
         (Fault(status=500), 1),
         (Fault(status=429), 1),
@@ -137,13 +137,13 @@ def test_other_errors_cause_no_lookup(emulator: GigaChatEmulator, giga: GigaChat
         (Fault(status=401), 2),  # a refused token is refreshed once, as for every call
     ],
 )
-def test_a_failed_lookup_is_ignored(emulator: GigaChatEmulator, giga: GigaChat, fault: Fault, most: int) -> None:
+def test_a_failed_lookup_is_ignored(emulator: GigaChatEmulator, giga: GigaChat, fault: Fault, max_lookups: int) -> None:
     emulator.inject(fault, times=None, path="/models")
     before = sum(request.path == "/v1/models" for request in emulator.requests)
     with pytest.raises(NotFoundError, match=r"No such model - get_models\(\) lists"):
         giga.chat("Hi", model="gigachat-2-pro", max_retries=5)
-    looks = sum(request.path == "/v1/models" for request in emulator.requests) - before
-    assert 1 <= looks <= most
+    lookups = sum(request.path == "/v1/models" for request in emulator.requests) - before
+    assert 1 <= lookups <= max_lookups
 
 
 def test_the_lookup_ends_with_the_deadline_of_the_call(
