@@ -108,7 +108,7 @@ class ManyEndpoints(ChatEndpoints):
         https://developers.sber.ru/docs/ru/gigachat/guides/batches
         """
         from gigaclient.bulk.results import MapOptions, MapResults
-        from gigaclient.gigachat.jobs import chat as many
+        from gigaclient.gigachat.jobs.chat import chat_job
 
         map_options = MapOptions.of(locals())
         self._check_open()
@@ -130,7 +130,7 @@ class ManyEndpoints(ChatEndpoints):
         else:
             if batch_size is not None or poll_interval is not None:
                 raise ConfigError('batch_size= and poll_interval= are for via="batches"')
-            job = many.chat_job(
+            job = chat_job(
                 response_format=response_format,
                 strict=strict,
                 functions=functions,
