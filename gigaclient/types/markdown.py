@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -204,35 +204,7 @@ def _flushed(plain: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _escape(text: str, pictures: bool) -> str:
-    def replaced(found: re.Match[str]) -> str:
-        type_, whole = found.lastgroup, found[0]
-        if type_ == "display":
-            return f"$${_formula(found['display'])}$$"
-        if type_ == "inline":
-            inside = _formula(found["inline"].strip())
-            return f"${inside}$" if "$" not in inside else f"\\\\({inside}\\\\)"
-        if type_ in ("block", "formula"):
-            return _formula(whole)
-        if whole == "\\<":
-            return "&lt;"
-        if type_ == "dollar":
-            return "\\$"
-        if type_ == "generated":
-            if found["generated"].lower() != "img":
-                return "*(a file that the model made: `.files` of the answer names it)*"
-            return "*(a picture that the model made: `giga.get_images(answer)` fetches it)*" if pictures else ""
-        if type_ == "tag":
-            harmless = _HARMLESS.match(text, found.start())
-            line = text[text.rfind("\n", 0, found.start()) + 1 : found.start()]
-            # A tag alone on its line would start an HTML block, in which Markdown is not read.
-            return "<" if harmless and re.search(r"[^\W\d_]", line) else "&lt;"
-        if type_ == "picture":
-            return "\\!"
-        if type_ == "link" and not _leads_to_a_page(found["target"]):
-            return "]\\(" if whole == "](" else "\\:"
-        return whole
-
-    return _TOKEN.sub(replaced, text)
+    return _TOKEN.sub(lambda found: _ESCAPES[str(found.lastgroup)](found, pictures), text)
 
 
 def _formula(tex: str) -> str:
@@ -246,3 +218,43 @@ def _leads_to_a_page(target: str) -> bool:
     if scheme is None:
         return 0 < len(target) < 300  # a longer target may hide its scheme
     return scheme[1].lower() in _GOOD_SCHEMES
+
+
+def _inline_formula(found: re.Match[str], pictures: bool) -> str:
+    inside = _formula(found["inline"].strip())
+    return f"${inside}$" if "$" not in inside else f"\\\\({inside}\\\\)"
+
+
+def _generated_file(found: re.Match[str], pictures: bool) -> str:
+    if found["generated"].lower() != "img":
+        return "*(a file that the model made: `.files` of the answer names it)*"
+    return "*(a picture that the model made: `giga.get_images(answer)` fetches it)*" if pictures else ""
+
+
+def _tag(found: re.Match[str], pictures: bool) -> str:
+    harmless = _HARMLESS.match(found.string, found.start())
+    line = found.string[found.string.rfind("\n", 0, found.start()) + 1 : found.start()]
+    # A tag alone on its line would start an HTML block, in which Markdown is not read.
+    return "<" if harmless and re.search(r"[^\W\d_]", line) else "&lt;"
+
+
+def _link(found: re.Match[str], pictures: bool) -> str:
+    if _leads_to_a_page(found["target"]):
+        return found[0]
+    return "]\\(" if found[0] == "](" else "\\:"
+
+
+# How to write each token of _TOKEN for a notebook.
+_ESCAPES: dict[str, Callable[[re.Match[str], bool], str]] = {
+    "display": lambda found, _: f"$${_formula(found['display'])}$$",
+    "inline": _inline_formula,
+    "block": lambda found, _: _formula(found[0]),
+    "formula": lambda found, _: _formula(found[0]),
+    "escaped": lambda found, _: "&lt;" if found[0] == "\\<" else found[0],
+    "dollar": lambda *_: "\\$",
+    "generated": _generated_file,
+    "tag": _tag,
+    "address": lambda found, _: found[0],
+    "picture": lambda *_: "\\!",
+    "link": _link,
+}

@@ -25,7 +25,7 @@ from gigaclient.errors import (
     NotFoundError,
     ServerError,
 )
-from gigaclient.gigachat.resources import files
+from gigaclient.gigachat.resources import _downloads
 from gigaclient.testing import Answer, Authority, Fault, GigaChatEmulator, Pause, Server
 from gigaclient.testing.fault_server import Cut, Step
 
@@ -256,7 +256,7 @@ def test_a_huge_file_takes_little_memory(tmp_path: Path) -> None:
 
 
 def test_a_file_too_large_for_memory_is_refused_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_MAX_BYTES_IN_MEMORY", 2 * 2**20)
+    monkeypatch.setattr(_downloads, "_MAX_BYTES_IN_MEMORY", 2 * 2**20)
     with served(lambda: (BLOCK for _ in range(BLOCKS))) as (_, giga):
         with pytest.raises(InvalidResponseError, match="larger than 2 MB: pass to=") as caught:
             giga.get_file_content("f")

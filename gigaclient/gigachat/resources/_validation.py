@@ -8,7 +8,11 @@ from typing import Any
 
 from gigaclient.errors import APIStatusError, ConfigError
 
-__all__ = ["advising", "checked_text", "checked_texts"]
+__all__ = ["FILE_NOT_FOUND_ADVICE", "advising", "checked_text", "checked_texts"]
+
+FILE_NOT_FOUND_ADVICE = (
+    "get_files() lists the existing files; one made in a call with client_id= needs the same client_id= here"
+)
 
 
 def checked_text(value: Any, name: str, noun: str = "text") -> str:

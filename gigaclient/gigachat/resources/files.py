@@ -2,41 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import io
 import math
 import os
 import time
-from collections.abc import Callable, Generator, Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, overload
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
 import msgspec.structs
 
 from gigaclient import types
-from gigaclient._core.executor import Executor
 from gigaclient._core.request_options import RequestOptions
-from gigaclient._core.responses import BufferedResponse
 from gigaclient._primitives.deadline import Timeouts
-from gigaclient.errors import ConfigError, GigaClientError, InvalidResponseError, NotFoundError
+from gigaclient.errors import ConfigError, NotFoundError
 from gigaclient.gigachat.resource import APIResource, parse_response
-from gigaclient.gigachat.resources._validation import advising
+from gigaclient.gigachat.resources._validation import FILE_NOT_FOUND_ADVICE, advising
 from gigaclient.transport.request import Request, RetrySafety, path
 
 if TYPE_CHECKING:
     from gigaclient._core.settings import CallSettings, Unpack
     from gigaclient.gigachat.resources.uploads import UploadFile
-    from gigaclient.transport import Response
 
 __all__ = ["FilesEndpoints"]
-
-# The API accepts files of 40 MB and creates smaller ones; a larger download should not fill the memory by accident.
-_MAX_BYTES_IN_MEMORY = 256 * 1024 * 1024
-_MAX_ERROR_BYTES = 64 * 1024
-
-_NOT_FOUND_ADVICE = (
-    "get_files() lists the existing files; one made in a call with client_id= needs the same client_id= here"
-)
 
 
 class _HasId(Protocol):
@@ -129,7 +116,7 @@ class FilesEndpoints(APIResource):
 
         Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/get-file
         """
-        with advising(NotFoundError, _NOT_FOUND_ADVICE):
+        with advising(NotFoundError, FILE_NOT_FOUND_ADVICE):
             return self._request(Request("GET", path("files", _file_id(file))), types.UploadedFile, options)
 
     def delete_file(self, file: str | _HasId, **options: Unpack[CallSettings]) -> types.DeletedFile:
@@ -150,7 +137,7 @@ class FilesEndpoints(APIResource):
 
         Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-file-delete
         """
-        with advising(NotFoundError, _NOT_FOUND_ADVICE):
+        with advising(NotFoundError, FILE_NOT_FOUND_ADVICE):
             return self._request(Request("POST", path("files", _file_id(file), "delete")), types.DeletedFile, options)
 
     @overload
@@ -192,19 +179,21 @@ class FilesEndpoints(APIResource):
         Not retried after the first byte. Source:
         https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/get-file-content
         """
+        from gigaclient.gigachat.resources import _downloads
+
         settings = self._call_settings(options)
         request = _download_request(file_id)
         if to is None:
-            return self._download_to_memory(request, settings).body
+            return _downloads.download_to_memory(self._core, request, settings).body
         if isinstance(to, (str, os.PathLike)):
-            with _replacing(os.path.expanduser(os.fspath(to))) as target:
-                return self._download_to(target.write, request, settings)
+            with _downloads.replacing(os.path.expanduser(os.fspath(to))) as target:
+                return _downloads.download_to(self._core, target.write, request, settings)
         if isinstance(to, io.TextIOBase) or not callable(getattr(to, "write", None)):
             raise ConfigError(
                 f"to must be a path or a file open in binary mode, not {type(to).__name__}"
                 + ('; open it with open(path, "wb")' if isinstance(to, io.TextIOBase) else "")
             )
-        return self._download_to(functools.partial(_write_all, to), request, settings)
+        return _downloads.download_to(self._core, functools.partial(_downloads.write_all, to), request, settings)
 
     def get_image(self, file_id: str | _HasId, **options: Unpack[CallSettings]) -> types.Image:
         """Download an image: ``GET /files/{id}/content``.
@@ -214,11 +203,11 @@ class FilesEndpoints(APIResource):
             options: as for :meth:`get_file_content`.
 
         Returns:
-            The picture: ``.data`` are its bytes, ``.save(path)`` writes them, a notebook shows it; ``.content`` is the
-                same in base64, as the official SDK has it.
+            The image: ``.data`` has its bytes, ``.save(path)`` writes them, notebooks show it. ``.content`` has them
+            in base64, as in the official SDK.
 
         Raises:
-            ConfigError: ``file_id`` is no id.
+            ConfigError: ``file_id`` is not an id.
             NotFoundError: this key, or this ``client_id``, has no such file.
             InvalidResponseError: it is a page or a text, or larger than 256 MB.
             APIStatusError, APIConnectionError, APITimeoutError, TLSError: as for every call.
@@ -239,8 +228,8 @@ class FilesEndpoints(APIResource):
             The images in the order of the response; an empty list if it names none.
 
         Raises:
-            ConfigError: ``completion`` has no ``.images``. GigaClientError: as for :meth:`get_image`, for the first
-                that cannot be downloaded.
+            ConfigError: ``completion`` has no ``.images``.
+            GigaClientError: as for :meth:`get_image`, for the first image that cannot be downloaded.
 
         Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/get-file-content
         """
@@ -259,48 +248,16 @@ class FilesEndpoints(APIResource):
     def _download_image(self, file_id: str | _HasId, settings: RequestOptions) -> types.Image:
         import base64
 
+        from gigaclient.gigachat.resources import _downloads
         from gigaclient.types.files import media_type
 
-        response = self._download_to_memory(_download_request(file_id), settings)
+        response = _downloads.download_to_memory(self._core, _download_request(file_id), settings)
         declared = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         is_text = declared.startswith("text/") or declared == "application/json"
         if is_text and media_type(response.body[:16]) is None:
             raise response.refusal() or response.invalid("it is not an image")
         image = types.Image(content=base64.b64encode(response.body).decode())
         return image.attach(request_id=response.request_id, headers=response.headers)
-
-    def _download_to_memory(self, request: Request, settings: RequestOptions) -> BufferedResponse:
-        parts: list[bytes] = []
-        size = 0
-        response, request_id = self._open_download(request, settings)
-        with contextlib.closing(_blocks(response, request_id)) as blocks:
-            for block in blocks:
-                parts.append(block)
-                size += len(block)
-                if size > _MAX_BYTES_IN_MEMORY:
-                    raise InvalidResponseError(
-                        f"the file is larger than {_MAX_BYTES_IN_MEMORY >> 20} MB: pass to= to have it written to disk",
-                        request_id=request_id,
-                        status_code=response.status,
-                        headers=response.headers,
-                    )
-        return BufferedResponse(b"".join(parts), response.status, response.headers, request_id)
-
-    def _download_to(self, write: Callable[[bytes], Any], request: Request, settings: RequestOptions) -> int:
-        written = 0
-        response, request_id = self._open_download(request, settings)
-        with contextlib.closing(_blocks(response, request_id)) as blocks:
-            for block in blocks:
-                write(block)
-                written += len(block)
-        return written
-
-    def _open_download(self, request: Request, settings: RequestOptions) -> tuple[Response, str]:
-        with advising(NotFoundError, _NOT_FOUND_ADVICE):
-            response, request_id = self._core.open(request, settings)
-        # The socket limits each read, and the deadline all of them; a large file may take longer than one read timeout.
-        response.deadline.begin("read", math.inf)
-        return response, request_id
 
 
 def _form(file: Any, purpose: str, filename: str | None, content_type: str | None) -> tuple[bytes, str]:
@@ -337,75 +294,3 @@ def _ending_at(ends_at: float, settings: RequestOptions, timeouts: Timeouts) -> 
         return settings
     left = max(ends_at - time.monotonic(), 0.0)
     return msgspec.structs.replace(settings, timeouts=timeouts.within(left))
-
-
-def _blocks(response: Response, request_id: str) -> Generator[bytes, None, None]:
-    """Yield the file's bytes in blocks.
-
-    Raises:
-        APIStatusError: the body is an error object and not a file.
-        GigaClientError: as for reading any response, with the request's id.
-    """
-    with contextlib.closing(Executor.blocks(response)) as blocks:
-        try:
-            if response.media_type == "application/json":
-                yield from _raise_if_error(response, blocks, request_id)
-            yield from blocks
-        except GigaClientError as error:
-            error.request_id = error.request_id or request_id
-            raise
-
-
-def _raise_if_error(response: Response, blocks: Iterator[bytes], request_id: str) -> Iterator[bytes]:
-    # A file may be JSON too; an error object is short and has no other fields than these.
-    head = bytearray()
-    for block in blocks:
-        head += block
-        if len(head) > _MAX_ERROR_BYTES:
-            break
-    else:
-        refusal = BufferedResponse(bytes(head), response.status, response.headers, request_id).refusal()
-        if refusal is not None and refusal.body.keys() <= {"status", "code", "message", "error"}:
-            raise refusal
-    if head:
-        yield bytes(head)
-
-
-@contextlib.contextmanager
-def _replacing(path: str) -> Iterator[BinaryIO]:
-    """Open a new file that replaces ``path`` when the block ends, and is deleted after an error.
-
-    Raises:
-        ConfigError: ``path`` cannot be a file.
-    """
-    target = os.path.realpath(path)
-    if os.path.isdir(target):
-        raise ConfigError(f"{path!r} is a folder: name a file in it")
-    if os.path.exists(target) and not os.path.isfile(target):
-        raise ConfigError(f"{path!r} is no ordinary file: pass it open, in binary mode")
-    temporary = os.path.join(os.path.dirname(target), f".{os.urandom(8).hex()}.part")
-    try:
-        file = open(temporary, "xb")  # noqa: SIM115 - it is renamed between its end and the end of the block
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ConfigError(f"{path!r} cannot be written: {reason}") from None
-    try:
-        with file:
-            yield file
-        with contextlib.suppress(OSError):  # the target does not exist yet, or another user owns it
-            os.chmod(temporary, os.stat(target).st_mode & 0o777)
-        os.replace(temporary, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-
-
-def _write_all(file: Any, data: bytes) -> None:
-    while data:
-        written = file.write(data)
-        if not isinstance(written, int) or written >= len(data):
-            return
-        if written <= 0:
-            raise OSError("the file does not take any more bytes")
-        data = data[written:]  # an unbuffered file may write less than all
