@@ -8,7 +8,7 @@ from typing import Any
 from gigaclient._primitives.struct import fields_of
 from gigaclient.errors import ConfigError
 from gigaclient.gigachat.v2.request_values import as_dict, as_list, move_state_id
-from gigaclient.types import Answer, Message, Record
+from gigaclient.types import APIResponse, Message, Record
 from gigaclient.types.chat import FunctionCall
 from gigaclient.types.chat_v2 import REASONING, ChatContentPart, ChatMessageChunk, result_object
 
@@ -30,7 +30,7 @@ class MessageConverter:
             messages = [messages]
         if isinstance(messages, (bytes, bytearray, memoryview)):
             raise ConfigError("messages are bytes: decode them to a string first")
-        if not isinstance(messages, Iterable) or isinstance(messages, (Mapping, Answer)):
+        if not isinstance(messages, Iterable) or isinstance(messages, (Mapping, APIResponse)):
             raise ConfigError(
                 f"messages must be a string, a list of messages or a request, not {type(messages).__name__}"
             )
@@ -68,7 +68,7 @@ class MessageConverter:
             hint = ""
             if isinstance(message, str):
                 hint = "; a prompt alone is passed as a string, not in a list"
-            elif isinstance(message, Answer):
+            elif isinstance(message, APIResponse):
                 hint = "; append its .message"
             raise ConfigError(f"{path} must be a dict or a ChatMessage, not {type(message).__name__}{hint}")
         role = fields.get("role")

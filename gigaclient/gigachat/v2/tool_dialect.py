@@ -11,7 +11,7 @@ from gigaclient._primitives.struct import fields_of
 from gigaclient.errors import ConfigError
 from gigaclient.gigachat.v2.request_body import request_fields
 from gigaclient.gigachat.v2.request_values import as_list
-from gigaclient.types import Answer, FunctionCall
+from gigaclient.types import APIResponse, FunctionCall
 from gigaclient.types.chat_v2 import ChatCompletionResponse, ChatMessage, ChatUsage
 
 if TYPE_CHECKING:
