@@ -322,7 +322,7 @@ def test_nothing_that_is_pickled_brings_a_thread_or_a_lock(gigachat_emulator: Gi
             other.close()
 
 
-def test_a_token_answer_shows_its_secret_only_to_who_asks(gigachat_emulator: GigaChatEmulator) -> None:
+def test_a_token_hides_its_secret_in_repr(gigachat_emulator: GigaChatEmulator) -> None:
     with GigaChat(**gigachat_emulator.client_options) as giga:
         token = giga.get_token()
     assert token.access_token not in repr(token) + str(token)

@@ -8,6 +8,8 @@ The types of v1 chat are loaded with the package. The others are loaded at first
 most programs only chat.
 """
 
+# ruff: noqa: F403, F405 - each module has the list of its types
+
 from __future__ import annotations
 
 from importlib import import_module
@@ -34,82 +36,19 @@ from gigaclient.types.chat import (
 )
 
 if TYPE_CHECKING:
-    from gigaclient.types.assistants import (
-        Assistant,
-        AssistantAttachment,
-        AssistantDelete,
-        AssistantFileDelete,
-        Assistants,
-        CreateAssistant,
-    )
-    from gigaclient.types.batches import Batch, Batches, BatchRequestCounts, BatchResult
-    from gigaclient.types.bulk import EmbedResult, ItemResult, MapResult
-    from gigaclient.types.chat_v2 import (
-        ChatCompletionRequest,
-        ChatCompletionResponse,
-        ChatCompletionResponseChunk,
-        ChatContentFile,
-        ChatContentPart,
-        ChatFilterConfig,
-        ChatFilterContentConfig,
-        ChatFilterResponseContentConfig,
-        ChatFunctionCall,
-        ChatFunctionExample,
-        ChatFunctionResult,
-        ChatFunctionSpecification,
-        ChatFunctionsTool,
-        ChatInlineData,
-        ChatLogprob,
-        ChatLogprobToken,
-        ChatMessage,
-        ChatMessageChunk,
-        ChatModelOptions,
-        ChatRankerOptions,
-        ChatReasoning,
-        ChatResponseFormat,
-        ChatSource,
-        ChatStorage,
-        ChatTool,
-        ChatToolConfig,
-        ChatToolExecution,
-        ChatUsage,
-        ChatUsageInputTokensDetails,
-        ChatUserInfo,
-        ChatWebSearchTool,
-    )
-    from gigaclient.types.embeddings import Embedding, Embeddings, EmbeddingsUsage
-    from gigaclient.types.files import DeletedFile, GeneratedFile, Image, UploadedFile, UploadedFiles
-    from gigaclient.types.models import Model, Models
-    from gigaclient.types.parameters import FunctionParameters, FunctionParametersProperty
-    from gigaclient.types.raw import RawResponse, ServerEvent
-    from gigaclient.types.threads import (
-        Thread,
-        ThreadCompletion,
-        ThreadCompletionChunk,
-        ThreadMessage,
-        ThreadMessageAttachment,
-        ThreadMessageResponse,
-        ThreadMessages,
-        ThreadMessagesResponse,
-        ThreadRunOptions,
-        ThreadRunResponse,
-        ThreadRunResult,
-        Threads,
-        ThreadStatus,
-    )
-    from gigaclient.types.token import AccessToken
-    from gigaclient.types.tool_runs import Run, Step
-    from gigaclient.types.tools import (
-        AICheckResult,
-        Balance,
-        BalanceValue,
-        FilterCheck,
-        FilterUsage,
-        FunctionIssue,
-        FunctionValidation,
-        OpenApiFunctions,
-        TokensCount,
-    )
+    from gigaclient.types.assistants import *
+    from gigaclient.types.batches import *
+    from gigaclient.types.bulk import *
+    from gigaclient.types.chat_v2 import *
+    from gigaclient.types.embeddings import *
+    from gigaclient.types.files import *
+    from gigaclient.types.models import *
+    from gigaclient.types.parameters import *
+    from gigaclient.types.raw import *
+    from gigaclient.types.threads import *
+    from gigaclient.types.token import *
+    from gigaclient.types.tool_runs import *
+    from gigaclient.types.tools import *
 
 __all__ = [
     "AICheckResult",

@@ -39,7 +39,7 @@ def test_the_clients_model_counts_unless_another_is_named(emulator: GigaChatEmul
     assert sent_to(emulator, PATH)[0].json()["model"] == "GigaChat-2-Max"
 
 
-def test_each_count_knows_its_call(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+def test_each_count_has_the_ids_of_its_call(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     answer_with(emulator, PATH, [{"tokens": 1, "object": "tokens", "new": "x"}, {"tokens": 2.0, "characters": None}])
     first, second = giga.tokens_count(["a", "b"])
     sent = sent_to(emulator, PATH)[0].headers["x-request-id"]

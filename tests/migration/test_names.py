@@ -279,7 +279,7 @@ def test_verification_that_is_off_is_warned_of_once_with_the_advice_to_delete_it
     assert caught[0].filename == __file__
 
 
-def test_an_argument_that_says_what_the_default_says_leaves_the_environment_its_bundle(
+def test_an_argument_equal_to_the_default_keeps_the_bundle_of_the_environment(
     gigachat_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = dict(gigachat_emulator.client_options)

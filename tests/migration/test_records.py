@@ -242,7 +242,7 @@ def test_a_request_of_dicts_and_records_is_validated_in_depth() -> None:
         (Model, {}, r"not a Model: .*id"),
     ],
 )
-def test_what_does_not_fit_is_a_value_error_that_says_where(type_: Any, data: Any, message: str) -> None:
+def test_invalid_data_is_a_value_error_with_its_path(type_: Any, data: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         type_.model_validate(data)
 
@@ -263,7 +263,7 @@ def test_a_type_describes_itself() -> None:
     assert nested["$ref"] == "#/$defs/FunctionParametersProperty"
 
 
-def test_a_copy_is_changed_by_field_and_keeps_what_it_came_with() -> None:
+def test_a_copy_is_changed_by_field_and_keeps_its_metadata() -> None:
     first = answer()
     second = first.model_copy(update={"object_": "other", "model": "m"})
     assert (second.object, second.model, first.object) == ("other", "m", "chat.completion")

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import msgspec.structs
 
 from gigaclient import types
-from gigaclient._core.executor import MAX_ANSWER_BYTES
 from gigaclient._core.request_options import CALL_OPTIONS, RequestOptions, call_options
 from gigaclient._core.responses import BufferedResponse
-from gigaclient._primitives.deadline import Cancelled, Deadline, DeadlineExceeded
 from gigaclient._primitives.decoding import decoder
 from gigaclient._primitives.serialization import JSON_ERRORS
-from gigaclient.errors import (
-    APIConnectionError,
-    APITimeoutError,
-    ConfigError,
-    ForbiddenError,
-    GigaClientError,
-    NotFoundError,
-    StreamInterruptedError,
-)
+from gigaclient.errors import ConfigError, ForbiddenError, GigaClientError, NotFoundError
 from gigaclient.gigachat.resource import APIResource
 from gigaclient.gigachat.resources._validation import advising
-from gigaclient.transport.request import Request, RetrySafety, path
+from gigaclient.transport.request import Request, RetrySafety
 from gigaclient.types.coercion import coerce
 
 if TYPE_CHECKING:
@@ -37,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchesEndpoints"]
 
-_MAX_PAGE_BYTES = 64 * 1024
 _FORBIDDEN_ADVICE = "batches are for pay-as-you-go accounts alone (scope GIGACHAT_API_CORP)"
 
 
@@ -233,6 +220,7 @@ class BatchesEndpoints(APIResource):
         Source: https://developers.sber.ru/docs/ru/gigachat/guides/batches
         """
         from gigaclient.gigachat import batch_file
+        from gigaclient.gigachat.resources._batch_results import download_results
 
         settings = self._call_settings(options)
         if not isinstance(batch, types.Batch) or batch.output_file_id is None:
@@ -249,7 +237,7 @@ class BatchesEndpoints(APIResource):
                 known = batch_file.written_before(content)
             else:
                 known = requests if isinstance(requests, Mapping) else dict(batch_file.named(requests))
-        results = self._downloaded_results(batch.output_file_id, known, settings)
+        results = download_results(self, batch.output_file_id, known, settings)
         return batch_file.in_order(results, known)
 
     def _list_batches(self, query: Mapping[str, str], options: Mapping[str, Any]) -> types.Batches:
@@ -266,69 +254,6 @@ class BatchesEndpoints(APIResource):
             advising(NotFoundError, "get_batches() lists those of this key"),
         ):
             return self._send_with_options(request, settings)
-
-    def _downloaded_results(
-        self, file_id: str, known: Mapping[str, Any], settings: RequestOptions
-    ) -> list[types.BatchResult]:
-        request = Request("GET", path("files", file_id, "content"), accept="application/octet-stream, */*")
-        policy = self._core.retry
-        if settings.max_retries is not None:
-            policy = msgspec.structs.replace(policy, max_retries=settings.max_retries)
-        deadline = Deadline(settings.timeouts or self._core.timeouts)
-        self._core.begin(deadline)
-        attempt = 0
-        while True:
-            results: list[types.BatchResult] = []
-            failure = self._read_results(request, known, _within(settings, deadline), results.append)
-            if failure is None:
-                return results
-            delay = policy.delay(
-                attempt, failure, retry_safety=RetrySafety.IDEMPOTENT, deadline=deadline.left(), jitter=random.random()
-            )
-            attempt += 1
-            if delay is not None and not self.closed:
-                try:
-                    with self._core.transport.waiting(deadline):
-                        deadline.pause(delay)
-                    continue
-                except (DeadlineExceeded, Cancelled, ConfigError):
-                    delay = None
-            if isinstance(failure, APIConnectionError) and not isinstance(failure, APITimeoutError):
-                failure = StreamInterruptedError(
-                    f"the results broke off: {failure.message}", request_id=failure.request_id
-                )
-            failure.completion = results
-            raise failure
-
-    def _read_results(
-        self,
-        request: Request,
-        known: Mapping[str, Any],
-        settings: RequestOptions,
-        take: Callable[[types.BatchResult], None],
-    ) -> GigaClientError | None:
-        """Pass each result to ``take``; return the error that cut the download short, or None."""
-        from gigaclient.gigachat import batch_file
-
-        response, request_id = self._core.open(request, settings)
-        if response.media_type == "text/html":
-            page = BufferedResponse(response.read_some(_MAX_PAGE_BYTES), response.status, response.headers, request_id)
-            failure = page.invalid("it is a page and not a file")
-            self._core.tell_failure(response, failure)
-            raise failure
-        try:
-            with contextlib.closing(self._core.blocks(response)) as blocks:
-                response.deadline.begin_event()
-                for line in batch_file.lines(blocks, MAX_ANSWER_BYTES):
-                    result = batch_file.read_result(line, known)
-                    if result is not None:
-                        take(result)
-                    # A row restarts the event timeout, as an event of a stream does.
-                    response.deadline.begin_event()
-        except GigaClientError as error:
-            error.request_id = error.request_id or request_id
-            return error
-        return None
 
 
 def _parse_batches(response: BufferedResponse) -> types.Batches:
@@ -362,11 +287,6 @@ def _attach_requests(batch: types.Batch, requests: Mapping[str, Any]) -> types.B
     if requests:
         batch.__dict__["_requests"] = requests
     return batch
-
-
-def _within(settings: RequestOptions, deadline: Deadline) -> RequestOptions:
-    """Return ``settings`` with timeouts that fit into the rest of ``deadline``."""
-    return msgspec.structs.replace(settings, timeouts=deadline.timeouts.within(max(deadline.left(), 0.001)))
 
 
 def _content(requests: Any) -> bytes | None:
