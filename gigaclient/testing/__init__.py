@@ -43,7 +43,7 @@ __all__ = [
     "recording",
 ]
 
-_HOMES = {
+_EXPORTS = {
     "authority": ("Authority", "ClientCertificate"),
     "fakegpt": ("FakeGptEmulator",),
     "faults": ("EventAnswer", "Fault"),
@@ -54,7 +54,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    for module, names in _HOMES.items():
+    for module, names in _EXPORTS.items():
         if name in names:
             value = globals()[name] = getattr(import_module(f"{__name__}.{module}"), name)
             return value

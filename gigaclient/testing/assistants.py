@@ -1,4 +1,4 @@
-"""Assistants of the GigaChat emulator. The protocol knows them from the official SDK alone; so does this."""
+"""Assistants of the GigaChat emulator. Their protocol is known from the official SDK only."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from gigaclient.testing import chat_v1
 from gigaclient.testing.chat_v1 import INVALID_JSON, Refusal
 from gigaclient.testing.routing import AnyAnswer, Route, RoutedRequest, Service, json_answer
 
-__all__ = ["EmulatedAssistants", "Kept"]
+__all__ = ["EmulatedAssistants", "StoredAssistant"]
 
 FileShape: TypeAlias = Literal["file_ids", "files"]
 
-_MOST_PAIRS = 16
+_MAX_METADATA_PAIRS = 16
 _CHANGEABLE = ("name", "description", "instructions", "file_ids", "functions", "metadata")
-_KINDS: Mapping[str, type] = {
+_FIELD_TYPES: Mapping[str, type] = {
     "name": str,
     "description": str,
     "instructions": str,
@@ -29,8 +29,8 @@ _KINDS: Mapping[str, type] = {
 
 
 @dataclass
-class Kept:
-    """An assistant as the emulator keeps it."""
+class StoredAssistant:
+    """An assistant as the emulator stores it."""
 
     client: str
     model: str
@@ -42,18 +42,18 @@ class Kept:
 
 
 class EmulatedAssistants:
-    """``/assistants``: the state, and the routes.
+    """The state and the routes of ``/assistants``.
 
     Attributes:
-        file_shape: How an assistant tells its files: as ``file_ids``, or as ``files`` with names. May be assigned
-            while the emulator runs.
+        file_shape: How a response lists files: as ``file_ids``, or as ``files`` with names. May be changed while the
+            emulator runs.
     """
 
     def __init__(self, service: Service) -> None:
         self.file_shape: FileShape = "file_ids"
         self._service = service
         self._lock = threading.Lock()
-        self._kept: dict[str, Kept] = {}
+        self._assistants: dict[str, StoredAssistant] = {}
         self.routes: tuple[Route, ...] = (
             Route("GET", "v1", "/assistants", self._get),
             Route("POST", "v1", "/assistants", self._create),
@@ -62,119 +62,126 @@ class EmulatedAssistants:
             Route("POST", "v1", "/assistants/files/delete", self._delete_file),
         )
 
-    def use(self, client: str, assistant_id: str) -> Kept:
-        """The assistant, for a new thread of its; :class:`Refusal` when the client has no such one."""
-        with self._lock:
-            kept = self._found(client, assistant_id)
-            kept.threads += 1
-            return kept
+    def use(self, client: str, assistant_id: str) -> StoredAssistant:
+        """Return the assistant and count one more thread for it.
 
-    def find(self, client: str, assistant_id: str) -> Kept:
-        """The assistant; :class:`Refusal` when the client has no such one."""
+        Raises:
+            Refusal: the client has no such assistant.
+        """
         with self._lock:
-            return self._found(client, assistant_id)
+            assistant = self._find(client, assistant_id)
+            assistant.threads += 1
+            return assistant
 
-    def leave(self, assistant_id: str) -> None:
-        """A thread of the assistant is gone."""
+    def find(self, client: str, assistant_id: str) -> StoredAssistant:
+        """Return the assistant; raise :class:`Refusal` when the client has no such assistant."""
         with self._lock:
-            if assistant_id in self._kept:
-                self._kept[assistant_id].threads -= 1
+            return self._find(client, assistant_id)
 
-    def _found(self, client: str, assistant_id: Any) -> Kept:
+    def release(self, assistant_id: str) -> None:
+        """Count one thread less for the assistant."""
+        with self._lock:
+            if assistant_id in self._assistants:
+                self._assistants[assistant_id].threads -= 1
+
+    def _find(self, client: str, assistant_id: Any) -> StoredAssistant:
         if not isinstance(assistant_id, str) or not assistant_id:
             raise Refusal(400, INVALID_JSON)
-        kept = self._kept.get(assistant_id)
-        if kept is None or kept.client != client:
-            # Invented, as all texts of this room: none is documented.
+        assistant = self._assistants.get(assistant_id)
+        if assistant is None or assistant.client != client:
+            # Invented, like all texts of this module: none is documented.
             raise Refusal(404, "No such assistant")
-        return kept
+        return assistant
 
     def _get(self, call: RoutedRequest) -> AnyAnswer:
-        wanted = call.request.params.get("assistant_id")
+        assistant_id = call.request.params.get("assistant_id")
         with self._lock:
-            if wanted is not None:
-                found = [self._found(call.client, wanted)]
+            if assistant_id is not None:
+                found = [self._find(call.client, assistant_id)]
             else:
-                found = [kept for kept in self._kept.values() if kept.client == call.client]
-            return json_answer(200, {"data": [self._shown(kept) for kept in found]}, call.headers)
+                found = [assistant for assistant in self._assistants.values() if assistant.client == call.client]
+            return json_answer(200, {"data": [self._to_json(assistant) for assistant in found]}, call.headers)
 
     def _create(self, call: RoutedRequest) -> AnyAnswer:
-        body = _object(call)
+        body = _read_object(call)
         if not isinstance(body.get("model"), str) or not body.get("name"):
             raise Refusal(400, INVALID_JSON)
-        given = self._checked(body, body["model"])
+        fields = self._validated_fields(body, body["model"])
         now = int(self._service.now_s())
-        kept = Kept(call.client, body["model"], now, now, given)
+        assistant = StoredAssistant(call.client, body["model"], now, now, fields)
         with self._lock:
-            self._kept[kept.id] = kept
-        return json_answer(200, {"assistant_id": kept.id, "created_at": kept.created_at}, call.headers)
+            self._assistants[assistant.id] = assistant
+        return json_answer(200, {"assistant_id": assistant.id, "created_at": assistant.created_at}, call.headers)
 
     def _modify(self, call: RoutedRequest) -> AnyAnswer:
-        body = _object(call)
+        body = _read_object(call)
         if "model" in body:
             raise Refusal(400, INVALID_JSON)
-        kept = self.find(call.client, body.get("assistant_id", ""))
-        given = self._checked(body, kept.model)
+        assistant = self.find(call.client, body.get("assistant_id", ""))
+        fields = self._validated_fields(body, assistant.model)
         with self._lock:
-            kept.fields = {**kept.fields, **given}
-            kept.updated_at = int(self._service.now_s())
-            return json_answer(200, self._shown(kept), call.headers)
+            assistant.fields = {**assistant.fields, **fields}
+            assistant.updated_at = int(self._service.now_s())
+            return json_answer(200, self._to_json(assistant), call.headers)
 
     def _delete(self, call: RoutedRequest) -> AnyAnswer:
-        body = _object(call)
+        body = _read_object(call)
         with self._lock:
-            kept = self._found(call.client, body.get("assistant_id"))
-            del self._kept[kept.id]
-        return json_answer(200, {"assistant_id": kept.id, "deleted": True}, call.headers)
+            assistant = self._find(call.client, body.get("assistant_id"))
+            del self._assistants[assistant.id]
+        return json_answer(200, {"assistant_id": assistant.id, "deleted": True}, call.headers)
 
     def _delete_file(self, call: RoutedRequest) -> AnyAnswer:
-        body = _object(call)
+        body = _read_object(call)
         with self._lock:
-            kept = self._found(call.client, body.get("assistant_id"))
-            files = kept.fields.get("file_ids") or []
+            assistant = self._find(call.client, body.get("assistant_id"))
+            files = assistant.fields.get("file_ids") or []
             if body.get("file_id") not in files:
                 raise Refusal(404, "No such file")
-            kept.fields = {**kept.fields, "file_ids": [one for one in files if one != body["file_id"]]}
+            assistant.fields = {
+                **assistant.fields,
+                "file_ids": [file_id for file_id in files if file_id != body["file_id"]],
+            }
         return json_answer(200, {"file_id": body["file_id"], "deleted": True}, call.headers)
 
-    def _checked(self, body: Mapping[str, Any], model: str) -> dict[str, Any]:
+    def _validated_fields(self, body: Mapping[str, Any], model: str) -> dict[str, Any]:
         # The official SDK sends a null for each field that is not set.
-        given = {name: body[name] for name in _CHANGEABLE if body.get(name) is not None}
-        for name, value in given.items():
-            if not isinstance(value, _KINDS[name]):
+        fields = {name: body[name] for name in _CHANGEABLE if body.get(name) is not None}
+        for name, value in fields.items():
+            if not isinstance(value, _FIELD_TYPES[name]):
                 raise Refusal(400, INVALID_JSON)
-        if len(given.get("metadata", {})) > _MOST_PAIRS:
-            raise Refusal(422, f"Invalid params: metadata must have at most {_MOST_PAIRS} pairs")
-        if not all(isinstance(one, str) for one in given.get("file_ids", [])):
+        if len(fields.get("metadata", {})) > _MAX_METADATA_PAIRS:
+            raise Refusal(422, f"Invalid params: metadata must have at most {_MAX_METADATA_PAIRS} pairs")
+        if not all(isinstance(file_id, str) for file_id in fields.get("file_ids", [])):
             raise Refusal(400, INVALID_JSON)
-        # The model and the functions are held to the rules of chat.
+        # The rules of chat apply to the model and the functions.
         chat_v1.check(
             {
                 "model": model,
                 "messages": [{"role": "user", "content": ""}],
-                **({"functions": given["functions"]} if "functions" in given else {}),
+                **({"functions": fields["functions"]} if "functions" in fields else {}),
             },
             models=self._service.models,
             without_functions=self._service.models_without_functions,
         )
-        return given
+        return fields
 
-    def _shown(self, kept: Kept) -> dict[str, Any]:
-        shown = {
-            "assistant_id": kept.id,
-            "model": kept.model,
-            "created_at": kept.created_at,
-            "updated_at": kept.updated_at,
-            "threads_count": kept.threads,
-            **kept.fields,
+    def _to_json(self, assistant: StoredAssistant) -> dict[str, Any]:
+        response = {
+            "assistant_id": assistant.id,
+            "model": assistant.model,
+            "created_at": assistant.created_at,
+            "updated_at": assistant.updated_at,
+            "threads_count": assistant.threads,
+            **assistant.fields,
         }
-        files = shown.pop("file_ids", [])
+        files = response.pop("file_ids", [])
         if self.file_shape == "files":
-            return {**shown, "files": [{"file_id": one, "name": f"{one}.txt"} for one in files]}
-        return {**shown, "file_ids": files}
+            return {**response, "files": [{"file_id": file_id, "name": f"{file_id}.txt"} for file_id in files]}
+        return {**response, "file_ids": files}
 
 
-def _object(call: RoutedRequest) -> dict[str, Any]:
+def _read_object(call: RoutedRequest) -> dict[str, Any]:
     body = call.json()
     if not isinstance(body, dict):
         raise Refusal(400, INVALID_JSON)

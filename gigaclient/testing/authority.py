@@ -1,7 +1,7 @@
-"""A certificate authority of our own, made at start and forgotten at close.
+"""A temporary certificate authority for the emulators.
 
-Everything it signs is worthless outside the process: the keys live in memory and, where a client must read
-them, in a temporary directory that only this user can open and that is removed on :meth:`Authority.close`.
+Its keys exist in memory only. Keys that a client must read are files in a temporary directory that only this user can
+open. :meth:`Authority.close` removes the directory.
 """
 
 from __future__ import annotations
@@ -34,16 +34,17 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 @dataclass(frozen=True)
 class ClientCertificate:
-    """Where a client finds the certificate and the key that were issued to it (PEM files)."""
+    """The paths of a client's certificate and its key (PEM files)."""
 
     cert_file: str
     key_file: str
 
 
 class Authority:
-    """Signs the emulator's certificates.
+    """Signs the emulator's certificates. A context manager.
 
-    ``ca_file`` is the path of a PEM with the one certificate that a client has to trust. Also a context manager.
+    Attributes:
+        ca_file: The path of a PEM file with the certificate that a client has to trust.
     """
 
     def __init__(self) -> None:
@@ -61,13 +62,13 @@ class Authority:
     def server_context(
         self, *names: str, expired: bool = False, client_ca: Authority | str | None = None
     ) -> ssl.SSLContext:
-        """A server's TLS context with a fresh leaf certificate.
+        """Return a server's TLS context with a new leaf certificate.
 
         Args:
-            names: Host names and addresses in the certificate; 127.0.0.1, localhost and ::1 when none is given.
-            expired: The certificate ran out yesterday.
-            client_ca: Who signs the clients' certificates (an authority or the path of a PEM). When given,
-                a client without such a certificate is refused in the handshake.
+            names: Host names and addresses in the certificate; by default 127.0.0.1, localhost and ::1.
+            expired: The certificate expired yesterday.
+            client_ca: The authority that signs the clients' certificates, or the path of its PEM. With it, the
+                handshake refuses a client without such a certificate.
         """
         now = datetime.datetime.now(datetime.timezone.utc)
         day = datetime.timedelta(days=1)
@@ -84,12 +85,12 @@ class Authority:
         return context
 
     def issue_client(self, name: str = "client.example", *, password: str | None = None) -> ClientCertificate:
-        """A client certificate and its key as PEM files; the key is encrypted when ``password`` is given."""
+        """Issue a client certificate and its key as PEM files; ``password`` encrypts the key."""
         leaf = self._ca.issue_cert(name, common_name=name)
-        stem = os.path.join(self._directory.name, f"client-{next(self._serial)}")
-        issued = ClientCertificate(cert_file=f"{stem}.pem", key_file=f"{stem}.key")
-        for number, blob in enumerate(leaf.cert_chain_pems):
-            blob.write_to_path(issued.cert_file, append=number > 0)
+        path_stem = os.path.join(self._directory.name, f"client-{next(self._serial)}")
+        issued = ClientCertificate(cert_file=f"{path_stem}.pem", key_file=f"{path_stem}.key")
+        for number, pem in enumerate(leaf.cert_chain_pems):
+            pem.write_to_path(issued.cert_file, append=number > 0)
         key = leaf.private_key_pem.bytes()
         if password is not None:
             key = load_pem_private_key(key, password=None).private_bytes(
@@ -100,14 +101,14 @@ class Authority:
         return issued
 
     def close(self) -> None:
-        """Remove the files. What was loaded from them goes on working; safe to call twice."""
+        """Remove the files. TLS contexts that loaded them still work. Safe to call twice."""
         self._directory.cleanup()
 
     def __enter__(self) -> Authority:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, exc_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
 

@@ -1,4 +1,4 @@
-"""Batches of the GigaChat emulator: a file of requests in, one look after the other, a file of results out."""
+"""Batches of the GigaChat emulator: a client uploads a file of requests, polls, and downloads a file of results."""
 
 from __future__ import annotations
 
@@ -34,32 +34,33 @@ class _Batch:
     results: bytes
     created_at: int
     updated_at: int
-    began_at: float
+    started_at: float
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     status: str = "created"
-    looks: int = 0
-    taken: bool = False
+    polls: int = 0
+    completed: bool = False
     output_file_id: str | None = None
 
 
 class EmulatedBatches:
-    """``/batches``: the state, and the routes.
+    """The state and the routes of ``/batches``.
 
-    The attributes may be assigned while the emulator runs. A batch is answered when it is created, and its results are
-    shown when it is completed.
+    The attributes may be changed while the emulator runs. The results of a batch are computed when it is created, and
+    available when it is completed.
 
     Attributes:
-        scopes: The scopes that may use batches; others get 403. None, as it is at first, lets everybody in, so that
-            a demo needs no company's key; the real service wants ``{"GIGACHAT_API_CORP"}``.
-        looks: A batch is completed at this look, the answer to its creation not counted, and ``in_progress`` at those
-            before it.
-        seconds: In place of ``looks``: completed so long after its creation, ``in_progress`` from half of it on.
-        list_shape: How ``GET /batches`` answers: ``{"batches": [...]}``, a bare array, or a bare item where there is
-            exactly one (else as ``object``).
-        row_shape: How a row holds its answer: as ``result``, as ``response.body``, or as ``body``.
-        failing: The ids of rows that fail with an error of the server.
-        extra_lines: Put between the rows of the results as they are: blank lines, broken ones.
-        leave_out: The ids of rows that the results do not have.
+        scopes: The scopes that may use batches; others get 403. The default, None, allows all scopes, so that a demo
+            needs no company key. The real service requires ``{"GIGACHAT_API_CORP"}``.
+        looks: The number of the status request that finds the batch completed. Earlier ones find it ``in_progress``.
+            The response to the creation does not count.
+        seconds: Used instead of ``looks``: seconds from the creation to ``completed``. The status is ``in_progress``
+            from half of that time on.
+        list_shape: How ``GET /batches`` responds: ``{"batches": [...]}``, a bare array, or a bare item where there is
+            exactly one (otherwise as ``object``).
+        row_shape: The field of a row that holds the response: ``result``, ``response.body`` or ``body``.
+        failing: The ids of rows that fail with a server error.
+        extra_lines: Raw lines between the rows of the results, such as blank or malformed ones.
+        leave_out: The ids of rows that the results omit.
     """
 
     def __init__(self, service: Service, files: EmulatedFiles) -> None:
@@ -81,35 +82,33 @@ class EmulatedBatches:
         )
 
     def _create(self, call: RoutedRequest) -> AnyAnswer:
-        self._check_plan(call)
+        self._check_scope(call)
         method = call.request.params.get("method", "")
-        kind = call.request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if method not in _METHODS or kind != "application/octet-stream":
-            # Invented: that both are wanted is documented, what is said without them is not.
+        if method not in _METHODS or _content_type(call) != "application/octet-stream":
+            # Invented: the documentation requires both, but gives no error for their absence.
             raise Refusal(400, INVALID_JSON)
         rows = _rows(call.request.body)
         results, failed = self._results(method, rows)
         now = int(self._service.now_s())
-        batch = _Batch(call.client, method, len(rows), failed, results, now, now, began_at=time.monotonic())
+        batch = _Batch(call.client, method, len(rows), failed, results, now, now, started_at=time.monotonic())
         with self._lock:
             self._batches[batch.id] = batch
             return json_answer(200, _item(batch), call.headers)
 
     def _list(self, call: RoutedRequest) -> AnyAnswer:
-        self._check_plan(call)
-        kind = call.request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/json":
-            # Invented: that it is wanted is documented, what is said without it is not.
+        self._check_scope(call)
+        if _content_type(call) != "application/json":
+            # Invented: the documentation requires it, but gives no error for its absence.
             raise Refusal(400, INVALID_JSON)
-        wanted = call.request.params.get("batch_id")
+        batch_id = call.request.params.get("batch_id")
         with self._lock:
             found = [batch for batch in self._batches.values() if batch.client == call.client]
-            if wanted is not None:
-                found = [batch for batch in found if batch.id == wanted]
+            if batch_id is not None:
+                found = [batch for batch in found if batch.id == batch_id]
                 if not found:
                     raise Refusal(404, "Batch task not found")
-            due = [batch for batch in found if self._is_due(batch)]
-        for batch in due:
+            newly_completed = [batch for batch in found if self._poll(batch)]
+        for batch in newly_completed:
             file_id = self._files.add(batch.client, batch.results, f"{batch.id}.jsonl")
             with self._lock:
                 batch.output_file_id, batch.status = file_id, "completed"
@@ -123,52 +122,52 @@ class EmulatedBatches:
             payload = items[0]
         return json_answer(200, payload, call.headers)
 
-    def _check_plan(self, call: RoutedRequest) -> None:
+    def _check_scope(self, call: RoutedRequest) -> None:
         if self.scopes is not None and self._service.scope_of(call.client) not in self.scopes:
             raise Refusal(403, "Permission denied")
 
-    def _is_due(self, batch: _Batch) -> bool:
-        """Take one look at a batch; whether its results are to be laid down now, and by the one who asks."""
-        if batch.taken:
+    def _poll(self, batch: _Batch) -> bool:
+        """Count one status request; return True once, when the caller has to store the results."""
+        if batch.completed:
             return False
-        batch.looks += 1
+        batch.polls += 1
         if self.seconds is not None:
-            part = (time.monotonic() - batch.began_at) / self.seconds if self.seconds > 0 else 1.0
-            begun, batch.taken = part >= 0.5, part >= 1.0
+            progress = (time.monotonic() - batch.started_at) / self.seconds if self.seconds > 0 else 1.0
+            started, batch.completed = progress >= 0.5, progress >= 1.0
         else:
-            begun, batch.taken = True, batch.looks >= self.looks
-        if begun and batch.status == "created":
+            started, batch.completed = True, batch.polls >= self.looks
+        if started and batch.status == "created":
             batch.status = "in_progress"
             batch.updated_at = int(self._service.now_s())
-        return batch.taken
+        return batch.completed
 
     def _results(self, method: str, rows: list[tuple[str, Any]]) -> tuple[bytes, int]:
-        answered: list[bytes] = []
+        lines: list[bytes] = []
         failed = 0
         for row_id, request in rows:
-            row = self._answered(method, row_id, request)
+            row = self._result_row(method, row_id, request)
             failed += "error" in row
             if row_id not in self.leave_out:
-                answered.append(compact(row).encode())
-        # The service promises no order, so it is not the requests' one wherever there are two.
-        shuffled = answered[1::2] + answered[0::2]
-        for place, line in enumerate(self.extra_lines):
-            shuffled.insert(2 * place, line)
+                lines.append(compact(row).encode())
+        # The service guarantees no order, so the results never keep that of the requests.
+        shuffled = lines[1::2] + lines[0::2]
+        for index, line in enumerate(self.extra_lines):
+            shuffled.insert(2 * index, line)
         return b"".join(line + b"\n" for line in shuffled), failed
 
-    def _answered(self, method: str, row_id: str, request: Any) -> dict[str, Any]:
+    def _result_row(self, method: str, row_id: str, request: Any) -> dict[str, Any]:
         if row_id in self.failing:
             return {"id": row_id, "error": _SERVER_ERROR}
         try:
-            answer = self._embeddings(request) if method == "embedder" else self._completion(request)
+            response = self._embeddings(request) if method == "embedder" else self._completion(request)
         except Refusal as refusal:
             return {"id": row_id, "error": refusal.body}
         if self.row_shape == "response":
-            return {"id": row_id, "response": {"status_code": 200, "body": answer}}
-        return {"id": row_id, self.row_shape: answer}
+            return {"id": row_id, "response": {"status_code": 200, "body": response}}
+        return {"id": row_id, self.row_shape: response}
 
     def _embeddings(self, request: Any) -> dict[str, Any]:
-        return embeddings(request, models=self._service.models, exceeded=self._service.exhausted_models)
+        return embeddings(request, models=self._service.models, exhausted=self._service.exhausted_models)
 
     def _completion(self, request: Any) -> dict[str, Any]:
         service = self._service
@@ -176,20 +175,23 @@ class EmulatedBatches:
             request,
             models=service.models,
             without_functions=service.models_without_functions,
-            exceeded=service.exhausted_models,
+            exhausted=service.exhausted_models,
             context_tokens=service.context_tokens,
         )
         if body.get("stream"):
             raise Refusal(400, INVALID_JSON)
-        made = chat_v1.replies(body)
-        asked = str(body.get("model") or "GigaChat-2")
-        prompt, spent = chat_v1.prompt_tokens(body), sum(reply.tokens() for reply in made)
+        replies = chat_v1.replies(body)
+        prompt, spent = chat_v1.prompt_tokens(body), sum(reply.tokens() for reply in replies)
         return chat_v1.completion(
-            made,
-            model=asked if ":" in asked else f"{asked}:{chat_v1.build_of(asked)}",
+            replies,
+            model=chat_v1.with_build(body.get("model")),
             created=int(service.now_s()),
             usage={"prompt_tokens": prompt, "completion_tokens": spent, "total_tokens": prompt + spent},
         )
+
+
+def _content_type(call: RoutedRequest) -> str:
+    return call.request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def _rows(content: bytes) -> list[tuple[str, Any]]:
@@ -204,7 +206,7 @@ def _rows(content: bytes) -> list[tuple[str, Any]]:
         if not isinstance(row, dict) or not isinstance(row.get("request"), dict):
             raise Refusal(400, INVALID_JSON)
         if not isinstance(row.get("id"), str) or not row["id"]:
-            # Invented, as the next: that ids are not empty and unique is documented, the texts are not.
+            # Invented, like the next one: the documentation requires unique ids that are not empty, without a text.
             raise Refusal(422, "Invalid params: every row must have an id")
         rows.append((row["id"], row["request"]))
     if len({row_id for row_id, _ in rows}) != len(rows):

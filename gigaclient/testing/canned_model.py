@@ -1,7 +1,6 @@
-"""What the emulated model says: a handful of honest rules, the same answer to the same question every time.
+"""The answers of the emulated model: a few rules, which give the same answer to the same prompt every time.
 
-The language is the prompt's (Cyrillic letters: Russian, else English). There is no model behind it, and when it is
-asked who it is, it says so.
+The answer is in Russian if the prompt has Cyrillic letters, otherwise in English.
 """
 
 from __future__ import annotations
@@ -19,35 +18,35 @@ _LONGEST_COUNT = 100_000
 
 
 def tokens(text: str) -> int:
-    """How many tokens ``text`` counts: one for every 3.5 characters begun, none for an empty text."""
+    """Count the tokens of ``text``: one for each 3.5 characters, rounded up."""
     return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
 
 
 def cut_to_tokens(text: str, limit: int) -> str:
-    """The longest beginning of ``text`` that counts no more than ``limit`` tokens."""
+    """Return the longest prefix of ``text`` with at most ``limit`` tokens."""
     return text[: int(limit * CHARACTERS_PER_TOKEN)]
 
 
 def words(text: str) -> list[str]:
-    """``text`` in pieces of a word with the space before it; joined they are ``text`` again."""
+    """Split ``text`` into words, each with the space before it."""
     return re.findall(r"\s*\S+|\s+\Z", text)
 
 
 def is_russian(text: str) -> bool:
-    """Whether at least a third of the letters in ``text`` are Cyrillic."""
+    """Return True if at least a third of the letters in ``text`` are Cyrillic."""
     cyrillic = len(re.findall(r"[а-яё]", text, re.IGNORECASE))
     return cyrillic > 0 and cyrillic * 2 >= len(re.findall(r"[a-z]", text, re.IGNORECASE))
 
 
 def stems(text: str) -> list[str]:
-    """The words of ``text`` that mean something, cut to their first letters so that inflected forms meet."""
+    """Return the first letters of the significant words of ``text``, so that inflected forms are equal."""
     split = re.sub(r"([a-z])([A-Z])", r"\1 \2", text).replace("_", " ").lower()
     found = re.findall(r"[^\W\d_]{3,}", split)
     return [word[:5] if len(word) > 5 else word[: max(3, len(word) - 1)] for word in found if word not in _EMPTY_WORDS]
 
 
 def answer(messages: Sequence[Mapping[str, Any]], *, name: str) -> str:
-    """What the model called ``name`` says to ``messages`` (``role`` and ``content`` of each are read)."""
+    """Return the answer to ``messages`` (``role`` and ``content`` of each) of the model called ``name``."""
     asked = [message for message in messages if message.get("role") == "user"]
     prompt = str(asked[-1].get("content") or "").strip() if asked else ""
     earlier = "\n".join(str(message.get("content") or "") for message in asked[:-1])
@@ -56,7 +55,7 @@ def answer(messages: Sequence[Mapping[str, Any]], *, name: str) -> str:
     text = _echo(prompt)
     if text is not None:
         return text
-    # A question stands near the beginning or the end; patterns are not run over a whole pasted book.
+    # Only the beginning and the end of a long prompt, where the question is: the patterns are slow on long texts.
     prompt = prompt if len(prompt) <= 4000 else f"{prompt[:2000]} {prompt[-2000:]}"
     for rule in (_many_words, _count, _arithmetic, _their_name, _geography, _poem, _my_name, _greeting):
         text = rule(prompt, russian, name, earlier)
@@ -68,7 +67,7 @@ def answer(messages: Sequence[Mapping[str, Any]], *, name: str) -> str:
     return text
 
 
-# --- the rules, first match wins -------------------------------------------------------------------------------
+# --- the rules; the first match wins ---------------------------------------------------------------------------
 
 _OPEN, _CLOSE = "'\"“«‘`", "'\"”»’`"
 _SAY = re.compile(
@@ -292,7 +291,7 @@ def _thought(prompt: str, russian: bool) -> str:
 
 
 def _own_words(prompt: str) -> list[str]:
-    """Up to four of the prompt's longer words, in the order in which they stand there."""
+    """Return up to four of the longest words of the prompt, in their order."""
     different = dict.fromkeys(re.findall(r"[^\W\d_][\w-]{3,}", prompt))
     found = [word for word in different if word.lower() not in _EMPTY_WORDS]
     chosen = set(sorted(found, key=len, reverse=True)[:4])

@@ -1,4 +1,4 @@
-"""Chat of API v1 without a network: which requests are refused, what is answered, and how it is cut into chunks."""
+"""Chat of API v1 without a network: validate requests, build responses, and split them into chunks."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from gigaclient.testing import canned_model as answers
-from gigaclient.testing import sampling as schema
+from gigaclient.testing import canned_model, sampling
 
 __all__ = [
     "BUILT_IN_FUNCTIONS",
@@ -23,23 +22,24 @@ __all__ = [
     "check_names",
     "check_numbers",
     "chunks",
+    "common_prefix_length",
     "compact",
     "completion",
     "known_model",
-    "pace",
     "prompt_tokens",
     "replies",
     "reply_from",
-    "shared_messages",
+    "with_build",
+    "words_per_chunk",
 ]
 
 BUILT_IN_FUNCTIONS = ("text2image", "get_file_content", "text2model3d")
 INVALID_JSON = "Your request contains invalid JSON syntax."
 _ROLES = ("system", "user", "assistant", "function", "search_result", "function_in_progress")
-_PACE_S = 0.02
-"""How fast the model "speaks" (seconds a word) when only ``update_interval`` asks for a pace."""
+_SECONDS_PER_WORD = 0.02
+"""The model's speed when the emulator has no ``event_pause_s`` and the request has an ``update_interval``."""
 _FUNCTION_NAME = re.compile(r"[A-Za-z_.\-][A-Za-z0-9_.\-]*\Z")
-_DRAW = re.compile(
+_ASKS_FOR_IMAGE = re.compile(
     r"\b(?:draw|paint|sketch|(?:picture|image|drawing) of|нарису\w*|изобрази\w*|"
     r"(?:сгенерируй|создай|сделай)\w* (?:\w+ )?(?:изображени|картинк|рисун)\w*)",
     re.IGNORECASE,
@@ -47,11 +47,11 @@ _DRAW = re.compile(
 
 
 Ranges: TypeAlias = Mapping[str, tuple[str, Callable[[Any], bool]]]
-"""What the API takes for a number, and how it writes that."""
+"""For each number of a request: its range as error messages show it, and the check."""
 
 
 class Refusal(Exception):
-    """An error answer of the API. ``body`` overrides the usual ``{"status", "message"}``."""
+    """An error response of the API. ``body`` overrides the usual ``{"status", "message"}``."""
 
     def __init__(self, status: int, message: str, *, body: Any = None) -> None:
         super().__init__(status, message)
@@ -61,7 +61,7 @@ class Refusal(Exception):
 
 @dataclass
 class ModelReply:
-    """One choice of an answer."""
+    """One choice of a response."""
 
     content: str = ""
     finish_reason: str = "stop"
@@ -72,7 +72,7 @@ class ModelReply:
     extra: dict[str, Any] = field(default_factory=dict)
 
     def message(self) -> dict[str, Any]:
-        """The choice as a whole message."""
+        """Return the choice as a complete message."""
         message: dict[str, Any] = {"content": self.content, "role": "assistant"}
         if self.reasoning_content is not None:
             message["reasoning_content"] = self.reasoning_content
@@ -83,34 +83,39 @@ class ModelReply:
         return {**message, **self.extra}
 
     def tokens(self) -> int:
-        """What the choice costs: its text, its reasoning, its function call as JSON."""
-        called = compact(self.function_call) if self.function_call is not None else ""
-        return answers.tokens(self.content) + answers.tokens(self.reasoning_content or "") + answers.tokens(called)
+        """Return the number of tokens of the text, the reasoning and the function call as JSON."""
+        call = compact(self.function_call) if self.function_call is not None else ""
+        return sum(map(canned_model.tokens, (self.content, self.reasoning_content or "", call)))
 
 
 def compact(value: Any) -> str:
-    """``value`` as JSON on one line, Cyrillic as it is."""
+    """Return ``value`` as JSON on one line, with Cyrillic letters unescaped."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def shared_messages(before: Sequence[str], now: Sequence[str]) -> int:
-    """How many messages at the beginning of ``now`` are those of ``before``."""
-    shared = 0
+def common_prefix_length(before: Sequence[str], now: Sequence[str]) -> int:
+    """Return the number of messages at the beginning of ``now`` that equal those of ``before``."""
+    length = 0
     for old, new in zip(before, now, strict=False):
         if old != new:
             break
-        shared += 1
-    return shared
+        length += 1
+    return length
 
 
-def pace(interval_s: float, pause_s: float) -> tuple[int, float]:
-    """Words in a chunk, and seconds between two, for an ``update_interval`` and a model with that pause."""
+def words_per_chunk(interval_s: float, pause_s: float) -> tuple[int, float]:
+    """Return the words in a chunk and the seconds between two chunks.
+
+    Args:
+        interval_s: The ``update_interval`` of the request, or 0.
+        pause_s: The ``event_pause_s`` of the emulator.
+    """
     if interval_s <= 0:
         return 1, pause_s
-    return max(1, round(interval_s / (pause_s or _PACE_S))), max(interval_s, pause_s)
+    return max(1, round(interval_s / (pause_s or _SECONDS_PER_WORD))), max(interval_s, pause_s)
 
 
-# --- what is refused -------------------------------------------------------------------------------------------
+# --- validation ------------------------------------------------------------------------------------------------
 
 
 def check(
@@ -118,22 +123,22 @@ def check(
     *,
     models: Mapping[str, str],
     without_functions: Collection[str] = (),
-    exceeded: Collection[str] = (),
+    exhausted: Collection[str] = (),
     context_tokens: int = 131_072,
 ) -> dict[str, Any]:
-    """``body`` if the API would take it; raises :class:`Refusal` with the service's own words if it would not.
+    """Return ``body`` if it is a valid request; raise :class:`Refusal` with the service's text otherwise.
 
     Args:
         body: The parsed JSON.
-        models: The known ids and their types.
+        models: The model ids and their types.
         without_functions: Models that refuse ``functions``.
-        exhausted: Models whose package is used up (402).
-        context_tokens: A longer prompt is a 413.
+        exhausted: Models without tokens left in their package (402).
+        context_tokens: The longest prompt; a longer one gets 413.
     """
     if not isinstance(body, dict) or not isinstance(body.get("messages"), list) or not body["messages"]:
         raise Refusal(400, INVALID_JSON)
     _check_shape(body)
-    model = _check_model(body, models, exceeded)
+    model = _check_model(body, models, exhausted)
     check_numbers(body, {**NUMBERS, "n": ("(0, +inf)", lambda value: value > 0)})
     _check_history(body["messages"])
     _check_functions(body, model in without_functions)
@@ -144,7 +149,7 @@ def check(
 
 
 def _check_shape(body: Mapping[str, Any]) -> None:
-    kinds: dict[str, tuple[type, ...]] = {
+    types: dict[str, tuple[type, ...]] = {
         "model": (str,),
         "stream": (bool,),
         "temperature": (int, float),
@@ -165,7 +170,7 @@ def _check_shape(body: Mapping[str, Any]) -> None:
         "assistant_id": (str,),
         "additional_data": (dict,),
     }
-    for name, allowed in kinds.items():
+    for name, allowed in types.items():
         value = body.get(name)
         if value is not None and (not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed)):
             raise Refusal(400, INVALID_JSON)
@@ -185,29 +190,29 @@ def _check_shape(body: Mapping[str, Any]) -> None:
             raise Refusal(400, INVALID_JSON)
 
 
-def _check_model(body: Mapping[str, Any], models: Mapping[str, str], exceeded: Collection[str]) -> str:
-    asked = body.get("model")
+def _check_model(body: Mapping[str, Any], models: Mapping[str, str], exhausted: Collection[str]) -> str:
+    model = body.get("model")
     storage = body.get("storage") or {}
-    if not asked:
+    if not model:
         if body.get("assistant_id") or storage.get("assistant_id") or storage.get("thread_id"):
             return ""
         raise Refusal(400, INVALID_JSON)
-    return known_model(str(asked), models, exceeded)
+    return known_model(str(model), models, exhausted)
 
 
-def known_model(asked: str, models: Mapping[str, str], exceeded: Collection[str]) -> str:
-    """The chat model that ``asked`` names, without its build; :class:`Refusal` when there is none for this client."""
-    model, _, version = asked.partition(":")
+def known_model(name: str, models: Mapping[str, str], exhausted: Collection[str]) -> str:
+    """Return the chat model ``name`` without its build; raise :class:`Refusal` when it is unknown or exhausted."""
+    model, _, version = name.partition(":")
     if models.get(model) != "chat":
         raise Refusal(404, "No such model")
     if version and version != build_of(model):
         raise Refusal(400, "Invalid model version")
-    if model in exceeded:
+    if model in exhausted:
         raise Refusal(402, "Payment Required")
     return model
 
 
-# Only the first of these texts is documented; the others are modelled on it.
+# Only the first of these ranges is documented; the others follow its pattern.
 NUMBERS: Ranges = {
     "repetition_penalty": ("(0, +inf)", lambda value: value > 0),
     "temperature": ("(0, +inf)", lambda value: value > 0),
@@ -218,18 +223,18 @@ NUMBERS: Ranges = {
 
 
 def check_numbers(values: Mapping[str, Any], ranges: Ranges) -> None:
-    """:class:`Refusal` when a number is out of its range."""
-    for name, (shown, holds) in ranges.items():
-        if values.get(name) is not None and not holds(values[name]):
-            raise Refusal(422, f"Invalid params: {name} must be in range {shown}")
+    """Raise :class:`Refusal` when a number is out of its range."""
+    for name, (range_text, is_valid) in ranges.items():
+        if values.get(name) is not None and not is_valid(values[name]):
+            raise Refusal(422, f"Invalid params: {name} must be in range {range_text}")
 
 
 def _check_history(messages: Sequence[Mapping[str, Any]]) -> None:
     if any(message["role"] == "system" for message in messages[1:]):
         raise Refusal(422, "Invalid params: system message must be the first message")
     for message, following in zip(messages, [*messages[1:], None], strict=True):
-        called = message["role"] == "assistant" and message.get("function_call") is not None
-        if called and (following is None or following["role"] != "function"):
+        is_call = message["role"] == "assistant" and message.get("function_call") is not None
+        if is_call and (following is None or following["role"] != "function"):
             raise Refusal(422, "Invalid params: every assistant function call must have a result in history")
     for before, message in zip([None, *messages[:-1]], messages, strict=True):
         if message["role"] != "function":
@@ -264,75 +269,85 @@ def _check_functions(body: Mapping[str, Any], unsupported: bool) -> None:
         if not isinstance(choice.get("name"), str):
             raise Refusal(400, INVALID_JSON)
         if choice["name"] not in known and choice["name"] not in BUILT_IN_FUNCTIONS:
-            # Invented: that it is an error is documented, its text is not.
+            # Invented: the documentation says that it is an error, without a text.
             raise Refusal(422, f"Invalid params: function {choice['name']} is not in functions")
 
 
 def check_names(names: Iterable[str]) -> None:
-    """:class:`Refusal` when a function cannot be called so."""
-    wrong = [name for name in names if not _FUNCTION_NAME.match(name)]
-    if wrong:
+    """Raise :class:`Refusal` for invalid function names."""
+    invalid = [name for name in names if not _FUNCTION_NAME.match(name)]
+    if invalid:
         raise Refusal(
             422,
             "Invalid params: Invalid function names. Only Latin letters (A-Z or a-z), underscore (_), hyphen (-), "
-            f"dot (.) and digits (not leading) are allowed.: [{', '.join(wrong)}]",
+            f"dot (.) and digits (not leading) are allowed.: [{', '.join(invalid)}]",
         )
 
 
-def _check_format(wanted: Mapping[str, Any] | None) -> None:
-    if wanted is None or wanted.get("type") == "text":
+def _check_format(response_format: Mapping[str, Any] | None) -> None:
+    if response_format is None or response_format.get("type") == "text":
         return
-    if wanted.get("type") != "json_schema":
-        raise Refusal(400, f'Unknown type "{wanted.get("type")}" in response_format')
-    if not wanted.get("schema"):
+    if response_format.get("type") != "json_schema":
+        raise Refusal(400, f'Unknown type "{response_format.get("type")}" in response_format')
+    if not response_format.get("schema"):
         raise Refusal(400, "Empty schema with json format type is not supported")
 
 
-# --- what is answered ------------------------------------------------------------------------------------------
+# --- responses -------------------------------------------------------------------------------------------------
 
 
 def build_of(model: str) -> str:
-    """The build suffix that answers of ``model`` carry."""
+    """Return the build suffix of ``model`` in responses."""
     if model.startswith("GigaChat-3"):
         return "33.1.2.7"
     return "2.0.31.04" if model.startswith("GigaChat-2") else "2.0.28.2"
 
 
+def with_build(model: Any) -> str:
+    """Return the model name of a response to a request for ``model``; None is GigaChat-2."""
+    name = str(model or "GigaChat-2")
+    return name if ":" in name else f"{name}:{build_of(name)}"
+
+
 def prompt_tokens(body: Mapping[str, Any]) -> int:
-    """What the request costs: 10, and for each message 1 plus its text (3.5 characters a token), plus functions."""
-    texts = 10
+    """Count the tokens of the request: 10, plus 1 and the text (3.5 characters a token) a message, plus functions."""
+    count = 10
     for message in body["messages"]:
         call = message.get("function_call")
-        texts += 1 + answers.tokens(message.get("content") or "") + answers.tokens(compact(call) if call else "")
-    return texts + answers.tokens(compact(body["functions"]) if body.get("functions") else "")
+        count += 1 + canned_model.tokens(message.get("content") or "")
+        count += canned_model.tokens(compact(call) if call else "")
+    return count + canned_model.tokens(compact(body["functions"]) if body.get("functions") else "")
 
 
 def replies(body: Mapping[str, Any], *, name: str = "GigaChat") -> list[ModelReply]:
-    """The choices that answer a checked request."""
+    """Return the choices of the response to a valid request."""
     messages = body["messages"]
-    first = _called(body) or _drawn(body) or _structured(body) or ModelReply(_text(messages, name))
+    first = (
+        _function_call_reply(body) or _image_reply(body) or _structured_reply(body) or ModelReply(_text(messages, name))
+    )
     if body.get("reasoning_effort") and str(body.get("model") or "").startswith("GigaChat-2-Reasoning"):
-        russian = answers.is_russian(_prompt(messages))
+        russian = canned_model.is_russian(_prompt(messages))
         first.reasoning_content = (
             "Сначала пойму, о чём спросили, затем отвечу коротко."
             if russian
             else "First I look at what was asked, then I answer it in few words."
         )
-    made = [first]
+    choices = [first]
     for number in range(2, int(body.get("n") or 1) + 1):
-        variant = f" (вариант {number})" if answers.is_russian(first.content) else f" (variant {number})"
-        made.append(ModelReply(first.content + variant, first.finish_reason) if first.function_call is None else first)
+        variant = f" (вариант {number})" if canned_model.is_russian(first.content) else f" (variant {number})"
+        other = ModelReply(first.content + variant, first.finish_reason) if first.function_call is None else first
+        choices.append(other)
     limit = body.get("max_tokens")
     if limit is not None:
-        for reply in made:
-            if reply.function_call is None and answers.tokens(reply.content) > limit:
-                reply.content = answers.cut_to_tokens(reply.content, limit)
+        for reply in choices:
+            if reply.function_call is None and canned_model.tokens(reply.content) > limit:
+                reply.content = canned_model.cut_to_tokens(reply.content, limit)
                 reply.finish_reason = "length"
-    return made
+    return choices
 
 
 def reply_from(message: Mapping[str, Any]) -> ModelReply:
-    """A reply from a scripted message; ``finish_reason`` may stand in it too."""
+    """Build a reply from a scripted message, which may also have a ``finish_reason``."""
     rest = dict(message)
     call = rest.pop("function_call", None)
     reply = ModelReply(
@@ -354,23 +369,23 @@ def _prompt(messages: Sequence[Mapping[str, Any]]) -> str:
 def _text(messages: Sequence[Mapping[str, Any]], name: str) -> str:
     last = messages[-1]
     if last["role"] != "function":
-        return answers.answer(messages, name=name)
+        return canned_model.answer(messages, name=name)
     result = json.loads(last["content"])
-    called = last.get("name") or messages[-2]["function_call"]["name"]
-    said = _in_words(result)
-    russian = answers.is_russian(_prompt(messages))
-    return f"По данным функции {called}: {said}." if russian else f"According to {called}: {said}."
+    function = last.get("name") or messages[-2]["function_call"]["name"]
+    values = _describe(result)
+    russian = canned_model.is_russian(_prompt(messages))
+    return f"По данным функции {function}: {values}." if russian else f"According to {function}: {values}."
 
 
-def _in_words(value: Any) -> str:
+def _describe(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key}: {_in_words(inner)}" for key, inner in value.items())
+        return ", ".join(f"{key}: {_describe(inner)}" for key, inner in value.items())
     if isinstance(value, list):
-        return "; ".join(_in_words(inner) for inner in value)
+        return "; ".join(_describe(inner) for inner in value)
     return value if isinstance(value, str) else compact(value)
 
 
-def _called(body: Mapping[str, Any]) -> ModelReply | None:
+def _function_call_reply(body: Mapping[str, Any]) -> ModelReply | None:
     functions = [f for f in body.get("functions") or [] if f["name"] not in BUILT_IN_FUNCTIONS]
     choice = body.get("function_call", "auto")
     if not functions or choice == "none" or body["messages"][-1]["role"] == "function":
@@ -379,19 +394,19 @@ def _called(body: Mapping[str, Any]) -> ModelReply | None:
     if isinstance(choice, dict):
         function = next((f for f in functions if f["name"] == choice["name"]), None)
     else:
-        function = _fitting(functions, prompt)
+        function = _best_function(functions, prompt)
     if function is None:
         return None
     shots = function.get("few_shot_examples") or []
     examples = shots[0].get("params") if shots and isinstance(shots[0], dict) else None
     parameters = function.get("parameters") or {"type": "object"}
-    arguments = schema.instance(parameters, schema.Hints(prompt), examples=examples)
+    arguments = sampling.instance(parameters, sampling.Hints(prompt), examples=examples)
     if isinstance(choice, dict) and isinstance(choice.get("partial_arguments"), dict) and isinstance(arguments, dict):
         arguments.update(choice["partial_arguments"])
     return ModelReply("", "function_call", {"name": function["name"], "arguments": arguments}, str(uuid.uuid4()))
 
 
-_SAME_IN_RUSSIAN = {
+_ENGLISH_BY_RUSSIAN_STEM = {
     "погод": "weather",
     "прили": "tide",
     "курс": "rate",
@@ -413,57 +428,58 @@ _SAME_IN_RUSSIAN = {
 }
 
 
-def _fitting(functions: Sequence[Mapping[str, Any]], prompt: str) -> Mapping[str, Any] | None:
-    """The function that shares the most words with the prompt (those of its name count twice), if any does."""
+def _best_function(functions: Sequence[Mapping[str, Any]], prompt: str) -> Mapping[str, Any] | None:
+    """Return the function that shares the most words with the prompt, or None. Words of its name count twice."""
     lower = prompt.lower()
-    english = " ".join(word for start, word in _SAME_IN_RUSSIAN.items() if start in lower)
-    asked = set(answers.stems(f"{prompt} {english}"))
-    best, most = None, 0
+    english = " ".join(word for start, word in _ENGLISH_BY_RUSSIAN_STEM.items() if start in lower)
+    prompt_stems = set(canned_model.stems(f"{prompt} {english}"))
+    best, best_score = None, 0
     for function in functions:
         shots = function.get("few_shot_examples") or []
         requests = " ".join(str(shot.get("request", "")) for shot in shots if isinstance(shot, dict))
-        described = set(answers.stems(f"{function.get('description') or ''} {requests}"))
-        score = 2 * len(asked & set(answers.stems(function["name"]))) + len(asked & described)
-        if score > most:
-            best, most = function, score
+        description_stems = set(canned_model.stems(f"{function.get('description') or ''} {requests}"))
+        name_stems = set(canned_model.stems(function["name"]))
+        score = 2 * len(prompt_stems & name_stems) + len(prompt_stems & description_stems)
+        if score > best_score:
+            best, best_score = function, score
     return best
 
 
-def _drawn(body: Mapping[str, Any]) -> ModelReply | None:
+def _image_reply(body: Mapping[str, Any]) -> ModelReply | None:
     functions = body.get("functions")
     choice = body.get("function_call", "auto" if functions else "none")
     listed = not functions or any(function["name"] == "text2image" for function in functions)
     forced = isinstance(choice, dict) and choice["name"] == "text2image"
     prompt = _prompt(body["messages"])
-    if not forced and not (choice == "auto" and listed and _DRAW.search(prompt)):
+    if not forced and not (choice == "auto" and listed and _ASKS_FOR_IMAGE.search(prompt)):
         return None
-    caption = "Вот что получилось." if answers.is_russian(prompt) else "Here is what came out."
-    waiting = "Осталось секунд: {}" if answers.is_russian(prompt) else "Seconds left: {}"
+    caption = "Вот что получилось." if canned_model.is_russian(prompt) else "Here is what came out."
+    progress = "Осталось секунд: {}" if canned_model.is_russian(prompt) else "Seconds left: {}"
     return ModelReply(
         f'<img src="{uuid.uuid4()}" fuse="true"/> {caption}',
         functions_state_id=str(uuid.uuid4()),
-        progress=tuple(waiting.format(left) for left in (2, 1)),
+        progress=tuple(progress.format(left) for left in (2, 1)),
     )
 
 
-def _structured(body: Mapping[str, Any]) -> ModelReply | None:
-    wanted = body.get("response_format") or {}
-    if wanted.get("type") != "json_schema":
+def _structured_reply(body: Mapping[str, Any]) -> ModelReply | None:
+    response_format = body.get("response_format") or {}
+    if response_format.get("type") != "json_schema":
         return None
-    value = schema.instance(wanted["schema"], schema.Hints(_prompt(body["messages"])))
-    # The service may print its JSON with line breaks; without strict it does so here, to keep parsers honest.
-    return ModelReply(json.dumps(value, ensure_ascii=False, indent=None if wanted.get("strict") else 2))
+    value = sampling.instance(response_format["schema"], sampling.Hints(_prompt(body["messages"])))
+    # The service may send JSON with line breaks; without strict it does so here, so that tests meet both forms.
+    return ModelReply(json.dumps(value, ensure_ascii=False, indent=None if response_format.get("strict") else 2))
 
 
-# --- how it is sent --------------------------------------------------------------------------------------------
+# --- bodies and chunks -----------------------------------------------------------------------------------------
 
 
-def completion(made: Sequence[ModelReply], *, model: str, created: int, usage: Mapping[str, int]) -> dict[str, Any]:
-    """The whole answer as one object."""
+def completion(choices: Sequence[ModelReply], *, model: str, created: int, usage: Mapping[str, int]) -> dict[str, Any]:
+    """Return the complete response as one object."""
     return {
         "choices": [
             {"message": reply.message(), "index": index, "finish_reason": reply.finish_reason}
-            for index, reply in enumerate(made)
+            for index, reply in enumerate(choices)
         ],
         "created": created,
         "model": model,
@@ -473,43 +489,43 @@ def completion(made: Sequence[ModelReply], *, model: str, created: int, usage: M
 
 
 def chunks(
-    made: Sequence[ModelReply], *, model: str, created: int, usage: Mapping[str, int], words_per_chunk: int = 1
+    choices: Sequence[ModelReply], *, model: str, created: int, usage: Mapping[str, int], words: int = 1
 ) -> Iterator[dict[str, Any]]:
-    """The same answer as a stream sends it, without the end marker.
+    """Yield the chunks of the same response, with ``words`` words in each, without the end marker.
 
-    The role is in the first chunk of a choice alone; ``finish_reason`` (of each choice) and ``usage`` (of all) come
-    in the last ones, whose content is empty.
+    Only the first chunk of a choice has the role. The last chunk of each choice has an empty content and the
+    ``finish_reason``; the last chunk of all has the ``usage``.
     """
 
-    def chunk(delta: Mapping[str, Any], index: int, **more: Any) -> dict[str, Any]:
-        choice = {"delta": delta, "index": index, **more}
+    def chunk(delta: Mapping[str, Any], index: int, **fields: Any) -> dict[str, Any]:
+        choice = {"delta": delta, "index": index, **fields}
         return {"choices": [choice], "created": created, "model": model, "object": "chat.completion"}
 
-    for index, reply in enumerate(made):
+    for index, reply in enumerate(choices):
         for text in reply.progress:
             delta = {"content": text, "role": "function_in_progress", "name": "text2image", "created": created}
             yield chunk(delta, index)
-    queues = [_deltas(reply, words_per_chunk) for reply in made]
+    queues = [_deltas(reply, words) for reply in choices]
     for row in range(max(len(queue) for queue in queues)):
         for index, queue in enumerate(queues):
             if row < len(queue):
                 yield chunk({**queue[row], **({"role": "assistant"} if row == 0 else {})}, index)
-    for index, reply in enumerate(made):
+    for index, reply in enumerate(choices):
         last = chunk({"content": ""}, index, finish_reason=reply.finish_reason)
-        if index == len(made) - 1:
+        if index == len(choices) - 1:
             last["usage"] = dict(usage)
         yield last
 
 
-def _deltas(reply: ModelReply, words_per_chunk: int) -> list[dict[str, Any]]:
+def _deltas(reply: ModelReply, words: int) -> list[dict[str, Any]]:
     deltas: list[dict[str, Any]] = []
     if reply.reasoning_content is not None:
         deltas.append({"content": "", "reasoning_content": reply.reasoning_content})
-    pieces = answers.words(reply.content)
-    for start in range(0, len(pieces), words_per_chunk):
-        deltas.append({"content": "".join(pieces[start : start + words_per_chunk])})
+    pieces = canned_model.words(reply.content)
+    for start in range(0, len(pieces), words):
+        deltas.append({"content": "".join(pieces[start : start + words])})
     if reply.function_call is not None:
-        # Arguments are never cut: one chunk has all of them.
+        # The service never splits the arguments: one chunk has all of them.
         deltas.append({"content": "", "function_call": reply.function_call})
     deltas = deltas or [{"content": ""}]
     if reply.functions_state_id is not None:

@@ -1,4 +1,4 @@
-"""``python -m gigaclient emulator``: both emulators in the foreground, until they are interrupted."""
+"""The command ``python -m gigaclient emulator``: run both emulators in the foreground until interrupted."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Start both emulators, print the shell lines that point a client at them, serve until Ctrl-C or SIGTERM.
+    """Start both emulators, print shell lines with their settings, and serve until Ctrl-C or SIGTERM.
 
     Returns 0, or 2 when a port is taken. ``--help`` and wrong arguments exit as argparse does.
     """
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 if options.ca_file is not None:
                     ca_file = os.path.abspath(shutil.copyfile(authority.ca_file, options.ca_file))
                 _announce(gigachat, fakegpt, ca_file)
-                # In slices: a wait without an end cannot be interrupted on every system.
+                # With a timeout: on some systems a wait without one cannot be interrupted.
                 while not interrupted.wait(0.5):
                     continue
         except OSError as error:
@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--auth-port", type=int, default=0, help="port of the OAuth endpoint (default: a free one)")
     parser.add_argument("--fakegpt-port", type=int, default=0, help="port of FakeGpt (default: a free one)")
     parser.add_argument("--ca-file", metavar="PATH", help="write the certificate to trust to this file as well")
-    parser.add_argument("--token-life", type=float, default=1800.0, metavar="S", help="seconds a token is good")
+    parser.add_argument("--token-life", type=float, default=1800.0, metavar="S", help="seconds until a token expires")
     parser.add_argument("--event-pause", type=float, default=0.0, metavar="S", help="seconds between stream events")
     parser.add_argument("--max-streams", type=int, metavar="N", help="answers at once for one key; one more is a 429")
     return parser
@@ -80,20 +80,21 @@ def _announce(gigachat: GigaChatEmulator, fakegpt: FakeGptEmulator, ca_file: str
 
 @contextmanager
 def _interruptible() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set; the handlers from before are put back at the end."""
+    """Yield an event that SIGINT and SIGTERM set; restore the previous handlers at the end."""
     interrupted = threading.Event()
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
+    def interrupt(signal_number: int, frame: FrameType | None) -> None:
         interrupted.set()
 
-    # Signals belong to the main thread; elsewhere (a test, a notebook) the caller's own KeyboardInterrupt ends it.
-    before = {}
+    # Only the main thread can handle signals. Elsewhere (a test, a notebook) a KeyboardInterrupt of the caller ends it.
+    previous_handlers = {}
     if threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+        for signal_number in (signal.SIGINT, signal.SIGTERM):
+            previous_handlers[signal_number] = signal.signal(signal_number, interrupt)
     try:
         yield interrupted
     except KeyboardInterrupt:
         interrupted.set()
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for signal_number, handler in previous_handlers.items():
+            signal.signal(signal_number, handler)

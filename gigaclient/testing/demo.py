@@ -1,8 +1,8 @@
-"""``gigaclient demo``: both providers answer one prompt and stream another, token by token, over real TLS.
+"""The command ``gigaclient demo``: both providers answer one prompt and stream another over TLS.
 
-Without a key everything is answered by the embedded emulator, and the first answer is a replay of a stream recorded
-from the live GigaChat API, decoded by the same code that decodes live ones. With ``GIGACHAT_CREDENTIALS`` set GigaChat
-itself answers; FakeGpt, whose public host is gone, stays with the emulator.
+The first answer is a replay of a stream that was recorded from the GigaChat API. Without a key, the emulator answers
+the rest. With ``GIGACHAT_CREDENTIALS`` set, GigaChat answers. FakeGpt always uses the emulator, because its public host
+no longer exists.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from gigaclient.testing import FakeGptEmulator, GigaChatEmulator
 
 __all__ = ["main"]
 
-_ASK = "What is the capital of Russia?"
-_STREAM = "Посчитай от 1 до 10"
+_PROMPT = "What is the capital of Russia?"
+_STREAMED_PROMPT = "Посчитай от 1 до 10"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the demo; returns 0, or 1 with one sentence when a provider failed."""
+    """Run the demo. Return 0, or 1 with an error message when a provider failed."""
     parser = argparse.ArgumentParser(prog="gigaclient demo", description=__doc__, add_help=True)
     parser.add_argument("--pause", type=float, default=0.05, metavar="S", help="seconds between the emulator's events")
     arguments = parser.parse_args(argv)
@@ -42,22 +42,22 @@ def _run(pause: float) -> None:
     answers: list[ChatCompletion] = []
     with ExitStack() as stack:
         emulator = stack.enter_context(GigaChatEmulator(event_pause_s=pause))
-        replayed = stack.enter_context(GigaChat(**emulator.client_options))
-        giga = stack.enter_context(GigaChat()) if live else replayed
-        pool = stack.enter_context(FakeGptEmulator(event_pause_s=pause))
-        fake = stack.enter_context(FakeGpt(**pool.client_options))
+        emulated_giga = stack.enter_context(GigaChat(**emulator.client_options))
+        giga = stack.enter_context(GigaChat()) if live else emulated_giga
+        fakegpt_emulator = stack.enter_context(FakeGptEmulator(event_pause_s=pause))
+        fake = stack.enter_context(FakeGpt(**fakegpt_emulator.client_options))
 
         _title("A recorded answer of the live GigaChat API, replayed over TLS and decoded by the real path")
         emulator.replay("v1-stream.sse")
-        answers.append(_show_stream(replayed, "Count from 1 to 3"))
+        answers.append(_show_stream(emulated_giga, "Count from 1 to 3"))
 
         _title(f"GigaChat {'at ' + giga.base_url if live else '(emulator)'}")
-        answers.append(_show_answer(giga, _ASK))
-        answers.append(_show_stream(giga, _STREAM))
+        answers.append(_show_answer(giga, _PROMPT))
+        answers.append(_show_stream(giga, _STREAMED_PROMPT))
 
         _title("FakeGpt (emulator)")
-        answers.append(_show_answer(fake, _ASK))
-        answers.append(_show_stream(fake, _STREAM))
+        answers.append(_show_answer(fake, _PROMPT))
+        answers.append(_show_stream(fake, _STREAMED_PROMPT))
 
     characters = sum(len(answer.text) for answer in answers)
     tokens = sum(answer.usage.total_tokens for answer in answers if answer.usage is not None)

@@ -1,4 +1,4 @@
-"""The one sentence people read when the extra is not installed."""
+"""The error message for a missing extra."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ __all__ = ["extra_is_missing"]
 
 
 def extra_is_missing(error: ImportError) -> ImportError:
-    """The error to raise in place of ``error`` when a package of the extra ``testing`` cannot be imported."""
+    """Return the error to raise instead of ``error`` when a package of the extra ``testing`` is missing."""
     return ImportError(
         f'gigaclient.testing needs the package "{error.name}", which is not installed. '
         'Install the extra: pip install "gigaclient[testing]"',

@@ -1,14 +1,15 @@
-"""An emulator of a Pandora-style ChatGPT proxy over HTTPS on 127.0.0.1: pool of accounts, login, session, stream.
+"""An emulator of a Pandora-style ChatGPT proxy over HTTPS on 127.0.0.1: account pool, login, session, stream.
 
     with FakeGptEmulator() as emulator:
         client = FakeGpt(**emulator.client_options)
 
-Everything that went wrong with such servers has a switch; switches are constructor arguments and may also be
-assigned while the emulator runs.
+Each known failure of such servers has a switch. Switches are constructor arguments and may also be changed while the
+emulator runs.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import secrets
@@ -21,7 +22,7 @@ from http.cookies import CookieError, SimpleCookie
 from types import TracebackType
 from typing import Any, Literal, TypeAlias
 
-from gigaclient.testing import canned_model as answers
+from gigaclient.testing import canned_model
 from gigaclient.testing.authority import Authority
 from gigaclient.testing.fault_server import Answer, Pause, RawAnswer, RecordedRequest, Server, wait_for_streams
 from gigaclient.testing.faults import END_MARKER, EventAnswer, Fault, FaultQueue, respond
@@ -29,7 +30,7 @@ from gigaclient.testing.faults import END_MARKER, EventAnswer, Fault, FaultQueue
 __all__ = ["FakeGptEmulator"]
 
 _MODEL = "text-davinci-002-render-sha"
-_WALL = """<!DOCTYPE html>
+_BOT_FILTER_PAGE = """<!DOCTYPE html>
 <html lang="en-US"><head><title>Just a moment...</title></head>
 <body><h1>Checking if the site connection is secure</h1></body></html>
 """
@@ -45,7 +46,7 @@ class _Session:
 
 
 class _Refusal(Exception):
-    """An error answer, as JSON."""
+    """An error response as JSON."""
 
     def __init__(self, status: int, payload: Any) -> None:
         super().__init__(status, payload)
@@ -53,33 +54,34 @@ class _Refusal(Exception):
 
 
 class FakeGptEmulator:
-    """The proxy on 127.0.0.1. A context manager; :meth:`start` and :meth:`close` by hand.
+    """The proxy on 127.0.0.1. A context manager; also has :meth:`start` and :meth:`close`.
 
     Args:
-        accounts: How many accounts are in the pool.
-        token_life_s: How long an access token is good; afterwards it is answered with 401.
-        event_pause_s: Between two events of a stream.
-        answer_pause_s: Before the head of an answer.
-        login: How a login succeeds: ``"json"`` with status 200, or ``"redirect"`` with the cookie on the 302.
-        login_refused: Every login is answered with status 200 and a ``code`` of 400 in the body.
-        login_without_cookie: A login looks well but sets no cookie.
-        empty_loads: The pool has no account.
-        session_status: What ``/api/auth/session`` says to somebody without the cookie: 200 with ``{}``, or 401.
-        session_without_token: The session has no ``accessToken``.
-        html_wall: Answer with the page of a bot filter (403): ``True`` everywhere, or the end of a path.
-        bot_filter: Show that page to whoever has no browser's ``User-Agent`` or no ``Referer`` ending in ``/?v=2``.
-        plain_authorization: Take the access token from ``Authorization`` as well as from ``X-Authorization``.
-        no_done: Streams end without ``[DONE]``.
-        never_finished: No message says that it is finished.
-        error_event: This text comes as an ``error`` within the stream, after two events with text.
+        accounts: The number of accounts in the pool.
+        token_life_s: The life of an access token in seconds; an expired one gets 401.
+        event_pause_s: Seconds between two events of a stream.
+        answer_pause_s: Seconds before the head of a response.
+        login: The response to a successful login: ``"json"`` with status 200, or ``"redirect"`` with the cookie on
+            the 302.
+        login_refused: Respond to each login with status 200 and a ``code`` of 400 in the body.
+        login_without_cookie: Respond to a login with success, but without a cookie.
+        empty_loads: Return an empty pool.
+        session_status: The response of ``/api/auth/session`` without the cookie: 200 with ``{}``, or 401.
+        session_without_token: Return a session without ``accessToken``.
+        html_wall: Respond with the page of a bot filter (403): ``True`` everywhere, or the end of a path.
+        bot_filter: Send that page to clients without a browser's ``User-Agent`` or a ``Referer`` ending in ``/?v=2``.
+        plain_authorization: Accept the access token in ``Authorization`` as well as in ``X-Authorization``.
+        no_done: End streams without ``[DONE]``.
+        never_finished: Mark no message as finished.
+        error_event: Send this text as an ``error`` within the stream, after two events with text.
         detail_event: The same with a ``detail`` object (text, or a mapping with ``message`` and ``code``).
-        only_keep_alives: The stream has timestamps in it and no answer.
-        rewritten: Half-way the server changes its mind and begins the answer differently, under the same id.
-        new_message_id: Half-way a second message with an id of its own begins; it is the whole answer.
-        busy: Every conversation is a 429.
-        keep_alive: Put timestamps and pings between the events, as real servers do.
-        authority: Sign with this one (it is not closed then) instead of a new one.
-        port: A fixed port instead of a free one.
+        only_keep_alives: Send a stream with timestamps, but without an answer.
+        rewritten: Change the beginning of the answer in the middle of the stream, under the same id.
+        new_message_id: Start a second message with a new id in the middle of the stream; it has the complete answer.
+        busy: Respond to every conversation with 429.
+        keep_alive: Send timestamps and pings between the events, as real servers do.
+        authority: The certificate authority to use instead of a new one. It is not closed.
+        port: The port to use instead of a free one.
     """
 
     def __init__(
@@ -133,7 +135,7 @@ class FakeGptEmulator:
         self.keep_alive = keep_alive
 
         self.access_token = secrets.token_urlsafe(32)
-        """A token that is good without any login or cookie, for clients that are given one."""
+        """A token that is valid without a login or cookie, for clients with an ``access_token``."""
 
         self._lock = threading.Lock()
         self._loads = {secrets.token_hex(16): number for number in range(accounts)}
@@ -147,15 +149,15 @@ class FakeGptEmulator:
         self.authority = authority if authority is not None else Authority()
         self.server = Server(self._serve, tls=self.authority, port=port)
 
-    # -- life
+    # -- start and close
 
     def start(self) -> FakeGptEmulator:
-        """Begin to serve. Returns itself."""
+        """Start to serve, and return the emulator."""
         self.server.start()
         return self
 
     def close(self) -> None:
-        """End everything at once, stalled answers included. Safe to call twice."""
+        """Stop at once, stalled responses included. Safe to call twice."""
         self.server.close()
         if self._own_authority:
             self.authority.close()
@@ -164,42 +166,42 @@ class FakeGptEmulator:
         return self.start()
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, exc_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
 
-    # -- where it is
+    # -- addresses
 
     @property
     def base_url(self) -> str:
-        """The address, without a slash at the end."""
+        """The URL, without a slash at the end."""
         return self.server.url
 
     @property
     def ca_file(self) -> str:
-        """The path of the PEM to trust."""
+        """The path of the PEM file with the certificate to trust."""
         return self.authority.ca_file
 
     @property
     def client_options(self) -> dict[str, Any]:
-        """Keyword arguments that point a ``FakeGpt`` client here."""
+        """Keyword arguments for a ``FakeGpt`` client of this emulator."""
         return {"base_url": self.base_url, "ca_bundle_file": self.ca_file}
-
-    # -- what happened
 
     @property
     def environment(self) -> dict[str, str]:
-        """The same as environment variables."""
+        """:attr:`client_options` as environment variables."""
         return {f"FAKEGPT_{name.upper()}": str(value) for name, value in self.client_options.items()}
+
+    # -- observations
 
     @property
     def prompts(self) -> list[str]:
-        """The prompt of each request for an answer that arrived, oldest first, with the dialogue flattened into it."""
+        """The prompt of each conversation request, oldest first. It contains the flattened dialogue."""
         return [_prompt_of(request) for request in self.requests if request.path == "/api/conversation"]
 
     @property
     def requests(self) -> list[RecordedRequest]:
-        """Every request, oldest first."""
+        """All requests, oldest first."""
         return self.server.requests
 
     @property
@@ -209,41 +211,41 @@ class FakeGptEmulator:
 
     @property
     def aborted(self) -> int:
-        """How often a client left while its answer was under way."""
+        """The number of responses whose client disconnected before their end."""
         return self.server.aborted
 
     @property
     def logins(self) -> int:
-        """Calls of ``/auth/login``, refused ones included."""
+        """The number of calls of ``/auth/login``, refused ones included."""
         with self._lock:
             return self._logins
 
     @property
     def open_streams(self) -> int:
-        """Streams under way now."""
+        """The number of streams that are being sent now."""
         with self._lock:
             return self._open_streams
 
     def wait_until_idle(self, seconds: float = 10.0) -> None:
-        """Wait until no stream is under way any more, as after a client has left one.
+        """Wait until all streams have ended, for example after a client closed one early.
 
         Raises:
-            TimeoutError: one still was after ``seconds``.
+            TimeoutError: a stream was still open after ``seconds``.
         """
         wait_for_streams(lambda: self.open_streams, seconds)
 
-    # -- what shall happen
+    # -- faults and scripts
 
     def revoke_sessions(self) -> None:
-        """Every login so far is forgotten: its cookie and its token are answered with 401."""
+        """Forget all logins: their cookies and tokens get 401 from now on."""
         with self._lock:
             self._sessions.clear()
 
     def inject(self, fault: Fault, *, times: int | None = 1, path: str | None = None) -> None:
-        """Let the next ``times`` requests whose path ends in ``path`` meet ``fault``, first come, first served.
+        """Apply ``fault`` to the next ``times`` requests whose path ends in ``path``, in the order of injection.
 
-        Without a path these are conversations; ``/api/loads``, ``/auth/login`` and ``/api/auth/session`` have to be
-        named. ``times=None`` is every request from now on, until :meth:`clear`.
+        Without a path, only conversations get the fault; ``/api/loads``, ``/auth/login`` and ``/api/auth/session``
+        need an explicit path. ``times=None`` applies to every request until :meth:`clear`.
         """
         self._faults.inject(fault, times=times, path=path)
 
@@ -251,19 +253,19 @@ class FakeGptEmulator:
         """Script the next ``times`` conversations.
 
         Args:
-            value: Text is the answer. An iterable of texts are the cumulative states that the stream goes through,
-                one event each. Bytes are the stream as it is. A callable gets the request and returns any of
-                these, or an ``Answer``, ``RawAnswer`` or ``EventAnswer``.
-            times: For how many conversations.
+            value: A text is the answer. An iterable of texts gives the cumulative states of the stream, one event
+                each. Bytes are the raw body of the stream. A callable gets the request and returns any of these, or
+                an ``Answer``, ``RawAnswer`` or ``EventAnswer``.
+            times: The number of conversations.
         """
         if times < 1:
             raise ValueError("times must be at least 1")
-        kept = value if isinstance(value, (str, bytes)) or callable(value) else tuple(value)
+        script = value if isinstance(value, (str, bytes)) or callable(value) else tuple(value)
         with self._lock:
-            self._scripts.append((kept, times))
+            self._scripts.append((script, times))
 
     def clear(self) -> None:
-        """Forget faults and scripted answers that have not been used."""
+        """Remove all pending faults and scripted answers."""
         self._faults.clear()
         with self._lock:
             self._scripts.clear()
@@ -272,15 +274,16 @@ class FakeGptEmulator:
 
     def _serve(self, request: RecordedRequest) -> Answer | RawAnswer:
         endpoint = _ROUTES.get((request.method, request.path))
-        named_only = endpoint is not _conversation
-        fault = self._faults.take(request.path, named_only=named_only)
+        fault = self._faults.take(request.path, named_only=endpoint is not _conversation)
         if endpoint is _login:
             with self._lock:
                 self._logins += 1
 
-        def real() -> AnyAnswer:
-            if self._walled(request):
-                return Answer(403, {"Content-Type": "text/html; charset=UTF-8", "Server": "cloudflare"}, _WALL)
+        def regular_answer() -> AnyAnswer:
+            if self._is_blocked(request):
+                return Answer(
+                    403, {"Content-Type": "text/html; charset=UTF-8", "Server": "cloudflare"}, _BOT_FILTER_PAGE
+                )
             if endpoint is None:
                 return _json(404, {"detail": "Not Found"})
             try:
@@ -288,15 +291,13 @@ class FakeGptEmulator:
             except _Refusal as refusal:
                 return _json(refusal.status, refusal.payload)
 
-        return respond(fault, real, headers={}, error_body=_error_body)
+        return respond(fault, regular_answer, headers={}, error_body=_error_body)
 
-    def _walled(self, request: RecordedRequest) -> bool:
+    def _is_blocked(self, request: RecordedRequest) -> bool:
         if self.html_wall is True or (isinstance(self.html_wall, str) and request.path.endswith(self.html_wall)):
             return True
-        looks_human = "Mozilla/" in request.headers.get("user-agent", "") and request.headers.get(
-            "referer", ""
-        ).endswith("/?v=2")
-        return self.bot_filter and not looks_human
+        is_browser = "Mozilla/" in request.headers.get("user-agent", "")
+        return self.bot_filter and not (is_browser and request.headers.get("referer", "").endswith("/?v=2"))
 
     def _session_of(self, request: RecordedRequest) -> _Session | None:
         try:
@@ -306,12 +307,12 @@ class FakeGptEmulator:
         with self._lock:
             return next((s for s in self._sessions.values() if morsel and s.credential == morsel.value), None)
 
-    def _let_in(self, request: RecordedRequest) -> None:
-        """Raise unless the request carries a good token, and the cookie that belongs to it."""
-        given = request.headers.get("x-authorization")
-        if given is None and self.plain_authorization:
-            given = request.headers.get("authorization")
-        scheme, _, token = (given or "").partition(" ")
+    def _authorize(self, request: RecordedRequest) -> None:
+        """Raise :class:`_Refusal` unless the request has a valid token and the cookie of the same session."""
+        authorization = request.headers.get("x-authorization")
+        if authorization is None and self.plain_authorization:
+            authorization = request.headers.get("authorization")
+        scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() == "bearer" and secrets.compare_digest(token.encode(), self.access_token.encode()):
             return
         session = self._session_of(request)
@@ -333,23 +334,23 @@ class FakeGptEmulator:
     def _stream(self, request: RecordedRequest, body: Mapping[str, Any], states: Iterable[str]) -> EventAnswer:
         with self._lock:
             self._open_streams += 1
-        left = False
+        released = False
 
-        def leave() -> None:
-            nonlocal left
+        def release() -> None:
+            nonlocal released
             with self._lock:
-                if not left:
-                    left = True
+                if not released:
+                    released = True
                     self._open_streams -= 1
 
         conversation_id = str(body.get("conversation_id") or uuid.uuid4())
-        events = self._events(body, conversation_id, list(states), leave)
+        events = self._events(body, conversation_id, list(states), release)
         error = {"message": None, "conversation_id": conversation_id, "error": "The server had an error."}
-        kind = "text/event-stream; charset=utf-8"
-        return EventAnswer(events, {}, kind, self.event_pause_s, error, leave)
+        content_type = "text/event-stream; charset=utf-8"
+        return EventAnswer(events, {}, content_type, self.event_pause_s, error, release)
 
     def _events(
-        self, body: Mapping[str, Any], conversation_id: str, states: list[str], leave: Callable[[], None]
+        self, body: Mapping[str, Any], conversation_id: str, states: list[str], release: Callable[[], None]
     ) -> Iterator[bytes | Pause]:
         prompt = body["messages"][0]
         yield _event(
@@ -373,7 +374,7 @@ class FakeGptEmulator:
         if self.only_keep_alives:
             for _ in range(3):
                 yield _timestamp()
-            leave()
+            release()
             yield END_MARKER
             return
         message_id = str(uuid.uuid4())
@@ -403,21 +404,21 @@ class FakeGptEmulator:
                 },
             }
         )
-        leave()
+        release()
         if not self.no_done:
             yield END_MARKER
 
-    def _states(self, text: str) -> list[str]:
-        """The cumulative states of ``text``, and of what the switches make of it."""
-        pieces = answers.words(text) or [""]
+    def _cumulative_states(self, text: str) -> list[str]:
+        """Return the cumulative states of ``text``, changed by the switches."""
+        pieces = canned_model.words(text) or [""]
         states = ["".join(pieces[: count + 1]) for count in range(len(pieces))]
         if self.rewritten:
-            wrong = "".join(pieces[: max(1, len(pieces) // 2)])
-            # The common beginning is kept to the middle of the text, what follows it was said differently at first.
-            states = [*states[: max(1, len(pieces) // 2)], f"{wrong} — no, wait", *states[len(pieces) // 2 :]]
+            first_half = "".join(pieces[: max(1, len(pieces) // 2)])
+            # The states share the first half of the text; one state continues it differently.
+            states = [*states[: max(1, len(pieces) // 2)], f"{first_half} — no, wait", *states[len(pieces) // 2 :]]
         if self.new_message_id:
             states = [*states[: max(1, len(states) // 2)], *states]
-        # Errors come after two events with text; a text of one word has none to spare.
+        # An error comes after two events with text, and a text of one word has too few.
         while len(states) < 3 and (self.error_event is not None or self.detail_event is not None):
             states.append(states[-1] + ".")
         return states
@@ -438,10 +439,10 @@ def _prompt_of(request: RecordedRequest) -> str:
 
 def _list_loads(emulator: FakeGptEmulator, request: RecordedRequest) -> AnyAnswer:
     if not re.fullmatch(r"\d{1,12}", request.params.get("t", "")):
-        # Invented: clients always send it, nobody wrote down what happens without.
+        # Invented: clients always send it, and its absence is not documented.
         raise _Refusal(400, {"code": 400, "message": "t is missing"})
-    shown = {} if emulator.empty_loads else emulator._loads
-    return _json(200, {"loads": [{"token_id": token_id, "count": count} for token_id, count in shown.items()]})
+    loads = {} if emulator.empty_loads else emulator._loads
+    return _json(200, {"loads": [{"token_id": token_id, "count": count} for token_id, count in loads.items()]})
 
 
 def _login(emulator: FakeGptEmulator, request: RecordedRequest) -> AnyAnswer:
@@ -481,17 +482,17 @@ def _auth_session(emulator: FakeGptEmulator, request: RecordedRequest) -> AnyAns
     if session is None:
         return _json(emulator.session_status, {} if emulator.session_status == 200 else {"detail": "Unauthorized"})
     left_s = session.expires_at - time.monotonic()
-    until = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(time.time() + left_s))
+    expires = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(time.time() + left_s))
     user = {"id": "user-emulator", "name": "emulator", "email": "emulator@example.com", "groups": []}
-    shown = {} if emulator.session_without_token else {"accessToken": session.access_token}
-    return _json(200, {"user": user, "expires": until, **shown, "authProvider": "auth0"})
+    token = {} if emulator.session_without_token else {"accessToken": session.access_token}
+    return _json(200, {"user": user, "expires": expires, **token, "authProvider": "auth0"})
 
 
 def _conversation(emulator: FakeGptEmulator, request: RecordedRequest) -> AnyAnswer:
-    emulator._let_in(request)
+    emulator._authorize(request)
     if emulator.busy:
         raise _Refusal(429, {"detail": "Too many requests in 1 hour. Try again later."})
-    body = _checked(request)
+    body = _read_body(request)
     value: Any = emulator._next_script()
     if callable(value):
         value = value(request)
@@ -503,51 +504,51 @@ def _conversation(emulator: FakeGptEmulator, request: RecordedRequest) -> AnyAns
     if value is None:
         with emulator._lock:
             before = emulator._conversations.get(str(conversation_id), [])
-        messages = [*before, *_unflattened("".join(body["messages"][0]["content"]["parts"]))]
-        value = answers.answer(messages, name="FakeGpt")
+        messages = [*before, *_split_dialogue("".join(body["messages"][0]["content"]["parts"]))]
+        value = canned_model.answer(messages, name="FakeGpt")
         if conversation_id is not None:
             with emulator._lock:
-                said = {"role": "assistant", "content": value}
-                emulator._conversations[str(conversation_id)] = [*messages, said]
-    states = emulator._states(value) if isinstance(value, str) else [str(state) for state in value]
+                reply = {"role": "assistant", "content": value}
+                emulator._conversations[str(conversation_id)] = [*messages, reply]
+    states = emulator._cumulative_states(value) if isinstance(value, str) else [str(state) for state in value]
     answer = emulator._stream(request, body, states)
     if emulator.answer_pause_s:
-        answer.events = _after(Pause(emulator.answer_pause_s), answer.events)
+        answer.events = itertools.chain((Pause(emulator.answer_pause_s),), answer.events)
     return answer
 
 
-def _checked(request: RecordedRequest) -> dict[str, Any]:
-    """The conversation's body, or a 422 in the words that such backends use for a wrong shape."""
+def _read_body(request: RecordedRequest) -> dict[str, Any]:
+    """Return the body of a conversation request; raise :class:`_Refusal` (422) for a wrong shape."""
     try:
         body = request.json()
     except ValueError:
         raise _Refusal(400, {"detail": "There was an error parsing the body"}) from None
 
-    def wrong(*place: str | int) -> _Refusal:
-        return _Refusal(422, {"detail": [{"loc": ["body", *place], "msg": "field required", "type": "value_error"}]})
+    def refusal(*path: str | int) -> _Refusal:
+        return _Refusal(422, {"detail": [{"loc": ["body", *path], "msg": "field required", "type": "value_error"}]})
 
     if not isinstance(body, dict):
-        raise wrong()
+        raise refusal()
     if body.get("action") not in ("next", "variant", "continue"):
-        raise wrong("action")
+        raise refusal("action")
     if not isinstance(body.get("model"), str):
-        raise wrong("model")
+        raise refusal("model")
     if not isinstance(body.get("parent_message_id"), str):
-        raise wrong("parent_message_id")
+        raise refusal("parent_message_id")
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages or not isinstance(messages[0], dict):
-        raise wrong("messages")
+        raise refusal("messages")
     author, content = messages[0].get("author"), messages[0].get("content")
     if not isinstance(author, dict) or author.get("role") != "user":
-        raise wrong("messages", 0, "author", "role")
+        raise refusal("messages", 0, "author", "role")
     parts = content.get("parts") if isinstance(content, dict) else None
     if not isinstance(parts, list) or not parts or not all(isinstance(part, str) for part in parts):
-        raise wrong("messages", 0, "content", "parts")
+        raise refusal("messages", 0, "content", "parts")
     return body
 
 
-def _unflattened(prompt: str) -> list[dict[str, str]]:
-    """The messages in a prompt of lines ``Role: content`` that ends in ``Assistant:``; else it is one message."""
+def _split_dialogue(prompt: str) -> list[dict[str, str]]:
+    """Split a prompt of lines ``Role: content`` that ends in ``Assistant:``; return any other as one message."""
     if not re.search(r"\nAssistant:\s*\Z", f"\n{prompt}"):
         return [{"role": "user", "content": prompt}]
     parts = re.split(r"(?m)^(System|User|Assistant): ?", prompt)
@@ -565,7 +566,7 @@ _ROUTES: dict[tuple[str, str], Callable[[FakeGptEmulator, RecordedRequest], AnyA
 }
 
 
-# --- small parts -----------------------------------------------------------------------------------------------
+# --- events and bodies -----------------------------------------------------------------------------------------
 
 
 def _message(message_id: str, conversation_id: str, text: str, finished: bool) -> dict[str, Any]:
@@ -591,11 +592,6 @@ def _event(payload: Any) -> bytes:
 
 def _timestamp() -> bytes:
     return time.strftime("data: %Y-%m-%d %H:%M:%S.000000\n\n", time.gmtime()).encode()
-
-
-def _after(pause: Pause, events: Iterable[bytes | Pause]) -> Iterator[bytes | Pause]:
-    yield pause
-    yield from events
 
 
 def _json(status: int, payload: Any) -> Answer:

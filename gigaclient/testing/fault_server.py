@@ -1,10 +1,10 @@
-"""An HTTP/1.1 server on 127.0.0.1 that puts on the wire exactly what it is told to, byte by byte.
+"""An HTTP/1.1 server on 127.0.0.1 that controls every byte of its responses, for tests of faulty servers.
 
-One blocking thread per connection. The requests are parsed by h11; the answers are written by hand, because what
-a test wants to see is what no decent library would send: half a header, a chunk without its end, a reset.
+Each connection has a thread. h11 parses the requests. Responses are written without a library, because libraries send
+no invalid ones: half a header, a chunk without its end, a reset.
 
-Sockets are non-blocking and every wait is a poll, so each of these ends a wait at once: the moment it was waiting
-for, :meth:`Server.close`, and a client that went away (which is also counted, see :attr:`Server.aborted`).
+Sockets are non-blocking and every wait is a poll. A wait therefore ends at once when the awaited event happens, on
+:meth:`Server.close`, and when the client disconnects (see :attr:`Server.aborted`).
 """
 
 from __future__ import annotations
@@ -52,32 +52,32 @@ __all__ = [
 
 _HOST = "127.0.0.1"
 _READ_BYTES = 65536
-_BEFORE_RESET_S = 0.05
+_PAUSE_BEFORE_RESET_S = 0.05
 _SECRET_HEADERS = frozenset({"authorization", "x-authorization", "cookie", "proxy-authorization"})
-# selectors.DefaultSelector would be epoll: a second descriptor for every connection, for one socket to watch.
+# Not selectors.DefaultSelector: epoll needs a second descriptor for each connection.
 _Selector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
-# --- what a body is made of ------------------------------------------------------------------------------------
+# --- steps of a body -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Pause:
-    """Send nothing for ``seconds``; ``None`` is until the client leaves or the server closes."""
+    """Send nothing for ``seconds``; ``None`` lasts until the client disconnects or the server closes."""
 
     seconds: float | None
 
 
 @dataclass(frozen=True)
 class Reset:
-    """End the connection with a TCP reset, a moment after the step before it, so that the client has seen that one."""
+    """End the connection with a TCP reset, shortly after the previous step, so that the client has received that."""
 
 
 @dataclass(frozen=True)
 class Cut:
-    """End the connection in the middle: no last chunk, no rest of the promised length.
+    """End the connection in the middle of the body: without the last chunk or the rest of the announced length.
 
-    With ``close_notify`` the TLS layer says goodbye first, which makes it look like a deliberate end.
+    ``close_notify`` sends TLS's close_notify first, so that it looks like a regular end.
     """
 
     close_notify: bool = False
@@ -90,23 +90,23 @@ HeaderItems: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 
 @dataclass
 class Answer:
-    """What to send for one request.
+    """The response to one request.
 
     Attributes:
         status: The HTTP status.
-        headers: A mapping, or pairs where a name repeats. ``Date`` and the framing headers are added unless given.
+        headers: A mapping, or pairs for repeated names. Missing ``Date`` and framing headers are added.
         body: Bytes, text (sent as UTF-8), or an iterable of steps.
         framing: ``"length"`` (Content-Length; steps are collected first), ``"chunked"`` (one chunk per step),
-            or ``"close"`` (the end of the connection is the end of the body). By default bytes are sent with their
-            length and steps are chunked.
-        write_size: No write is longer than this many bytes. The content is cut as well: in chunked framing each
-            piece of the content is a chunk of its own, so the client's decoder sees every border.
-        write_pause_s: Pause after each piece that ``write_size`` made.
-        gzip: Compress the body, flushed after every step.
-        before_s: Silence before the first byte of the answer; ``None`` is for ever.
-        header_pause_s: Drip the head byte by byte with this pause between two bytes.
-        keep_alive: ``False`` says ``Connection: close`` and means it.
-        done: Called once, as soon as nothing but the last bytes is left to be sent, or the client is gone.
+            or ``"close"`` (the end of the connection ends the body). By default, bytes are sent with their length
+            and steps are chunked.
+        write_size: The largest write in bytes. In chunked framing, each piece of the content becomes a separate
+            chunk, so that the client's decoder gets every boundary.
+        write_pause_s: Seconds after each piece of ``write_size`` bytes.
+        gzip: Compress the body, and flush after every step.
+        before_s: Seconds before the first byte of the response; ``None`` is for ever.
+        header_pause_s: Send the head byte by byte with this pause between two bytes.
+        keep_alive: ``False`` sends ``Connection: close`` and closes the connection.
+        done: Called once, before the last bytes are sent or when the client has disconnected.
     """
 
     status: int = 200
@@ -124,17 +124,17 @@ class Answer:
 
 @dataclass
 class RawAnswer:
-    """Steps written as they are once the request has been read: no head, no framing. Then the connection ends."""
+    """Raw steps without head and framing, written after the request has been read. Then the connection ends."""
 
     steps: Iterable[Step]
     done: Callable[[], None] | None = None
 
 
-# --- what came in ----------------------------------------------------------------------------------------------
+# --- requests --------------------------------------------------------------------------------------------------
 
 
 class HeaderList(Mapping[str, str]):
-    """Header fields; names in any case. A name that came twice has its values joined by ``", "``."""
+    """Case-insensitive header fields. The values of a repeated name are joined by ``", "``."""
 
     def __init__(self, items: Iterable[tuple[str, str]] = ()) -> None:
         self.items_as_sent: tuple[tuple[str, str], ...] = tuple(items)
@@ -152,7 +152,7 @@ class HeaderList(Mapping[str, str]):
         return len(self._values)
 
     def get_all(self, name: str) -> list[str]:
-        """Every value that was sent under ``name``, in order."""
+        """Return all values of ``name`` in their order."""
         return list(self._values.get(name.lower(), ()))
 
     def __repr__(self) -> str:
@@ -162,17 +162,17 @@ class HeaderList(Mapping[str, str]):
 
 @dataclass(frozen=True)
 class RecordedRequest:
-    """A request as it was read.
+    """A request that the server has read.
 
     Attributes:
-        method: In capitals.
-        path: Without the query, still percent-encoded.
-        query: What followed the ``?``, or ``""``.
-        headers: Names in any case.
-        body: The whole body.
-        connection: Which TCP connection it came on (1 is the first one accepted).
-        at: When it had been read, on the monotonic clock, in seconds.
-        client_certificate: The subject's common name of the client's certificate, if it showed one.
+        method: The method in capitals.
+        path: The percent-encoded path, without the query.
+        query: The part after the ``?``, or ``""``.
+        headers: The headers, with case-insensitive names.
+        body: The complete body.
+        connection: The number of the TCP connection, from 1.
+        at: The time at which it had been read, on the monotonic clock, in seconds.
+        client_certificate: The subject's common name of the client's certificate, if it sent one.
     """
 
     method: str
@@ -185,12 +185,12 @@ class RecordedRequest:
     client_certificate: str | None = None
 
     def json(self) -> Any:
-        """The body, parsed. ``ValueError`` when it is not JSON in UTF-8."""
+        """Parse the body; raise ``ValueError`` when it is not JSON in UTF-8."""
         return json.loads(self.body.decode("utf-8"))
 
     @property
     def form(self) -> dict[str, str]:
-        """The fields of a form-encoded body (the last value of each); empty for any other body."""
+        """The fields of a form-encoded body (the last value of each); empty for other bodies."""
         if self.headers.get("content-type", "").split(";")[0].strip().lower() != "application/x-www-form-urlencoded":
             return {}
         return _last_values(self.body.decode("utf-8", "replace"))
@@ -201,7 +201,7 @@ class RecordedRequest:
         return _last_values(self.query)
 
     def __repr__(self) -> str:
-        # Neither headers nor body: a failing assertion prints this, and both may hold secrets.
+        # Without headers and body: failing assertions print this, and both may contain secrets.
         return f"<{self.method} {self.path} on connection {self.connection}, {len(self.body)} bytes>"
 
 
@@ -216,32 +216,31 @@ Handler: TypeAlias = Callable[["RecordedRequest"], Answer | RawAnswer]
 
 
 def wait_for_streams(count: Callable[[], int], seconds: float) -> None:
-    """Wait until ``count``, of the streams under way, is 0.
+    """Wait until ``count()``, the number of open streams, is 0.
 
     Raises:
-        TimeoutError: it was not after ``seconds``.
+        TimeoutError: a stream was still open after ``seconds``.
     """
     ends_at = time.monotonic() + seconds
     while count():
         if time.monotonic() >= ends_at:
-            raise TimeoutError(f"{count()} streams are still under way after {seconds:g} s")
+            raise TimeoutError(f"{count()} streams are still open after {seconds:g} s")
         time.sleep(0.01)
 
 
 class Server:
-    """Serves ``handler`` on 127.0.0.1 until closed. A context manager; :meth:`start` and :meth:`close` by hand.
+    """Serves ``handler`` on 127.0.0.1 until closed. A context manager; also has :meth:`start` and :meth:`close`.
 
     Args:
-        handler: Called in the connection's thread with each request; it may not block (a pause belongs into its
-            answer, where it can be interrupted). If it raises, the client gets a 500 and the error is kept in
-            :attr:`handler_errors`.
-        tls: Who signs the certificate, or a ready context; ``None`` is plain HTTP.
-        port: 0 takes a free one.
-        client_ca: Whose client certificates are demanded (only together with an ``Authority`` in ``tls``).
-        idle_timeout_s: Close a kept-alive connection after this long without a request.
-        handshake_timeout_s: How long a client may take for its TLS handshake.
-        keep_requests: How many requests :attr:`requests` remembers.
-        max_body_bytes: A longer request is refused with 413.
+        handler: Called in the connection's thread with each request. It must not block; use a :class:`Pause`, which
+            can be interrupted. If it raises, the client gets a 500 and :attr:`handler_errors` the error.
+        tls: The authority that signs the certificate, or a TLS context; ``None`` is plain HTTP.
+        port: The port; 0 is a free one.
+        client_ca: The authority of required client certificates (only with an ``Authority`` in ``tls``).
+        idle_timeout_s: Close a kept-alive connection after this many seconds without a request.
+        handshake_timeout_s: The limit for a TLS handshake in seconds.
+        keep_requests: The number of requests that :attr:`requests` keeps.
+        max_body_bytes: The limit for the body of a request; a longer one gets 413.
     """
 
     def __init__(
@@ -260,13 +259,13 @@ class Server:
             raise ValueError("client_ca needs tls to be an Authority")
         self.handler = handler
         self._context = tls.server_context(client_ca=client_ca) if isinstance(tls, Authority) else tls
-        self._wanted_port = port
+        self._requested_port = port
         self.idle_timeout_s = idle_timeout_s
         self.handshake_timeout_s = handshake_timeout_s
         self.max_body_bytes = max_body_bytes
         self._lock = threading.Lock()
         self._requests: deque[RecordedRequest] = deque(maxlen=keep_requests)
-        self._live: dict[int, _Connection] = {}
+        self._open: dict[int, _Connection] = {}
         self._accepted = 0
         self._aborted = 0
         self._handshake_errors: list[str] = []
@@ -281,7 +280,7 @@ class Server:
 
     @property
     def port(self) -> int:
-        """The port; known once the server has started."""
+        """The port. Raises ``RuntimeError`` before the start."""
         if not self._port:
             raise RuntimeError("the server has not been started: use it as a context manager, or call start()")
         return self._port
@@ -293,44 +292,44 @@ class Server:
 
     @property
     def connections(self) -> int:
-        """TCP connections accepted so far."""
+        """The number of accepted TCP connections."""
         with self._lock:
             return self._accepted
 
     @property
     def open_connections(self) -> int:
-        """TCP connections that are open now."""
+        """The number of open TCP connections."""
         with self._lock:
-            return len(self._live)
+            return len(self._open)
 
     @property
     def requests(self) -> list[RecordedRequest]:
-        """The requests read so far, oldest first."""
+        """The received requests, oldest first."""
         with self._lock:
             return list(self._requests)
 
     @property
     def aborted(self) -> int:
-        """How often a client left while its answer was still being written or held back."""
+        """The number of responses whose client disconnected before their end."""
         with self._lock:
             return self._aborted
 
     @property
     def handshake_errors(self) -> list[str]:
-        """Why TLS handshakes failed, one text for each."""
+        """The error messages of failed TLS handshakes."""
         with self._lock:
             return list(self._handshake_errors)
 
-    # -- life
+    # -- start and close
 
     def start(self) -> Server:
-        """Begin to listen. Returns itself."""
+        """Start to listen, and return the server."""
         if self._listener is not None:
             raise RuntimeError("the server has been started already")
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((_HOST, self._wanted_port))
+            listener.bind((_HOST, self._requested_port))
             listener.listen(512)
             listener.setblocking(False)
         except BaseException:
@@ -338,57 +337,56 @@ class Server:
             raise
         self._listener = listener
         self._port = int(listener.getsockname()[1])
-        self._wake, woken = socket.socketpair()
+        self._wake, wake_receiver = socket.socketpair()
         self._acceptor = threading.Thread(
-            target=self._accept, args=(listener, woken), name=f"emulator-{self._port}", daemon=True
+            target=self._accept, args=(listener, wake_receiver), name=f"emulator-{self._port}", daemon=True
         )
         self._acceptor.start()
         return self
 
     def close(self) -> None:
-        """Stop listening and end every connection, stalled answers included, within moments. Safe to call twice."""
+        """Stop listening, and close all connections at once, stalled responses included. Safe to call twice."""
         with self._lock:
-            already, self.stopping = self.stopping, True
-            live = list(self._live.values())
-        if already or self._wake is None or self._acceptor is None:
+            was_stopping, self.stopping = self.stopping, True
+        if was_stopping or self._wake is None or self._acceptor is None:
             return
         self._wake.close()
         self._acceptor.join(5.0)
         with self._lock:
-            live = list(self._live.values())
-        for connection in live:
+            connections = list(self._open.values())
+        for connection in connections:
             connection.interrupt()
-        limit = time.monotonic() + 5.0
-        for connection in live:
-            connection.closed.wait(max(0.0, limit - time.monotonic()))
+        deadline = time.monotonic() + 5.0
+        for connection in connections:
+            connection.closed.wait(max(0.0, deadline - time.monotonic()))
 
     def drop_idle_connections(self) -> int:
-        """Close the kept-alive connections that are between two requests; returns how many there were.
+        """Close the kept-alive connections that are idle, and return their number.
 
-        On return the close has reached the client's side.
+        The clients have received the close when this returns.
         """
         with self._lock:
-            live = list(self._live.values())
-        dropped = [connection for connection in live if connection.hang_up_if_idle()]
-        limit = time.monotonic() + 2.0
+            connections = list(self._open.values())
+        dropped = [connection for connection in connections if connection.close_if_idle()]
+        deadline = time.monotonic() + 2.0
         for connection in dropped:
-            connection.closed.wait(max(0.0, limit - time.monotonic()))
+            connection.closed.wait(max(0.0, deadline - time.monotonic()))
         return len(dropped)
 
     def __enter__(self) -> Server:
         return self.start()
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, exc_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
 
-    # -- for the threads
+    # -- called in the threads
 
-    def _accept(self, listener: socket.socket, woken: socket.socket) -> None:
-        with listener, woken, _Selector() as selector:
+    def _accept(self, listener: socket.socket, wake_receiver: socket.socket) -> None:
+        with listener, wake_receiver, _Selector() as selector:
             selector.register(listener, selectors.EVENT_READ)
-            selector.register(woken, selectors.EVENT_READ)
+            selector.register(wake_receiver, selectors.EVENT_READ)
             while not self.stopping:
                 selector.select()
                 try:
@@ -396,13 +394,13 @@ class Server:
                 except BlockingIOError:
                     continue
                 except OSError:
-                    # The client was gone before it was accepted, or this process is out of descriptors.
+                    # The client has disconnected already, or this process has no descriptors left.
                     time.sleep(0.01)
                     continue
                 with self._lock:
                     self._accepted += 1
                     connection = _Connection(self, sock, self._accepted)
-                    self._live[connection.number] = connection
+                    self._open[connection.number] = connection
                 threading.Thread(
                     target=connection.serve,
                     args=(self._context,),
@@ -412,7 +410,7 @@ class Server:
 
     def _forget(self, connection: _Connection) -> None:
         with self._lock:
-            self._live.pop(connection.number, None)
+            self._open.pop(connection.number, None)
 
     def _record(self, request: RecordedRequest) -> None:
         with self._lock:
@@ -423,26 +421,26 @@ class Server:
             if not self.stopping:
                 self._aborted += 1
 
-    def _note_handshake_error(self, reason: BaseException) -> None:
+    def _record_handshake_error(self, error: BaseException) -> None:
         with self._lock:
             if not self.stopping:
-                self._handshake_errors.append(f"{type(reason).__name__}: {reason}")
+                self._handshake_errors.append(f"{type(error).__name__}: {error}")
 
 
-class _GoneError(Exception):
-    """The client left, or the server is closing."""
+class _ClientGoneError(Exception):
+    """The client has disconnected, or the server is closing."""
 
 
-class _EndError(Exception):
+class _ConnectionEndedError(Exception):
     """A step ended the connection on purpose."""
 
 
-class _TooLargeError(Exception):
-    """The request's body is longer than the server takes."""
+class _BodyTooLargeError(Exception):
+    """The request's body exceeds ``max_body_bytes``."""
 
 
 class _Connection:
-    """One accepted connection. All its methods run in its own thread, but for interrupt and hang_up_if_idle."""
+    """One accepted connection. All methods except interrupt and close_if_idle run in its thread."""
 
     def __init__(self, server: Server, sock: socket.socket, number: int) -> None:
         self.number = number
@@ -452,30 +450,33 @@ class _Connection:
         self._tls: ssl.SSLSocket | None = None
         self._inbox = bytearray()
         self._idle = False
-        self._hang_up = False
+        self._close_requested = False
         self._client_certificate: str | None = None
-        # Guards the descriptor: nobody may shut down a number that the system has given to somebody else.
-        self._closing = threading.Lock()
+        # Guards the descriptor: after the close, the system may reuse its number for another socket, which must not be
+        # shut down.
+        self._descriptor_lock = threading.Lock()
 
-    # -- from other threads
+    # -- called from other threads
 
     def interrupt(self) -> None:
-        """End every wait of this connection at once."""
-        self._shut(socket.SHUT_RDWR)
+        """End the current wait of this connection at once."""
+        self._shutdown(socket.SHUT_RDWR)
 
-    def hang_up_if_idle(self) -> bool:
+    def close_if_idle(self) -> bool:
+        """Close the connection if it is between two requests; return True if it was."""
         if not self._idle:
             return False
-        self._hang_up = True
-        # Only to end the poll: nobody reads after this, or TLS would complain to the client about the missing bytes.
-        self._shut(socket.SHUT_RD)
+        self._close_requested = True
+        # This only ends the poll. The thread must not read after it: TLS would send the client an alert about the
+        # missing bytes.
+        self._shutdown(socket.SHUT_RD)
         return True
 
-    def _shut(self, how: int) -> None:
-        with self._closing:
+    def _shutdown(self, how: int) -> None:
+        with self._descriptor_lock:
             if not self.closed.is_set():
                 try:
-                    # Not SSLSocket.shutdown: that would take the TLS state from under the thread that uses it.
+                    # Not SSLSocket.shutdown: it would drop the TLS state while the connection's thread uses it.
                     socket.socket.shutdown(self._sock, how)
                 except OSError:
                     return
@@ -483,7 +484,8 @@ class _Connection:
     # -- the thread
 
     def serve(self, context: ssl.SSLContext | None) -> None:
-        goodbye = False
+        """Serve the connection to its end."""
+        send_close_notify = False
         self._selector = _Selector()
         try:
             self._sock.setblocking(False)
@@ -491,28 +493,28 @@ class _Connection:
             self._selector.register(self._sock, selectors.EVENT_READ)
             if context is not None:
                 self._handshake(context)
-            goodbye = self._converse()
-        except (_GoneError, _EndError, OSError):
-            goodbye = False
+            send_close_notify = self._serve_requests()
+        except (_ClientGoneError, _ConnectionEndedError, OSError):
+            send_close_notify = False
         finally:
-            self._end(goodbye)
+            self._close(send_close_notify)
 
-    def _converse(self) -> bool:
-        """Answer one request after the other; True when the connection ends in good order."""
+    def _serve_requests(self) -> bool:
+        """Answer the requests of the connection; return True when it ends regularly."""
         while True:
             try:
                 request, http11 = self._read_request()
-            except h11.RemoteProtocolError as problem:
-                return self._refuse(problem.error_status_hint, str(problem))
-            except _TooLargeError:
+            except h11.RemoteProtocolError as error:
+                return self._refuse(error.error_status_hint, str(error))
+            except _BodyTooLargeError:
                 return self._refuse(413, "Payload too large")
             if request is None:
                 return True
             self._server._record(request)
-            answer = self._ask(request)
+            answer = self._call_handler(request)
             try:
                 alive = self._write(request, answer, http11)
-            except _GoneError:
+            except _ClientGoneError:
                 self._server._count_aborted()
                 raise
             finally:
@@ -521,13 +523,13 @@ class _Connection:
             if not alive:
                 return True
 
-    def _ask(self, request: RecordedRequest) -> Answer | RawAnswer:
+    def _call_handler(self, request: RecordedRequest) -> Answer | RawAnswer:
         try:
             return self._server.handler(request)
-        except Exception as problem:  # the test's own code: whatever it raises must be seen
-            self._server.handler_errors.append(problem)
+        except Exception as error:  # the handler is the user's code, and its errors must be visible
+            self._server.handler_errors.append(error)
             traceback.print_exc(file=sys.stderr)
-            return Answer(500, {"Content-Type": "text/plain"}, f"the handler raised {type(problem).__name__}")
+            return Answer(500, {"Content-Type": "text/plain"}, f"the handler raised {type(error).__name__}")
 
     def _refuse(self, status: int, reason: str) -> bool:
         body = json.dumps({"status": status, "message": reason}).encode()
@@ -538,19 +540,19 @@ class _Connection:
             )
             + body
         )
-        # The rest of the request may still be on its way; closing on unread bytes would reset the answer away.
-        self._shut(socket.SHUT_WR)
-        limit = time.monotonic() + 0.5
-        while self._wait(selectors.EVENT_READ, limit - time.monotonic()) and self._pull():
+        # A close with unread bytes would send a reset, and the client would lose the response.
+        self._shutdown(socket.SHUT_WR)
+        deadline = time.monotonic() + 0.5
+        while self._wait(selectors.EVENT_READ, deadline - time.monotonic()) and self._read_available():
             self._inbox.clear()
         return False
 
     # -- reading
 
     def _handshake(self, context: ssl.SSLContext) -> None:
-        limit = time.monotonic() + self._server.handshake_timeout_s
-        # wrap_socket detaches the plain socket: the descriptor lives on in the new one, under the same number.
-        with self._closing, steps:
+        deadline = time.monotonic() + self._server.handshake_timeout_s
+        # wrap_socket moves the descriptor from the plain socket to the new one.
+        with self._descriptor_lock, steps:
             self._tls = context.wrap_socket(self._sock, server_side=True, do_handshake_on_connect=False)
             self._sock = self._tls
         self._selector.close()
@@ -559,29 +561,29 @@ class _Connection:
         try:
             while True:
                 try:
-                    with steps:  # for tests that fork in the process of the emulator
+                    with steps:  # tests may fork in the process of the emulator
                         self._tls.do_handshake()
                     break
                 except ssl.SSLWantReadError:
-                    ready = self._wait(selectors.EVENT_READ, limit - time.monotonic())
+                    ready = self._wait(selectors.EVENT_READ, deadline - time.monotonic())
                 except ssl.SSLWantWriteError:
-                    ready = self._wait(selectors.EVENT_WRITE, limit - time.monotonic())
+                    ready = self._wait(selectors.EVENT_WRITE, deadline - time.monotonic())
                 if not ready:
                     raise TimeoutError("the client did not finish the TLS handshake")
-        except (OSError, _GoneError) as problem:
-            self._server._note_handshake_error(problem)
+        except (OSError, _ClientGoneError) as error:
+            self._server._record_handshake_error(error)
             raise
-        shown = self._tls.getpeercert()
-        if shown:
-            names: Any = shown.get("subject", ())
+        certificate = self._tls.getpeercert()
+        if certificate:
+            names: Any = certificate.get("subject", ())
             self._client_certificate = next((v for part in names for k, v in part if k == "commonName"), "")
 
     def _read_request(self) -> tuple[RecordedRequest | None, bool]:
-        """The next request and whether it spoke HTTP/1.1; None when the client (or patience) ended first."""
-        # A parser for each request: h11 would want to write the answers as well, and these are not always HTTP.
+        """Return the next request, and True for HTTP/1.1; None when the client or ``idle_timeout_s`` ended first."""
+        # A new parser for each request, because one parser would expect to write the responses too.
         parser = h11.Connection(h11.SERVER, max_incomplete_event_size=256 * 1024)
-        begun = bool(self._inbox)
-        if begun:
+        started = bool(self._inbox)
+        if started:
             parser.receive_data(bytes(self._inbox))
             self._inbox.clear()
         head: h11.Request | None = None
@@ -592,14 +594,14 @@ class _Connection:
                 if parser.they_are_waiting_for_100_continue:
                     permission = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
                     self._send(parser.send(permission) or b"")
-                self._idle = not begun
-                arrived = self._receive(None if begun else self._server.idle_timeout_s)
+                self._idle = not started
+                received = self._receive(None if started else self._server.idle_timeout_s)
                 self._idle = False
-                if not arrived:
-                    if begun:
-                        raise _GoneError
+                if not received:
+                    if started:
+                        raise _ClientGoneError
                     return None, True
-                begun = True
+                started = True
                 parser.receive_data(bytes(self._inbox))
                 self._inbox.clear()
             elif isinstance(event, h11.Request):
@@ -607,11 +609,11 @@ class _Connection:
             elif isinstance(event, h11.Data):
                 body += event.data
                 if len(body) > self._server.max_body_bytes:
-                    raise _TooLargeError
+                    raise _BodyTooLargeError
             elif isinstance(event, h11.EndOfMessage):
                 break
             else:
-                raise _GoneError
+                raise _ClientGoneError
         assert head is not None
         self._inbox += parser.trailing_data[0]
         path, _, query = head.target.decode("latin-1").partition("?")
@@ -629,17 +631,17 @@ class _Connection:
         return request, head.http_version == b"1.1"
 
     def _receive(self, timeout_s: float | None) -> bool:
-        """Wait for bytes into the inbox. False: the client finished, or the time is up."""
-        limit = None if timeout_s is None else time.monotonic() + timeout_s
+        """Wait for bytes in the inbox; return False when the client has finished or the timeout expired."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while not self._inbox:
-            if not self._wait(selectors.EVENT_READ, None if limit is None else limit - time.monotonic()):
+            if not self._wait(selectors.EVENT_READ, None if deadline is None else deadline - time.monotonic()):
                 return False
-            if self._hang_up or not self._pull():
+            if self._close_requested or not self._read_available():
                 return False
         return True
 
-    def _pull(self) -> bool:
-        """Take what is there into the inbox, without waiting. False when the client has finished."""
+    def _read_available(self) -> bool:
+        """Read the available bytes into the inbox without waiting; return False when the client has finished."""
         try:
             while True:
                 data = self._sock.recv(_READ_BYTES)
@@ -656,9 +658,9 @@ class _Connection:
     # -- waiting
 
     def _wait(self, events: int, timeout_s: float | None) -> bool:
-        """Wait until the socket is ready. False when the time is up; raises when the server closes."""
+        """Wait until the socket is ready; return False on a timeout, and raise when the server closes."""
         if self._server.stopping:
-            raise _GoneError
+            raise _ClientGoneError
         if events == selectors.EVENT_READ and self._tls is not None and self._tls.pending():
             return True
         if timeout_s is not None and timeout_s < 0:
@@ -667,26 +669,26 @@ class _Connection:
             self._selector.modify(self._sock, events)
         ready = bool(self._selector.select(timeout_s))
         if self._server.stopping:
-            raise _GoneError
+            raise _ClientGoneError
         return ready
 
-    def _look_for_the_client(self) -> None:
-        """Raise if the client has left. Bytes of a next request that came early are kept."""
-        if len(self._inbox) < 1024 * 1024 and self._wait(selectors.EVENT_READ, 0) and not self._pull():
-            raise _GoneError
+    def _check_client(self) -> None:
+        """Raise if the client has disconnected. Keep early bytes of its next request."""
+        if len(self._inbox) < 1024 * 1024 and self._wait(selectors.EVENT_READ, 0) and not self._read_available():
+            raise _ClientGoneError
 
     def _pause(self, seconds: float | None) -> None:
-        limit = None if seconds is None else time.monotonic() + seconds
+        deadline = None if seconds is None else time.monotonic() + seconds
         while True:
-            left = None if limit is None else limit - time.monotonic()
+            left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 return
             if len(self._inbox) >= 1024 * 1024:
-                # A client that keeps sending: stop reading, or its bytes would wake us without end.
+                # The client keeps sending. Stop polling, or its bytes would end each poll at once.
                 time.sleep(0.05 if left is None else min(left, 0.05))
                 continue
-            if self._wait(selectors.EVENT_READ, left) and not self._pull():
-                raise _GoneError
+            if self._wait(selectors.EVENT_READ, left) and not self._read_available():
+                raise _ClientGoneError
 
     # -- writing
 
@@ -700,31 +702,31 @@ class _Connection:
             except ssl.SSLWantReadError:
                 self._wait(selectors.EVENT_READ, None)
             except OSError:
-                raise _GoneError from None
+                raise _ClientGoneError from None
 
-    def _step(self, step: Step) -> None:
+    def _run_step(self, step: Step) -> None:
         if isinstance(step, Pause):
             self._pause(step.seconds)
         elif isinstance(step, Reset):
-            # A reset overtakes what the client has not read yet; what was sent before it shall have been seen.
-            self._pause(_BEFORE_RESET_S)
-            # With a linger of zero the close that follows becomes a reset.
+            # A reset discards unread bytes, so give the client time to read the previous step.
+            self._pause(_PAUSE_BEFORE_RESET_S)
+            # With a linger time of zero, the close sends a reset.
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            raise _EndError
+            raise _ConnectionEndedError
         elif isinstance(step, Cut):
             if step.close_notify:
-                self._say_goodbye()
-            raise _EndError
+                self._send_close_notify()
+            raise _ConnectionEndedError
         else:
-            self._look_for_the_client()
+            self._check_client()
             self._send(step)
 
     def _write(self, request: RecordedRequest, answer: Answer | RawAnswer, http11: bool) -> bool:
-        """Send the answer; True when the connection may carry another request."""
+        """Send the response; return True when the connection can serve another request."""
         if isinstance(answer, RawAnswer):
             try:
                 for step in answer.steps:
-                    self._step(step)
+                    self._run_step(step)
             finally:
                 _close_iterator(answer.steps)
             return False
@@ -732,12 +734,12 @@ class _Connection:
             self._pause(answer.before_s)
         body = answer.body.encode("utf-8") if isinstance(answer.body, str) else answer.body
         steps: Iterable[Step] = (body,) if isinstance(body, bytes) else body
-        packer = zlib.compressobj(wbits=31) if answer.gzip else None
+        compressor = zlib.compressobj(wbits=31) if answer.gzip else None
         framing = answer.framing or ("length" if isinstance(body, bytes) else "chunked")
         if framing == "chunked" and not http11:
             framing = "close"
         try:
-            return self._write_framed(request, answer, steps, framing, packer, http11)
+            return self._write_framed(request, answer, steps, framing, compressor, http11)
         finally:
             _close_iterator(body)
 
@@ -747,42 +749,44 @@ class _Connection:
         answer: Answer,
         steps: Iterable[Step],
         framing: Framing,
-        packer: zlib._Compress | None,
+        compressor: zlib._Compress | None,
         http11: bool,
     ) -> bool:
-        if packer is not None:
-            steps = _compressed(steps, packer)
+        if compressor is not None:
+            steps = _compressed(steps, compressor)
         if framing == "length":
             steps = list(steps)
         headers = list(answer.headers.items() if isinstance(answer.headers, Mapping) else answer.headers)
-        given = {name.lower(): value for name, value in headers}
-        bare = answer.status < 200 or answer.status in (204, 304)
-        asked_to_close = "close" in request.headers.get("connection", "").lower()
-        alive = answer.keep_alive and http11 and not asked_to_close and framing != "close"
-        alive = alive and given.get("connection", "").lower() != "close"
-        if packer is not None:
+        names = {name.lower(): value for name, value in headers}
+        no_body = answer.status < 200 or answer.status in (204, 304)
+        client_closes = "close" in request.headers.get("connection", "").lower()
+        alive = answer.keep_alive and http11 and not client_closes and framing != "close"
+        alive = alive and names.get("connection", "").lower() != "close"
+        if compressor is not None:
             headers.append(("Content-Encoding", "gzip"))
-        if framing == "length" and not bare and "content-length" not in given:
+        if framing == "length" and not no_body and "content-length" not in names:
             headers.append(("Content-Length", str(sum(len(step) for step in steps if isinstance(step, bytes)))))
-        if framing == "chunked" and not bare:
+        if framing == "chunked" and not no_body:
             headers.append(("Transfer-Encoding", "chunked"))
-        if not alive and "connection" not in given:
+        if not alive and "connection" not in names:
             headers.append(("Connection", "close"))
         head = _head(answer.status, headers)
-        if bare or request.method == "HEAD":
-            self._finish(answer, alive, self._drip(answer, head))
+        if no_body or request.method == "HEAD":
+            self._finish(answer, alive, self._send_head_slowly(answer, head))
             return alive
         if isinstance(answer.body, (bytes, str)) and framing == "length" and not answer.write_size:
-            # The usual case in one write: head and body leave in the same TLS record.
-            self._look_for_the_client()
-            self._finish(answer, alive, self._drip(answer, head) + b"".join(s for s in steps if isinstance(s, bytes)))
+            # The usual case in one write: head and body share a TLS record.
+            self._check_client()
+            self._finish(
+                answer, alive, self._send_head_slowly(answer, head) + b"".join(s for s in steps if isinstance(s, bytes))
+            )
             return alive
-        self._send(self._drip(answer, head))
+        self._send(self._send_head_slowly(answer, head))
         for step in steps:
             if not isinstance(step, bytes):
-                self._step(step)
+                self._run_step(step)
             elif answer.write_size:
-                self._look_for_the_client()
+                self._check_client()
                 for start in range(0, len(step), answer.write_size):
                     piece = _framed(step[start : start + answer.write_size], framing)
                     for offset in range(0, len(piece), answer.write_size):
@@ -790,17 +794,17 @@ class _Connection:
                     if answer.write_pause_s:
                         self._pause(answer.write_pause_s)
             elif step:
-                self._look_for_the_client()
+                self._check_client()
                 self._send(_framed(step, framing))
         try:
             self._finish(answer, alive, b"0\r\n\r\n" if framing == "chunked" else b"")
-        except _GoneError:
-            # The content was complete; a client that leaves at the end marker has aborted nothing.
-            raise _EndError from None
+        except _ClientGoneError:
+            # The content was complete, so a client that disconnects at the end marker has not aborted it.
+            raise _ConnectionEndedError from None
         return alive
 
-    def _drip(self, answer: Answer, head: bytes) -> bytes:
-        """Send the head slowly if so asked; returns what of it is still to be sent."""
+    def _send_head_slowly(self, answer: Answer, head: bytes) -> bytes:
+        """Send all but the last byte of the head if there is a ``header_pause_s``; return the unsent bytes."""
         if not answer.header_pause_s:
             return head
         for offset in range(len(head) - 1):
@@ -809,33 +813,33 @@ class _Connection:
         return head[-1:]
 
     def _finish(self, answer: Answer, alive: bool, last: bytes) -> None:
-        # Before the last bytes: whoever has read them must find the slot free and the connection idle.
+        # Before the last bytes: a client that has read them must find the slot free and the connection idle.
         if answer.done is not None:
             answer.done()
         self._idle = alive
         self._send(last)
 
-    # -- the end
+    # -- close
 
-    def _say_goodbye(self) -> None:
+    def _send_close_notify(self) -> None:
         if self._tls is not None:
             try:
                 self._tls.unwrap()
             except (OSError, ValueError):
-                # Sent; the client's own goodbye has not come yet, and nobody waits for it.
+                # It has been sent. The client's close_notify is not awaited.
                 return
 
-    def _end(self, goodbye: bool) -> None:
+    def _close(self, send_close_notify: bool) -> None:
         try:
-            if goodbye and not self._server.stopping:
-                if not self._hang_up:
-                    self._pull()
-                self._say_goodbye()
+            if send_close_notify and not self._server.stopping:
+                if not self._close_requested:
+                    self._read_available()
+                self._send_close_notify()
         finally:
             self._selector.close()
-            with self._closing:
+            with self._descriptor_lock:
                 self._idle = False
-                # The base class's close: SSLSocket adds nothing to it, and a TLS goodbye is our decision alone.
+                # SSLSocket.close sends no close_notify: only the code above decides about that.
                 self._sock.close()
                 self.closed.set()
             self._server._forget(self)
@@ -857,13 +861,13 @@ def _head(status: int, headers: Iterable[tuple[str, str]]) -> bytes:
     return "\r\n".join(lines).encode("latin-1")
 
 
-def _compressed(steps: Iterable[Step], packer: zlib._Compress) -> Iterator[Step]:
+def _compressed(steps: Iterable[Step], compressor: zlib._Compress) -> Iterator[Step]:
     for step in steps:
         if isinstance(step, bytes):
-            yield packer.compress(step) + packer.flush(zlib.Z_SYNC_FLUSH)
+            yield compressor.compress(step) + compressor.flush(zlib.Z_SYNC_FLUSH)
         else:
             yield step
-    yield packer.flush()
+    yield compressor.flush()
 
 
 def _close_iterator(steps: object) -> None:

@@ -1,7 +1,7 @@
-"""What can go wrong, as values: a :class:`Fault` says it, :class:`FaultQueue` keeps it until a request meets it.
+"""Faults of the emulators: :class:`Fault` describes one, :class:`FaultQueue` holds it until a request gets it.
 
-Two kinds of fields. Some put an answer of their own in the place of the real one (``status``, ``html``, ``reset``,
-``hang_up``, ``unauthorized``); the others bend the real answer on its way out. They combine.
+Some fields replace the regular answer (``status``, ``html``, ``reset``, ``hang_up``, ``unauthorized``). The others
+change the regular answer while it is sent. They can be combined.
 """
 
 from __future__ import annotations
@@ -29,42 +29,41 @@ _PAGE = """<!DOCTYPE html>
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing (or several at once) that goes wrong with one request. All fields are optional.
+    """One or more failures of one request. All fields are optional.
 
     Instead of the answer:
-        status: This status, with the provider's usual error body for it.
-        body: The body for ``status`` (or for 200 without one): bytes, text, or anything that JSON can say. ``b""``
-            is an empty body.
-        headers: Added to whatever is sent.
-        retry_after: The ``Retry-After`` header: text as it is, a number of seconds, or a moment (sent as HTTP date).
+        status: The status to send, with the provider's usual error body for it.
+        body: The body for ``status`` (200 by default): bytes, text, or any JSON value. ``b""`` is an empty body.
+        headers: Headers to add to any response.
+        retry_after: The ``Retry-After`` header: a text, a number of seconds, or a date and time (sent as HTTP date).
         html: A gateway's HTML page, with status 200 unless ``status`` says otherwise.
-        unauthorized: 401, though the token is good.
+        unauthorized: 401 for a valid token.
         reset: A TCP reset before the first byte.
-        hang_up: The connection is closed in good order before the first byte.
-        before_s: Silence before the head; then the answer follows. ``float("inf")`` is for ever.
+        hang_up: A regular close of the connection before the first byte.
+        before_s: Seconds before the head of the answer. ``float("inf")`` is for ever.
 
     How the answer is written:
-        header_pause_s: The head comes byte by byte with this pause.
-        write_size, write_pause_s: The body comes in pieces of so many bytes, with this pause after each.
-        gzip: Compressed, flushed event by event.
-        close_delimited: Neither length nor chunks; the end of the connection is the end.
-        content_type: In place of the right one; ``""`` leaves the header out.
-        cut_after_bytes: The connection ends after so many bytes of the body.
+        header_pause_s: The head is sent byte by byte with this pause.
+        write_size, write_pause_s: The size of each write of the body in bytes, and the pause after it.
+        gzip: The body is compressed, and flushed after every event.
+        close_delimited: The end of the connection ends the body: there is neither a length nor chunks.
+        content_type: A wrong content type; ``""`` omits the header.
+        cut_after_bytes: The connection ends after this many bytes of the body.
 
     Within an event stream (counted in events; ``0`` is before the first one, the end marker counts as one):
         cut_after_events: The connection ends without the last chunk.
         reset_after_events: A TCP reset.
-        end_after_events: The stream ends in good order, only too early.
-        stall_after_events, stall_s: Silence for ``stall_s`` seconds, for ever when ``None``.
-        error_after_events, error: An error object comes as an event, then the stream ends in good order.
-        malformed_after_events: The next event's JSON is broken off in the middle; the stream goes on.
-        invalid_utf8_after_events: The next event has bytes in it that are not UTF-8; the stream goes on.
-        no_end_marker: ``[DONE]`` never comes.
-        no_finish_reason: No event says why the answer ended.
-        event_pause_s: The pause between two events.
-        comments: So many keep-alive comments before every event.
-        comments_forever_after_events: From here on nothing but comments, ``comment_pause_s`` apart.
-        extra_after_events, extra: These bytes are put in, as they are.
+        end_after_events: The stream ends regularly, but too early.
+        stall_after_events, stall_s: Nothing is sent for ``stall_s`` seconds, for ever when ``None``.
+        error_after_events, error: An error object is sent as an event, then the stream ends regularly.
+        malformed_after_events: The next event has truncated JSON; the stream continues.
+        invalid_utf8_after_events: The next event has bytes that are not UTF-8; the stream continues.
+        no_end_marker: ``[DONE]`` is not sent.
+        no_finish_reason: No event has a finish reason.
+        event_pause_s: Seconds between two events.
+        comments: The number of keep-alive comments before every event.
+        comments_forever_after_events: Only comments are sent from here on, ``comment_pause_s`` seconds apart.
+        extra_after_events, extra: Raw bytes to insert.
         crlf: The line ends of the stream.
     """
 
@@ -111,7 +110,7 @@ class Fault:
 
     @property
     def replaces_the_answer(self) -> bool:
-        """Whether the real answer is not needed at all."""
+        """True when the regular answer is not needed."""
         return (
             self.status is not None
             or self.body is not None
@@ -124,15 +123,15 @@ class Fault:
 
 @dataclass
 class EventAnswer:
-    """An event stream before it is bent and framed.
+    """An event stream before faults and framing are applied.
 
     Attributes:
-        events: Whole events (each ends in an empty line, with LF line ends), and pauses between them.
-        headers: All but Content-Type.
-        content_type: Its value.
-        pause_s: Between two events.
-        error: What this provider sends as an error within a stream.
-        done: As in :class:`Answer`.
+        events: Complete events (each ends in an empty line, with LF line ends), and pauses between them.
+        headers: All headers except Content-Type.
+        content_type: The Content-Type.
+        pause_s: Seconds between two events.
+        error: The provider's error object within a stream.
+        done: Called at the end, as in :class:`Answer`.
     """
 
     events: Iterable[bytes | Pause]
@@ -144,34 +143,34 @@ class EventAnswer:
 
 
 class FaultQueue:
-    """Faults waiting for their requests; safe to use from many threads."""
+    """Faults that wait for their requests. Safe to use from many threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waiting: list[tuple[Fault, str | None, int | None]] = []
 
     def inject(self, fault: Fault, *, times: int | None = 1, path: str | None = None) -> None:
-        """Queue ``fault`` for the next ``times`` requests whose path ends in ``path``; ``None`` times is for good."""
+        """Queue ``fault`` for the next ``times`` requests whose path ends in ``path``; ``times=None`` has no limit."""
         if times is not None and times < 1:
             raise ValueError("times must be at least 1, or None for every request from now on")
         with self._lock:
             self._waiting.append((fault, path, times))
 
     def take(self, path: str, *, named_only: bool = False) -> Fault | None:
-        """The first fault that fits ``path``, used up by this call. With ``named_only`` it must name its path."""
+        """Remove and return the first fault for ``path``. ``named_only`` skips faults without a path."""
         with self._lock:
-            for index, (fault, wanted, times) in enumerate(self._waiting):
-                if (wanted is None and named_only) or (wanted is not None and not path.endswith(wanted)):
+            for index, (fault, suffix, times) in enumerate(self._waiting):
+                if (suffix is None and named_only) or (suffix is not None and not path.endswith(suffix)):
                     continue
                 if times == 1:
                     del self._waiting[index]
                 elif times is not None:
-                    self._waiting[index] = (fault, wanted, times - 1)
+                    self._waiting[index] = (fault, suffix, times - 1)
                 return fault
         return None
 
     def clear(self) -> None:
-        """Forget what is still waiting."""
+        """Remove all faults."""
         with self._lock:
             self._waiting.clear()
 
@@ -181,13 +180,13 @@ class FaultQueue:
 
 
 def event(payload: Any, *, name: str | None = None) -> bytes:
-    """One server-sent event whose data is ``payload`` as compact JSON (text is taken as it is)."""
+    """Encode a server-sent event. Its data is ``payload`` as compact JSON, or unchanged when it is a text."""
     data = payload if isinstance(payload, str) else json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
     return (f"event: {name}\n" if name else "").encode() + f"data: {data}\n\n".encode()
 
 
 def http_date(moment: datetime.datetime) -> str:
-    """``moment`` as HTTP writes it; one without a time zone is taken as UTC."""
+    """Format ``moment`` as an HTTP date; without a time zone it is UTC."""
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=datetime.timezone.utc)
     return email.utils.format_datetime(moment.astimezone(datetime.timezone.utc), usegmt=True)
@@ -195,31 +194,30 @@ def http_date(moment: datetime.datetime) -> str:
 
 def respond(
     fault: Fault | None,
-    real: Callable[[], Answer | RawAnswer | EventAnswer],
+    regular_answer: Callable[[], Answer | RawAnswer | EventAnswer],
     *,
     headers: Mapping[str, str],
     error_body: Callable[[int], Any],
 ) -> Answer | RawAnswer:
-    """The answer to a request that met ``fault``.
+    """Return the answer to a request that gets ``fault``.
 
     Args:
-        fault: What goes wrong, if anything.
-        real: Makes the proper answer; not called when the fault takes its place.
-        headers: The provider's usual headers, for an answer that the fault makes.
-        error_body: The provider's usual error body for a status.
+        fault: The fault, or None.
+        regular_answer: Makes the regular answer; not called when the fault replaces it.
+        headers: The provider's usual headers, for an answer that replaces the regular one.
+        error_body: Returns the provider's usual error body for a status.
     """
     if fault is None:
-        return apply(Fault(), real())
+        return apply(Fault(), regular_answer())
     if fault.reset or fault.hang_up:
-        # An infinite pause is written None further down the line.
-        before: list[Step] = [Pause(_finite(fault.before_s))] if fault.before_s else []
+        before: list[Step] = [Pause(_to_pause(fault.before_s))] if fault.before_s else []
         return RawAnswer([*before, Reset() if fault.reset else Cut(close_notify=True)])
     if fault.replaces_the_answer:
-        return apply(fault, _substitute(fault, headers, error_body))
-    return apply(fault, real())
+        return apply(fault, _replacement(fault, headers, error_body))
+    return apply(fault, regular_answer())
 
 
-def _substitute(fault: Fault, headers: Mapping[str, str], error_body: Callable[[int], Any]) -> Answer:
+def _replacement(fault: Fault, headers: Mapping[str, str], error_body: Callable[[int], Any]) -> Answer:
     status = fault.status if fault.status is not None else 401 if fault.unauthorized else 200
     body = fault.body
     content_type = "application/json; charset=utf-8"
@@ -235,13 +233,17 @@ def _substitute(fault: Fault, headers: Mapping[str, str], error_body: Callable[[
 
 
 def apply(fault: Fault, answer: Answer | RawAnswer | EventAnswer) -> Answer | RawAnswer:
-    """``answer`` as ``fault`` bends it."""
+    """Apply ``fault`` to ``answer``."""
     if isinstance(answer, RawAnswer):
         return answer
     if isinstance(answer, EventAnswer):
         pairs = list(answer.headers.items() if isinstance(answer.headers, Mapping) else answer.headers)
         answer = Answer(
-            200, [*pairs, ("Content-Type", answer.content_type)], _bent(fault, answer), "chunked", done=answer.done
+            200,
+            [*pairs, ("Content-Type", answer.content_type)],
+            _faulty_events(fault, answer),
+            "chunked",
+            done=answer.done,
         )
     pairs = list(answer.headers.items() if isinstance(answer.headers, Mapping) else answer.headers)
     if fault.content_type is not None:
@@ -255,13 +257,13 @@ def apply(fault: Fault, answer: Answer | RawAnswer | EventAnswer) -> Answer | Ra
     pairs = [(name, value) for name, value in pairs if name.lower() not in added] + list(fault.headers.items())
     body = answer.body
     if fault.cut_after_bytes is not None:
-        whole = body.encode() if isinstance(body, str) else body
-        if isinstance(whole, bytes):
+        steps = body.encode() if isinstance(body, str) else body
+        if isinstance(steps, bytes):
             if not fault.close_delimited and not fault.gzip:
-                pairs.append(("Content-Length", str(len(whole))))
-            body = [whole[: fault.cut_after_bytes], Cut()]
+                pairs.append(("Content-Length", str(len(steps))))
+            body = [steps[: fault.cut_after_bytes], Cut()]
         else:
-            body = _cut_steps(whole, fault.cut_after_bytes)
+            body = _cut_steps(steps, fault.cut_after_bytes)
     framing = answer.framing
     if isinstance(answer.body, (bytes, str)) and framing is None:
         framing = "length"
@@ -273,12 +275,13 @@ def apply(fault: Fault, answer: Answer | RawAnswer | EventAnswer) -> Answer | Ra
         write_size=fault.write_size if fault.write_size is not None else answer.write_size,
         write_pause_s=fault.write_pause_s or answer.write_pause_s,
         gzip=fault.gzip or answer.gzip,
-        before_s=_finite(fault.before_s) if fault.before_s else answer.before_s,
+        before_s=_to_pause(fault.before_s) if fault.before_s else answer.before_s,
         header_pause_s=fault.header_pause_s or answer.header_pause_s,
     )
 
 
-def _finite(seconds: float) -> float | None:
+def _to_pause(seconds: float) -> float | None:
+    """Return ``seconds``, or None for an infinite pause, as :class:`Pause` and :class:`Answer` expect it."""
     return None if seconds == float("inf") else seconds
 
 
@@ -294,7 +297,7 @@ def _cut_steps(steps: Iterable[Step], limit: int) -> Iterator[Step]:
     yield Cut()
 
 
-def _bent(fault: Fault, answer: EventAnswer) -> Iterator[Step]:
+def _faulty_events(fault: Fault, answer: EventAnswer) -> Iterator[Step]:
     pause_s = answer.pause_s if fault.event_pause_s is None else fault.event_pause_s
     sent = 0
     for item in answer.events:
@@ -306,25 +309,25 @@ def _bent(fault: Fault, answer: EventAnswer) -> Iterator[Step]:
             continue
         if sent and pause_s:
             yield Pause(pause_s)
-        ended = yield from _between(fault, answer, sent)
+        ended = yield from _faults_between_events(fault, answer, sent)
         if ended:
             return
         if fault.comments:
-            yield _ends(b": keep-alive\n\n", fault.crlf) * fault.comments
+            yield _with_line_ends(b": keep-alive\n\n", fault.crlf) * fault.comments
         block = item
         if fault.no_finish_reason and not is_end_marker:
-            block = _without_finish(block)
+            block = _without_finish_reason(block)
         if fault.malformed_after_events == sent:
-            block = _broken_off(block)
+            block = _truncate_json(block)
         if fault.invalid_utf8_after_events == sent:
-            block = _not_utf8(block)
-        yield _ends(block, fault.crlf)
+            block = _insert_invalid_utf8(block)
+        yield _with_line_ends(block, fault.crlf)
         sent += 1
-    yield from _between(fault, answer, sent)
+    yield from _faults_between_events(fault, answer, sent)
 
 
-def _between(fault: Fault, answer: EventAnswer, sent: int) -> Generator[Step, None, bool]:
-    """What happens when ``sent`` events are out; returns True when the stream is over."""
+def _faults_between_events(fault: Fault, answer: EventAnswer, sent: int) -> Generator[Step, None, bool]:
+    """Yield the steps of faults after ``sent`` events; return True at the end of the stream."""
     if fault.extra_after_events == sent and fault.extra:
         yield fault.extra
     if fault.cut_after_events == sent:
@@ -334,35 +337,35 @@ def _between(fault: Fault, answer: EventAnswer, sent: int) -> Generator[Step, No
     if fault.stall_after_events == sent:
         yield Pause(fault.stall_s)
     if fault.error_after_events == sent:
-        yield _ends(event(answer.error if fault.error is None else fault.error), fault.crlf)
+        yield _with_line_ends(event(answer.error if fault.error is None else fault.error), fault.crlf)
         return True
     if fault.comments_forever_after_events == sent:
         while True:
-            yield _ends(b": keep-alive\n\n", fault.crlf)
+            yield _with_line_ends(b": keep-alive\n\n", fault.crlf)
             yield Pause(fault.comment_pause_s)
     return fault.end_after_events == sent
 
 
-def _ends(block: bytes, line_end: str) -> bytes:
+def _with_line_ends(block: bytes, line_end: str) -> bytes:
     return block if line_end == "\n" else block.replace(b"\n", line_end.encode())
 
 
-def _broken_off(block: bytes) -> bytes:
-    head, mark, tail = block.partition(b"data: ")
+def _truncate_json(block: bytes) -> bytes:
+    head, field_name, tail = block.partition(b"data: ")
     data = tail.rstrip(b"\n")
-    return head + mark + data[: max(1, len(data) // 2)].decode("utf-8", "ignore").encode() + b"\n\n"
+    return head + field_name + data[: max(1, len(data) // 2)].decode("utf-8", "ignore").encode() + b"\n\n"
 
 
-def _not_utf8(block: bytes) -> bytes:
-    for place in (b'"content":"', b'"parts": ["', b'"text":"', b"{"):
-        before, found, after = block.partition(place)
+def _insert_invalid_utf8(block: bytes) -> bytes:
+    for marker in (b'"content":"', b'"parts": ["', b'"text":"', b"{"):
+        before, found, after = block.partition(marker)
         if found:
-            rubbish = b'"\xff\xfe":0,' if found == b"{" else b"\xd0\xff\xfe"
-            return before + found + rubbish + after
+            invalid = b'"\xff\xfe":0,' if found == b"{" else b"\xd0\xff\xfe"
+            return before + found + invalid + after
     return b'data: "\xff\xfe"\n\n'
 
 
-def _without_finish(block: bytes) -> bytes:
+def _without_finish_reason(block: bytes) -> bytes:
     head, _, tail = block.partition(b"data: ")
     try:
         payload = json.loads(tail)
@@ -370,13 +373,13 @@ def _without_finish(block: bytes) -> bytes:
         return block
     if not isinstance(payload, dict):
         return block
-    found = payload.pop("finish_reason", None) is not None
+    changed = payload.pop("finish_reason", None) is not None
     for choice in payload.get("choices") or ():
-        found = choice.pop("finish_reason", None) is not None or found
+        changed = choice.pop("finish_reason", None) is not None or changed
     message = payload.get("message")
     if isinstance(message, dict) and message.get("author", {}).get("role") == "assistant":
-        found = message.pop("end_turn", None) is not None or found
+        changed = message.pop("end_turn", None) is not None or changed
         if message.get("status") == "finished_successfully":
-            message["status"], found = "in_progress", True
-        found = message.get("metadata", {}).pop("finish_details", None) is not None or found
-    return head + event(payload) if found else block
+            message["status"], changed = "in_progress", True
+        changed = message.get("metadata", {}).pop("finish_details", None) is not None or changed
+    return head + event(payload) if changed else block

@@ -1,7 +1,7 @@
-"""Files of the GigaChat emulator: uploaded, listed, fetched, deleted; and the pictures that its answers name.
+"""Files of the GigaChat emulator: upload, list, download and delete; and the pictures in its answers.
 
-A file belongs to the client (key) that sent it. One that came with an ``X-Client-ID``, or was made for a request with
-one, is there for requests with the same one alone.
+A file belongs to the client (key) that sent it. If the request had an ``X-Client-ID``, only requests with the same
+``X-Client-ID`` can access the file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gigaclient.testing.routing import AnyAnswer, Route, RoutedRequest, Service,
 
 __all__ = ["PICTURE", "EmulatedFiles", "Part", "form"]
 
-# Ending, MIME types, modality. The first MIME type is what a file gets that comes without one.
+# Extension, MIME types, modality. The first MIME type is the default for files without one.
 _FORMATS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("txt", ("text/plain",), "text"),
     ("doc", ("application/msword",), "text"),
@@ -57,7 +57,7 @@ PICTURE = base64.b64decode(
     "ds5cZSw2YIR7btHLVn3xz4y8otbWlUS1CoRUIzpUJhFQhRDV0eMdrln7rQw6dudXL3jPlqx1Gqf1Pxx9ca9U2y1DnVYxnRy/GCPffu7sxjE44eUb"
     "8k85jI26zsIqEe0QmEVCFEJhFQhRCYRUIUQqEVCMqVCYRUIUQmEVCFEJhFQhRD//2Q=="
 )
-"""What the emulated model draws, whatever it is asked for: a JPEG of 64 by 64 pixels, a sun over water."""
+"""The picture that the emulated model draws for every prompt: a JPEG of 64 by 64 pixels, a sun over water."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,7 @@ class _File:
 
 
 class EmulatedFiles:
-    """``/files``.
-
-    Args:
-        service: the emulator that they belong to.
-    """
+    """The state and the routes of ``/files``."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -90,7 +86,7 @@ class EmulatedFiles:
             Route("POST", "v1", "/files/{id}/delete", self._delete),
         )
 
-    # -- for the other rooms
+    # -- for other endpoints
 
     def add(
         self,
@@ -103,7 +99,7 @@ class EmulatedFiles:
         end_user: str | None = None,
         identifier: str | None = None,
     ) -> str:
-        """Put a file there for ``client`` (and its user ``end_user``); returns its id."""
+        """Store a file for ``client`` (and its user ``end_user``), and return its id."""
         identifier = identifier or str(uuid.uuid4())
         file = _File(client, end_user, filename, content, mime, purpose, int(self._service.now_s()))
         with self._lock:
@@ -111,30 +107,30 @@ class EmulatedFiles:
         return identifier
 
     def create_image(self, client: str, *, end_user: str | None = None) -> str:
-        """Draw a picture for ``client``; returns its id. ``end_user`` is the ``X-Client-ID`` of the request, if any."""
+        """Store a picture for ``client``, and return its id. ``end_user`` is the request's ``X-Client-ID``, if any."""
         return self.add(client, PICTURE, "image.jpg", mime="image/jpeg", end_user=end_user)
 
-    def draw_named(self, call: RoutedRequest, texts: Iterable[str]) -> None:
-        """Have the pictures that answers to ``call`` name: what is not there yet is drawn."""
+    def create_missing_images(self, call: RoutedRequest, texts: Iterable[str]) -> None:
+        """Create the pictures that the answers to ``call`` refer to, if they do not exist."""
         for text in texts:
             for identifier in re.findall(r"""\b(?:src|cover)=["']([0-9a-fA-F-]{36})["']""", text):
                 with self._lock:
-                    known = identifier in self._files
-                if not known:
+                    exists = identifier in self._files
+                if not exists:
                     end_user = call.request.headers.get("x-client-id")
                     self.add(
                         call.client, PICTURE, "image.jpg", mime="image/jpeg", end_user=end_user, identifier=identifier
                     )
 
     def read(self, client: str, identifier: str, *, end_user: str | None = None) -> bytes:
-        """What is in a file; a :class:`Refusal` when there is none for this client and user."""
-        return self._found(client, identifier, end_user).content
+        """Return the content of a file; raise :class:`Refusal` when this client and user have no such file."""
+        return self._find(client, identifier, end_user).content
 
     # -- endpoints
 
     def _upload(self, call: RoutedRequest) -> AnyAnswer:
         parts = form(call.request.headers.get("content-type", ""), call.request.body)
-        # The texts of these refusals are invented: that they are 400 is documented, what they say is not.
+        # Invented: the documentation gives the status 400 for these, but no texts.
         if "file" not in parts or parts["file"].filename is None:
             raise Refusal(400, "Invalid params: file is required")
         if "purpose" not in parts:
@@ -163,38 +159,38 @@ class EmulatedFiles:
             purpose=purpose,
             end_user=call.request.headers.get("x-client-id"),
         )
-        return self._get_by(call, identifier)
+        return self._describe(call, identifier)
 
     def _list(self, call: RoutedRequest) -> AnyAnswer:
         end_user = call.request.headers.get("x-client-id")
         with self._lock:
             files = dict(self._files)
-        listed = [_shown(name, file) for name, file in files.items() if _is_for(file, call.client, end_user)]
-        return json_answer(200, {"data": listed}, call.headers)
+        found = [_to_json(name, file) for name, file in files.items() if _is_for(file, call.client, end_user)]
+        return json_answer(200, {"data": found}, call.headers)
 
     def _get(self, call: RoutedRequest) -> AnyAnswer:
-        return self._get_by(call, call.arguments["id"])
+        return self._describe(call, call.arguments["id"])
 
-    def _get_by(self, call: RoutedRequest, identifier: str) -> AnyAnswer:
-        file = self._found(call.client, identifier, call.request.headers.get("x-client-id"))
-        return json_answer(200, _shown(identifier, file), call.headers)
+    def _describe(self, call: RoutedRequest, identifier: str) -> AnyAnswer:
+        file = self._find(call.client, identifier, call.request.headers.get("x-client-id"))
+        return json_answer(200, _to_json(identifier, file), call.headers)
 
     def _content(self, call: RoutedRequest) -> AnyAnswer:
-        file = self._found(call.client, call.arguments["id"], call.request.headers.get("x-client-id"))
-        kind = file.mime if file.mime.startswith("image/") else "application/octet-stream"
-        return Answer(200, {**call.headers, "Content-Type": kind}, file.content)
+        file = self._find(call.client, call.arguments["id"], call.request.headers.get("x-client-id"))
+        content_type = file.mime if file.mime.startswith("image/") else "application/octet-stream"
+        return Answer(200, {**call.headers, "Content-Type": content_type}, file.content)
 
     def _delete(self, call: RoutedRequest) -> AnyAnswer:
         identifier = call.arguments["id"]
-        self._found(call.client, identifier, call.request.headers.get("x-client-id"))
+        self._find(call.client, identifier, call.request.headers.get("x-client-id"))
         with self._lock:
-            gone = self._files.pop(identifier, None)
-        if gone is None:
+            deleted = self._files.pop(identifier, None)
+        if deleted is None:
             raise Refusal(404, _NO_FILE)
-        answer = {"id": identifier, "deleted": True, "object": "file", "access_policy": "private"}
-        return json_answer(200, answer, call.headers)
+        response = {"id": identifier, "deleted": True, "object": "file", "access_policy": "private"}
+        return json_answer(200, response, call.headers)
 
-    def _found(self, client: str, identifier: str, end_user: str | None) -> _File:
+    def _find(self, client: str, identifier: str, end_user: str | None) -> _File:
         with self._lock:
             file = self._files.get(identifier)
         if file is None or not _is_for(file, client, end_user):
@@ -202,7 +198,7 @@ class EmulatedFiles:
         return file
 
 
-# Invented: the documentation gives this endpoint the texts of another one.
+# Invented: the documentation shows the texts of another endpoint here.
 _NO_FILE = "No such file"
 
 
@@ -210,8 +206,8 @@ def _is_for(file: _File, client: str, end_user: str | None) -> bool:
     return file.client == client and file.end_user in (None, end_user)
 
 
-def _shown(identifier: str, file: _File) -> dict[str, Any]:
-    shown = {
+def _to_json(identifier: str, file: _File) -> dict[str, Any]:
+    response = {
         "id": identifier,
         "object": "file",
         "bytes": len(file.content),
@@ -221,7 +217,7 @@ def _shown(identifier: str, file: _File) -> dict[str, Any]:
         "access_policy": "private",
     }
     modality = _MODALITIES.get(file.mime)
-    return {**shown, "modalities": [modality]} if modality is not None else shown
+    return {**response, "modalities": [modality]} if modality is not None else response
 
 
 # --- forms with files (RFC 7578) --------------------------------------------------------------------------------
@@ -237,10 +233,10 @@ class Part:
 
 
 def form(content_type: str, body: bytes) -> Mapping[str, Part]:
-    """The fields of a ``multipart/form-data`` body by name; a :class:`Refusal` when it is not one."""
-    kind, _, parameters = content_type.partition(";")
+    """Return the fields of a ``multipart/form-data`` body by name; raise :class:`Refusal` for an invalid one."""
+    media_type, _, parameters = content_type.partition(";")
     found = re.search(r'boundary="?([^";,\s]+)"?', parameters)
-    if kind.strip().lower() != "multipart/form-data" or found is None:
+    if media_type.strip().lower() != "multipart/form-data" or found is None:
         raise Refusal(400, "request Content-Type isn't multipart/form-data")
     _, *sections = (b"\r\n" + body).split(b"\r\n--" + found[1].encode("latin-1"))
     if not sections or not sections[-1].startswith(b"--"):
@@ -253,16 +249,16 @@ def form(content_type: str, body: bytes) -> Mapping[str, Part]:
             name, colon, value = line.partition(":")
             if colon:
                 headers[name.strip().lower()] = value.strip()
-        named = _parameters(headers.get("content-disposition", ""))
-        if not blank or "name" not in named:
+        names = _parameters(headers.get("content-disposition", ""))
+        if not blank or "name" not in names:
             raise Refusal(400, "multipart: NextPart: malformed part")
         mime = headers.get("content-type", "").partition(";")[0].strip().lower() or None
-        parts[named["name"]] = Part(content, named.get("filename"), mime)
+        parts[names["name"]] = Part(content, names.get("filename"), mime)
     return parts
 
 
 def _parameters(disposition: str) -> dict[str, str]:
-    """``name`` and ``filename``, with what browsers quote in them unquoted."""
+    """Return ``name`` and ``filename``, with the characters that browsers escape (``%22``, ``%0D``, ``%0A``)."""
     found = re.findall(r';\s*(name|filename)=(?:"([^"]*)"|([^;\s]+))', disposition)
     return {
         name: re.sub(r"%(22|0D|0A)", lambda code: chr(int(code[1], 16)), quoted or bare) for name, quoted, bare in found

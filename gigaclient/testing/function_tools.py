@@ -1,4 +1,4 @@
-"""What the emulated service does with descriptions of functions: makes them of OpenAPI, and finds fault with them."""
+"""Endpoints of the GigaChat emulator for functions: convert OpenAPI to functions, and validate functions."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import yaml
 from gigaclient.testing.chat_v1 import INVALID_JSON, Refusal
 from gigaclient.testing.routing import AnyAnswer, Route, RoutedRequest, json_answer
 
-__all__ = ["FunctionTools", "convert", "faults", "hints"]
+__all__ = ["FunctionTools", "convert", "errors", "warnings"]
 
 _METHODS = ("get", "put", "post", "delete", "patch", "head", "options")
 _NAME = re.compile(r"[A-Za-z_.\-][A-Za-z0-9_.\-]*\Z")
 _TYPES = ("string", "number", "integer", "boolean", "array", "object", "null")
-_RULES = "9.2.1"
-_DEEPEST = 40
+_RULES_VERSION = "9.2.1"
+_MAX_DEPTH = 40
 
 
 class FunctionTools:
@@ -37,33 +37,37 @@ class FunctionTools:
         function = call.json()
         if not isinstance(function, dict):
             raise Refusal(400, INVALID_JSON)
-        verdict: dict[str, Any] = {"status": 200, "message": "Function is valid", "json_ai_rules_version": _RULES}
-        wrong = [_issue(*fault) for fault in faults(function)]
-        better = [_issue(*hint) for hint in hints(function)]
-        if wrong:
-            verdict.update(message="Incorrect function syntax", errors=wrong)
-        elif better:
-            verdict["warnings"] = better
-        return json_answer(200, verdict, call.headers)
+        result: dict[str, Any] = {
+            "status": 200,
+            "message": "Function is valid",
+            "json_ai_rules_version": _RULES_VERSION,
+        }
+        found_errors = [_issue(*error) for error in errors(function)]
+        found_warnings = [_issue(*warning) for warning in warnings(function)]
+        if found_errors:
+            result.update(message="Incorrect function syntax", errors=found_errors)
+        elif found_warnings:
+            result["warnings"] = found_warnings
+        return json_answer(200, result, call.headers)
 
 
-def _issue(description: str, place: str) -> dict[str, str]:
-    return {"description": description, "schema_location": place}
+def _issue(description: str, location: str) -> dict[str, str]:
+    return {"description": description, "schema_location": location}
 
 
-# --- from OpenAPI -----------------------------------------------------------------------------------------------
+# --- OpenAPI ----------------------------------------------------------------------------------------------------
 
 
 def convert(document: bytes) -> list[dict[str, Any]]:
-    """The functions that an OpenAPI description (JSON or YAML) is made into; :class:`Refusal` when it is none."""
+    """Convert an OpenAPI description (JSON or YAML) to functions; raise :class:`Refusal` for an invalid one."""
     try:
-        # JSON is YAML as well. There and back, for what YAML has and JSON has not: dates, numbers as keys.
-        described = json.loads(json.dumps(yaml.safe_load(document), default=str))
+        # Every JSON document is YAML. The round trip through JSON converts dates and keys that are numbers.
+        root = json.loads(json.dumps(yaml.safe_load(document), default=str))
     except (ValueError, TypeError, RecursionError, yaml.YAMLError):
-        described = None
-    paths = described.get("paths") if isinstance(described, dict) else None
+        root = None
+    paths = root.get("paths") if isinstance(root, dict) else None
     if not isinstance(paths, dict):
-        # Invented: that it is a 400 is documented, its text is not.
+        # Invented: the documentation gives the status 400, but no text.
         raise Refusal(400, "Invalid OpenAPI specification")
     functions = []
     for path, operations in paths.items():
@@ -72,7 +76,7 @@ def convert(document: bytes) -> list[dict[str, Any]]:
         for method in _METHODS:
             operation = operations.get(method)
             if isinstance(operation, dict):
-                functions.append(_function(described, path, method, operation, operations.get("parameters")))
+                functions.append(_function(root, path, method, operation, operations.get("parameters")))
     return functions
 
 
@@ -81,11 +85,11 @@ def _function(root: Any, path: str, method: str, operation: Mapping[str, Any], s
     required: list[str] = []
     for parameter in [*_objects(root, shared), *_objects(root, operation.get("parameters"))]:
         name = str(parameter.get("name", ""))
-        described = {"description": parameter["description"]} if parameter.get("description") else {}
-        properties[name] = {**_plain(root, parameter.get("schema") or {"type": "string"}), **described}
+        description = {"description": parameter["description"]} if parameter.get("description") else {}
+        properties[name] = {**_expand(root, parameter.get("schema") or {"type": "string"}), **description}
         if parameter.get("required") and name not in required:
             required.append(name)
-    body = _json_schema(root, _resolved(root, operation.get("requestBody")))
+    body = _json_schema(root, _resolve(root, operation.get("requestBody")))
     if isinstance(body.get("properties"), dict):
         properties.update(body["properties"])
         required += [name for name in body.get("required") or () if name not in required]
@@ -102,8 +106,8 @@ def _function(root: Any, path: str, method: str, operation: Mapping[str, Any], s
     }
     responses: Any = operation.get("responses")
     responses = responses if isinstance(responses, dict) else {}
-    good = next((responses[code] for code in ("200", 200, "201", 201, "default") if code in responses), None)
-    returned = _json_schema(root, _resolved(root, good))
+    success = next((responses[code] for code in ("200", 200, "201", 201, "default") if code in responses), None)
+    returned = _json_schema(root, _resolve(root, success))
     if returned:
         function["return_parameters"] = returned
     return function
@@ -111,7 +115,7 @@ def _function(root: Any, path: str, method: str, operation: Mapping[str, Any], s
 
 def _objects(root: Any, listed: Any) -> Iterator[Mapping[str, Any]]:
     for item in listed if isinstance(listed, list) else ():
-        found = _resolved(root, item)
+        found = _resolve(root, item)
         if isinstance(found, dict) and found.get("in") != "header":
             yield found
 
@@ -119,21 +123,21 @@ def _objects(root: Any, listed: Any) -> Iterator[Mapping[str, Any]]:
 def _json_schema(root: Any, body: Any) -> dict[str, Any]:
     content = body.get("content") if isinstance(body, dict) else None
     media = content.get("application/json") if isinstance(content, dict) else None
-    found = _plain(root, media.get("schema")) if isinstance(media, dict) else None
+    found = _expand(root, media.get("schema")) if isinstance(media, dict) else None
     return found if isinstance(found, dict) else {}
 
 
-def _resolved(root: Any, value: Any) -> Any:
+def _resolve(root: Any, value: Any) -> Any:
     seen = 0
     while isinstance(value, dict) and isinstance(value.get("$ref"), str):
-        value = _at(root, value["$ref"])
+        value = _follow(root, value["$ref"])
         seen += 1
-        if seen > _DEEPEST:
+        if seen > _MAX_DEPTH:
             raise Refusal(400, "Invalid OpenAPI specification")
     return value
 
 
-def _at(root: Any, reference: str) -> Any:
+def _follow(root: Any, reference: str) -> Any:
     found = root
     if not reference.startswith("#/"):
         raise Refusal(400, "Invalid OpenAPI specification")
@@ -145,23 +149,23 @@ def _at(root: Any, reference: str) -> Any:
     return found
 
 
-def _plain(root: Any, value: Any, depth: int = 0) -> Any:
-    """``value`` with what it refers to in place of the references."""
-    if depth > _DEEPEST:
+def _expand(root: Any, value: Any, depth: int = 0) -> Any:
+    """Replace all references in ``value`` by their targets."""
+    if depth > _MAX_DEPTH:
         raise Refusal(400, "Invalid OpenAPI specification")
-    value = _resolved(root, value)
+    value = _resolve(root, value)
     if isinstance(value, dict):
-        return {name: _plain(root, inner, depth + 1) for name, inner in value.items()}
+        return {name: _expand(root, inner, depth + 1) for name, inner in value.items()}
     if isinstance(value, list):
-        return [_plain(root, inner, depth + 1) for inner in value]
+        return [_expand(root, inner, depth + 1) for inner in value]
     return value
 
 
-# --- what is wrong ----------------------------------------------------------------------------------------------
+# --- validation -------------------------------------------------------------------------------------------------
 
 
-def faults(function: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What makes a function unusable, and where."""
+def errors(function: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the errors that make a function unusable, with their locations."""
     name = function.get("name")
     if not isinstance(name, str) or not name:
         yield "name is required", "(root)"
@@ -173,49 +177,49 @@ def faults(function: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if parameters is None:
         yield "parameters is required", "(root)"
     else:
-        yield from _schema_faults(parameters, "(root).parameters", top=True)
+        yield from _schema_errors(parameters, "(root).parameters", top=True)
     if function.get("return_parameters") is not None:
-        yield from _schema_faults(function["return_parameters"], "(root).return_parameters", top=True)
-    shots = function.get("few_shot_examples")
-    if shots is not None and not isinstance(shots, list):
+        yield from _schema_errors(function["return_parameters"], "(root).return_parameters", top=True)
+    examples = function.get("few_shot_examples")
+    if examples is not None and not isinstance(examples, list):
         yield "few_shot_examples must be an array", "(root).few_shot_examples"
         return
-    for number, shot in enumerate(shots or ()):
-        if not isinstance(shot, dict) or not isinstance(shot.get("request"), str):
+    for number, example in enumerate(examples or ()):
+        if not isinstance(example, dict) or not isinstance(example.get("request"), str):
             yield "request is required", f"(root).few_shot_examples.{number}"
-        elif not isinstance(shot.get("params"), dict):
+        elif not isinstance(example.get("params"), dict):
             yield "params is required", f"(root).few_shot_examples.{number}"
 
 
-def _schema_faults(schema: Any, place: str, *, top: bool = False) -> Iterator[tuple[str, str]]:
+def _schema_errors(schema: Any, location: str, *, top: bool = False) -> Iterator[tuple[str, str]]:
     if not isinstance(schema, dict):
-        yield "must be an object", place
+        yield "must be an object", location
         return
     combined = any(word in schema for word in ("$ref", "anyOf", "oneOf", "allOf", "enum", "const"))
-    kind = schema.get("type")
-    kinds = kind if isinstance(kind, list) else [kind]
-    if kind is None:
+    type_ = schema.get("type")
+    types = type_ if isinstance(type_, list) else [type_]
+    if type_ is None:
         if not combined and not (top and not schema):
-            yield "property type is missing", place
-    elif not all(one in _TYPES for one in kinds):
-        yield f"unknown type {kind}", place
-    elif top and kind != "object":
-        yield "type must be object", place
+            yield "property type is missing", location
+    elif not all(name in _TYPES for name in types):
+        yield f"unknown type {type_}", location
+    elif top and type_ != "object":
+        yield "type must be object", location
     properties = schema.get("properties")
     if properties is not None and not isinstance(properties, dict):
-        yield "properties must be an object", f"{place}.properties"
+        yield "properties must be an object", f"{location}.properties"
         return
     for name, inner in (properties or {}).items():
-        yield from _schema_faults(inner, f"{place}.properties.{name}")
+        yield from _schema_errors(inner, f"{location}.properties.{name}")
     for name in schema.get("required") or ():
         if name not in (properties or {}):
-            yield f"required property {name} is not described", f"{place}.required"
-    if "array" in kinds and "items" in schema:
-        yield from _schema_faults(schema["items"], f"{place}.items")
+            yield f"required property {name} is not described", f"{location}.required"
+    if "array" in types and "items" in schema:
+        yield from _schema_errors(schema["items"], f"{location}.items")
 
 
-def hints(function: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What would make a function better, and where."""
+def warnings(function: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield suggestions that would improve a function, with their locations."""
     if not function.get("description"):
         yield "description is missing", "(root)"
     if not function.get("few_shot_examples"):

@@ -3,8 +3,8 @@
     with GigaChatEmulator() as emulator:
         client = GigaChat(**emulator.client_options)
 
-It is written from the description of the protocol alone and shares no code with the client, so that one can be held
-against the other. An endpoint is added as one function and one line in ``routes``; see ``calls.py``.
+It is written from the API's documentation and shares no code with the client, so that each can be tested against the
+other. To add an endpoint, write one function and one line in ``routes``; see ``routing.py``.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from gigaclient.testing.function_tools import FunctionTools
 from gigaclient.testing.oauth import (
     SCOPES,
     Account,
-    Expired,
+    ExpiredToken,
     OAuthRefusal,
     TokenIssuer,
-    Unknown,
+    UnknownToken,
     check_oauth,
-    decoded_key,
+    decode_key,
     new_key,
 )
 from gigaclient.testing.recordings import Recording, recording
@@ -51,7 +51,7 @@ from gigaclient.testing.threads import EmulatedThreads
 __all__ = ["LEFT_OUT", "GigaChatEmulator", "Scripted"]
 
 LEFT_OUT: Final = object()
-"""As ``expires_at``: the token's answer says nothing about its expiry."""
+"""As ``expires_at``: token responses have no expiry."""
 
 _PREFIX = re.compile(r"/(?:api/)?(v\d+)(/.*)\Z")
 
@@ -59,49 +59,49 @@ _UNRECORDED_MODELS = ("GigaChat-2-Reasoning", "GigaChat-3-Ultra", "GigaChat-3-Pr
 
 TokenShape: TypeAlias = Literal["access_token", "tok"]
 Scripted: TypeAlias = str | bytes | Mapping[str, Any] | Callable[[RecordedRequest], Any]
-"""What :meth:`GigaChatEmulator.answer` takes."""
+"""The values that :meth:`GigaChatEmulator.answer` accepts."""
 
 
 @dataclass
 class _Script:
     method: str
-    places: tuple[str, ...]
+    paths: tuple[str, ...]
     value: Scripted | Recording
     times: int
 
 
 class GigaChatEmulator:
-    """GigaChat on 127.0.0.1. A context manager; :meth:`start` and :meth:`close` by hand.
+    """GigaChat on 127.0.0.1. A context manager; also has :meth:`start` and :meth:`close`.
 
     Args:
-        scope: The scope that belongs to :attr:`credentials`.
-        token_life_s: How long a token is good.
-        token_shape: Which of the two known answers the OAuth endpoint gives: ``access_token`` with ``expires_at`` in
-            milliseconds, or ``tok`` with ``exp`` in seconds.
+        scope: The scope of :attr:`credentials`.
+        token_life_s: The life of a token in seconds.
+        token_shape: The response of the OAuth endpoint, one of two known shapes: ``access_token`` with ``expires_at``
+            in milliseconds, or ``tok`` with ``exp`` in seconds.
         password_token_shape: The same for ``POST {base}/token``.
-        expires_at: Sent as the expiry whatever it is (junk too); ``LEFT_OUT`` leaves the field out.
-        clock_offset_s: The service's clock is ahead of ours by this.
-        oauth_pause_s: How long every token takes.
-        oauth_calls_per_second: More are refused with 429.
-        accept_bearer_oauth: Take ``Bearer <key>`` at the OAuth endpoint as well as ``Basic <key>``.
+        expires_at: Any value to send as the expiry, invalid ones too; ``LEFT_OUT`` omits the field.
+        clock_offset_s: Seconds by which the service's clock is ahead.
+        oauth_pause_s: Seconds before each token response.
+        oauth_calls_per_second: The limit of OAuth calls; further ones get 429.
+        accept_bearer_oauth: Accept ``Bearer <key>`` at the OAuth endpoint as well as ``Basic <key>``.
         users: Names and passwords for ``POST {base}/token``.
-        max_streams: Answers under way at the same time for one client (key); one more is a 429.
+        max_streams: The limit of concurrent answers for one client (key); further requests get 429.
         limit_retry_after: The ``Retry-After`` of that 429, if any.
-        client_ca: Demand client certificates of this authority at the API; with one, no token is needed.
-        answer_pause_s: How long the model thinks before an answer, streamed or not.
-        event_pause_s: Between two events of a stream.
-        idle_timeout_s: Close kept-alive API connections after this long.
+        client_ca: Require client certificates of this authority at the API. They replace the token.
+        answer_pause_s: Seconds before an answer, streamed or not.
+        event_pause_s: Seconds between two events of a stream.
+        idle_timeout_s: Close kept-alive API connections after this many seconds without a request.
         models: Ids and types; by default those of the recorded list.
-        models_without_functions: These refuse ``functions`` with 422.
-        exhausted_models: These answer 402.
-        context_tokens: A longer prompt is a 413.
-        authority: Sign with this one (it is not closed then) instead of a new one.
-        port, auth_port: Fixed ports instead of free ones.
+        models_without_functions: Models that refuse ``functions`` with 422.
+        exhausted_models: Models that get 402.
+        context_tokens: The longest prompt; a longer one gets 413.
+        authority: The certificate authority to use instead of a new one. It is not closed.
+        port, auth_port: The ports to use instead of free ones.
 
-    All of the pauses, limits and sets may also be assigned while the emulator runs.
+    All pauses, limits and sets may be changed while the emulator runs.
 
-    Faults named in :meth:`inject` without a path meet API requests that carry a good token; the OAuth endpoint has
-    to be named (``path="/oauth"``).
+    :meth:`inject` without a path applies faults to API requests with a valid token. Faults of the OAuth endpoint need
+    ``path="/oauth"``.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class GigaChatEmulator:
         self._lock = threading.Lock()
         self._accounts: dict[str, Account] = {}
         self.credentials = self.add_credentials(scope)
-        self._desk = TokenIssuer()
+        self._tokens = TokenIssuer()
         self._faults = FaultQueue()
         self._scripts: list[_Script] = []
         self._running: dict[str, int] = {}
@@ -202,10 +202,10 @@ class GigaChatEmulator:
         )
         self.oauth_server = Server(self._serve_oauth, tls=self.authority, port=auth_port)
 
-    # -- life
+    # -- start and close
 
     def start(self) -> GigaChatEmulator:
-        """Begin to serve. Returns itself."""
+        """Start to serve, and return the emulator."""
         self.api_server.start()
         try:
             self.oauth_server.start()
@@ -215,7 +215,7 @@ class GigaChatEmulator:
         return self
 
     def close(self) -> None:
-        """End everything at once, stalled answers included. Safe to call twice."""
+        """Stop at once, stalled responses included. Safe to call twice."""
         self.api_server.close()
         self.oauth_server.close()
         if self._own_authority:
@@ -225,30 +225,30 @@ class GigaChatEmulator:
         return self.start()
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, exc_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
 
-    # -- where it is, and how to get in
+    # -- addresses and credentials
 
     @property
     def base_url(self) -> str:
-        """The API's address, ending in ``/v1``; the older layout, ``/api/v1``, is served too."""
+        """The API's URL, ending in ``/v1``. The older path ``/api/v1`` works too."""
         return f"{self.api_server.url}/v1"
 
     @property
     def auth_url(self) -> str:
-        """The address of the OAuth endpoint."""
+        """The URL of the OAuth endpoint."""
         return f"{self.oauth_server.url}/api/v2/oauth"
 
     @property
     def ca_file(self) -> str:
-        """The path of the PEM to trust."""
+        """The path of the PEM file with the certificate to trust."""
         return self.authority.ca_file
 
     @property
     def client_options(self) -> dict[str, Any]:
-        """Keyword arguments that point a ``GigaChat`` client here."""
+        """Keyword arguments for a ``GigaChat`` client of this emulator."""
         return {
             "credentials": self.credentials,
             "scope": self.scope,
@@ -259,103 +259,103 @@ class GigaChatEmulator:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The same as environment variables."""
+        """:attr:`client_options` as environment variables."""
         return {f"GIGACHAT_{name.upper()}": str(value) for name, value in self.client_options.items()}
 
     def add_credentials(self, scope: str = "GIGACHAT_API_PERS") -> str:
-        """One more authorization key that is known here; its client has its own limits."""
+        """Return a new valid authorization key. Its client has separate limits."""
         key, client_id = new_key()
         with self._lock:
             self._accounts[key] = Account(client_id, scope)
         return key
 
     def issue_token(self, life_s: float | None = None) -> str:
-        """A good access token without an OAuth call, for clients that are given one."""
+        """Return a valid access token without an OAuth call, for clients with an ``access_token``."""
         account = self._accounts[self.credentials]
-        return self._desk.issue(account, self.token_life_s if life_s is None else life_s)
+        return self._tokens.issue(account, self.token_life_s if life_s is None else life_s)
 
     def revoke_tokens(self) -> None:
-        """Every token issued so far is answered with 401 from now on."""
-        self._desk.revoke_all()
+        """Revoke all issued tokens: they get 401 from now on."""
+        self._tokens.revoke_all()
 
-    # -- what happened
+    # -- observations
 
     @property
     def requests(self) -> list[RecordedRequest]:
-        """Requests to the API, oldest first."""
+        """All requests to the API, oldest first."""
         return self.api_server.requests
 
     @property
     def chats(self) -> list[dict[str, Any]]:
-        """What chat was asked (``/chat/completions`` of API v1 and v2): the bodies as JSON, oldest first.
+        """The JSON bodies of chat requests (``/chat/completions`` of API v1 and v2), oldest first.
 
-        Every request that arrived counts, those that met a fault too; bodies that are no JSON object are left out.
+        Requests that got a fault are included; bodies that are not a JSON object are not.
         """
         return [body for body in map(_body_of_chat, self.requests) if body is not None]
 
     @property
     def prompts(self) -> list[str]:
-        """The text of the last user message of each of :attr:`chats`; empty where there was none."""
+        """The text of the last user message of each of :attr:`chats`; empty where there is none."""
         return [_prompt_of(body) for body in self.chats]
 
     @property
     def oauth_requests(self) -> list[RecordedRequest]:
-        """Requests to the OAuth server, oldest first."""
+        """All requests to the OAuth server, oldest first."""
         return self.oauth_server.requests
 
     @property
     def connections(self) -> int:
-        """TCP connections that the API has accepted."""
+        """The number of TCP connections that the API has accepted."""
         return self.api_server.connections
 
     @property
     def oauth_connections(self) -> int:
-        """TCP connections that the OAuth server has accepted."""
+        """The number of TCP connections that the OAuth server has accepted."""
         return self.oauth_server.connections
 
     @property
     def api_aborted(self) -> int:
-        """How often a client left the API while its answer was under way."""
+        """The number of API responses whose client disconnected before their end."""
         return self.api_server.aborted
 
     @property
     def oauth_calls(self) -> int:
-        """Calls of the OAuth endpoint, refused ones included."""
+        """The number of calls of the OAuth endpoint, refused ones included."""
         with self._lock:
             return self._oauth_calls
 
     @property
     def password_calls(self) -> int:
-        """Calls of ``POST {base}/token``, refused ones included."""
+        """The number of calls of ``POST {base}/token``, refused ones included."""
         with self._lock:
             return self._password_calls
 
     @property
     def tokens_issued(self) -> int:
-        """Tokens lent out, whichever way."""
-        return self._desk.issued
+        """The number of issued tokens."""
+        return self._tokens.issued
 
     @property
     def open_streams(self) -> int:
-        """Streams under way now."""
+        """The number of streams that are being sent now."""
         with self._lock:
             return self._open_streams
 
     def wait_until_idle(self, seconds: float = 10.0) -> None:
-        """Wait until no stream is under way any more, as after a client has left one.
+        """Wait until all streams have ended, for example after a client closed one early.
 
         Raises:
-            TimeoutError: one still was after ``seconds``.
+            TimeoutError: a stream was still open after ``seconds``.
         """
         wait_for_streams(lambda: self.open_streams, seconds)
 
-    # -- what shall happen
+    # -- faults and scripts
 
     def inject(self, fault: Fault, *, times: int | None = 1, path: str | None = None) -> None:
-        """Let the next ``times`` requests whose path ends in ``path`` meet ``fault``, first come, first served.
+        """Apply ``fault`` to the next ``times`` requests whose path ends in ``path``, in the order of injection.
 
-        Without a path these are API requests with a good token; ``path="/oauth"`` and ``path="/token"`` name the
-        token endpoints. ``times=None`` is every request from now on, until :meth:`clear`.
+        Without a path, only API requests with a valid token get the fault; use ``path="/oauth"`` and
+        ``path="/token"`` for the token endpoints. ``times=None`` applies to every request until :meth:`clear`.
         """
         self._faults.inject(fault, times=times, path=path)
 
@@ -363,12 +363,12 @@ class GigaChatEmulator:
         """Script the next ``times`` answers of chat.
 
         Args:
-            value: Text is the content. A mapping with ``choices`` (of API v2: ``messages``) is the whole answer, any
-                other a message (``finish_reason`` may stand in it); both are cut into chunks when a stream is asked
-                for. Bytes are the body as it is. A callable gets the request and returns any of these, or an
+            value: A text is the content. A mapping with ``choices`` (API v2: ``messages``) is the complete response;
+                any other mapping is a message, and may have a ``finish_reason``. For a stream, all of these are split
+                into chunks. Bytes are the raw body. A callable gets the request and returns any of these, or an
                 ``Answer``, ``RawAnswer`` or ``EventAnswer``.
-            times: For how many requests.
-            place: Of which API; by default of the one that is asked next.
+            times: The number of requests.
+            place: The version of the API; by default the script applies to both.
         """
         versions = ("v1", "v2") if place is None else (place,)
         self._script(_Script("POST", tuple(f"{version}/chat/completions" for version in versions), value, times))
@@ -376,12 +376,12 @@ class GigaChatEmulator:
     def replay(self, name: str, *, times: int = 1) -> None:
         """Answer the next ``times`` requests for a recording's endpoint with that recording, byte for byte."""
         found = recording(name)
-        prefixed = _PREFIX.match(urlsplit(found.uri).path)
-        assert prefixed is not None
-        self._script(_Script(found.method, (prefixed[1] + prefixed[2],), found, times))
+        versioned = _PREFIX.match(urlsplit(found.uri).path)
+        assert versioned is not None
+        self._script(_Script(found.method, (versioned[1] + versioned[2],), found, times))
 
     def clear(self) -> None:
-        """Forget faults and scripted answers that have not been used."""
+        """Remove all pending faults and scripted answers."""
         self._faults.clear()
         with self._lock:
             self._scripts.clear()
@@ -393,11 +393,15 @@ class GigaChatEmulator:
             self._scripts.append(script)
 
     def next_script(
-        self, method: str, place: str, *, only: tuple[type, ...] | None = None
+        self, method: str, path: str, *, only: tuple[type, ...] | None = None
     ) -> Scripted | Recording | None:
+        """Return the next script for ``path`` (such as ``v1/files``), or None.
+
+        ``only`` limits the search to values of these types and callables.
+        """
         with self._lock:
             for index, script in enumerate(self._scripts):
-                if script.method == method and place in script.places:
+                if script.method == method and path in script.paths:
                     if only is not None and not isinstance(script.value, only) and not callable(script.value):
                         return None
                     script.times -= 1
@@ -423,18 +427,18 @@ class GigaChatEmulator:
         replayed = self.next_script("POST", "v2/oauth")
         fault = self._faults.take(request.path, named_only=True)
 
-        def real() -> AnyAnswer:
+        def regular_answer() -> AnyAnswer:
             if isinstance(replayed, Recording):
-                return self._replayed(replayed, lambda: None)
+                return self._replay_answer(replayed, lambda: None)
             try:
                 self._count_oauth_rate()
                 account = check_oauth(request, self._accounts, accept_bearer=self.accept_bearer_oauth)
             except OAuthRefusal as refusal:
                 body = {"code": refusal.code, "message": refusal.message}
                 return json_answer(refusal.status, body, headers, self.oauth_pause_s)
-            return json_answer(200, self._token(account, self.token_shape), headers, self.oauth_pause_s)
+            return json_answer(200, self._token_response(account, self.token_shape), headers, self.oauth_pause_s)
 
-        return respond(fault, real, headers=headers, error_body=_oauth_error)
+        return respond(fault, regular_answer, headers=headers, error_body=_oauth_error)
 
     def _count_oauth_rate(self) -> None:
         now = time.monotonic()
@@ -443,19 +447,19 @@ class GigaChatEmulator:
             while self._recent_oauth[0] < now - 1.0:
                 self._recent_oauth.popleft()
             if self.oauth_calls_per_second is not None and len(self._recent_oauth) > self.oauth_calls_per_second:
-                # Invented: the limit is documented, the body of its refusal is not.
+                # Invented: the documentation has the limit, but no error body.
                 raise OAuthRefusal(429, 429, "Too many requests")
 
-    def _token(self, account: Account, shape: TokenShape) -> dict[str, Any]:
-        token = self._desk.issue(account, self.token_life_s)
-        until_s = self.now_s() + self.token_life_s
-        name, field, until = ("access_token", "expires_at", int(until_s * 1000))
+    def _token_response(self, account: Account, shape: TokenShape) -> dict[str, Any]:
+        token = self._tokens.issue(account, self.token_life_s)
+        expires_at_s = self.now_s() + self.token_life_s
+        token_field, expiry_field, expiry = "access_token", "expires_at", int(expires_at_s * 1000)
         if shape == "tok":
-            name, field, until = ("tok", "exp", int(until_s))
-        answer: dict[str, Any] = {name: token}
+            token_field, expiry_field, expiry = "tok", "exp", int(expires_at_s)
+        response: dict[str, Any] = {token_field: token}
         if self.expires_at is not LEFT_OUT:
-            answer[field] = until if self.expires_at is None else self.expires_at
-        return answer
+            response[expiry_field] = expiry if self.expires_at is None else self.expires_at
+        return response
 
     # -- the API server
 
@@ -469,24 +473,24 @@ class GigaChatEmulator:
         if request.headers.get("x-client-id"):
             headers["X-Client-Id"] = request.headers["x-client-id"]
         try:
-            prefixed = _PREFIX.match(request.path)
-            if prefixed is None:
+            versioned = _PREFIX.match(request.path)
+            if versioned is None:
                 raise Refusal(404, "Not Found")
-            if prefixed[2] == "/token" and request.method == "POST":
+            if versioned[2] == "/token" and request.method == "POST":
                 fault = self._faults.take(request.path, named_only=True)
                 with self._lock:
                     self._password_calls += 1
                 client = ""
             else:
-                client = self._client_of(request)
+                client = self._authenticate(request)
                 fault = self._faults.take(request.path)
         except Refusal as refusal:
             return json_answer(refusal.status, refusal.body, headers)
-        call = RoutedRequest(request, prefixed[1], prefixed[2], {}, client, headers)
+        call = RoutedRequest(request, versioned[1], versioned[2], {}, client, headers)
 
-        def real() -> AnyAnswer:
+        def regular_answer() -> AnyAnswer:
             try:
-                return self._routed(call)
+                return self._route(call)
             except Refusal as refusal:
                 answer = json_answer(refusal.status, refusal.body, headers)
                 if refusal.status == 429 and self.limit_retry_after is not None:
@@ -497,10 +501,10 @@ class GigaChatEmulator:
                     }
                 return answer
 
-        return respond(fault, real, headers=headers, error_body=_api_error)
+        return respond(fault, regular_answer, headers=headers, error_body=_api_error)
 
-    def _client_of(self, request: RecordedRequest) -> str:
-        """Whose request this is; a :class:`Refusal` when nobody's."""
+    def _authenticate(self, request: RecordedRequest) -> str:
+        """Return the client of the request; raise :class:`Refusal` when it is not authenticated."""
         if not request.headers.get("user-agent", "").strip():
             raise Refusal(403, "", body={"message": "Unauthorized"})
         authorization = request.headers.get("authorization")
@@ -509,17 +513,17 @@ class GigaChatEmulator:
         scheme, _, token = (authorization or "").partition(" ")
         try:
             if scheme.lower() != "bearer":
-                raise Unknown
-            return self._desk.owner(token).client_id
-        except Unknown:
+                raise UnknownToken
+            return self._tokens.owner(token).client_id
+        except UnknownToken:
             raise Refusal(401, "Unauthorized") from None
-        except Expired:
+        except ExpiredToken:
             raise Refusal(401, "Token has expired") from None
 
-    def _routed(self, call: RoutedRequest) -> AnyAnswer:
+    def _route(self, call: RoutedRequest) -> AnyAnswer:
         replayed = self.next_script(call.request.method, call.version + call.path, only=(Recording, bytes))
         if replayed is not None:
-            return self._scripted(call, replayed)
+            return self._scripted_answer(call, replayed)
         allowed = []
         for route in self.routes:
             matched = route.match(call.version, call.path)
@@ -538,68 +542,70 @@ class GigaChatEmulator:
     # -- chat
 
     def enter(self, client: str, *, stream: bool) -> Callable[[], None]:
-        """Take one of the client's slots, or refuse with 429; what is returned gives it back (once)."""
+        """Take one of the client's slots, or refuse with 429. The returned function releases it once."""
         with self._lock:
             if self.max_streams is not None and self._running.get(client, 0) >= self.max_streams:
                 raise Refusal(429, "Too many requests")
             self._running[client] = self._running.get(client, 0) + 1
             self._open_streams += stream
-        left = False
+        released = False
 
-        def leave() -> None:
-            nonlocal left
+        def release() -> None:
+            nonlocal released
             with self._lock:
-                if left:
+                if released:
                     return
-                left = True
+                released = True
                 self._running[client] -= 1
                 self._open_streams -= stream
 
-        return leave
+        return release
 
-    def _scripted(self, call: RoutedRequest, value: Any, body: Mapping[str, Any] | None = None) -> AnyAnswer:
-        """The answer that a script asks for. ``body`` is the checked request, where the script needs one."""
+    def _scripted_answer(self, call: RoutedRequest, value: Any, body: Mapping[str, Any] | None = None) -> AnyAnswer:
+        """Return the answer of a script. ``body`` is the validated request, if it was validated."""
         if callable(value):
             value = value(call.request)
         if isinstance(value, (Answer, RawAnswer, EventAnswer)):
             return value
         if body is None:
-            sent = call.json() if call.request.body else {}
-            body = sent if isinstance(sent, dict) else {}
+            parsed = call.json() if call.request.body else {}
+            body = parsed if isinstance(parsed, dict) else {}
         stream = value.is_stream if isinstance(value, Recording) else bool(body.get("stream"))
-        leave = self.enter(call.client, stream=stream)
+        release = self.enter(call.client, stream=stream)
         if isinstance(value, Recording):
-            return self._replayed(value, leave)
+            return self._replay_answer(value, release)
         if isinstance(value, bytes):
-            kind = "text/event-stream" if stream else "application/json; charset=utf-8"
-            return Answer(200, {**call.headers, "Content-Type": kind}, [value] if stream else value, done=leave)
+            content_type = "text/event-stream" if stream else "application/json; charset=utf-8"
+            headers = {**call.headers, "Content-Type": content_type}
+            return Answer(200, headers, [value] if stream else value, done=release)
         if call.version == "v2":
-            return self.v2.scripted(call, value, body, leave)
-        whole: dict[str, Any] = dict(value) if isinstance(value, Mapping) else {"content": str(value)}
-        if "choices" not in whole:
-            return self._chat_answer(call, body, [chat_v1.reply_from(whole)], leave)
+            return self.v2.scripted(call, value, body, release)
+        response: dict[str, Any] = dict(value) if isinstance(value, Mapping) else {"content": str(value)}
+        if "choices" not in response:
+            return self._chat_answer(call, body, [chat_v1.reply_from(response)], release)
         if not stream:
-            return self._json_answer(call, whole, leave)
+            return self._json_answer(call, response, release)
         replies = [
             chat_v1.reply_from({**choice.get("message", {}), "finish_reason": choice.get("finish_reason", "stop")})
-            for choice in whole["choices"]
+            for choice in response["choices"]
         ]
-        return self._chat_answer(call, body, replies, leave, whole)
+        return self._chat_answer(call, body, replies, release, response)
 
-    def _replayed(self, found: Recording, leave: Callable[[], None]) -> AnyAnswer:
-        kept = {
+    def _replay_answer(self, found: Recording, release: Callable[[], None]) -> AnyAnswer:
+        headers = {
             name: value
             for name, value in found.headers.items()
             if name.lower() not in ("content-length", "content-type", "transfer-encoding")
         }
-        kind = found.headers["Content-Type"]
+        content_type = found.headers["Content-Type"]
         if found.is_stream:
-            return EventAnswer(_until_end(found.events, leave), kept, kind, self.event_pause_s, _STREAM_ERROR, leave)
-        return Answer(found.status, {**kept, "Content-Type": kind}, found.body, done=leave)
+            events = _with_release(found.events, release)
+            return EventAnswer(events, headers, content_type, self.event_pause_s, _STREAM_ERROR, release)
+        return Answer(found.status, {**headers, "Content-Type": content_type}, found.body, done=release)
 
-    def _json_answer(self, call: RoutedRequest, payload: Any, leave: Callable[[], None] | None = None) -> Answer:
+    def _json_answer(self, call: RoutedRequest, payload: Any, release: Callable[[], None] | None = None) -> Answer:
         answer = json_answer(200, payload, call.headers, self.answer_pause_s)
-        answer.done = leave
+        answer.done = release
         return answer
 
     def _chat_answer(
@@ -607,32 +613,31 @@ class GigaChatEmulator:
         call: RoutedRequest,
         body: Mapping[str, Any],
         replies: list[chat_v1.ModelReply],
-        leave: Callable[[], None],
+        release: Callable[[], None],
         scripted: Mapping[str, Any] | None = None,
     ) -> AnyAnswer:
-        asked = str(body.get("model") or "GigaChat-2")
         scripted = scripted or {}
-        model = scripted.get("model") or (asked if ":" in asked else f"{asked}:{chat_v1.build_of(asked)}")
+        model = scripted.get("model") or chat_v1.with_build(body.get("model"))
         created = scripted.get("created") or int(self.now_s())
         usage = scripted.get("usage") or self._usage(call, body, replies)
         thread = self._remember(body, replies)
-        self.files.draw_named(call, [reply.content for reply in replies])
+        self.files.create_missing_images(call, [reply.content for reply in replies])
         if not body.get("stream"):
-            whole = chat_v1.completion(replies, model=model, created=created, usage=usage)
-            return self._json_answer(call, {**whole, **thread}, leave)
+            response = chat_v1.completion(replies, model=model, created=created, usage=usage)
+            return self._json_answer(call, {**response, **thread}, release)
         interval_s = float(body.get("update_interval") or 0)
-        per_chunk, pace_s = chat_v1.pace(interval_s, self.event_pause_s)
-        made = chat_v1.chunks(replies, model=model, created=created, usage=usage, words_per_chunk=per_chunk)
+        words, pause_s = chat_v1.words_per_chunk(interval_s, self.event_pause_s)
+        chunks = chat_v1.chunks(replies, model=model, created=created, usage=usage, words=words)
 
         def events() -> Iterator[bytes | Pause]:
             if self.answer_pause_s:
                 yield Pause(self.answer_pause_s)
-            for chunk in made:
+            for chunk in chunks:
                 yield event({**chunk, **thread})
-            leave()
+            release()
             yield END_MARKER
 
-        return EventAnswer(events(), call.headers, pause_s=pace_s, error=_STREAM_ERROR, done=leave)
+        return EventAnswer(events(), call.headers, pause_s=pause_s, error=_STREAM_ERROR, done=release)
 
     def _usage(self, call: RoutedRequest, body: Mapping[str, Any], replies: list[chat_v1.ModelReply]) -> dict[str, int]:
         prompt = chat_v1.prompt_tokens(body)
@@ -648,21 +653,21 @@ class GigaChatEmulator:
         }
 
     def _cached(self, call: RoutedRequest, body: Mapping[str, Any], prompt: int) -> int:
-        """Tokens of the beginning that this session has sent before; 2 without a session, as recorded."""
+        """Count the tokens of the prefix that this session has sent before; 2 without a session, as recorded."""
         session = call.request.headers.get("x-session-id")
         if session is None:
             return min(2, prompt)
-        sent = [compact(message) for message in body["messages"]]
+        now = [compact(message) for message in body["messages"]]
         with self._lock:
             before = self._sessions.get(session, [])
-            self._sessions[session] = sent
-        shared = chat_v1.shared_messages(before, sent)
+            self._sessions[session] = now
+        shared = chat_v1.common_prefix_length(before, now)
         if not shared:
             return min(2, prompt)
         return chat_v1.prompt_tokens({"messages": body["messages"][:shared]})
 
     def _remember(self, body: Mapping[str, Any], replies: list[chat_v1.ModelReply]) -> dict[str, Any]:
-        """With ``storage``, keep the dialogue and say under which ids."""
+        """Store the dialogue of a request with ``storage``, and return its ids for the response."""
         storage = body.get("storage") or {}
         if not (storage.get("is_stateful") or storage.get("thread_id")):
             return {}
@@ -672,24 +677,24 @@ class GigaChatEmulator:
         return {"thread_id": thread_id, "message_id": str(uuid.uuid4())}
 
     def _with_history(self, body: dict[str, Any]) -> dict[str, Any]:
-        """The request with the messages that its thread already holds in front of its own."""
+        """Return the request with the stored messages of its thread before the new ones."""
         thread_id = (body.get("storage") or {}).get("thread_id")
         if thread_id is None:
             return body
         with self._lock:
             if thread_id not in self._threads:
-                # Invented: stateful chat is not in the public description.
+                # Invented: the public documentation does not have stateful chat.
                 raise Refusal(404, "No such thread")
             return {**body, "messages": [*self._threads[thread_id], *body["messages"]]}
 
-    # -- for the rooms of the endpoints
+    # -- for the endpoints
 
     def now_s(self) -> float:
-        """What time the service thinks it is: Unix time in seconds."""
+        """Return the service's clock: Unix time in seconds."""
         return time.time() + self.clock_offset_s
 
     def scope_of(self, client: str) -> str:
-        """The scope that a client's key belongs to."""
+        """Return the scope of a client's key."""
         with self._lock:
             scopes = {account.client_id: account.scope for account in self._accounts.values()}
         return scopes.get(client, self.scope)
@@ -701,22 +706,22 @@ class GigaChatEmulator:
             call.json(),
             models=self.models,
             without_functions=self.models_without_functions,
-            exceeded=self.exhausted_models,
+            exhausted=self.exhausted_models,
             context_tokens=self.context_tokens,
         )
         scripted = self.next_script("POST", "v1/chat/completions")
         if scripted is not None:
-            return self._scripted(call, scripted, body)
+            return self._scripted_answer(call, scripted, body)
         body = self._with_history(body)
-        leave = self.enter(call.client, stream=bool(body.get("stream")))
+        release = self.enter(call.client, stream=bool(body.get("stream")))
         try:
-            return self._chat_answer(call, body, chat_v1.replies(body), leave)
+            return self._chat_answer(call, body, chat_v1.replies(body), release)
         except BaseException:
-            leave()
+            release()
             raise
 
     def _list_models(self, call: RoutedRequest) -> AnyAnswer:
-        entries = [_model(name, kind) for name, kind in self.models.items()]
+        entries = [_model(name, type_) for name, type_ in self.models.items()]
         return json_answer(200, {"object": "list", "data": entries}, call.headers)
 
     def _get_model(self, call: RoutedRequest) -> AnyAnswer:
@@ -729,20 +734,22 @@ class GigaChatEmulator:
 
     def _password_token(self, call: RoutedRequest) -> AnyAnswer:
         if not self.users:
-            # Most stands do not have the route at all.
+            # Most servers do not have the route.
             raise Refusal(404, "Not Found")
         scheme, _, value = call.request.headers.get("authorization", "").partition(" ")
-        given = decoded_key(value) if scheme.lower() == "basic" else None
-        if given is None or self.users.get(given[0]) != given[1]:
+        user_and_password = decode_key(value) if scheme.lower() == "basic" else None
+        if user_and_password is None or self.users.get(user_and_password[0]) != user_and_password[1]:
             raise Refusal(401, "Unauthorized")
-        account = Account(f"user {given[0]}", self.scope)
-        return json_answer(200, self._token(account, self.password_token_shape), call.headers, self.oauth_pause_s)
+        account = Account(f"user {user_and_password[0]}", self.scope)
+        return json_answer(
+            200, self._token_response(account, self.password_token_shape), call.headers, self.oauth_pause_s
+        )
 
     def __repr__(self) -> str:
         return "GigaChatEmulator()"
 
 
-# --- small parts -----------------------------------------------------------------------------------------------
+# --- helpers ---------------------------------------------------------------------------------------------------
 
 
 def _body_of_chat(request: RecordedRequest) -> dict[str, Any] | None:
@@ -760,14 +767,14 @@ def _prompt_of(body: Mapping[str, Any]) -> str:
     for message in reversed(messages if isinstance(messages, list) else []):
         if isinstance(message, dict) and message.get("role") == "user":
             content = message.get("content")
-            if isinstance(content, list):  # the parts that a message of API v2 has
+            if isinstance(content, list):  # the parts of a message of API v2
                 return "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
             return str(content or "")
     return ""
 
 
-def _model(name: str, kind: str) -> dict[str, str]:
-    return {"id": name, "object": "model", "owned_by": "salutedevices", "type": kind}
+def _model(name: str, type_: str) -> dict[str, str]:
+    return {"id": name, "object": "model", "owned_by": "salutedevices", "type": type_}
 
 
 _STREAM_ERROR = {"status": 500, "message": "Internal Server Error"}
@@ -799,8 +806,9 @@ def _oauth_error(status: int) -> dict[str, Any]:
     return {"code": status, "message": _MESSAGES.get(status, "Error")}
 
 
-def _until_end(events: Iterable[bytes], leave: Callable[[], None]) -> Iterator[bytes | Pause]:
+def _with_release(events: Iterable[bytes], release: Callable[[], None]) -> Iterator[bytes | Pause]:
+    """Yield the events, and call ``release`` before the end marker."""
     for block in events:
         if block == END_MARKER:
-            leave()
+            release()
         yield block

@@ -1,4 +1,4 @@
-"""Who may come in: authorization keys, the rules of the OAuth endpoint, and the tokens that were lent out."""
+"""Authentication of the GigaChat emulator: authorization keys, the rules of the OAuth endpoint, issued tokens."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from gigaclient.testing.fault_server import RecordedRequest
 __all__ = [
     "SCOPES",
     "Account",
-    "Expired",
+    "ExpiredToken",
     "OAuthRefusal",
     "TokenIssuer",
-    "Unknown",
+    "UnknownToken",
     "check_oauth",
-    "decoded_key",
+    "decode_key",
     "new_key",
 ]
 
@@ -29,7 +29,7 @@ SCOPES = ("GIGACHAT_API_PERS", "GIGACHAT_API_B2B", "GIGACHAT_API_CORP")
 
 @dataclass(frozen=True)
 class Account:
-    """What an authorization key stands for."""
+    """The client and the scope of an authorization key."""
 
     client_id: str
     scope: str
@@ -43,22 +43,22 @@ class OAuthRefusal(Exception):
         self.status, self.code, self.message = status, code, message
 
 
-class Unknown(Exception):
+class UnknownToken(Exception):
     """A token that was never issued, or was revoked."""
 
 
-class Expired(Exception):
-    """A token whose time is over."""
+class ExpiredToken(Exception):
+    """A token that has expired."""
 
 
 def new_key() -> tuple[str, str]:
-    """An invented authorization key and the client id in it."""
+    """Return a random authorization key and the client id in it."""
     client_id = str(uuid.uuid4())
     return base64.b64encode(f"{client_id}:{uuid.uuid4()}".encode()).decode(), client_id
 
 
-def decoded_key(value: str) -> tuple[str, str] | None:
-    """The two parts of ``base64("id:secret")``, or None when ``value`` is not that."""
+def decode_key(value: str) -> tuple[str, str] | None:
+    """Return the two parts of ``base64("id:secret")``, or None when ``value`` has another form."""
     try:
         first, colon, second = base64.b64decode(value, validate=True).decode("utf-8").partition(":")
     except (binascii.Error, ValueError):
@@ -67,14 +67,14 @@ def decoded_key(value: str) -> tuple[str, str] | None:
 
 
 def check_oauth(request: RecordedRequest, accounts: dict[str, Account], *, accept_bearer: bool) -> Account:
-    """The account that ``request`` proves to own; raises :class:`OAuthRefusal` with the service's own words."""
+    """Return the account of the request's key; raise :class:`OAuthRefusal` with the service's text."""
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     schemes = ("basic", "bearer") if accept_bearer else ("basic",)
-    parts = decoded_key(key) if scheme.lower() in schemes else None
+    parts = decode_key(key) if scheme.lower() in schemes else None
     if parts is None or ":" in parts[1]:
         raise OAuthRefusal(400, 4, "Can't decode 'Authorization' header")
     if not _is_uuid(request.headers.get("rquid", "")):
-        # Invented: that it is refused with 400 is documented, the body of the refusal is not.
+        # Invented: the documentation gives the status 400, but no body.
         raise OAuthRefusal(400, 2, "RqUID is invalid")
     scope = request.form.get("scope", "")
     if not scope:
@@ -97,38 +97,38 @@ def _is_uuid(value: str) -> bool:
 
 
 class TokenIssuer:
-    """Lends out tokens and knows them again. Safe to use from many threads."""
+    """Issues and verifies tokens. Safe to use from many threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._good_until: dict[str, tuple[Account, float]] = {}
+        self._accounts: dict[str, tuple[Account, float]] = {}
         self._issued = 0
 
     @property
     def issued(self) -> int:
-        """How many tokens have been lent out."""
+        """The number of issued tokens."""
         with self._lock:
             return self._issued
 
     def issue(self, account: Account, life_s: float) -> str:
-        """A new token, about as long as the real ones."""
+        """Issue a new token, about as long as the real ones."""
         token = f"eyJlbXVsYXRvciI6dHJ1ZX0.{secrets.token_urlsafe(860)}"
         with self._lock:
-            self._good_until[token] = account, time.monotonic() + life_s
+            self._accounts[token] = account, time.monotonic() + life_s
             self._issued += 1
         return token
 
     def owner(self, token: str) -> Account:
-        """Whose token this is; raises :class:`Unknown` or :class:`Expired`."""
+        """Return the account of the token; raise :class:`UnknownToken` or :class:`ExpiredToken`."""
         with self._lock:
-            if token not in self._good_until:
-                raise Unknown
-            account, until = self._good_until[token]
-            if time.monotonic() >= until:
-                raise Expired
+            if token not in self._accounts:
+                raise UnknownToken
+            account, expires_at = self._accounts[token]
+            if time.monotonic() >= expires_at:
+                raise ExpiredToken
             return account
 
     def revoke_all(self) -> None:
-        """None of the tokens lent out so far is known any more."""
+        """Forget all issued tokens."""
         with self._lock:
-            self._good_until.clear()
+            self._accounts.clear()

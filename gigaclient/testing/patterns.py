@@ -1,4 +1,4 @@
-"""A text that fits a regular expression, so that answers in the form ``regex`` are what was asked for."""
+"""Texts that match a regular expression, for answers with a ``response_format`` of type ``regex``."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _ANYTHING = "".join(map(chr, range(ord("a"), ord("z") + 1))) + "".join(map(chr, 
 
 
 def fitting(pattern: str, prompt: str = "") -> str | None:
-    """The first part of ``prompt`` that fits ``pattern``, or else a text made to fit; None when none is found.
+    """Return the first part of ``prompt`` that matches ``pattern``, or a generated text, or None.
 
     Raises:
-        re.error: it is no regular expression.
+        re.error: it is not a regular expression.
     """
     expression = re.compile(pattern)
     for found in expression.finditer(prompt):

@@ -1,4 +1,4 @@
-"""Fixtures that pytest offers wherever gigaclient is installed: a fresh emulator for each test that asks for one.
+"""Pytest fixtures with a new emulator for each test. Pytest finds them wherever gigaclient is installed.
 
     def test_my_code(gigachat_env):
         gigachat_env.answer("Forty-two.")
@@ -9,7 +9,7 @@
         with GigaChat(**gigachat_emulator.client_options) as giga:
             assert my_function(giga) == ...
 
-Loaded by every pytest run in the environment, so nothing but pytest is imported before a fixture is used.
+Every pytest run in the environment loads this module, so it imports only pytest until a fixture is used.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["fakegpt_emulator", "fakegpt_env", "gigachat_emulator", "gigachat_env
 
 @pytest.fixture
 def gigachat_emulator() -> Iterator[GigaChatEmulator]:
-    """A running :class:`gigaclient.testing.GigaChatEmulator`, closed after the test."""
+    """Start a :class:`gigaclient.testing.GigaChatEmulator`, and close it after the test."""
     try:
         from gigaclient.testing.gigachat import GigaChatEmulator
     except ImportError as error:
@@ -40,7 +40,7 @@ def gigachat_emulator() -> Iterator[GigaChatEmulator]:
 
 @pytest.fixture
 def fakegpt_emulator() -> Iterator[FakeGptEmulator]:
-    """A running :class:`gigaclient.testing.FakeGptEmulator`, closed after the test."""
+    """Start a :class:`gigaclient.testing.FakeGptEmulator`, and close it after the test."""
     try:
         from gigaclient.testing.fakegpt import FakeGptEmulator
     except ImportError as error:
@@ -51,26 +51,26 @@ def fakegpt_emulator() -> Iterator[FakeGptEmulator]:
 
 @pytest.fixture
 def gigachat_env(gigachat_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch) -> GigaChatEmulator:
-    """``gigachat_emulator``, with the environment pointing at it: ``GigaChat()`` without arguments goes there.
+    """Point the environment at ``gigachat_emulator``, so that ``GigaChat()`` without arguments uses it.
 
-    No other ``GIGACHAT_`` variable is left, so that no test meets the real service or the settings of a person.
+    All other ``GIGACHAT_`` variables are removed, so that no test calls the real service or reads personal settings.
     """
-    _point("GIGACHAT_", gigachat_emulator.environment, monkeypatch)
+    _set_environment("GIGACHAT_", gigachat_emulator.environment, monkeypatch)
     return gigachat_emulator
 
 
 @pytest.fixture
 def fakegpt_env(fakegpt_emulator: FakeGptEmulator, monkeypatch: pytest.MonkeyPatch) -> FakeGptEmulator:
-    """``fakegpt_emulator``, with the environment pointing at it: ``FakeGpt()`` without arguments goes there."""
-    _point("FAKEGPT_", fakegpt_emulator.environment, monkeypatch)
+    """Point the environment at ``fakegpt_emulator``, so that ``FakeGpt()`` without arguments uses it."""
+    _set_environment("FAKEGPT_", fakegpt_emulator.environment, monkeypatch)
     return fakegpt_emulator
 
 
-def _point(prefix: str, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def _set_environment(prefix: str, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith(prefix)]:
         monkeypatch.delenv(name)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    # A proxy that the environment names does not reach this machine.
+    # A proxy of the environment cannot reach 127.0.0.1 of this machine.
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.setenv(name, ",".join(filter(None, (os.environ.get(name), "127.0.0.1"))))

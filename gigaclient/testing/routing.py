@@ -1,7 +1,7 @@
-"""What an endpoint of the GigaChat emulator is given and what it gives back.
+"""Requests, responses and routes of the GigaChat emulator's endpoints.
 
-An endpoint is one function and one :class:`Route`. Those of a group stand in a room of their own, as methods of the
-object that keeps their state; ``gigachat.py`` puts the groups together.
+An endpoint is one function and one :class:`Route`. The endpoints of a group are methods of the object that holds their
+state. ``gigachat.py`` collects the groups.
 """
 
 from __future__ import annotations
@@ -22,7 +22,16 @@ AnyAnswer: TypeAlias = Answer | RawAnswer | EventAnswer
 
 @dataclass(frozen=True)
 class RoutedRequest:
-    """A request that has been let in: its path below the version, the parts of it, who sent it, what to echo."""
+    """An authenticated request on its way to an endpoint.
+
+    Attributes:
+        request: The request as it was read.
+        version: ``v1`` or ``v2``.
+        path: The path below the version.
+        arguments: The parts of the path that matched ``{name}`` of the route.
+        client: The client that sent it.
+        headers: The response headers that echo the request's.
+    """
 
     request: RecordedRequest
     version: str
@@ -32,7 +41,7 @@ class RoutedRequest:
     headers: Mapping[str, str]
 
     def json(self) -> Any:
-        """The body; a :class:`Refusal` in the service's words when it is not JSON."""
+        """Parse the body; raise :class:`Refusal` with the service's text when it is not JSON."""
         try:
             return self.request.json()
         except ValueError:
@@ -43,7 +52,7 @@ Endpoint: TypeAlias = Callable[[RoutedRequest], AnyAnswer]
 
 
 class Service(Protocol):
-    """What the rooms of the endpoints may know of the emulator that they belong to."""
+    """The part of the emulator that the endpoints use."""
 
     models: dict[str, str]
     models_without_functions: set[str]
@@ -53,27 +62,27 @@ class Service(Protocol):
     event_pause_s: float
 
     def now_s(self) -> float:
-        """What time the service thinks it is: Unix time in seconds."""
+        """Return the service's clock: Unix time in seconds."""
 
     def scope_of(self, client: str) -> str:
-        """The scope that a client's key belongs to."""
+        """Return the scope of a client's key."""
 
     def enter(self, client: str, *, stream: bool) -> Callable[[], None]:
-        """Take one of the client's slots, or refuse with 429; what is returned gives it back (once)."""
+        """Take one of the client's slots, or refuse with 429. The returned function releases it once."""
 
-    def next_script(self, method: str, place: str) -> Any:
-        """What :meth:`GigaChatEmulator.answer` was given for this place, if anything; ``place`` is ``v1/files``."""
+    def next_script(self, method: str, path: str) -> Any:
+        """Return the next scripted answer for ``path`` (such as ``v1/files``), or None."""
 
 
 @dataclass(frozen=True)
 class Route:
-    """Where an endpoint is: ``Route("GET", "v1", "/models/{model}", get_model)``.
+    """The address of an endpoint: ``Route("GET", "v1", "/models/{model}", get_model)``.
 
     Attributes:
         method: the HTTP method.
         version: ``v1`` or ``v2``; ``/api`` before it is accepted everywhere.
-        path: below the version; what matches ``{name}``, unquoted, is in :attr:`RoutedRequest.arguments`.
-        endpoint: answers it, or raises :class:`Refusal`.
+        path: the path below the version; :attr:`RoutedRequest.arguments` gets the unquoted matches of ``{name}``.
+        endpoint: the function that answers, or raises :class:`Refusal`.
     """
 
     method: str
@@ -82,13 +91,13 @@ class Route:
     endpoint: Endpoint = field(repr=False)
 
     def match(self, version: str, path: str) -> re.Match[str] | None:
-        """The match, if this is the place."""
+        """Return the match of ``path``, or None."""
         if version != self.version:
             return None
         return re.fullmatch(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", self.path), path)
 
 
 def json_answer(status: int, payload: Any, headers: Mapping[str, str], before_s: float = 0.0) -> Answer:
-    """``payload`` as JSON, after ``before_s`` seconds."""
-    kind = {"Content-Type": "application/json; charset=utf-8"}
-    return Answer(status, {**headers, **kind}, compact(payload).encode(), before_s=before_s)
+    """Return ``payload`` as a JSON response that is sent after ``before_s`` seconds."""
+    content_type = {"Content-Type": "application/json; charset=utf-8"}
+    return Answer(status, {**headers, **content_type}, compact(payload).encode(), before_s=before_s)

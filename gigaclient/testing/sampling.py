@@ -1,7 +1,6 @@
-"""Values made from a JSON Schema, so that function calls and structured answers fit what was asked for.
+"""Sample values of a JSON Schema, for function calls and structured answers.
 
-What the prompt offers is used where it fits (its numbers, dates, names, the words of an enum); the rest is plain
-and the same every time.
+Numbers, dates, names and enum values come from the prompt where it has them. All other values are constant.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _CITIES = {
 
 
 class Hints:
-    """What a prompt offers to fill values with; numbers, dates and quoted texts are handed out in order."""
+    """The values in a prompt. Numbers, dates and quoted texts are returned in their order."""
 
     def __init__(self, prompt: str) -> None:
         self.prompt = prompt
@@ -43,15 +42,19 @@ class Hints:
         self._stems = set(stems(prompt))
 
     def number(self) -> float | None:
+        """Return the next number, or None."""
         return float(self._numbers.pop(0)) if self._numbers else None
 
     def date(self) -> str | None:
+        """Return the next ISO date, or None."""
         return self._dates.pop(0) if self._dates else None
 
     def quoted(self) -> str | None:
+        """Return the next quoted text, or None."""
         return self._quoted.pop(0) if self._quoted else None
 
     def place(self) -> str | None:
+        """Return the name of a city, or the first capitalized words after the beginning, or None."""
         lower = self.prompt.lower()
         for stem, city in _CITIES.items():
             if stem in lower:
@@ -60,18 +63,19 @@ class Hints:
         return found[0] if found else None
 
     def mentions(self, text: str) -> bool:
+        """Return True if the prompt contains ``text`` or all its words."""
         found = stems(text)
         return text.lower() in self.prompt.lower() or (bool(found) and self._stems.issuperset(found))
 
 
 def instance(schema: Any, hints: Hints | None = None, *, examples: Mapping[str, Any] | None = None) -> Any:
-    """A value that ``schema`` accepts.
+    """Return a sample value of ``schema``.
 
     Args:
-        schema: A JSON Schema; ``$ref`` is followed inside it, ``anyOf``/``oneOf`` take the first branch that is
-            not null, ``allOf`` is merged. Optional properties are filled as well, but not without end.
-        hints: What to fill it with.
-        examples: Values for the properties of the outermost object, used when the hints offer nothing.
+        schema: A JSON Schema. Local ``$ref`` are resolved, the first branch of ``anyOf``/``oneOf`` that is not null
+            is used, and ``allOf`` is merged. Optional properties are included, up to a limited depth.
+        hints: The values to use.
+        examples: Values for the properties of the outermost object, used when the hints have none.
     """
     maker = _Maker(schema if isinstance(schema, dict) else {}, hints or Hints(""))
     return maker.make(schema, "", 0, examples or {})

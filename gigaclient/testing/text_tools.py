@@ -1,6 +1,6 @@
-"""What the emulated service says about texts: vectors, counts, checks; and what is left of the packages.
+"""Endpoints of the GigaChat emulator for texts: embeddings, token counts, checks; and the balance.
 
-Honest rules, the same answer to the same text every time. There is no model behind them.
+Simple rules produce the results: the same text always gets the same result.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from gigaclient.testing import canned_model as answers
+from gigaclient.testing import canned_model
 from gigaclient.testing.chat_v1 import INVALID_JSON, Refusal
 from gigaclient.testing.routing import AnyAnswer, Route, RoutedRequest, Service, json_answer
 
 __all__ = ["TextTools", "embeddings", "vector"]
 
 _DIMENSIONS = {"EmbeddingsGigaR": 2560, "GigaEmbeddings-3B-2025-09": 2560}
-_USUAL_DIMENSIONS = 1024
-_LONGEST_TOKENS = {"EmbeddingsGigaR": 4096, "GigaEmbeddings-3B-2025-09": 4096}
-_USUAL_LONGEST_TOKENS = 512
-_FEWEST_WORDS = 20
+_DEFAULT_DIMENSIONS = 1024
+_MAX_TOKENS = {"EmbeddingsGigaR": 4096, "GigaEmbeddings-3B-2025-09": 4096}
+_DEFAULT_MAX_TOKENS = 512
+_MIN_WORDS = 20
 _PACKAGE_TOKENS = 1_000_000
 
 
@@ -46,16 +46,16 @@ class TextTools:
     def _embeddings(self, call: RoutedRequest) -> AnyAnswer:
         service = self._service
         return json_answer(
-            200, embeddings(call.json(), models=service.models, exceeded=service.exhausted_models), call.headers
+            200, embeddings(call.json(), models=service.models, exhausted=service.exhausted_models), call.headers
         )
 
     def _tokens_count(self, call: RoutedRequest) -> AnyAnswer:
         body = call.json()
         if not isinstance(body, dict) or not _is_texts(body.get("input")) or not isinstance(body.get("model"), str):
             raise Refusal(400, INVALID_JSON)
-        _known(body["model"], self._service.models)
+        _check_model(body["model"], self._service.models)
         counted = [
-            {"object": "tokens", "tokens": answers.tokens(text), "characters": len(text)} for text in body["input"]
+            {"object": "tokens", "tokens": canned_model.tokens(text), "characters": len(text)} for text in body["input"]
         ]
         return json_answer(200, counted, call.headers)
 
@@ -69,16 +69,16 @@ class TextTools:
             raise Refusal(400, INVALID_JSON)
         if self._service.scope_of(call.client) != "GIGACHAT_API_CORP":
             raise Refusal(403, "Permission denied")
-        _known(body["model"], self._service.models, "aicheck")
+        _check_model(body["model"], self._service.models, "aicheck")
         text = body["input"]
-        if len(text.split()) < _FEWEST_WORDS:
-            # Invented: the rule is documented, its refusal is not.
-            raise Refusal(422, f"Invalid params: input must have at least {_FEWEST_WORDS} words")
+        if len(text.split()) < _MIN_WORDS:
+            # Invented: the documentation has the rule, but no error.
+            raise Refusal(422, f"Invalid params: input must have at least {_MIN_WORDS} words")
         category, intervals = _authorship(text)
-        found: dict[str, Any] = {"category": category, "characters": len(text), "tokens": answers.tokens(text)}
+        response: dict[str, Any] = {"category": category, "characters": len(text), "tokens": canned_model.tokens(text)}
         if body["model"].startswith("GigaCheckDetection"):
-            found["ai_intervals"] = intervals
-        return json_answer(200, found, call.headers)
+            response["ai_intervals"] = intervals
+        return json_answer(200, response, call.headers)
 
     def _filter_check(self, call: RoutedRequest) -> AnyAnswer:
         body = call.json()
@@ -91,37 +91,37 @@ class TextTools:
         settings = body.get("settings") or {}
         if not isinstance(settings, dict) or not all(isinstance(value, bool) for value in settings.values()):
             raise Refusal(400, INVALID_JSON)
-        _known(body["model"], self._service.models, "filter")
+        _check_model(body["model"], self._service.models, "filter")
         texts = [message.get("content") or "" for message in body["messages"]]
-        looks = settings.get("neuro", True) or settings.get("blacklist", True)
-        found = {
-            "is_profane": bool(looks) and any(_PROFANE.search(text) for text in texts),
-            "usage": {"filter_tokens": sum(answers.tokens(text) for text in texts)},
+        is_enabled = settings.get("neuro", True) or settings.get("blacklist", True)
+        response = {
+            "is_profane": bool(is_enabled) and any(_PROFANE.search(text) for text in texts),
+            "usage": {"filter_tokens": sum(canned_model.tokens(text) for text in texts)},
         }
-        return json_answer(200, found, call.headers)
+        return json_answer(200, response, call.headers)
 
     def _balance(self, call: RoutedRequest) -> AnyAnswer:
         if self._service.scope_of(call.client) == "GIGACHAT_API_CORP":
             raise Refusal(403, "Permission denied")
-        kinds = self._service.models
-        packages = [name for name, kind in kinds.items() if kind == "chat" and not name.endswith("-preview")]
-        left: list[dict[str, Any]] = [
+        models = self._service.models
+        packages = [name for name, type_ in models.items() if type_ == "chat" and not name.endswith("-preview")]
+        balance: list[dict[str, Any]] = [
             {"usage": name, "value": 0 if name in self._service.exhausted_models else _PACKAGE_TOKENS}
             for name in packages
         ]
-        embedders = {name for name, kind in kinds.items() if kind == "embedder"}
+        embedders = {name for name, type_ in models.items() if type_ == "embedder"}
         if embedders:
-            # A fraction, as the service has been seen to send.
-            spent = embedders <= self._service.exhausted_models
-            left.append({"usage": "embeddings", "value": 0.0 if spent else _PACKAGE_TOKENS + 0.5})
-        return json_answer(200, {"balance": left}, call.headers)
+            # A fraction, because the real service sends one.
+            is_exhausted = embedders <= self._service.exhausted_models
+            balance.append({"usage": "embeddings", "value": 0.0 if is_exhausted else _PACKAGE_TOKENS + 0.5})
+        return json_answer(200, {"balance": balance}, call.headers)
 
 
 # --- vectors ----------------------------------------------------------------------------------------------------
 
 
-def embeddings(body: Any, *, models: Mapping[str, str], exceeded: Collection[str] = ()) -> dict[str, Any]:
-    """The answer to a request for vectors; raises :class:`Refusal` with the service's own words for a bad one."""
+def embeddings(body: Any, *, models: Mapping[str, str], exhausted: Collection[str] = ()) -> dict[str, Any]:
+    """Return the response to a request for embeddings; raise :class:`Refusal` with the service's text."""
     if not isinstance(body, dict) or not isinstance(body.get("model"), str):
         raise Refusal(400, INVALID_JSON)
     name = body["model"]
@@ -130,18 +130,18 @@ def embeddings(body: Any, *, models: Mapping[str, str], exceeded: Collection[str
         texts = [texts]
     if not _is_texts(texts):
         raise Refusal(400, INVALID_JSON)
-    _known(name, models, "embedder")
-    if name in exceeded:
+    _check_model(name, models, "embedder")
+    if name in exhausted:
         raise Refusal(402, "Payment Required")
-    if any(answers.tokens(text) > _LONGEST_TOKENS.get(name, _USUAL_LONGEST_TOKENS) for text in texts):
+    if any(canned_model.tokens(text) > _MAX_TOKENS.get(name, _DEFAULT_MAX_TOKENS) for text in texts):
         raise Refusal(413, "Payload too large")
-    size = _DIMENSIONS.get(name, _USUAL_DIMENSIONS)
+    size = _DIMENSIONS.get(name, _DEFAULT_DIMENSIONS)
     data = [
         {
             "object": "embedding",
             "embedding": vector(text, size),
             "index": index,
-            "usage": {"prompt_tokens": answers.tokens(text)},
+            "usage": {"prompt_tokens": canned_model.tokens(text)},
         }
         for index, text in enumerate(texts)
     ]
@@ -149,21 +149,21 @@ def embeddings(body: Any, *, models: Mapping[str, str], exceeded: Collection[str
 
 
 def vector(text: str, size: int) -> list[float]:
-    """A vector of length 1, the same for the same text, close for texts that share words and parts of words."""
+    """Return a vector of length 1 for ``text``. Texts that share words or parts of words have close vectors."""
     lowered = text.lower()
     features: Counter[str] = Counter()
-    for stem in answers.stems(text):
+    for stem in canned_model.stems(text):
         features[f"word {stem}"] += 3
     for start in range(len(lowered) - 2):
         features[lowered[start : start + 3]] += 1
-    # A little of everything, so that no number is nought and no two texts are the same.
+    # Noise, so that no coordinate is zero and no two texts have the same vector.
     noise = hashlib.shake_128(text.encode("utf-8", "replace")).digest(size)
     sums = [(byte - 127.5) / 127.5 * 0.05 for byte in noise]
     for feature, weight in features.items():
         digest = hashlib.blake2b(feature.encode("utf-8", "replace"), digest_size=32).digest()
         for offset in range(0, len(digest), 2):
-            drawn = int.from_bytes(digest[offset : offset + 2], "big")
-            sums[(drawn >> 1) % size] += math.sqrt(weight) if drawn & 1 else -math.sqrt(weight)
+            chunk = int.from_bytes(digest[offset : offset + 2], "big")
+            sums[(chunk >> 1) % size] += math.sqrt(weight) if chunk & 1 else -math.sqrt(weight)
     length = math.sqrt(sum(value * value for value in sums))
     return [round(value / length, 7) for value in sums]
 
@@ -171,7 +171,7 @@ def vector(text: str, size: int) -> list[float]:
 # --- checks -----------------------------------------------------------------------------------------------------
 
 _PROFANE = re.compile(r"\b(?:damn|bloody hell|bastard|idiot|черт|чёрт|дурак|дура|идиот|сволочь)", re.IGNORECASE)
-_OF_A_MODEL = re.compile(
+_PHRASES_OF_MODELS = re.compile(
     r"as an ai|language model|it is important to note|in conclusion|it helps to begin with|delve|"
     r"языков\w+ модел|важно отметить|подводя итог|таким образом|полезно начать с главного",
     re.IGNORECASE,
@@ -179,15 +179,15 @@ _OF_A_MODEL = re.compile(
 
 
 def _authorship(text: str) -> tuple[str, list[list[int]]]:
-    """Who wrote ``text``, going by turns of phrase that models like; and where they are, sentence by sentence."""
+    """Return ``human``, ``ai`` or ``mixed``, and the sentences with typical phrases of models (start, end)."""
     sentences = [(found.start(), found.end(), found[0]) for found in re.finditer(r"[^.!?\s][^.!?]*[.!?]*", text)]
-    of_a_model = [[start, end] for start, end, sentence in sentences if _OF_A_MODEL.search(sentence)]
-    if not of_a_model:
+    intervals = [[start, end] for start, end, sentence in sentences if _PHRASES_OF_MODELS.search(sentence)]
+    if not intervals:
         return "human", []
-    return ("ai" if len(of_a_model) == len(sentences) else "mixed"), of_a_model
+    return ("ai" if len(intervals) == len(sentences) else "mixed"), intervals
 
 
-# --- small parts ------------------------------------------------------------------------------------------------
+# --- helpers ----------------------------------------------------------------------------------------------------
 
 
 def _is_texts(value: Any) -> bool:
@@ -195,17 +195,17 @@ def _is_texts(value: Any) -> bool:
 
 
 def _is_messages(value: Any) -> bool:
-    def fits(message: Any) -> bool:
+    def is_message(message: Any) -> bool:
         return (
             isinstance(message, dict)
             and isinstance(message.get("role"), str)
             and isinstance(message.get("content") or "", str)
         )
 
-    return isinstance(value, Sequence) and not isinstance(value, str) and bool(value) and all(map(fits, value))
+    return isinstance(value, Sequence) and not isinstance(value, str) and bool(value) and all(map(is_message, value))
 
 
-def _known(model: str, models: Mapping[str, str], kind: str | None = None) -> None:
-    found = models.get(model.partition(":")[0])
-    if found is None or kind not in (None, found):
+def _check_model(model: str, models: Mapping[str, str], expected_type: str | None = None) -> None:
+    type_ = models.get(model.partition(":")[0])
+    if type_ is None or expected_type not in (None, type_):
         raise Refusal(404, "No such model")

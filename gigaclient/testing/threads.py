@@ -1,4 +1,4 @@
-"""Threads of the GigaChat emulator, and runs. The protocol knows them from the official SDK alone; so does this."""
+"""Threads and runs of the GigaChat emulator. Their protocol is known from the official SDK only."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 from urllib.parse import parse_qs
 
-from gigaclient.testing import canned_model as answers
-from gigaclient.testing import chat_v1
-from gigaclient.testing.assistants import EmulatedAssistants, Kept
+from gigaclient.testing import canned_model, chat_v1
+from gigaclient.testing.assistants import EmulatedAssistants, StoredAssistant
 from gigaclient.testing.chat_v1 import INVALID_JSON, Refusal
 from gigaclient.testing.fault_server import Answer, Pause
 from gigaclient.testing.faults import END_MARKER, EventAnswer, event
@@ -22,7 +21,7 @@ __all__ = ["EmulatedThreads"]
 
 IdName: TypeAlias = Literal["id", "thread_id"]
 
-_KIND = "threads.messages.run"
+_OBJECT = "threads.messages.run"
 _STREAM_ERROR = {"status": 500, "message": "Internal Server Error"}
 _RUN_OPTIONS = (
     "temperature",
@@ -40,12 +39,12 @@ _RUN_OPTIONS = (
 
 @dataclass
 class _Run:
-    """A run that is not waited for: its end is prepared when it begins, and comes out later."""
+    """A run in the background. Its result is computed at the start and published at the end."""
 
-    began_at: float
-    ends_as: Literal["ready", "failed"]
+    started_at: float
+    final_status: Literal["ready", "failed"]
     message: dict[str, Any]
-    looks: int = 0
+    polls: int = 0
 
 
 @dataclass
@@ -54,24 +53,25 @@ class _Thread:
     model: str
     created_at: int
     updated_at: int
-    assistant: Kept | None = None
+    assistant: StoredAssistant | None = None
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     status: str = "ready"
     messages: list[dict[str, Any]] = field(default_factory=list)
     run: _Run | None = None
-    said: list[dict[str, Any]] = field(default_factory=list)
+    run_messages: list[dict[str, Any]] = field(default_factory=list)
 
 
 class EmulatedThreads:
-    """``/threads``: the state, and the routes.
+    """The state and the routes of ``/threads``.
 
-    The attributes may be assigned while the emulator runs.
+    The attributes may be changed while the emulator runs.
 
     Attributes:
-        looks: A run is over at this look (``GET /threads/run``), and ``in_progress`` at those before it.
-        seconds: In place of ``looks``: over so long after its beginning.
-        failing: Whether runs that are not waited for end as ``failed``, without a message.
-        id_name: What a thread calls its id: ``id``, or ``thread_id`` as newer servers do.
+        looks: The number of the status request (``GET /threads/run``) that finds a run finished. Earlier ones find it
+            ``in_progress``.
+        seconds: Used instead of ``looks``: the seconds that a run takes.
+        failing: True makes runs in the background end as ``failed``, without a message.
+        id_name: The name of a thread's id: ``id``, or ``thread_id`` as in newer servers.
     """
 
     def __init__(self, service: Service, assistants: EmulatedAssistants) -> None:
@@ -91,7 +91,7 @@ class EmulatedThreads:
             Route("GET", "v1", "/threads/messages", self._list_messages),
             Route("POST", "v1", "/threads/messages", self._add_messages),
             Route("GET", "v1", "/threads/run", self._get_run),
-            Route("POST", "v1", "/threads/run", self._begin_run),
+            Route("POST", "v1", "/threads/run", self._start_run),
             Route("POST", "v1", "/threads/messages/run", self._run_messages),
             Route("POST", "v1", "/threads/messages/rerun", self._rerun_messages),
         )
@@ -100,74 +100,74 @@ class EmulatedThreads:
 
     def _list(self, call: RoutedRequest) -> AnyAnswer:
         query = parse_qs(call.request.query)
-        wanted = query.get("assistants_ids")
+        assistant_ids = query.get("assistants_ids")
         limit, before = _bounds(call)
         with self._lock:
             found = [
                 thread
                 for thread in self._threads.values()
                 if thread.client == call.client
-                and (wanted is None or (thread.assistant is not None and thread.assistant.id in wanted))
+                and (assistant_ids is None or (thread.assistant is not None and thread.assistant.id in assistant_ids))
                 and (before is None or thread.created_at < before)
             ]
-            shown = [self._shown(thread) for thread in found]
-        return json_answer(200, {"threads": shown if limit is None else shown[:limit]}, call.headers)
+            threads = [self._to_json(thread) for thread in found]
+        return json_answer(200, {"threads": threads if limit is None else threads[:limit]}, call.headers)
 
     def _create(self, call: RoutedRequest) -> AnyAnswer:
         if call.json() != {}:
             raise Refusal(400, INVALID_JSON)
-        thread = self._made(call, None, None)
+        thread = self._new_thread(call, None, None)
         with self._lock:
             self._threads[thread.id] = thread
-            return json_answer(200, self._shown(thread), call.headers)
+            return json_answer(200, self._to_json(thread), call.headers)
 
     def _retrieve(self, call: RoutedRequest) -> AnyAnswer:
-        wanted = _object(call).get("threads_ids")
-        if not isinstance(wanted, list) or not wanted:
+        thread_ids = _read_object(call).get("threads_ids")
+        if not isinstance(thread_ids, list) or not thread_ids:
             raise Refusal(400, INVALID_JSON)
         with self._lock:
-            # Invented: that those who are not there are passed over.
-            found = [self._threads[one] for one in wanted if one in self._threads]
-            shown = [self._shown(thread) for thread in found if thread.client == call.client]
-        return json_answer(200, {"threads": shown}, call.headers)
+            # Invented: unknown ids are skipped.
+            found = [self._threads[thread_id] for thread_id in thread_ids if thread_id in self._threads]
+            threads = [self._to_json(thread) for thread in found if thread.client == call.client]
+        return json_answer(200, {"threads": threads}, call.headers)
 
     def _delete(self, call: RoutedRequest) -> AnyAnswer:
-        wanted = _object(call).get("thread_id")
+        thread_id = _read_object(call).get("thread_id")
         with self._lock:
-            thread = self._found(call, wanted)
+            thread = self._find(call, thread_id)
             del self._threads[thread.id]
         if thread.assistant is not None:
-            self._assistants.leave(thread.assistant.id)
+            self._assistants.release(thread.assistant.id)
         return Answer(200, dict(call.headers), b"")
 
     # -- messages
 
     def _list_messages(self, call: RoutedRequest) -> AnyAnswer:
-        wanted = call.request.params.get("thread_id")
+        thread_id = call.request.params.get("thread_id")
         limit, before = _bounds(call)
         with self._lock:
-            thread = self._found(call, wanted)
-            shown = [one for one in thread.messages if before is None or one["created_at"] < before]
+            thread = self._find(call, thread_id)
+            messages = [message for message in thread.messages if before is None or message["created_at"] < before]
         if limit is not None:
-            shown = shown[-limit:] if limit else []
+            messages = messages[-limit:] if limit else []
         return json_answer(
-            200, {"thread_id": thread.id, "messages": [_message_shown(one) for one in shown]}, call.headers
+            200, {"thread_id": thread.id, "messages": [_message_to_json(message) for message in messages]}, call.headers
         )
 
     def _add_messages(self, call: RoutedRequest) -> AnyAnswer:
-        body = _object(call)
+        body = _read_object(call)
         thread, is_new = self._thread_for(call, body)
-        added = self._checked_messages(body, thread)
+        added = self._validated_messages(body, thread)
         self._append(thread, added, is_new)
-        told = [{"message_id": one["message_id"], "created_at": one["created_at"]} for one in added]
-        return json_answer(200, {"thread_id": thread.id, "messages": told}, call.headers)
+        messages = [{"message_id": message["message_id"], "created_at": message["created_at"]} for message in added]
+        return json_answer(200, {"thread_id": thread.id, "messages": messages}, call.headers)
 
     # -- runs
 
-    def _begin_run(self, call: RoutedRequest) -> AnyAnswer:
-        body = _object(call)
+    def _start_run(self, call: RoutedRequest) -> AnyAnswer:
+        body = _read_object(call)
         thread = self._existing(call, body)
-        self._engage(call, thread, body)
+        self._set_assistant(call, thread, body)
         if body.get("stream"):
             return self._answer(call, thread, body)
         request = self._request(thread, body)
@@ -176,54 +176,54 @@ class EmulatedThreads:
         with self._lock:
             self._check_unlocked(thread)
             thread.run = _Run(time.monotonic(), "failed" if self.failing else "ready", message)
-            thread.status, thread.updated_at, thread.said = "in_progress", now, []
+            thread.status, thread.updated_at, thread.run_messages = "in_progress", now, []
         return json_answer(200, {"status": "in_progress", "thread_id": thread.id, "created_at": now}, call.headers)
 
     def _get_run(self, call: RoutedRequest) -> AnyAnswer:
-        wanted = call.request.params.get("thread_id")
+        thread_id = call.request.params.get("thread_id")
         with self._lock:
-            thread = self._found(call, wanted)
+            thread = self._find(call, thread_id)
             run = thread.run
             if run is not None:
-                run.looks += 1
-                over = run.looks >= self.looks
+                run.polls += 1
+                is_finished = run.polls >= self.looks
                 if self.seconds is not None:
-                    over = time.monotonic() - run.began_at >= self.seconds
-                if over:
-                    thread.run, thread.status = None, run.ends_as
+                    is_finished = time.monotonic() - run.started_at >= self.seconds
+                if is_finished:
+                    thread.run, thread.status = None, run.final_status
                     thread.updated_at = int(self._service.now_s())
-                    if run.ends_as == "ready":
+                    if run.final_status == "ready":
                         thread.messages.append(run.message)
-                        thread.said = [run.message]
-            told: dict[str, Any] = {
+                        thread.run_messages = [run.message]
+            response: dict[str, Any] = {
                 "status": thread.status,
                 "thread_id": thread.id,
                 "updated_at": thread.updated_at,
                 "model": thread.model,
             }
-            if thread.said and thread.run is None:
-                told["messages"] = [_message_shown(one) for one in thread.said]
-        return json_answer(200, told, call.headers)
+            if thread.run_messages and thread.run is None:
+                response["messages"] = [_message_to_json(message) for message in thread.run_messages]
+        return json_answer(200, response, call.headers)
 
     def _run_messages(self, call: RoutedRequest) -> AnyAnswer:
-        body = _object(call)
+        body = _read_object(call)
         thread, is_new = self._thread_for(call, body)
-        added = self._checked_messages(body, thread)
-        return self._answer(call, thread, body, adding=added, is_new=is_new)
+        added = self._validated_messages(body, thread)
+        return self._answer(call, thread, body, added=added, is_new=is_new)
 
     def _rerun_messages(self, call: RoutedRequest) -> AnyAnswer:
-        body = _object(call)
+        body = _read_object(call)
         thread = self._existing(call, body)
         with self._lock:
             self._check_unlocked(thread)
-            dropped = []
+            removed = []
             while thread.messages and thread.messages[-1]["role"] == "assistant":
-                dropped.append(thread.messages.pop())
+                removed.append(thread.messages.pop())
         try:
             return self._answer(call, thread, body)
         except Refusal:
             with self._lock:
-                thread.messages += reversed(dropped)
+                thread.messages += reversed(removed)
             raise
 
     def _answer(
@@ -232,34 +232,34 @@ class EmulatedThreads:
         thread: _Thread,
         body: Mapping[str, Any],
         *,
-        adding: list[dict[str, Any]] | None = None,
+        added: list[dict[str, Any]] | None = None,
         is_new: bool = False,
     ) -> AnyAnswer:
-        request = self._request(thread, body, adding or [])
+        request = self._request(thread, body, added or [])
         reply, message = self._reply(request, thread)
         stream = bool(body.get("stream"))
-        leave = self._service.enter(call.client, stream=stream)
+        release = self._service.enter(call.client, stream=stream)
         try:
-            self._append(thread, [*(adding or []), message], is_new)
+            self._append(thread, [*(added or []), message], is_new)
         except BaseException:
-            leave()
+            release()
             raise
         head = {
             "model": message["model"],
             "thread_id": thread.id,
             "message_id": message["message_id"],
             "created": message["created_at"],
-            "object": _KIND,
+            "object": _OBJECT,
         }
         prompt = chat_v1.prompt_tokens(request)
         if not stream:
             spent = reply.tokens()
             usage = {"prompt_tokens": prompt, "completion_tokens": spent, "total_tokens": prompt + spent}
-            whole = {**head, "usage": usage, "message": reply.message(), "finish_reason": reply.finish_reason}
-            answer = json_answer(200, whole, call.headers, self._service.answer_pause_s)
-            answer.done = leave
+            response = {**head, "usage": usage, "message": reply.message(), "finish_reason": reply.finish_reason}
+            answer = json_answer(200, response, call.headers, self._service.answer_pause_s)
+            answer.done = release
             return answer
-        return self._streamed(call, head, reply, prompt, float(body.get("update_interval") or 0), leave)
+        return self._streamed(call, head, reply, prompt, float(body.get("update_interval") or 0), release)
 
     def _streamed(
         self,
@@ -268,7 +268,7 @@ class EmulatedThreads:
         reply: chat_v1.ModelReply,
         prompt: int,
         interval_s: float,
-        leave: Callable[[], None],
+        release: Callable[[], None],
     ) -> EventAnswer:
         pause_s, before_s = self._service.event_pause_s, self._service.answer_pause_s
 
@@ -277,63 +277,63 @@ class EmulatedThreads:
                 yield Pause(before_s)
             for chunk in _chunks(reply, prompt):
                 yield event({**head, **chunk})
-            leave()
+            release()
             yield END_MARKER
 
-        return EventAnswer(events(), call.headers, pause_s=max(pause_s, interval_s), error=_STREAM_ERROR, done=leave)
+        return EventAnswer(events(), call.headers, pause_s=max(pause_s, interval_s), error=_STREAM_ERROR, done=release)
 
-    # -- parts
+    # -- helpers
 
-    def _made(self, call: RoutedRequest, assistant: Kept | None, model: str | None) -> _Thread:
+    def _new_thread(self, call: RoutedRequest, assistant: StoredAssistant | None, model: str | None) -> _Thread:
         if assistant is not None:
             model = assistant.model
         if model is None:
-            model = next((name for name, kind in self._service.models.items() if kind == "chat"), "GigaChat")
+            model = next((name for name, type_ in self._service.models.items() if type_ == "chat"), "GigaChat")
         now = int(self._service.now_s())
         return _Thread(call.client, model, now, now, assistant)
 
     def _thread_for(self, call: RoutedRequest, body: Mapping[str, Any]) -> tuple[_Thread, bool]:
-        """The thread that a request with messages is for, and whether it is to be made now."""
+        """Return the thread of a request with messages, and True when it is a new one."""
         if any(body.get(name, "") is None for name in ("thread_id", "assistant_id", "model")):
             raise Refusal(400, INVALID_JSON)
         if "thread_id" in body:
             thread = self._existing(call, body)
-            self._engage(call, thread, body)
+            self._set_assistant(call, thread, body)
             return thread, False
         assistant = None
         if "assistant_id" in body:
             if "model" in body:
-                # Invented: that the two exclude each other is documented, what is said is not.
+                # Invented: the documentation says that the two exclude each other, without an error.
                 raise Refusal(422, "Invalid params: model and assistant_id exclude each other")
             assistant = self._assistants.find(call.client, body["assistant_id"])
         elif not isinstance(body.get("model", ""), str):
             raise Refusal(400, INVALID_JSON)
-        return self._made(call, assistant, body.get("model")), True
+        return self._new_thread(call, assistant, body.get("model")), True
 
     def _existing(self, call: RoutedRequest, body: Mapping[str, Any]) -> _Thread:
         if "model" in body:
             raise Refusal(422, "Invalid params: model and thread_id exclude each other")
         with self._lock:
-            thread = self._found(call, body.get("thread_id"))
+            thread = self._find(call, body.get("thread_id"))
             self._check_unlocked(thread)
             return thread
 
-    def _engage(self, call: RoutedRequest, thread: _Thread, body: Mapping[str, Any]) -> None:
-        """Have the assistant that a request names answer in the thread from now on."""
+    def _set_assistant(self, call: RoutedRequest, thread: _Thread, body: Mapping[str, Any]) -> None:
+        """Make the request's assistant, if any, the assistant of the thread."""
         if "assistant_id" not in body or (thread.assistant is not None and thread.assistant.id == body["assistant_id"]):
             return
         assistant = self._assistants.use(call.client, body["assistant_id"])
         with self._lock:
             before, thread.assistant, thread.model = thread.assistant, assistant, assistant.model
         if before is not None:
-            self._assistants.leave(before.id)
+            self._assistants.release(before.id)
 
-    def _found(self, call: RoutedRequest, thread_id: Any) -> _Thread:
+    def _find(self, call: RoutedRequest, thread_id: Any) -> _Thread:
         if not isinstance(thread_id, str) or not thread_id:
             raise Refusal(400, INVALID_JSON)
         thread = self._threads.get(thread_id)
         if thread is None or thread.client != call.client:
-            # Invented, as all texts of this room: none is documented.
+            # Invented, like all texts of this module: none is documented.
             raise Refusal(404, "No such thread")
         return thread
 
@@ -341,15 +341,15 @@ class EmulatedThreads:
         if thread.run is not None:
             raise Refusal(422, "Invalid params: the thread is locked by a run")
 
-    def _checked_messages(self, body: Mapping[str, Any], thread: _Thread) -> list[dict[str, Any]]:
+    def _validated_messages(self, body: Mapping[str, Any], thread: _Thread) -> list[dict[str, Any]]:
         sent = body.get("messages")
         if not isinstance(sent, list) or not sent:
             raise Refusal(400, INVALID_JSON)
-        # Held to the rules of chat, one by one: their order is looked at when the thread is answered.
+        # Each message alone has to follow the rules of chat; their order is validated when the thread is answered.
         for message in sent:
             role = message.get("role") if isinstance(message, dict) else None
-            shape = {**message, "role": "user"} if role in ("system", "assistant", "function") else message
-            chat_v1.check({"model": thread.model, "messages": [shape]}, models=self._service.models)
+            checked = {**message, "role": "user"} if role in ("system", "assistant", "function") else message
+            chat_v1.check({"model": thread.model, "messages": [checked]}, models=self._service.models)
         now = int(self._service.now_s())
         return [{**message, "message_id": str(uuid.uuid4()), "created_at": now} for message in sent]
 
@@ -364,28 +364,30 @@ class EmulatedThreads:
             thread.status = "ready"
 
     def _request(
-        self, thread: _Thread, body: Mapping[str, Any], adding: list[dict[str, Any]] | None = None
+        self, thread: _Thread, body: Mapping[str, Any], added: list[dict[str, Any]] | None = None
     ) -> dict[str, Any]:
-        """What chat would be asked; a :class:`Refusal` when it would refuse."""
+        """Return the chat request that answers the thread; raise :class:`Refusal` when it is invalid."""
         limit = body.get("limit")
         with self._lock:
-            messages = [*thread.messages, *(adding or [])]
+            messages = [*thread.messages, *(added or [])]
         if isinstance(limit, int) and limit > 0:
             messages = messages[-limit:]
         known = ("role", "content", "name", "function_call", "functions_state_id", "attachments")
-        asked: list[dict[str, Any]] = [{name: one[name] for name in known if name in one} for one in messages]
+        sent: list[dict[str, Any]] = [
+            {name: message[name] for name in known if name in message} for message in messages
+        ]
         fields: dict[str, Any] = thread.assistant.fields if thread.assistant is not None else {}
-        if fields.get("instructions") and not any(one["role"] == "system" for one in asked):
-            asked.insert(0, {"role": "system", "content": fields["instructions"]})
+        if fields.get("instructions") and not any(message["role"] == "system" for message in sent):
+            sent.insert(0, {"role": "system", "content": fields["instructions"]})
         request = {name: body[name] for name in _RUN_OPTIONS if body.get(name) is not None}
         if "functions" not in request and fields.get("functions"):
             request["functions"] = fields["functions"]
         service = self._service
         return chat_v1.check(
-            {**request, "model": thread.model, "messages": asked},
+            {**request, "model": thread.model, "messages": sent},
             models=service.models,
             without_functions=service.models_without_functions,
-            exceeded=service.exhausted_models,
+            exhausted=service.exhausted_models,
             context_tokens=service.context_tokens,
         )
 
@@ -396,12 +398,12 @@ class EmulatedThreads:
             "message_id": str(uuid.uuid4()),
             "created_at": int(self._service.now_s()),
             "finish_reason": reply.finish_reason,
-            "model": thread.model if ":" in thread.model else f"{thread.model}:{chat_v1.build_of(thread.model)}",
+            "model": chat_v1.with_build(thread.model),
         }
         return reply, message
 
-    def _shown(self, thread: _Thread) -> dict[str, Any]:
-        shown: dict[str, Any] = {
+    def _to_json(self, thread: _Thread) -> dict[str, Any]:
+        response: dict[str, Any] = {
             self.id_name: thread.id,
             "model": thread.model,
             "created_at": thread.created_at,
@@ -410,11 +412,11 @@ class EmulatedThreads:
             "status": thread.status,
         }
         if thread.assistant is not None:
-            shown["assistant_id"] = thread.assistant.id
-        return shown
+            response["assistant_id"] = thread.assistant.id
+        return response
 
 
-def _object(call: RoutedRequest) -> dict[str, Any]:
+def _read_object(call: RoutedRequest) -> dict[str, Any]:
     body = call.json()
     if not isinstance(body, dict):
         raise Refusal(400, INVALID_JSON)
@@ -423,41 +425,41 @@ def _object(call: RoutedRequest) -> dict[str, Any]:
 
 
 def _bounds(call: RoutedRequest) -> tuple[int | None, int | None]:
-    """``limit`` and ``before`` of the query."""
-    found = []
+    """Return ``limit`` and ``before`` of the query."""
+    bounds = []
     for name in ("limit", "before"):
         value = call.request.params.get(name)
         if value is not None and not value.isdecimal():
             raise Refusal(400, INVALID_JSON)
-        found.append(None if value is None else int(value))
-    return found[0], found[1]
+        bounds.append(None if value is None else int(value))
+    return bounds[0], bounds[1]
 
 
-def _message_shown(message: Mapping[str, Any]) -> dict[str, Any]:
+def _message_to_json(message: Mapping[str, Any]) -> dict[str, Any]:
     known = ("message_id", "role", "content", "created_at", "function_call", "finish_reason", "model")
-    shown = {name: message[name] for name in known if name in message}
-    attached = message.get("attachments") or []
-    return {**shown, "attachments": [{"file_id": one, "name": f"{one}.txt"} for one in attached]}
+    fields = {name: message[name] for name in known if name in message}
+    file_ids = message.get("attachments") or []
+    return {**fields, "attachments": [{"file_id": file_id, "name": f"{file_id}.txt"} for file_id in file_ids]}
 
 
 def _chunks(reply: chat_v1.ModelReply, prompt: int) -> Iterator[dict[str, Any]]:
-    """The answer in chunks: the usage of each is what it adds, and the last text brings the finish reason."""
-    pieces = answers.words(reply.content) or [""]
-    whole, counted, said = reply.tokens(), 0, ""
-    for place, piece in enumerate(pieces):
-        is_last = place == len(pieces) - 1
-        said += piece
-        so_far = whole if is_last else answers.tokens(said)
-        asked = prompt if place == 0 else 0
-        delta: dict[str, Any] = {"content": piece, **({"role": "assistant"} if place == 0 else {})}
+    """Yield the reply in chunks. Each has the usage that it adds; the last text has the finish reason."""
+    pieces = canned_model.words(reply.content) or [""]
+    total, counted, text = reply.tokens(), 0, ""
+    for index, piece in enumerate(pieces):
+        is_last = index == len(pieces) - 1
+        text += piece
+        so_far = total if is_last else canned_model.tokens(text)
+        prompt_tokens = prompt if index == 0 else 0
+        delta: dict[str, Any] = {"content": piece, **({"role": "assistant"} if index == 0 else {})}
         choice: dict[str, Any] = {"delta": delta, "index": 0}
         if is_last:
             choice["finish_reason"] = reply.finish_reason
             delta.update({name: value for name, value in reply.message().items() if name not in ("role", "content")})
         usage = {
-            "prompt_tokens": asked,
+            "prompt_tokens": prompt_tokens,
             "completion_tokens": so_far - counted,
-            "total_tokens": asked + so_far - counted,
+            "total_tokens": prompt_tokens + so_far - counted,
         }
         counted = so_far
         yield {"choices": [choice], "usage": usage}

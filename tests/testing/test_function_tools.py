@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from gigaclient.testing.chat_v1 import Refusal
-from gigaclient.testing.function_tools import convert, faults, hints
+from gigaclient.testing.function_tools import convert, errors, warnings
 
 DESCRIPTION = """\
 ---
@@ -134,7 +134,7 @@ GOOD: dict[str, Any] = {
 
 
 def test_a_good_function_has_neither_faults_nor_hints() -> None:
-    assert (list(faults(GOOD)), list(hints(GOOD))) == ([], [])
+    assert (list(errors(GOOD)), list(warnings(GOOD))) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -163,15 +163,15 @@ def test_a_good_function_has_neither_faults_nor_hints() -> None:
 )
 def test_a_fault_is_found_where_it_is(change: dict[str, Any], place: str) -> None:
     function = {name: value for name, value in {**GOOD, **change}.items() if value is not None}
-    assert [where for _, where in faults(function)] == [place]
+    assert [where for _, where in errors(function)] == [place]
 
 
 def test_schemas_without_a_type_may_still_be_good() -> None:
     fields = {"a": {"enum": [1, 2]}, "b": {"anyOf": [{"type": "string"}]}, "c": {"$ref": "#/$defs/x"}}
-    assert list(faults({**GOOD, "parameters": {"type": "object", "properties": fields}})) == []
-    assert list(faults({**GOOD, "parameters": {}})) == []
+    assert list(errors({**GOOD, "parameters": {"type": "object", "properties": fields}})) == []
+    assert list(errors({**GOOD, "parameters": {}})) == []
 
 
 def test_what_could_be_better_is_said() -> None:
-    said = [description for description, _ in hints({"name": "f", "parameters": {}})]
+    said = [description for description, _ in warnings({"name": "f", "parameters": {}})]
     assert said == ["description is missing", "consider adding call examples", "return_parameters are missing"]

@@ -126,7 +126,7 @@ def test_waiting_for_streams_to_end_has_a_limit_and_ends_with_the_last(
     with client(**emulator.client_options) as provider:
         stream = provider.stream("Count from 1 to 5")
         assert next(stream).text
-        with pytest.raises(TimeoutError, match="1 streams are still under way"):
+        with pytest.raises(TimeoutError, match="1 streams are still open"):
             emulator.wait_until_idle(0.05)
         stream.close()
         emulator.wait_until_idle()

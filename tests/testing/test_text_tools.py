@@ -85,7 +85,7 @@ def test_requests_for_vectors_are_refused_as_documented(body: Any, status: int) 
         embeddings(body, models=MODELS)
     assert caught.value.status == status
     with pytest.raises(Refusal) as caught:
-        embeddings({"model": "Embeddings", "input": ["a"]}, models=MODELS, exceeded={"Embeddings"})
+        embeddings({"model": "Embeddings", "input": ["a"]}, models=MODELS, exhausted={"Embeddings"})
     assert caught.value.status == 402
 
 

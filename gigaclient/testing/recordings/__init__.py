@@ -1,4 +1,4 @@
-"""Recorded answers of the live API, and the function that reads them; ``README.md`` beside it names their origin."""
+"""Recorded responses of the real API, and the function that reads them. ``README.md`` names their origin."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ __all__ = ["Recording", "recording", "recording_names"]
 
 @dataclass(frozen=True)
 class Recording:
-    """One recorded answer.
+    """One recorded response.
 
     Attributes:
         name: The file's name.
-        method, uri, request_body: The request it answered.
-        status, headers: As recorded.
-        body: Byte for byte.
+        method, uri, request_body: The request.
+        status, headers: The recorded status and headers.
+        body: The recorded body, byte for byte.
     """
 
     name: str
@@ -33,33 +33,33 @@ class Recording:
 
     @property
     def is_stream(self) -> bool:
-        """Whether the body is an event stream."""
+        """True for an event stream."""
         return self.headers.get("Content-Type", "").startswith("text/event-stream")
 
     @property
     def events(self) -> list[bytes]:
-        """The body of a stream cut after every empty line; joined they are the body again."""
+        """The body of a stream, split after every empty line."""
         return re.findall(rb".+?\n\n|.+\Z", self.body, re.DOTALL)
 
 
 def recording_names() -> list[str]:
-    """The names that :func:`recording` knows, sorted."""
+    """Return the names of all recordings, sorted."""
     return sorted(_index())
 
 
 def recording(name: str) -> Recording:
-    """The recording in the file ``name``, such as ``"v1-stream.sse"``; ``KeyError`` when there is none."""
+    """Read the recording ``name``, such as ``"v1-stream.sse"``; raise ``KeyError`` for an unknown name."""
     index = _index()
     if name not in index:
         raise KeyError(f"no recording {name!r}; there are {', '.join(sorted(index))}")
-    about = index[name]
+    entry = index[name]
     return Recording(
         name,
-        about["method"],
-        about["uri"],
-        about["request_body"],
-        about["status"],
-        about["headers"],
+        entry["method"],
+        entry["uri"],
+        entry["request_body"],
+        entry["status"],
+        entry["headers"],
         (resources.files(__name__) / name).read_bytes(),
     )
 
