@@ -1,9 +1,9 @@
-"""Makes ``notebook.ipynb``: runs its cells in a real kernel and stores what they showed.
+"""Make ``notebook.ipynb``: run its cells in a kernel, and store their output.
 
     python examples/make_notebook.py
 
-Needs ``pip install "gigaclient[jupyter,testing]" nbclient nbformat ipykernel``. The answers come from the emulator,
-which is told below what to say, so nobody's key is needed.
+Needs ``pip install "gigaclient[jupyter,testing]" nbclient nbformat ipykernel``. The emulator answers, with the texts
+below, so no key is needed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ TIDES = """| port | water | when |
 
 The water stands **2.3 m** higher at Murmansk, and an hour and three quarters earlier."""
 
-# To the first questions of the notebook, in turn; the emulator answers the others by itself.
+# Scripted answers to the first questions of the notebook, in order.
 ANSWERS = (PENDULUM, IN_RUSSIAN, TIDES)
 
 CELLS: tuple[tuple[str, str], ...] = (
@@ -104,10 +104,10 @@ CELLS: tuple[tuple[str, str], ...] = (
 
 
 def new_notebook() -> Any:
-    """The notebook, before it has run."""
+    """Return the notebook, before it has run."""
     cells = []
-    for number, (kind, source) in enumerate(CELLS):
-        make = nbformat.v4.new_markdown_cell if kind == "markdown" else nbformat.v4.new_code_cell
+    for number, (cell_type, source) in enumerate(CELLS):
+        make = nbformat.v4.new_markdown_cell if cell_type == "markdown" else nbformat.v4.new_code_cell
         cells.append(make(source, id=f"cell-{number}"))
     cells[-1].metadata["tags"] = ["raises-exception"]
     metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
@@ -115,13 +115,14 @@ def new_notebook() -> Any:
 
 
 def run(notebook: Any) -> Any:
-    """Run the cells in a kernel of this Python. What they show is stored in them, and nothing of this machine."""
+    """Run the cells in a kernel of this Python, and store their output, without any data of this machine."""
     NotebookClient(notebook, timeout=60, kernel_name="python3", record_timing=False).execute()
     notebook.metadata.pop("language_info", None)
     return notebook
 
 
 def main() -> None:
+    """Write the notebook."""
     with GigaChatEmulator(event_pause_s=0.01) as emulator:
         for answer in ANSWERS:
             emulator.answer(answer)

@@ -1,7 +1,4 @@
-"""The examples of ``giga.map`` that are not snippets: the script that sorts reviews, and the Django command.
-
-The command is in ``docs/en/many.md`` and ``docs/ru/many.md``.
-"""
+"""Tests of programs with ``giga.map``: the example that sorts reviews, and the Django command of ``docs/*/many.md``."""
 
 from __future__ import annotations
 
@@ -30,11 +27,11 @@ SECONDS = 40
 
 @pytest.fixture(scope="module")
 def example() -> Iterator[ModuleType]:
-    """The script, imported as a module."""
+    """Import the script as a module."""
     specification = importlib.util.spec_from_file_location("classify_reviews", SCRIPT)
     assert specification is not None and specification.loader is not None
     module = importlib.util.module_from_spec(specification)
-    sys.modules[module.__name__] = module  # the types of its dataclass are resolved there
+    sys.modules[module.__name__] = module  # type hints of its dataclass are resolved there
     specification.loader.exec_module(module)
     yield module
     del sys.modules[module.__name__]
@@ -42,7 +39,7 @@ def example() -> Iterator[ModuleType]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory, with three reviews in a file."""
+    """Return the working directory of the script, with a file of three reviews."""
     monkeypatch.chdir(tmp_path)
     texts = ("Доставка — хорошо", "Качество — плохо", "Пылесос как пылесос")
     lines = [json.dumps({"text": text, "phone": "+7 900 000-00-00"}, ensure_ascii=False) for text in texts]
@@ -50,7 +47,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def kept(checkpoint: Path) -> list[dict[str, Any]]:
+def complete_lines(checkpoint: Path) -> list[dict[str, Any]]:
     """Return the complete lines of a checkpoint."""
     if not checkpoint.exists():
         return []
@@ -65,7 +62,7 @@ def without_numbers(text: str) -> str:
 # -- the example -------------------------------------------------------------------------------------------------------
 
 
-def test_the_example_prints_what_its_page_shows_and_sends_nothing_twice(tmp_path: Path) -> None:
+def test_the_example_prints_the_output_of_its_page_and_sends_nothing_twice(tmp_path: Path) -> None:
     first, second = [run(tmp_path, str(SCRIPT), "--emulator") for _ in range(2)]
     assert (first.returncode, first.stderr, second.returncode, second.stderr) == (0, "", 0, "")
     shown = re.findall(r"^```text\n(.*?)^```$", (EXAMPLE / "README.md").read_text("utf-8"), re.M | re.S)
@@ -73,11 +70,11 @@ def test_the_example_prints_what_its_page_shows_and_sends_nothing_twice(tmp_path
     assert second.stdout.splitlines()[:-1] == first.stdout.splitlines()[:-1]
     assert "20 sorted (20 were in verdicts-emulator.jsonl), 0 failed, 0 tokens" in second.stdout
     reviews = [json.loads(line) for line in (EXAMPLE / "reviews.jsonl").read_text("utf-8").splitlines()]
-    lines = kept(tmp_path / "verdicts-emulator.jsonl")
+    lines = complete_lines(tmp_path / "verdicts-emulator.jsonl")
     assert sorted(line["input"]["id"] for line in lines) == [review["id"] for review in reviews] == [*range(1, 21)]
 
 
-def test_with_a_key_only_the_text_of_a_review_is_sent(
+def test_with_a_key_the_service_gets_only_the_text_of_each_review(
     example: ModuleType, folder: Path, gigachat_env: GigaChatEmulator, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert example.main(["mine.jsonl"]) == 0
@@ -91,11 +88,11 @@ def test_with_a_key_only_the_text_of_a_review_is_sent(
     assert "900" not in json.dumps(body)
     moods = body["response_format"]["schema"]["properties"]["mood"]["enum"]
     assert sorted(moods) == ["нейтрально", "плохо", "хорошо"]
-    values = {line["input"]["text"]: line["value"] for line in kept(folder / "verdicts.jsonl")}
+    values = {line["input"]["text"]: line["value"] for line in complete_lines(folder / "verdicts.jsonl")}
     assert values["Качество — плохо"] == {"mood": "плохо", "topic": "качество"}
 
 
-def test_a_failed_item_is_named_and_the_next_run_sends_only_it(
+def test_failures_are_reported_and_only_they_are_sent_again(
     example: ModuleType, folder: Path, gigachat_env: GigaChatEmulator, capsys: pytest.CaptureFixture[str]
 ) -> None:
     gigachat_env.inject(Fault(status=422))
@@ -104,13 +101,13 @@ def test_a_failed_item_is_named_and_the_next_run_sends_only_it(
     assert re.match(r"review 1: 422: .+\n\Z", output.err)
     assert "2 sorted (0 were in kept.jsonl), 1 failed" in output.out
 
-    asked_before = len(gigachat_env.prompts)
+    sent_before = len(gigachat_env.prompts)
     assert example.main(["mine.jsonl", "--checkpoint", "kept.jsonl"]) == 0
     assert "3 sorted (2 were in kept.jsonl), 0 failed" in capsys.readouterr().out
-    assert gigachat_env.prompts[asked_before:] == ["Отзыв покупателя: Доставка — хорошо"]
+    assert gigachat_env.prompts[sent_before:] == ["Отзыв покупателя: Доставка — хорошо"]
 
 
-def test_without_a_key_it_says_what_to_do(
+def test_without_a_key_the_error_says_what_to_do(
     example: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("CREDENTIALS", "ACCESS_TOKEN", "USER"):
@@ -120,7 +117,7 @@ def test_without_a_key_it_says_what_to_do(
     assert not (folder / "verdicts.jsonl").exists()
 
 
-def test_an_error_at_the_start_is_one_sentence(
+def test_a_wrong_file_is_an_error_message(
     example: ModuleType, folder: Path, gigachat_env: GigaChatEmulator, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert example.main(["nothing-here.jsonl"]) == 2
@@ -131,7 +128,7 @@ def test_an_error_at_the_start_is_one_sentence(
     assert gigachat_env.prompts == []
 
 
-def test_a_wrong_key_ends_it_at_once(
+def test_a_wrong_key_ends_the_run_at_once(
     example: ModuleType,
     folder: Path,
     gigachat_env: GigaChatEmulator,
@@ -140,12 +137,12 @@ def test_a_wrong_key_ends_it_at_once(
 ) -> None:
     monkeypatch.setenv("GIGACHAT_CREDENTIALS", "bm9ib2R5OmtleQ==")
     assert example.main(["mine.jsonl"]) == 1
-    output = capsys.readouterr().err
-    assert "401" in output and "the same command goes on" in output and "Traceback" not in output
+    errors = capsys.readouterr().err
+    assert "401" in errors and "the same command goes on" in errors and "Traceback" not in errors
     assert gigachat_env.prompts == []
 
 
-def test_ctrl_c_keeps_the_finished_items_and_the_same_command_continues(
+def test_ctrl_c_keeps_results_and_the_same_command_continues(
     example: ModuleType, folder: Path, gigachat_env: GigaChatEmulator, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoint = folder / "verdicts.jsonl"
@@ -153,23 +150,23 @@ def test_ctrl_c_keeps_the_finished_items_and_the_same_command_continues(
     gigachat_env.answer_pause_s = 0.3
     with subprocess.Popen([sys.executable, str(SCRIPT)], cwd=folder, stderr=subprocess.PIPE, text=True) as process:
         try:
-            wait_until(lambda: len(kept(checkpoint)) >= 2, seconds=SECONDS, what="two reviews")
+            wait_until(lambda: len(complete_lines(checkpoint)) >= 2, seconds=SECONDS, what="two reviews")
             process.send_signal(signal.SIGINT)
-            _, output = process.communicate(timeout=SECONDS)
+            _, errors = process.communicate(timeout=SECONDS)
         finally:
             process.kill()
     assert process.returncode == 130
-    assert "Interrupted" in output and "Traceback" not in output
+    assert "Interrupted" in errors and "Traceback" not in errors
 
-    finished = {line["input"]["id"] for line in kept(checkpoint)}
+    finished = {line["input"]["id"] for line in complete_lines(checkpoint)}
     assert 2 <= len(finished) < 20
     gigachat_env.answer_pause_s = 0
     gigachat_env.max_streams = None
-    asked_before = len(gigachat_env.prompts)
+    sent_before = len(gigachat_env.prompts)
     assert example.main([]) == 0
     assert f"20 sorted ({len(finished)} were in verdicts.jsonl), 0 failed" in capsys.readouterr().out
-    assert len(gigachat_env.prompts) - asked_before == 20 - len(finished)
-    assert Counter(line["input"]["id"] for line in kept(checkpoint)) == Counter(range(1, 21))
+    assert len(gigachat_env.prompts) - sent_before == 20 - len(finished)
+    assert Counter(line["input"]["id"] for line in complete_lines(checkpoint)) == Counter(range(1, 21))
 
 
 # -- the command of Django ---------------------------------------------------------------------------------------------
@@ -208,7 +205,7 @@ print([*Review.objects.order_by("pk").values_list("mood", flat=True)])
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_command_of_the_page_sorts_what_is_new(
+def test_the_command_of_the_page_sorts_new_reviews(
     language: str, tmp_path: Path, gigachat_emulator: GigaChatEmulator
 ) -> None:
     commands = tmp_path / "reviews" / "management" / "commands"

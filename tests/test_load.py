@@ -52,7 +52,7 @@ def test_the_soak_notices_an_answer_to_another_question(monkeypatch: pytest.Monk
     monkeypatch.setattr(load_tools, "FAULTS", ({},))
     with load_tools.emulator() as server:
         found = load_tools.run_round(server, 0.5, threads=2, seed=1)
-    assert any("asked for something" in wrong for wrong in found.wrong)
+    assert any("expected something" in wrong for wrong in found.wrong)
 
 
 def test_the_soak_notices_a_connection_that_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Django's commands: ``python manage.py demo`` for a try without a key, ``python manage.py runserver`` with one."""
+"""Django's commands: ``python manage.py demo`` runs without a key, ``python manage.py runserver`` with one."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""A chat page on Flask: ``python examples/flask_chat/app.py --emulator``, or with GIGACHAT_CREDENTIALS set, without.
+"""A chat page on Flask: ``python examples/flask_chat/app.py --emulator``, or without the option with a key.
 
-Behind a real server: ``gunicorn --worker-class gthread --threads 16 --chdir examples/flask_chat "app:create_app()"``.
+The key is in GIGACHAT_CREDENTIALS. For production:
+``gunicorn --worker-class gthread --threads 16 --chdir examples/flask_chat "app:create_app()"``.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ NO_KEY = "There is no key: set GIGACHAT_CREDENTIALS, or start with --emulator, w
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
-    """The app; gunicorn calls this. Options of the client are in ``config["GIGACLIENT"]``, or in the environment."""
+    """Create the app. Options of the client are in ``config["GIGACLIENT"]`` or in the environment."""
     app = Flask(__name__, static_folder=PAGE, static_url_path="")
     app.config["MAX_CONTENT_LENGTH"] = 512 * 1024
     app.config.update(config or {})
@@ -38,37 +39,38 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 
     @app.post("/chat")
     def chat() -> Response:
-        # A page of another site cannot send JSON here without asking first, so this view needs no CSRF token.
-        messages, model = asked(request.get_json())
+        # Pages of other sites cannot send JSON here without a CORS preflight, so this view needs no CSRF token.
+        messages, model = read_question(request.get_json())
         return stream_response(gigachat.stream(messages, model=model))
 
     @app.errorhandler(HTTPException)
-    def refused(error: HTTPException) -> tuple[Response, int]:
-        # In the form that errors of gigaclient have, so that the page understands both.
+    def http_error(error: HTTPException) -> tuple[Response, int]:
+        # In the form of gigaclient's errors, so that the page understands both.
         status = error.code or 500
         return jsonify(status=status, type=error.name, message=error.description), status
 
     return app
 
 
-def asked(body: Any) -> tuple[list[dict[str, str]], str | None]:
-    """What the page sent, checked: it is the world's, and everything else in it would be paid for."""
+def read_question(body: Any) -> tuple[list[dict[str, str]], str | None]:
+    """Validate the request of the page: it is untrusted, and the user of the key pays for all that is sent on."""
     messages = body.get("messages") if isinstance(body, dict) else None
     if not isinstance(messages, list) or not messages:
         raise BadRequest("messages must be a list of at least one message")
-    checked = []
+    valid = []
     for message in messages:
         role, content = (message.get("role"), message.get("content")) if isinstance(message, dict) else (None, None)
         if role not in ROLES or not isinstance(content, str):
             raise BadRequest(f"a message has a role ({', '.join(ROLES)}) and a content, which is text")
-        checked.append({"role": role, "content": content})
+        valid.append({"role": role, "content": content})
     model = body.get("model")
     if model is not None and not (isinstance(model, str) and model):
         raise BadRequest("model must be the name of a model, or left out")
-    return checked, model
+    return valid, model
 
 
 def port(text: str) -> int:
+    """Parse a port number."""
     number = int(text)
     if not 0 <= number <= 65535:
         raise ValueError
@@ -76,12 +78,13 @@ def port(text: str) -> int:
 
 
 def interrupt(*_: object) -> None:
-    """Ended by a signal as by Ctrl-C, so that nothing is left behind."""
+    """Handle SIGTERM like Ctrl-C, so that everything is cleaned up."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(description="A chat page on Flask, for this machine.")
     parser.add_argument("--emulator", action="store_true", help="answer from the emulator, without a key")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine alone)")

@@ -1,6 +1,6 @@
-"""Sorts reviews: ``python examples/reviews/classify.py --emulator``, or with GIGACHAT_CREDENTIALS set, without.
+"""Sort reviews: ``python examples/reviews/classify.py --emulator``, or without the option with GIGACHAT_CREDENTIALS.
 
-Each review becomes a line of a checkpoint, so that the same command goes on where an earlier one was interrupted.
+Each review becomes a line of a checkpoint, so that the same command continues after an interruption.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Verdict:
 
 
 def classify(giga: GigaChat, reviews: Path, checkpoint: Path) -> int:
-    """Ask about each review, and write on standard output what was counted."""
+    """Classify each review, and print the counts."""
     counts: Counter[tuple[str, str]] = Counter()
     results = giga.map(
         reviews, template=TEMPLATE, response_format=Verdict, temperature=0.1, max_tokens=100, checkpoint=checkpoint
@@ -61,6 +61,7 @@ def classify(giga: GigaChat, reviews: Path, checkpoint: Path) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(description="Sort the reviews of a file by mood and topic.")
     parser.add_argument("reviews", nargs="?", type=Path, default=REVIEWS, help='JSON lines with a "text" in each')
     parser.add_argument("--checkpoint", type=Path, help="where results are kept (default: verdicts.jsonl, here)")
@@ -74,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 from gigaclient.testing import GigaChatEmulator
 
                 options = stack.enter_context(GigaChatEmulator(answer_pause_s=0.2, max_streams=2)).client_options
-                # A file of its own: what the emulator said must not pass for answers of the service.
+                # Another file, so that answers of the emulator are not taken for those of the service.
                 checkpoint = checkpoint or Path("verdicts-emulator.jsonl")
             elif not any(os.environ.get(f"GIGACHAT_{name}") for name in ("CREDENTIALS", "ACCESS_TOKEN", "USER")):
                 sys.stderr.write(NO_KEY + "\n")

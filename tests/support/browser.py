@@ -1,4 +1,4 @@
-"""A real Chromium, the chat page in it, and servers for the page: what the tests in ``tests/browser`` share."""
+"""Helpers of the tests in ``tests/browser``: Chromium, the chat page, and servers for the page."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ CHECKOUT = Path(__file__).resolve().parent.parent.parent
 EXAMPLES = CHECKOUT / "examples"
 PAGE = EXAMPLES / "chat_page"
 OUTPUTS = CHECKOUT / "outputs"
-"""Pictures for people to look at; git ignores the folder."""
+"""Screenshots; git ignores the folder."""
 
 LIMIT_S = 25.0
-"""Of every wait: much longer than anything takes, on a machine that has other things to do."""
+"""The limit of every wait: much longer than any step takes on a busy machine."""
 
 T = TypeVar("T")
 
 
 def until(look: Callable[[], T], what: str, *, seconds: float = LIMIT_S) -> T:
-    """Look until there is something true, and return that; a failure when there never is."""
-    limit = time.monotonic() + seconds
+    """Call ``look`` until it returns a true value, and return that; fail after ``seconds``."""
+    deadline = time.monotonic() + seconds
     while True:
         with contextlib.suppress(NoSuchElementException, StaleElementReferenceException):
             found = look()
             if found:
                 return found
-        assert time.monotonic() < limit, f"not within {seconds:.0f} s: {what}"
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
         time.sleep(0.03)
 
 
@@ -57,7 +57,7 @@ def until(look: Callable[[], T], what: str, *, seconds: float = LIMIT_S) -> T:
 
 
 def program(*names: str) -> str:
-    """The path of the first of ``names`` that is installed."""
+    """Return the path of the first of ``names`` that is installed."""
     for name in names:
         found = shutil.which(name)
         if found is not None:
@@ -69,8 +69,8 @@ class Browser:
     """A headless Chromium with an empty profile. A context manager.
 
     Args:
-        language: What it asks servers for, and tells pages; the first one counts.
-        width, height: Of the page, in CSS pixels.
+        language: The language of ``Accept-Language`` and ``navigator.language``.
+        width, height: The size of the page in CSS pixels.
     """
 
     def __init__(self, *, language: str = "ru-RU", width: int = 1200, height: int = 800) -> None:
@@ -98,19 +98,19 @@ class Browser:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, exc_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
 
     def close(self) -> None:
-        """End the browser and forget its profile."""
+        """Close the browser and delete its profile."""
         try:
             self.driver.quit()
         finally:
             self._profile.cleanup()
 
     def reset(self) -> None:
-        """The size, the colours and the language it began with, and no cookies: those know hosts, but no ports."""
+        """Restore the original size, colours and language. Delete the cookies, which apply to all ports of a host."""
         self.driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
         self.resize(*self._size)
         self.colours("light")
@@ -124,22 +124,22 @@ class Browser:
         )
 
     def colours(self, scheme: str) -> None:
-        """``"light"`` or ``"dark"``, as the system would say it."""
+        """Set the system's colour scheme to ``"light"`` or ``"dark"``."""
         self.driver.execute_cdp_cmd(
             "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
         )
 
     def speak(self, language: str) -> None:
-        """Tell pages that are opened from now on that the person reads ``language``."""
+        """Set the user's language for pages that are opened from now on."""
         agent = self.driver.execute_script("return navigator.userAgent")
         self.driver.execute_cdp_cmd("Emulation.setUserAgentOverride", {"userAgent": agent, "acceptLanguage": language})
 
     def run(self, script: str, *arguments: Any) -> Any:
-        """Run the body of a JavaScript function in the page, with these ``arguments``; what it returns."""
+        """Run the body of a JavaScript function in the page with ``arguments``, and return its result."""
         return self.driver.execute_script(script, *arguments)
 
     def run_async(self, script: str, *arguments: Any) -> Any:
-        """The same for a body that awaits; its arguments are in ``given``."""
+        """Run the body of an async function, whose arguments are in ``given``, and return its result."""
         wrapped = f"""
             const done = arguments[arguments.length - 1];
             const work = async (...given) => {{ {script} }};
@@ -151,7 +151,7 @@ class Browser:
         return answer.get("value")
 
     def picture(self, name: str) -> Path:
-        """Keep a picture of the page as ``outputs/<name>.png``."""
+        """Save a screenshot of the page as ``outputs/<name>.png``."""
         OUTPUTS.mkdir(exist_ok=True)
         path = OUTPUTS / f"{name}.png"
         shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})
@@ -159,7 +159,7 @@ class Browser:
         return path
 
     def complaints(self) -> list[str]:
-        """What the console has said since the last time: errors of scripts, and what the security policy stopped."""
+        """Return the new messages of the console: errors of scripts and of the content security policy."""
         entries = self.driver.get_log("browser")
         return [entry["message"] for entry in entries if entry["source"] != "network"]
 
@@ -168,7 +168,7 @@ class Browser:
 
 
 class ChatPage:
-    """The chat page, as a person uses it."""
+    """The chat page, operated like a user would."""
 
     def __init__(self, browser: Browser, url: str) -> None:
         self.browser = browser
@@ -176,11 +176,11 @@ class ChatPage:
         self._driver = browser.driver
 
     def open(self, *, fresh: bool = True) -> ChatPage:
-        """Go there; with ``fresh`` as somebody who has never been there."""
+        """Open the page; ``fresh`` clears its storage first, as for a new user."""
         self._driver.get(self.url)
         if fresh and self.browser.run("return localStorage.length + sessionStorage.length"):
             self.browser.run("localStorage.clear(); sessionStorage.clear()")
-            # Leave first: a page that goes away may keep what it has.
+            # Leave the page first, because it may save its state when it is unloaded.
             self._driver.get("about:blank")
             self._driver.get(self.url)
         return self.ready()
@@ -196,22 +196,22 @@ class ChatPage:
         return self
 
     def one(self, selector: str) -> WebElement:
-        """The first element that ``selector`` finds."""
+        """Return the first element of ``selector``."""
         return self._driver.find_element(By.CSS_SELECTOR, selector)
 
     def all(self, selector: str) -> list[WebElement]:
-        """Every element that ``selector`` finds."""
+        """Return all elements of ``selector``."""
         return self._driver.find_elements(By.CSS_SELECTOR, selector)
 
     def press(self, selector: str) -> None:
-        """Click what ``selector`` finds, once it can be clicked."""
+        """Click the element of ``selector`` when it can be clicked."""
         until(
             lambda: self.one(selector).is_displayed() and self.one(selector).is_enabled(), f"{selector} can be pressed"
         )
         self.one(selector).click()
 
     def type(self, text: str) -> None:
-        """Type into the composer; a line break is Shift+Enter."""
+        """Type into the input field; a line break is Shift+Enter."""
         question = self.one("#question")
         for number, line in enumerate(text.split("\n")):
             if number:
@@ -225,7 +225,7 @@ class ChatPage:
 
     @property
     def messages(self) -> list[tuple[str, str]]:
-        """Who said what, as it is shown."""
+        """The role and the visible text of each message."""
         return [
             (role, text)
             for role, text in self.browser.run(
@@ -236,31 +236,31 @@ class ChatPage:
 
     @property
     def text(self) -> str:
-        """The last answer, as it is shown now."""
+        """The visible text of the last answer."""
         return self.messages[-1][1]
 
     @property
     def state(self) -> str:
-        """``streaming``, ``done``, ``stopped`` or ``failed``: the last answer."""
+        """The state of the last answer: ``streaming``, ``done``, ``stopped`` or ``failed``."""
         return str(self.browser.run("return [...document.querySelectorAll('.message')].at(-1)?.dataset.state ?? ''"))
 
     def settled(self, state: str = "done") -> ChatPage:
-        """Wait for the end of the last answer, which has to be this one."""
+        """Wait for the end of the last answer, and assert that it is in ``state``."""
         until(lambda: self.state not in ("", "streaming"), f"the answer is {state} (now: {self.state})")
         assert self.state == state, (self.state, self.text, self.failure)
         return self
 
     @property
     def failure(self) -> str:
-        """The sentence under the last answer, or ``""``."""
-        shown = self.all(".message:last-child .failure:not([hidden]) .sentence")
-        return shown[0].text if shown else ""
+        """The error message under the last answer, or ``""``."""
+        elements = self.all(".message:last-child .failure:not([hidden]) .sentence")
+        return elements[0].text if elements else ""
 
     @property
     def note(self) -> str:
-        """The mark under the last answer, or ``""``."""
-        shown = self.all(".message:last-child .note:not([hidden])")
-        return shown[0].text if shown else ""
+        """The note under the last answer, or ``""``."""
+        elements = self.all(".message:last-child .note:not([hidden])")
+        return elements[0].text if elements else ""
 
     @property
     def chats(self) -> list[str]:
@@ -268,7 +268,7 @@ class ChatPage:
         return [item.get_attribute("textContent") or "" for item in self.all("#chat-list .open")]
 
     def watch(self) -> None:
-        """From now on note each text that the last answer shows; :attr:`seen` has them."""
+        """Record each text of the last answer from now on in :attr:`seen`."""
         self.browser.run("""
             window.seenTexts = [];
             new MutationObserver(() => {
@@ -280,7 +280,7 @@ class ChatPage:
 
     @property
     def seen(self) -> list[str]:
-        """The texts noted since :meth:`watch`."""
+        """The texts recorded since :meth:`watch`."""
         return list(self.browser.run("return window.seenTexts"))
 
 
@@ -288,13 +288,13 @@ class ChatPage:
 
 
 def event(data: Mapping[str, Any], name: str | None = None) -> bytes:
-    """One event as the servers send it."""
+    """Encode a server-sent event."""
     head = "" if name is None else f"event: {name}\n"
     return f"{head}data: {json.dumps(data, ensure_ascii=False)}\n\n".encode()
 
 
 def texts(text: str) -> list[bytes]:
-    """An event for every word of ``text``."""
+    """Return an event for each word of ``text``."""
     return [event({"text": word}) for word in re.findall(r"\s*\S+|\s+\Z", text)]
 
 
@@ -305,7 +305,7 @@ DONE = event(
 
 
 class PageServer:
-    """Serves the page, and answers ``POST chat`` with exactly the bytes that a test wants. A context manager."""
+    """Serves the page, and answers ``POST chat`` with the exact bytes of a test. A context manager."""
 
     def __init__(self) -> None:
         self._answers: queue.SimpleQueue[Answer | RawAnswer] = queue.SimpleQueue()
@@ -316,36 +316,36 @@ class PageServer:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, exc_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
 
     def close(self) -> None:
-        """Go away, in the middle of answers as well."""
+        """Stop the server at once, in the middle of answers as well."""
         self._server.close()
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """The URL of the page."""
         return self._server.url + "/"
 
     @property
     def asked(self) -> list[RecordedRequest]:
-        """The questions so far."""
+        """The chat requests so far."""
         return [request for request in self._server.requests if request.path == "/chat"]
 
     @property
     def fetched(self) -> set[str]:
-        """The paths that were asked for."""
+        """The requested paths."""
         return {request.path for request in self._server.requests}
 
     @property
     def aborted(self) -> int:
-        """How many answers their reader has left before the end."""
+        """The number of answers whose reader disconnected before the end."""
         return self._server.aborted
 
     def next(self, *steps: Step, write_size: int | None = None) -> None:
-        """Answer the next question with these bytes of an event stream, and pauses."""
+        """Answer the next question with these steps of an event stream."""
         headers = {"Content-Type": "text/event-stream; charset=utf-8"}
         self._answers.put(Answer(200, headers, iter(steps), write_size=write_size))
 
@@ -357,13 +357,13 @@ class PageServer:
         self.next(*steps, DONE)
 
     def refuse(self, status: int, body: Any = None, headers: Mapping[str, str] | None = None) -> None:
-        """Answer the next question with this status; the body is JSON unless it is text."""
-        kind = "text/html" if isinstance(body, str) else "application/json"
+        """Answer the next question with this status; a body that is not a text is sent as JSON."""
+        content_type = "text/html" if isinstance(body, str) else "application/json"
         content = body if isinstance(body, str) else json.dumps(body or {})
-        self._answers.put(Answer(status, {"Content-Type": kind, **(headers or {})}, content))
+        self._answers.put(Answer(status, {"Content-Type": content_type, **(headers or {})}, content))
 
     def next_raw(self, answer: Answer | RawAnswer) -> None:
-        """Answer the next question with this."""
+        """Answer the next question with ``answer``."""
         self._answers.put(answer)
 
     def _serve(self, request: RecordedRequest) -> Answer | RawAnswer:
@@ -377,21 +377,21 @@ class PageServer:
         path = (PAGE / (request.path.lstrip("/") or "index.html")).resolve()
         if not path.is_relative_to(PAGE) or not path.is_file():
             return Answer(404)
-        kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        return Answer(200, {"Content-Type": kind, "Cache-Control": "no-store"}, path.read_bytes())
+        content_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        return Answer(200, {"Content-Type": content_type, "Cache-Control": "no-store"}, path.read_bytes())
 
 
 @contextlib.contextmanager
 def serving(
     command: Sequence[str], *, folder: Path, environment: Mapping[str, str], seconds: float = 40.0
 ) -> Iterator[str]:
-    """Run a server that prints its address; yields the address, ends the server, and finds no traceback in its log.
+    """Run a server that prints its address, and yield the address. Assert at the end that its log has no traceback.
 
     Args:
-        command: After the interpreter.
-        folder: Where it is run.
-        environment: On top of this process's.
-        seconds: How long it may take to print its address.
+        command: The arguments of the Python interpreter.
+        folder: The working directory.
+        environment: Variables to add to those of this process.
+        seconds: The limit for the start.
     """
     server = subprocess.Popen(
         [sys.executable, "-u", *command],
@@ -417,10 +417,10 @@ def serving(
             url = address.get(timeout=seconds)
         except queue.Empty:
             url = None
-        assert url is not None, f"{command} told no address:\n{''.join(lines)[-3000:]}"
+        assert url is not None, f"{command} printed no address:\n{''.join(lines)[-3000:]}"
         yield url + "/"
     finally:
-        # Its children too, where it has any.
+        # The whole process group, because the server may have children.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(server.pid, 15)
         try:

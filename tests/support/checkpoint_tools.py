@@ -1,4 +1,4 @@
-"""Lines for the tests of the checkpoint, and processes that append them until they are killed."""
+"""Helpers of the checkpoint tests: lines, and processes that append them until they are killed."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from typing import IO, Any
 from gigaclient.bulk.checkpoint import Checkpoint
 
 LONG = 30.0
-"""Seconds after which a wait in a test has failed."""
+"""The limit of every wait in seconds."""
 
 
 def key(number: int) -> bytes:
+    """Return the key of item ``number``."""
     return hashlib.sha256(b"%d" % number).digest()[:16]
 
 
-def line(number: int, **more: Any) -> dict[str, Any]:
-    """A finished item, as a run writes it."""
+def line(number: int, **fields: Any) -> dict[str, Any]:
+    """Return the line of a finished item, with ``fields`` changed or added."""
     return {
         "key": key(number).hex(),
         "index": number,
@@ -34,23 +35,24 @@ def line(number: int, **more: Any) -> dict[str, Any]:
         "usage": None,
         "attempts": 1,
         "seconds": 0.25,
-        **more,
+        **fields,
     }
 
 
 def failed(number: int) -> dict[str, Any]:
+    """Return the line of a failed item."""
     return line(number, error={"type": "ServerError", "message": "not now", "status_code": 500})
 
 
 def lines_in(path: Path) -> list[dict[str, Any]]:
-    """The file by the letter: each line is JSON of its own, and the last one ends."""
+    """Parse the file strictly: each line is a JSON document, and the last one ends with a newline."""
     text = path.read_bytes().decode("utf-8")
     assert text == "" or text.endswith("\n")
-    return [json.loads(one, parse_constant=_no_json) for one in text.split("\n")[:-1]]
+    return [json.loads(text_of_line, parse_constant=_refuse_constant) for text_of_line in text.split("\n")[:-1]]
 
 
-def _no_json(name: str) -> Any:
-    raise AssertionError(f"{name} is no JSON")
+def _refuse_constant(name: str) -> Any:
+    raise AssertionError(f"{name} is not JSON")
 
 
 _WRITER = """
@@ -68,7 +70,7 @@ while sys.argv[3] == "on":
 sys.stdin.read()
 """
 
-# Its child lives on, does nothing with the checkpoint, and ends when the test closes the pipe.
+# The child outlives its parent, does not use the checkpoint, and exits when the test closes the pipe.
 _PARENT = """
 import os, sys, time
 from gigaclient.bulk.checkpoint import Checkpoint
@@ -83,7 +85,7 @@ time.sleep(60)
 
 
 class Process:
-    """A Python process that tells what it does on its standard output."""
+    """A Python process that reports its progress on standard output."""
 
     def __init__(self, script: str, *arguments: object) -> None:
         self.popen = subprocess.Popen(
@@ -97,26 +99,28 @@ class Process:
         return self.popen.stdout
 
     def next_line(self) -> str:
+        """Read the next line of standard output."""
         ready, _, _ = select.select([self.output], [], [], LONG)
-        assert ready, "the process says nothing"
-        # One byte at a time, so that select never misses what a buffer holds.
-        told = b""
-        ends_at = time.monotonic() + LONG
-        while not told.endswith(b"\n"):
-            assert time.monotonic() < ends_at
-            piece = self.output.read(1)
-            assert piece, f"the process ended with {self.popen.wait(LONG)}"
-            told += piece
-        return told.decode().strip()
+        assert ready, "the process prints nothing"
+        # One byte at a time, because select does not see bytes in a buffer.
+        received = b""
+        deadline = time.monotonic() + LONG
+        while not received.endswith(b"\n"):
+            assert time.monotonic() < deadline
+            byte = self.output.read(1)
+            assert byte, f"the process ended with {self.popen.wait(LONG)}"
+            received += byte
+        return received.decode().strip()
 
     def kill(self) -> list[str]:
-        """SIGKILL; what it had said and nobody had read."""
+        """Send SIGKILL, and return the unread lines."""
         self.popen.kill()
         self.popen.wait(LONG)
-        rest = self.output.read().decode().split("\n")
-        return rest[:-1]  # what follows the last newline is half a number
+        lines = self.output.read().decode().split("\n")
+        return lines[:-1]  # the last line may be incomplete
 
     def close(self) -> None:
+        """Kill the process and close its pipes."""
         with contextlib.suppress(OSError):
             self.popen.kill()
         self.popen.wait(LONG)
@@ -127,7 +131,7 @@ class Process:
 
 @contextlib.contextmanager
 def writer(path: Path, *, first: int = 0, goes_on: bool = True) -> Iterator[Process]:
-    """A process that has the checkpoint open, and appends lines numbered from ``first`` for ever if it ``goes_on``."""
+    """Start a process that opens the checkpoint. If it ``goes_on``, it appends lines numbered from ``first``."""
     process = Process(_WRITER, path, first, "on" if goes_on else "off")
     try:
         assert process.next_line() == "open"
@@ -138,7 +142,7 @@ def writer(path: Path, *, first: int = 0, goes_on: bool = True) -> Iterator[Proc
 
 @contextlib.contextmanager
 def parent_with_child(path: Path) -> Iterator[Process]:
-    """A process that has the checkpoint open and a forked child that outlives it."""
+    """Start a process that opens the checkpoint and forks a child that outlives it."""
     process = Process(_PARENT, path)
     try:
         assert process.next_line() == "forked"

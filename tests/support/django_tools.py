@@ -1,4 +1,4 @@
-"""What tests of Django share: the settings of one process, and servers of the site in ``contrib/django_site``."""
+"""Helpers of the Django tests: settings, and servers of the site in ``contrib/django_site``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SITE = "contrib.django_site"
 
 
 def configured() -> None:
-    """Have Django ready in this process. Nothing but the application is set: others may have been here before."""
+    """Configure Django in this process. Only the application is set, because another test may have configured it."""
     if not settings.configured:
         settings.configure(INSTALLED_APPS=["gigaclient.contrib.django"], SECRET_KEY="of tests", USE_TZ=True)
         django.setup()
@@ -30,7 +30,7 @@ def configured() -> None:
 
 
 def site(**changed: object) -> override_settings:
-    """The settings of the site, with changes, for a while."""
+    """Return a context manager that applies the settings of the site with changes."""
     from contrib.django_site import settings as of_site
 
     names = ("ALLOWED_HOSTS", "MIDDLEWARE", "ROOT_URLCONF", "GIGACLIENT")
@@ -38,13 +38,13 @@ def site(**changed: object) -> override_settings:
 
 
 def clean_environment(**added: str) -> dict[str, str]:
-    """This process's environment without proxies and settings of somebody's own."""
-    kept = {
+    """Return this process's environment without proxies and personal settings."""
+    variables = {
         name: value
         for name, value in os.environ.items()
         if not name.upper().endswith("_PROXY") and not name.upper().startswith(("GIGACHAT_", "DJANGO_"))
     }
-    return {**kept, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", **added}
+    return {**variables, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", **added}
 
 
 _UVICORN = """
@@ -59,7 +59,7 @@ uvicorn.Server(config).run(sockets=[socket.socket(fileno=int(sys.argv[2]))])
 def uvicorn(
     application: str, folder: Path, environment: Mapping[str, str], directory: Path = TESTS
 ) -> Iterator[Served]:
-    """A uvicorn that serves ``application`` of a module in ``directory``; its log is written to ``folder``."""
+    """Start a uvicorn that serves ``application`` of a module in ``directory``, with its log in ``folder``."""
     log = folder / "uvicorn.log"
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listener, log.open("w") as written:
         server = subprocess.Popen(
@@ -74,12 +74,12 @@ def uvicorn(
 
 @contextlib.contextmanager
 def command(*words: str, folder: Path, environment: Mapping[str, str], directory: Path) -> Iterator[Served]:
-    """A command that serves and says where, such as ``manage.py runserver``; its output is written to ``folder``."""
+    """Start a command that prints its address, such as ``manage.py runserver``, with its output in ``folder``."""
     log = folder / "command.log"
     with log.open("w") as written:
         server = subprocess.Popen(
             [sys.executable, *words], cwd=directory, env=dict(environment), stdout=written, stderr=written,
-            start_new_session=True,  # the reloader has a child, which ends with it
+            start_new_session=True,  # so that the child of the reloader ends with it
         )  # fmt: skip
         try:
             wait_until(

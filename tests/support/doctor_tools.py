@@ -1,4 +1,4 @@
-"""What the tests of the doctor stand on: reports of emulators and peers, and the promise that no secret is in them."""
+"""Helpers of the doctor tests: reports on emulators and peers, and a check that they contain no secrets."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ ALL_WELL = ("ok", "not_checked")
 
 
 def examined(emulator: GigaChatEmulator, *, chat: bool = False, check_seconds: float = 10.0, **changes: Any) -> Report:
-    """The report on an emulator; ``changes`` are client options over its own, None leaves one out."""
+    """Return the report on an emulator. ``changes`` override its client options; None removes one."""
     options = {**emulator.client_options, **changes}
-    given = {name: value for name, value in options.items() if value is not None}
-    report = examine(chat=chat, check_seconds=check_seconds, **given)
+    options = {name: value for name, value in options.items() if value is not None}
+    report = examine(chat=chat, check_seconds=check_seconds, **options)
     shows_no(report, emulator.credentials, *decoded(emulator.credentials))
     return report
 
 
 def decoded(key: str) -> list[str]:
-    """The client id and the secret in a key."""
+    """Return the client id and the secret in a key."""
     return base64.b64decode(key).decode().split(":")
 
 
 def shows_no(report: Report, *secrets: str) -> None:
-    """None of ``secrets`` is in any form of the report."""
+    """Assert that no form of the report contains one of ``secrets``."""
     forms = [str(report), repr(report), report.as_text(ascii_symbols=True), json.dumps(report.as_dict())]
     for secret in secrets:
         assert len(secret) > 3
@@ -46,20 +46,21 @@ def shows_no(report: Report, *secrets: str) -> None:
 
 
 def outcomes(report: Report) -> dict[str, str]:
-    """The outcome of each check by its id."""
+    """Return the outcome of each check by its id."""
     return {check.id: check.outcome for check in report.checks}
 
 
 def failed(report: Report) -> list[str]:
-    """The ids of the checks that failed, in order."""
+    """Return the ids of the failed checks in order."""
     return [check.id for check in report.failures]
 
 
 class Listener:
-    """A TLS server that only listens.
+    """A TLS server that only receives.
 
-    Whatever comes after a handshake is kept in :attr:`heard`, and the certificates that clients showed, None for a
-    client without one, in :attr:`shown`.
+    Attributes:
+        heard: The data received after the handshakes.
+        shown: The certificates of the clients, None for a client without one.
     """
 
     def __init__(self, tls: Any) -> None:
@@ -89,7 +90,7 @@ class Listener:
 
 @contextlib.contextmanager
 def answering(answer: Answer, tls: Any) -> Iterator[Server]:
-    """A server that answers everything with ``answer``."""
+    """Start a server that sends ``answer`` to every request."""
 
     def handler(request: RecordedRequest) -> Answer:
         return answer
@@ -100,12 +101,12 @@ def answering(answer: Answer, tls: Any) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def doctors_threads_end() -> Iterator[None]:
-    """No thread of the doctor is left at the end."""
+    """Assert at the end that all threads of the doctor have ended."""
     yield
     for thread in threading.enumerate():
         if thread.name == "gigaclient-doctor":
             thread.join(20)
-            assert not thread.is_alive(), "a thread of the doctor is left"
+            assert not thread.is_alive(), "a thread of the doctor is still running"
 
 
 _UTC = datetime.timezone.utc
@@ -120,7 +121,7 @@ def made_certificate(
     ends: datetime.datetime = datetime.datetime(2027, 1, 1, tzinfo=_UTC),
     names: tuple[str, ...] = (),
 ) -> bytes:
-    """A certificate (DER) that says what is asked; its signature is worth nothing."""
+    """Return a certificate (DER) with these fields, signed by a throw-away key."""
     builder = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]))
@@ -131,7 +132,7 @@ def made_certificate(
         .not_valid_after(ends)
     )
     if names:
-        listed = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+        alternative = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        builder = builder.add_extension(listed, critical=True)
+        builder = builder.add_extension(alternative, critical=True)
     return builder.sign(_KEY, hashes.SHA256()).public_bytes(Encoding.DER)

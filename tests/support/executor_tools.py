@@ -1,4 +1,4 @@
-"""What the tests of executors share: types and functions that other processes can import, and executors with a will."""
+"""Helpers of the executor tests: types and functions that other processes can import, and test executors."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from gigaclient import GigaChat
 from gigaclient.testing import GigaChatEmulator
 
 LONG_S = 40.0
-"""No wait of these tests may be longer."""
+"""The limit of every wait in seconds."""
 
 WORKERS = 2
 
 
 def words(count: int) -> tuple[list[str], list[str]]:
-    """Prompts, and what the emulator answers to them."""
+    """Return prompts, and the emulator's answers to them."""
     expected = [f"word{number}" for number in range(count)]
     return [f"Say {word} and nothing else" for word in expected], expected
 
 
 def most_asked(emulator: GigaChatEmulator) -> int:
-    """How often the prompt was asked that was asked most."""
+    """Return the number of requests with the most frequent prompt."""
     return max(Counter(emulator.prompts).values())
 
 
@@ -41,59 +41,59 @@ class Feeling:
 
 @dataclass
 class Shy(Feeling):
-    """A value that does not travel, of a type that does."""
+    """A value that cannot be pickled, of a type that can."""
 
     def __reduce__(self) -> Any:
         raise TypeError("not me")
 
 
 class Particular(Exception):
-    """An error that pickles and does not unpickle, as those of many libraries."""
+    """An error that can be pickled but not unpickled, like those of many libraries."""
 
     def __init__(self, reason: str, code: int) -> None:
         super().__init__(f"{reason} ({code})")
 
 
 def get_weather(city: str) -> str:
-    """The weather in a city, and who looked: the process."""
+    """Return the weather in a city, and the process id."""
     return f"sunny in {city}, says {os.getpid()}"
 
 
 def get_storm(city: str) -> str:
-    """The weather in a city."""
+    """Raise an error that cannot be unpickled."""
     raise Particular(f"no weather in {city}", 7)
 
 
 def get_snow(city: str) -> str:
-    """The snow in a city; for the test that takes it away."""
+    """Return the snow in a city; one test removes this function."""
     return f"none in {city}"
 
 
 def watch(event: object) -> None:
-    """A hook that travels."""
+    """Do nothing: a hook that can be pickled."""
 
 
 def arrive(folder: str, count: int) -> int:
-    """Wait until so many processes have arrived: where each runs one task at a time, each has got one."""
+    """Wait until ``count`` processes run this task; each runs one task at a time, so all have started then."""
     Path(folder, str(os.getpid())).touch()
-    ends_at = time.monotonic() + LONG_S
+    deadline = time.monotonic() + LONG_S
     while len(os.listdir(folder)) < count:
-        assert time.monotonic() < ends_at, "not all processes came"
+        assert time.monotonic() < deadline, "not all processes have started"
         time.sleep(0.01)
     return os.getpid()
 
 
 def warm(pool: Executor, count: int, folder: Path) -> list[int]:
-    """Start all the processes of a pool, and wait until all can work; who they are."""
+    """Start all processes of a pool, wait until they are ready, and return their ids."""
     return [future.result(LONG_S) for future in [pool.submit(arrive, str(folder), count) for _ in range(count)]]
 
 
 class Inline(Executor):
-    """An executor of nobody's library: it runs what is submitted at once, over a pickle as a cluster does.
+    """An executor that runs each call at once and pickles it, as an executor of a cluster does.
 
     Args:
-        before: what to do before each call; what it raises comes of the call.
-        after: what becomes of the call's result.
+        before: called before each call; its error becomes the call's.
+        after: changes the result of each call.
     """
 
     def __init__(
@@ -110,8 +110,8 @@ class Inline(Executor):
         future: Future[Any] = Future()
         try:
             self._before()
-            travelled = pickle.loads(pickle.dumps((function, arguments, named)))
-            result = travelled[0](*travelled[1], **travelled[2])
+            unpickled = pickle.loads(pickle.dumps((function, arguments, named)))
+            result = unpickled[0](*unpickled[1], **unpickled[2])
             future.set_result(pickle.loads(pickle.dumps(self._after(result))))
         except Exception as error:
             future.set_exception(error)
@@ -119,7 +119,7 @@ class Inline(Executor):
 
 
 class Never(Executor):
-    """An executor that never begins what is submitted."""
+    """An executor that starts no call."""
 
     def __init__(self) -> None:
         self.futures: list[Future[Any]] = []
@@ -131,10 +131,10 @@ class Never(Executor):
 
 
 class Narrow(Executor):
-    """An executor that does not say how few workers it has: one.
+    """An executor with one worker that does not report its number of workers.
 
     Attributes:
-        most: how many calls were submitted and not finished, at the most.
+        most: the maximum number of unfinished calls.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""A real kernel to run cells in, and what it sends while it does."""
+"""A Jupyter kernel that runs cells, and its messages."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ PATIENCE_S = 40.0
 
 @dataclass
 class Ran:
-    """One cell that ran: the messages of the kernel, and its reply.
+    """The messages and the reply of one executed cell.
 
     Attributes:
-        messages: type and content of each, with the moment it came (``time.monotonic()``), in order.
-        response: the content of the reply to the request.
+        messages: type, content and time of arrival (``time.monotonic()``) of each message, in order.
+        response: the content of the reply.
     """
 
     messages: list[tuple[str, dict[str, Any], float]] = field(default_factory=list)
@@ -27,49 +27,54 @@ class Ran:
 
     @property
     def status(self) -> str:
+        """The status of the reply."""
         return str(self.response["status"])
 
-    def of(self, kind: str) -> list[dict[str, Any]]:
-        """The contents of the messages of one type."""
-        return [content for found, content, _ in self.messages if found == kind]
+    def of(self, message_type: str) -> list[dict[str, Any]]:
+        """Return the contents of the messages of one type."""
+        return [content for type_, content, _ in self.messages if type_ == message_type]
 
     def printed(self, stream: str = "stdout") -> str:
+        """Return the printed text."""
         return "".join(content["text"] for content in self.of("stream") if content["name"] == stream)
 
     def states(self) -> list[dict[str, Any]]:
-        """What each display showed at first and after each update, in order."""
-        return [c["data"] for kind, c, _ in self.messages if kind in ("display_data", "update_display_data")]
+        """Return the data of all displays and of their updates, in order."""
+        return [c["data"] for type_, c, _ in self.messages if type_ in ("display_data", "update_display_data")]
 
     def outputs(self) -> list[dict[str, Any]]:
-        """What the cell shows in the end, as a front end has it: an update replaces what its display showed."""
-        shown: dict[str, dict[str, Any]] = {}
-        for number, (kind, content, _) in enumerate(self.messages):
+        """Return the final outputs of the cell: an update replaces the data of its display."""
+        outputs: dict[str, dict[str, Any]] = {}
+        for number, (type_, content, _) in enumerate(self.messages):
             name = content.get("transient", {}).get("display_id")
-            if kind == "display_data":
-                shown[name or str(number)] = content["data"]
-            elif kind == "update_display_data":
-                assert name in shown, "an update of a display that was not there"
-                shown[name] = content["data"]
-            elif kind == "execute_result":
-                shown[str(number)] = content["data"]
-        return list(shown.values())
+            if type_ == "display_data":
+                outputs[name or str(number)] = content["data"]
+            elif type_ == "update_display_data":
+                assert name in outputs, "an update of an unknown display"
+                outputs[name] = content["data"]
+            elif type_ == "execute_result":
+                outputs[str(number)] = content["data"]
+        return list(outputs.values())
 
     def markdown(self) -> str:
+        """Return the Markdown of the outputs."""
         return "\n".join(data["text/markdown"] for data in self.outputs() if "text/markdown" in data)
 
     def plain(self) -> str:
+        """Return the plain text of the outputs."""
         return "\n".join(data.get("text/plain", "") for data in self.outputs())
 
     def traceback(self) -> str:
+        """Return the tracebacks."""
         return "\n".join(line for content in self.of("error") for line in content["traceback"])
 
     def everything(self) -> str:
-        """All that came, as text."""
+        """Return all messages and the reply as text."""
         return repr(self.messages) + repr(self.response)
 
 
 class Kernel:
-    """A kernel with a client of it."""
+    """A kernel and its client."""
 
     def __init__(self, manager: Any, client: Any) -> None:
         self.manager = manager
@@ -89,16 +94,16 @@ class Kernel:
 
         Args:
             code: the cell.
-            at, do: ``do`` is called once, when ``at`` says yes to a message (its type and content).
-            answers: what is typed when the cell asks; by a part of the prompt.
-            stop_on_error: whether cells that wait are given up when this one fails.
+            at, do: ``do`` is called once, at the first message (type and content) for which ``at`` returns True.
+            answers: the input for prompts of the cell, by a part of the prompt.
+            stop_on_error: True drops the waiting cells when this one fails.
         """
         request = self.client.execute(code, allow_stdin=answers is not None, stop_on_error=stop_on_error)
         ran = Ran()
         done = False
-        ends_at = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + PATIENCE_S
         while True:
-            assert time.monotonic() < ends_at, f"no end of {code!r} after {PATIENCE_S} s: {ran.messages[-3:]}"
+            assert time.monotonic() < deadline, f"no end of {code!r} after {PATIENCE_S} s: {ran.messages[-3:]}"
             if answers is not None:
                 self._answer(answers)
             try:
@@ -107,12 +112,12 @@ class Kernel:
                 continue
             if message["parent_header"].get("msg_id") != request:
                 continue
-            kind, content = message["msg_type"], message["content"]
-            ran.messages.append((kind, content, time.monotonic()))
-            if at is not None and do is not None and not done and at(kind, content):
+            type_, content = message["msg_type"], message["content"]
+            ran.messages.append((type_, content, time.monotonic()))
+            if at is not None and do is not None and not done and at(type_, content):
                 done = True
                 do()
-            if kind == "status" and content["execution_state"] == "idle":
+            if type_ == "status" and content["execution_state"] == "idle":
                 break
         while True:
             response = self.client.get_shell_msg(timeout=PATIENCE_S)
@@ -123,26 +128,27 @@ class Kernel:
 
     def _answer(self, answers: Mapping[str, str]) -> None:
         try:
-            asked = self.client.get_stdin_msg(timeout=0.05)
+            request = self.client.get_stdin_msg(timeout=0.05)
         except queue.Empty:
             return
-        prompt = asked["content"]["prompt"]
-        assert asked["content"]["password"], f"{prompt!r} shows what is typed"
+        prompt = request["content"]["prompt"]
+        assert request["content"]["password"], f"{prompt!r} echoes the input"
         self.client.input(next(typed for part, typed in answers.items() if part in prompt))
 
     def interrupt(self) -> None:
+        """Interrupt the running cell."""
         self.manager.interrupt_kernel()
 
 
 @contextmanager
 def kernel(environment: Mapping[str, str], folder: str) -> Iterator[Kernel]:
-    """A new kernel of this Python, which knows of the environment what is given."""
+    """Start a kernel of this Python with exactly this environment."""
     from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_client.manager import KernelManager
 
-    # The one of this Python, not one that somebody has installed for all.
+    # No installed kernel specifications, so that the kernel runs this Python.
     manager = KernelManager(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]), transport="ipc", ip=f"{folder}/k")
-    # Whoever starts the tests in the background has children ignore interrupts.
+    # When the tests run in the background of a shell, child processes would inherit an ignored SIGINT.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     manager.start_kernel(env=dict(environment), cwd=folder)
     signal.signal(signal.SIGINT, before)

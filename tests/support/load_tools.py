@@ -1,7 +1,7 @@
-"""A bad day in full: many threads on one client, a server that revokes, resets, cuts and refuses at random.
+"""The load test: many threads use one client while the server revokes, resets, cuts and refuses at random.
 
-``tests/test_load.py`` runs it for some seconds, ``scripts/soak.py`` for as long as it is told. The server is a process
-of its own, so that threads, descriptors and memory counted here are the client's.
+``tests/test_load.py`` runs it for some seconds, ``scripts/soak.py`` for a chosen time. The server is a separate
+process, so that the threads, descriptors and memory counted here belong to the client.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ FAULTS: tuple[dict[str, Any], ...] = (
 
 
 class Emulator:
-    """The emulator in a process of its own, told what to do through its standard input."""
+    """The emulator in a separate process, controlled through its standard input."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -83,14 +83,14 @@ class Emulator:
         )
         self.client_options: dict[str, Any] = json.loads(self._answer())
 
-    def order(self, do: str, **more: Any) -> dict[str, Any]:
-        """Have something done; how things stand afterwards."""
+    def order(self, do: str, **arguments: Any) -> dict[str, Any]:
+        """Send a command, and return the state of the server after it."""
         with self._lock:
             assert self._process.stdin is not None
-            self._process.stdin.write(json.dumps({"do": do, **more}) + "\n")
+            self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
             self._process.stdin.flush()
-            found: dict[str, Any] = json.loads(self._answer())
-            return found
+            state: dict[str, Any] = json.loads(self._answer())
+            return state
 
     def _answer(self) -> str:
         assert self._process.stdout is not None
@@ -99,6 +99,7 @@ class Emulator:
         return line
 
     def close(self) -> None:
+        """End the process."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
@@ -112,6 +113,7 @@ class Emulator:
 
 @contextmanager
 def emulator() -> Iterator[Emulator]:
+    """Start an emulator, and close it at the end."""
     server = Emulator()
     try:
         yield server
@@ -124,16 +126,16 @@ _UNSENT = "deadline before it was sent"
 
 @dataclass
 class Round:
-    """What one round came to.
+    """The result of one round.
 
     Attributes:
-        outcomes: how many calls ended how: ``right``, or the name of an error.
-        wrong: answers that belong to another question, and whatever else must not be.
-        revoked: how often all tokens were revoked.
-        logins: how many tokens the client fetched.
-        in_vain: how many OAuth calls the server saw beyond that. What a call has begun for all whose own deadline
-            passes comes to nothing.
-        threads, descriptors, megabytes: of this process when the round was over and the client closed.
+        outcomes: the number of calls by the method used, or by the name of their error.
+        wrong: answers to another question, and other failures of the test.
+        revoked: the number of revocations of all tokens.
+        logins: the number of tokens that the client fetched.
+        in_vain: the number of OAuth calls beyond that. A token fetch is lost when the deadline of the call that
+            started it passes.
+        threads, descriptors, megabytes: the counts of this process after the round, with the client closed.
     """
 
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -147,6 +149,7 @@ class Round:
 
     @property
     def calls(self) -> int:
+        """The number of calls."""
         return sum(self.outcomes.values())
 
     def __str__(self) -> str:
@@ -158,7 +161,7 @@ class Round:
 
 
 def run_round(server: Emulator, seconds: float, *, threads: int = 64, seed: int | None = None) -> Round:
-    """One client, ``threads`` threads and a bad day of ``seconds``; then everything has to be over."""
+    """Run ``threads`` threads on one client for ``seconds`` with faults, and wait for their end."""
     done = Round()
     logins_before = server.order("look")["oauth_calls"]
     over = threading.Event()
@@ -176,50 +179,50 @@ def run_round(server: Emulator, seconds: float, *, threads: int = 64, seed: int 
             threading.Thread(target=_work, args=(giga, over, note, rng.random()), name=f"load-{number}", daemon=True)
             for number in range(threads)
         ]
-        trouble = threading.Thread(target=_make_trouble, args=(server, over, done, rng.random()), daemon=True)
-        for thread in (*workers, trouble):
+        fault_thread = threading.Thread(target=_inject_faults, args=(server, over, done, rng.random()), daemon=True)
+        for thread in (*workers, fault_thread):
             thread.start()
         time.sleep(seconds)
         over.set()
         server.order("clear")
-        # What a call may last at the most: three tries of a connect and a read timeout each, and the pauses.
-        limit = time.monotonic() + 3 * 2 * READ_TIMEOUT + 10
-        for thread in (*workers, trouble):
-            thread.join(max(0.0, limit - time.monotonic()))
+        # The longest call: three attempts with a connect and a read timeout each, and the pauses between them.
+        deadline = time.monotonic() + 3 * 2 * READ_TIMEOUT + 10
+        for thread in (*workers, fault_thread):
+            thread.join(max(0.0, deadline - time.monotonic()))
         done.wrong += [f"{thread.name} is stuck" for thread in workers if thread.is_alive()]
         stats = giga.stats()
         done.logins = stats.tokens_fetched
         if stats.in_flight or stats.waiting:
             done.wrong.append(f"something is left over: {stats}")
     del giga
-    _settle(server, done)
-    found = server.order("look")
-    done.wrong += found["errors"]
-    done.in_vain = found["oauth_calls"] - logins_before - done.logins
+    _wait_until_idle(server, done)
+    state = server.order("look")
+    done.wrong += state["errors"]
+    done.in_vain = state["oauth_calls"] - logins_before - done.logins
     if done.logins > done.revoked + 1 or done.in_vain > done.outcomes[_UNSENT]:
         done.wrong.append(f"{done.logins} logins, and {done.in_vain} in vain, for {done.revoked} revocations")
     done.threads, done.descriptors, done.megabytes = threading.active_count(), descriptors(), resident_megabytes()
     return done
 
 
-def _settle(server: Emulator, done: Round) -> None:
-    limit = time.monotonic() + SETTLE_SECONDS
-    while found := server.order("look"):
-        if not found["open"] and not found["streams"]:
+def _wait_until_idle(server: Emulator, done: Round) -> None:
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while state := server.order("look"):
+        if not state["open"] and not state["streams"]:
             break
-        if time.monotonic() > limit:
-            done.wrong.append(f"the server still has {found['open']} connections of a closed client")
+        if time.monotonic() > deadline:
+            done.wrong.append(f"the server still has {state['open']} connections of a closed client")
             break
         time.sleep(0.05)
     gc.collect()
 
 
-def _make_trouble(server: Emulator, over: threading.Event, done: Round, seed: float) -> None:
+def _inject_faults(server: Emulator, over: threading.Event, done: Round, seed: float) -> None:
     rng = random.Random(seed)
     next_revocation = time.monotonic() + 0.5
     while not over.wait(rng.uniform(0.01, 0.08)):
         if time.monotonic() > next_revocation:
-            # Far enough apart that few calls meet two of them; a call gets a new token once.
+            # With pauses, because a call that meets two revocations fails: it gets a new token only once.
             next_revocation = time.monotonic() + rng.uniform(0.5, 1.5)
             done.revoked += 1
             server.order("revoke")
@@ -229,54 +232,54 @@ def _make_trouble(server: Emulator, over: threading.Event, done: Round, seed: fl
 def _work(giga: GigaChat, over: threading.Event, note: Any, seed: float) -> None:
     rng = random.Random(seed)
     while not over.is_set():
-        word, asked = question()
+        word, prompt = question()
         try:
-            outcome, text, whole = _ask(giga, asked, rng)
+            outcome, text, is_complete = _ask(giga, prompt, rng)
         except GigaClientError as error:
-            wrong = None if word.startswith(error.text) else f"{error.text!r} was not asked for: {error}"
+            wrong = None if word.startswith(error.text) else f"{error.text!r} belongs to another question: {error}"
             if isinstance(error, APITimeoutError) and error.timeout_kind == "deadline":
                 note("deadline" if error.sent else _UNSENT, wrong)
             else:
                 note(type(error).__name__, wrong)
-        except BaseException as error:  # whatever else comes is what this is here to find
+        except BaseException as error:  # any other error is a bug that this test has to report
             note("crash", f"{type(error).__name__}: {error}")
         else:
-            good = text == word if whole else word.startswith(text)
-            note(outcome, None if good else f"asked for {word}, got {text!r} ({outcome})")
+            is_right = text == word if is_complete else word.startswith(text)
+            note(outcome, None if is_right else f"expected {word}, got {text!r} ({outcome})")
 
 
-def _ask(giga: GigaChat, asked: str, rng: random.Random) -> tuple[str, str, bool]:
-    """How it was asked, the text that came, and whether it has to be all of it."""
-    way = rng.random()
-    if way < 0.40:
-        return "chat", giga.chat(asked).text, True
-    if way < 0.65:
-        return "stream", giga.stream(asked).result().text, True
-    if way < 0.75:
-        return "generate", "".join(giga.generate(asked)), True
-    if way < 0.85:
-        with giga.stream(asked) as stream:
+def _ask(giga: GigaChat, prompt: str, rng: random.Random) -> tuple[str, str, bool]:
+    """Send the prompt with a random method; return its name, the text, and True when the text must be complete."""
+    choice = rng.random()
+    if choice < 0.40:
+        return "chat", giga.chat(prompt).text, True
+    if choice < 0.65:
+        return "stream", giga.stream(prompt).result().text, True
+    if choice < 0.75:
+        return "generate", "".join(giga.generate(prompt)), True
+    if choice < 0.85:
+        with giga.stream(prompt) as stream:
             for _ in stream:
                 break
         return "stream closed early", stream.text, False
-    if way < 0.90:
-        stream = giga.stream(asked)
+    if choice < 0.90:
+        stream = giga.stream(prompt)
         next(stream, None)
         text = stream.text
         del stream
         return "stream dropped", text, False
-    if way < 0.95:
-        return "chat", giga.chat(asked, deadline=rng.uniform(0.001, 0.1)).text, True
-    return "chat", giga.with_options(model="GigaChat-2-Max", timeout=2 * READ_TIMEOUT).chat(asked).text, True
+    if choice < 0.95:
+        return "chat", giga.chat(prompt, deadline=rng.uniform(0.001, 0.1)).text, True
+    return "chat", giga.with_options(model="GigaChat-2-Max", timeout=2 * READ_TIMEOUT).chat(prompt).text, True
 
 
 def grown(first: Round, last: Round, *, megabytes: float) -> list[str]:
-    """What is more after ``last`` than it was after ``first``, though it should not be."""
-    found = []
+    """Return the counts that are higher after ``last`` than after ``first``."""
+    growth = []
     if last.threads > first.threads:
-        found.append(f"{last.threads - first.threads} threads more")
+        growth.append(f"{last.threads - first.threads} threads more")
     if last.descriptors > first.descriptors:
-        found.append(f"{last.descriptors - first.descriptors} descriptors more")
+        growth.append(f"{last.descriptors - first.descriptors} descriptors more")
     if last.megabytes > first.megabytes + megabytes:
-        found.append(f"{last.megabytes - first.megabytes:.1f} MB more")
-    return found
+        growth.append(f"{last.megabytes - first.megabytes:.1f} MB more")
+    return growth

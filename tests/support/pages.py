@@ -1,4 +1,4 @@
-"""What tests of pages share: the code that a page shows, as a user would copy it."""
+"""Helpers of the tests of documentation pages: the code of a page, as a user would copy it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ SECONDS = 50
 
 
 def snippets(page: str) -> list[str]:
-    """Every ``python`` block of ``docs/<page>.md``, those included that are not run in the tests' own process."""
+    """Return every ``python`` block of ``docs/<page>.md``, also those that do not run in the test process."""
     found = re.findall(r"^```python\n(.*?)^```$", (CHECKOUT / "docs" / f"{page}.md").read_text("utf-8"), re.M | re.S)
     assert found, f"docs/{page}.md shows no Python"
     return found
 
 
 def files(page: str) -> dict[str, str]:
-    """The blocks of a page that are whole files: their first line is a comment with the name."""
+    """Return the blocks of a page that are complete files: their first line is a comment with the name."""
     named = ((re.match(r"# (\S+\.py)\n", snippet), snippet) for snippet in snippets(page))
     return {name[1]: snippet for name, snippet in named if name is not None}
 

@@ -1,4 +1,4 @@
-"""What the tests of the endpoints beside chat share: a client of an emulator, and the bodies that came in."""
+"""Helpers of the tests of all endpoints except chat: a client of an emulator, and the received requests."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ WAIT_SECONDS = 20.0
 
 @contextmanager
 def client_of(emulator: GigaChatEmulator, **options: Any) -> Iterator[GigaChat]:
-    """A client that gives up early and never waits between tries."""
-    deadline = {"timeout": WAIT_SECONDS, "max_retries": 0, "retry_backoff_factor": 0.0}
-    with GigaChat(**{**emulator.client_options, **deadline, **options}) as client:
+    """Yield a client with short timeouts and without retries."""
+    defaults = {"timeout": WAIT_SECONDS, "max_retries": 0, "retry_backoff_factor": 0.0}
+    with GigaChat(**{**emulator.client_options, **defaults, **options}) as client:
         yield client
 
 
 def answer_with(emulator: GigaChatEmulator, path: str, body: Any, *, kind: str = "application/json") -> None:
-    """Have the next request for ``path`` answered with ``body`` and status 200."""
+    """Answer the next request for ``path`` with ``body`` and status 200."""
     emulator.inject(Fault(body=body, content_type=kind), path=path)
 
 
 def sent_to(emulator: GigaChatEmulator, path: str) -> list[Any]:
-    """The requests for ``path`` so far."""
+    """Return the requests for ``path`` so far."""
     return [request for request in emulator.requests if request.path.endswith(path)]
 
 
 def cosine(one: list[float], other: list[float]) -> float:
-    """How close two vectors of length 1 are; 1.0 is the same direction."""
+    """Return the cosine of two vectors of length 1; 1.0 is the same direction."""
     return sum(a * b for a, b in zip(one, other, strict=True))

@@ -1,4 +1,4 @@
-"""What the tests of bad days share: child interpreters, limits on time and memory, and counts of what must not grow."""
+"""Helpers of the reliability tests: child interpreters, limits on time and memory, and counts that must not grow."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 def question() -> tuple[str, str]:
-    """A word that nobody else asks for, and the question whose answer is that word."""
+    """Return a unique word, and a prompt whose answer is that word."""
     word = uuid.uuid4().hex
     return word, f"Say {word} and nothing else"
 
@@ -30,9 +30,9 @@ def question() -> tuple[str, str]:
 def python(
     script: str, given: Any = None, *, flags: tuple[str, ...] = (), timeout: float = 30
 ) -> subprocess.Popen[str]:
-    """A child interpreter that runs ``script``; ``given`` is there as the variable of that name.
+    """Start a child interpreter that runs ``script`` with ``given`` as the variable of that name.
 
-    It comes by standard input and not on the command line, where everybody could read the key.
+    The value is sent through standard input, because all users can read command lines, and it may contain a key.
     """
     head = "import json, sys\ngiven = json.loads(sys.stdin.readline())\n"
     child = subprocess.Popen(
@@ -47,7 +47,7 @@ def python(
 
 
 def finish(child: subprocess.Popen[str], *, timeout: float = 30) -> tuple[str, str]:
-    """What the child wrote to standard output and standard error; a failure when it does not end in time."""
+    """Wait for the child and return its standard output and standard error; fail when it does not end in time."""
     try:
         out, err = child.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
@@ -60,7 +60,7 @@ def finish(child: subprocess.Popen[str], *, timeout: float = 30) -> tuple[str, s
 
 
 def run_python(script: str, given: Any = None, *, flags: tuple[str, ...] = (), timeout: float = 30) -> str:
-    """Run ``script`` to its end, which must be a good one; what it printed."""
+    """Run ``script``, assert that it succeeds, and return its output."""
     child = python(script, given, flags=flags)
     out, err = finish(child, timeout=timeout)
     assert child.returncode == 0, f"status {child.returncode}: {out[-2000:]}{err[-4000:]}"
@@ -68,18 +68,18 @@ def run_python(script: str, given: Any = None, *, flags: tuple[str, ...] = (), t
 
 
 def wait_until(fulfilled: Callable[[], object], *, seconds: float = 10, what: str = "it") -> None:
-    """Look until ``fulfilled`` says yes; a failure when it does not in time."""
-    limit = time.monotonic() + seconds
+    """Wait until ``fulfilled`` returns a true value; fail when it does not in time."""
+    deadline = time.monotonic() + seconds
     while not fulfilled():
-        assert time.monotonic() < limit, f"{what} did not happen within {seconds} s"
+        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
         time.sleep(0.01)
 
 
 class Task:
-    """A function in a thread of its own; :meth:`result` has a limit."""
+    """A function that runs in a thread; :meth:`result` waits for it with a limit."""
 
     def __init__(self, function: Callable[[], Any]) -> None:
-        self._outcome: Any = None
+        self._result: Any = None
         self._error: BaseException | None = None
         self.ended_at = 0.0
         self._thread = threading.Thread(target=self._run, args=(function,), daemon=True)
@@ -87,27 +87,28 @@ class Task:
 
     def _run(self, function: Callable[[], Any]) -> None:
         try:
-            self._outcome = function()
+            self._result = function()
         except BaseException as error:
             self._error = error
         finally:
             self.ended_at = time.monotonic()
 
     def error(self, *, seconds: float = 10) -> BaseException | None:
-        """What the function raised, once it has ended."""
+        """Wait for the end, and return the error of the function or None."""
         self._thread.join(seconds)
         assert not self._thread.is_alive(), f"the thread was still busy after {seconds} s"
         return self._error
 
     def result(self, *, seconds: float = 10) -> Any:
+        """Wait for the end, and return the result or raise the error."""
         error = self.error(seconds=seconds)
         if error is not None:
             raise error
-        return self._outcome
+        return self._result
 
 
 def together(function: Callable[[int], T], count: int, *, seconds: float = 30) -> list[T]:
-    """``function(0..count-1)``, each in a thread of its own, begun at the same moment."""
+    """Call ``function(0)`` to ``function(count - 1)`` in threads that start at the same time; return the results."""
     barrier = threading.Barrier(count)
 
     def run(number: int) -> T:
@@ -120,7 +121,7 @@ def together(function: Callable[[int], T], count: int, *, seconds: float = 30) -
 
 @contextlib.contextmanager
 def at_most(*, seconds: float, megabytes: float) -> Iterator[None]:
-    """A bound on the time of the block, and on what Python allocates within it at any one moment."""
+    """Assert limits on the time of the block and on its peak memory (Python allocations)."""
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
@@ -135,7 +136,7 @@ def at_most(*, seconds: float, megabytes: float) -> Iterator[None]:
 
 
 def descriptors() -> int:
-    """Open descriptors of this process."""
+    """Return the number of open descriptors of this process."""
     for folder in ("/proc/self/fd", "/dev/fd"):
         if os.path.isdir(folder):
             return len(os.listdir(folder))
@@ -143,7 +144,7 @@ def descriptors() -> int:
 
 
 def resident_megabytes() -> float:
-    """Memory of this process that is in use now; its peak where the system tells no better."""
+    """Return the resident memory of this process, or its peak where the system has no current value."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
@@ -155,7 +156,7 @@ def resident_megabytes() -> float:
 
 
 def free_port() -> int:
-    """A port that nothing listened on a moment ago."""
+    """Return a free port. Another process may take it."""
     import socket
 
     with socket.socket() as probe:

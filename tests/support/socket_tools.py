@@ -1,5 +1,5 @@
-"""What the tests of the wire stand on beside ``gigaclient.testing``: raw peers, proxies, ports that take nobody,
-certificates that are wrong in one way, and short words for sending a request.
+"""Helpers of the transport tests: raw TCP peers, proxies, unresponsive ports, faulty certificates, and functions that
+send a request.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from gigaclient.transport import HTTPRequest, Response, Transport, origin_of
 from gigaclient.transport.tls import Trust, read_bundle
 
 HANG = 30.0
-"""Seconds that no wait of a test may last: longer than two busy cores need, shorter than the run's own limit."""
+"""The limit of every wait in seconds: longer than a busy machine needs, shorter than the limit of the test run."""
 
 
 # -- sending ---------------------------------------------------------------------------------------
 
 
 def trust_in(path: str) -> Trust:
-    """Pinned to the bundle at ``path``."""
+    """Return the trust in the bundle at ``path`` only."""
     return Trust(authorities=read_bundle(path), source=path)
 
 
 @contextlib.contextmanager
 def transport_to(*urls: str, trust: Trust | None = None, **options: Any) -> Iterator[Transport]:
-    """A transport to the origins of ``urls``, closed at the end."""
+    """Yield a transport to the origins of ``urls``, and close it at the end."""
     transport = Transport(trust or Trust(), tuple(dict.fromkeys(map(origin_of, urls))), **options)
     try:
         yield transport
@@ -55,45 +55,45 @@ def transport_to(*urls: str, trust: Trust | None = None, **options: Any) -> Iter
 def deadline(
     *, connect: float = HANG, read: float = HANG, event: float | None = None, deadline: float | None = None
 ) -> Deadline:
-    """A patience that ends before the test run does."""
+    """Return a deadline within the limit of the tests."""
     return Deadline(Timeouts(connect, read, event, HANG if deadline is None else deadline))
 
 
 def send(
     transport: Transport,
     url: str,
-    waiting: Deadline | None = None,
+    deadline_: Deadline | None = None,
     *,
     body: bytes | None = b"{}",
     headers: dict[str, str] | None = None,
     method: str = "POST",
 ) -> Response:
-    """Send one request; the reply's body is not read yet."""
-    return transport.send(HTTPRequest(method, url, dict(headers or {}), body), waiting or deadline())
+    """Send one request; return the response with its body unread."""
+    return transport.send(HTTPRequest(method, url, dict(headers or {}), body), deadline_ or deadline())
 
 
-def ask(transport: Transport, url: str, waiting: Deadline | None = None, **options: Any) -> bytes:
-    """Send one request and read the whole body."""
-    return send(transport, url, waiting, **options).read(64 * 1024 * 1024)
+def ask(transport: Transport, url: str, deadline_: Deadline | None = None, **options: Any) -> bytes:
+    """Send one request and return the complete body."""
+    return send(transport, url, deadline_, **options).read(64 * 1024 * 1024)
 
 
 class Stopwatch:
-    """``with Stopwatch() as took: ...`` then ``took.seconds``."""
+    """Measures a block: ``with Stopwatch() as took: ...``, then ``took.seconds``."""
 
     seconds = 0.0
 
     def __enter__(self) -> Stopwatch:
-        self._began = time.monotonic()
+        self._started_at = time.monotonic()
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, exc_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.seconds = time.monotonic() - self._began
+        self.seconds = time.monotonic() - self._started_at
 
 
 class InThread:
-    """Runs ``work`` in a thread; :meth:`outcome` waits for what it returned or raised."""
+    """Runs ``work`` in a thread; :meth:`outcome` waits for its result or error."""
 
     def __init__(self, work: Callable[[], Any]) -> None:
         self.value: Any = None
@@ -109,17 +109,17 @@ class InThread:
             self.error = error
 
     def outcome(self) -> Any:
-        """What came back; the error is returned as well, not raised."""
+        """Wait for the end, and return the result or the error."""
         self._thread.join(HANG)
-        assert not self._thread.is_alive(), "the thread still waits"
+        assert not self._thread.is_alive(), "the thread is still running"
         return self.error if self.error is not None else self.value
 
 
 def eventually(holds: Callable[[], bool], seconds: float = 10.0) -> bool:
-    """Whether ``holds`` becomes true within ``seconds``."""
-    limit = time.monotonic() + seconds
+    """Wait until ``holds`` returns True; return False when it does not within ``seconds``."""
+    deadline = time.monotonic() + seconds
     while not holds():
-        if time.monotonic() > limit:
+        if time.monotonic() > deadline:
             return False
         time.sleep(0.005)
     return True
@@ -127,7 +127,7 @@ def eventually(holds: Callable[[], bool], seconds: float = 10.0) -> bool:
 
 @contextlib.contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """What happens here happens without the collector's help."""
+    """Disable the garbage collector within the block."""
     gc.collect()
     gc.disable()
     try:
@@ -138,7 +138,7 @@ def no_garbage_collection() -> Iterator[None]:
 
 @contextlib.contextmanager
 def recorded_warnings() -> Iterator[list[warnings.WarningMessage]]:
-    """Every warning, not only the first of its kind."""
+    """Record all warnings, repeated ones included."""
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
         yield found
@@ -148,9 +148,9 @@ def recorded_warnings() -> Iterator[list[warnings.WarningMessage]]:
 
 
 class Peer:
-    """A TCP server on 127.0.0.1 that runs ``talk(sock)`` in a thread for each connection, and closes it after that.
+    """A TCP server on 127.0.0.1 that runs ``talk(sock)`` in a thread for each connection, and then closes it.
 
-    With ``tls`` the handshake is done first. :attr:`accepted` counts the connections.
+    With ``tls`` it does the handshake first. :attr:`accepted` counts the connections.
     """
 
     def __init__(self, talk: Callable[[Any], None], *, tls: ssl.SSLContext | None = None) -> None:
@@ -166,6 +166,7 @@ class Peer:
 
     @property
     def url(self) -> str:
+        """The URL without a path."""
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     def _accept(self) -> None:
@@ -193,6 +194,7 @@ class Peer:
         sock.close()
 
     def close(self) -> None:
+        """Close the listener and all connections, and wait for the threads."""
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -207,19 +209,19 @@ class Peer:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, exc_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
 
 
 def read_request(sock: Any) -> bytes:
-    """One request with its body, off a peer's socket; empty when the client has gone."""
+    """Read one request with its body from a peer's socket; return b"" when the client has disconnected."""
     data = b""
     while b"\r\n\r\n" not in data:
-        more = sock.recv(65536)
-        if not more:
+        received = sock.recv(65536)
+        if not received:
             return b""
-        data += more
+        data += received
     head, _, body = data.partition(b"\r\n\r\n")
     length = 0
     for line in head.split(b"\r\n"):
@@ -227,28 +229,28 @@ def read_request(sock: Any) -> bytes:
         if name.lower() == b"content-length":
             length = int(value)
     while len(body) < length:
-        more = sock.recv(65536)
-        if not more:
+        received = sock.recv(65536)
+        if not received:
             return b""
-        body += more
+        body += received
     return data
 
 
 def reset(sock: socket.socket) -> None:
-    """Close with a TCP reset."""
+    """Close the socket with a TCP reset."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
 
 
 def silent(sock: Any) -> None:
-    """A peer that reads and never says a word."""
+    """Read to the end and send nothing."""
     while sock.recv(65536):
         continue
 
 
 @contextlib.contextmanager
 def unanswered_port() -> Iterator[int]:
-    """A port of this machine that takes no connection and refuses none: whoever connects waits."""
+    """Yield a port that neither accepts nor refuses connections, so that a connect blocks."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -272,13 +274,13 @@ def unanswered_port() -> Iterator[int]:
 
 
 class ConnectProxy:
-    """An HTTP proxy that tunnels (CONNECT).
+    """An HTTP proxy with tunnels (CONNECT).
 
     Args:
-        tls: the proxy itself speaks TLS.
-        login: ``user:password`` that it asks for; 407 otherwise.
-        drip_s: the pause after each byte of its answer to CONNECT.
-        instead: bytes that it answers to CONNECT with, in place of a tunnel; None inside means silence.
+        tls: the TLS context of the connection to the proxy.
+        login: the required ``user:password``; clients without it get 407.
+        drip_s: the pause after each byte of the response to CONNECT.
+        instead: the bytes to send instead of a tunnel; empty bytes send nothing and keep the connection open.
     """
 
     def __init__(
@@ -300,6 +302,7 @@ class ConnectProxy:
 
     @property
     def connections(self) -> int:
+        """The number of accepted connections."""
         return self._peer.accepted
 
     def _talk(self, sock: Any) -> None:
@@ -329,19 +332,20 @@ class ConnectProxy:
             _pump(sock, server)
 
     def close(self) -> None:
+        """Stop the proxy."""
         self._peer.close()
 
     def __enter__(self) -> ConnectProxy:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, exc_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
 
 
 def _pump(one: Any, other: Any) -> None:
-    """Carry bytes both ways until either side ends."""
+    """Forward bytes in both directions until either side ends."""
     with selectors.DefaultSelector() as selector:
         selector.register(one, selectors.EVENT_READ, other)
         selector.register(other, selectors.EVENT_READ, one)
@@ -357,11 +361,11 @@ def _pump(one: Any, other: Any) -> None:
                         break
 
 
-# -- certificates that are wrong in one way ------------------------------------------------------------
+# -- certificates --------------------------------------------------------------------------------------
 
 
 class PlainAuthority:
-    """An authority without an Authority Key Identifier on what it signs, as many a company's is."""
+    """An authority whose certificates have no Authority Key Identifier, like those of many companies."""
 
     def __init__(self, folder: Path) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -390,6 +394,7 @@ class PlainAuthority:
         return builder.sign(self._key, hashes.SHA256())
 
     def server_context(self) -> ssl.SSLContext:
+        """Return a TLS context with a certificate for localhost."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
         file = self._folder / "old-leaf.pem"
@@ -405,11 +410,11 @@ class PlainAuthority:
 
 
 def at_localhost(url: str) -> str:
-    """The same address by name: 127.0.0.1 as ``localhost``."""
+    """Return the URL with ``localhost`` instead of 127.0.0.1."""
     return url.replace("//127.0.0.1", "//localhost")
 
 
 def with_login(url: str, login: str) -> str:
-    """A proxy's URL with ``user:password`` in it."""
+    """Return a proxy's URL with ``user:password`` in it."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{login}@{parts.netloc}"

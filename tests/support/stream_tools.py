@@ -1,4 +1,4 @@
-"""What tests of streams share: chunks and events as bytes, a client, a reply without a network, waits with a limit."""
+"""Helpers of the streaming tests: chunks and events as bytes, a client, a response without a network, waits."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from gigaclient._primitives.deadline import Deadline, Timeouts
 from gigaclient.testing import GigaChatEmulator
 
 WAIT_SECONDS = 20.0
-"""No wait in these tests may be longer; it is a hang then."""
+"""The limit of every wait in seconds."""
 
 DONE = b"data: [DONE]\n\n"
 
 
 def payload(content: str | None = None, *, finish: str | None = None, index: int = 0, **fields: Any) -> dict[str, Any]:
-    """A chunk as the API sends it; ``delta`` and ``choice`` in ``fields`` add to those, the rest to the top."""
+    """Return a chunk of API v1. ``delta`` and ``choice`` in ``fields`` add to these; other fields add to the top."""
     delta = dict(fields.pop("delta", {}))
     if content is not None:
         delta["content"] = content
@@ -36,7 +36,7 @@ def payload(content: str | None = None, *, finish: str | None = None, index: int
 
 
 def event(data: Any) -> bytes:
-    """One event; text and bytes as they are, anything else as JSON."""
+    """Encode an event; data that is neither text nor bytes is sent as JSON."""
     if not isinstance(data, (str, bytes)):
         data = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     line: bytes = data if isinstance(data, bytes) else data.encode()
@@ -44,22 +44,22 @@ def event(data: Any) -> bytes:
 
 
 def wire(*data: Any) -> bytes:
-    """Events, one after the other."""
-    return b"".join(event(one) for one in data)
+    """Encode several events."""
+    return b"".join(map(event, data))
 
 
 def client_of(emulator: GigaChatEmulator, **options: Any) -> GigaChat:
-    """A client that never waits between tries.
+    """Return a client without pauses between retries.
 
-    Its account is its own: limits and tokens of one test are no concern of the next.
+    It has a new key, so that limits and tokens of one test do not affect the next.
     """
-    given = {"timeout": WAIT_SECONDS, "retry_backoff_factor": 0.0, **emulator.client_options, **options}
-    given["credentials"] = emulator.add_credentials()
-    return GigaChat(**given)
+    options = {"timeout": WAIT_SECONDS, "retry_backoff_factor": 0.0, **emulator.client_options, **options}
+    options["credentials"] = emulator.add_credentials()
+    return GigaChat(**options)
 
 
 class FakeReply:
-    """A reply whose blocks are given; an exception among them is raised, a callable is called for its block."""
+    """A response with these blocks. An exception among them is raised, and a callable is called for its block."""
 
     def __init__(self, blocks: Iterable[bytes | BaseException | Callable[[], bytes]], **timeouts: float) -> None:
         self._blocks = blocks
@@ -69,6 +69,7 @@ class FakeReply:
         self.read = 0
 
     def blocks(self) -> Iterator[bytes]:
+        """Yield the blocks of the body."""
         for block in self._blocks:
             self.read += 1
             if isinstance(block, BaseException):
@@ -76,23 +77,25 @@ class FakeReply:
             yield block if isinstance(block, bytes) else block()
 
     def drain(self, blocks: Iterator[bytes]) -> None:
+        """Count the call."""
         self.drained += 1
 
     def close(self) -> None:
+        """Count the call."""
         self.closed += 1
 
 
 def until(condition: Callable[[], bool], what: str = "the condition") -> None:
-    """Wait for ``condition``; fails when it does not come true in time."""
-    limit = time.monotonic() + WAIT_SECONDS
+    """Wait until ``condition`` returns True; fail when it does not in time."""
+    deadline = time.monotonic() + WAIT_SECONDS
     while not condition():
-        if time.monotonic() > limit:
-            raise AssertionError(f"{what} did not come true within {WAIT_SECONDS} s")
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} did not become true within {WAIT_SECONDS} s")
         time.sleep(0.005)
 
 
 class Background:
-    """Runs a function in a thread and hands out what it returned or raised."""
+    """Runs a function in a thread and keeps its result or error."""
 
     def __init__(self, function: Callable[[], Any]) -> None:
         self._function = function
@@ -108,6 +111,7 @@ class Background:
             self.error = error
 
     def join(self) -> Background:
+        """Wait for the end."""
         self._thread.join(WAIT_SECONDS)
         assert not self._thread.is_alive(), "the thread hangs"
         return self

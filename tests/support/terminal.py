@@ -1,4 +1,4 @@
-"""The command line in tests: within this process, as a child of its own, or at a real terminal whose screen is read."""
+"""Helpers of the command line tests: commands in this process, in a child process, and at a pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ import pyte
 from gigaclient.__main__ import main
 
 LIMIT = 30.0
-"""Seconds that no wait of a test may last."""
+"""The limit of every wait in seconds."""
 
 _START = "import sys; from gigaclient.__main__ import main; sys.exit(main())"
 
-# A child at a terminal of its own: the terminal is the controlling one, so that Ctrl-C becomes a signal. Done here and
-# not by a hook before exec, since the test process has threads.
+# Makes the terminal the controlling one, so that Ctrl-C becomes a signal. The child does it itself, because a
+# preexec_fn is unsafe in a test process with threads.
 _AT_A_TERMINAL = f"import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); {_START}"
 
 
 @dataclass(frozen=True)
 class Ended:
-    """What a command left behind."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -48,18 +48,19 @@ class Ended:
 
     @property
     def json_lines(self) -> list[Any]:
+        """Standard output as one JSON document a line."""
         return [json.loads(line) for line in self.out.splitlines()]
 
     @property
     def error(self) -> Any:
-        """The error that ``--json`` put on standard error."""
+        """The error that ``--json`` wrote to standard error."""
         return json.loads(self.err)["error"]
 
 
 def run(*arguments: str, given: str | bytes | None = None) -> Ended:
-    """Run a command in this process, with ``given`` piped in; None for a standard input that is /dev/null."""
+    """Run a command in this process with ``given`` as standard input; None is /dev/null."""
     data = given.encode() if isinstance(given, str) else given
-    kept = sys.stdin, sys.stdout, sys.stderr
+    original_streams = sys.stdin, sys.stdout, sys.stderr
     with contextlib.ExitStack() as stack:
         out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.TextIOWrapper(io.BytesIO(), "utf-8")
         stdin = (
@@ -70,10 +71,10 @@ def run(*arguments: str, given: str | bytes | None = None) -> Ended:
         sys.stdin, sys.stdout, sys.stderr = stdin, out, err
         try:
             code = main(list(arguments))
-        except SystemExit as ended:  # argparse's and the completion's way
+        except SystemExit as ended:  # argparse and the completion raise it
             code = ended.code if isinstance(ended.code, int) else 1
         finally:
-            sys.stdin, sys.stdout, sys.stderr = kept
+            sys.stdin, sys.stdout, sys.stderr = original_streams
         texts = []
         for stream in (out, err):
             stream.flush()
@@ -84,11 +85,11 @@ def run(*arguments: str, given: str | bytes | None = None) -> Ended:
 def child(
     *arguments: str, environment: Mapping[str, str] | None = None, start: str = _START, **options: Any
 ) -> subprocess.Popen[bytes]:
-    """The command in a process of its own, its streams pipes unless ``options`` say otherwise."""
+    """Start the command in a child process. Its streams are pipes by default."""
     streams = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr") if name not in options}
     return subprocess.Popen(
         [sys.executable, "-c", start, *arguments],
-        # Unbuffered, an output would never show that it was held back, or tried again at the end.
+        # Buffered, because unbuffered output would hide a missing flush or a second write at the exit.
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "", **(environment or {})},
         **streams,
         **options,
@@ -96,7 +97,7 @@ def child(
 
 
 def run_child(*arguments: str, given: bytes = b"", environment: Mapping[str, str] | None = None) -> Ended:
-    """Run the command in a process of its own to its end."""
+    """Run the command in a child process to its end."""
     process = child(*arguments, environment=environment)
     try:
         out, err = process.communicate(given, timeout=LIMIT)
@@ -107,11 +108,11 @@ def run_child(*arguments: str, given: bytes = b"", environment: Mapping[str, str
 
 
 class Terminal:
-    """A command at a pseudo-terminal, and the screen that a person would see.
+    """A command at a pseudo-terminal, and its screen.
 
     Attributes:
-        output: all that was written to the terminal, in the pieces in which it was read.
-        screen: the screen, cell by cell.
+        output: the data written to the terminal, in the pieces in which it was read.
+        screen: the screen as cells.
     """
 
     def __init__(
@@ -127,12 +128,12 @@ class Terminal:
         self._stream = pyte.ByteStream(self.screen)
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-        # No terminal program answers here, so nobody is asked where the cursor is.
-        usual = {"TERM": "xterm-256color", "PROMPT_TOOLKIT_NO_CPR": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        # No CPR, because this terminal does not answer requests for the cursor position.
+        variables = {"TERM": "xterm-256color", "PROMPT_TOOLKIT_NO_CPR": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         self._process = subprocess.Popen(
             command or [sys.executable, "-c", _AT_A_TERMINAL, *arguments],
             stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
-            env={**os.environ, **usual, **(environment or {})},
+            env={**os.environ, **variables, **(environment or {})},
         )  # fmt: skip
         os.close(slave)
 
@@ -146,39 +147,41 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        """All lines from the first one that has scrolled away to the last on the screen, without what pads them."""
+        """All lines, also those that have scrolled off the screen, without trailing spaces."""
         above = [_line(row, self.screen.columns) for row in self.screen.history.top]
         return "\n".join([*above, *(line.rstrip() for line in self.screen.display)]).rstrip()
 
     @property
     def raw(self) -> bytes:
+        """The data written to the terminal."""
         return b"".join(self.output)
 
     @property
     def echoes(self) -> bool:
-        """Whether the terminal shows what is typed."""
+        """True if the terminal echoes the input."""
         return bool(termios.tcgetattr(self._master)[3] & termios.ECHO)
 
     def type(self, keys: str) -> None:
+        """Send keys to the command."""
         os.write(self._master, keys.encode())
 
     def wait_for(self, wanted: str, *, count: int = 1) -> str:
-        """Read until ``wanted`` stands on the screen or above it, ``count`` times."""
-        limit = time.monotonic() + LIMIT
+        """Read until the text contains ``wanted`` ``count`` times."""
+        deadline = time.monotonic() + LIMIT
         while self.text.count(wanted) < count:
-            assert self._read(limit), f"the program ended without {wanted!r}; it showed:\n{self.text}"
+            assert self._read(deadline), f"the program ended without {wanted!r}; it showed:\n{self.text}"
         return self.text
 
     def end(self) -> int:
-        """Read until the program has ended; its exit code."""
-        limit = time.monotonic() + LIMIT
-        while self._read(limit):
+        """Read until the program has ended, and return its exit code."""
+        deadline = time.monotonic() + LIMIT
+        while self._read(deadline):
             continue
-        return self._process.wait(max(0.1, limit - time.monotonic()))
+        return self._process.wait(max(0.1, deadline - time.monotonic()))
 
-    def _read(self, limit: float) -> bool:
-        left = limit - time.monotonic()
-        assert left > 0, f"nothing more came in {LIMIT} s; the screen showed:\n{self.text}"
+    def _read(self, deadline: float) -> bool:
+        left = deadline - time.monotonic()
+        assert left > 0, f"no output for {LIMIT} s; the screen showed:\n{self.text}"
         if not select.select([self._master], [], [], left)[0]:
             return True
         try:
@@ -197,13 +200,13 @@ def _line(row: Any, columns: int) -> str:
 
 @contextlib.contextmanager
 def at_terminal(*arguments: str, **options: Any) -> Iterator[Terminal]:
-    """:class:`Terminal`, closed at the end."""
+    """Yield a :class:`Terminal`, and close it at the end."""
     with Terminal(*arguments, **options) as terminal:
         yield terminal
 
 
 def write_private(path: Path, content: str) -> None:
-    """A file for its owner alone, in a folder that is there."""
+    """Write a file that only its owner can read, and create its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(content)
     path.chmod(0o600)

@@ -1,4 +1,4 @@
-"""What the tests of batches, assistants and threads share: an emulator for each test, and what it was asked."""
+"""Helpers of the tests of batches, assistants and threads: a client, and the received requests."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from gigaclient import GigaChat
 from gigaclient.testing import GigaChatEmulator, RecordedRequest
 
 WAIT_SECONDS = 20.0
-"""No wait in these tests may be longer; it is a hang then."""
+"""The limit of every wait in seconds."""
 
 SOON = 0.005
-"""A poll interval that costs a test no time."""
+"""A short poll interval in seconds."""
 
 
 def client_of(emulator: GigaChatEmulator, **options: Any) -> GigaChat:
-    given = {"timeout": WAIT_SECONDS, "retry_backoff_factor": 0.0, **emulator.client_options, **options}
-    return GigaChat(**given)
+    """Return a client without pauses between retries."""
+    options = {"timeout": WAIT_SECONDS, "retry_backoff_factor": 0.0, **emulator.client_options, **options}
+    return GigaChat(**options)
 
 
 def asked(emulator: GigaChatEmulator, method: str, end: str) -> list[RecordedRequest]:
-    """The requests so far with this method, to a path that ends so."""
-    return [one for one in emulator.requests if one.method == method and one.path.endswith(end)]
+    """Return the requests so far with this method and with a path that ends in ``end``."""
+    return [request for request in emulator.requests if request.method == method and request.path.endswith(end)]
 
 
 def rows_of(request: RecordedRequest) -> list[dict[str, Any]]:
-    """The rows of a batch file that was sent."""
+    """Return the rows of an uploaded batch file."""
     lines = request.body.decode("utf-8").split("\n")
     assert lines.pop() == ""
     return [json.loads(line) for line in lines]

@@ -1,4 +1,4 @@
-"""What the tests of tokens, limits, settings and secrets share."""
+"""Helpers of the tests of tokens, limits, settings and secrets."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from gigaclient._primitives.secret import Secret
 from gigaclient.auth.token_manager import Credential
 
 LONG = 20.0
-"""Seconds after which a wait in a test has failed; far more than anything here takes."""
+"""The limit of every wait in seconds, far more than any step takes."""
 
 
 class Clock:
-    """Monotonic seconds that pass when told to."""
+    """A monotonic clock that the test sets."""
 
     def __init__(self, now: float = 1000.0) -> None:
         self.now = now
@@ -32,14 +32,14 @@ class Clock:
 
 
 class Source:
-    """A token endpoint: numbers its answers, and does first what the test wants done.
+    """A token endpoint with numbered tokens.
 
     Attributes:
-        calls: how often it was asked.
-        gate: set by the test to let it answer; open unless the test closes it.
-        entered: set once it was asked.
-        script: for each call, oldest first: an exception to raise, or a function of the patience to run.
-        life: seconds that what it gives is good for.
+        calls: the number of calls.
+        gate: an event that each call waits for before it returns; set by default.
+        entered: an event that is set by the first call.
+        script: for each call, oldest first: an exception to raise, or a function of the deadline to run.
+        life: the life of its tokens in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, life: float = 1800.0) -> None:
@@ -68,20 +68,23 @@ class Source:
 
 
 def credential(value: str = "token", expires_at: float = float("inf"), margin: float = 60.0) -> Credential:
+    """Return a credential, by default without expiry."""
     return Credential(Secret(value), expires_at=expires_at, margin=margin)
 
 
 def patient(connect: float = 10.0, read: float = LONG, deadline: float = float("inf")) -> Deadline:
+    """Return a deadline with these timeouts."""
     return Deadline(Timeouts(connect, read, deadline=deadline))
 
 
-def value_of(found: Any) -> str:
-    assert isinstance(found, Credential), found
-    return found.value.reveal()
+def value_of(result: Any) -> str:
+    """Assert that ``result`` is a credential, and return its value."""
+    assert isinstance(result, Credential), result
+    return result.value.reveal()
 
 
 class Crowd:
-    """Threads that start at the same moment; what each returned or raised, in order."""
+    """Threads that start at the same time. ``outcomes`` has the result or error of each, in order."""
 
     def __init__(self, count: int, work: Callable[[int], Any]) -> None:
         self.outcomes: list[Any] = [None] * count
@@ -94,36 +97,36 @@ class Crowd:
 
     def _run(self, number: int) -> None:
         self._start.wait(LONG)
-        began = time.monotonic()
+        started_at = time.monotonic()
         try:
             self.outcomes[number] = self._work(number)
         except BaseException as error:
             self.outcomes[number] = error
-        self.seconds[number] = time.monotonic() - began
+        self.seconds[number] = time.monotonic() - started_at
 
     def results(self, seconds: float = LONG) -> list[Any]:
-        """The outcomes, once all have come; a thread that hangs fails the test."""
-        ends_at = time.monotonic() + seconds
+        """Wait for all threads, and return the outcomes; fail when a thread hangs."""
+        deadline = time.monotonic() + seconds
         for thread in self._threads:
-            thread.join(max(0.0, ends_at - time.monotonic()))
+            thread.join(max(0.0, deadline - time.monotonic()))
         assert not any(thread.is_alive() for thread in self._threads), "a thread hangs"
         return self.outcomes
 
     def is_busy_after(self, seconds: float) -> bool:
-        """Whether a thread is still at work after so long."""
+        """Wait up to ``seconds`` for each thread; return True if one is still running."""
         for thread in self._threads:
             thread.join(seconds)
         return any(thread.is_alive() for thread in self._threads)
 
 
 def together(count: int, work: Callable[[int], Any], seconds: float = LONG) -> list[Any]:
-    """Run ``work(n)`` in so many threads at once; what each returned or raised."""
+    """Run ``work(n)`` in ``count`` threads at once; return the result or error of each."""
     return Crowd(count, work).results(seconds)
 
 
 def shown_by(error: BaseException) -> str:
-    """All that the error and the errors behind it show: text, attributes, local variables of the package's frames."""
-    told: list[str] = []
+    """Return everything that an error and its causes reveal: texts, attributes, local variables of package frames."""
+    texts: list[str] = []
     seen: set[int] = set()
     todo: list[BaseException | None] = [error]
     while todo:
@@ -131,13 +134,13 @@ def shown_by(error: BaseException) -> str:
         if current is None or id(current) in seen:
             continue
         seen.add(id(current))
-        told += [str(current), repr(current), repr(current.args), repr(vars(current))]
+        texts += [str(current), repr(current), repr(current.args), repr(vars(current))]
         for frame, line in traceback.walk_tb(current.__traceback__):
             if "gigaclient" in frame.f_code.co_filename:
                 variables = {name: _repr(value) for name, value in frame.f_locals.items()}
-                told.append(f"{frame.f_code.co_name}:{line} {variables}")
+                texts.append(f"{frame.f_code.co_name}:{line} {variables}")
         todo += [current.__cause__, current.__context__]
-    return "\n".join(told)
+    return "\n".join(texts)
 
 
 def _repr(value: object) -> str:
@@ -148,15 +151,15 @@ def _repr(value: object) -> str:
 
 
 def until(condition: Callable[[], object], seconds: float = LONG) -> None:
-    """Wait for something that nobody tells about."""
-    ends_at = time.monotonic() + seconds
+    """Wait until ``condition`` returns a true value; fail when it does not in time."""
+    deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < ends_at, "it did not come to be in time"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         time.sleep(0.005)
 
 
 def ask_elsewhere(client: Any, question: str, answers: Any) -> None:
-    """For a process that was spawned, and so imports what it runs: an answer and an error."""
+    """Put an answer and an error into the queue ``answers``. A spawned process imports this function."""
     try:
         answers.put(client.chat(question))
         client.chat(question, model="no-such-model", max_retries=0)
@@ -165,10 +168,10 @@ def ask_elsewhere(client: Any, question: str, answers: Any) -> None:
 
 
 def in_child(work: Callable[[], Any], seconds: float = LONG) -> Any:
-    """What ``work`` returns (as JSON) in a forked child; a child that hangs is killed and fails the test."""
+    """Run ``work`` in a forked child and return its result (through JSON); kill a child that hangs, and fail."""
     reading, writing = os.pipe()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: "this process is multi-threaded"; just so
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns about forks with threads
         child = os.fork()
     if child == 0:
         try:
@@ -176,19 +179,19 @@ def in_child(work: Callable[[], Any], seconds: float = LONG) -> Any:
         except BaseException:
             answer = {"error": traceback.format_exc()}
         os.write(writing, json.dumps(answer).encode())
-        os._exit(0)  # no clean-up of what is the parent's
+        os._exit(0)  # without the exit handlers of the parent
     os.close(writing)
     try:
         ready, _, _ = select.select([reading], [], [], seconds)
         if not ready:
             os.kill(child, signal.SIGKILL)
-        told = b""
+        received = b""
         while block := os.read(reading, 65536):
-            told += block
+            received += block
     finally:
         os.close(reading)
         os.waitpid(child, 0)
     assert ready, "the child hangs"
-    answer = json.loads(told)
+    answer = json.loads(received)
     assert "error" not in answer, answer["error"]
     return answer["result"]

@@ -1,4 +1,4 @@
-"""What tests of web frameworks share: events as a browser sees them, a browser that may leave, and servers to visit."""
+"""Helpers of the web framework tests: events as a browser parses them, a client that may disconnect, and servers."""
 
 from __future__ import annotations
 
@@ -21,22 +21,23 @@ if TYPE_CHECKING:
     from flask import Flask
 
 PUMP = "gigaclient-event-stream"
-"""The name of the threads that read streams."""
+"""The name of threads that read streams."""
 
 
 class Event(NamedTuple):
-    """A server-sent event; ``name`` is ``message`` for one without a name and ``ping`` for a comment."""
+    """A server-sent event. ``name`` is ``message`` for an event without a name, and ``ping`` for a comment."""
 
     name: str
     data: str
 
     @property
     def json(self) -> Any:
+        """The data, parsed as JSON."""
         return json.loads(self.data)
 
 
 def event_of(block: str) -> Event:
-    """The event that the lines of ``block`` are, by the rules for browsers."""
+    """Parse the lines of an event by the rules for browsers."""
     name, data = "message", []
     for line in block.splitlines():
         field, _, value = line.partition(":")
@@ -46,34 +47,34 @@ def event_of(block: str) -> Event:
         elif field == "data":
             data.append(value)
         else:
-            raise AssertionError(f"a line that should not be there: {line!r}")
+            raise AssertionError(f"an unexpected line: {line!r}")
     return Event(name, "\n".join(data))
 
 
 def events(body: bytes) -> list[Event]:
-    """The events of a whole body, which ends with the last one."""
+    """Parse the events of a complete body."""
     text = body.decode("utf-8")
     assert text == "" or text.endswith("\n\n"), f"the last event is cut: {text[-100:]!r}"
     return [event_of(block) for block in text.split("\n\n")[:-1]]
 
 
 def said(found: Sequence[Event]) -> str:
-    """The text that unnamed events add up to."""
+    """Join the texts of the unnamed events."""
     return "".join(event.json["text"] for event in found if event.name == "message")
 
 
 def names(found: Sequence[Event]) -> list[str]:
-    """The names in order, without pings."""
+    """Return the names in order, without pings."""
     return [event.name for event in found if event.name != "ping"]
 
 
 def pumps() -> list[threading.Thread]:
-    """Threads that read streams now."""
+    """Return the threads that read streams now."""
     return [thread for thread in threading.enumerate() if thread.name == PUMP]
 
 
 class Visit:
-    """One request of a browser; its answer is read event by event, and the tab may be closed at any time."""
+    """One request of a browser. Its response is read event by event, and the tab may be closed at any time."""
 
     def __init__(self, port: int, path: str, body: Any = None, *, timeout: float = 30) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
@@ -90,7 +91,7 @@ class Visit:
         self.headers = self._answer.headers
 
     def event(self) -> Event | None:
-        """The next event, pings too; None when the answer has ended in good order."""
+        """Read the next event or ping; return None at a regular end of the response."""
         lines = []
         while True:
             line = self._answer.readline()
@@ -102,16 +103,16 @@ class Visit:
             lines.append(line)
 
     def events(self) -> Iterator[Event]:
-        """All that is left, as it comes."""
+        """Yield the remaining events."""
         while (event := self.event()) is not None:
             yield event
 
     def json(self) -> Any:
-        """The whole body, as JSON."""
+        """Read the complete body, and parse it as JSON."""
         return json.loads(self._answer.read())
 
     def leave(self) -> None:
-        """Close the tab."""
+        """Close the connection, as a closed tab does."""
         self._connection.close()
         self._answer.close()
 
@@ -123,7 +124,7 @@ class Visit:
 
 
 class Served(NamedTuple):
-    """A server: where it listens, and what it has logged."""
+    """The port and the log file of a server."""
 
     port: int
     log: Path
@@ -138,7 +139,7 @@ def gunicorn(
     workers: int = 1,
     directory: Path = SUPPORT.parent,
 ) -> Iterator[Served]:
-    """A gunicorn that serves ``application`` of a module in ``directory``; its log is written to ``folder``."""
+    """Start a gunicorn that serves ``application`` of a module in ``directory``, with its log in ``folder``."""
     log = folder / "gunicorn.log"
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
         command = [
@@ -148,7 +149,7 @@ def gunicorn(
         ]  # fmt: skip
         server = subprocess.Popen(
             command,
-            cwd=directory,  # and not the checkout, which "python -m" would import gigaclient from
+            cwd=directory,  # not the checkout, because "python -m" would import gigaclient from it
             pass_fds=[listener.fileno()],
             env={**os.environ, **environment, "PYTHONDONTWRITEBYTECODE": "1"},
         )
@@ -167,29 +168,29 @@ def gunicorn(
 
 
 def end(server: subprocess.Popen[Any], told: Callable[[], str], *, group: bool = False) -> None:
-    """Ask a server to end; a failure with what it has ``told`` when it does not.
+    """Terminate a server; fail with the result of ``told``, its log, when it does not end.
 
-    With ``group`` it leads one of its own, and all of them hear what Ctrl-C would send.
+    ``group`` sends the signal of Ctrl-C to the whole process group of the server.
     """
 
-    def tell(number: int) -> None:
+    def send(signal_number: int) -> None:
         if group:
-            os.killpg(server.pid, number)
+            os.killpg(server.pid, signal_number)
         else:
-            server.send_signal(number)
+            server.send_signal(signal_number)
 
     if server.poll() is None:
-        tell(signal.SIGINT if group else signal.SIGTERM)
+        send(signal.SIGINT if group else signal.SIGTERM)
     try:
         server.wait(20)
     except subprocess.TimeoutExpired:
-        tell(signal.SIGKILL)
+        send(signal.SIGKILL)
         server.wait(15)
         raise AssertionError(f"the server did not end: {told()[-3000:]}") from None
 
 
 def flask_app() -> Flask:
-    """An app as people write them, for gunicorn. What the views are asked goes to the model as it is."""
+    """Return a typical app for gunicorn. Its views pass the request's prompt to the model."""
     from flask import Flask, request
 
     from gigaclient.contrib.flask import GigaClient, gigachat, stream_response
@@ -200,10 +201,10 @@ def flask_app() -> Flask:
 
     @app.post("/chat")
     def chat() -> Any:
-        asked = request.get_json()
+        body = request.get_json()
         return stream_response(
-            gigachat.stream(asked["prompt"], **asked.get("options", {})),
-            ping_s=asked.get("ping_s", 2.0),
+            gigachat.stream(body["prompt"], **body.get("options", {})),
+            ping_s=body.get("ping_s", 2.0),
             on_end=lambda answer: ended.append({"text": answer.text, "finish_reason": answer.finish_reason}),
         )
 

@@ -1,4 +1,4 @@
-"""Emulators, and a client, for the tests of the emulators (the plugin's own fixtures are tested separately)."""
+"""Fixtures of the emulator tests. The fixtures of the pytest plugin are tested separately."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def gigachat() -> Iterator[GigaChatEmulator]:
 
 @pytest.fixture
 def giga(gigachat: GigaChatEmulator) -> Iterator[Giga]:
-    """A client of the standard library, with its token."""
+    """Return a client of the standard library with a token."""
     with Giga(gigachat) as client:
         yield client
 

@@ -1,4 +1,4 @@
-"""A client made of the standard library alone, so that the emulators are not judged by what is built upon them."""
+"""HTTP clients of the standard library, so that the emulators are tested without the code that is tested with them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ Client = TypeVar("Client", bound="Http")
 
 
 @dataclass
-class ModelReply:
-    """A whole answer."""
+class PlainResponse:
+    """A complete response."""
 
     status: int
     headers: http.client.HTTPMessage
@@ -41,7 +41,7 @@ def trusting(ca_file: str) -> ssl.SSLContext:
 
 
 class Http:
-    """One kept-alive connection."""
+    """A client with one kept-alive connection."""
 
     def __init__(self, port: int, context: ssl.SSLContext | None) -> None:
         if context is None:
@@ -57,9 +57,9 @@ class Http:
 
     def send(
         self, method: str, path: str, body: bytes | str | None = None, headers: dict[str, str] | None = None
-    ) -> ModelReply:
+    ) -> PlainResponse:
         with self.open(method, path, body, headers) as response:
-            return ModelReply(response.status, response.headers, response.read())
+            return PlainResponse(response.status, response.headers, response.read())
 
     def close(self) -> None:
         self.connection.close()
@@ -72,7 +72,7 @@ class Http:
 
 
 class Giga(Http):
-    """Talks to the GigaChat emulator's API with a token of its own."""
+    """A client of the GigaChat emulator's API with a token."""
 
     def __init__(self, emulator: GigaChatEmulator, *, token: str | None = None) -> None:
         super().__init__(emulator.api_server.port, trusting(emulator.ca_file))
@@ -82,13 +82,13 @@ class Giga(Http):
             "Content-Type": "application/json",
         }
 
-    def chat(self, prompt: str | list[dict[str, Any]], **fields: Any) -> ModelReply:
+    def chat(self, prompt: str | list[dict[str, Any]], **fields: Any) -> PlainResponse:
         return self.send("POST", "/v1/chat/completions", chat_body(prompt, **fields), self.headers)
 
     def open_chat(self, prompt: str, **fields: Any) -> http.client.HTTPResponse:
         return self.open("POST", "/v1/chat/completions", chat_body(prompt, **fields), self.headers)
 
-    def get(self, path: str, **headers: str) -> ModelReply:
+    def get(self, path: str, **headers: str) -> PlainResponse:
         return self.send("GET", path, headers={**self.headers, **headers})
 
 
@@ -104,7 +104,7 @@ def oauth(
     body: str = "scope=GIGACHAT_API_PERS",
     rquid: str | None = None,
     content_type: str = "application/x-www-form-urlencoded",
-) -> ModelReply:
+) -> PlainResponse:
     headers = {
         "Authorization": f"Basic {emulator.credentials}" if authorization is None else authorization,
         "RqUID": str(uuid.uuid4()) if rquid is None else rquid,
@@ -115,7 +115,7 @@ def oauth(
 
 
 class Pool(Http):
-    """Goes the four steps of FakeGpt."""
+    """A client of FakeGpt with its four steps."""
 
     def __init__(self, emulator: FakeGptEmulator) -> None:
         super().__init__(emulator.server.port, trusting(emulator.ca_file))
@@ -125,7 +125,7 @@ class Pool(Http):
         found: list[dict[str, Any]] = self.send("GET", f"/api/loads?t={int(time.time())}").json()["loads"]
         return found
 
-    def log_in(self, token_key: str | None = None, password: str = "abcdefgh12") -> ModelReply:
+    def log_in(self, token_key: str | None = None, password: str = "abcdefgh12") -> PlainResponse:
         key = token_key if token_key is not None else self.loads()[0]["token_id"]
         form = {"Content-Type": "application/x-www-form-urlencoded"}
         reply = self.send("POST", "/auth/login", f"token_key={key}&session_password={password}", form)
@@ -133,7 +133,7 @@ class Pool(Http):
         self.cookie = "; ".join(cookie.split(";")[0] for cookie in cookies)
         return reply
 
-    def session(self) -> ModelReply:
+    def session(self) -> PlainResponse:
         reply = self.send("GET", "/api/auth/session", headers={"Cookie": self.cookie} if self.cookie else {})
         self.token = reply.json().get("accessToken", "")
         return reply
@@ -143,7 +143,7 @@ class Pool(Http):
         self.session()
         return self
 
-    def talk(self, prompt: str, **headers: str) -> ModelReply:
+    def talk(self, prompt: str, **headers: str) -> PlainResponse:
         sent = {"X-Authorization": f"Bearer {self.token}", "Cookie": self.cookie, "Content-Type": "application/json"}
         return self.send("POST", "/api/conversation", conversation_body(prompt), {**sent, **headers})
 
@@ -170,12 +170,12 @@ def basic(value: str) -> str:
 
 
 def data_of(stream: bytes) -> list[str]:
-    """The data of each event; comments and other fields do not count."""
+    """Return the data of each event, without comments and other fields."""
     return [line[6:].decode("utf-8") for line in re.split(rb"\r\n|\n|\r", stream) if line.startswith(b"data: ")]
 
 
 def payloads(stream: bytes) -> list[dict[str, Any]]:
-    """The JSON objects in a stream."""
+    """Return the JSON objects in a stream."""
     return [json.loads(data) for data in data_of(stream) if data.startswith("{")]
 
 
@@ -191,7 +191,7 @@ def raw_request(path: str = "/", method: str = "GET", body: bytes = b"", **heade
 
 
 def read_all(sock: socket.socket) -> tuple[bytes, BaseException | None]:
-    """Everything until the end, and the error that was the end, if it was one."""
+    """Read to the end; return the data, and the error if the connection ended with one."""
     received = b""
     while True:
         try:
@@ -204,9 +204,9 @@ def read_all(sock: socket.socket) -> tuple[bytes, BaseException | None]:
 
 
 def tls_exchange(port: int, context: ssl.SSLContext, request: bytes) -> tuple[bytes, BaseException | None]:
-    """Send ``request``; everything that came, and the error of the *TCP* connection that was its end.
+    """Send ``request``; return the response, and the error of the *TCP* connection if it ended with one.
 
-    The TLS layer works in memory here: ssl.SSLSocket shows a reset as a plain end, on some versions.
+    It uses TLS in memory, because ssl.SSLSocket reports a reset as a regular end on some versions.
     """
     incoming, http_request = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = context.wrap_bio(incoming, http_request, server_hostname="127.0.0.1")
@@ -235,11 +235,11 @@ def tls_exchange(port: int, context: ssl.SSLContext, request: bytes) -> tuple[by
     return received, error
 
 
-def soon(condition: Callable[[], bool], within_s: float = 2.0) -> bool:
-    """Whether ``condition`` comes true in time."""
-    limit = time.monotonic() + within_s
+def soon(condition: Callable[[], bool], within_s: float = TIMEOUT_S) -> bool:
+    """Wait until ``condition`` returns True; return False when it does not in time."""
+    deadline = time.monotonic() + within_s
     while not condition():
-        if time.monotonic() > limit:
+        if time.monotonic() > deadline:
             return False
         time.sleep(0.002)
     return True

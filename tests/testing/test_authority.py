@@ -1,4 +1,4 @@
-"""The emulator's certificates: good for 127.0.0.1, for those who trust the authority, and for nobody else."""
+"""The emulator's certificates are valid for 127.0.0.1, and only for clients that trust the authority."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from gigaclient.testing import Answer, Authority, RecordedRequest, Server
 
 
 def hello(request: RecordedRequest) -> Answer:
-    return Answer(body=request.client_certificate or "nobody")
+    return Answer(body=request.client_certificate or "no certificate")
 
 
 def test_a_client_that_trusts_the_authority_is_served() -> None:
     with Authority() as authority, Server(hello, tls=authority) as server:
         with Http(server.port, trusting(authority.ca_file)) as http_:
-            assert http_.send("GET", "/").body == b"nobody"
+            assert http_.send("GET", "/").body == b"no certificate"
         assert server.url.startswith("https://127.0.0.1:")
 
 
-def test_a_client_that_does_not_trust_the_authority_refuses_and_the_server_notes_it() -> None:
+def test_a_client_without_the_authority_refuses_and_the_server_records_it() -> None:
     with Authority() as authority, Authority() as other, Server(hello, tls=authority) as server:
         for context in (ssl.create_default_context(), trusting(other.ca_file)):
             with pytest.raises(ssl.SSLCertVerificationError):
@@ -69,7 +69,7 @@ def test_strict_verification_accepts_the_chain() -> None:
 
 
 @pytest.mark.parametrize("password", [None, "open sesame"])
-def test_a_client_certificate_is_demanded_and_recognised(password: str | None) -> None:
+def test_a_client_certificate_is_required_and_recognised(password: str | None) -> None:
     with Authority() as authority, Server(hello, tls=authority, client_ca=authority) as server:
         issued = authority.issue_client("anna.example", password=password)
         context = trusting(authority.ca_file)
@@ -78,7 +78,7 @@ def test_a_client_certificate_is_demanded_and_recognised(password: str | None) -
             assert http_.send("GET", "/").body == b"anna.example"
 
 
-def test_a_client_without_a_certificate_or_with_a_strange_one_is_refused() -> None:
+def test_a_client_without_a_certificate_or_with_another_authoritys_is_refused() -> None:
     with Authority() as authority, Authority() as other, Server(hello, tls=authority, client_ca=authority) as server:
         stranger = trusting(authority.ca_file)
         issued = other.issue_client()
@@ -113,12 +113,12 @@ def test_the_files_are_private_and_gone_after_close() -> None:
     assert not os.path.exists(issued.key_file)
 
 
-def test_client_certificates_need_an_authority_to_serve_under() -> None:
+def test_client_certificates_need_an_authority() -> None:
     with Authority() as authority, pytest.raises(ValueError, match="client_ca"):
         Server(hello, tls=authority.server_context(), client_ca=authority)
 
 
-def test_plain_http_to_a_tls_port_is_noted_and_gets_no_answer() -> None:
+def test_plain_http_to_a_tls_port_is_recorded_and_gets_no_response() -> None:
     with Authority() as authority, Server(hello, tls=authority) as server, raw_socket(server.port, None) as sock:
         sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         assert soon(lambda: len(server.handshake_errors) == 1)

@@ -1,4 +1,4 @@
-"""Batches of the emulator, as a client of the standard library sees them."""
+"""Tests of the emulator's batches with a client of the standard library."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from testing.plain_client import Giga, ModelReply, oauth, soon
+from testing.plain_client import Giga, PlainResponse, oauth, soon
 
 from gigaclient.testing import GigaChatEmulator
 
@@ -19,10 +19,10 @@ ROWS = [
 ]
 
 
-def create(giga: Giga, rows: Any, method: str = "chat_completions", **headers: str) -> ModelReply:
+def create(giga: Giga, rows: Any, method: str = "chat_completions", **headers: str) -> PlainResponse:
     body = rows if isinstance(rows, bytes) else b"".join(json.dumps(row).encode() + b"\n" for row in rows)
-    kind = {"Content-Type": "application/octet-stream"}
-    return giga.send("POST", f"/v1/batches?method={method}", body, {**giga.headers, **kind, **headers})  # type: ignore[arg-type]
+    all_headers = {**giga.headers, "Content-Type": "application/octet-stream", **headers}
+    return giga.send("POST", f"/v1/batches?method={method}", body, all_headers)  # type: ignore[arg-type]
 
 
 def status(giga: Giga, batch_id: str) -> dict[str, Any]:
@@ -39,10 +39,10 @@ def results(giga: Giga, batch_id: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in reply.text.splitlines()]
 
 
-def test_a_batch_goes_its_way_look_by_look(gigachat: GigaChatEmulator, giga: Giga) -> None:
-    made = create(giga, ROWS)
-    assert made.status == 200
-    item = made.json()
+def test_a_batch_is_completed_after_some_status_requests(gigachat: GigaChatEmulator, giga: Giga) -> None:
+    response = create(giga, ROWS)
+    assert response.status == 200
+    item = response.json()
     assert {name: item[name] for name in ("method", "request_counts", "status")} == {
         "method": "chat_completions",
         "request_counts": {"total": 3},
@@ -62,7 +62,7 @@ def test_a_batch_goes_its_way_look_by_look(gigachat: GigaChatEmulator, giga: Gig
     assert len(giga.get("/v1/files").json()["data"]) == 1
 
 
-def test_a_batch_may_go_by_time(gigachat: GigaChatEmulator, giga: Giga) -> None:
+def test_a_batch_may_be_completed_after_some_time(gigachat: GigaChatEmulator, giga: Giga) -> None:
     gigachat.batches.seconds = 3600
     item = create(giga, ROWS).json()
     assert [status(giga, item["id"])["status"] for _ in range(5)] == ["created"] * 5
@@ -70,7 +70,7 @@ def test_a_batch_may_go_by_time(gigachat: GigaChatEmulator, giga: Giga) -> None:
     assert soon(lambda: status(giga, item["id"])["status"] == "completed")
 
 
-def test_results_are_whole_answers_in_another_order(giga: Giga) -> None:
+def test_results_are_complete_responses_in_another_order(giga: Giga) -> None:
     rows = results(giga, create(giga, ROWS).json()["id"])
     assert [row["id"] for row in rows] == ["b", "a", "c"]
     assert rows[1]["result"]["choices"][0]["message"]["content"] == "1, 2"
@@ -113,7 +113,7 @@ def test_the_shape_of_a_row_can_be_chosen(gigachat: GigaChatEmulator, giga: Giga
     assert row == expected(giga.send("POST", "/v1/embeddings", json.dumps(request), giga.headers).json())
 
 
-def test_lines_can_be_put_in_and_left_out(gigachat: GigaChatEmulator, giga: Giga) -> None:
+def test_lines_can_be_inserted_and_omitted(gigachat: GigaChatEmulator, giga: Giga) -> None:
     gigachat.batches.extra_lines = [b"", b"{broken"]
     gigachat.batches.leave_out = {"a"}
     item = create(giga, ROWS).json()
@@ -122,10 +122,10 @@ def test_lines_can_be_put_in_and_left_out(gigachat: GigaChatEmulator, giga: Giga
     lines = giga.get(f"/v1/files/{file_id}/content").body.split(b"\n")
     assert lines[0] == lines[-1] == b""
     assert lines[2] == b"{broken"
-    assert [json.loads(lines[place])["id"] for place in (1, 3)] == ["c", "b"]
+    assert [json.loads(lines[index])["id"] for index in (1, 3)] == ["c", "b"]
 
 
-def test_the_list_comes_in_the_shape_that_is_chosen(gigachat: GigaChatEmulator, giga: Giga) -> None:
+def test_the_list_has_the_chosen_shape(gigachat: GigaChatEmulator, giga: Giga) -> None:
     first = create(giga, ROWS).json()["id"]
     gigachat.batches.list_shape = "item"
     assert giga.get("/v1/batches").json()["id"] == first
@@ -137,7 +137,7 @@ def test_the_list_comes_in_the_shape_that_is_chosen(gigachat: GigaChatEmulator, 
     assert [item["id"] for item in giga.get("/v1/batches").json()["batches"]] == [first, second]
 
 
-def test_everybody_may_use_batches_unless_a_plan_is_asked_for(gigachat: GigaChatEmulator, giga: Giga) -> None:
+def test_every_scope_may_use_batches_by_default(gigachat: GigaChatEmulator, giga: Giga) -> None:
     assert create(giga, ROWS).status == 200
     gigachat.batches.scopes = {"GIGACHAT_API_CORP"}
     for refused in (create(giga, ROWS), giga.get("/v1/batches")):
@@ -173,12 +173,12 @@ def test_a_batch_belongs_to_its_client(gigachat: GigaChatEmulator, giga: Giga) -
         (b'{"id":"\xff","request":{}}\n', 400),
     ],
 )
-def test_a_file_that_is_no_batch_is_refused(giga: Giga, rows: bytes, refused: int) -> None:
+def test_an_invalid_batch_file_is_refused(giga: Giga, rows: bytes, refused: int) -> None:
     assert create(giga, rows).status == refused
     assert giga.get("/v1/batches").json() == {"batches": []}
 
 
-def test_the_method_and_the_content_types_are_wanted(giga: Giga) -> None:
+def test_the_method_and_the_content_types_are_required(giga: Giga) -> None:
     assert create(giga, ROWS, "chat").status == 400
     assert create(giga, ROWS, **{"Content-Type": "application/json"}).status == 400
     assert giga.get("/v1/batches", **{"Content-Type": "text/plain"}).status == 400

@@ -1,4 +1,4 @@
-"""What the emulated model says."""
+"""Tests of the emulated model's answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def say(prompt: str, *before: tuple[str, str]) -> str:
 
 
 @pytest.mark.parametrize(
-    ("prompt", "said"),
+    ("prompt", "text"),
     [
         ("Say 'Hello' and nothing else", "Hello"),
         ("Please repeat only the word ready and nothing else.", "ready"),
@@ -41,8 +41,8 @@ def say(prompt: str, *before: tuple[str, str]) -> str:
         ("Меня зовут Олег", "Приятно познакомиться, Олег!"),
     ],
 )
-def test_simple_questions_have_right_answers(prompt: str, said: str) -> None:
-    assert say(prompt) == said
+def test_simple_questions_have_right_answers(prompt: str, text: str) -> None:
+    assert say(prompt) == text
 
 
 def test_it_says_what_it_is() -> None:

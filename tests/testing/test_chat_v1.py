@@ -1,4 +1,4 @@
-"""What chat of API v1 refuses, what it answers, and how it is cut into chunks."""
+"""Tests of chat of API v1: validation, answers, and chunks."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def message(reply_body: Any) -> Any:
     return reply_body["choices"][0]["message"]
 
 
-# --- refused ---------------------------------------------------------------------------------------------------
+# --- validation ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,9 @@ def message(reply_body: Any) -> Any:
         ),
     ],
 )
-def test_what_is_refused(gigachat: GigaChatEmulator, fields: dict[str, Any], status: int, text: str) -> None:
+def test_an_invalid_request_is_refused(
+    gigachat: GigaChatEmulator, fields: dict[str, Any], status: int, text: str
+) -> None:
     with Giga(gigachat) as giga:
         reply = giga.chat("hello", **fields)
         assert (reply.status, reply.json()) == (status, {"status": status, "message": text})
@@ -121,13 +123,13 @@ def test_what_is_refused(gigachat: GigaChatEmulator, fields: dict[str, Any], sta
 
 
 @pytest.mark.parametrize("body", ["", "{", "[]", "null", '"x"', b"\xff\xfe"])
-def test_a_body_that_is_no_request_is_refused(gigachat: GigaChatEmulator, body: str | bytes) -> None:
+def test_an_invalid_body_is_refused(gigachat: GigaChatEmulator, body: str | bytes) -> None:
     with Giga(gigachat) as giga:
         reply = giga.send("POST", "/v1/chat/completions", body, giga.headers)
     assert (reply.status, reply.json()) == (400, {"status": 400, "message": INVALID})
 
 
-def test_what_belongs_to_the_plan_is_refused_when_it_is_so_arranged(gigachat: GigaChatEmulator) -> None:
+def test_limits_of_models_apply(gigachat: GigaChatEmulator) -> None:
     gigachat.exhausted_models.add("GigaChat-Max")
     gigachat.models_without_functions.add("GigaChat-Plus")
     gigachat.context_tokens = 100
@@ -157,24 +159,24 @@ def test_what_belongs_to_the_plan_is_refused_when_it_is_so_arranged(gigachat: Gi
         {"model": None, "assistant_id": "a-1"},
     ],
 )
-def test_what_is_taken(gigachat: GigaChatEmulator, fields: dict[str, Any]) -> None:
+def test_a_valid_request_is_accepted(gigachat: GigaChatEmulator, fields: dict[str, Any]) -> None:
     with Giga(gigachat) as giga:
         reply = giga.chat("hello", **fields)
         assert reply.status == 200, reply.text
         assert reply.json()["choices"]
 
 
-# --- answered --------------------------------------------------------------------------------------------------
+# --- answers ---------------------------------------------------------------------------------------------------
 
 
 def test_the_model_carries_its_build(gigachat: GigaChatEmulator) -> None:
     with Giga(gigachat) as giga:
-        for asked, shown in (
+        for requested, returned in (
             ("GigaChat", "GigaChat:2.0.28.2"),
             ("GigaChat-2-Pro", "GigaChat-2-Pro:2.0.31.04"),
             ("GigaChat:2.0.28.2", "GigaChat:2.0.28.2"),
         ):
-            assert giga.chat("hello", model=asked).json()["model"] == shown
+            assert giga.chat("hello", model=requested).json()["model"] == returned
 
 
 def test_usage_is_counted_by_the_documented_rule(gigachat: GigaChatEmulator) -> None:
@@ -189,15 +191,15 @@ def test_a_session_finds_its_prefix_cached(gigachat: GigaChatEmulator) -> None:
         giga.headers["X-Session-ID"] = "one"
         history = [{"role": "system", "content": "word " * 100}, USER]
         assert giga.chat(history).json()["usage"]["precached_prompt_tokens"] == 2
-        more = [*history, {"role": "assistant", "content": "Hello!"}, USER]
-        cached = giga.chat(more).json()["usage"]["precached_prompt_tokens"]
+        longer = [*history, {"role": "assistant", "content": "Hello!"}, USER]
+        cached = giga.chat(longer).json()["usage"]["precached_prompt_tokens"]
         assert cached == 10 + 1 + 143 + 1 + 2
         giga.headers["X-Session-ID"] = "two"
-        assert giga.chat(more).json()["usage"]["precached_prompt_tokens"] == 2
+        assert giga.chat(longer).json()["usage"]["precached_prompt_tokens"] == 2
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_max_tokens_cuts_the_text(gigachat: GigaChatEmulator, stream: bool) -> None:
+def test_max_tokens_truncates_the_text(gigachat: GigaChatEmulator, stream: bool) -> None:
     with Giga(gigachat) as giga:
         reply = giga.chat("Count from 1 to 100", max_tokens=4, stream=stream)
     if stream:
@@ -210,7 +212,7 @@ def test_max_tokens_cuts_the_text(gigachat: GigaChatEmulator, stream: bool) -> N
     assert (text, finish, usage["completion_tokens"]) == ("1, 2, 3, 4, 5,", "length", 4)
 
 
-def test_n_choices_come_each_with_its_index(gigachat: GigaChatEmulator) -> None:
+def test_each_of_n_choices_has_its_index(gigachat: GigaChatEmulator) -> None:
     with Giga(gigachat) as giga:
         answer = giga.chat("Count from 1 to 2", n=2).json()
         chunks = payloads(giga.chat("Count from 1 to 2", n=2, stream=True).body)
@@ -226,20 +228,20 @@ def test_n_choices_come_each_with_its_index(gigachat: GigaChatEmulator) -> None:
 
 def test_update_interval_makes_chunks_rarer_and_longer(gigachat: GigaChatEmulator) -> None:
     with Giga(gigachat) as giga:
-        begun = time.monotonic()
+        started_at = time.monotonic()
         chunks = payloads(giga.chat("Count from 1 to 30", stream=True, update_interval=0.1).body)
-        took = time.monotonic() - begun
+        took = time.monotonic() - started_at
     text = "".join(chunk["choices"][0]["delta"]["content"] for chunk in chunks)
     assert text == ", ".join(str(number) for number in range(1, 31))
     assert len(chunks) == 7
     assert took > 0.1 * 6
 
 
-def test_thought_is_apart_from_the_answer(gigachat: GigaChatEmulator) -> None:
+def test_reasoning_is_separate_from_the_answer(gigachat: GigaChatEmulator) -> None:
     with Giga(gigachat) as giga:
-        asked = {"model": "GigaChat-2-Reasoning", "reasoning_effort": "high"}
-        whole = message(giga.chat("hello", **asked).json())
-        first, *rest = payloads(giga.chat("hello", stream=True, **asked).body)
+        options = {"model": "GigaChat-2-Reasoning", "reasoning_effort": "high"}
+        whole = message(giga.chat("hello", **options).json())
+        first, *rest = payloads(giga.chat("hello", stream=True, **options).body)
     assert whole["reasoning_content"]
     assert first["choices"][0]["delta"] == {
         "content": "",
@@ -249,7 +251,7 @@ def test_thought_is_apart_from_the_answer(gigachat: GigaChatEmulator) -> None:
     assert "".join(chunk["choices"][0]["delta"]["content"] for chunk in rest) == whole["content"]
 
 
-def test_a_thread_remembers_what_was_said(gigachat: GigaChatEmulator) -> None:
+def test_a_thread_keeps_its_messages(gigachat: GigaChatEmulator) -> None:
     with Giga(gigachat) as giga:
         first = giga.chat("My name is Anna", storage={"is_stateful": True}).json()
         assert first["message_id"]
@@ -272,7 +274,7 @@ def test_a_thread_remembers_what_was_said(gigachat: GigaChatEmulator) -> None:
         ("What is the weather in Berlin in fahrenheit?", {"city": "Berlin", "days": 1, "unit": "fahrenheit"}),
     ],
 )
-def test_a_function_that_fits_is_called_with_arguments_of_its_schema(
+def test_a_matching_function_is_called_with_arguments_of_its_schema(
     gigachat: GigaChatEmulator, prompt: str, arguments: dict[str, Any]
 ) -> None:
     with Giga(gigachat) as giga:
@@ -283,14 +285,14 @@ def test_a_function_that_fits_is_called_with_arguments_of_its_schema(
     assert uuid.UUID(choice["message"]["functions_state_id"]).version == 4
 
 
-def test_a_function_that_does_not_fit_is_not_called(gigachat: GigaChatEmulator) -> None:
+def test_a_function_that_does_not_match_is_not_called(gigachat: GigaChatEmulator) -> None:
     with Giga(gigachat) as giga:
         assert message(giga.chat("Count from 1 to 3", functions=[WEATHER]).json())["content"] == "1, 2, 3"
-        asked = {"functions": [WEATHER], "function_call": "none"}
-        assert "function_call" not in message(giga.chat("weather in Berlin", **asked).json())
+        options = {"functions": [WEATHER], "function_call": "none"}
+        assert "function_call" not in message(giga.chat("weather in Berlin", **options).json())
 
 
-def test_the_better_fitting_function_is_called(gigachat: GigaChatEmulator) -> None:
+def test_the_best_matching_function_is_called(gigachat: GigaChatEmulator) -> None:
     other = {"name": "get_currency_rate", "description": "Rate of a currency in roubles", "parameters": {}}
     with Giga(gigachat) as giga:
         for prompt, name in (("the rate of a currency", "get_currency_rate"), ("the weather", "get_weather")):
@@ -298,21 +300,21 @@ def test_the_better_fitting_function_is_called(gigachat: GigaChatEmulator) -> No
             assert message(answer)["function_call"]["name"] == name
 
 
-def test_a_forced_function_is_called_whatever_was_asked(gigachat: GigaChatEmulator) -> None:
+def test_a_forced_function_is_called_for_every_prompt(gigachat: GigaChatEmulator) -> None:
     with Giga(gigachat) as giga:
         forced = {"name": "get_weather", "partial_arguments": {"city": "Oslo"}}
         answer = giga.chat("hello", functions=[WEATHER], function_call=forced).json()
     assert message(answer)["function_call"]["arguments"]["city"] == "Oslo"
 
 
-def test_a_few_shot_example_fills_what_the_prompt_does_not(gigachat: GigaChatEmulator) -> None:
+def test_a_few_shot_example_supplies_missing_arguments(gigachat: GigaChatEmulator) -> None:
     shots = [{"request": "umbrella today", "params": {"city": "Tomsk", "days": 9}}]
     with Giga(gigachat) as giga:
         answer = giga.chat("do i need an umbrella", functions=[{**WEATHER, "few_shot_examples": shots}]).json()
     assert message(answer)["function_call"]["arguments"] == {"city": "Tomsk", "days": 9, "unit": "celsius"}
 
 
-def test_a_streamed_call_is_in_one_chunk_whole(gigachat: GigaChatEmulator) -> None:
+def test_a_streamed_call_is_in_one_chunk(gigachat: GigaChatEmulator) -> None:
     with Giga(gigachat) as giga:
         chunks = payloads(giga.chat("weather in Berlin", functions=[WEATHER], stream=True).body)
     assert len(chunks) == 2
@@ -322,13 +324,13 @@ def test_a_streamed_call_is_in_one_chunk_whole(gigachat: GigaChatEmulator) -> No
     assert chunks[1]["choices"][0] == {"delta": {"content": ""}, "index": 0, "finish_reason": "function_call"}
 
 
-def test_the_answer_after_a_result_is_built_on_it(gigachat: GigaChatEmulator) -> None:
+def test_the_answer_after_a_result_contains_it(gigachat: GigaChatEmulator) -> None:
     with Giga(gigachat) as giga:
         for prompt, start in (("weather in Berlin", "According to get_weather: "), ("погода", "По данным функции ")):
-            asked = [{"role": "user", "content": prompt}]
-            called = message(giga.chat(asked, functions=[WEATHER]).json())
+            messages = [{"role": "user", "content": prompt}]
+            call = message(giga.chat(messages, functions=[WEATHER]).json())
             result = {"role": "function", "name": "get_weather", "content": '{"degrees": 7, "sky": "ясно"}'}
-            answer = giga.chat([*asked, called, result], functions=[WEATHER]).json()
+            answer = giga.chat([*messages, call, result], functions=[WEATHER]).json()
             assert message(answer)["content"].startswith(start)
             assert "degrees: 7, sky: ясно" in message(answer)["content"]
             assert answer["choices"][0]["finish_reason"] == "stop"
@@ -339,11 +341,11 @@ IMAGE = re.compile(r'<img src="([0-9a-f-]{36})" fuse="true"/> \S+')
 
 def test_a_picture_is_markup_in_the_text(gigachat: GigaChatEmulator) -> None:
     with Giga(gigachat) as giga:
-        said = message(giga.chat("Нарисуй кота", function_call="auto").json())
-        found = IMAGE.match(said["content"])
+        reply = message(giga.chat("Нарисуй кота", function_call="auto").json())
+        found = IMAGE.match(reply["content"])
         assert found is not None
         assert uuid.UUID(found[1]).version == 4
-        assert uuid.UUID(said["functions_state_id"]).version == 4
+        assert uuid.UUID(reply["functions_state_id"]).version == 4
         listed = {"functions": [{"name": "text2image"}, WEATHER], "function_call": "auto"}
         assert IMAGE.match(message(giga.chat("Draw a cat", **listed).json())["content"])
         forced = {"function_call": {"name": "text2image"}}
@@ -382,21 +384,21 @@ SCHEMA = {
 
 
 @pytest.mark.parametrize("strict", [True, False])
-def test_a_schema_is_answered_with_json_that_fits(gigachat: GigaChatEmulator, strict: bool) -> None:
-    wanted = {"type": "json_schema", "schema": SCHEMA, "strict": strict}
+def test_a_schema_is_answered_with_valid_json(gigachat: GigaChatEmulator, strict: bool) -> None:
+    response_format = {"type": "json_schema", "schema": SCHEMA, "strict": strict}
     with Giga(gigachat) as giga:
-        whole = message(giga.chat("Is 42 bad?", response_format=wanted).json())["content"]
-        chunks = payloads(giga.chat("Is 42 bad?", response_format=wanted, stream=True).body)
+        whole = message(giga.chat("Is 42 bad?", response_format=response_format).json())["content"]
+        chunks = payloads(giga.chat("Is 42 bad?", response_format=response_format, stream=True).body)
     value = json.loads(whole)
     assert value == {"answer": 42, "steps": [{"text": "text"}, {"text": "text"}], "mood": "bad"}
     assert ("\n" in whole) is not strict
     assert "".join(chunk["choices"][0]["delta"]["content"] for chunk in chunks) == whole
 
 
-def test_json_cut_by_the_token_limit_is_no_json(gigachat: GigaChatEmulator) -> None:
-    wanted = {"type": "json_schema", "schema": SCHEMA, "strict": True}
+def test_json_truncated_by_the_token_limit_is_invalid(gigachat: GigaChatEmulator) -> None:
+    response_format = {"type": "json_schema", "schema": SCHEMA, "strict": True}
     with Giga(gigachat) as giga:
-        choice = giga.chat("Is 42 bad?", response_format=wanted, max_tokens=3).json()["choices"][0]
+        choice = giga.chat("Is 42 bad?", response_format=response_format, max_tokens=3).json()["choices"][0]
     assert choice["finish_reason"] == "length"
     with pytest.raises(ValueError):
         json.loads(choice["message"]["content"])

@@ -1,4 +1,4 @@
-"""What chat of API v2 refuses, what it answers, and how it is cut into events."""
+"""Tests of chat of API v2: validation, answers, and events."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from testing.plain_client import Giga, ModelReply, payloads
+from testing.plain_client import Giga, PlainResponse, payloads
 
 from gigaclient.testing import GigaChatEmulator
 from gigaclient.testing.patterns import fitting
@@ -30,7 +30,7 @@ TIDE = {
 }
 
 
-def said(role: str, *parts: Any, **fields: Any) -> dict[str, Any]:
+def message_of(role: str, *parts: Any, **fields: Any) -> dict[str, Any]:
     return {"role": role, "content": [{"text": part} if isinstance(part, str) else part for part in parts], **fields}
 
 
@@ -38,9 +38,11 @@ def tools(*functions: Any) -> list[dict[str, Any]]:
     return [{"functions": {"specifications": list(functions)}}]
 
 
-def ask(giga: Giga, *messages: Any, path: str = "/v2/chat/completions", session: str = "", **fields: Any) -> ModelReply:
-    given = [said("user", message) if isinstance(message, str) else message for message in messages]
-    body = {"model": "GigaChat", "messages": given, **fields}
+def ask(
+    giga: Giga, *messages: Any, path: str = "/v2/chat/completions", session: str = "", **fields: Any
+) -> PlainResponse:
+    parsed = [message_of("user", message) if isinstance(message, str) else message for message in messages]
+    body = {"model": "GigaChat", "messages": parsed, **fields}
     headers = {**giga.headers, **({"X-Session-ID": session} if session else {})}
     return giga.send("POST", path, json.dumps({k: v for k, v in body.items() if v is not None}), headers)
 
@@ -59,7 +61,7 @@ def text(body: Any) -> str:
     return "".join([part.get("text", "") for part in parts(body)])
 
 
-# --- refused ---------------------------------------------------------------------------------------------------
+# --- validation ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -73,28 +75,38 @@ def text(body: Any) -> str:
         ({"messages": [{"role": "user", "content": "hello"}]}, 400, INVALID),
         ({"messages": [{"role": "user", "content": []}]}, 400, INVALID),
         ({"messages": [{"role": "user"}]}, 400, INVALID),
-        ({"messages": [said("robot", "x")]}, 400, INVALID),
-        ({"messages": [said("reasoning", "x")]}, 400, INVALID),
-        ({"messages": [said("user", {"type": "text"})]}, 400, INVALID),
-        ({"messages": [said("user", {"text": 5})]}, 400, INVALID),
-        ({"messages": [said("user", {"files": ["id"]})]}, 400, INVALID),
-        ({"messages": [said("user", "x", tools_state_id=5)]}, 400, INVALID),
-        ({"messages": [said("assistant", {"function_call": {"name": "f", "arguments": "{}"}})]}, 400, INVALID),
-        ({"messages": [said("assistant", {"function_call": {"arguments": {}}})]}, 400, INVALID),
-        ({"messages": [said("assistant", CALL), said("tool", "text")]}, 400, INVALID),
-        ({"messages": [said("assistant", CALL), said("user", RESULT)]}, 400, INVALID),
+        ({"messages": [message_of("robot", "x")]}, 400, INVALID),
+        ({"messages": [message_of("reasoning", "x")]}, 400, INVALID),
+        ({"messages": [message_of("user", {"type": "text"})]}, 400, INVALID),
+        ({"messages": [message_of("user", {"text": 5})]}, 400, INVALID),
+        ({"messages": [message_of("user", {"files": ["id"]})]}, 400, INVALID),
+        ({"messages": [message_of("user", "x", tools_state_id=5)]}, 400, INVALID),
+        ({"messages": [message_of("assistant", {"function_call": {"name": "f", "arguments": "{}"}})]}, 400, INVALID),
+        ({"messages": [message_of("assistant", {"function_call": {"arguments": {}}})]}, 400, INVALID),
+        ({"messages": [message_of("assistant", CALL), message_of("tool", "text")]}, 400, INVALID),
+        ({"messages": [message_of("assistant", CALL), message_of("user", RESULT)]}, 400, INVALID),
         (
-            {"messages": [said("assistant", CALL), said("tool", {"function_result": {"result": {}}})]},
+            {"messages": [message_of("assistant", CALL), message_of("tool", {"function_result": {"result": {}}})]},
             400,
             INVALID,
         ),
         (
-            {"messages": [said("assistant", CALL), said("tool", {"function_result": {"name": "f", "result": "oops"}})]},
+            {
+                "messages": [
+                    message_of("assistant", CALL),
+                    message_of("tool", {"function_result": {"name": "f", "result": "oops"}}),
+                ]
+            },
             400,
             INVALID,
         ),
         (
-            {"messages": [said("assistant", CALL), said("tool", {"function_result": {"name": "f", "result": 5}})]},
+            {
+                "messages": [
+                    message_of("assistant", CALL),
+                    message_of("tool", {"function_result": {"name": "f", "result": 5}}),
+                ]
+            },
             400,
             INVALID,
         ),
@@ -143,22 +155,22 @@ def text(body: Any) -> str:
         ),
         ({"model_options": {"response_format": {"type": "regex", "regex": "("}}}, 400, INVALID),
         (
-            {"messages": [said("user", "x"), said("system", "y")]},
+            {"messages": [message_of("user", "x"), message_of("system", "y")]},
             422,
             "Invalid params: system message must be the first message",
         ),
         (
-            {"messages": [said("assistant", CALL)]},
+            {"messages": [message_of("assistant", CALL)]},
             422,
             "Invalid params: every assistant function call must have a result in history",
         ),
         (
-            {"messages": [said("assistant", CALL), said("user", "x")]},
+            {"messages": [message_of("assistant", CALL), message_of("user", "x")]},
             422,
             "Invalid params: every assistant function call must have a result in history",
         ),
         (
-            {"messages": [said("user", "x"), said("tool", RESULT)]},
+            {"messages": [message_of("user", "x"), message_of("tool", RESULT)]},
             422,
             "Invalid params: every assistant function result must have an assistant function call in history",
         ),
@@ -170,12 +182,12 @@ def test_a_request_of_the_wrong_shape_is_refused(giga: Giga, fields: dict[str, A
     assert reply.json()["message"].startswith(words)
 
 
-def test_what_is_no_json_is_refused(giga: Giga) -> None:
+def test_invalid_json_is_refused(giga: Giga) -> None:
     reply = giga.send("POST", "/v2/chat/completions", "{oops", giga.headers)
     assert (reply.status, reply.json()) == (400, {"status": 400, "message": INVALID})
 
 
-def test_limits_of_models_hold(gigachat: GigaChatEmulator, giga: Giga) -> None:
+def test_limits_of_models_apply(gigachat: GigaChatEmulator, giga: Giga) -> None:
     gigachat.exhausted_models.add("GigaChat-Pro")
     gigachat.models_without_functions.add("GigaChat")
     gigachat.context_tokens = 50
@@ -198,12 +210,14 @@ def test_a_tool_may_be_unavailable(gigachat: GigaChatEmulator, giga: Giga) -> No
         assert (reply.status, reply.json()["message"]) == (422, "Invalid params: Tool code_interpreter is unavailable")
 
 
-def test_it_can_be_as_strict_about_results_as_either_known_server(gigachat: GigaChatEmulator, giga: Giga) -> None:
+def test_results_can_be_restricted_to_the_form_of_either_known_server(gigachat: GigaChatEmulator, giga: Giga) -> None:
     as_text = {"function_result": {"name": "f", "result": '{"a":1}'}}
     cases = [(role, result) for role in ("tool", "function") for result in (RESULT, as_text)]
 
     def statuses() -> list[int]:
-        return [ask(giga, "x", said("assistant", CALL), said(role, result)).status for role, result in cases]
+        return [
+            ask(giga, "x", message_of("assistant", CALL), message_of(role, result)).status for role, result in cases
+        ]
 
     assert statuses() == [200, 200, 200, 200]
     gigachat.v2.strict_roles = "tool"
@@ -219,13 +233,13 @@ def test_only_chat_is_in_v2(giga: Giga) -> None:
     assert giga.get("/v2/chat/completions").status == 405
 
 
-# --- answered --------------------------------------------------------------------------------------------------
+# --- answers ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/v2/chat/completions", "/api/v2/chat/completions"])
 def test_an_answer_has_messages_of_parts(giga: Giga, path: str) -> None:
     body = answer(giga, "What is the capital of Russia?", path=path)
-    assert body["messages"] == [said("assistant", "The capital of Russia is Moscow.")]
+    assert body["messages"] == [message_of("assistant", "The capital of Russia is Moscow.")]
     assert (body["model"], body["finish_reason"]) == ("GigaChat:2.0.28.2", "stop")
     assert isinstance(body["created_at"], int)
     usage = body["usage"]
@@ -234,9 +248,9 @@ def test_an_answer_has_messages_of_parts(giga: Giga, path: str) -> None:
     assert set(body) == {"model", "created_at", "messages", "finish_reason", "usage"}
 
 
-def test_a_session_has_a_cache(giga: Giga) -> None:
+def test_a_session_has_a_cached_prefix(giga: Giga) -> None:
     first = answer(giga, "hello", session="s")
-    second = answer(giga, "hello", said("assistant", "hi"), "and?", session="s")
+    second = answer(giga, "hello", message_of("assistant", "hi"), "and?", session="s")
     assert first["usage"]["input_tokens_details"]["cached_tokens"] == 0
     assert second["usage"]["input_tokens_details"]["cached_tokens"] > 0
 
@@ -249,20 +263,20 @@ def test_a_function_is_called_with_an_id_and_answered(gigachat: GigaChatEmulator
     assert uuid.UUID(call["id"]) and uuid.UUID(body["messages"][0]["tool_state_id"])
     assert body["finish_reason"] == "function_call"
     result = {"function_result": {"id": call["id"], "name": "get_weather", "result": {"degrees": -7}}}
-    history = ("How is the weather in Murmansk?", said("assistant", part), said("tool", result))
+    history = ("How is the weather in Murmansk?", message_of("assistant", part), message_of("tool", result))
     assert text(answer(giga, *history, tools=tools(WEATHER))) == "According to get_weather: degrees: -7."
     gigachat.v2.call_ids = False
     assert "id" not in parts(answer(giga, "weather in Murmansk?", tools=tools(WEATHER)))[0]["function_call"]
 
 
-def test_calls_come_in_parallel_when_they_may(giga: Giga) -> None:
+def test_calls_are_parallel_when_allowed(giga: Giga) -> None:
     question = "What are the weather and the tide in Murmansk?"
     alone = answer(giga, question, tools=tools(WEATHER, TIDE))
     assert len(parts(alone)) == 1
     body = answer(giga, question, tools=tools(WEATHER, TIDE), model_options={"parallel_tool_calls": True})
     assert [part["function_call"]["name"] for part in parts(body)] == ["get_weather", "get_tide"]
-    one = {"function_result": {"id": parts(body)[0]["function_call"]["id"], "name": "get_weather", "result": {}}}
-    reply = ask(giga, question, body["messages"][0], said("tool", one), tools=tools(WEATHER, TIDE))
+    result = {"function_result": {"id": parts(body)[0]["function_call"]["id"], "name": "get_weather", "result": {}}}
+    reply = ask(giga, question, body["messages"][0], message_of("tool", result), tools=tools(WEATHER, TIDE))
     assert reply.json()["message"] == "Invalid params: every assistant function call must have a result in history"
 
 
@@ -276,13 +290,13 @@ def test_calls_come_in_parallel_when_they_may(giga: Giga) -> None:
         ({"mode": "any"}, "get_weather"),
     ],
 )
-def test_a_tool_config_decides(giga: Giga, config: dict[str, Any], name: str | None) -> None:
+def test_a_tool_config_selects_the_function(giga: Giga, config: dict[str, Any], name: str | None) -> None:
     body = answer(giga, "How is the weather in Murmansk?", tools=tools(WEATHER, TIDE), tool_config=config)
     assert parts(body)[0].get("function_call", {}).get("name") == name
 
 
 def test_a_forced_function_is_called_again_and_again(giga: Giga) -> None:
-    history = ("x", said("assistant", CALL), said("tool", RESULT))
+    history = ("x", message_of("assistant", CALL), message_of("tool", RESULT))
     config = {"mode": "forced", "function_name": "get_tide"}
     assert answer(giga, *history, tools=tools(TIDE), tool_config=config)["finish_reason"] == "function_call"
     assert answer(giga, *history, tools=tools(TIDE))["finish_reason"] == "stop"
@@ -296,10 +310,12 @@ def test_a_forced_function_is_called_again_and_again(giga: Giga) -> None:
         ("Make a 3d cube", "model_3d_generate", "3dmodel", "model/gltf-binary", b"glTF"),
     ],
 )
-def test_what_is_made_is_a_file(giga: Giga, prompt: str, tool: str, target: str, mime: str, start: bytes) -> None:
+def test_a_created_picture_or_model_is_a_file(
+    giga: Giga, prompt: str, tool: str, target: str, mime: str, start: bytes
+) -> None:
     body = answer(giga, prompt, tools=[{tool: {}}])
-    ran, files, caption = parts(body)
-    assert (ran["tool_execution"]["name"], ran["tool_execution"]["status"]) == (tool, "success")
+    execution, files, caption = parts(body)
+    assert (execution["tool_execution"]["name"], execution["tool_execution"]["status"]) == (tool, "success")
     (file,) = files["files"]
     assert (file["target"], file["mime"]) == (target, mime)
     assert caption["text"]
@@ -317,7 +333,7 @@ def test_what_is_made_is_a_file(giga: Giga, prompt: str, tool: str, target: str,
         ("What time is it?", "get_datetime", r"It is \d{4}-\d\d-\d\d"),
     ],
 )
-def test_other_tools_run_when_they_fit(giga: Giga, prompt: str, tool: str, found: str) -> None:
+def test_other_tools_run_for_matching_prompts(giga: Giga, prompt: str, tool: str, found: str) -> None:
     body = answer(giga, prompt, tools=[{tool: {}}])
     assert parts(body)[0]["tool_execution"]["name"] == tool
     assert re.search(found.replace("*", r"\*") if tool == "code_interpreter" else found, text(body))
@@ -333,7 +349,7 @@ def test_a_search_has_sources(giga: Giga) -> None:
     assert set(data["sources"]["1"]) == {"url", "title"}
 
 
-def test_reasoning_is_a_message_of_its_own(giga: Giga) -> None:
+def test_reasoning_is_a_separate_message(giga: Giga) -> None:
     body = answer(giga, "Say: yes", model_options={"reasoning": {"effort": "high"}})
     assert [message["role"] for message in body["messages"]] == ["reasoning", "assistant"]
     assert text(body) == "yes"
@@ -341,7 +357,7 @@ def test_reasoning_is_a_message_of_its_own(giga: Giga) -> None:
     assert [message["role"] for message in off["messages"]] == ["assistant"]
 
 
-def test_a_schema_and_a_regular_expression_are_kept_to(giga: Giga) -> None:
+def test_an_answer_matches_its_schema_or_regular_expression(giga: Giga) -> None:
     schema = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}
     body = answer(giga, "He is 31", model_options={"response_format": {"type": "json_schema", "schema": schema}})
     assert json.loads(text(body)) == {"age": 31}
@@ -349,13 +365,13 @@ def test_a_schema_and_a_regular_expression_are_kept_to(giga: Giga) -> None:
     assert re.fullmatch(form["regex"], text(answer(giga, "hello", model_options={"response_format": form})))
 
 
-def test_an_answer_is_cut_at_its_limit(giga: Giga) -> None:
+def test_an_answer_is_truncated_at_its_limit(giga: Giga) -> None:
     body = answer(giga, "Count from 1 to 50", model_options={"max_tokens": 5})
     assert (body["finish_reason"], body["usage"]["output_tokens"]) == ("length", 5)
     assert text(body) == "1, 2, 3, 4, 5, 6,"[: len(text(body))] != ""
 
 
-def test_a_dialogue_is_kept(giga: Giga) -> None:
+def test_a_dialogue_is_stored(giga: Giga) -> None:
     first = answer(giga, "My name is Max", storage={})
     storage = {"thread_id": first["thread_id"]}
     second = answer(giga, "What is my name?", storage=storage, model=None)
@@ -365,17 +381,17 @@ def test_a_dialogue_is_kept(giga: Giga) -> None:
     assert "thread_id" not in answer(giga, "hello")
 
 
-def test_a_call_in_a_kept_dialogue_is_answered_there(giga: Giga) -> None:
+def test_a_call_in_a_stored_dialogue_is_answered_there(giga: Giga) -> None:
     first = answer(giga, "weather in Murmansk?", storage={}, tools=tools(WEATHER))
     result = {"function_result": {**parts(first)[0]["function_call"], "result": {"degrees": -7}}}
-    second = answer(giga, said("tool", result), storage={"thread_id": first["thread_id"]})
+    second = answer(giga, message_of("tool", result), storage={"thread_id": first["thread_id"]})
     assert text(second) == "According to get_weather: degrees: -7."
 
 
-# --- streamed --------------------------------------------------------------------------------------------------
+# --- streams ---------------------------------------------------------------------------------------------------
 
 
-def events(reply: ModelReply) -> list[tuple[str | None, Any]]:
+def events(reply: PlainResponse) -> list[tuple[str | None, Any]]:
     found = []
     for block in re.split(r"\n\n", reply.text.strip()):
         name = re.search(r"^event: (.*)$", block, re.MULTILINE)
@@ -414,7 +430,7 @@ def test_a_search_is_streamed_in_its_order(giga: Giga) -> None:
     assert found[-1][1]["messages"][0]["tool_state_id"]
 
 
-def test_calls_are_whole_in_a_stream(giga: Giga) -> None:
+def test_calls_are_complete_in_a_stream(giga: Giga) -> None:
     found = streamed(giga, "weather in Murmansk?", tools=tools(WEATHER))
     assert [name for name, _ in found] == [DELTA, LAST]
     message = found[0][1]["messages"][0]
@@ -423,7 +439,7 @@ def test_calls_are_whole_in_a_stream(giga: Giga) -> None:
     assert "messages" not in found[-1][1]
 
 
-def test_habits_can_be_switched(gigachat: GigaChatEmulator, giga: Giga) -> None:
+def test_variants_of_the_protocol_can_be_selected(gigachat: GigaChatEmulator, giga: Giga) -> None:
     v2 = gigachat.v2
     v2.unnamed_events = v2.add_done_marker = True
     assert [name for name, _ in streamed(giga, "Say: yes")] == [None, None, None]
@@ -432,7 +448,7 @@ def test_habits_can_be_switched(gigachat: GigaChatEmulator, giga: Giga) -> None:
     v2.text_in_done = v2.string_content = True
     first, last = streamed(giga, "Say: yes")
     assert first[1]["messages"][0]["content"] == "yes"
-    assert last[1]["messages"] == [said("assistant", "yes")]
+    assert last[1]["messages"] == [message_of("assistant", "yes")]
     assert answer(giga, "Say: yes")["messages"][0]["content"] == "yes"
     v2.text_in_done = v2.string_content = False
     v2.state_id_only_in_done = True
@@ -452,7 +468,7 @@ def test_an_update_interval_makes_events_longer(giga: Giga) -> None:
     assert "".join([text(payload) for _, payload in found[:-1]]) == "1, 2, 3, 4, 5, 6, 7, 8, 9"
 
 
-# --- scripted --------------------------------------------------------------------------------------------------
+# --- scripts ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -462,28 +478,28 @@ def test_an_update_interval_makes_events_longer(giga: Giga) -> None:
         ("Forty-two.", ["Forty-two."], "stop"),
         ({"content": "Forty-two.", "finish_reason": "blacklist"}, ["Forty-two."], "blacklist"),
         ({"content": [{"text": "a"}, {"files": [{"id": "f"}]}]}, ["a", {"files": [{"id": "f"}]}], "stop"),
-        ({"messages": [said("assistant", "a")], "finish_reason": "length"}, ["a"], "length"),
+        ({"messages": [message_of("assistant", "a")], "finish_reason": "length"}, ["a"], "length"),
         ({"choices": [{"message": {"content": "a"}, "finish_reason": "length"}]}, ["a"], "length"),
         ({"content": [CALL]}, [CALL], "function_call"),
         (lambda request: "Forty-two.", ["Forty-two."], "stop"),
-        (lambda request: {"messages": [said("assistant", "a")]}, ["a"], "stop"),
+        (lambda request: {"messages": [message_of("assistant", "a")]}, ["a"], "stop"),
     ],
 )
 def test_an_answer_can_be_scripted(
     gigachat: GigaChatEmulator, giga: Giga, stream: bool, value: Any, expected: list[Any], reason: str
 ) -> None:
     gigachat.answer(value)
-    wanted = said("assistant", *expected)["content"]
+    content = message_of("assistant", *expected)["content"]
     if not stream:
         body = answer(giga, "hello")
-        assert (parts(body), body["finish_reason"]) == (wanted, reason)
+        assert (parts(body), body["finish_reason"]) == (content, reason)
         return
     found = streamed(giga, "hello")
-    assert [part for _, payload in found[:-1] for part in parts(payload)] == wanted
+    assert [part for _, payload in found[:-1] for part in parts(payload)] == content
     assert found[-1][1]["finish_reason"] == reason
 
 
-def test_a_script_is_for_the_chat_it_names(gigachat: GigaChatEmulator, giga: Giga) -> None:
+def test_a_script_applies_to_its_version_of_chat(gigachat: GigaChatEmulator, giga: Giga) -> None:
     gigachat.answer("one", place="v2")
     gigachat.answer("two", place="v1")
     gigachat.answer("three")
@@ -492,7 +508,7 @@ def test_a_script_is_for_the_chat_it_names(gigachat: GigaChatEmulator, giga: Gig
     assert text(answer(giga, "hello")) == "one"
 
 
-def test_a_scripted_call_of_v1_gets_what_v2_has(gigachat: GigaChatEmulator, giga: Giga) -> None:
+def test_a_scripted_call_of_v1_becomes_one_of_v2(gigachat: GigaChatEmulator, giga: Giga) -> None:
     gigachat.answer({"content": "", "function_call": {"name": "f", "arguments": {"a": 1}}})
     body = answer(giga, "hello")
     call = parts(body)[0]["function_call"]
@@ -500,7 +516,7 @@ def test_a_scripted_call_of_v1_gets_what_v2_has(gigachat: GigaChatEmulator, giga
     assert call["id"] and body["messages"][0]["tool_state_id"]
 
 
-def test_bytes_are_sent_as_they_are(gigachat: GigaChatEmulator, giga: Giga) -> None:
+def test_bytes_are_sent_unchanged(gigachat: GigaChatEmulator, giga: Giga) -> None:
     gigachat.answer(b"event: x\ndata: {}\n\n", place="v2")
     assert ask(giga, "hello", stream=True).body == b"event: x\ndata: {}\n\n"
 
@@ -519,7 +535,7 @@ def test_streams_count_against_the_limit(gigachat: GigaChatEmulator, giga: Giga)
     assert ask(giga, "hello").status == 429
 
 
-# --- texts that fit a pattern ----------------------------------------------------------------------------------
+# --- texts that match a pattern --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The FakeGpt emulator: the four steps, the stream, and every way in which such servers went wrong."""
+"""Tests of the FakeGpt emulator: the four steps, the stream, and the known failures of such servers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 def texts(stream: bytes) -> list[str]:
-    """The cumulative texts of the assistant's messages."""
+    """Return the cumulative texts of the assistant's messages."""
     return [
         payload["message"]["content"]["parts"][0]
         for payload in payloads(stream)
@@ -33,17 +33,17 @@ def texts(stream: bytes) -> list[str]:
     ]
 
 
-# --- the way in ------------------------------------------------------------------------------------------------
+# --- login -----------------------------------------------------------------------------------------------------
 
 
-def test_it_says_how_to_get_in(fakegpt: FakeGptEmulator) -> None:
+def test_client_options_point_at_the_emulator(fakegpt: FakeGptEmulator) -> None:
     assert fakegpt.client_options == {
         "base_url": f"https://127.0.0.1:{fakegpt.server.port}",
         "ca_bundle_file": fakegpt.ca_file,
     }
 
 
-def test_the_pool_lists_its_accounts_to_whoever_sends_a_time(fakegpt: FakeGptEmulator) -> None:
+def test_the_pool_lists_its_accounts_for_requests_with_a_time(fakegpt: FakeGptEmulator) -> None:
     with Pool(fakegpt) as pool:
         loads = pool.loads()
         assert len(loads) == 3
@@ -117,7 +117,7 @@ def test_a_session_can_lack_its_token(fakegpt: FakeGptEmulator) -> None:
 
 
 @pytest.mark.parametrize("header", ["X-Authorization", "Authorization"])
-def test_a_conversation_takes_the_token_from_either_header(fakegpt: FakeGptEmulator, header: str) -> None:
+def test_a_conversation_accepts_the_token_in_either_header(fakegpt: FakeGptEmulator, header: str) -> None:
     with Pool(fakegpt) as pool:
         pool.enter()
         headers = {header: f"Bearer {pool.token}", "Cookie": pool.cookie}
@@ -139,21 +139,21 @@ def test_a_conversation_needs_both_token_and_cookie(fakegpt: FakeGptEmulator, ch
     assert "Could not parse" in reply.json()["detail"]
 
 
-def test_one_sessions_token_does_not_go_with_anothers_cookie(fakegpt: FakeGptEmulator) -> None:
+def test_a_token_needs_the_cookie_of_the_same_session(fakegpt: FakeGptEmulator) -> None:
     with Pool(fakegpt) as one, Pool(fakegpt) as two:
         one.enter()
         two.log_in(password="another")
         assert one.talk("hello", Cookie=two.cookie).status == 401
 
 
-def test_a_given_access_token_needs_no_login(fakegpt: FakeGptEmulator) -> None:
+def test_the_access_token_needs_no_login(fakegpt: FakeGptEmulator) -> None:
     with Pool(fakegpt) as pool:
         pool.token = fakegpt.access_token
         assert pool.talk("hello").status == 200
     assert fakegpt.logins == 0
 
 
-def test_an_expired_token_is_refused_and_a_new_login_helps() -> None:
+def test_an_expired_token_is_refused_until_a_new_login() -> None:
     with FakeGptEmulator(token_life_s=0.2) as emulator, Pool(emulator) as pool:
         assert pool.enter().talk("hello").status == 200
         time.sleep(0.22)
@@ -163,7 +163,7 @@ def test_an_expired_token_is_refused_and_a_new_login_helps() -> None:
         assert emulator.logins == 2
 
 
-def test_revoked_sessions_are_refused_and_a_new_login_helps(fakegpt: FakeGptEmulator) -> None:
+def test_revoked_sessions_are_refused_until_a_new_login(fakegpt: FakeGptEmulator) -> None:
     with Pool(fakegpt) as pool:
         pool.enter()
         fakegpt.revoke_sessions()
@@ -172,7 +172,7 @@ def test_revoked_sessions_are_refused_and_a_new_login_helps(fakegpt: FakeGptEmul
         assert pool.enter().talk("hello").status == 200
 
 
-def test_the_bot_wall_is_html(fakegpt: FakeGptEmulator) -> None:
+def test_the_page_of_the_bot_filter_is_html(fakegpt: FakeGptEmulator) -> None:
     with Pool(fakegpt) as pool:
         pool.enter()
         fakegpt.html_wall = "/api/conversation"
@@ -185,8 +185,8 @@ def test_the_bot_wall_is_html(fakegpt: FakeGptEmulator) -> None:
         assert pool.send("GET", "/api/loads?t=1").status == 403
         fakegpt.html_wall, fakegpt.bot_filter = False, True
         assert pool.send("GET", "/api/loads?t=1").status == 403
-        human = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64)", "Referer": f"{fakegpt.base_url}/?v=2"}
-        assert pool.send("GET", "/api/loads?t=1", headers=human).status == 200
+        browser = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64)", "Referer": f"{fakegpt.base_url}/?v=2"}
+        assert pool.send("GET", "/api/loads?t=1", headers=browser).status == 200
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_a_conversation_of_the_wrong_shape_is_refused(fakegpt: FakeGptEmulator, 
         assert pool.send("POST", "/api/conversation", "{", headers).status == 400
 
 
-def test_what_it_does_not_know_is_not_found(fakegpt: FakeGptEmulator) -> None:
+def test_an_unknown_path_is_not_found(fakegpt: FakeGptEmulator) -> None:
     with Pool(fakegpt) as pool:
         for method, path in (("GET", "/v1/models"), ("GET", "/api/conversation"), ("POST", "/api/loads?t=1")):
             assert pool.send(method, path).status == 404
@@ -218,7 +218,7 @@ def test_what_it_does_not_know_is_not_found(fakegpt: FakeGptEmulator) -> None:
 # --- the stream ------------------------------------------------------------------------------------------------
 
 
-def test_a_stream_has_everything_that_real_ones_have(fakegpt: FakeGptEmulator) -> None:
+def test_a_stream_has_all_parts_of_real_ones(fakegpt: FakeGptEmulator) -> None:
     with Pool(fakegpt) as pool:
         reply = pool.enter().talk("Count from 1 to 12")
     assert reply.headers["Content-Type"] == "text/event-stream; charset=utf-8"
@@ -252,7 +252,7 @@ def test_keep_alives_can_be_left_out(fakegpt: FakeGptEmulator) -> None:
 
 
 @pytest.mark.parametrize(
-    ("prompt", "said"),
+    ("prompt", "answer"),
     [
         ("User: My name is Anna\nAssistant: Hello\nUser: What is my name?\nAssistant:", "Your name is Anna."),
         ("System: be brief\nUser: Назови реку\nAssistant:", "Лена."),
@@ -260,19 +260,19 @@ def test_keep_alives_can_be_left_out(fakegpt: FakeGptEmulator) -> None:
         ("What is your name?", "My name is FakeGpt."),
     ],
 )
-def test_a_flattened_history_is_understood(fakegpt: FakeGptEmulator, prompt: str, said: str) -> None:
+def test_a_flattened_dialogue_is_parsed(fakegpt: FakeGptEmulator, prompt: str, answer: str) -> None:
     with Pool(fakegpt) as pool:
-        assert texts(pool.enter().talk(prompt).body)[-1].startswith(said)
+        assert texts(pool.enter().talk(prompt).body)[-1].startswith(answer)
 
 
 def test_a_conversation_can_be_continued_on_the_server(fakegpt: FakeGptEmulator) -> None:
     headers = {"X-Authorization": f"Bearer {fakegpt.access_token}"}
     dialogue = (("My name is Anna", "Nice to meet you, Anna!"), ("What is my name?", "Your name is Anna."))
     with Pool(fakegpt) as pool:
-        for prompt, said in dialogue:
+        for prompt, answer in dialogue:
             body = conversation_body(prompt, conversation_id="c-1")
             reply = pool.send("POST", "/api/conversation", body, headers)
-            assert texts(reply.body)[-1] == said
+            assert texts(reply.body)[-1] == answer
             assert payloads(reply.body)[-1]["conversation_id"] == "c-1"
 
 
@@ -287,7 +287,7 @@ def test_the_end_marker_can_be_missing() -> None:
     assert texts(stream)[-1] == "1, 2, 3, 4, 5, 6"
 
 
-def test_no_message_may_ever_be_finished() -> None:
+def test_a_stream_may_have_no_finished_message() -> None:
     stream = talk_with(never_finished=True)
     assert b"end_turn" not in stream
     assert stream.count(b"finished_successfully") == 1  # the echo
@@ -309,7 +309,7 @@ def test_a_detail_event_comes_after_two_with_text(detail: Any) -> None:
     assert payloads(stream)[-1] == {"detail": detail}
 
 
-def test_there_may_be_nothing_but_keep_alives() -> None:
+def test_a_stream_may_have_only_keep_alives() -> None:
     stream = talk_with(only_keep_alives=True)
     assert texts(stream) == []
     assert len(data_of(stream)) == 6
@@ -371,7 +371,7 @@ def test_scripted_answers(fakegpt: FakeGptEmulator) -> None:
         (Fault(status=413, body={"detail": {"code": "x"}}), 413, {"detail": {"code": "x"}}),
     ],
 )
-def test_faults_meet_conversations(fakegpt: FakeGptEmulator, fault: Fault, status: int, body: Any) -> None:
+def test_faults_apply_to_conversations(fakegpt: FakeGptEmulator, fault: Fault, status: int, body: Any) -> None:
     fakegpt.inject(fault)
     with Pool(fakegpt) as pool:
         reply = pool.enter().talk("hello")
@@ -386,7 +386,7 @@ def test_a_too_long_prompt_has_its_code(fakegpt: FakeGptEmulator) -> None:
 
 
 @pytest.mark.parametrize("path", ["/api/loads", "/auth/login", "/api/auth/session"])
-def test_faults_meet_the_other_steps_when_they_name_them(fakegpt: FakeGptEmulator, path: str) -> None:
+def test_faults_with_a_path_apply_to_the_other_steps(fakegpt: FakeGptEmulator, path: str) -> None:
     fakegpt.inject(Fault(status=503), path=path)
     with Pool(fakegpt) as pool:
         replies = {
@@ -397,7 +397,7 @@ def test_faults_meet_the_other_steps_when_they_name_them(fakegpt: FakeGptEmulato
     assert {step: status for step, status in replies.items() if status != 200} == {path: 503}
 
 
-def test_stream_faults_bend_the_conversation(fakegpt: FakeGptEmulator) -> None:
+def test_stream_faults_apply_to_the_conversation(fakegpt: FakeGptEmulator) -> None:
     with Pool(fakegpt) as pool:
         pool.enter()
         fakegpt.inject(Fault(write_size=1, close_delimited=True, crlf="\r\n"))
@@ -413,7 +413,7 @@ def test_stream_faults_bend_the_conversation(fakegpt: FakeGptEmulator) -> None:
             pool.talk("Count from 1 to 5").body.decode()
 
 
-def test_a_client_that_leaves_is_noticed(fakegpt: FakeGptEmulator) -> None:
+def test_a_disconnected_client_is_detected(fakegpt: FakeGptEmulator) -> None:
     fakegpt.inject(Fault(stall_after_events=2))
     headers = {"X-Authorization": f"Bearer {fakegpt.access_token}"}
     with Http(fakegpt.server.port, trusting(fakegpt.ca_file)) as http_:
@@ -421,7 +421,7 @@ def test_a_client_that_leaves_is_noticed(fakegpt: FakeGptEmulator) -> None:
         response.read1(10)
         assert fakegpt.open_streams == 1
         response.close()
-    assert soon(lambda: fakegpt.aborted == 1, 0.5)
+    assert soon(lambda: fakegpt.aborted == 1)
     assert soon(lambda: fakegpt.open_streams == 0)
 
 

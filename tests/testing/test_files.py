@@ -1,4 +1,4 @@
-"""The emulator's files: what it takes, whose they are, and the pictures that its answers name."""
+"""Tests of the emulator's files: formats, owners, and the pictures in its answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gigaclient.testing import GigaChatEmulator
 from gigaclient.testing.chat_v1 import Refusal
 from gigaclient.testing.files import PICTURE, EmulatedFiles, form
 
-KIND = "multipart/form-data; boundary=b"
+CONTENT_TYPE = "multipart/form-data; boundary=b"
 
 
 def section(disposition: str, content: bytes, *headers: str) -> bytes:
@@ -23,29 +23,34 @@ def section(disposition: str, content: bytes, *headers: str) -> bytes:
     return b"--b\r\n" + "\r\n".join(lines).encode() + content + b"\r\n"
 
 
-def body_of(filename: str, content: bytes, kind: str | None = None, purpose: str | None = "general") -> bytes:
+def body_of(filename: str, content: bytes, mime: str | None = None, purpose: str | None = "general") -> bytes:
     parts = b"" if purpose is None else section('name="purpose"', purpose.encode())
-    typed = () if kind is None else (f"Content-Type: {kind}",)
-    return parts + section(f'name="file"; filename="{filename}"', content, *typed) + b"--b--\r\n"
+    headers = () if mime is None else (f"Content-Type: {mime}",)
+    return parts + section(f'name="file"; filename="{filename}"', content, *headers) + b"--b--\r\n"
 
 
 def ask(
     emulator: GigaChatEmulator, method: str, path: str, body: bytes | None = None, **headers: str
 ) -> tuple[int, Any, Any]:
     request = urllib.request.Request(f"{emulator.base_url}{path}", data=body, method=method)
-    sent = {"authorization": f"Bearer {emulator.issue_token()}", "user-agent": "tests", "content-type": KIND, **headers}
+    sent = {
+        "authorization": f"Bearer {emulator.issue_token()}",
+        "user-agent": "tests",
+        "content-type": CONTENT_TYPE,
+        **headers,
+    }
     for name, value in sent.items():
         request.add_header(name.replace("_", "-"), value)
     try:
         with urllib.request.urlopen(
             request, timeout=20, context=ssl.create_default_context(cafile=emulator.ca_file)
         ) as answer:
-            content, status, given = answer.read(), answer.status, answer.headers
+            content, status, received = answer.read(), answer.status, answer.headers
     except urllib.error.HTTPError as error:
         with error:
-            content, status, given = error.read(), error.code, error.headers
-    is_json = given["Content-Type"].startswith("application/json")
-    return status, json.loads(content) if is_json else content, given
+            content, status, received = error.read(), error.code, error.headers
+    is_json = received["Content-Type"].startswith("application/json")
+    return status, json.loads(content) if is_json else content, received
 
 
 def test_an_upload_is_described_as_the_service_does(gigachat: GigaChatEmulator) -> None:
@@ -61,17 +66,17 @@ def test_an_upload_is_described_as_the_service_does(gigachat: GigaChatEmulator) 
     assert (status, content, headers["Content-Type"]) == (200, b"%PDF-1.4", "application/octet-stream")
 
 
-def test_deleting_takes_a_post_and_happens_once(gigachat: GigaChatEmulator) -> None:
+def test_a_file_is_deleted_once_by_post(gigachat: GigaChatEmulator) -> None:
     file = ask(gigachat, "POST", "/files", body_of("a.txt", b"x"))[1]["id"]
     assert ask(gigachat, "DELETE", f"/files/{file}")[0] == 405
     gone = {"id": file, "deleted": True, "object": "file", "access_policy": "private"}
     assert ask(gigachat, "POST", f"/files/{file}/delete", b"")[:2] == (200, gone)
-    for method, place in (("POST", "/delete"), ("GET", ""), ("GET", "/content")):
-        assert ask(gigachat, method, f"/files/{file}{place}")[0] == 404
+    for method, path in (("POST", "/delete"), ("GET", ""), ("GET", "/content")):
+        assert ask(gigachat, method, f"/files/{file}{path}")[0] == 404
 
 
 @pytest.mark.parametrize(
-    ("filename", "kind", "modality"),
+    ("filename", "mime", "modality"),
     [
         ("a.txt", None, "text"),
         ("a.PNG", "application/octet-stream", "image"),
@@ -81,9 +86,9 @@ def test_deleting_takes_a_post_and_happens_once(gigachat: GigaChatEmulator) -> N
     ],
 )
 def test_the_type_is_taken_from_the_part_or_else_from_the_name(
-    gigachat: GigaChatEmulator, filename: str, kind: str | None, modality: str
+    gigachat: GigaChatEmulator, filename: str, mime: str | None, modality: str
 ) -> None:
-    assert ask(gigachat, "POST", "/files", body_of(filename, b"x", kind))[1]["modalities"] == [modality]
+    assert ask(gigachat, "POST", "/files", body_of(filename, b"x", mime))[1]["modalities"] == [modality]
 
 
 @pytest.mark.parametrize(
@@ -103,13 +108,13 @@ def test_the_type_is_taken_from_the_part_or_else_from_the_name(
     ],
     ids=range(11),
 )
-def test_what_the_service_does_not_take_is_refused(gigachat: GigaChatEmulator, body: bytes, status: int) -> None:
+def test_an_invalid_upload_is_refused(gigachat: GigaChatEmulator, body: bytes, status: int) -> None:
     refused, answer, _ = ask(gigachat, "POST", "/files", body)
     assert (refused, answer["status"]) == (status, status)
     assert ask(gigachat, "GET", "/files")[1] == {"data": []}
 
 
-def test_files_are_for_their_key_and_their_user_alone(gigachat: GigaChatEmulator) -> None:
+def test_files_belong_to_their_key_and_user(gigachat: GigaChatEmulator) -> None:
     file = ask(gigachat, "POST", "/files", body_of("a.txt", b"x"), x_client_id="user-7")[1]["id"]
     assert ask(gigachat, "GET", f"/files/{file}/content", x_client_id="user-7")[1] == b"x"
     assert len(ask(gigachat, "GET", "/files", x_client_id="user-7")[1]["data"]) == 1
@@ -122,12 +127,12 @@ def test_files_are_for_their_key_and_their_user_alone(gigachat: GigaChatEmulator
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_picture_that_an_answer_names_is_there(gigachat: GigaChatEmulator, stream: bool) -> None:
-    asked = {
+def test_the_picture_of_an_answer_exists(gigachat: GigaChatEmulator, stream: bool) -> None:
+    body = {
         "model": "GigaChat-2", "messages": [{"role": "user", "content": "Draw a river"}], "function_call": "auto",
         "stream": stream,
     }  # fmt: skip
-    content = ask(gigachat, "POST", "/chat/completions", json.dumps(asked).encode(), x_client_id="u")[1]
+    content = ask(gigachat, "POST", "/chat/completions", json.dumps(body).encode(), x_client_id="u")[1]
     text = content.decode() if stream else content["choices"][0]["message"]["content"]
     file = text.partition('src="' if not stream else 'src=\\"')[2][:36]
     status, picture, headers = ask(gigachat, "GET", f"/files/{file}/content", x_client_id="u")
@@ -136,20 +141,20 @@ def test_a_picture_that_an_answer_names_is_there(gigachat: GigaChatEmulator, str
     assert ask(gigachat, "GET", f"/files/{file}", x_client_id="u")[1]["modalities"] == ["image"]
 
 
-def test_the_picture_is_a_whole_jpeg() -> None:
+def test_the_picture_is_a_complete_jpeg() -> None:
     assert PICTURE.startswith(b"\xff\xd8\xff\xe0")
     assert PICTURE.endswith(b"\xff\xd9")
-    place, sizes = 2, []
-    while PICTURE[place + 1] != 0xDA:  # from marker to marker, up to the scan
-        marker, length = PICTURE[place + 1], struct.unpack(">H", PICTURE[place + 2 : place + 4])[0]
-        assert PICTURE[place] == 0xFF
+    offset, sizes = 2, []
+    while PICTURE[offset + 1] != 0xDA:  # from marker to marker, up to the scan
+        marker, length = PICTURE[offset + 1], struct.unpack(">H", PICTURE[offset + 2 : offset + 4])[0]
+        assert PICTURE[offset] == 0xFF
         if marker == 0xC0:
-            sizes.append(struct.unpack(">HH", PICTURE[place + 5 : place + 9]))
-        place += 2 + length
+            sizes.append(struct.unpack(">HH", PICTURE[offset + 5 : offset + 9]))
+        offset += 2 + length
     assert sizes == [(64, 64)]
 
 
-def test_other_rooms_may_put_files_there(gigachat: GigaChatEmulator) -> None:
+def test_other_endpoints_can_store_files(gigachat: GigaChatEmulator) -> None:
     store = EmulatedFiles(gigachat)
     file = store.add("me", b"rows", "output.jsonl", purpose="batch")
     assert store.read("me", file) == b"rows"
@@ -159,7 +164,7 @@ def test_other_rooms_may_put_files_there(gigachat: GigaChatEmulator) -> None:
             store.read(client, identifier)
 
 
-def test_forms_are_read_as_browsers_and_libraries_write_them() -> None:
+def test_forms_of_browsers_and_libraries_are_parsed() -> None:
     body = (
         b"preamble\r\n"
         + section('name="a"; filename="\xd0\xb0 %22b%22.txt"'.encode("latin-1").decode(), b"1\r\n--not b\r\n2")
@@ -170,6 +175,6 @@ def test_forms_are_read_as_browsers_and_libraries_write_them() -> None:
     assert parts["a"].filename == 'а "b".txt'
     assert parts["a"].content == b"1\r\n--not b\r\n2"
     assert (parts["bare"].filename, parts["bare"].mime, parts["bare"].content) == ("plain.txt", "text/plain", b"")
-    for kind in ("application/json", "multipart/form-data", ""):
+    for content_type in ("application/json", "multipart/form-data", ""):
         with pytest.raises(Refusal):
-            form(kind, body)
+            form(content_type, body)

@@ -1,4 +1,4 @@
-"""The emulator's functions: made of OpenAPI in JSON and in plain YAML, and found fault with."""
+"""Tests of the emulator's functions: conversion of OpenAPI in JSON and YAML, and validation."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ TIDE = {
 }
 
 
-def test_operations_become_functions_with_what_they_refer_to() -> None:
+def test_operations_become_functions_with_resolved_references() -> None:
     get, post = convert(DESCRIPTION.encode())
     assert get == {
         "name": "getTide",
@@ -91,7 +91,7 @@ def test_operations_become_functions_with_what_they_refer_to() -> None:
     }
 
 
-def test_json_and_yaml_are_the_same_description() -> None:
+def test_json_and_yaml_give_the_same_functions() -> None:
     assert convert(json.dumps(yaml.safe_load(DESCRIPTION)).encode()) == convert(DESCRIPTION.encode())
 
 
@@ -113,16 +113,13 @@ def test_json_and_yaml_are_the_same_description() -> None:
         b"[" * 100_000,
     ],
 )
-def test_what_is_no_description_is_a_400(document: bytes) -> None:
+def test_an_invalid_description_is_a_400(document: bytes) -> None:
     with pytest.raises(Refusal) as caught:
         convert(document)
     assert caught.value.status == 400
 
 
-# -- yaml ------------------------------------------------------------------------------------------
-
-
-# -- faults ----------------------------------------------------------------------------------------
+# -- validation ------------------------------------------------------------------------------------
 
 GOOD: dict[str, Any] = {
     "name": "get_tide",
@@ -133,12 +130,12 @@ GOOD: dict[str, Any] = {
 }
 
 
-def test_a_good_function_has_neither_faults_nor_hints() -> None:
+def test_a_valid_function_has_neither_errors_nor_warnings() -> None:
     assert (list(errors(GOOD)), list(warnings(GOOD))) == ([], [])
 
 
 @pytest.mark.parametrize(
-    ("change", "place"),
+    ("change", "location"),
     [
         ({"name": None}, "(root)"),
         ({"name": "2nd"}, "(root).name"),
@@ -161,17 +158,17 @@ def test_a_good_function_has_neither_faults_nor_hints() -> None:
         ({"few_shot_examples": [{"request": "x"}]}, "(root).few_shot_examples.0"),
     ],
 )
-def test_a_fault_is_found_where_it_is(change: dict[str, Any], place: str) -> None:
+def test_an_error_has_its_location(change: dict[str, Any], location: str) -> None:
     function = {name: value for name, value in {**GOOD, **change}.items() if value is not None}
-    assert [where for _, where in errors(function)] == [place]
+    assert [found for _, found in errors(function)] == [location]
 
 
-def test_schemas_without_a_type_may_still_be_good() -> None:
+def test_schemas_without_a_type_may_be_valid() -> None:
     fields = {"a": {"enum": [1, 2]}, "b": {"anyOf": [{"type": "string"}]}, "c": {"$ref": "#/$defs/x"}}
     assert list(errors({**GOOD, "parameters": {"type": "object", "properties": fields}})) == []
     assert list(errors({**GOOD, "parameters": {}})) == []
 
 
-def test_what_could_be_better_is_said() -> None:
-    said = [description for description, _ in warnings({"name": "f", "parameters": {}})]
-    assert said == ["description is missing", "consider adding call examples", "return_parameters are missing"]
+def test_improvements_are_suggested() -> None:
+    descriptions = [description for description, _ in warnings({"name": "f", "parameters": {}})]
+    assert descriptions == ["description is missing", "consider adding call examples", "return_parameters are missing"]

@@ -1,10 +1,9 @@
-"""The GigaChat emulator as its users see it: addresses, headers, limits, scripts, replays."""
+"""Tests of the GigaChat emulator: addresses, headers, limits, scripts, replays."""
 
 from __future__ import annotations
 
 import os
 import threading
-import time
 import uuid
 
 import pytest
@@ -13,7 +12,7 @@ from testing.plain_client import Giga, Http, chat_body, data_of, oauth, payloads
 from gigaclient.testing import Answer, Authority, EventAnswer, Fault, GigaChatEmulator, RecordedRequest, recording
 
 
-def test_it_says_how_to_get_in(gigachat: GigaChatEmulator) -> None:
+def test_client_options_point_at_the_emulator(gigachat: GigaChatEmulator) -> None:
     options = gigachat.client_options
     assert sorted(options) == ["auth_url", "base_url", "ca_bundle_file", "credentials", "scope"]
     assert options["base_url"] == f"https://127.0.0.1:{gigachat.api_server.port}/v1"
@@ -28,7 +27,7 @@ def test_it_says_how_to_get_in(gigachat: GigaChatEmulator) -> None:
     }
 
 
-def test_both_layouts_of_the_base_address_are_served_and_no_other(gigachat: GigaChatEmulator) -> None:
+def test_both_paths_of_the_api_are_served_and_no_other(gigachat: GigaChatEmulator) -> None:
     with Giga(gigachat) as giga:
         assert giga.get("/v1/models").status == giga.get("/api/v1/models").status == 200
         for path in ("/models", "/v1/", "/v1/nothing", "/api/v3/models", "/v2/files"):
@@ -37,15 +36,15 @@ def test_both_layouts_of_the_base_address_are_served_and_no_other(gigachat: Giga
         assert (reply.status, reply.headers["Allow"]) == (405, "GET")
 
 
-def test_tracing_headers_are_echoed_or_made(gigachat: GigaChatEmulator) -> None:
+def test_tracing_headers_are_echoed_or_generated(gigachat: GigaChatEmulator) -> None:
     with Giga(gigachat) as giga:
-        made = giga.get("/v1/models").headers
-        assert uuid.UUID(made["X-Request-Id"]) != uuid.UUID(made["X-Session-Id"])
-        assert made["X-Client-Id"] is None
-        given = {"X-Request-ID": "r-1", "X-Session-ID": "s-1", "X-Client-ID": "c-1"}
+        generated = giga.get("/v1/models").headers
+        assert uuid.UUID(generated["X-Request-Id"]) != uuid.UUID(generated["X-Session-Id"])
+        assert generated["X-Client-Id"] is None
+        sent = {"X-Request-ID": "r-1", "X-Session-ID": "s-1", "X-Client-ID": "c-1"}
         for path in ("/v1/models", "/v1/models/none"):
-            echoed = giga.get(path, **given).headers
-            assert [echoed[name] for name in given] == ["r-1", "s-1", "c-1"]
+            echoed = giga.get(path, **sent).headers
+            assert [echoed[name] for name in sent] == ["r-1", "s-1", "c-1"]
 
 
 def test_the_list_of_models_is_the_recorded_one_and_the_newer_ones(gigachat: GigaChatEmulator) -> None:
@@ -77,7 +76,7 @@ def test_one_model_is_found_or_not(gigachat: GigaChatEmulator) -> None:
 # --- limits ----------------------------------------------------------------------------------------------------
 
 
-def test_one_answer_more_than_allowed_is_a_429(gigachat: GigaChatEmulator) -> None:
+def test_an_answer_above_the_limit_is_a_429(gigachat: GigaChatEmulator) -> None:
     gigachat.max_streams = 1
     gigachat.inject(Fault(stall_after_events=1))
     token = gigachat.issue_token()
@@ -97,7 +96,7 @@ def test_one_answer_more_than_allowed_is_a_429(gigachat: GigaChatEmulator) -> No
         assert second.chat("hello").status == 200
 
 
-def test_another_key_has_a_limit_of_its_own(gigachat: GigaChatEmulator) -> None:
+def test_each_key_has_its_limit(gigachat: GigaChatEmulator) -> None:
     gigachat.max_streams = 1
     other = gigachat.add_credentials()
     assert other != gigachat.credentials
@@ -128,7 +127,7 @@ def test_the_slot_is_free_as_soon_as_the_end_marker_is_read(gigachat: GigaChatEm
             response.close()
 
 
-def test_a_thinking_model_holds_its_slot_and_a_client_that_leaves_frees_it(gigachat: GigaChatEmulator) -> None:
+def test_a_delayed_answer_holds_its_slot_until_the_client_disconnects(gigachat: GigaChatEmulator) -> None:
     gigachat.answer_pause_s = 30
     gigachat.max_streams = 1
     with Giga(gigachat) as giga:
@@ -137,20 +136,19 @@ def test_a_thinking_model_holds_its_slot_and_a_client_that_leaves_frees_it(gigac
         assert soon(lambda: len(gigachat.requests) == 1)
         with Giga(gigachat) as other:
             assert other.chat("hello").status == 429
-    assert soon(lambda: gigachat.api_aborted == 1, 0.5)
+    assert soon(lambda: gigachat.api_aborted == 1)
     gigachat.answer_pause_s = 0
     with Giga(gigachat) as giga:
         assert giga.chat("hello").status == 200
 
 
-def test_an_answer_under_way_ends_with_the_emulator(gigachat: GigaChatEmulator) -> None:
+def test_an_open_answer_ends_with_the_emulator(gigachat: GigaChatEmulator) -> None:
     gigachat.inject(Fault(stall_after_events=1))
     with Giga(gigachat) as giga:
         response = giga.open_chat("hello", stream=True)
         response.read1(10_000)
-        begun = time.monotonic()
         gigachat.close()
-        assert time.monotonic() - begun < 1
+        assert gigachat.api_server.open_connections == 0
         response.close()
     assert not os.path.exists(gigachat.ca_file)
 
@@ -167,7 +165,7 @@ def test_a_scripted_text_is_the_answer_streamed_or_not(gigachat: GigaChatEmulato
         assert giga.chat("hello").json()["choices"][0]["message"]["content"].startswith("Hello!")
 
 
-def test_a_scripted_message_and_a_scripted_answer_are_taken_as_they_are(gigachat: GigaChatEmulator) -> None:
+def test_a_scripted_message_and_a_scripted_response_are_sent_unchanged(gigachat: GigaChatEmulator) -> None:
     call = {"name": "f", "arguments": {"x": [1]}}
     whole = {
         "choices": [{"message": {"role": "assistant", "content": "no"}, "index": 0, "finish_reason": "blacklist"}],
@@ -243,25 +241,25 @@ def test_scripts_come_in_order_and_can_be_cleared(gigachat: GigaChatEmulator) ->
     gigachat.answer("three")
     gigachat.answer("never")
     with Giga(gigachat) as giga:
-        said = [giga.chat("hello").json()["choices"][0]["message"]["content"] for _ in range(3)]
+        texts = [giga.chat("hello").json()["choices"][0]["message"]["content"] for _ in range(3)]
         gigachat.clear()
         assert giga.chat("hello").json()["choices"][0]["message"]["content"].startswith("Hello!")
-    assert said == ["one", "Hello.", "three"]
+    assert texts == ["one", "Hello.", "three"]
 
 
 def test_the_emulators_stream_has_the_shape_of_the_recorded_one(gigachat: GigaChatEmulator) -> None:
     recorded = payloads(recording("v1-stream.sse").body)
     with Giga(gigachat) as giga:
         reply = giga.chat("Count from 1 to 4", stream=True)
-    made = payloads(reply.body)
+    emulated = payloads(reply.body)
     assert reply.body.endswith(b"}\n\ndata: [DONE]\n\n")
-    for ours, theirs in ((made[0], recorded[0]), (made[1], recorded[1]), (made[-1], recorded[-1])):
+    for ours, theirs in ((emulated[0], recorded[0]), (emulated[1], recorded[1]), (emulated[-1], recorded[-1])):
         assert list(ours) == list(theirs)
         assert list(ours["choices"][0]) == list(theirs["choices"][0])
         assert sorted(ours["choices"][0]["delta"]) == sorted(theirs["choices"][0]["delta"])
         assert ours["object"] == theirs["object"]
-    assert list(made[-1]["usage"]) == list(recorded[-1]["usage"])
-    assert made[-1]["choices"][0] == recorded[-1]["choices"][0]
+    assert list(emulated[-1]["usage"]) == list(recorded[-1]["usage"])
+    assert emulated[-1]["choices"][0] == recorded[-1]["choices"][0]
 
 
 def test_the_emulators_answer_has_the_shape_of_the_recorded_one(gigachat: GigaChatEmulator) -> None:
@@ -278,21 +276,21 @@ def test_the_emulators_answer_has_the_shape_of_the_recorded_one(gigachat: GigaCh
     assert reply.headers["Content-Type"] == found.headers["Content-Type"]
 
 
-# --- many ------------------------------------------------------------------------------------------------------
+# --- load ------------------------------------------------------------------------------------------------------
 
 
 def test_64_threads_stream_at_once(gigachat: GigaChatEmulator) -> None:
     together = threading.Barrier(64, timeout=20)
     texts: list[str] = []
 
-    def one(number: int) -> None:
+    def stream(number: int) -> None:
         with Giga(gigachat) as giga:
             giga.connection.connect()
             together.wait()
-            stream = giga.chat(f"Count from {number} to {number + 2}", stream=True).body
-            texts.append("".join(chunk["choices"][0]["delta"]["content"] for chunk in payloads(stream)))
+            body = giga.chat(f"Count from {number} to {number + 2}", stream=True).body
+            texts.append("".join(chunk["choices"][0]["delta"]["content"] for chunk in payloads(body)))
 
-    threads = [threading.Thread(target=one, args=(number,), daemon=True) for number in range(64)]
+    threads = [threading.Thread(target=stream, args=(number,), daemon=True) for number in range(64)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -303,11 +301,9 @@ def test_64_threads_stream_at_once(gigachat: GigaChatEmulator) -> None:
     assert gigachat.api_aborted == 0
 
 
-def test_a_long_stream_is_quick(gigachat: GigaChatEmulator) -> None:
+def test_a_long_stream_is_complete(gigachat: GigaChatEmulator) -> None:
     with Giga(gigachat) as giga:
-        begun = time.monotonic()
         stream = giga.chat("Count from 1 to 5000", stream=True).body
-        assert time.monotonic() - begun < 5
     assert len(payloads(stream)) == 5001
 
 

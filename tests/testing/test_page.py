@@ -1,4 +1,4 @@
-"""The page on testing one's own app: each file that it shows is written out as it stands, and run."""
+"""Tests of the documentation page on testing: its files and snippets are written to disk and run."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ PYTEST = ("-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "-p", "
 
 @pytest.fixture(scope="module", params=LANGUAGES)
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files of the page in one language, in a folder of their own."""
-    shown = files(f"{request.param}/testing")
-    assert list(shown) == list(FILES)
+    """Write the files of the page in one language to a folder."""
+    code_by_name = files(f"{request.param}/testing")
+    assert list(code_by_name) == list(FILES)
     folder = tmp_path_factory.mktemp(request.param)
-    for name, code in shown.items():
+    for name, code in code_by_name.items():
         (folder / name).write_text(code, encoding="utf-8")
     return folder
 
 
 def test_the_files_of_the_page_pass(folder: Path) -> None:
-    # Once in two processes of pytest-xdist, as the page says they may.
+    # The page says that they run in parallel with pytest-xdist.
     parallel = ("-n", "2", "--dist", "loadfile") if folder.name.startswith("en") else ()
     done = run(folder, *PYTEST, *parallel, *FILES)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -55,9 +55,9 @@ def test_the_tests_of_the_page_fail_when_the_code_under_test_is_wrong(tmp_path: 
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_other_snippets_of_the_page_run_one_after_the_other(tmp_path: Path, language: str) -> None:
-    whole = files(f"{language}/testing").values()
-    script = "\n\n".join(code for code in snippets(f"{language}/testing") if code not in whole)
+def test_the_other_snippets_of_the_page_run_in_order(tmp_path: Path, language: str) -> None:
+    complete_files = files(f"{language}/testing").values()
+    script = "\n\n".join(code for code in snippets(f"{language}/testing") if code not in complete_files)
     (tmp_path / "page.py").write_text(script, encoding="utf-8")
     done = run(tmp_path, "-W", "error", "page.py")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -67,10 +67,10 @@ def test_the_other_snippets_of_the_page_run_one_after_the_other(tmp_path: Path, 
     assert "1, 2, 3" in printed[-2]
 
 
-# -- what the page relies on -------------------------------------------------------------------------------------------
+# -- features of the page ----------------------------------------------------------------------------------------------
 
 
-def test_prompts_and_chats_tell_what_either_api_was_asked(gigachat_emulator: GigaChatEmulator) -> None:
+def test_prompts_and_chats_have_the_requests_of_both_apis(gigachat_emulator: GigaChatEmulator) -> None:
     history = [
         {"role": "system", "content": "Briefly."},
         {"role": "user", "content": "one"},
@@ -91,14 +91,14 @@ def test_prompts_and_chats_tell_what_either_api_was_asked(gigachat_emulator: Gig
     assert gigachat_emulator.chats[0]["temperature"] == 0.5
 
 
-def test_prompts_of_fakegpt_are_told_too(fakegpt_emulator: FakeGptEmulator) -> None:
+def test_prompts_has_the_requests_of_fakegpt(fakegpt_emulator: FakeGptEmulator) -> None:
     with FakeGpt(**fakegpt_emulator.client_options) as fake:
         fake.chat("one")
         list(fake.generate("two"))
     assert [prompt.split()[-1] for prompt in fakegpt_emulator.prompts] == ["one", "two"]
 
 
-def test_the_environment_points_at_the_emulator_and_nowhere_else(
+def test_the_environment_points_only_at_the_emulator(
     monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     monkeypatch.setenv("GIGACHAT_MODEL", "GigaChat-99")
@@ -115,14 +115,14 @@ def test_the_environment_points_at_the_emulator_and_nowhere_else(
     assert len(other.prompts) == 1
 
 
-@pytest.mark.parametrize("kind", ["gigachat_emulator", "fakegpt_emulator"])
+@pytest.mark.parametrize("fixture", ["gigachat_emulator", "fakegpt_emulator"])
 def test_waiting_for_streams_to_end_has_a_limit_and_ends_with_the_last(
-    kind: str, request: pytest.FixtureRequest
+    fixture: str, request: pytest.FixtureRequest
 ) -> None:
-    emulator = request.getfixturevalue(kind)
-    client = GigaChat if kind == "gigachat_emulator" else FakeGpt
+    emulator = request.getfixturevalue(fixture)
+    client = GigaChat if fixture == "gigachat_emulator" else FakeGpt
     emulator.wait_until_idle(0)
-    emulator.inject(Fault(stall_after_events=4))  # FakeGpt's first ones have no text
+    emulator.inject(Fault(stall_after_events=4))  # the first events of FakeGpt have no text
     with client(**emulator.client_options) as provider:
         stream = provider.stream("Count from 1 to 5")
         assert next(stream).text

@@ -1,4 +1,4 @@
-"""What people get by installing the extra: fixtures, and a clear word when it is not installed."""
+"""Tests of the extra ``testing``: the fixtures, and the error message when the extra is missing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ sys.meta_path.insert(0, Refuse())
 def run(code: str, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     root = str(Path(gigaclient.testing.__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": root, "PYTHONDONTWRITEBYTECODE": "1"}
-    # The plugin is named where it is wanted; an installed one would be registered under its other name first.
+    # The tests load the plugin explicitly; without this, an installed one would be registered too.
     environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
@@ -45,7 +45,7 @@ def test_the_package_and_the_plugin_import_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]", done.stderr
 
 
-def test_every_exported_name_is_there() -> None:
+def test_every_exported_name_exists() -> None:
     for name in gigaclient.testing.__all__:
         assert getattr(gigaclient.testing, name) is not None
     assert set(gigaclient.testing.__all__) <= set(dir(gigaclient.testing))
@@ -54,7 +54,7 @@ def test_every_exported_name_is_there() -> None:
 
 
 @pytest.mark.parametrize("package", ["trustme", "h11"])
-def test_a_missing_package_is_named_with_the_way_to_get_it(package: str) -> None:
+def test_a_missing_package_is_reported_with_the_install_command(package: str) -> None:
     done = run(
         WITHOUT.format(package=package)
         + "import gigaclient.testing\n"
@@ -85,14 +85,14 @@ def test_two(fakegpt_emulator):
 PYTEST = "import sys, pytest; sys.exit(pytest.main(['-q', '-p', 'gigaclient.testing.plugin', *sys.argv[1:]]))"
 
 
-def test_the_fixtures_serve_a_users_test(tmp_path: Path) -> None:
+def test_the_fixtures_work_in_a_users_test(tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text(USER_TEST, encoding="utf-8")
     done = run(PYTEST, "test_mine.py", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 passed" in done.stdout
 
 
-def test_the_fixtures_fail_with_the_way_to_get_what_is_missing(tmp_path: Path) -> None:
+def test_the_fixtures_fail_with_the_install_command(tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text(USER_TEST, encoding="utf-8")
     done = run(WITHOUT.format(package="trustme") + PYTEST, "test_mine.py", cwd=tmp_path)
     assert done.returncode == 1
@@ -100,12 +100,12 @@ def test_the_fixtures_fail_with_the_way_to_get_what_is_missing(tmp_path: Path) -
     assert "Traceback" not in done.stdout
 
 
-def test_the_emulators_know_nothing_of_the_client() -> None:
-    show = (
+def test_the_emulators_import_nothing_of_the_client() -> None:
+    print_modules = (
         "ours = [name for name in sys.modules if name.startswith('gigaclient.')]\n"
         "print(sorted(name for name in ours if not name.startswith('gigaclient.testing')))"
     )
-    alone = run(f"import sys, gigaclient\n{show}")
-    done = run(f"import sys, gigaclient.testing.command\nfrom gigaclient.testing import *\n{show}")
+    alone = run(f"import sys, gigaclient\n{print_modules}")
+    done = run(f"import sys, gigaclient.testing.command\nfrom gigaclient.testing import *\n{print_modules}")
     assert done.returncode == 0, done.stderr
     assert done.stdout == alone.stdout

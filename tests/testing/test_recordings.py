@@ -1,4 +1,4 @@
-"""The project's own copy of the recorded answers."""
+"""Tests of the recorded responses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from gigaclient.testing import recording
 from gigaclient.testing.recordings import recording_names
 
-# What was recorded does not change; a file that an editor "repaired" is no recording any more.
+# The digests detect recordings that an editor has changed.
 DIGESTS = {
     "oauth.json": "dd1f4c7dc325fb45a828c7498a588a963b7bd23db0f7eec1e13e6e5ddb05b392",
     "v1-chat.json": "bb8c600fa0b325957d04fbe307621b48a601f3c7801a96dd9787e5578831577f",
@@ -22,13 +22,13 @@ DIGESTS = {
 }
 
 
-def test_every_recording_is_there_and_unchanged() -> None:
+def test_every_recording_exists_unchanged() -> None:
     assert recording_names() == sorted(DIGESTS)
     for name, digest in DIGESTS.items():
         assert hashlib.sha256(recording(name).body).hexdigest() == digest, name
 
 
-def test_a_recording_knows_its_request_and_its_headers() -> None:
+def test_a_recording_has_its_request_and_headers() -> None:
     found = recording("v1-stream.sse")
     assert (found.method, found.status, found.is_stream) == ("POST", 200, True)
     assert found.uri.endswith("/chat/completions")
@@ -38,19 +38,19 @@ def test_a_recording_knows_its_request_and_its_headers() -> None:
 
 
 @pytest.mark.parametrize("name", ["v1-stream.sse", "v2-stream.sse"])
-def test_the_events_of_a_stream_are_its_bytes(name: str) -> None:
+def test_the_events_of_a_stream_join_to_its_body(name: str) -> None:
     found = recording(name)
     assert b"".join(found.events) == found.body
     assert len(found.events) == {"v1-stream.sse": 6, "v2-stream.sse": 2}[name]
     assert all(event.endswith(b"\n\n") for event in found.events)
 
 
-def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
+def test_the_error_for_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(KeyError, match=r"v1-chat\.json"):
         recording("nothing.json")
 
 
-def test_the_readme_names_origin_and_licence() -> None:
+def test_the_readme_states_origin_and_licence() -> None:
     text = (resources.files("gigaclient.testing.recordings") / "README.md").read_text("utf-8")
     assert "ai-forever/gigachat" in text
     assert "MIT" in text

@@ -1,4 +1,4 @@
-"""Values made from a JSON Schema."""
+"""Tests of sample values of JSON Schemas."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gigaclient.testing.sampling import Hints, instance
 
 
 @pytest.mark.parametrize(
-    ("schema", "made"),
+    ("schema", "value"),
     [
         ({"type": "string"}, "text"),
         ({"type": "string", "minLength": 6}, "text.."),
@@ -42,23 +42,23 @@ from gigaclient.testing.sampling import Hints, instance
         (None, "text"),
     ],
 )
-def test_a_value_fits_its_schema(schema: Any, made: Any) -> None:
-    assert instance(schema) == made
+def test_a_value_matches_its_schema(schema: Any, value: Any) -> None:
+    assert instance(schema) == value
 
 
-def test_a_schema_that_contains_itself_comes_to_an_end() -> None:
+def test_a_recursive_schema_has_a_finite_value() -> None:
     node: dict[str, Any] = {
         "type": "object",
         "properties": {"value": {"type": "integer"}, "children": {"type": "array", "items": {"$ref": "#/$defs/node"}}},
         "required": ["value"],
     }
-    made = instance({"$ref": "#/$defs/node", "$defs": {"node": node}})
-    assert made["children"][0]["value"] == 1
+    value = instance({"$ref": "#/$defs/node", "$defs": {"node": node}})
+    assert value["children"][0]["value"] == 1
     endless = {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}
     assert instance(endless) == "text"
 
 
-def test_the_prompt_fills_what_it_can() -> None:
+def test_values_of_the_prompt_are_used() -> None:
     schema = {
         "type": "object",
         "properties": {

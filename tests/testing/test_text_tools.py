@@ -1,4 +1,4 @@
-"""The emulator's vectors, counts, checks and balances: honest rules and the service's refusals."""
+"""Tests of the emulator's embeddings, token counts, checks and balance."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from support.platform_tools import cosine
 
-from gigaclient.testing import GigaChatEmulator
-from gigaclient.testing import canned_model as answers
+from gigaclient.testing import GigaChatEmulator, canned_model
 from gigaclient.testing.chat_v1 import Refusal
 from gigaclient.testing.fault_server import Answer, HeaderList, RecordedRequest
 from gigaclient.testing.routing import RoutedRequest
@@ -21,8 +20,8 @@ from gigaclient.testing.text_tools import TextTools, embeddings, vector
 MODELS = {"Embeddings": "embedder", "GigaEmbeddings-3B-2025-09": "embedder", "GigaChat-2": "chat"}
 
 
-def asked(emulator: GigaChatEmulator, path: str, body: Any = None, scope: str = "GIGACHAT_API_PERS") -> Any:
-    """What the endpoint at ``path`` answers to ``body``, without a network."""
+def call(emulator: GigaChatEmulator, path: str, body: Any = None, scope: str = "GIGACHAT_API_PERS") -> Any:
+    """Return the response of the endpoint at ``path`` to ``body``, without a network."""
     client = base64.b64decode(emulator.add_credentials(scope)).decode().partition(":")[0]
     request = RecordedRequest("POST", f"/v1{path}", "", HeaderList(), json.dumps(body).encode(), 1, 0.0)
     route = next(route for route in TextTools(emulator).routes if route.path == path)
@@ -41,29 +40,29 @@ def emulator() -> Iterator[GigaChatEmulator]:
 # -- vectors ---------------------------------------------------------------------------------------
 
 
-def test_vectors_have_length_one_and_are_the_same_every_time() -> None:
+def test_vectors_have_length_one_and_are_reproducible() -> None:
     for text in ("Прилив в порту", "", "a", "слово " * 200):
-        made = vector(text, 1024)
-        assert len(made) == 1024
-        assert math.isclose(sum(value * value for value in made), 1.0, abs_tol=1e-3)
-        assert made == vector(text, 1024)
-        assert 0.0 not in made
+        values = vector(text, 1024)
+        assert len(values) == 1024
+        assert math.isclose(sum(value * value for value in values), 1.0, abs_tol=1e-3)
+        assert values == vector(text, 1024)
+        assert 0.0 not in values
 
 
 def test_similar_texts_have_close_vectors() -> None:
-    asked = vector("When is the next tide in the port of Murmansk?", 1024)
+    query = vector("When is the next tide in the port of Murmansk?", 1024)
     close = vector("The next tide in Murmansk port is at noon", 1024)
     far = vector("Рецепт борща со сметаной и чесноком", 1024)
-    assert cosine(asked, close) > 0.5
-    assert abs(cosine(asked, far)) < 0.15
+    assert cosine(query, close) > 0.5
+    assert abs(cosine(query, far)) < 0.15
 
 
-def test_the_answer_has_an_item_for_each_text() -> None:
-    made = embeddings({"model": "GigaEmbeddings-3B-2025-09", "input": ["one", "two words"]}, models=MODELS)
-    assert [item["index"] for item in made["data"]] == [0, 1]
-    assert [len(item["embedding"]) for item in made["data"]] == [2560, 2560]
-    assert [item["usage"]["prompt_tokens"] for item in made["data"]] == [1, answers.tokens("two words")]
-    assert "usage" not in made
+def test_the_response_has_an_item_for_each_text() -> None:
+    response = embeddings({"model": "GigaEmbeddings-3B-2025-09", "input": ["one", "two words"]}, models=MODELS)
+    assert [item["index"] for item in response["data"]] == [0, 1]
+    assert [len(item["embedding"]) for item in response["data"]] == [2560, 2560]
+    assert [item["usage"]["prompt_tokens"] for item in response["data"]] == [1, canned_model.tokens("two words")]
+    assert "usage" not in response
     assert len(embeddings({"model": "Embeddings", "input": "one"}, models=MODELS)["data"]) == 1
 
 
@@ -92,10 +91,10 @@ def test_requests_for_vectors_are_refused_as_documented(body: Any, status: int) 
 # -- counts ----------------------------------------------------------------------------------------
 
 
-def test_counts_are_those_that_chat_charges(emulator: GigaChatEmulator) -> None:
-    counted = asked(emulator, "/tokens/count", {"model": "GigaChat-2", "input": ["👋 Привет", ""]})
+def test_counts_equal_those_of_chat(emulator: GigaChatEmulator) -> None:
+    counted = call(emulator, "/tokens/count", {"model": "GigaChat-2", "input": ["👋 Привет", ""]})
     assert counted == [
-        {"object": "tokens", "tokens": answers.tokens("👋 Привет"), "characters": 8},
+        {"object": "tokens", "tokens": canned_model.tokens("👋 Привет"), "characters": 8},
         {"object": "tokens", "tokens": 0, "characters": 0},
     ]
 
@@ -111,7 +110,7 @@ def test_counts_are_those_that_chat_charges(emulator: GigaChatEmulator) -> None:
 )
 def test_counts_are_refused_as_documented(emulator: GigaChatEmulator, body: Any, status: int) -> None:
     with pytest.raises(Refusal) as caught:
-        asked(emulator, "/tokens/count", body)
+        call(emulator, "/tokens/count", body)
     assert caught.value.status == status
 
 
@@ -128,11 +127,13 @@ LONG = "Вечером мы шли вдоль реки, смотрели на в
         ("Как языковая модель, " + LONG + "я не пью чай.", "ai", 1),
     ],
 )
-def test_authorship_goes_by_turns_of_phrase(emulator: GigaChatEmulator, text: str, category: str, parts: int) -> None:
+def test_authorship_depends_on_typical_phrases(
+    emulator: GigaChatEmulator, text: str, category: str, parts: int
+) -> None:
     body = {"input": text, "model": "GigaCheckDetection"}
-    found = asked(emulator, "/ai/check", body, "GIGACHAT_API_CORP")
+    found = call(emulator, "/ai/check", body, "GIGACHAT_API_CORP")
     assert (found["category"], found["characters"], len(found["ai_intervals"])) == (category, len(text), parts)
-    plain = asked(emulator, "/ai/check", {**body, "model": "GigaCheckClassification"}, "GIGACHAT_API_CORP")
+    plain = call(emulator, "/ai/check", {**body, "model": "GigaCheckClassification"}, "GIGACHAT_API_CORP")
     assert plain == {name: value for name, value in found.items() if name != "ai_intervals"}
 
 
@@ -149,18 +150,18 @@ def test_authorship_goes_by_turns_of_phrase(emulator: GigaChatEmulator, text: st
 )
 def test_the_check_is_refused_as_documented(emulator: GigaChatEmulator, body: Any, scope: str, status: int) -> None:
     with pytest.raises(Refusal) as caught:
-        asked(emulator, "/ai/check", body, scope)
+        call(emulator, "/ai/check", body, scope)
     assert caught.value.status == status
 
 
 def test_the_filter_looks_at_every_message(emulator: GigaChatEmulator) -> None:
     messages = [{"role": "user", "content": "Ты дурак"}, {"role": "assistant", "content": "Нет"}]
-    found = asked(emulator, "/filter/check", {"model": "GigaFilter", "messages": messages})
+    found = call(emulator, "/filter/check", {"model": "GigaFilter", "messages": messages})
     assert found == {"is_profane": True, "usage": {"filter_tokens": 4}}
     off = {"neuro": False, "blacklist": False}
-    found = asked(emulator, "/filter/check", {"model": "GigaFilter", "messages": messages, "settings": off})
+    found = call(emulator, "/filter/check", {"model": "GigaFilter", "messages": messages, "settings": off})
     assert found["is_profane"] is False
-    assert asked(emulator, "/filter/check", {"model": "GigaFilter", "messages": messages[1:]})["is_profane"] is False
+    assert call(emulator, "/filter/check", {"model": "GigaFilter", "messages": messages[1:]})["is_profane"] is False
 
 
 @pytest.mark.parametrize(
@@ -175,24 +176,24 @@ def test_the_filter_looks_at_every_message(emulator: GigaChatEmulator) -> None:
 )
 def test_the_filter_refuses_as_documented(emulator: GigaChatEmulator, body: Any, status: int) -> None:
     with pytest.raises(Refusal) as caught:
-        asked(emulator, "/filter/check", body)
+        call(emulator, "/filter/check", body)
     assert caught.value.status == status
 
 
 # -- balance ---------------------------------------------------------------------------------------
 
 
-def test_the_balance_is_for_packages(emulator: GigaChatEmulator) -> None:
-    left = {entry["usage"]: entry["value"] for entry in asked(emulator, "/balance")["balance"]}
+def test_the_balance_is_only_for_packages(emulator: GigaChatEmulator) -> None:
+    left = {entry["usage"]: entry["value"] for entry in call(emulator, "/balance")["balance"]}
     assert (left["GigaChat-2"], left["GigaChat-2-Pro"]) == (1_000_000, 0)
     assert isinstance(left["embeddings"], float)
-    assert asked(emulator, "/balance", scope="GIGACHAT_API_B2B")
+    assert call(emulator, "/balance", scope="GIGACHAT_API_B2B")
     with pytest.raises(Refusal) as caught:
-        asked(emulator, "/balance", scope="GIGACHAT_API_CORP")
+        call(emulator, "/balance", scope="GIGACHAT_API_CORP")
     assert (caught.value.status, caught.value.body["message"]) == (403, "Permission denied")
 
 
-def test_the_scope_of_a_key_is_known(emulator: GigaChatEmulator) -> None:
+def test_the_scope_of_a_key_is_found(emulator: GigaChatEmulator) -> None:
     client = base64.b64decode(emulator.add_credentials("GIGACHAT_API_B2B")).decode().partition(":")[0]
     assert emulator.scope_of(client) == "GIGACHAT_API_B2B"
     assert emulator.scope_of("user somebody") == emulator.scope == "GIGACHAT_API_PERS"

@@ -1,4 +1,4 @@
-"""Threads of the emulator, as a client of the standard library sees them."""
+"""Tests of the emulator's threads with a client of the standard library."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import json
 from typing import Any
 
 import pytest
-from testing.plain_client import Giga, ModelReply, data_of, oauth, soon
+from testing.plain_client import Giga, PlainResponse, data_of, oauth, soon
 
 from gigaclient.testing import GigaChatEmulator
 
 COUNT = [{"role": "user", "content": "Count from 1 to 4"}]
 
 
-def post(giga: Giga, path: str, body: Any) -> ModelReply:
+def post(giga: Giga, path: str, body: Any) -> PlainResponse:
     return giga.send("POST", f"/v1/threads{path}", json.dumps(body), giga.headers)
 
 
@@ -32,11 +32,11 @@ def assistant(giga: Giga, **fields: Any) -> str:
     return str(giga.send("POST", "/v1/assistants", json.dumps(body), giga.headers).json()["assistant_id"])
 
 
-def test_a_thread_is_made_listed_retrieved_and_deleted(gigachat: GigaChatEmulator, giga: Giga) -> None:
+def test_a_thread_is_created_listed_retrieved_and_deleted(gigachat: GigaChatEmulator, giga: Giga) -> None:
     thread = post(giga, "", {}).json()
     assert thread == {
         "id": thread["id"],
-        "model": next(name for name, kind in gigachat.models.items() if kind == "chat"),
+        "model": next(name for name, type_ in gigachat.models.items() if type_ == "chat"),
         "created_at": thread["created_at"],
         "updated_at": thread["created_at"],
         "run_lock": False,
@@ -44,8 +44,8 @@ def test_a_thread_is_made_listed_retrieved_and_deleted(gigachat: GigaChatEmulato
     }
     assert giga.get("/v1/threads").json() == {"threads": [thread]}
     assert post(giga, "/retrieve", {"threads_ids": [thread["id"], "none"]}).json() == {"threads": [thread]}
-    gone = post(giga, "/delete", {"thread_id": thread["id"]})
-    assert (gone.status, gone.body) == (200, b"")
+    deleted = post(giga, "/delete", {"thread_id": thread["id"]})
+    assert (deleted.status, deleted.body) == (200, b"")
     assert post(giga, "/delete", {"thread_id": thread["id"]}).status == 404
     assert giga.get("/v1/threads").json() == {"threads": []}
 
@@ -56,7 +56,7 @@ def test_the_name_of_a_threads_id_can_be_chosen(gigachat: GigaChatEmulator, giga
     assert "id" not in thread and thread["thread_id"]
 
 
-def test_messages_are_kept_in_their_order(giga: Giga) -> None:
+def test_messages_are_stored_in_their_order(giga: Giga) -> None:
     thread_id = thread_with(giga)
     added = post(
         giga,
@@ -65,50 +65,52 @@ def test_messages_are_kept_in_their_order(giga: Giga) -> None:
     ).json()
     assert added["thread_id"] == thread_id
     assert sorted(added["messages"][0]) == ["created_at", "message_id"]
-    kept = messages_of(giga, thread_id)
-    assert [one["content"] for one in kept] == ["Count from 1 to 4", "and"]
-    assert kept[1]["message_id"] == added["messages"][0]["message_id"]
-    assert [one["attachments"] for one in kept] == [[], [{"file_id": "f", "name": "f.txt"}]]
+    messages = messages_of(giga, thread_id)
+    assert [message["content"] for message in messages] == ["Count from 1 to 4", "and"]
+    assert messages[1]["message_id"] == added["messages"][0]["message_id"]
+    assert [message["attachments"] for message in messages] == [[], [{"file_id": "f", "name": "f.txt"}]]
 
 
 def test_a_run_with_messages_answers_at_once(giga: Giga) -> None:
-    whole = post(giga, "/messages/run", {"model": "GigaChat-2", "messages": COUNT}).json()
-    assert {name: whole[name] for name in ("object", "model", "finish_reason", "message")} == {
+    response = post(giga, "/messages/run", {"model": "GigaChat-2", "messages": COUNT}).json()
+    assert {name: response[name] for name in ("object", "model", "finish_reason", "message")} == {
         "object": "threads.messages.run",
         "model": "GigaChat-2:2.0.31.04",
         "finish_reason": "stop",
         "message": {"role": "assistant", "content": "1, 2, 3, 4"},
     }
-    assert "choices" not in whole
-    assert whole["usage"]["total_tokens"] == whole["usage"]["prompt_tokens"] + whole["usage"]["completion_tokens"]
-    kept = messages_of(giga, whole["thread_id"])
-    assert [one["role"] for one in kept] == ["user", "assistant"]
-    assert kept[1]["message_id"] == whole["message_id"]
+    assert "choices" not in response
+    assert (
+        response["usage"]["total_tokens"] == response["usage"]["prompt_tokens"] + response["usage"]["completion_tokens"]
+    )
+    messages = messages_of(giga, response["thread_id"])
+    assert [message["role"] for message in messages] == ["user", "assistant"]
+    assert messages[1]["message_id"] == response["message_id"]
 
 
-def test_an_assistant_brings_model_instructions_and_functions(giga: Giga) -> None:
+def test_an_assistant_sets_model_instructions_and_functions(giga: Giga) -> None:
     tide = {"name": "get_tide", "parameters": {"type": "object", "properties": {}}}
     assistant_id = assistant(giga, instructions="Answer briefly.", functions=[tide])
     ask = {"assistant_id": assistant_id, "messages": [{"role": "user", "content": "What is the tide?"}]}
-    whole = post(giga, "/messages/run", ask).json()
-    assert whole["model"].startswith("GigaChat-2-Pro:")
-    assert whole["message"]["function_call"]["name"] == "get_tide"
+    response = post(giga, "/messages/run", ask).json()
+    assert response["model"].startswith("GigaChat-2-Pro:")
+    assert response["message"]["function_call"]["name"] == "get_tide"
     [thread] = giga.get(f"/v1/threads?assistants_ids={assistant_id}").json()["threads"]
-    assert (thread["id"], thread["assistant_id"]) == (whole["thread_id"], assistant_id)
+    assert (thread["id"], thread["assistant_id"]) == (response["thread_id"], assistant_id)
     assert giga.get("/v1/threads?assistants_ids=none").json() == {"threads": []}
     result = {"role": "function", "name": "get_tide", "content": '{"height":3}'}
-    go_on = post(giga, "/messages/run", {"thread_id": whole["thread_id"], "messages": [result]})
-    assert go_on.json()["message"]["content"] == "According to get_tide: height: 3."
+    continued = post(giga, "/messages/run", {"thread_id": response["thread_id"], "messages": [result]})
+    assert continued.json()["message"]["content"] == "According to get_tide: height: 3."
 
 
-def test_instructions_are_what_the_model_goes_by(giga: Giga) -> None:
+def test_the_model_follows_the_instructions(giga: Giga) -> None:
     question = [{"role": "user", "content": "Tell me about winter lakes"}]
     at_length = post(giga, "/messages/run", {"model": "GigaChat-2", "messages": question}).json()
     briefly = {"assistant_id": assistant(giga, instructions="Answer briefly."), "messages": question}
     assert len(post(giga, "/messages/run", briefly).json()["message"]["content"]) < len(at_length["message"]["content"])
 
 
-def test_a_thread_counts_for_its_assistant_while_it_lives(giga: Giga) -> None:
+def test_a_thread_counts_for_its_assistant_until_it_is_deleted(giga: Giga) -> None:
     assistant_id = assistant(giga)
 
     def threads_count() -> Any:
@@ -121,9 +123,9 @@ def test_a_thread_counts_for_its_assistant_while_it_lives(giga: Giga) -> None:
     assert threads_count() == 0
 
 
-def test_the_limit_of_a_run_is_what_the_model_is_shown(giga: Giga) -> None:
-    told = [{"role": "user", "content": "My name is Vera."}, {"role": "user", "content": "What is my name?"}]
-    thread_id = thread_with(giga, told)
+def test_the_limit_of_a_run_is_the_number_of_messages(giga: Giga) -> None:
+    messages = [{"role": "user", "content": "My name is Vera."}, {"role": "user", "content": "What is my name?"}]
+    thread_id = thread_with(giga, messages)
     assert post(giga, "/messages/rerun", {"thread_id": thread_id}).json()["message"]["content"] == "Your name is Vera."
     short = post(giga, "/messages/rerun", {"thread_id": thread_id, "limit": 1}).json()["message"]["content"]
     assert short == "You have not told me your name yet."
@@ -133,32 +135,32 @@ def test_a_rerun_replaces_the_answer_and_a_refused_one_does_not(giga: Giga) -> N
     first = post(giga, "/messages/run", {"model": "GigaChat-2", "messages": COUNT}).json()
     refused = post(giga, "/messages/rerun", {"thread_id": first["thread_id"], "repetition_penalty": 0})
     assert refused.status == 422
-    assert [one["role"] for one in messages_of(giga, first["thread_id"])] == ["user", "assistant"]
+    assert [message["role"] for message in messages_of(giga, first["thread_id"])] == ["user", "assistant"]
     again = post(giga, "/messages/rerun", {"thread_id": first["thread_id"]}).json()
     assert again["message_id"] != first["message_id"]
-    kept = messages_of(giga, first["thread_id"])
-    assert [one.get("message_id") for one in kept[1:]] == [again["message_id"]]
+    messages = messages_of(giga, first["thread_id"])
+    assert [message.get("message_id") for message in messages[1:]] == [again["message_id"]]
 
 
-def test_a_run_locks_its_thread_until_it_is_over(gigachat: GigaChatEmulator, giga: Giga) -> None:
+def test_a_run_locks_its_thread_until_it_has_ended(gigachat: GigaChatEmulator, giga: Giga) -> None:
     gigachat.threads.looks = 3
     thread_id = thread_with(giga)
-    begun = post(giga, "/run", {"thread_id": thread_id}).json()
-    assert (begun["status"], begun["thread_id"]) == ("in_progress", thread_id)
+    started = post(giga, "/run", {"thread_id": thread_id}).json()
+    assert (started["status"], started["thread_id"]) == ("in_progress", thread_id)
     [thread] = post(giga, "/retrieve", {"threads_ids": [thread_id]}).json()["threads"]
     assert (thread["run_lock"], thread["status"]) == (True, "in_progress")
     for path in ("/run", "/messages/run", "/messages/rerun", "/messages"):
         refused = post(giga, path, {"thread_id": thread_id, "messages": COUNT})
         assert refused.status == 422, path
-    looks = [giga.get(f"/v1/threads/run?thread_id={thread_id}").json() for _ in range(4)]
-    assert [look["status"] for look in looks] == ["in_progress", "in_progress", "ready", "ready"]
-    assert ["messages" in look for look in looks] == [False, False, True, True]
-    assert looks[2]["messages"][0]["content"] == "1, 2, 3, 4"
-    assert [one["role"] for one in messages_of(giga, thread_id)] == ["user", "assistant"]
+    polls = [giga.get(f"/v1/threads/run?thread_id={thread_id}").json() for _ in range(4)]
+    assert [poll["status"] for poll in polls] == ["in_progress", "in_progress", "ready", "ready"]
+    assert ["messages" in poll for poll in polls] == [False, False, True, True]
+    assert polls[2]["messages"][0]["content"] == "1, 2, 3, 4"
+    assert [message["role"] for message in messages_of(giga, thread_id)] == ["user", "assistant"]
     assert post(giga, "/run", {"thread_id": thread_id}).status == 200
 
 
-def test_a_run_may_go_by_time_and_may_fail(gigachat: GigaChatEmulator, giga: Giga) -> None:
+def test_a_run_may_take_some_time_and_may_fail(gigachat: GigaChatEmulator, giga: Giga) -> None:
     gigachat.threads.seconds = 3600
     gigachat.threads.failing = True
     thread_id = thread_with(giga)
@@ -170,28 +172,28 @@ def test_a_run_may_go_by_time_and_may_fail(gigachat: GigaChatEmulator, giga: Gig
     assert [status() for _ in range(5)] == ["in_progress"] * 5
     gigachat.threads.seconds = 0.001
     assert soon(lambda: status() == "failed")
-    assert [one["role"] for one in messages_of(giga, thread_id)] == ["user"]
+    assert [message["role"] for message in messages_of(giga, thread_id)] == ["user"]
 
 
 @pytest.mark.parametrize("path", ["/run", "/messages/run", "/messages/rerun"])
-def test_each_chunk_of_a_stream_brings_its_part_of_the_usage(giga: Giga, path: str) -> None:
+def test_each_chunk_of_a_stream_has_its_part_of_the_usage(giga: Giga, path: str) -> None:
     thread_id = thread_with(giga)
-    more = {"messages": COUNT} if path == "/messages/run" else {}
-    body = json.dumps({"thread_id": thread_id, "stream": True, **more})
+    fields = {"messages": COUNT} if path == "/messages/run" else {}
+    body = json.dumps({"thread_id": thread_id, "stream": True, **fields})
     reply = giga.send("POST", f"/v1/threads{path}", body, giga.headers)
     assert reply.headers["Content-Type"] == "text/event-stream"
     *events, end = data_of(reply.body)
     assert end == "[DONE]"
-    chunks = [json.loads(one) for one in events]
-    assert {(one["object"], one["thread_id"]) for one in chunks} == {("threads.messages.run", thread_id)}
-    assert len({one["message_id"] for one in chunks}) == 1
-    deltas = [one["choices"][0] for one in chunks]
-    assert "".join(one["delta"]["content"] for one in deltas) == "1, 2, 3, 4"
-    assert deltas[0]["delta"]["role"] == "assistant"
-    # The reason comes with the last text, not after it.
-    assert [one.get("finish_reason") for one in deltas] == [None, None, None, "stop"]
-    assert deltas[-1]["delta"]["content"] != ""
-    usages = [one["usage"] for one in chunks]
+    chunks = [json.loads(event) for event in events]
+    assert {(chunk["object"], chunk["thread_id"]) for chunk in chunks} == {("threads.messages.run", thread_id)}
+    assert len({chunk["message_id"] for chunk in chunks}) == 1
+    choices = [chunk["choices"][0] for chunk in chunks]
+    assert "".join(choice["delta"]["content"] for choice in choices) == "1, 2, 3, 4"
+    assert choices[0]["delta"]["role"] == "assistant"
+    # The finish reason comes with the last text, not after it.
+    assert [choice.get("finish_reason") for choice in choices] == [None, None, None, "stop"]
+    assert choices[-1]["delta"]["content"] != ""
+    usages = [chunk["usage"] for chunk in chunks]
     assert usages[0]["prompt_tokens"] > 0
     assert [usage["prompt_tokens"] for usage in usages[1:]] == [0, 0, 0]
     assert sum(usage["completion_tokens"] for usage in usages) == 3
@@ -234,7 +236,7 @@ def test_a_run_takes_a_slot(gigachat: GigaChatEmulator, giga: Giga) -> None:
         ("/messages/rerun", [], 400),
     ],
 )
-def test_what_cannot_be_done_is_refused(giga: Giga, path: str, body: Any, status: int) -> None:
+def test_an_invalid_request_is_refused(giga: Giga, path: str, body: Any, status: int) -> None:
     assert post(giga, path, body).status == status
     assert giga.get("/v1/threads").json() == {"threads": []}
 

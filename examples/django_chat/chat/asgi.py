@@ -1,4 +1,4 @@
-"""For ASGI servers: ``uvicorn chat.asgi:application``."""
+"""The application for ASGI servers: ``uvicorn chat.asgi:application``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of the example. The key is in the environment, as ``GIGACHAT_CREDENTIALS``, and nowhere else."""
+"""Settings of the example. The key is only in the environment, as ``GIGACHAT_CREDENTIALS``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PAGE = Path(__file__).resolve().parents[2] / "chat_page"
 
 INSTALLED_APPS = ["gigaclient.contrib.django", "chat"]
 
-# Every option of GigaChat may stand here. What does not is read from GIGACHAT_* in the environment.
+# Any option of GigaChat can be set here. The others are read from GIGACHAT_* in the environment.
 GIGACLIENT = {
     "default": {"timeout": (5, 60), "deadline": 300},
 }
@@ -26,7 +26,7 @@ MIDDLEWARE = [
 ROOT_URLCONF = "chat.urls"
 WSGI_APPLICATION = "chat.wsgi.application"
 
-# Nothing is signed here that should outlive the process, so a new one for each start will do.
+# A new key for each start is enough, because nothing signed has to outlive the process.
 SECRET_KEY = os.environ.get("DJANGO_SECRET_KEY") or secrets.token_urlsafe(50)
 DEBUG = os.environ.get("DJANGO_DEBUG") == "1"
 ALLOWED_HOSTS = os.environ.get("DJANGO_ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]").split(",")

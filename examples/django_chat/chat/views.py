@@ -1,4 +1,4 @@
-"""The page, and the answers to what is typed there."""
+"""The views: the page, and the streamed answers."""
 
 from __future__ import annotations
 
@@ -16,22 +16,24 @@ from gigaclient.contrib.django import errors_as_json, get_client, stream_respons
 
 ROLES = ("system", "user", "assistant")
 
-mimetypes.add_type("text/javascript", ".js")  # browsers run no script of another type, and some systems have one
+mimetypes.add_type("text/javascript", ".js")  # browsers need this type, and some systems have another one
 
 
 @require_GET
 @ensure_csrf_cookie  # the page's script sends it back as X-CSRFToken
 def page(request: HttpRequest, path: str) -> HttpResponse:
+    """Serve a file of the page."""
     file = (settings.PAGE / path).resolve()
     if not file.is_relative_to(settings.PAGE) or not file.is_file():
         raise Http404
-    kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-    return HttpResponse(file.read_bytes(), content_type=f"{kind}; charset=utf-8")
+    content_type = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+    return HttpResponse(file.read_bytes(), content_type=f"{content_type}; charset=utf-8")
 
 
 @require_POST
 @errors_as_json
 def chat(request: HttpRequest) -> HttpResponseBase:
+    """Stream the answer to a question."""
     try:
         messages, options = read_question(request.body)
     except ValueError as error:
@@ -40,7 +42,7 @@ def chat(request: HttpRequest) -> HttpResponseBase:
 
 
 def read_question(body: bytes) -> tuple[list[dict[str, str]], dict[str, str]]:
-    """The messages, and the model if one is named; nothing else that a browser says reaches the service."""
+    """Return the messages and the model, if any; no other data of the browser is sent to the service."""
     try:
         question: Any = json.loads(body)
     except ValueError:

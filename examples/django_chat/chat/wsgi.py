@@ -1,4 +1,4 @@
-"""For WSGI servers: ``gunicorn --worker-class gthread chat.wsgi``."""
+"""The application for WSGI servers: ``gunicorn --worker-class gthread chat.wsgi``."""
 
 from __future__ import annotations
 
