@@ -29,10 +29,10 @@ CLIENT_LAYER = 10  # `import gigaclient` loads nothing above it
 MAX_ROOT_MODULES = 14
 HTTP_LIBRARIES = {"requests", "urllib3"}
 OPTIONAL_PACKAGES = {
-    "h11", "trustme", "werkzeug", "cryptography", "yaml", "pytest", "_pytest", "hypothesis", "responses", "filelock",
-    "pydantic", "attr", "attrs", "annotated_types", "IPython", "ipykernel", "django", "flask", "httpx", "aiohttp",
-    "numpy", "tqdm", "click", "rich", "markdown_it", "keyring", "prompt_toolkit", "asgiref", "sphinx", "dask",
-    "distributed", "cloudpickle", "celery", "redis", "ray", "pyspark", "pandas", "polars", "ipywidgets",
+    "h11", "trustme", "rstr", "werkzeug", "cryptography", "yaml", "pytest", "_pytest", "hypothesis", "responses",
+    "filelock", "pydantic", "attr", "attrs", "annotated_types", "IPython", "ipykernel", "django", "flask", "httpx",
+    "aiohttp", "numpy", "tqdm", "click", "rich", "markdown_it", "keyring", "prompt_toolkit", "asgiref", "sphinx",
+    "dask", "distributed", "cloudpickle", "celery", "redis", "ray", "pyspark", "pandas", "polars", "ipywidgets",
 }  # fmt: skip
 # The extras whose packages a module may import.
 EXTRAS = {

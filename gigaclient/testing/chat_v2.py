@@ -18,8 +18,8 @@ from gigaclient.testing.chat_v1 import INVALID_JSON, Refusal, compact
 from gigaclient.testing.fault_server import Pause
 from gigaclient.testing.faults import END_MARKER, EventAnswer, event
 from gigaclient.testing.files import PICTURE, EmulatedFiles
-from gigaclient.testing.patterns import fitting
 from gigaclient.testing.routing import AnyAnswer, Route, RoutedRequest, Service, json_answer
+from gigaclient.testing.sampling import matching_text
 
 __all__ = ["ChatV2", "check"]
 
@@ -406,7 +406,7 @@ class _Responder:
     def _formatted(self) -> dict[str, Any] | None:
         response_format = self._options.get("response_format") or {}
         if response_format.get("type") == "regex":
-            return {"content": [{"text": fitting(response_format["regex"], self._prompt) or ""}]}
+            return {"content": [{"text": matching_text(response_format["regex"], self._prompt) or ""}]}
         if response_format.get("type") != "json_schema":
             return None
         messages = [message for message in self._messages if message["role"] not in _RESULT_ROLES]

@@ -1,33 +1,27 @@
-"""Sample values of a JSON Schema, for function calls and structured answers.
+"""Sample values of JSON Schemas and regular expressions, for function calls and structured answers.
 
-Numbers, dates, names and enum values come from the prompt where it has them. All other values are constant.
+Numbers, dates, names and enum values come from the prompt where it has them. The same input always gets the same value.
 """
 
 from __future__ import annotations
 
+import math
+import random
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gigaclient.testing.canned_model import stems
+from gigaclient.testing.extra import extra_is_missing
 
-__all__ = ["Hints", "instance"]
+__all__ = ["Hints", "instance", "matching_text"]
 
-_DEEPEST = 8
+_MAX_DEPTH = 8
+_MAX_ATTEMPTS = 20
 _PLACE = re.compile(
     r"city|town|place|location|\bport\b|country|region|address|город|место|порт|страна|регион", re.IGNORECASE
 )
-_CITIES = {
-    "москв": "Москва",
-    "петербург": "Санкт-Петербург",
-    "мурманск": "Мурманск",
-    "казан": "Казань",
-    "новосибирск": "Новосибирск",
-    "париж": "Париж",
-    "лондон": "Лондон",
-    "берлин": "Берлин",
-    "токио": "Токио",
-}
+_CITIES = {"москв": "Москва", "петербург": "Санкт-Петербург", "мурманск": "Мурманск"}
 
 
 class Hints:
@@ -56,6 +50,7 @@ class Hints:
     def place(self) -> str | None:
         """Return the name of a city, or the first capitalized words after the beginning, or None."""
         lower = self.prompt.lower()
+        # In Russian prompts the name of a city is usually inflected.
         for stem, city in _CITIES.items():
             if stem in lower:
                 return city
@@ -77,65 +72,76 @@ def instance(schema: Any, hints: Hints | None = None, *, examples: Mapping[str, 
         hints: The values to use.
         examples: Values for the properties of the outermost object, used when the hints have none.
     """
-    maker = _Maker(schema if isinstance(schema, dict) else {}, hints or Hints(""))
-    return maker.make(schema, "", 0, examples or {})
+    sampler = _Sampler(schema if isinstance(schema, dict) else {}, hints or Hints(""))
+    return sampler.sample(schema, "", 0, examples or {})
 
 
-class _Maker:
+def matching_text(pattern: str, prompt: str = "") -> str | None:
+    """Return the first part of ``prompt`` that matches ``pattern``, or a generated text, or None.
+
+    Raises:
+        re.error: it is not a regular expression.
+        ImportError: the package ``rstr`` is not installed.
+    """
+    expression = re.compile(pattern)
+    for found in expression.finditer(prompt):
+        if found[0] and expression.fullmatch(found[0]):
+            return found[0]
+    try:
+        from rstr import Rstr
+    except ImportError as error:
+        raise extra_is_missing(error) from error
+    generator = Rstr(random.Random(pattern))
+    for _ in range(_MAX_ATTEMPTS):
+        try:
+            text = generator.xeger(pattern)
+        except (LookupError, ValueError):  # rstr does not support this pattern
+            return None
+        if expression.fullmatch(text):
+            return text
+    return None
+
+
+class _Sampler:
     def __init__(self, root: Mapping[str, Any], hints: Hints) -> None:
         self._root = root
         self._hints = hints
 
-    def make(self, schema: Any, name: str, depth: int, examples: Mapping[str, Any]) -> Any:
-        schema = self._resolved(schema)
+    def sample(self, schema: Any, name: str, depth: int, examples: Mapping[str, Any]) -> Any:
+        schema = self._resolve(schema)
         if "const" in schema:
             return schema["const"]
         options = schema.get("enum")
         if options:
             return next((o for o in options if isinstance(o, str) and self._hints.mentions(o)), options[0])
-        kind = schema.get("type")
-        if isinstance(kind, list):
-            kind = next((k for k in kind if k != "null"), "null")
-        if kind is None:
-            kind = "object" if "properties" in schema else "array" if "items" in schema else "string"
-        if kind == "object":
+        type_ = _type_of(schema)
+        if type_ == "object":
             return self._object(schema, depth, examples)
-        if kind == "array":
+        if type_ == "array":
             return self._array(schema, name, depth)
-        if name in examples and not self._offers(schema, kind, name):
+        if name in examples and not self._has_hint(schema, type_, name):
             return examples[name]
-        if kind in ("integer", "number"):
-            return self._number(schema, kind)
-        if kind == "boolean":
+        if type_ in ("integer", "number"):
+            return self._number(schema, type_)
+        if type_ == "boolean":
             return schema.get("default", True)
-        if kind == "null":
-            return None
-        return self._string(schema, name)
+        return None if type_ == "null" else self._string(schema, name)
 
-    def _offers(self, schema: Mapping[str, Any], kind: str, name: str) -> bool:
-        if kind in ("integer", "number"):
+    def _has_hint(self, schema: Mapping[str, Any], type_: str, name: str) -> bool:
+        if type_ in ("integer", "number"):
             return bool(self._hints._numbers)
         if schema.get("format") in ("date", "date-time"):
             return bool(self._hints._dates)
         return _is_place(schema, name) and self._hints.place() is not None
 
-    def _resolved(self, schema: Any) -> Mapping[str, Any]:
+    def _resolve(self, schema: Any) -> Mapping[str, Any]:
         for _ in range(32):
             if not isinstance(schema, dict):
                 return {}
             if "$ref" in schema:
-                schema = self._followed(schema["$ref"])
+                schema = self._follow(schema["$ref"])
             elif schema.get("allOf"):
-                merged: dict[str, Any] = {k: v for k, v in schema.items() if k != "allOf"}
-                for part in schema["allOf"]:
-                    for key, value in self._resolved(part).items():
-                        if key == "properties":
-                            merged["properties"] = {**merged.get("properties", {}), **value}
-                        elif key == "required":
-                            merged["required"] = [*merged.get("required", []), *value]
-                        else:
-                            merged.setdefault(key, value)
-                schema = merged
+                schema = self._merge(schema)
             elif schema.get("anyOf") or schema.get("oneOf"):
                 branches = schema.get("anyOf") or schema["oneOf"]
                 schema = next((b for b in branches if not _is_null(b)), branches[0])
@@ -143,69 +149,69 @@ class _Maker:
                 return schema
         return {}
 
-    def _followed(self, reference: Any) -> Any:
-        place: Any = self._root
+    def _merge(self, schema: Mapping[str, Any]) -> dict[str, Any]:
+        """Merge the schemas of ``allOf``."""
+        merged: dict[str, Any] = {k: v for k, v in schema.items() if k != "allOf"}
+        for part in schema["allOf"]:
+            for key, value in self._resolve(part).items():
+                if key == "properties":
+                    merged["properties"] = {**merged.get("properties", {}), **value}
+                elif key == "required":
+                    merged["required"] = [*merged.get("required", []), *value]
+                else:
+                    merged.setdefault(key, value)
+        return merged
+
+    def _follow(self, reference: Any) -> Any:
+        target: Any = self._root
         for part in str(reference).lstrip("#").strip("/").split("/"):
             if part:
-                place = place.get(part.replace("~1", "/").replace("~0", "~"), {}) if isinstance(place, dict) else {}
-        return place
+                target = target.get(part.replace("~1", "/").replace("~0", "~"), {}) if isinstance(target, dict) else {}
+        return target
 
     def _object(self, schema: Mapping[str, Any], depth: int, examples: Mapping[str, Any]) -> dict[str, Any]:
         properties: Mapping[str, Any] = schema.get("properties") or {}
         required: Sequence[str] = schema.get("required") or ()
-        wanted = [name for name in properties if depth < _DEEPEST // 2 or name in required]
-        if depth >= _DEEPEST:
-            wanted = []
-        return {name: self.make(properties[name], name, depth + 1, examples if depth == 0 else {}) for name in wanted}
+        names = [name for name in properties if depth < _MAX_DEPTH // 2 or name in required]
+        if depth >= _MAX_DEPTH:
+            names = []
+        return {name: self.sample(properties[name], name, depth + 1, examples if depth == 0 else {}) for name in names}
 
     def _array(self, schema: Mapping[str, Any], name: str, depth: int) -> list[Any]:
         prefix = schema.get("prefixItems") or []
-        made = [self.make(item, name, depth + 1, {}) for item in prefix]
-        least = max(int(schema.get("minItems", 0)), 0 if depth >= _DEEPEST // 2 else min(2, schema.get("maxItems", 2)))
-        while len(made) < least and depth < _DEEPEST and schema.get("items", True) is not False:
-            value = self.make(schema.get("items") or {}, name, depth + 1, {})
-            made.append(f"{value} {len(made) + 1}" if schema.get("uniqueItems") and value in made else value)
-        return made
+        items = [self.sample(item, name, depth + 1, {}) for item in prefix]
+        default = 0 if depth >= _MAX_DEPTH // 2 else min(2, schema.get("maxItems", 2))
+        count = max(int(schema.get("minItems", 0)), default)
+        while len(items) < count and depth < _MAX_DEPTH and schema.get("items", True) is not False:
+            value = self.sample(schema.get("items") or {}, name, depth + 1, {})
+            items.append(f"{value} {len(items) + 1}" if schema.get("uniqueItems") and value in items else value)
+        return items
 
-    def _number(self, schema: Mapping[str, Any], kind: str) -> float | int:
+    def _number(self, schema: Mapping[str, Any], type_: str) -> float | int:
         value = self._hints.number()
         if value is None:
             value = schema.get("default")
         if not isinstance(value, (int, float)):
             value = 1.0
-        low, high = schema.get("minimum"), schema.get("maximum")
-        above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
-        if low is None and isinstance(above, (int, float)) and not isinstance(above, bool):
-            low = above + 1
-        if high is None and isinstance(below, (int, float)) and not isinstance(below, bool):
-            high = below - 1
-        if low is not None and value < low:
-            value = low
-        if high is not None and value > high:
-            value = high
+        low, high = _bounds(schema)
+        value = min(max(value, low), high)
         step = schema.get("multipleOf")
         if step:
             value = round(value / step) * step
-            if low is not None and value < low:
+            if value < low:
                 value += step
-            elif high is not None and value > high:
+            elif value > high:
                 value -= step
-        return int(value) if kind == "integer" or float(value).is_integer() else float(value)
+        return int(value) if type_ == "integer" or float(value).is_integer() else float(value)
 
     def _string(self, schema: Mapping[str, Any], name: str) -> str:
-        form = schema.get("format")
-        if form == "date":
-            return self._hints.date() or "2026-10-02"
-        if form == "date-time":
-            return (self._hints.date() or "2026-10-02") + "T12:00:00Z"
-        if form == "time":
-            return "12:00:00"
-        if form == "uuid":
-            return "2f0d3a7e-0f56-4a07-9d4e-4d2a6f0c1b22"
-        if form == "email":
-            return "someone@example.com"
-        if form in ("uri", "url"):
-            return "https://example.com/"
+        format_ = schema.get("format")
+        if format_ == "date":
+            return self._hints.date() or _DATE
+        if format_ == "date-time":
+            return f"{self._hints.date() or _DATE}T12:00:00Z"
+        if format_ in _FORMATS:
+            return _FORMATS[format_]
         value = (self._hints.place() if _is_place(schema, name) else None) or self._hints.quoted()
         if value is None and isinstance(schema.get("default"), str):
             value = schema["default"]
@@ -215,6 +221,36 @@ class _Maker:
             value = " ".join(name.replace("_", " ").split()) or "text"
         value = value.ljust(int(schema.get("minLength", 0)), ".")
         return value[: int(schema["maxLength"])] if "maxLength" in schema else value
+
+
+_DATE = "2026-10-02"
+_FORMATS = {
+    "time": "12:00:00",
+    "uuid": "2f0d3a7e-0f56-4a07-9d4e-4d2a6f0c1b22",
+    "email": "someone@example.com",
+    "uri": "https://example.com/",
+    "url": "https://example.com/",
+}
+
+
+def _type_of(schema: Mapping[str, Any]) -> str:
+    type_ = schema.get("type")
+    if isinstance(type_, list):
+        return next((name for name in type_ if name != "null"), "null")
+    if type_ is None:
+        return "object" if "properties" in schema else "array" if "items" in schema else "string"
+    return str(type_)
+
+
+def _bounds(schema: Mapping[str, Any]) -> tuple[float, float]:
+    """Return the lowest and the highest value of a number, infinite without a limit."""
+    low, high = schema.get("minimum"), schema.get("maximum")
+    above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
+    if low is None and isinstance(above, (int, float)) and not isinstance(above, bool):
+        low = above + 1
+    if high is None and isinstance(below, (int, float)) and not isinstance(below, bool):
+        high = below - 1
+    return -math.inf if low is None else low, math.inf if high is None else high
 
 
 def _is_place(schema: Mapping[str, Any], name: str) -> bool:

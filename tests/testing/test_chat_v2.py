@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from testing.plain_client import Giga, PlainResponse, payloads
 
 from gigaclient.testing import GigaChatEmulator
-from gigaclient.testing.patterns import fitting
+from gigaclient.testing.sampling import matching_text
 
 INVALID = "Your request contains invalid JSON syntax."
 CALL = {"function_call": {"id": "c-1", "name": "f", "arguments": {}}}
@@ -545,25 +545,27 @@ def test_streams_count_against_the_limit(gigachat: GigaChatEmulator, giga: Giga)
         r"\S\s\D\W", r"[\d.]+?", "", r"(?i:abc)", r"[\]\-]", "[0-9]{4}-(0[1-9]|1[0-2])", r"да|нет",
     ],
 )  # fmt: skip
-def test_a_text_is_made_that_fits(pattern: str) -> None:
-    made = fitting(pattern)
-    assert made is not None
-    assert re.fullmatch(pattern, made)
+def test_a_generated_text_matches(pattern: str) -> None:
+    text = matching_text(pattern)
+    assert text is not None
+    assert re.fullmatch(pattern, text)
+    assert text == matching_text(pattern)
 
 
-def test_the_prompts_own_words_are_taken_where_they_fit() -> None:
-    assert fitting(r"[A-Z]{2}-\d{3}", "it is QX-417, I think") == "QX-417"
+def test_a_matching_part_of_the_prompt_is_used() -> None:
+    assert matching_text(r"[A-Z]{2}-\d{3}", "it is QX-417, I think") == "QX-417"
 
 
-def test_what_nothing_fits_has_no_text() -> None:
-    assert fitting(r"a(?!.*)b") is None
+@pytest.mark.parametrize("pattern", [r"a(?!.*)b", r"(?=x)x"])
+def test_a_pattern_without_a_generated_text_has_none(pattern: str) -> None:
+    assert matching_text(pattern) is None
 
 
 @given(st.from_regex(r"[a-c|()*+?\[\]0-9]{0,8}", fullmatch=True))
-def test_whatever_comes_of_a_pattern_fits_it(pattern: str) -> None:
+def test_any_generated_text_matches(pattern: str) -> None:
     try:
         re.compile(pattern)
     except (re.error, FutureWarning):
         assume(False)
-    made = fitting(pattern)
-    assert made is None or re.fullmatch(pattern, made) is not None
+    text = matching_text(pattern)
+    assert text is None or re.fullmatch(pattern, text) is not None
