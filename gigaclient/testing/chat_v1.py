@@ -319,12 +319,10 @@ def prompt_tokens(body: Mapping[str, Any]) -> int:
     return count + canned_model.tokens(compact(body["functions"]) if body.get("functions") else "")
 
 
-def replies(body: Mapping[str, Any], *, name: str = "GigaChat") -> list[ModelReply]:
+def replies(body: Mapping[str, Any]) -> list[ModelReply]:
     """Return the choices of the response to a valid request."""
     messages = body["messages"]
-    first = (
-        _function_call_reply(body) or _image_reply(body) or _structured_reply(body) or ModelReply(_text(messages, name))
-    )
+    first = _function_call_reply(body) or _image_reply(body) or _structured_reply(body) or ModelReply(_text(messages))
     if body.get("reasoning_effort") and str(body.get("model") or "").startswith("GigaChat-2-Reasoning"):
         russian = canned_model.is_russian(_prompt(messages))
         first.reasoning_content = (
@@ -366,10 +364,10 @@ def _prompt(messages: Sequence[Mapping[str, Any]]) -> str:
     return next((str(m.get("content") or "") for m in reversed(messages) if m["role"] == "user"), "")
 
 
-def _text(messages: Sequence[Mapping[str, Any]], name: str) -> str:
+def _text(messages: Sequence[Mapping[str, Any]]) -> str:
     last = messages[-1]
     if last["role"] != "function":
-        return canned_model.answer(messages, name=name)
+        return canned_model.answer(messages)
     result = json.loads(last["content"])
     function = last.get("name") or messages[-2]["function_call"]["name"]
     values = _describe(result)

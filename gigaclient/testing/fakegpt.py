@@ -505,7 +505,7 @@ def _conversation(emulator: FakeGptEmulator, request: RecordedRequest) -> AnyAns
         with emulator._lock:
             before = emulator._conversations.get(str(conversation_id), [])
         messages = [*before, *_split_dialogue("".join(body["messages"][0]["content"]["parts"]))]
-        value = canned_model.answer(messages, name="FakeGpt")
+        value = canned_model.answer(messages)
         if conversation_id is not None:
             with emulator._lock:
                 reply = {"role": "assistant", "content": value}

@@ -172,8 +172,8 @@ def vector(text: str, size: int) -> list[float]:
 
 _PROFANE = re.compile(r"\b(?:damn|bloody hell|bastard|idiot|черт|чёрт|дурак|дура|идиот|сволочь)", re.IGNORECASE)
 _PHRASES_OF_MODELS = re.compile(
-    r"as an ai|language model|it is important to note|in conclusion|it helps to begin with|delve|"
-    r"языков\w+ модел|важно отметить|подводя итог|таким образом|полезно начать с главного",
+    r"as an ai|language model|it is important to note|in conclusion|delve|"
+    r"языков\w+ модел|важно отметить|подводя итог|таким образом",
     re.IGNORECASE,
 )
 

@@ -255,9 +255,9 @@ def test_keep_alives_can_be_left_out(fakegpt: FakeGptEmulator) -> None:
     ("prompt", "answer"),
     [
         ("User: My name is Anna\nAssistant: Hello\nUser: What is my name?\nAssistant:", "Your name is Anna."),
-        ("System: be brief\nUser: Назови реку\nAssistant:", "Лена."),
+        ("System: be brief\nUser: Столица России?\nAssistant:", "Столица России — Москва."),
         ("User: two\nlines, say 2+2\nAssistant:", "2 + 2 = 4"),
-        ("What is your name?", "My name is FakeGpt."),
+        ("What is the capital of Russia?", "The capital of Russia is Moscow."),
     ],
 )
 def test_a_flattened_dialogue_is_parsed(fakegpt: FakeGptEmulator, prompt: str, answer: str) -> None:

@@ -103,11 +103,12 @@ def test_an_assistant_sets_model_instructions_and_functions(giga: Giga) -> None:
     assert continued.json()["message"]["content"] == "According to get_tide: height: 3."
 
 
-def test_the_model_follows_the_instructions(giga: Giga) -> None:
-    question = [{"role": "user", "content": "Tell me about winter lakes"}]
-    at_length = post(giga, "/messages/run", {"model": "GigaChat-2", "messages": question}).json()
-    briefly = {"assistant_id": assistant(giga, instructions="Answer briefly."), "messages": question}
-    assert len(post(giga, "/messages/run", briefly).json()["message"]["content"]) < len(at_length["message"]["content"])
+def test_the_instructions_are_part_of_the_prompt(giga: Giga) -> None:
+    messages = [{"role": "user", "content": "Tell me about winter lakes"}]
+    plain = post(giga, "/messages/run", {"model": "GigaChat-2", "messages": messages}).json()
+    with_instructions = {"assistant_id": assistant(giga, instructions="Answer briefly."), "messages": messages}
+    instructed = post(giga, "/messages/run", with_instructions).json()
+    assert instructed["usage"]["prompt_tokens"] > plain["usage"]["prompt_tokens"]
 
 
 def test_a_thread_counts_for_its_assistant_until_it_is_deleted(giga: Giga) -> None:
