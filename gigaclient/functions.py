@@ -1,5 +1,7 @@
-"""Python functions that the model may call: signature and docstring in, a specification out; arguments checked, results
-written as the API wants them. Pure, but for the functions themselves.
+'''Python functions that the model may call.
+
+Makes specifications from signatures and docstrings, converts the model's arguments, and encodes results for the API.
+Pure, except that it calls the functions.
 
 ::
 
@@ -7,17 +9,12 @@ written as the API wants them. Pure, but for the functions themselves.
 
     @function(examples=[("How high is the tide in Murmansk?", {"port": "Murmansk"})])
     def get_tide(port: str, day: date | None = None) -> float:
-        \"\"\"The height of the tide at a port, in metres.
+        """The height of the tide at a port, in metres. ``port`` is the port's name, ``day`` is today by default."""
 
-        Args:
-            port: the port's name.
-            day: today when left out.
-        \"\"\"
-
-The decorator is for what a signature cannot say; a plain function is as good.
+The decorator is optional: it adds what a signature cannot express.
 
 Source: https://developers.sber.ru/docs/ru/gigachat/guides/functions/overview
-"""
+'''
 
 from __future__ import annotations
 
@@ -34,8 +31,8 @@ import msgspec
 from gigaclient._core.messages import encode
 from gigaclient._primitives.struct import fields_of
 from gigaclient.errors import ConfigError
-from gigaclient.schema.docstrings import described
-from gigaclient.schema.json_schema import Omitted, TypeSchema, ValidationFailed, note_of, type_schema_of
+from gigaclient.schema.docstrings import parse_docstring
+from gigaclient.schema.json_schema import Omitted, TypeSchema, ValidationFailed, description_of, type_schema_of
 from gigaclient.types import Function, FunctionFewShot, Record
 
 __all__ = [
@@ -59,27 +56,27 @@ BUILT_IN = frozenset(
         "text2image", "text2model3d", "url_content_extraction", "web_search",
     }
 )  # fmt: skip
-"""Names that the service itself has functions or tools under."""
+"""The names of functions and tools that the service itself runs."""
 
-# What the API says in its refusal of other names.
+# The API names this pattern when it refuses another name.
 _NAME = re.compile(r"[A-Za-z_.\-][A-Za-z0-9_.\-]*")
 
 AnyFunction: TypeAlias = (
     "Callable[..., Any] | Tool | Record | Mapping[str, Any] | tuple[Record | Mapping[str, Any], Callable[..., Any]]"
 )
-"""What can be listed as a function: see :func:`as_tools`."""
+"""A function in a list of functions; see :func:`as_tools`."""
 
-_SAID = "__gigaclient_function__"
+_OVERRIDES_ATTRIBUTE = "__gigaclient_function__"
 
 
 class BadArguments(ValueError):
-    """The model's arguments do not fit the function; the message, which the model may be told, names the place."""
+    """The model's arguments do not fit the function; the message names the path, and may be sent to the model."""
 
 
-# -- what a function says of itself ------------------------------------------------------------------------------------
+# -- specifications ----------------------------------------------------------------------------------------------------
 
 
-class _Said(NamedTuple):
+class _Overrides(NamedTuple):
     name: str | None
     description: str | None
     examples: tuple[FunctionFewShot, ...]
@@ -98,31 +95,31 @@ def function(
 def function(
     target: Any = None, /, *, name: str | None = None, description: str | None = None, examples: Iterable[Any] = ()
 ) -> Any:
-    """Say what a signature and a docstring cannot; the function itself stays as it is.
+    """Describe a function to the model beyond its signature and docstring; the function itself does not change.
 
     Args:
-        target: the function, where the decorator is used without parentheses.
+        target: the function, if the decorator is used without parentheses.
         name: the name for the model; the function's own by default.
-        description: what it does, for the model; the first paragraph of its docstring by default.
-        examples: what users say and the arguments that should come of it, as pairs ``(request, params)``, dicts with
-            these two names, or :class:`~gigaclient.types.FunctionFewShot`. The API's documentation strongly advises
-            them.
+        description: the purpose of the function, for the model; the first paragraph of its docstring by default.
+        examples: texts of users and the arguments that the model should derive from them, as pairs
+            ``(request, params)``, dicts with these two keys, or :class:`~gigaclient.types.FunctionFewShot`. The API's
+            documentation strongly recommends them.
 
     Raises:
-        ConfigError: an example is none, or its arguments do not fit the signature.
+        ConfigError: an example has another form, or its arguments do not fit the signature.
     """
 
     def decorate(target: Any) -> Any:
-        said = _Said(name, description, tuple(_example(example) for example in examples))
+        overrides = _Overrides(name, description, tuple(_example(example) for example in examples))
         try:
-            setattr(target, _SAID, said)
+            setattr(target, _OVERRIDES_ATTRIBUTE, overrides)
         except AttributeError:
             raise ConfigError(
                 f"{target!r} takes no decorator: wrap it in a function, or pass Tool(spec, call)"
             ) from None
         if examples:
             signature = _Signature.of(target)
-            for example in said.examples:
+            for example in overrides.examples:
                 signature.check_example(example)
         return target
 
@@ -130,66 +127,65 @@ def function(
 
 
 def function_of(target: Callable[..., Any]) -> Function:
-    """The specification of a Python function, to be sent as one of ``functions``.
+    """Return the specification of a Python function, as one of the ``functions`` of a request.
 
-    The name is the function's; the description is the first paragraph of its docstring; parameters are described by
-    its type hints, by the docstring (Google, NumPy or reST style) and by ``Annotated[…, "text"]``. A parameter with a
-    default may be left out by the model. The return annotation, where it says something, becomes
-    ``return_parameters``.
+    It has the function's name, and the first paragraph of its docstring as description. Parameters are described by
+    their type hints, by the docstring (Google, NumPy or reST style) and by ``Annotated[…, "text"]``. The model may omit
+    a parameter with a default. The return annotation becomes ``return_parameters``, unless it allows anything.
 
     Raises:
-        ConfigError: it has a signature that the model cannot serve; the message says what to change.
+        ConfigError: the model cannot call a function with this signature; the message says what to change.
     """
     return _Signature.of(target).spec()
 
 
 class Tool:
-    """A function for the model: what it is told, and what is called.
+    """A function for the model: its specification, and the Python function to call.
 
     Args:
         spec: the specification, as a :class:`~gigaclient.types.Function` (for API v2 also a
-            ``ChatFunctionSpecification``) or a dict of its fields; sent as it is.
-        call: what to call with the arguments by name; None for a function that the service runs itself
-            (``{"name": "text2image"}``), or that the caller wants to run by hand.
+            ``ChatFunctionSpecification``) or a dict of its fields; sent unchanged.
+        call: the function to call with keyword arguments; None for a function that the service runs itself
+            (``{"name": "text2image"}``), or that your own code runs later.
 
     Raises:
-        ConfigError: ``spec`` is none, or ``call`` cannot be called this way.
+        ConfigError: ``spec`` has no name, or ``call`` cannot be called with keyword arguments.
     """
 
     def __init__(self, spec: Record | Mapping[str, Any], call: Callable[..., Any] | None = None) -> None:
         self.spec = spec
         self.name = _spec_name(spec)
         self.call = call
-        self._signature = None if call is None else _Signature.of(call, name=self.name, by_hand=True)
+        self._signature = None if call is None else _Signature.of(call, name=self.name, with_own_spec=True)
 
     @classmethod
     def of(cls, target: Callable[..., Any]) -> Tool:
-        """The tool of a Python function; raises :class:`ConfigError` as :func:`function_of`."""
+        """Make the tool of a Python function; raise :class:`ConfigError` as :func:`function_of` does."""
         signature = _Signature.of(target)
         tool = cls.__new__(cls)
         tool.spec = spec = signature.spec()
         tool.name, tool.call, tool._signature = spec.name, target, signature
         return tool
 
-    def arguments(self, given: Any) -> dict[str, Any]:
-        """The model's arguments as keyword arguments of the types that the signature wants.
+    def arguments(self, arguments: Any) -> dict[str, Any]:
+        """Convert the model's arguments to keyword arguments of the types in the signature.
 
         Args:
-            given: an object, or one written as JSON; None for no arguments.
+            arguments: a mapping, or the JSON of an object; None for no arguments.
 
         Raises:
             BadArguments: they do not fit.
         """
         if self._signature is None:
             raise ConfigError(f"{self.name} has nothing to call")
-        return self._signature.convert(as_object(given))
+        return self._signature.convert(as_object(arguments))
 
     def run(self, arguments: Mapping[str, Any]) -> str:
-        """Call it with what :meth:`arguments` gave: the result as the text of a JSON object.
+        """Call the function with the result of :meth:`arguments`; return its result as a JSON object.
 
         Raises:
-            ConfigError: the result cannot be written as JSON.
-            Exception: whatever the function raises.
+            ConfigError: the result cannot be encoded as JSON.
+            Exception: any exception of the function.
         """
         if self.call is None:
             raise ConfigError(f"{self.name} has nothing to call")
@@ -197,7 +193,7 @@ class Tool:
         if inspect.isawaitable(result):
             if inspect.iscoroutine(result):
                 result.close()
-            raise ConfigError(f"{self.name} is asynchronous: give a function that returns when it is done")
+            raise ConfigError(f"{self.name} is asynchronous: pass a function that returns when it is done")
         return result_text(result, self.name)
 
     def __repr__(self) -> str:
@@ -205,7 +201,7 @@ class Tool:
 
 
 def listed(functions: Any) -> list[Any]:
-    """What people pass as functions, as a list; raises :class:`ConfigError` for what is none."""
+    """Return the argument ``functions`` as a list; raise :class:`ConfigError` if it is not a list."""
     if isinstance(functions, (str, bytes, Mapping, msgspec.Struct, Tool)) or callable(functions):
         raise ConfigError("functions must be a list, also of one function")
     if not isinstance(functions, Iterable):
@@ -214,69 +210,71 @@ def listed(functions: Any) -> list[Any]:
 
 
 def as_tools(functions: Any) -> dict[str, Tool]:
-    """Whatever people pass as functions, by name.
+    """Convert the argument ``functions`` to tools by name.
 
     Args:
         functions: Python functions; :class:`Tool` objects; specifications (dicts or
-            :class:`~gigaclient.types.Function`), alone or as a pair with what to call.
+            :class:`~gigaclient.types.Function`), alone or as a pair with the function to call.
 
     Raises:
-        ConfigError: one of them is none of these, or two have the same name.
+        ConfigError: an item is none of these, or two have the same name.
     """
     tools: dict[str, Tool] = {}
-    for place, given in enumerate(listed(functions)):
-        tool = _tool(given, place)
+    for index, item in enumerate(listed(functions)):
+        tool = _tool(item, index)
         if tool.name in tools:
-            raise ConfigError(f"functions[{place}]: there are two functions called {tool.name}: give one another name")
+            raise ConfigError(f"functions[{index}]: there are two functions called {tool.name}: rename one of them")
         tools[tool.name] = tool
     return tools
 
 
-def _tool(given: Any, place: int) -> Tool:
-    if isinstance(given, Tool):
-        return given
-    if isinstance(given, (Record, Mapping)):
-        return Tool(given)
-    if isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], (Record, Mapping)):
-        return Tool(*given)
-    if callable(given):
-        return Tool.of(given)
+def _tool(item: Any, index: int) -> Tool:
+    if isinstance(item, Tool):
+        return item
+    if isinstance(item, (Record, Mapping)):
+        return Tool(item)
+    if isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], (Record, Mapping)):
+        return Tool(*item)
+    if callable(item):
+        return Tool.of(item)
     raise ConfigError(
-        f"functions[{place}] must be a Python function, a Tool, a specification or a pair (specification, function), "
-        f"not {type(given).__name__}"
+        f"functions[{index}] must be a Python function, a Tool, a specification or a pair (specification, function), "
+        f"not {type(item).__name__}"
     )
 
 
 def _spec_name(spec: Any) -> str:
-    # What pydantic makes of a model has the function's name as its title.
+    # In a schema that pydantic makes, the name is the title.
     name = spec.get("name") or spec.get("title") if isinstance(spec, Mapping) else getattr(spec, "name", None)
     if not isinstance(name, str) or not name:
-        raise ConfigError("a function's specification needs a name, beside its parameters as a JSON Schema")
+        raise ConfigError("a function's specification needs a name, in addition to its parameters as a JSON Schema")
     return name
 
 
-def _example(given: Any) -> FunctionFewShot:
-    if isinstance(given, FunctionFewShot):
-        return given
-    if isinstance(given, Mapping) and given.keys() == {"request", "params"}:
-        given = (given["request"], given["params"])
-    if isinstance(given, Sequence) and len(given) == 2 and isinstance(given[0], str) and isinstance(given[1], Mapping):
-        return FunctionFewShot(request=given[0], params=dict(given[1]))
-    raise ConfigError('an example is a pair: what a user says, and the arguments: ("How high is the tide?", {…})')
+def _example(example: Any) -> FunctionFewShot:
+    if isinstance(example, FunctionFewShot):
+        return example
+    if isinstance(example, Mapping) and example.keys() == {"request", "params"}:
+        example = (example["request"], example["params"])
+    if isinstance(example, Sequence) and len(example) == 2:
+        request, params = example
+        if isinstance(request, str) and isinstance(params, Mapping):
+            return FunctionFewShot(request=request, params=dict(params))
+    raise ConfigError('an example is a pair: the text of a user, and the arguments: ("How high is the tide?", {…})')
 
 
 # -- signatures --------------------------------------------------------------------------------------------------------
 
 
 class _Signature:
-    """The parameters of something to call, as a schema and as a way to convert arguments.
+    """The parameters of a callable: makes their schema, and converts arguments.
 
     Args:
-        target: what is called.
-        name: what the model calls it.
-        shape: all parameters together, as one object.
-        rest: of what shape further arguments are; None where there are none.
-        defaults: the parameters that may be left out, each with whether null is a value of it.
+        target: the callable.
+        name: its name for the model.
+        type_schema: all named parameters as one object.
+        rest: the type of additional keyword arguments (``**kwargs``) as a mapping; None if there are none.
+        defaults: the parameters with a default; the value is True if the parameter also accepts null.
         hints: the annotations.
     """
 
@@ -297,27 +295,28 @@ class _Signature:
         self._hints = hints
 
     @classmethod
-    def of(cls, target: Any, *, name: str | None = None, by_hand: bool = False) -> _Signature:
-        """
+    def of(cls, target: Any, *, name: str | None = None, with_own_spec: bool = False) -> _Signature:
+        """Read the signature of a callable.
+
         Args:
-            target: what is called.
-            name: what the model calls it, where that is known already.
-            by_hand: whether the specification is the caller's own: parameters without annotations will do then.
+            target: the callable.
+            name: its name for the model; by default the name of the function, which is validated.
+            with_own_spec: the caller has a specification; then parameters need no annotations.
 
         Raises:
-            ConfigError: it cannot be called by the model.
+            ConfigError: the model cannot call it.
         """
         name = name or _name_of(target)
         _check_blocking(target, name)
-        parameters, hints = _parameters(target, name, by_hand)
-        documented = described(_docstring(target)).parameters
+        parameters, hints = _parameters(target, name, with_own_spec)
+        documented = parse_docstring(_docstring(target)).parameters
         fields: list[Any] = []
         defaults: dict[str, bool] = {}
         rest: Any = None
         for parameter in parameters:
-            hint = hints.get(parameter.name, Any if by_hand else None)
+            hint = hints.get(parameter.name, Any if with_own_spec else None)
             if parameter.kind is parameter.POSITIONAL_ONLY or (
-                parameter.kind is parameter.VAR_POSITIONAL and not by_hand
+                parameter.kind is parameter.VAR_POSITIONAL and not with_own_spec
             ):
                 raise ConfigError(
                     f"{name}: the model passes arguments by name, and {parameter.name!r} has none; for several values "
@@ -330,25 +329,27 @@ class _Signature:
             if parameter.kind is parameter.VAR_KEYWORD:
                 rest = hint
                 continue
-            said = note_of(hint) or documented.get(parameter.name, "")
-            noted = Annotated[hint, msgspec.Meta(description=said)] if said else hint
+            description = description_of(hint) or documented.get(parameter.name, "")
+            described = Annotated[hint, msgspec.Meta(description=description)] if description else hint
             if parameter.default is parameter.empty:
-                fields.append((parameter.name, noted))
+                fields.append((parameter.name, described))
             else:
-                defaults[parameter.name] = _takes_null(hint)
-                fields.append((parameter.name, noted, Omitted(parameter.default)))
+                defaults[parameter.name] = _accepts_null(hint)
+                fields.append((parameter.name, described, Omitted(parameter.default)))
         return cls(
             target,
             name,
-            _checked_shape(name, fields, forbid=rest is None),
-            None if rest is None else _checked_shape(name, rest),
+            _parameters_schema(name, fields, forbid=rest is None),
+            None if rest is None else _parameters_schema(name, rest),
             defaults,
             hints,
         )
 
     def spec(self) -> Function:
-        said: _Said = getattr(_unwrapped(self._target), _SAID, _Said(None, None, ()))
-        whole = described(_docstring(self._target))
+        """Return the specification for the model."""
+        no_overrides = _Overrides(None, None, ())
+        overrides: _Overrides = getattr(_unwrapped(self._target), _OVERRIDES_ATTRIBUTE, no_overrides)
+        docstring = parse_docstring(_docstring(self._target))
         schema = self._type_schema.schema
         parameters: dict[str, Any] = {}
         parameters.update((key, schema[key]) for key in ("type", "properties", "required", "$defs") if key in schema)
@@ -356,16 +357,18 @@ class _Signature:
             parameters["additionalProperties"] = self._rest.schema.get("additionalProperties", True)
         return Function(
             name=self._name,
-            description=said.description or whole.summary or None,
+            description=overrides.description or docstring.summary or None,
             parameters=parameters,
-            few_shot_examples=list(said.examples) or None,
-            return_parameters=_returned(self._hints.get("return"), whole.returns),
+            few_shot_examples=list(overrides.examples) or None,
+            return_parameters=_return_schema(self._hints.get("return"), docstring.returns),
         )
 
-    def convert(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments as the annotations have them; what was left out is left out."""
-        # Models write null for what they leave out.
-        known = {name: value for name, value in given.items() if value is not None or self._defaults.get(name, True)}
+    def convert(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Convert the arguments to the annotated types; omitted arguments stay omitted."""
+        # Models send null for an argument that they omit.
+        known = {
+            name: value for name, value in arguments.items() if value is not None or self._defaults.get(name, True)
+        }
         further: dict[str, Any] = {}
         if self._rest is not None:
             names = self._names
@@ -376,9 +379,9 @@ class _Signature:
         values = {name: getattr(struct, name) for name in self._names}
         return {**{name: value for name, value in values.items() if not isinstance(value, Omitted)}, **further}
 
-    def _read(self, type_schema: TypeSchema[Any], given: Mapping[str, Any], further: str = "...") -> Any:
+    def _read(self, type_schema: TypeSchema[Any], arguments: Mapping[str, Any], further: str = "...") -> Any:
         try:
-            return type_schema.read(encode(given, "the arguments"))
+            return type_schema.read(encode(arguments, "the arguments"))
         except (ValidationFailed, ConfigError) as error:
             reason = str(error).partition("the answer does not fit: ")[2] or str(error)
         raise BadArguments(f"the arguments of {self._name} do not fit: {reason.replace('$[...]', f'$.{further}')}")
@@ -388,6 +391,7 @@ class _Signature:
         return tuple(self._type_schema.schema["properties"])
 
     def check_example(self, example: FunctionFewShot) -> None:
+        """Raise :class:`ConfigError` if the arguments of an example do not fit."""
         try:
             self.convert(example.params)
         except BadArguments as error:
@@ -397,7 +401,7 @@ class _Signature:
         raise ConfigError(f"an example of {self._name} does not fit it: {reason}")
 
 
-def _parameters(target: Any, name: str, by_hand: bool) -> tuple[list[inspect.Parameter], dict[str, Any]]:
+def _parameters(target: Any, name: str, with_own_spec: bool) -> tuple[list[inspect.Parameter], dict[str, Any]]:
     reason = None
     try:
         bound = target.keywords if isinstance(target, functools.partial) else ()
@@ -408,18 +412,18 @@ def _parameters(target: Any, name: str, by_hand: bool) -> tuple[list[inspect.Par
             f"an annotation names {error.name!r}, which its module does not have: define it at the top of the module"
         )
     except (TypeError, ValueError) as error:
-        if by_hand:
+        if with_own_spec:
             return [inspect.Parameter("arguments", inspect.Parameter.VAR_KEYWORD)], {}
-        reason = f"its signature cannot be read ({error}): wrap it in a function of your own"
+        reason = f"its signature cannot be read ({error}): wrap it in a function"
     raise ConfigError(f"{name}: {reason}")
 
 
 def _hints(target: Any) -> dict[str, Any]:
     target = _unwrapped(target)
     if isinstance(target, type):
-        made_by = target.__dict__.get("__init__")
-        own = get_type_hints(made_by, include_extras=True) if inspect.isfunction(made_by) else {}
-        return {**get_type_hints(target, include_extras=True), **own, "return": Any}
+        init = target.__dict__.get("__init__")
+        init_hints = get_type_hints(init, include_extras=True) if inspect.isfunction(init) else {}
+        return {**get_type_hints(target, include_extras=True), **init_hints, "return": Any}
     if not inspect.isroutine(target):
         target = type(target).__call__
     return get_type_hints(target, include_extras=True)
@@ -433,10 +437,10 @@ def _unwrapped(target: Any) -> Any:
 
 def _name_of(target: Any) -> str:
     if not callable(target):
-        raise ConfigError(f"a function is wanted, not {type(target).__name__}")
-    plain = _unwrapped(target)
-    said: _Said | None = getattr(plain, _SAID, None)
-    name = str((said and said.name) or getattr(plain, "__name__", type(plain).__name__))
+        raise ConfigError(f"a function is needed, not {type(target).__name__}")
+    unwrapped = _unwrapped(target)
+    overrides: _Overrides | None = getattr(unwrapped, _OVERRIDES_ATTRIBUTE, None)
+    name = str((overrides and overrides.name) or getattr(unwrapped, "__name__", type(unwrapped).__name__))
     if not _NAME.fullmatch(name):
         raise ConfigError(
             f"the model cannot call {name!r}: Latin letters, digits and underscores are taken; give it a name with "
@@ -451,34 +455,34 @@ def _name_of(target: Any) -> str:
 
 
 def _docstring(target: Any) -> str | None:
-    plain = _unwrapped(target)
-    if isinstance(plain, type):
-        return plain.__dict__.get("__doc__")  # what a base class says is about the base class
-    if inspect.isroutine(plain):
-        return inspect.getdoc(plain)
-    return getattr(type(plain).__call__, "__doc__", None) or type(plain).__doc__
+    unwrapped = _unwrapped(target)
+    if isinstance(unwrapped, type):
+        return unwrapped.__dict__.get("__doc__")  # an inherited docstring describes the base class
+    if inspect.isroutine(unwrapped):
+        return inspect.getdoc(unwrapped)
+    return getattr(type(unwrapped).__call__, "__doc__", None) or type(unwrapped).__doc__
 
 
 def _check_blocking(target: Any, name: str) -> None:
-    plain = _unwrapped(target)
-    for candidate in (plain, getattr(plain, "__call__", None)):  # noqa: B004
+    unwrapped = _unwrapped(target)
+    for candidate in (unwrapped, getattr(unwrapped, "__call__", None)):  # noqa: B004
         if inspect.iscoroutinefunction(candidate) or inspect.isasyncgenfunction(candidate):
-            raise ConfigError(f"{name} is asynchronous: give a function that returns when it is done")
+            raise ConfigError(f"{name} is asynchronous: pass a function that returns when it is done")
         if inspect.isgeneratorfunction(candidate):
-            raise ConfigError(f"{name} is a generator: give a function that returns its whole result")
+            raise ConfigError(f"{name} is a generator: pass a function that returns its whole result")
 
 
-def _checked_shape(name: str, wanted: Any, *, forbid: bool = True) -> TypeSchema[Any]:
-    """The shape of fields, or of a mapping to ``wanted``; the error names the parameter that has none."""
+def _parameters_schema(name: str, parameters: Any, *, forbid: bool = True) -> TypeSchema[Any]:
+    """Return the schema of a list of fields, or of a mapping to one type; an error names the invalid parameter."""
     reason = None
     try:
-        if isinstance(wanted, list):
-            kind: Any = msgspec.defstruct(name, wanted, kw_only=True, forbid_unknown_fields=forbid)
-            return type_schema_of(kind, strict=False)
-        return type_schema_of(dict[str, wanted], strict=False)
+        if isinstance(parameters, list):
+            struct: Any = msgspec.defstruct(name, parameters, kw_only=True, forbid_unknown_fields=forbid)
+            return type_schema_of(struct, strict=False)
+        return type_schema_of(dict[str, parameters], strict=False)
     except (ConfigError, TypeError, ValueError) as error:
         reason = str(error)
-    for field in wanted if isinstance(wanted, list) else ():
+    for field in parameters if isinstance(parameters, list) else ():
         try:
             type_schema_of(field[1], strict=False)
         except ConfigError as error:
@@ -486,14 +490,14 @@ def _checked_shape(name: str, wanted: Any, *, forbid: bool = True) -> TypeSchema
     raise ConfigError(f"{name}: {reason}")
 
 
-def _takes_null(hint: Any) -> bool:
+def _accepts_null(hint: Any) -> bool:
     if get_origin(hint) is Annotated:
         hint = get_args(hint)[0]
     return hint is Any or hint is None or type(None) in get_args(hint)
 
 
-def _returned(hint: Any, said: str) -> dict[str, Any] | None:
-    """The schema of results, where the annotation says what they are."""
+def _return_schema(hint: Any, description: str) -> dict[str, Any] | None:
+    """Return the schema of results; None if the annotation allows anything."""
     if hint is None or hint is Any or hint is type(None):
         return None
     try:
@@ -504,51 +508,50 @@ def _returned(hint: Any, said: str) -> dict[str, Any] | None:
     if type_schema.wrapped:
         inner = schema["properties"]["value"]
         if "anyOf" in inner:
-            return None  # some of them may be objects by themselves, and are not wrapped then
+            return None  # results that are objects are not wrapped, so there is no common schema
         schema.update(properties={"result": inner}, required=["result"])
     elif not schema["properties"] and schema.get("additionalProperties") is True:
         return None
-    return {**schema, "description": said} if said else schema
+    return {**schema, "description": description} if description else schema
 
 
 # -- arguments and results ---------------------------------------------------------------------------------------------
 
 
-def as_object(given: Any) -> Mapping[str, Any]:
-    """The model's arguments as an object; raises :class:`BadArguments` for what is none."""
-    if isinstance(given, (str, bytes)):
+def as_object(arguments: Any) -> Mapping[str, Any]:
+    """Return the model's arguments as a mapping; raise :class:`BadArguments` if they are not an object."""
+    if isinstance(arguments, (str, bytes)):
         try:
-            given = msgspec.json.decode(given) if given.strip() else {}
+            arguments = msgspec.json.decode(arguments) if arguments.strip() else {}
         except (msgspec.MsgspecError, ValueError, RecursionError):
             raise BadArguments("the arguments are not JSON") from None
-    if given is None:
+    if arguments is None:
         return {}
-    if not isinstance(given, Mapping):
-        raise BadArguments(f"the arguments must be an object, not {type(given).__name__}")
-    return given
+    if not isinstance(arguments, Mapping):
+        raise BadArguments(f"the arguments must be an object, not {type(arguments).__name__}")
+    return arguments
 
 
 def result_text(value: Any, name: str = "the function") -> str:
-    """A result as the API wants it: the text of a JSON object.
+    """Encode a result as the text of a JSON object, which the API requires.
 
-    Mappings, Structs, dataclasses, attrs objects and pydantic models are objects already, and so is a string that is
-    the text of one. Anything else becomes ``{"result": …}``. Dates, times and UUIDs are written as strings, sets as
-    lists.
+    Mappings, Structs, dataclasses, attrs objects, pydantic models and strings that contain a JSON object are objects
+    already. Anything else becomes ``{"result": …}``. Dates, times and UUIDs are encoded as strings, sets as lists.
 
     Raises:
-        ConfigError: it cannot be written as JSON; the message names the place.
+        ConfigError: the value cannot be encoded as JSON; the message names the path.
     """
-    place = f"the result of {name}"
+    label = f"the result of {name}"
     try:
-        plain = _plain(value)
+        jsonable = _to_jsonable(value)
     except RecursionError:
-        raise ConfigError(f"{place} is nested too deep, or holds itself") from None
-    if isinstance(plain, str) and _is_object_text(plain):
-        return plain
-    return encode(plain if isinstance(plain, Mapping) else {"result": plain}, place).decode()
+        raise ConfigError(f"{label} is nested too deep, or holds itself") from None
+    if isinstance(jsonable, str) and _is_json_object(jsonable):
+        return jsonable
+    return encode(jsonable if isinstance(jsonable, Mapping) else {"result": jsonable}, label).decode()
 
 
-def _is_object_text(text: str) -> bool:
+def _is_json_object(text: str) -> bool:
     if not text.lstrip().startswith("{"):
         return False
     try:
@@ -558,27 +561,27 @@ def _is_object_text(text: str) -> bool:
     return True
 
 
-def _plain(value: Any) -> Any:
-    """``value`` without the types that :func:`~gigaclient._primitives.serialization.encode` does not know."""
+def _to_jsonable(value: Any) -> Any:
+    """Convert ``value`` to the types that :func:`~gigaclient._primitives.serialization.encode` supports."""
     if isinstance(value, msgspec.Struct):
-        return {name: _plain(inner) for name, inner in fields_of(value).items()}
+        return {name: _to_jsonable(inner) for name, inner in fields_of(value).items()}
     if not isinstance(value, type):
         dump = getattr(value, "model_dump", None)
         if callable(dump):
             return dump(mode="json")
         if hasattr(type(value), "__dataclass_fields__"):
-            return {name: _plain(getattr(value, name)) for name in type(value).__dataclass_fields__}
+            return {name: _to_jsonable(getattr(value, name)) for name in type(value).__dataclass_fields__}
         if hasattr(type(value), "__attrs_attrs__"):
-            return {field.name: _plain(getattr(value, field.name)) for field in type(value).__attrs_attrs__}
+            return {field.name: _to_jsonable(getattr(value, field.name)) for field in type(value).__attrs_attrs__}
     if isinstance(value, Mapping):
-        return {name: _plain(inner) for name, inner in value.items()}
+        return {name: _to_jsonable(inner) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(inner) for inner in value]
+        return [_to_jsonable(inner) for inner in value]
     if isinstance(value, (set, frozenset)):
-        return sorted((_plain(inner) for inner in value), key=lambda inner: (str(type(inner)), str(inner)))
-    if isinstance(value, _TEXTS):
+        return sorted((_to_jsonable(inner) for inner in value), key=lambda inner: (str(type(inner)), str(inner)))
+    if isinstance(value, _TYPES_AS_TEXT):
         return msgspec.to_builtins(value)
     return value
 
 
-_TEXTS = (datetime.date, datetime.time, datetime.timedelta, uuid.UUID)
+_TYPES_AS_TEXT = (datetime.date, datetime.time, datetime.timedelta, uuid.UUID)

@@ -22,7 +22,7 @@ from support.ids import stable_id
 
 from gigaclient.errors import ConfigError
 from gigaclient.functions import BadArguments, Tool, as_tools, function, function_of, result_text
-from gigaclient.schema.docstrings import described
+from gigaclient.schema.docstrings import parse_docstring
 from gigaclient.types import Function, FunctionFewShot, Message
 
 
@@ -159,7 +159,7 @@ REST = """What it does.
 
 @pytest.mark.parametrize("text", [GOOGLE, NUMPY, REST], ids=["google", "numpy", "rest"])
 def test_docstrings_of_three_styles_are_read(text: str) -> None:
-    said = described(text)
+    said = parse_docstring(text)
     assert said.summary == "What it does."
     assert {name: said.parameters[name] for name in ("port", "day", "hour")} == {
         "port": "the port, by name.",

@@ -1,20 +1,20 @@
-"""A chat stream as the body of a ``text/event-stream`` answer, for any web framework.
+"""A chat stream as the body of a ``text/event-stream`` response, for any web framework.
 
 ::
 
-    body = EventStream(giga.stream(messages))     # 401, 429, timeouts are still exceptions here, so still statuses
+    body = EventStream(giga.stream(messages))     # 401, 429 and timeouts still raise here, so they can be statuses
     return Response(body, headers=dict(body.headers))
 
-What goes over the wire, in UTF-8:
+The body, in UTF-8:
 
 - ``data: {"text": "…"}`` for each chunk that has text: an event without a name, which ``EventSource.onmessage`` gets;
-- ``event: done`` with ``{"finish_reason", "model", "usage", "request_id"}`` after a whole answer;
-- ``event: error`` with what :func:`error_payload` gives after a failure in the middle, and then the regular end;
-- ``: ping``, a comment, after each ``ping_s`` seconds of silence. A closed browser tab is noticed only by a write that
-  fails, so this is what ends the upstream call, and its bill, while the model says nothing.
+- ``event: done`` with ``{"finish_reason", "model", "usage", "request_id"}`` after a complete answer;
+- ``event: error`` with the result of :func:`error_payload` after a failure in the middle; the body then ends normally;
+- ``: ping``, a comment, after each ``ping_s`` seconds of silence. Only a failed write reveals a closed browser tab, so
+  pings end the upstream call, and its costs, while the model is silent.
 
-An upstream read blocks, so it has a thread of its own, which begins when the body is first asked for and ends with the
-answer. Between it and the reader is room for a few chunks: a slow browser holds the model's service back.
+A separate thread reads the upstream, because its reads block. The thread starts with the iteration and ends with the
+answer. At most a few chunks are queued, so that a slow browser slows the upstream down.
 """
 
 from __future__ import annotations
@@ -56,15 +56,14 @@ HEADERS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "Content-Type": "text/event-stream; charset=utf-8",
         "Cache-Control": "no-cache, no-transform",
-        "X-Accel-Buffering": "no",  # nginx collects an answer before it passes it on, unless told
-        "Content-Encoding": "identity",  # what compresses answers leaves one alone that has an encoding
+        "X-Accel-Buffering": "no",  # nginx buffers the response without it
+        "Content-Encoding": "identity",  # compressing middleware skips a response that has an encoding
     }
 )
-"""The headers of an event stream that nothing on its way may collect or compress."""
+"""The headers of an event stream. They forbid proxies and middleware to buffer or compress it."""
 
 _PING = b": ping\n\n"
-_AHEAD = 8
-"""Pieces that may wait for the reader."""
+_MAX_QUEUED_EVENTS = 8
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
@@ -72,19 +71,23 @@ _log = logging.getLogger("gigaclient")
 
 
 class Readable(Protocol):
-    """What is needed of a stream; all of gigaclient's have it."""
+    """The methods that a stream needs here. All streams of gigaclient have them."""
 
     @property
-    def text(self) -> str: ...
+    def text(self) -> str:
+        """The text received so far."""
 
     @property
-    def completion(self) -> Any: ...
+    def completion(self) -> Any:
+        """The answer received so far."""
 
     def __next__(self) -> Any: ...
 
-    def result(self) -> Any: ...
+    def result(self) -> Any:
+        """Return the complete answer."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End the call."""
 
 
 class _End(NamedTuple):
@@ -97,37 +100,37 @@ _Within = Callable[[], AbstractContextManager[Any]]
 
 
 class EventStream:
-    """The body of a ``text/event-stream`` answer, made of a stream whose first chunk has already come.
+    """The body of a ``text/event-stream`` response, made from a stream whose first chunk has already arrived.
 
-    Making one blocks until that chunk is here, for as long as the stream's own timeouts and deadline allow. Iterate it
-    once: with ``for`` (WSGI) or ``async for`` (ASGI; no thread of the server's pool is held). The end of the iteration,
-    :meth:`close` and dropping it end the upstream call at once; what had come stays readable as :attr:`text` and
-    :attr:`completion`.
+    The constructor blocks until that chunk arrives, limited by the timeouts and the deadline of the stream. Iterate the
+    object once: with ``for`` (WSGI) or ``async for`` (ASGI; it occupies no thread of the server's pool). The end of the
+    iteration, :meth:`close` and garbage collection end the upstream call at once. The answer received until then stays
+    available as :attr:`text` and :attr:`completion`.
 
     Args:
         stream: an opened stream of any kind: ``giga.stream(…)``, ``giga.chat.stream(…)``, ``giga.run_stream(…)``,
             ``conversation.stream(…)``, ``giga.threads.run_messages_stream(…)``, ``FakeGpt().stream(…)``.
         ping_s: seconds of silence before each ``: ping``; ``math.inf`` for none.
-        render: makes the data of an event of a chunk: a mapping is sent as JSON, text as it is, None is no event. By
-            default ``{"text": chunk.text}`` for chunks that have text. The first chunk is rendered where this object is
-            made, the others in the thread that reads the stream.
-        on_end: called once with the answer so far, when nothing more will come: before the ``done`` or ``error`` event
-            is sent, or by :meth:`close`. The answer's ``finish_reason`` is None when it is not whole. Called by the
-            thread that iterates or closes; from ``async for`` through ``to_thread``. What it raises is logged.
-        reader_timeout_s: seconds that the reader may take nothing while there is something to take; then the upstream
-            call is closed. A phone that went out of reach would hold it for a quarter of an hour otherwise.
-        within: makes a context manager to be in while the stream is read: an application context, say, or one that
-            closes database connections at its end. ``render`` and the functions of ``run_stream`` are called there.
-        to_thread: how ``async for`` has a function called that may block; ``asyncio.to_thread`` by default.
+        render: returns the data of a chunk's event: a mapping is sent as JSON, a string unchanged, None sends no event.
+            The default is ``{"text": chunk.text}`` for chunks that have text. The first chunk is rendered in the thread
+            that calls the constructor, the others in the thread that reads the stream.
+        on_end: called once with the answer so far, when no more chunks will follow: before the ``done`` or ``error``
+            event is sent, or by :meth:`close`. The answer's ``finish_reason`` is None when it is incomplete. Called by
+            the thread that iterates or closes; from ``async for`` through ``to_thread``. Its exceptions are logged.
+        reader_timeout_s: seconds that the reader may read nothing while events are queued; then the upstream call is
+            closed. Without it, a phone that lost its network would keep the call open for a quarter of an hour.
+        within: makes a context manager in which the stream is read: an application context, for example, or one that
+            closes database connections. ``render`` and the functions of ``run_stream`` are called in it.
+        to_thread: runs a blocking function for ``async for``; ``asyncio.to_thread`` by default.
 
     Attributes:
-        headers: the headers of the answer.
-        error: what ended the answer early, once that is known; None after a good end, and after :meth:`close`.
+        headers: the headers of the response.
+        error: the error that ended the answer early; None before, after a complete answer, and after :meth:`close`.
 
     Raises:
-        ConfigError: ``stream`` is no stream, or another argument cannot work.
-        GigaClientError: as the stream raises it, when there was no first chunk. The stream is closed then, and
-            ``on_end`` is not called.
+        ConfigError: ``stream`` is not a stream, or another argument is invalid.
+        GigaClientError: raised by the stream in place of the first chunk. The stream is closed then, and ``on_end`` is
+            not called.
     """
 
     headers: Mapping[str, str] = HEADERS
@@ -147,11 +150,11 @@ class EventStream:
         try:
             self._ping_s = _seconds("ping_s", ping_s)
             self._reader_timeout_s = _seconds("reader_timeout_s", reader_timeout_s)
-            for name, given in (("render", render), ("on_end", on_end), ("within", within), ("to_thread", to_thread)):
-                if given is not None and not callable(given):
-                    raise ConfigError(f"{name} must be a function, not {type(given).__name__}")
+            for name, value in (("render", render), ("on_end", on_end), ("within", within), ("to_thread", to_thread)):
+                if value is not None and not callable(value):
+                    raise ConfigError(f"{name} must be a function, not {type(value).__name__}")
             self._render: _Render = render if render is not None else _text_of
-            self._first = self._first_piece(stream)
+            self._first = self._first_event(stream)
         except BaseException:
             stream.close()
             raise
@@ -161,16 +164,16 @@ class EventStream:
         self._to_thread = to_thread
         self._context = contextvars.copy_context()
         self._process = os.getpid()
-        self._begun = False
+        self._started = False
         self._closed = False
         self._deliver: Callable[[_Item], None] | None = None
-        # Queues, and no lock: a finaliser may run in a thread that is inside one of them, and putting into a
-        # SimpleQueue is safe even then. What is in this one is room for so many pieces.
-        self._room: queue.SimpleQueue[None] = queue.SimpleQueue()
+        # Queues instead of a lock: a finaliser may run in a thread that is inside one of them, and SimpleQueue.put is
+        # reentrant. Each entry of this one permits the reading thread to queue one event.
+        self._permits: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.error: BaseException | None = None
 
-    def _first_piece(self, stream: Readable) -> bytes | None:
-        """None when the stream ended, whole, without any chunk."""
+    def _first_event(self, stream: Readable) -> bytes | None:
+        """Return the event of the first chunk; None if the complete answer has no chunk."""
         try:
             chunk = next(stream)
         except StopIteration:
@@ -180,31 +183,31 @@ class EventStream:
             return None
         return _event_of(self._render(chunk))
 
-    # -- what has come -----------------------------------------------------------------------------------------------
+    # -- the answer so far -------------------------------------------------------------------------------------------
 
     @property
     def text(self) -> str:
-        """The text that has come so far."""
+        """The text received so far."""
         return self._stream.text
 
     @property
     def completion(self) -> Any:
-        """The answer so far, of the stream's own type."""
+        """The answer received so far, of the stream's own type."""
         return self._stream.completion
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
     def __iter__(self) -> Iterator[bytes]:
-        """The body, piece by piece; each is a whole event or a comment."""
-        return self._pieces()
+        """Iterate over the body; each item is a complete event or a comment."""
+        return self._events()
 
-    def _pieces(self) -> Iterator[bytes]:
+    def _events(self) -> Iterator[bytes]:
         ready: queue.SimpleQueue[_Item] = queue.SimpleQueue()
-        self._begin(ready.put)
+        self._start(ready.put)
         try:
             if self._closed:
                 return
-            yield self._first or _PING  # at once, so that the headers leave too
+            yield self._first or _PING  # at once, so that the headers are sent too
             while True:
                 try:
                     item = ready.get(timeout=None if self._ping_s == math.inf else self._ping_s)
@@ -215,20 +218,20 @@ class EventStream:
                 if isinstance(item, _End) or self._closed:
                     break
                 yield item
-                self._room.put(None)
+                self._permits.put(None)
             if not self._closed:
-                last = self._last_piece(item)
-                self._tell()
+                last = self._last_event(item)
+                self._call_on_end()
                 yield last
         finally:
             self.close()
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        """The same for an event loop, which is never blocked."""
-        return self._pieces_for_loop()
+        """Iterate over the body without blocking the event loop."""
+        return self._events_for_loop()
 
-    async def _pieces_for_loop(self) -> AsyncIterator[bytes]:
-        import asyncio  # of no use to others
+    async def _events_for_loop(self) -> AsyncIterator[bytes]:
+        import asyncio  # only needed here
 
         loop = asyncio.get_running_loop()
         ready: deque[_Item] = deque()
@@ -239,10 +242,10 @@ class EventStream:
             ready.append(item)
             try:
                 loop.call_soon_threadsafe(woken.set)
-            except RuntimeError:  # the loop has ended, and whoever would read this with it
+            except RuntimeError:  # the loop has ended, and its reader with it
                 stream.close()
 
-        self._begin(deliver)
+        self._start(deliver)
         try:
             if self._closed:
                 return
@@ -264,48 +267,51 @@ class EventStream:
                 if isinstance(item, _End) or self._closed:
                     break
                 yield item
-                self._room.put(None)
+                self._permits.put(None)
             if not self._closed:
-                last = self._last_piece(item)
-                await self._tell_from_loop()
+                last = self._last_event(item)
+                await self._await_on_end()
                 yield last
         finally:
             await self.aclose()
 
     def close(self) -> None:
-        """End the upstream call at once, and the iteration in whatever thread it is. More than once is no harm."""
+        """End the upstream call at once, and the iteration in whichever thread it runs. May be called repeatedly."""
         self._stop()
-        self._tell()
+        self._call_on_end()
 
     async def aclose(self) -> None:
-        """:meth:`close` for an event loop: ``on_end`` is awaited."""
+        """Close the stream from an event loop: :meth:`close`, but ``on_end`` is awaited."""
         self._stop()
-        await self._tell_from_loop()
+        await self._await_on_end()
 
     def __del__(self) -> None:
-        # Without on_end: a finaliser may run anywhere.
+        # on_end is not called: a finaliser may run in any thread.
         if "error" in self.__dict__:
             self._stop()
 
     def __repr__(self) -> str:
         return f"<EventStream of {self._stream!r}>"
 
-    def _begin(self, deliver: Callable[[_Item], None]) -> None:
-        if self._begun:
+    def _start(self, deliver: Callable[[_Item], None]) -> None:
+        if self._started:
             raise ConfigError("the body of an answer is read once: make a new one of a new stream")
         self._check_process()
-        self._begun = True
+        self._started = True
         self._deliver = deliver
         if self._closed or self._first is None:
             deliver(_End(None))
             return
-        for _ in range(_AHEAD):
-            self._room.put(None)
-        # Nothing of this holds the object itself, so that dropping it ends the thread.
-        what = (self._stream, self._render, self._room, deliver, self._within, self._reader_timeout_s)
+        for _ in range(_MAX_QUEUED_EVENTS):
+            self._permits.put(None)
+        # None of these refers to this object, so that its garbage collection ends the thread.
+        arguments = (self._stream, self._render, self._permits, deliver, self._within, self._reader_timeout_s)
         try:
             threading.Thread(
-                target=self._context.run, args=(_pump, *what), name="gigaclient-event-stream", daemon=True
+                target=self._context.run,
+                args=(_read_in_thread, *arguments),
+                name="gigaclient-event-stream",
+                daemon=True,
             ).start()
         except RuntimeError as error:  # no more threads
             deliver(_End(error))
@@ -317,14 +323,14 @@ class EventStream:
     def _stop(self) -> None:
         self._closed = True
         self._stream.close()
-        self._room.put(None)  # to wake who waits for room, and finds the stream closed
+        self._permits.put(None)  # wakes the reading thread, which then finds the stream closed
         if self._deliver is not None:
             self._deliver(_End(None))
 
-    def _last_piece(self, end: _Item) -> bytes:
+    def _last_event(self, end: _Item) -> bytes:
         error = end.error if isinstance(end, _End) else None
         if error is None:
-            return b"event: done\n" + _as_data(_json(_done(self._stream)))
+            return b"event: done\n" + _as_data(_json(_done_payload(self._stream)))
         self.error = error
         self._stream.close()
         if isinstance(error, GigaClientError):
@@ -333,36 +339,36 @@ class EventStream:
             _log.error("a streamed answer ended early", exc_info=error)
         return b"event: error\n" + _as_data(_json(error_payload(error)))
 
-    def _tell(self) -> None:
-        # Taken in one step: whoever comes first tells.
+    def _call_on_end(self) -> None:
+        # dict.pop is atomic: only one thread calls on_end.
         on_end = self.__dict__.pop("_on_end", None)
         if on_end is not None:
-            _call(on_end, self.completion)
+            _call_and_log(on_end, self.completion)
 
-    async def _tell_from_loop(self) -> None:
+    async def _await_on_end(self) -> None:
         on_end = self.__dict__.pop("_on_end", None)
         if on_end is None:
             return
         import asyncio
 
         completion = self.completion
-        # Shielded: a server that cancels once more, because it ends, does not keep the answer from being kept.
-        await asyncio.shield((self._to_thread or asyncio.to_thread)(lambda: _call(on_end, completion)))
+        # Shielded: a server that shuts down cancels a second time, and on_end must still run.
+        await asyncio.shield((self._to_thread or asyncio.to_thread)(lambda: _call_and_log(on_end, completion)))
 
 
-def _pump(
+def _read_in_thread(
     stream: Readable,
     render: _Render,
-    room: queue.SimpleQueue[None],
+    permits: queue.SimpleQueue[None],
     deliver: Callable[[_Item], None],
     within: _Within | None,
     reader_timeout_s: float,
 ) -> None:
-    """Read ``stream`` to its end, in a thread of its own, and deliver its chunks as far as there is room."""
+    """Read ``stream`` to its end in a separate thread, and deliver the event of each chunk when a permit is free."""
     failure: BaseException | None = None
     try:
         with within() if within is not None else contextlib.nullcontext():
-            _forward(stream, render, room, deliver, reader_timeout_s)
+            _deliver_chunks(stream, render, permits, deliver, reader_timeout_s)
     except BaseException as error:
         stream.close()
         failure = error
@@ -370,10 +376,10 @@ def _pump(
     del failure  # its traceback holds this frame
 
 
-def _forward(
+def _deliver_chunks(
     stream: Readable,
     render: _Render,
-    room: queue.SimpleQueue[None],
+    permits: queue.SimpleQueue[None],
     deliver: Callable[[_Item], None],
     reader_timeout_s: float,
 ) -> None:
@@ -382,32 +388,32 @@ def _forward(
             chunk = next(stream)
         except StopIteration:
             break
-        piece = _event_of(render(chunk))
-        if not piece:
+        event = _event_of(render(chunk))
+        if not event:
             continue
         try:
-            room.get(timeout=None if reader_timeout_s == math.inf else reader_timeout_s)
+            permits.get(timeout=None if reader_timeout_s == math.inf else reader_timeout_s)
         except queue.Empty:
             raise StreamInterruptedError(f"the reader of the answer took nothing for {reader_timeout_s:g} s") from None
-        deliver(piece)
-    stream.result()  # raises for one that somebody closed before the answer was whole
+        deliver(event)
+    stream.result()  # raises if another thread closed the stream before the answer was complete
 
 
-def _call(on_end: Callable[[Any], object], completion: Any) -> None:
+def _call_and_log(on_end: Callable[[Any], object], completion: Any) -> None:
     try:
         on_end(completion)
     except Exception:
-        # The answer has been given, and what the browser is told of it is true all the same.
+        # The answer is complete all the same, so the browser gets its last event.
         _log.exception("on_end of an event stream failed")
 
 
 def _check_stream(stream: Any) -> None:
     if all(hasattr(stream, name) for name in ("__next__", "text", "completion", "result", "close")):
         return
-    kind = type(stream).__name__
+    type_name = type(stream).__name__
     if isinstance(stream, GeneratorType):  # giga.generate(…), whose upstream call would stay open
         stream.close()
-    raise ConfigError(f"an opened stream is needed: pass giga.stream(…) itself, not what is made of it ({kind})")
+    raise ConfigError(f"an opened stream is needed: pass giga.stream(…) itself, not what is made of it ({type_name})")
 
 
 def _seconds(name: str, value: Any) -> float:
@@ -443,7 +449,7 @@ def _as_data(text: str) -> bytes:
     return "".join([*(f"data: {line}\n" for line in lines), "\n"]).encode("utf-8", "replace")
 
 
-def _done(stream: Any) -> dict[str, Any]:
+def _done_payload(stream: Any) -> dict[str, Any]:
     completion = stream.completion
     run = getattr(stream, "run", None)
     usage = run.usage if isinstance(run, Run) else getattr(completion, "usage", None)
@@ -459,10 +465,10 @@ def _done(stream: Any) -> dict[str, Any]:
 
 
 def status_of(error: BaseException) -> int:
-    """The HTTP status that tells a browser of ``error``.
+    """Return the HTTP status of the response that reports ``error`` to a browser.
 
-    An :class:`~gigaclient.errors.APIStatusError` keeps its own (401, 429 …); a timeout is a 504; no connection, a
-    stream cut short and an answer that makes no sense are a 502; settings that cannot work, and whatever is not ours,
+    An :class:`~gigaclient.errors.APIStatusError` keeps its status (401, 429 …). A timeout is a 504. A failed
+    connection, an interrupted stream and an invalid response are a 502. Invalid settings and errors of other libraries
     are a 500.
     """
     if isinstance(error, APIStatusError):
@@ -475,25 +481,25 @@ def status_of(error: BaseException) -> int:
 
 
 def error_payload(error: BaseException) -> dict[str, Any]:
-    """What a browser is told of ``error``, as JSON has it.
+    """Return the JSON object that reports ``error`` to a browser.
 
     Returns:
         ``status`` (:func:`status_of`), ``type`` (the error's class), ``message`` (one sentence for a person; hosts,
-        proxies, paths and advice on settings are in the exception itself, and not here), ``retry_after`` (seconds, or
-        None) and ``request_id`` (for the service's support, or None).
+        proxies, paths and advice on settings are only in the exception itself), ``retry_after`` (seconds, or None) and
+        ``request_id`` (for the service's support, or None).
     """
     ours = isinstance(error, GigaClientError)
     return {
         "status": status_of(error),
         "type": type(error).__name__ if ours else "InternalError",
-        "message": _sentence(error),
+        "message": _message_for_people(error),
         "retry_after": _retry_after(error),
         "request_id": getattr(error, "request_id", None) if ours else None,
     }
 
 
 def error_headers(error: BaseException) -> dict[str, str]:
-    """``Retry-After`` in whole seconds, rounded up, where the service said how long to wait; else nothing."""
+    """Return ``Retry-After`` in whole seconds, rounded up, if the service sent a delay; otherwise no headers."""
     seconds = _retry_after(error)
     return {} if seconds is None else {"Retry-After": str(math.ceil(seconds))}
 
@@ -502,7 +508,7 @@ def _retry_after(error: BaseException) -> float | None:
     return error.retry_after if isinstance(error, APIStatusError) else None
 
 
-_OF_STATUS = {
+_STATUS_MESSAGES = {
     401: "the model's service did not accept this application's key",
     402: "the tokens of this model are used up",
     403: "this application's plan does not allow that",
@@ -511,7 +517,7 @@ _OF_STATUS = {
     429: "too many requests at the moment: try again a little later",
 }
 
-_OF_KIND: tuple[tuple[type[GigaClientError], str], ...] = (
+_ERROR_MESSAGES: tuple[tuple[type[GigaClientError], str], ...] = (
     (APITimeoutError, "the model's service did not answer in time"),
     (TLSError, "the certificate of the model's service was not accepted"),
     (APIConnectionError, "the model's service cannot be reached"),
@@ -522,17 +528,17 @@ _OF_KIND: tuple[tuple[type[GigaClientError], str], ...] = (
     (ConfigError, "this application is not set up for such a call: its log says more"),
 )
 
-_LONGEST_MESSAGE = 300
+_MAX_MESSAGE_CHARS = 300
 
 
-def _sentence(error: BaseException) -> str:
+def _message_for_people(error: BaseException) -> str:
     if isinstance(error, APIStatusError):
-        told = _OF_STATUS.get(error.status_code)
-        if told is None and 400 <= error.status_code <= 499:
-            # The service's own words about the request: which value it does not take.
-            told = " ".join(error.message.split())[:_LONGEST_MESSAGE]
-        return told or "the model's service failed: try again a little later"
-    for kind, sentence in _OF_KIND:
-        if isinstance(error, kind):
-            return sentence
+        message = _STATUS_MESSAGES.get(error.status_code)
+        if message is None and 400 <= error.status_code <= 499:
+            # The service's own message says which value of the request it refuses.
+            message = " ".join(error.message.split())[:_MAX_MESSAGE_CHARS]
+        return message or "the model's service failed: try again a little later"
+    for error_type, message in _ERROR_MESSAGES:
+        if isinstance(error, error_type):
+            return message
     return "this application failed: its log says more"

@@ -10,9 +10,8 @@
         return stream_response(gigachat.stream(request.get_json()["messages"]))
 
 ``app.config["GIGACLIENT"]`` holds the options of the client, or of several by alias; see
-:mod:`gigaclient.contrib.client_registry`. Without it they come from the environment, ``GIGACHAT_CREDENTIALS`` and so
-on.
-Needs ``gigaclient[flask]``.
+:mod:`gigaclient.contrib.client_registry`. Without it they come from the environment: ``GIGACHAT_CREDENTIALS`` and so
+on. Needs ``gigaclient[flask]``.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ from gigaclient.contrib.client_registry import (
     DEFAULT_ALIAS,
     SETTING,
     ClientsByAlias,
+    alias_label,
+    mask_secrets,
     options_by_alias,
-    place_of,
     provider_of,
-    seal,
     unknown_options,
 )
 from gigaclient.contrib.event_stream import EventStream, Readable, error_headers, error_payload, status_of
@@ -54,20 +53,20 @@ ClientT = TypeVar("ClientT")
 
 
 class GigaClient:
-    """The extension: one client for each app, process and alias, made when it is first asked for.
+    """The extension: one client for each app, process and alias, made at first use.
 
-    ``GigaClient(app)``, or ``GigaClient()`` and later :meth:`init_app`, for any number of apps. Neither makes a client;
-    both read ``app.config["GIGACLIENT"]`` as far as to say what is wrong with it, so configure the app before. A client
-    is shared by all threads, is right after a fork (gunicorn's ``--preload``), and is closed by nobody.
+    ``GigaClient(app)``, or ``GigaClient()`` and later :meth:`init_app`, for any number of apps. Neither makes a client.
+    Both validate ``app.config["GIGACLIENT"]``, so configure the app before. A client is shared by all threads and works
+    after a fork (gunicorn's ``--preload``). Do not close it.
 
     Args:
         app: the app, if there is one already.
-        handle_errors: answer an error of gigaclient that a view lets through with its status, as JSON; see
-            :func:`error_response`. An app or a blueprint that has a handler for it, or for a class below it, keeps its
-            own. False leaves errors alone.
+        handle_errors: turn an unhandled error of gigaclient into a JSON response with its status; see
+            :func:`error_response`. Handlers that an app or a blueprint has for ``GigaClientError``, or for a subclass,
+            take precedence. False registers no handler.
 
     Raises:
-        ConfigError: the configuration names an option or a provider that there is not.
+        ConfigError: the configuration names an unknown option or provider.
     """
 
     def __init__(self, app: Flask | None = None, *, handle_errors: bool = True) -> None:
@@ -76,16 +75,16 @@ class GigaClient:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Give ``app`` its clients, and a handler for errors of gigaclient."""
+        """Register the clients of ``app``, and a handler for errors of gigaclient."""
         setting = app.config.get(SETTING)
         _check(setting)
         if setting is not None:
-            # Pages about errors show the configuration. The dict that the caller may use elsewhere stays as it is.
+            # Error pages show the configuration. It is copied, because the caller may use the same dict elsewhere.
             setting = {name: dict(value) if isinstance(value, Mapping) else value for name, value in setting.items()}
-            seal(setting)
+            mask_secrets(setting)
             app.config[SETTING] = setting
         app.extensions[_NAME] = ClientsByAlias(lambda: app.config.get(SETTING))
-        # Only the app itself can say, at this time, that it has one; a blueprint's goes before the app's anyway.
+        # Handlers of blueprints need no check: Flask prefers them to the app's.
         if self._handle_errors and GigaClientError not in app.error_handler_spec[None][None]:
             app.register_error_handler(GigaClientError, _handle)
 
@@ -94,7 +93,7 @@ class GigaClient:
         """The client of the alias ``"default"``, of the current app.
 
         Raises:
-            ConfigError: its options cannot work, or it is no ``GigaChat``: :meth:`get_client` gives any.
+            ConfigError: its options are invalid, or it is not a ``GigaChat``; :meth:`get_client` returns any class.
             RuntimeError: there is no current app.
         """
         return get_client(kind=GigaChat)
@@ -106,7 +105,7 @@ class GigaClient:
     def get_client(self, alias: str = DEFAULT_ALIAS, *, kind: type[ClientT]) -> ClientT: ...
 
     def get_client(self, alias: str = DEFAULT_ALIAS, *, kind: type[Any] | None = None) -> Any:
-        """:func:`get_client`."""
+        """Return the client of ``alias``; see :func:`get_client`."""
         return _clients().get(alias, kind=kind)
 
 
@@ -119,14 +118,14 @@ def get_client(alias: str = DEFAULT_ALIAS, *, kind: type[ClientT]) -> ClientT: .
 
 
 def get_client(alias: str = DEFAULT_ALIAS, *, kind: type[Any] | None = None) -> Any:
-    """The client of ``alias``, of the current app.
+    """Return the client of ``alias``, of the current app.
 
     Args:
         alias: a name in ``app.config["GIGACLIENT"]``.
-        kind: the class that it has to be, such as :class:`gigaclient.GigaChat`, for type checkers and readers.
+        kind: the class that the client must have, such as :class:`gigaclient.GigaChat`, for type checkers and readers.
 
     Raises:
-        ConfigError: there is no such alias, its options cannot work, or it is of another class.
+        ConfigError: there is no such alias, its options are invalid, or the client has another class.
         RuntimeError: there is no current app.
     """
     return _clients().get(alias, kind=kind)
@@ -144,10 +143,10 @@ def _default() -> GigaChat:
 
 
 gigachat: GigaChat = cast("GigaChat", LocalProxy(_default))
-"""The client of the alias ``"default"``, of the current app, as :data:`flask.current_app` is the app: for views."""
+"""A proxy of the client of the alias ``"default"`` of the current app, like :data:`flask.current_app`; for views."""
 
 
-# -- answers -----------------------------------------------------------------------------------------------------------
+# -- responses ---------------------------------------------------------------------------------------------------------
 
 
 def stream_response(
@@ -160,32 +159,35 @@ def stream_response(
     on_end: Callable[[Any], object] | None = None,
     reader_timeout_s: float = 60.0,
 ) -> Response:
-    """An opened stream as a ``text/event-stream`` response; what is on the wire is at
-    :mod:`gigaclient.contrib.event_stream`.
+    """Return an opened stream as a ``text/event-stream`` response.
 
-    Returns when the first chunk is here, so that an error before it is still an exception in the view, and a status.
-    The view's contexts have ended when the rest comes: ``render``, ``on_end`` and functions that ``run_stream`` runs
-    are called in an application context of their own (``current_app``, ``g``, a database session). What they need of
-    ``request`` and ``session``, take into variables in the view.
+    :mod:`gigaclient.contrib.event_stream` describes its body. The call waits for the first chunk: an error before it is
+    an exception in the view, so it can still become a status. The view's contexts end before the rest arrives, so
+    ``render``, ``on_end`` and functions that ``run_stream`` calls run in a separate application context
+    (``current_app``, ``g``, a database session). Copy what they need from ``request`` and ``session`` into variables.
 
     Args:
-        stream: an opened stream of any kind, ``gigachat.stream(…)`` for one.
-        status, headers: of the response; the headers are added to :data:`~gigaclient.contrib.event_stream.HEADERS`.
-        ping_s, render, on_end, reader_timeout_s: as for :class:`~gigaclient.contrib.event_stream.EventStream`.
+        stream: an opened stream of any type, for example ``gigachat.stream(…)``.
+        status: the status of the response.
+        headers: further headers, added to :data:`~gigaclient.contrib.event_stream.HEADERS`.
+        ping_s: see :class:`~gigaclient.contrib.event_stream.EventStream`, also for the arguments that follow.
+        render: returns the data of a chunk's event.
+        on_end: called once with the answer so far, when no more chunks will follow.
+        reader_timeout_s: seconds that the browser may read nothing.
 
     Raises:
-        ConfigError: an argument cannot work.
-        GigaClientError: as the stream raises it, when there was no first chunk.
+        ConfigError: an argument is invalid.
+        GigaClientError: raised by the stream in place of the first chunk.
     """
     try:
-        # Not the proxy: what follows runs where there is no current app.
+        # Not the proxy: the body is read where there is no current app.
         app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     except BaseException:
         stream.close()
         raise
     _warn_of_sync_worker(app)
 
-    def tell(completion: Any) -> None:
+    def call_on_end(completion: Any) -> None:
         assert on_end is not None
         with app.app_context():
             on_end(completion)
@@ -194,7 +196,7 @@ def stream_response(
         stream,
         ping_s=ping_s,
         render=render,
-        on_end=tell if callable(on_end) else on_end,
+        on_end=call_on_end if callable(on_end) else on_end,
         reader_timeout_s=reader_timeout_s,
         within=app.app_context,
     )
@@ -202,15 +204,17 @@ def stream_response(
         response = app.response_class(body, status=status)
         response.headers.update(dict(body.headers))
         response.headers.update(dict(headers or {}))
-    except BaseException:  # a header that cannot be one
+    except BaseException:  # an invalid header, for example
         body.close()
         raise
     return response
 
 
 def error_response(error: GigaClientError) -> Response:
-    """The JSON response for an error: its status, ``Retry-After`` if the service said how long to wait, and
-    :func:`~gigaclient.contrib.event_stream.error_payload` as the body. For error handlers of your own.
+    """Return the JSON response that reports an error, for your own error handlers.
+
+    It has the error's status, ``Retry-After`` if the service sent a delay, and
+    :func:`~gigaclient.contrib.event_stream.error_payload` as the body.
     """
     body = json.dumps(error_payload(error), ensure_ascii=False)
     return current_app.response_class(
@@ -220,7 +224,7 @@ def error_response(error: GigaClientError) -> Response:
 
 def _handle(error: GigaClientError) -> Response:
     if isinstance(error, ConfigError):
-        # A mistake in the program: shown where Flask shows those, in the debugger and to tests.
+        # A mistake in the program: raised in debug mode and in tests, as Flask does with those.
         propagate = current_app.config["PROPAGATE_EXCEPTIONS"]
         if propagate or (propagate is None and (current_app.testing or current_app.debug)):
             raise error
@@ -231,22 +235,22 @@ def _handle(error: GigaClientError) -> Response:
 
 
 def _check(setting: Any) -> None:
-    # What can be said before a client is made; the rest is said when it is.
+    # Finds what can be found without making a client. Making one finds the rest.
     for alias, options in options_by_alias(setting).items():
-        for told in unknown_options(provider_of(alias, options), options).values():
-            raise ConfigError(f"{place_of(alias)}: {told}")
+        for advice in unknown_options(provider_of(alias, options), options).values():
+            raise ConfigError(f"{alias_label(alias)}: {advice}")
 
 
-_told_of_sync_worker = False
+_sync_worker_warned = False
 
 
 def _warn_of_sync_worker(app: Flask) -> None:
-    global _told_of_sync_worker
-    if _told_of_sync_worker or not has_request_context():
+    global _sync_worker_warned
+    if _sync_worker_warned or not has_request_context():
         return
     environment = request.environ
     if str(environment.get("SERVER_SOFTWARE", "")).startswith("gunicorn/") and not environment.get("wsgi.multithread"):
-        _told_of_sync_worker = True
+        _sync_worker_warned = True
         app.logger.warning(
             "gunicorn's sync worker is killed in the middle of a stream that takes longer than --timeout, and serves "
             "nobody else meanwhile: start it with --worker-class gthread --threads 16"

@@ -1,0 +1,1 @@
+"""JSON Schemas from types and functions, and values from JSON."""

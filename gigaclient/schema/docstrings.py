@@ -1,4 +1,4 @@
-"""What a docstring says about parameters, in the Google, NumPy or reST style: text in, descriptions out. Pure."""
+"""Parse docstrings in the Google, NumPy or reST style. Pure."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from inspect import cleandoc
 from typing import NamedTuple
 
-__all__ = ["Docstring", "described"]
+__all__ = ["Docstring", "parse_docstring"]
 
 
 class Docstring(NamedTuple):
-    """What a docstring says.
+    """The parts of a docstring.
 
     Attributes:
-        summary: its first paragraph, on one line.
-        prose: its paragraphs up to the first section, each on a line.
-        parameters: the description of each parameter (or attribute) that it names.
-        returns: what comes back, where it says so.
+        summary: the first paragraph, on one line.
+        prose: the paragraphs before the first section, each on one line.
+        parameters: the description of each parameter or attribute.
+        returns: the description of the result; empty if there is none.
     """
 
     summary: str
@@ -41,11 +41,11 @@ _NUMPY_ENTRY = re.compile(r"\*{0,2}(?P<names>\w+(?:, *\*{0,2}\w+)*)\s*(?::.*)?$"
 _FIELD = re.compile(r":(?P<kind>\w+)(?:\s+(?P<argument>[^:]*?))?\s*:(?:\s+(?P<text>.*)|\s*)$")
 
 
-def described(docstring: str | None) -> Docstring:
-    """The summary and the parameters of ``docstring``; empty where it says nothing."""
+def parse_docstring(docstring: str | None) -> Docstring:
+    """Parse ``docstring``; parts that it does not have are empty."""
     lines = cleandoc(docstring).split("\n") if docstring else []
     if len(lines) > 1 and _heading(lines, 0) == (lines[0].strip().rstrip(":").lower(), False) and lines[1][:1].strip():
-        # It begins with its only section, whose indentation was taken for the docstring's own.
+        # The docstring consists of one section, and cleandoc removed the indentation of its entries.
         lines[1:] = [f"    {line}" for line in lines[1:]]
     parameters: dict[str, str] = {}
     returns: list[str] = []
@@ -80,7 +80,7 @@ def _paragraphs(lines: list[str]) -> Iterator[str]:
 
 
 def _heading(lines: list[str], number: int) -> tuple[str, bool] | None:
-    """The section that begins here, and whether its name is underlined, as NumPy has it."""
+    """Return the name of the section that begins on this line, and True if it is underlined (NumPy style)."""
     line = lines[number]
     if line[:1].isspace():
         return None
@@ -106,7 +106,7 @@ def _sections(lines: list[str]) -> Iterator[tuple[str, list[str]]]:
             (name, underlined), body = heading, []
             skip = underlined
         elif name and not underlined and line.strip() and not line[:1].isspace():
-            # A Google section ends with its indentation.
+            # A Google section ends where its indentation ends.
             yield name, body
             name, body = "", []
         elif name:
@@ -122,17 +122,17 @@ def _entries(body: list[str]) -> Iterator[tuple[str, str]]:
         if not line.strip():
             continue
         if _indent(line) == indent:
-            yield from _of(names, text)
-            # NumPy writes the type behind the colon, and the description below; its entries are not indented.
+            yield from _descriptions(names, text)
+            # In NumPy style entries are not indented: the type follows the colon, the description is below.
             found = (_GOOGLE_ENTRY if indent else _NUMPY_ENTRY).match(line.strip())
             names = [name.strip().lstrip("*") for name in found["names"].split(",")] if found else []
             text = [found["text"]] if found and indent else []
         else:
             text.append(line)
-    yield from _of(names, text)
+    yield from _descriptions(names, text)
 
 
-def _of(names: list[str], text: list[str]) -> Iterator[tuple[str, str]]:
+def _descriptions(names: list[str], text: list[str]) -> Iterator[tuple[str, str]]:
     for name in names:
         yield name, _joined(text)
 
@@ -140,7 +140,7 @@ def _of(names: list[str], text: list[str]) -> Iterator[tuple[str, str]]:
 def _result(body: list[str]) -> str:
     written = [line for line in body if line.strip()]
     if written and not _indent(written[0]) and any(_indent(line) for line in written):
-        written = [line for line in written if _indent(line)]  # NumPy: the type, and the description below it
+        written = [line for line in written if _indent(line)]  # NumPy style: the type, the description below it
     return _joined(written)
 
 

@@ -1,8 +1,8 @@
-"""Structured output: a type becomes the JSON Schema that the model keeps to, and its text a value of that type. Pure.
+"""Structured output: make a JSON Schema from a type, and read values of the type from JSON. Pure.
 
-A type is a dataclass, a ``TypedDict``, a ``msgspec.Struct``, an attrs class, a pydantic model or dataclass (for those
-who have pydantic), or what is built of those: ``list[Person]``, ``Literal["yes", "no"]``, an ``Enum``, ``int``. A dict
-is taken for a JSON Schema; then the value is the decoded JSON.
+A type is a dataclass, a ``TypedDict``, a ``msgspec.Struct``, an attrs class, a pydantic model or dataclass (if pydantic
+is installed), or a type composed of those: ``list[Person]``, ``Literal["yes", "no"]``, an ``Enum``, ``int``. A dict is
+used as a JSON Schema; then the value is the decoded JSON.
 
 Source: https://developers.sber.ru/docs/ru/gigachat/guides/structured-output
 """
@@ -15,63 +15,52 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from json import JSONDecodeError, loads
-from typing import (
-    Annotated,
-    Any,
-    Generic,
-    TypeVar,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
-from msgspec import inspect as kinds
+from msgspec import inspect as nodes
 
 from gigaclient._primitives.decoding import decoder, new_decoder
 from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.errors import ConfigError
-from gigaclient.schema.docstrings import described
-from gigaclient.schema.normalize import SchemaNormalizer, _is_object, _renamed, _target
+from gigaclient.schema.docstrings import Docstring, parse_docstring
+from gigaclient.schema.normalize import SchemaNormalizer, is_object_schema, referenced_name, rename_references
 from gigaclient.types import ResponseFormat
 
-__all__ = ["Omitted", "TypeSchema", "ValidationFailed", "note_of", "schema_of", "type_schema_of"]
+__all__ = ["Omitted", "TypeSchema", "ValidationFailed", "description_of", "schema_of", "type_schema_of"]
 
 T = TypeVar("T")
 
 _ADVICE = "use a dataclass, a TypedDict, a msgspec.Struct, an attrs class, a pydantic model, or a dict with the schema"
 
-_MOST_REASONS = 5
-
-
-# -- what is offered ---------------------------------------------------------------------------------------------------
+_MAX_REASONS = 5
 
 
 class ValidationFailed(ValueError):
-    """JSON that is no value of the type; the message names the place."""
+    """JSON that is not a value of the type; the message names the path."""
 
 
-def schema_of(kind: Any) -> dict[str, Any]:
-    """The JSON Schema of ``kind`` in the form that GigaChat accepts: an object at the top, no ``$ref`` but where a type
-    holds itself, ``required`` and ``additionalProperties: false`` in each object, descriptions from docstrings and from
-    ``Annotated``.
+def schema_of(type_: Any) -> dict[str, Any]:
+    """Return the JSON Schema of ``type_`` in the form that GigaChat accepts.
 
-    A kind that is no object (a list, an enum, a number) is the property ``value`` of one; :func:`value_of` unwraps it.
+    The root is an object. ``$ref`` occurs only for recursive types. Each object has ``required`` and
+    ``additionalProperties: false``. Descriptions come from docstrings and from ``Annotated``. A type that is not an
+    object (a list, an enum, a number) becomes the property ``value`` of one; :func:`value_of` unwraps it.
 
     Args:
-        kind: the type; or a dict, which is a JSON Schema already and is given back as it is.
+        type_: the type; or a dict, which is a JSON Schema already and is returned unchanged.
 
     Raises:
-        ConfigError: it cannot be described; the message says what to do.
+        ConfigError: the type has no JSON Schema; the message says what to do.
     """
-    return copy.deepcopy(type_schema_of(kind).schema)
+    return copy.deepcopy(type_schema_of(type_).schema)
 
 
 class Omitted:
-    """The default of a field that shows whether it was left out.
+    """The default of a field, wrapped to detect that the field was omitted.
 
     Attributes:
-        value: the default that the schema tells.
+        value: the default for the schema.
     """
 
     def __init__(self, value: Any) -> None:
@@ -79,11 +68,11 @@ class Omitted:
 
 
 class TypeSchema(Generic[T]):
-    """A type, ready for use.
+    """The JSON Schema of a type, and the decoder of its values.
 
     Attributes:
-        schema: its JSON Schema; not to be changed.
-        wrapped: whether the value is the property ``value`` of what the schema describes.
+        schema: the JSON Schema; do not modify it.
+        wrapped: True if the schema is an object whose property ``value`` is the value.
     """
 
     def __init__(self, schema: dict[str, Any], read: Callable[[bytes], T], *, wrapped: bool = False) -> None:
@@ -92,86 +81,88 @@ class TypeSchema(Generic[T]):
         self.wrapped = wrapped
 
     def read(self, data: str | bytes) -> T:
-        """JSON as a value.
+        """Decode a value of the type from JSON.
 
         Raises:
-            Misfit: it is not JSON, or no such value.
+            ValidationFailed: the data is not JSON, or not a value of the type.
         """
         encoded = data.encode("utf-8", "replace") if isinstance(data, str) else data
-        reason = _not_json(encoded)
+        reason = _json_error(encoded)
         if reason is not None:
             raise ValidationFailed(reason)
         return self._read(_unwrapped(encoded) if self.wrapped else encoded)
 
 
-def type_schema_of(kind: Any, *, strict: bool = True) -> TypeSchema[Any]:
-    """The shape of ``kind``; made once for each type.
+def type_schema_of(type_: Any, *, strict: bool = True) -> TypeSchema[Any]:
+    """Return the schema and the decoder of ``type_``; they are cached.
 
     Args:
-        kind: as for :func:`schema_of`.
-        strict: whether the schema forbids further fields, and has at least one required field; of use in structured
-            output, and not in the parameters of a function, where null also stands for what may be left out.
+        type_: as for :func:`schema_of`.
+        strict: forbid unknown fields, and require at least one field, for structured output. False is for parameters of
+            functions, whose optional fields do not accept null in the schema.
 
     Raises:
-        ConfigError: it cannot be described.
+        ConfigError: the type has no JSON Schema.
     """
-    if isinstance(kind, (Mapping, ResponseFormat)):
-        return TypeSchema(_given_schema(kind), msgspec.json.decode)
+    if isinstance(type_, (Mapping, ResponseFormat)):
+        return TypeSchema(_schema_from_dict(type_), msgspec.json.decode)
     try:
-        hash(kind)
-    except TypeError:  # Annotated with something unhashable, or no type at all
+        hash(type_)
+    except TypeError:  # Annotated with something unhashable, or not a type
         pass
     else:
-        return _made_once(kind, strict)
-    return _made(kind, strict)
+        return _build_cached(type_, strict)
+    return _build(type_, strict)
 
 
 @functools.lru_cache(maxsize=256)
-def _made_once(kind: Any, strict: bool) -> TypeSchema[Any]:
-    return _made(kind, strict)
+def _build_cached(type_: Any, strict: bool) -> TypeSchema[Any]:
+    return _build(type_, strict)
 
 
-def _made(kind: Any, strict: bool) -> TypeSchema[Any]:
-    _check_kind(kind)
-    if _is_model(kind):
-        schema, read = _of_model(kind)
-    elif any(_is_model(part) or _is_pydantic_dataclass(part) for part in _parts(kind)) and "pydantic" in sys.modules:
-        schema, read = _of_adapter(kind)
+def _build(type_: Any, strict: bool) -> TypeSchema[Any]:
+    _check_type(type_)
+    if is_model(type_):
+        schema, read = from_model(type_)
+    elif (
+        any(is_model(part) or is_pydantic_dataclass(part) for part in nested_types(type_)) and "pydantic" in sys.modules
+    ):
+        schema, read = from_adapter(type_)
     else:
-        schema, read = _of_msgspec(kind)
+        schema, read = _from_msgspec(type_)
     schema = SchemaNormalizer(schema, strict).root()
-    if _is_object(schema):
+    if is_object_schema(schema):
         return TypeSchema(schema, read)
     if not schema or schema.keys() <= {"description", "title"}:
-        raise ConfigError(f"{_name(kind)} says nothing about the value: {_ADVICE}")
+        raise ConfigError(f"{type_name(type_)} says nothing about the value: {_ADVICE}")
     definitions = {"$defs": schema.pop("$defs")} if "$defs" in schema else {}
     wrapper = {"type": "object", "properties": {"value": schema}, "required": ["value"]}
     closed = {"additionalProperties": False} if strict else {}
     return TypeSchema({**wrapper, **closed, **definitions}, read, wrapped=True)
 
 
-def _given_schema(kind: Any) -> dict[str, Any]:
-    schema = kind.schema if isinstance(kind, ResponseFormat) else dict(kind)
-    if isinstance(kind, Mapping) and kind.get("type") == "json_schema":
-        # The whole response format, in this API's form or nested as others have it.
-        nested = kind.get("json_schema")
-        schema = kind.get("schema") or (nested.get("schema") if isinstance(nested, Mapping) else None)
+def _schema_from_dict(given: Any) -> dict[str, Any]:
+    schema = given.schema if isinstance(given, ResponseFormat) else dict(given)
+    if isinstance(given, Mapping) and given.get("type") == "json_schema":
+        # A complete response format: of this API, or with the schema nested as in OpenAI's.
+        nested = given.get("json_schema")
+        schema = given.get("schema") or (nested.get("schema") if isinstance(nested, Mapping) else None)
     if not schema:
-        raise ConfigError("the schema is empty: give a JSON Schema such as {'type': 'object', 'properties': {…}}")
+        raise ConfigError("the schema is empty: pass a JSON Schema such as {'type': 'object', 'properties': {…}}")
     return dict(schema)
 
 
-def _check_kind(kind: Any) -> None:
-    if isinstance(kind, (str, bytes)):
-        raise ConfigError(f"a type is wanted, not its name or a text: {_ADVICE}")
-    if isinstance(kind, type):
-        if not _is_model(kind) and hasattr(kind, "parse_raw") and hasattr(kind, "__fields__"):
-            raise ConfigError(f"{_name(kind)} is a model of pydantic 1: pydantic 2 is needed, or {_ADVICE}")
+def _check_type(type_: Any) -> None:
+    if isinstance(type_, (str, bytes)):
+        raise ConfigError(f"a type is needed, not its name or a text: {_ADVICE}")
+    if isinstance(type_, type):
+        if not is_model(type_) and hasattr(type_, "parse_raw") and hasattr(type_, "__fields__"):
+            raise ConfigError(f"{type_name(type_)} is a model of pydantic 1: pydantic 2 is needed, or {_ADVICE}")
         return
-    if get_origin(kind) is not None or kind is Any:
+    if get_origin(type_) is not None or type_ is Any:
         return
-    if hasattr(type(kind), "__annotations__") and not hasattr(kind, "__supertype__"):
-        raise ConfigError(f"the class itself is wanted, not an object of it: pass {type(kind).__name__}")
+    if hasattr(type(type_), "__annotations__") and not hasattr(type_, "__supertype__"):
+        raise ConfigError(f"the class itself is needed, not an object of it: pass {type(type_).__name__}")
 
 
 class _Wrapped(msgspec.Struct):
@@ -182,20 +173,19 @@ def _unwrapped(data: bytes) -> bytes:
     try:
         return bytes(decoder(_Wrapped).decode(data).value)
     except msgspec.ValidationError:
-        return data  # the bare value; whether it fits is seen next
+        return data  # the value without its wrapper; it is validated next
 
 
 # -- msgspec: dataclasses, TypedDicts, Structs, attrs classes, enums, builtins -----------------------------------------
 
 
-def _of_msgspec(kind: Any) -> tuple[dict[str, Any], Callable[[bytes], Any]]:
+def _from_msgspec(type_: Any) -> tuple[dict[str, Any], Callable[[bytes], Any]]:
     reason = None
     schema: dict[str, Any] = {}
     try:
-        tree = kinds.type_info(kind)
-        schema = SchemaGenerator().whole(tree)
-        strict = new_decoder(kind, dec_hook=_convert)
-        lax = new_decoder(kind, strict=False, dec_hook=_convert)
+        schema = SchemaGenerator().root(nodes.type_info(type_))
+        strict = new_decoder(type_, dec_hook=_convert)
+        lax = new_decoder(type_, strict=False, dec_hook=_convert)
     except NameError as error:
         reason = (
             f"an annotation names {error.name!r}, which its module does not have: define it at the top of the module"
@@ -205,18 +195,18 @@ def _of_msgspec(kind: Any) -> tuple[dict[str, Any], Callable[[bytes], Any]]:
             raise
         reason = " ".join(str(error).split())
     if reason is not None:
-        raise ConfigError(f"{_name(kind)} cannot be described: {reason}; {_ADVICE}")
+        raise ConfigError(f"{type_name(type_)} cannot be described: {reason}; {_ADVICE}")
 
     def read(data: bytes) -> Any:
         try:
             return strict.decode(data)
         except Exception:
-            return _tried(lambda: lax.decode(data))
+            return validated(lambda: lax.decode(data))
 
     return schema, read
 
 
-def _tried(read: Callable[[], Any]) -> Any:
+def validated(read: Callable[[], Any]) -> Any:
     cause: BaseException | None = None
     try:
         return read()
@@ -224,332 +214,335 @@ def _tried(read: Callable[[], Any]) -> Any:
         reason = str(error)
         if "`$" not in reason:
             reason += " - at `$`"
-    except Exception as error:  # of the user's own class, as it was made
-        if _is_pydantic_error(error):
-            reason = _pydantic_reason(error)
+    except Exception as error:  # from the constructor of the user's class
+        if is_pydantic_error(error):
+            reason = pydantic_reason(error)
         else:
             reason, cause = f"making it raised {type(error).__name__}: {error}", error
     raise ValidationFailed(f"the answer does not fit: {reason}") from cause
 
 
-def _convert(kind: Any, value: Any) -> Any:
-    """For msgspec: a pydantic model inside something else."""
-    if not _is_model(kind):
+def _convert(type_: Any, value: Any) -> Any:
+    """Decode a pydantic model inside another type; a ``dec_hook`` of msgspec."""
+    if not is_model(type_):
         raise NotImplementedError
     try:
-        return kind.model_validate(value)
+        return type_.model_validate(value)
     except Exception as error:
-        if not _is_pydantic_error(error):
+        if not is_pydantic_error(error):
             raise
-        reason = _pydantic_reason(error)
+        reason = pydantic_reason(error)
     raise ValueError(reason)
 
 
 class SchemaGenerator:
-    """Schemas of msgspec's descriptions of types; each class a definition of its own."""
+    """Make a JSON Schema from a type that ``msgspec.inspect`` has described; each class becomes a definition."""
 
     def __init__(self) -> None:
         self._definitions: dict[str, Any] = {}
         self._names: dict[Any, str] = {}
 
-    def whole(self, kind: kinds.Type) -> dict[str, Any]:
-        return {**self._of(kind), "$defs": self._definitions}
+    def root(self, node: nodes.Type) -> dict[str, Any]:
+        """Return the schema of ``node`` with all definitions."""
+        return {**self._schema(node), "$defs": self._definitions}
 
-    def _of(self, kind: kinds.Type) -> dict[str, Any]:
-        writer = _GENERATORS.get(type(kind))
-        if writer is not None:
-            return writer(self, kind)
-        raise ConfigError(f"a schema cannot describe {type(kind).__name__.removesuffix('Type').lower()}: {_ADVICE}")
+    def _schema(self, node: nodes.Type) -> dict[str, Any]:
+        generate = _GENERATORS.get(type(node))
+        if generate is not None:
+            return generate(self, node)
+        raise ConfigError(f"a schema cannot describe {type(node).__name__.removesuffix('Type').lower()}: {_ADVICE}")
 
-    def _metadata(self, kind: kinds.Metadata) -> dict[str, Any]:
-        return {**self._of(kind.type), **(kind.extra_json_schema or {})}
+    def _metadata(self, node: nodes.Metadata) -> dict[str, Any]:
+        return {**self._schema(node.type), **(node.extra_json_schema or {})}
 
-    def _number(self, kind: Any) -> dict[str, Any]:
+    def _number(self, node: Any) -> dict[str, Any]:
         limits = {
-            "minimum": kind.ge,
-            "exclusiveMinimum": kind.gt,
-            "maximum": kind.le,
-            "exclusiveMaximum": kind.lt,
-            "multipleOf": kind.multiple_of,
+            "minimum": node.ge,
+            "exclusiveMinimum": node.gt,
+            "maximum": node.le,
+            "exclusiveMaximum": node.lt,
+            "multipleOf": node.multiple_of,
         }
-        name = "integer" if isinstance(kind, kinds.IntType) else "number"
-        return {"type": name, **_known(limits)}
+        name = "integer" if isinstance(node, nodes.IntType) else "number"
+        return {"type": name, **_without_none(limits)}
 
-    def _text(self, kind: kinds.StrType) -> dict[str, Any]:
+    def _text(self, node: nodes.StrType) -> dict[str, Any]:
         return {
             "type": "string",
-            **_known({"minLength": kind.min_length, "maxLength": kind.max_length, "pattern": kind.pattern}),
+            **_without_none({"minLength": node.min_length, "maxLength": node.max_length, "pattern": node.pattern}),
         }
 
-    def _array(self, kind: Any) -> dict[str, Any]:
-        unique = {"uniqueItems": True} if isinstance(kind, (kinds.SetType, kinds.FrozenSetType)) else {}
-        limits = _known({"minItems": kind.min_length, "maxItems": kind.max_length})
-        return {"type": "array", "items": self._of(kind.item_type), **unique, **limits}
+    def _array(self, node: Any) -> dict[str, Any]:
+        unique = {"uniqueItems": True} if isinstance(node, (nodes.SetType, nodes.FrozenSetType)) else {}
+        limits = _without_none({"minItems": node.min_length, "maxItems": node.max_length})
+        return {"type": "array", "items": self._schema(node.item_type), **unique, **limits}
 
-    def _tuple(self, kind: kinds.TupleType) -> dict[str, Any]:
-        return self._row([self._of(item) for item in kind.item_types])
+    def _tuple(self, node: nodes.TupleType) -> dict[str, Any]:
+        return self._fixed_array([self._schema(item) for item in node.item_types])
 
-    def _row(self, items: list[dict[str, Any]]) -> dict[str, Any]:
+    def _fixed_array(self, items: list[dict[str, Any]]) -> dict[str, Any]:
         length = {"minItems": len(items), "maxItems": len(items)}
         if items and all(item == items[0] for item in items):
             return {"type": "array", "items": items[0], **length}
         return {"type": "array", "prefixItems": items, "items": False, **length}
 
-    def _mapping(self, kind: kinds.DictType) -> dict[str, Any]:
-        inner = self._of(kind.value_type)
-        limits = _known({"minProperties": kind.min_length, "maxProperties": kind.max_length})
+    def _mapping(self, node: nodes.DictType) -> dict[str, Any]:
+        inner = self._schema(node.value_type)
+        limits = _without_none({"minProperties": node.min_length, "maxProperties": node.max_length})
         return {"type": "object", "additionalProperties": inner or True, **limits}
 
-    def _union(self, kind: kinds.UnionType) -> dict[str, Any]:
-        return {"anyOf": [self._of(member) for member in kind.types]}
+    def _union(self, node: nodes.UnionType) -> dict[str, Any]:
+        return {"anyOf": [self._schema(member) for member in node.types]}
 
-    def _literal(self, kind: kinds.LiteralType) -> dict[str, Any]:
-        return {"enum": list(kind.values)}
+    def _literal(self, node: nodes.LiteralType) -> dict[str, Any]:
+        return {"enum": list(node.values)}
 
-    def _enum(self, kind: kinds.EnumType) -> dict[str, Any]:
-        described_as = _doc(kind.cls).prose
-        values = [msgspec.to_builtins(member) for member in kind.cls]
-        return {"enum": values, **({"description": described_as} if described_as else {})}
+    def _enum(self, node: nodes.EnumType) -> dict[str, Any]:
+        prose = _docstring_of(node.cls).prose
+        values = [msgspec.to_builtins(member) for member in node.cls]
+        return {"enum": values, **({"description": prose} if prose else {})}
 
-    def _custom(self, kind: kinds.CustomType) -> dict[str, Any]:
-        if not _is_model(kind.cls):
-            raise ConfigError(f"{_name(kind.cls)} has no JSON Schema: {_ADVICE}")
+    def _custom(self, node: nodes.CustomType) -> dict[str, Any]:
+        if not is_model(node.cls):
+            raise ConfigError(f"{type_name(node.cls)} has no JSON Schema: {_ADVICE}")
 
         def schema() -> dict[str, Any]:
-            whole: dict[str, Any] = _model_schema(kind.cls)
-            # Its definitions stay its own: two models may each have one of the same name.
-            own = self._name_of(kind.cls)
-            inner = whole.pop("$defs", {})
-            names = {name: f"{own}.{name}" for name in inner}
-            renamed: dict[str, Any] = _renamed(whole, names)
+            model: dict[str, Any] = model_schema(node.cls)
+            # Its definitions get a prefix, because two models may each have one of the same name.
+            prefix = self._name_of(node.cls)
+            inner = model.pop("$defs", {})
+            names = {name: f"{prefix}.{name}" for name in inner}
+            renamed: dict[str, Any] = rename_references(model, names)
             for name, definition in inner.items():
-                self._definitions[names[name]] = _renamed(definition, names)
+                self._definitions[names[name]] = rename_references(definition, names)
             if renamed.keys() == {"$ref"}:
-                return dict(self._definitions[_target(renamed["$ref"])])
+                return dict(self._definitions[referenced_name(renamed["$ref"])])
             return renamed
 
-        return self._reference(kind.cls, schema)
+        return self._reference(node.cls, schema)
 
-    def _class(self, kind: Any) -> dict[str, Any]:
-        if _is_pydantic_dataclass(kind.cls):
-            raise ConfigError(f"{_name(kind.cls)} is a pydantic dataclass inside another class: make it a BaseModel")
-        is_row = isinstance(kind, kinds.NamedTupleType) or getattr(kind, "array_like", False)
-        return self._reference(kind.cls, lambda: self._rows(kind) if is_row else self._object(kind))
+    def _class(self, node: Any) -> dict[str, Any]:
+        if is_pydantic_dataclass(node.cls):
+            raise ConfigError(
+                f"{type_name(node.cls)} is a pydantic dataclass inside another class: make it a BaseModel"
+            )
+        is_array = isinstance(node, nodes.NamedTupleType) or getattr(node, "array_like", False)
+        return self._reference(node.cls, lambda: self._array_like(node) if is_array else self._object(node))
 
-    def _rows(self, kind: Any) -> dict[str, Any]:
-        if getattr(kind, "tag", None) is not None:
-            raise ConfigError(f"{_name(kind.cls)} is written as an array with a tag: leave out array_like")
-        return self._row([self._field(field, {}) for field in kind.fields])
+    def _array_like(self, node: Any) -> dict[str, Any]:
+        if getattr(node, "tag", None) is not None:
+            raise ConfigError(f"{type_name(node.cls)} is encoded as an array with a tag: leave out array_like")
+        return self._fixed_array([self._field(field, {}) for field in node.fields])
 
-    def _object(self, kind: Any) -> dict[str, Any]:
-        notes = _notes(kind.cls)
-        order = {name: place for place, name in enumerate(notes)}
-        fields = sorted(kind.fields, key=lambda field: order.get(field.name, len(order)))
-        properties = {field.encode_name: self._field(field, notes) for field in fields}
+    def _object(self, node: Any) -> dict[str, Any]:
+        descriptions = _field_descriptions(node.cls)
+        order = {name: index for index, name in enumerate(descriptions)}
+        fields = sorted(node.fields, key=lambda field: order.get(field.name, len(order)))
+        properties = {field.encode_name: self._field(field, descriptions) for field in fields}
         required = [field.encode_name for field in fields if field.required]
-        if getattr(kind, "tag", None) is not None:
-            properties = {kind.tag_field: {"enum": [kind.tag]}, **properties}
-            required = [kind.tag_field, *required]
-        prose = _doc(kind.cls).prose
+        if getattr(node, "tag", None) is not None:
+            properties = {node.tag_field: {"enum": [node.tag]}, **properties}
+            required = [node.tag_field, *required]
+        prose = _docstring_of(node.cls).prose
         return {
-            "title": _class_name(kind.cls),
+            "title": _class_name(node.cls),
             **({"description": prose} if prose else {}),
             "type": "object",
             "properties": properties,
             "required": required,
         }
 
-    def _field(self, field: kinds.Field, notes: Mapping[str, str]) -> dict[str, Any]:
-        schema = self._of(field.type)
-        if notes.get(field.name) and "description" not in schema:
-            schema["description"] = notes[field.name]
+    def _field(self, field: nodes.Field, descriptions: Mapping[str, str]) -> dict[str, Any]:
+        schema = self._schema(field.type)
+        if descriptions.get(field.name) and "description" not in schema:
+            schema["description"] = descriptions[field.name]
         default = field.default.value if isinstance(field.default, Omitted) else field.default
         if default is not msgspec.NODEFAULT and default is not None:
             try:
                 schema["default"] = msgspec.json.decode(msgspec.json.encode(default))
             except (TypeError, ValueError, msgspec.MsgspecError):
-                return schema  # it is for people to know; the model does without
+                return schema  # a default that is not JSON is left out of the schema
         return schema
 
     def _reference(self, cls: Any, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         name = self._names.get(cls)
         if name is None:
             name = self._name_of(cls)
-            self._definitions[name] = {}  # the name is taken, for those that hold themselves
+            self._definitions[name] = {}  # reserves the name, for recursive types
             self._definitions[name] = make()
         return {"$ref": f"#/$defs/{name}"}
 
     def _name_of(self, cls: Any) -> str:
         if cls not in self._names:
-            name = wanted = _class_name(cls)
+            name = base = _class_name(cls)
             number = 2
             while name in self._names.values():
-                name, number = f"{wanted}_{number}", number + 1
+                name, number = f"{base}_{number}", number + 1
             self._names[cls] = name
         return self._names[cls]
 
 
-_GENERATORS: dict[type[kinds.Type], Callable[[SchemaGenerator, Any], dict[str, Any]]] = {
-    kinds.AnyType: lambda writer, kind: {},
-    kinds.RawType: lambda writer, kind: {},
-    kinds.NoneType: lambda writer, kind: {"type": "null"},
-    kinds.BoolType: lambda writer, kind: {"type": "boolean"},
-    kinds.IntType: SchemaGenerator._number,
-    kinds.FloatType: SchemaGenerator._number,
-    kinds.StrType: SchemaGenerator._text,
-    kinds.BytesType: lambda writer, kind: {"type": "string", "format": "base64"},
-    kinds.ByteArrayType: lambda writer, kind: {"type": "string", "format": "base64"},
-    kinds.DateTimeType: lambda writer, kind: {"type": "string", "format": "date-time"},
-    kinds.DateType: lambda writer, kind: {"type": "string", "format": "date"},
-    kinds.TimeType: lambda writer, kind: {"type": "string", "format": "time"},
-    kinds.TimeDeltaType: lambda writer, kind: {"type": "string", "format": "duration, as in ISO 8601"},
-    kinds.UUIDType: lambda writer, kind: {"type": "string", "format": "uuid"},
-    kinds.DecimalType: lambda writer, kind: {"type": "string", "format": "decimal number"},
-    kinds.ListType: SchemaGenerator._array,
-    kinds.SetType: SchemaGenerator._array,
-    kinds.FrozenSetType: SchemaGenerator._array,
-    kinds.VarTupleType: SchemaGenerator._array,
-    kinds.CollectionType: SchemaGenerator._array,
-    kinds.TupleType: SchemaGenerator._tuple,
-    kinds.DictType: SchemaGenerator._mapping,
-    kinds.UnionType: SchemaGenerator._union,
-    kinds.LiteralType: SchemaGenerator._literal,
-    kinds.EnumType: SchemaGenerator._enum,
-    kinds.CustomType: SchemaGenerator._custom,
-    kinds.Metadata: SchemaGenerator._metadata,
-    kinds.StructType: SchemaGenerator._class,
-    kinds.TypedDictType: SchemaGenerator._class,
-    kinds.DataclassType: SchemaGenerator._class,
-    kinds.NamedTupleType: SchemaGenerator._class,
+_GENERATORS: dict[type[nodes.Type], Callable[[SchemaGenerator, Any], dict[str, Any]]] = {
+    nodes.AnyType: lambda generator, node: {},
+    nodes.RawType: lambda generator, node: {},
+    nodes.NoneType: lambda generator, node: {"type": "null"},
+    nodes.BoolType: lambda generator, node: {"type": "boolean"},
+    nodes.IntType: SchemaGenerator._number,
+    nodes.FloatType: SchemaGenerator._number,
+    nodes.StrType: SchemaGenerator._text,
+    nodes.BytesType: lambda generator, node: {"type": "string", "format": "base64"},
+    nodes.ByteArrayType: lambda generator, node: {"type": "string", "format": "base64"},
+    nodes.DateTimeType: lambda generator, node: {"type": "string", "format": "date-time"},
+    nodes.DateType: lambda generator, node: {"type": "string", "format": "date"},
+    nodes.TimeType: lambda generator, node: {"type": "string", "format": "time"},
+    nodes.TimeDeltaType: lambda generator, node: {"type": "string", "format": "duration, as in ISO 8601"},
+    nodes.UUIDType: lambda generator, node: {"type": "string", "format": "uuid"},
+    nodes.DecimalType: lambda generator, node: {"type": "string", "format": "decimal number"},
+    nodes.ListType: SchemaGenerator._array,
+    nodes.SetType: SchemaGenerator._array,
+    nodes.FrozenSetType: SchemaGenerator._array,
+    nodes.VarTupleType: SchemaGenerator._array,
+    nodes.CollectionType: SchemaGenerator._array,
+    nodes.TupleType: SchemaGenerator._tuple,
+    nodes.DictType: SchemaGenerator._mapping,
+    nodes.UnionType: SchemaGenerator._union,
+    nodes.LiteralType: SchemaGenerator._literal,
+    nodes.EnumType: SchemaGenerator._enum,
+    nodes.CustomType: SchemaGenerator._custom,
+    nodes.Metadata: SchemaGenerator._metadata,
+    nodes.StructType: SchemaGenerator._class,
+    nodes.TypedDictType: SchemaGenerator._class,
+    nodes.DataclassType: SchemaGenerator._class,
+    nodes.NamedTupleType: SchemaGenerator._class,
 }
 
 
-def _known(limits: Mapping[str, Any]) -> dict[str, Any]:
+def _without_none(limits: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in limits.items() if value is not None}
 
 
-# -- what people wrote beside the types --------------------------------------------------------------------------------
+# -- descriptions ------------------------------------------------------------------------------------------------------
 
 _DEFAULT_DOCS = ("An enumeration.", None)
 
 
-def _doc(cls: Any) -> Any:
+def _docstring_of(cls: Any) -> Docstring:
     cls = get_origin(cls) or cls
     text = cls.__dict__.get("__doc__")
-    # dataclasses write a signature there, where nobody wrote anything.
+    # The docstring that a dataclass generates is its signature.
     if text in _DEFAULT_DOCS or (isinstance(text, str) and text.startswith(f"{cls.__name__}(")):
         text = None
-    return described(text)
+    return parse_docstring(text)
 
 
-def _notes(cls: Any) -> dict[str, str]:
-    """The fields in their order, each with what is said about it: in the docstring, the metadata, the annotation."""
+def _field_descriptions(cls: Any) -> dict[str, str]:
+    """Return the fields in their order with their descriptions, from metadata, annotations or docstrings."""
     cls = get_origin(cls) or cls
-    notes: dict[str, str] = {}
+    descriptions: dict[str, str] = {}
     documented: dict[str, str] = {}
     for base in reversed(getattr(cls, "__mro__", (cls,))):
         if base is not object:
-            documented.update(_doc(base).parameters)
+            documented.update(_docstring_of(base).parameters)
     try:
         hints = get_type_hints(cls, include_extras=True)
     except (NameError, TypeError):
-        hints = {}  # msgspec tells what is wrong
+        hints = {}  # msgspec reports the error
     for name, hint in hints.items():
-        notes[name] = note_of(hint) or documented.get(name, "")
-    own = getattr(cls, "__dataclass_fields__", None)
-    fields = own.values() if own else getattr(cls, "__attrs_attrs__", ())
+        descriptions[name] = description_of(hint) or documented.get(name, "")
+    dataclass_fields = getattr(cls, "__dataclass_fields__", None)
+    fields = dataclass_fields.values() if dataclass_fields else getattr(cls, "__attrs_attrs__", ())
     for field in fields:
-        said = field.metadata.get("description") if field.metadata else None
-        if isinstance(said, str):
-            notes[field.name] = said
-    return notes
+        description = field.metadata.get("description") if field.metadata else None
+        if isinstance(description, str):
+            descriptions[field.name] = description
+    return descriptions
 
 
-def note_of(hint: Any) -> str:
-    """The description in ``Annotated[…]``: a string, or an object with a ``description`` or ``documentation``."""
+def description_of(hint: Any) -> str:
+    """Return the description in ``Annotated``: a string, or an object's ``description`` or ``documentation``."""
     while getattr(get_origin(hint), "_name", "") in ("Required", "NotRequired", "ReadOnly"):
         hint = get_args(hint)[0]
     if get_origin(hint) is not Annotated:
         return ""
     for extra in get_args(hint)[1:]:
-        said = extra if isinstance(extra, str) else None
-        said = said or getattr(extra, "description", None) or getattr(extra, "documentation", None)
-        if isinstance(said, str):
-            return " ".join(said.split())
+        text = extra if isinstance(extra, str) else None
+        text = text or getattr(extra, "description", None) or getattr(extra, "documentation", None)
+        if isinstance(text, str):
+            return " ".join(text.split())
     return ""
 
 
 def _class_name(cls: Any) -> str:
-    return re.sub(r"\W+", "_", getattr(cls, "__name__", "") if isinstance(cls, type) else _name(cls)).strip("_")
+    return re.sub(r"\W+", "_", getattr(cls, "__name__", "") if isinstance(cls, type) else type_name(cls)).strip("_")
 
 
-def _name(kind: Any) -> str:
-    if isinstance(kind, type) and get_origin(kind) is None:
-        return kind.__name__
-    return re.sub(r"\b(?:\w+\.)+(?:<locals>\.)?(?=\w)", "", repr(kind))
+def type_name(type_: Any) -> str:
+    if isinstance(type_, type) and get_origin(type_) is None:
+        return type_.__name__
+    return re.sub(r"\b(?:\w+\.)+(?:<locals>\.)?(?=\w)", "", repr(type_))
 
 
-# -- pydantic, without importing it ------------------------------------------------------------------------------------
+# -- pydantic, which is never imported here ----------------------------------------------------------------------------
 
 
-def _is_model(kind: Any) -> bool:
+def is_model(type_: Any) -> bool:
     return (
-        isinstance(kind, type)
-        and not issubclass(kind, msgspec.Struct)
-        and callable(getattr(kind, "model_json_schema", None))
-        and callable(getattr(kind, "model_validate_json", None))
+        isinstance(type_, type)
+        and not issubclass(type_, msgspec.Struct)
+        and callable(getattr(type_, "model_json_schema", None))
+        and callable(getattr(type_, "model_validate_json", None))
     )
 
 
-def _is_pydantic_dataclass(kind: Any) -> bool:
-    return isinstance(kind, type) and hasattr(kind, "__pydantic_validator__") and not _is_model(kind)
+def is_pydantic_dataclass(type_: Any) -> bool:
+    return isinstance(type_, type) and hasattr(type_, "__pydantic_validator__") and not is_model(type_)
 
 
-def _is_pydantic_error(error: BaseException) -> bool:
+def is_pydantic_error(error: BaseException) -> bool:
     return type(error).__name__ == "ValidationError" and callable(getattr(error, "errors", None))
 
 
-def _parts(kind: Any) -> Iterator[Any]:
-    yield kind
-    for part in get_args(kind):
-        yield from _parts(part)
+def nested_types(type_: Any) -> Iterator[Any]:
+    yield type_
+    for part in get_args(type_):
+        yield from nested_types(part)
 
 
-def _of_model(kind: Any) -> tuple[dict[str, Any], Callable[[bytes], Any]]:
-    return _model_schema(kind), lambda data: _tried(lambda: kind.model_validate_json(data))
+def from_model(type_: Any) -> tuple[dict[str, Any], Callable[[bytes], Any]]:
+    return model_schema(type_), lambda data: validated(lambda: type_.model_validate_json(data))
 
 
-def _model_schema(kind: Any) -> dict[str, Any]:
-    schema: dict[str, Any] = _described_by_pydantic(kind, kind.model_json_schema)
+def model_schema(type_: Any) -> dict[str, Any]:
+    schema: dict[str, Any] = _call_pydantic(type_, type_.model_json_schema)
     return schema
 
 
-def _of_adapter(kind: Any) -> tuple[dict[str, Any], Callable[[bytes], Any]]:
-    adapter = _described_by_pydantic(kind, lambda: sys.modules["pydantic"].TypeAdapter(kind))
-    schema = _described_by_pydantic(kind, adapter.json_schema)
-    return schema, lambda data: _tried(lambda: adapter.validate_json(data))
+def from_adapter(type_: Any) -> tuple[dict[str, Any], Callable[[bytes], Any]]:
+    adapter = _call_pydantic(type_, lambda: sys.modules["pydantic"].TypeAdapter(type_))
+    schema = _call_pydantic(type_, adapter.json_schema)
+    return schema, lambda data: validated(lambda: adapter.validate_json(data))
 
 
-def _described_by_pydantic(kind: Any, make: Callable[[], Any]) -> Any:
+def _call_pydantic(type_: Any, make: Callable[[], Any]) -> Any:
     try:
         return make()
-    except Exception as error:  # of several classes, which only pydantic has
+    except Exception as error:  # classes of pydantic, which is not imported here
         reason = str(error).split("\n", 1)[0]
-    raise ConfigError(f"{_name(kind)} cannot be described: {reason}")
+    raise ConfigError(f"{type_name(type_)} cannot be described: {reason}")
 
 
-def _pydantic_reason(error: Any) -> str:
-    """What pydantic found, without the values, which it would quote."""
+def pydantic_reason(error: Any) -> str:
+    """Return the errors that pydantic found, without the values that its own message quotes."""
     found = error.errors(include_url=False, include_input=False, include_context=False)
     reasons = []
-    for entry in found[:_MOST_REASONS]:
-        place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in entry["loc"])
-        reasons.append(f"{entry['msg']} - at `${place}`")
+    for entry in found[:_MAX_REASONS]:
+        path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in entry["loc"])
+        reasons.append(f"{entry['msg']} - at `${path}`")
     more = len(found) - len(reasons)
     return "; ".join(reasons) + (f"; and {more} more" if more > 0 else "")
 
 
-def _not_json(data: bytes) -> str | None:
+def _json_error(data: bytes) -> str | None:
     try:
         msgspec.json.decode(data)
     except RecursionError:

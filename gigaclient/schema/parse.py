@@ -1,13 +1,9 @@
-"""Read a value of a type from an answer."""
+"""Parse the text of an answer into a value of a type."""
 
 from __future__ import annotations
 
 import re
-from typing import (
-    Any,
-    Protocol,
-    overload,
-)
+from typing import Any, Protocol, overload
 
 from gigaclient.errors import InvalidResponseError, LengthFinishReasonError
 from gigaclient.schema.json_schema import T, ValidationFailed, type_schema_of
@@ -18,43 +14,46 @@ _FILTERED = frozenset({"blacklist", "request_blacklist", "response_blacklist", "
 
 
 class Completion(Protocol):
-    """What is asked of an answer: those of both API versions have it."""
+    """The attributes that the completions of both API versions have."""
 
     @property
-    def text(self) -> str: ...
+    def text(self) -> str:
+        """The text of the answer."""
 
     @property
-    def finish_reason(self) -> str | None: ...
+    def finish_reason(self) -> str | None:
+        """The reason for the end of the answer."""
 
     @property
-    def request_id(self) -> str | None: ...
+    def request_id(self) -> str | None:
+        """The request id of the response."""
 
 
 @overload
-def value_of(completion: Completion, kind: type[T]) -> T: ...
+def value_of(completion: Completion, type_: type[T]) -> T: ...
 
 
 @overload
-def value_of(completion: Completion, kind: Any) -> Any: ...
+def value_of(completion: Completion, type_: Any) -> Any: ...
 
 
-def value_of(completion: Completion, kind: Any) -> Any:
-    """What ``completion`` says, as a value of ``kind``.
+def value_of(completion: Completion, type_: Any) -> Any:
+    """Parse the text of ``completion`` into a value of ``type_``.
 
-    A fence of backticks around the JSON, line breaks in it, and numbers in another dress (``17.0`` or ``"17"`` for 17)
-    are no hindrance; neither are fields that ``kind`` does not have.
+    A code fence around the JSON, line breaks in it, and numbers in another form (``17.0`` or ``"17"`` for 17) are
+    accepted. Unknown fields are ignored.
 
     Args:
-        completion: an answer to a request with :func:`schema_of` ``kind`` as its response format.
-        kind: as for :func:`schema_of`.
+        completion: the answer to a request whose response format is :func:`schema_of` ``type_``.
+        type_: as for :func:`schema_of`.
 
     Raises:
         LengthFinishReasonError: the answer was cut by the token limit.
-        InvalidResponseError: it is no such value: the filter held it back, the model called a function instead, it is
-            not JSON, or the JSON does not fit. ``.completion`` and ``.text`` hold it.
-        ConfigError: ``kind`` cannot be described.
+        InvalidResponseError: the answer has no such value: the filter blocked it, the model called a function instead,
+            it is not JSON, or the JSON does not fit. ``.completion`` and ``.text`` hold the answer.
+        ConfigError: ``type_`` has no JSON Schema.
     """
-    type_schema = type_schema_of(kind)
+    type_schema = type_schema_of(type_)
     text = completion.text
     if completion.finish_reason == "length":
         raise LengthFinishReasonError(
@@ -62,14 +61,14 @@ def value_of(completion: Completion, kind: Any) -> Any:
             request_id=completion.request_id,
             completion=completion,
         )
-    reason = _no_value(completion, text)
+    reason = _reason_for_no_value(completion, text)
     if reason is None:
         try:
             return type_schema.read(_json_of(text))
-        except ValidationFailed as misfit:
-            reason, cause = str(misfit), misfit.__cause__
-        raise _refused(completion, reason) from cause
-    raise _refused(completion, reason)
+        except ValidationFailed as error:
+            reason, cause = str(error), error.__cause__
+        raise _invalid_response(completion, reason) from cause
+    raise _invalid_response(completion, reason)
 
 
 # -- reading the text --------------------------------------------------------------------------------------------------
@@ -78,8 +77,8 @@ _THOUGHTS = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
 _FENCE = re.compile(r"```[a-zA-Z]*[ \t]*\n?(.*?)```", re.DOTALL)
 
 
-def _no_value(completion: Completion, text: str) -> str | None:
-    """Why this answer holds none, or None."""
+def _reason_for_no_value(completion: Completion, text: str) -> str | None:
+    """Return the reason why the answer cannot hold a value, or None."""
     if completion.finish_reason in _FILTERED:
         return f"the filter held the answer back (finish_reason {completion.finish_reason})"
     if getattr(completion, "function_call", None) or getattr(completion, "function_calls", None):
@@ -89,14 +88,14 @@ def _no_value(completion: Completion, text: str) -> str | None:
     return None
 
 
-def _refused(completion: Completion, reason: str) -> InvalidResponseError:
+def _invalid_response(completion: Completion, reason: str) -> InvalidResponseError:
     error = InvalidResponseError(reason, request_id=completion.request_id, status_code=200)
     error.text, error.completion = completion.text, completion
     return error
 
 
 def _json_of(text: str) -> bytes:
-    """The part of the text that is meant to be JSON."""
+    """Return the JSON in the text, without thoughts and code fence."""
     text = _THOUGHTS.sub("", text, count=1).strip().lstrip("\ufeff")
     if not text.startswith(("{", "[", '"')):
         fenced = _FENCE.search(text)

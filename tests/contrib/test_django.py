@@ -26,7 +26,7 @@ from django.utils.decorators import method_decorator  # noqa: E402
 from django.views import View  # noqa: E402
 
 from gigaclient import ChatStream, ConfigError, FakeGpt, GigaChat, RateLimitError  # noqa: E402
-from gigaclient.contrib.client_registry import seal  # noqa: E402
+from gigaclient.contrib.client_registry import mask_secrets  # noqa: E402
 from gigaclient.contrib.django import (  # noqa: E402
     EventStreamResponse,
     astream_response,
@@ -383,7 +383,7 @@ def test_a_page_about_an_error_shows_no_secret(views: None) -> None:
     client = Client(raise_request_exception=False)
     with override_settings(DEBUG=True, GIGACLIENT=setting):
         assert KEY in client.get("/wrong").content.decode(), "Django leaves these out by itself now"
-        seal(settings.GIGACLIENT)
+        mask_secrets(settings.GIGACLIENT)
         for accept in ("text/html", "text/plain"):
             page = client.get("/wrong", headers={"accept": accept}).content.decode()
             assert "LookupError" in page
@@ -401,7 +401,7 @@ def test_a_page_about_a_setting_that_cannot_work_shows_no_secret() -> None:
     urls = type("Urls", (), {"urlpatterns": [path("", view)]})
     for setting in ({"credentials": KEY[:40]}, {"api_key": KEY}, {"credentials": KEY, "timeout": -1}):
         with site(ROOT_URLCONF=urls, MIDDLEWARE=[], DEBUG=True), override_settings(GIGACLIENT=setting):
-            seal(settings.GIGACLIENT)
+            mask_secrets(settings.GIGACLIENT)
             page = Client(raise_request_exception=False).get("/").content.decode()
         assert "ConfigError" in page
         assert KEY[:40] not in page

@@ -428,7 +428,7 @@ def test_without_flask_the_import_says_what_to_install() -> None:
 def test_gunicorns_sync_worker_is_warned_of_once(
     app: Flask, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "_told_of_sync_worker", False)
+    monkeypatch.setattr(room, "_sync_worker_warned", False)
     browser = app.test_client()
     for environment, count in (
         ({"SERVER_SOFTWARE": "Werkzeug/3.1"}, 0),

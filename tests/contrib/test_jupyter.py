@@ -381,7 +381,7 @@ def test_a_login_that_cannot_be_says_why(notebook: Kernel, emulator: GigaChatEmu
     told = one_sentence(notebook.run("%giga_login", answers={"key": unknown}))
     assert "unknown or was revoked" in told and unknown not in told
     assert "not base64" in one_sentence(notebook.run("%giga_login", answers={"key": "no key at all!"}))
-    assert "no key was given" in one_sentence(notebook.run("%giga_login", answers={"key": " "}))
+    assert "no key was entered" in one_sentence(notebook.run("%giga_login", answers={"key": " "}))
     assert "set GIGACHAT_CREDENTIALS" in one_sentence(notebook.run("%giga_login"))
     told = one_sentence(notebook.run(f"%giga_login {unknown}"))
     assert "delete it here" in told and unknown not in told

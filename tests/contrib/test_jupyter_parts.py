@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gigaclient import ConfigError, GigaChat, StreamInterruptedError
-from gigaclient.contrib.jupyter.options import filled, parse_giga, parse_login
+from gigaclient.contrib.jupyter.options import fill_in, parse_giga, parse_login
 from gigaclient.contrib.jupyter.outputs import GrowingText
 from gigaclient.contrib.jupyter.reading import read_in_notebook, read_in_terminal
 from gigaclient.testing import GigaChatEmulator
@@ -365,11 +365,11 @@ def test_options_come_first_and_the_text_is_left_as_it_is(line: str, expected: d
         ("--modle x", "is it --model"),
         ("-x", "no option -x"),
         ("-m", "-m needs a value"),
-        ("-s 'never closed", "no other to close it"),
+        ("-s 'never closed", "after -s is not closed"),
         ("--into if x", "'if' is not"),
         ("--into=a.b x", "'a.b' is not"),
         ("--resetall", "no option --resetall"),
-        ("--reset=1 x", "stands alone"),
+        ("--reset=1 x", "takes no value"),
     ],
 )
 def test_wrong_options_are_told(line: str, told: str) -> None:
@@ -410,13 +410,13 @@ def test_a_key_on_the_line_is_refused_and_not_repeated() -> None:
 )
 def test_variables_are_filled_in_and_other_braces_stay(text: str, expected: str) -> None:
     variables = {"name": "Vera", "data": {"a b": [1, 2], "n": 1}, "thing": SimpleNamespace(field=3), "price": 1.5}
-    assert filled(text, variables) == expected
+    assert fill_in(text, variables) == expected
 
 
 @pytest.mark.parametrize("text", ["{nobody}", "{name.nothing}", "{name[99]}", "{name:d}", "{name['x']}"])
 def test_what_cannot_be_filled_in_is_told(text: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(text[:5])):
-        filled(text, {"name": "Vera"})
+        fill_in(text, {"name": "Vera"})
 
 
 # -- tables ------------------------------------------------------------------------------------------------------------

@@ -5,17 +5,17 @@ from __future__ import annotations
 from django.apps import AppConfig
 from django.conf import settings
 
-from gigaclient.contrib.client_registry import SETTING, seal
+from gigaclient.contrib.client_registry import SETTING, mask_secrets
 
 __all__ = ["GigaClientConfig"]
 
 
 class GigaClientConfig(AppConfig):
-    """Registers the system checks, and has the setting's secrets not show themselves.
+    """Register the system checks, and mask the secrets in the setting.
 
-    Django's pages and mails about errors print all settings, and leave out what a list of words tells them to, which
-    ``credentials`` is not on. So these values are replaced in ``settings.GIGACLIENT`` by the same strings with a mask
-    as their ``repr`` and ``str``.
+    Django's error pages and mails print all settings, except those whose names are on a list of words; ``credentials``
+    is not on it. So the values in ``settings.GIGACLIENT`` are replaced by equal strings whose ``repr`` and ``str`` are
+    masked.
     """
 
     name = "gigaclient.contrib.django"
@@ -23,7 +23,8 @@ class GigaClientConfig(AppConfig):
     verbose_name = "gigaclient"
 
     def ready(self) -> None:
-        from gigaclient.contrib.django import checks  # registers them
+        """Mask the secrets and register the checks; Django calls it when all applications are loaded."""
+        from gigaclient.contrib.django import checks  # imports both clients
 
-        seal(getattr(settings, SETTING, None))
+        mask_secrets(getattr(settings, SETTING, None))
         checks.register_all()

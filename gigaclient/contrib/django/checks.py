@@ -1,7 +1,7 @@
-"""System checks: what of the settings cannot work or is not safe, before the first request.
+"""System checks that report invalid and unsafe settings before the first request.
 
-Each has an id, for ``SILENCED_SYSTEM_CHECKS``; the list is in :data:`MESSAGES`. No check sends anything, and none shows
-a secret.
+Each message has an id, for ``SILENCED_SYSTEM_CHECKS``; :data:`MESSAGES` lists them. No check sends anything, and none
+shows a secret.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from gigaclient._primitives.secret import Secret
 from gigaclient.contrib.client_registry import (
     DEFAULT_ALIAS,
     SETTING,
+    alias_label,
     options_by_alias,
-    place_of,
     provider_of,
     unknown_options,
 )
@@ -40,8 +40,8 @@ __all__ = ["MESSAGES", "TAG", "register_all"]
 TAG = "gigaclient"
 """``manage.py check --tag gigaclient`` runs these alone."""
 
-OLDEST_DJANGO = (4, 2)
-NOTICES_DISCONNECTS_UNDER_ASGI = (5, 0)
+MIN_DJANGO = (4, 2)
+MIN_DJANGO_FOR_ASGI_DISCONNECTS = (5, 0)
 
 MESSAGES: Mapping[str, str] = {
     "gigaclient.E001": "certificates are not checked",
@@ -57,33 +57,33 @@ MESSAGES: Mapping[str, str] = {
     "gigaclient.W006": "there is no key",
     "gigaclient.W007": "an async view waits for the model and stops the event loop",
 }
-"""The ids, and what each is about."""
+"""The ids, and the problem that each reports."""
 
-_SHORTEST_FOUND = 8
-"""Shorter strings are found by chance."""
+_MIN_SECRET_CHARS = 8
+"""Shorter strings occur in source code by chance."""
 
 
 def register_all() -> None:
-    """Have Django run them; called when the application is ready."""
+    """Register the checks with Django; called when the application is ready."""
     for check in (check_setting, check_secrets_in_source, check_clients_at_import, check_streaming):
         checks.register(check, TAG)
 
 
 def check_setting(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[checks.CheckMessage]:
-    """``GIGACLIENT`` and the versions: E001 to E005, W006."""
-    found = _of_versions()
+    """Check ``GIGACLIENT`` and the version of Django: E001 to E005, W006."""
+    found = _check_django_version()
     try:
         aliases = options_by_alias(getattr(settings, SETTING, None))
     except ConfigError as error:
         hint = f'Write {SETTING} = {{"credentials": …}}, or {{"{DEFAULT_ALIAS}": {{"credentials": …}}, …}}.'
         return [*found, checks.Error(error.message, hint=hint, id="gigaclient.E004")]
     for alias, options in aliases.items():
-        found += _of_alias(alias, options)
+        found += _check_alias(alias, options)
     return found
 
 
-def _of_versions() -> list[checks.CheckMessage]:
-    if django.VERSION[:2] >= OLDEST_DJANGO:
+def _check_django_version() -> list[checks.CheckMessage]:
+    if django.VERSION[:2] >= MIN_DJANGO:
         return []
     return [
         checks.Error(
@@ -94,8 +94,8 @@ def _of_versions() -> list[checks.CheckMessage]:
     ]
 
 
-def _of_alias(alias: str, options: dict[str, Any]) -> list[checks.CheckMessage]:
-    place = place_of(alias)
+def _check_alias(alias: str, options: dict[str, Any]) -> list[checks.CheckMessage]:
+    label = alias_label(alias)
     try:
         provider = provider_of(alias, options)
     except ConfigError as error:
@@ -103,7 +103,7 @@ def _of_alias(alias: str, options: dict[str, Any]) -> list[checks.CheckMessage]:
     unknown = unknown_options(provider, options)
     found: list[checks.CheckMessage] = [
         checks.Error(
-            f"{place}: {advice}",
+            f"{label}: {advice}",
             hint=f"Options are the arguments of {provider.__name__}, and provider.",
             id="gigaclient.E002",
         )
@@ -111,31 +111,31 @@ def _of_alias(alias: str, options: dict[str, Any]) -> list[checks.CheckMessage]:
     ]
     known = {name: value for name, value in options.items() if name != "provider" and name not in unknown}
     try:
-        understood = _understood(provider, known)
+        client_settings = _read_settings(provider, known)
     except ConfigError as error:
         return [
             *found,
             checks.Error(
-                f"{place}: {error.message}",
-                hint=f"Values come from {SETTING}, and those that are not there from the environment.",
+                f"{label}: {error.message}",
+                hint=f"Values come from {SETTING}, and those that it does not have from the environment.",
                 id="gigaclient.E003",
             ),
         ]
-    if understood is None:
+    if client_settings is None:
         return found
-    if understood.trust.kind == "insecure":
+    if client_settings.trust.kind == "insecure":
         found.append(
             checks.Error(
-                f"{place}: certificates are not checked, so that anybody on the line can read the key and the answers.",
+                f"{label}: certificates are not checked, so that anybody on the network can read the key and answers.",
                 hint="Delete verify_ssl_certs; the certificate that GigaChat's servers need ships with gigaclient. "
                 "Behind a company's proxy, pass its root certificate as ca_bundle_file.",
                 id="gigaclient.E001",
             )
         )
-    if understood.auth_method == "none":
+    if client_settings.auth_method == "none":
         found.append(
             checks.Warning(
-                f"{place}: there is no key, so that every call will be refused.",
+                f"{label}: there is no key, so that every call will be refused.",
                 hint=f"Set GIGACHAT_CREDENTIALS in the environment, or credentials in {SETTING}.",
                 id="gigaclient.W006",
             )
@@ -143,16 +143,16 @@ def _of_alias(alias: str, options: dict[str, Any]) -> list[checks.CheckMessage]:
     return found
 
 
-def _understood(provider: type[Any], options: Mapping[str, Any]) -> Any:
-    """The settings that a client would be made from; None for a class that we do not know."""
+def _read_settings(provider: type[Any], options: Mapping[str, Any]) -> Any:
+    """Return the settings that a client would be made from; None for a class that is not ours."""
     if issubclass(provider, GigaChat):
-        from gigaclient.gigachat.settings import read_settings as of_gigachat
+        from gigaclient.gigachat.settings import read_settings as read_gigachat_settings
 
-        return of_gigachat(options)
+        return read_gigachat_settings(options)
     if issubclass(provider, FakeGpt):
-        from gigaclient.fakegpt.settings import read_settings as of_fakegpt
+        from gigaclient.fakegpt.settings import read_settings as read_fakegpt_settings
 
-        return of_fakegpt(options)
+        return read_fakegpt_settings(options)
     return None
 
 
@@ -160,7 +160,7 @@ def _understood(provider: type[Any], options: Mapping[str, Any]) -> Any:
 
 
 def check_secrets_in_source(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[checks.CheckMessage]:
-    """W001: what is written in the source is in everybody's clone, and in its history for good."""
+    """Check that no secret is written in the settings' source, and so in version control: W001."""
     try:
         aliases = options_by_alias(getattr(settings, SETTING, None))
     except ConfigError:
@@ -169,8 +169,8 @@ def check_secrets_in_source(app_configs: Sequence[AppConfig] | None, **_: Any) -
         (alias, option, secret)
         for alias, options in aliases.items()
         for option, value in options.items()
-        for secret in ([value] if isinstance(value, Secret) else _within(value))
-        if len(secret) >= _SHORTEST_FOUND
+        for secret in ([value] if isinstance(value, Secret) else _secrets_in(value))
+        if len(secret) >= _MIN_SECRET_CHARS
     ]
     if not secrets:
         return []
@@ -186,7 +186,7 @@ def check_secrets_in_source(app_configs: Sequence[AppConfig] | None, **_: Any) -
             if line is not None:
                 found.append(
                     checks.Warning(
-                        f"{place_of(alias)}: {option} is written in {source.name}, line {line}.",
+                        f"{alias_label(alias)}: {option} is written in {source.name}, line {line}.",
                         hint="Leave it out and set GIGACHAT_CREDENTIALS in the environment, or read it from there. "
                         "One that has been in version control is known to others: issue another in Studio.",
                         id="gigaclient.W001",
@@ -195,7 +195,7 @@ def check_secrets_in_source(app_configs: Sequence[AppConfig] | None, **_: Any) -
     return found
 
 
-def _within(value: Any) -> list[Secret]:
+def _secrets_in(value: Any) -> list[Secret]:
     return [inner for inner in value.values() if isinstance(inner, Secret)] if isinstance(value, Mapping) else []
 
 
@@ -205,12 +205,12 @@ class _Source(NamedTuple):
 
 
 def _sources_of_settings() -> Iterator[_Source]:
-    """The settings' module, and the modules that it takes names from, as far as they are not installed packages."""
+    """Yield the settings' module and the modules of the project that it imports."""
     first = _settings_module()
-    waiting = [first] if first is not None else []
+    pending = [first] if first is not None else []
     seen: set[str] = set()
-    while waiting:
-        name = waiting.pop()
+    while pending:
+        name = pending.pop()
         if name in seen:
             continue
         seen.add(name)
@@ -223,13 +223,13 @@ def _sources_of_settings() -> Iterator[_Source]:
             if isinstance(node, ast.ImportFrom):
                 base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
                 origin = ".".join([*base, *([node.module] if node.module else [])])
-                waiting += [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
+                pending += [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
             elif isinstance(node, ast.Import):
-                waiting += [alias.name for alias in node.names]
+                pending += [alias.name for alias in node.names]
 
 
 def _settings_module() -> str | None:
-    # None while override_settings has its own.
+    # None inside override_settings.
     name = getattr(settings, "SETTINGS_MODULE", None) or os.environ.get("DJANGO_SETTINGS_MODULE")
     return name if isinstance(name, str) else None
 
@@ -239,30 +239,30 @@ def _is_package(name: str) -> bool:
 
 
 def _source_of(name: str, *, only_with: str = "") -> _Source | None:
-    """The source of a module that is loaded and belongs to the project, if it has ``only_with`` somewhere."""
+    """Return the source of a loaded module of the project if it contains ``only_with``, otherwise None."""
     module = sys.modules.get(name)
     path = getattr(module, "__file__", None)
-    if path is None or not path.endswith(".py") or not _is_of_the_project(path):
+    if path is None or not path.endswith(".py") or not _is_project_file(path):
         return None
     try:
         text = Path(path).read_text("utf-8")
-        return _Source(_shown(path), ast.parse(text)) if only_with in text else None
+        return _Source(_relative_path(path), ast.parse(text)) if only_with in text else None
     except (OSError, SyntaxError, ValueError):
         return None
 
 
-def _is_of_the_project(path: str) -> bool:
+def _is_project_file(path: str) -> bool:
     folders = Path(path).parts
     if "site-packages" in folders or "dist-packages" in folders:
         return False
-    return not any(Path(path).is_relative_to(place) for place in _PLACES_OF_OTHERS)
+    return not any(Path(path).is_relative_to(folder) for folder in _LIBRARY_FOLDERS)
 
 
-_PLACES_OF_OTHERS = tuple(Path(inspect.getfile(module)).parent for module in (ast, django, sys.modules["gigaclient"]))
+_LIBRARY_FOLDERS = tuple(Path(inspect.getfile(module)).parent for module in (ast, django, sys.modules["gigaclient"]))
 
 
-def _shown(path: str) -> str:
-    """The path as people know it: without the folders above the project."""
+def _relative_path(path: str) -> str:
+    """Return the path without the folders above the project."""
     try:
         return str(Path(path).relative_to(Path.cwd()))
     except ValueError:
@@ -273,7 +273,7 @@ def _shown(path: str) -> str:
 
 
 def check_clients_at_import(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[checks.CheckMessage]:
-    """W002, W003: clients that were made before anybody asked for them."""
+    """Check that settings and modules hold no client that was made at import: W002, W003."""
     found: list[checks.CheckMessage] = [
         checks.Warning(
             f"settings.{name} is a client.",
@@ -301,22 +301,22 @@ def _clients_in_settings() -> Iterator[str]:
     for name in dir(settings):
         if name.isupper() and settings.is_overridden(name):
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Django's, about settings that will go
+                warnings.simplefilter("ignore")  # Django warns of deprecated settings
                 value = getattr(settings, name, None)
             if isinstance(value, BaseClient):
                 yield name
 
 
 def _project_modules(app_configs: Sequence[AppConfig] | None) -> list[ModuleType]:
-    """Loaded modules of the project: its applications, and the package of its URLs."""
+    """Return the loaded modules of the project: its applications, and the package of its URLs."""
     packages = [config.name for config in (apps.get_app_configs() if app_configs is None else app_configs)]
     urls = getattr(settings, "ROOT_URLCONF", None)
     if app_configs is None and isinstance(urls, str):
-        # Views are imported with the URLs, and nobody may have asked for those yet.
+        # Views are imported with the URLs, which may not be loaded yet.
         try:
             import_module(urls)
         except Exception:
-            return []  # Django's own check says what is wrong
+            return []  # Django's own check reports it
         packages.append(urls.rpartition(".")[0] or urls)
     of_settings = _settings_module()
     return [
@@ -324,21 +324,21 @@ def _project_modules(app_configs: Sequence[AppConfig] | None) -> list[ModuleType
         for name, module in sorted(sys.modules.items())
         if any(name == package or name.startswith(f"{package}.") for package in packages)
         and name != of_settings
-        and _is_of_the_project(getattr(module, "__file__", None) or "")
+        and _is_project_file(getattr(module, "__file__", None) or "")
     ]
 
 
 # -- streaming ---------------------------------------------------------------------------------------------------------
 
 _STREAMING_CLASS = "StreamingHttpResponse"
-_READS = frozenset({"generate", "stream"})
+_STREAM_METHODS = frozenset({"generate", "stream"})
 
 
 def check_streaming(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[checks.CheckMessage]:
-    """W004, W005, W007: what becomes of streams in async views and under ASGI, as far as the source shows it."""
+    """Check the source of the views for streams that do not work under ASGI: W004, W005, W007."""
     found: list[checks.CheckMessage] = []
     is_for_asgi = _is_for_asgi()
-    if is_for_asgi and django.VERSION[:2] < NOTICES_DISCONNECTS_UNDER_ASGI:
+    if is_for_asgi and django.VERSION[:2] < MIN_DJANGO_FOR_ASGI_DISCONNECTS:
         found.append(
             checks.Warning(
                 f"Django {django.get_version()} learns nothing of closed browsers under ASGI: an answer that nobody "
@@ -350,29 +350,29 @@ def check_streaming(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[c
     for module in _project_modules(app_configs):
         source = _source_of(module.__name__, only_with="gigaclient")
         if source is not None:
-            found += _of_source(source, is_for_asgi)
+            found += _check_source(source, is_for_asgi)
     return found
 
 
 def _is_for_asgi() -> bool:
-    """Whether the settings say so. A server that is started on ``asgi.py`` by hand is not seen."""
+    """Return True if the settings name an ASGI application. A server started on ``asgi.py`` by hand is not detected."""
     return bool(getattr(settings, "ASGI_APPLICATION", None)) or apps.is_installed("daphne")
 
 
-def _of_source(source: _Source, is_for_asgi: bool) -> Iterator[checks.CheckMessage]:
+def _check_source(source: _Source, is_for_asgi: bool) -> Iterator[checks.CheckMessage]:
     for node in ast.walk(source.tree):
-        if is_for_asgi and isinstance(node, ast.Call) and _called(node) == _STREAMING_CLASS and _reads_stream(node):
+        if is_for_asgi and isinstance(node, ast.Call) and _is_plain_streaming_response(node):
             yield checks.Warning(
                 f"{source.name}, line {node.lineno}: under ASGI Django reads the whole answer before it sends any.",
                 hint="Return stream_response(client.stream(messages)) instead.",
                 id="gigaclient.W004",
             )
         if isinstance(node, ast.AsyncFunctionDef):
-            for call in _calls_of_the_coroutine(node):
-                name = _called(call)
+            for call in _calls_in_coroutine(node):
+                name = _called_name(call)
                 if name == "stream_response":
                     hint = "Return await astream_response(lambda: client.stream(messages)) instead."
-                elif _is_of_get_client(call):
+                elif _is_method_of_get_client(call):
                     hint = (
                         f"Await asyncio.to_thread(get_client().{name}, …), or for a stream astream_response, instead."
                     )
@@ -385,33 +385,33 @@ def _of_source(source: _Source, is_for_asgi: bool) -> Iterator[checks.CheckMessa
                 )
 
 
-def _called(call: ast.Call) -> str:
+def _called_name(call: ast.Call) -> str:
     return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
 
 
-def _is_of_get_client(call: ast.Call) -> bool:
-    of = call.func.value if isinstance(call.func, ast.Attribute) else None
-    return isinstance(of, ast.Call) and _called(of) == "get_client"
+def _is_method_of_get_client(call: ast.Call) -> bool:
+    owner = call.func.value if isinstance(call.func, ast.Attribute) else None
+    return isinstance(owner, ast.Call) and _called_name(owner) == "get_client"
 
 
-def _reads_stream(call: ast.Call) -> bool:
-    """Whether what is streamed is made of a client's stream, right there."""
-    return any(
-        isinstance(inner, ast.Call) and isinstance(inner.func, ast.Attribute) and inner.func.attr in _READS
-        for given in (*call.args, *(keyword.value for keyword in call.keywords))
-        for inner in ast.walk(given)
+def _is_plain_streaming_response(call: ast.Call) -> bool:
+    """Return True if ``call`` makes a StreamingHttpResponse from a stream of a client."""
+    return _called_name(call) == _STREAMING_CLASS and any(
+        isinstance(inner, ast.Call) and isinstance(inner.func, ast.Attribute) and inner.func.attr in _STREAM_METHODS
+        for argument in (*call.args, *(keyword.value for keyword in call.keywords))
+        for inner in ast.walk(argument)
     )
 
 
-def _calls_of_the_coroutine(function: ast.AsyncFunctionDef) -> Iterator[ast.Call]:
-    """Calls in its own body: what an inner function calls may run in a thread."""
-    waiting: list[ast.AST] = list(function.body)
-    while waiting:
-        node = waiting.pop()
+def _calls_in_coroutine(function: ast.AsyncFunctionDef) -> Iterator[ast.Call]:
+    """Yield the calls in the body of a coroutine, without those of inner functions, which may run in a thread."""
+    pending: list[ast.AST] = list(function.body)
+    while pending:
+        node = pending.pop()
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)):
             continue
         if isinstance(node, ast.Call):
             yield node
-            if _called(node) == "stream_response":
-                continue  # one word about it will do
-        waiting += ast.iter_child_nodes(node)
+            if _called_name(node) == "stream_response":
+                continue  # one message is enough, not another for its argument
+        pending += ast.iter_child_nodes(node)

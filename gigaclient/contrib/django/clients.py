@@ -31,19 +31,20 @@ def get_client(alias: str = DEFAULT_ALIAS, *, kind: type[ClientT]) -> ClientT: .
 
 
 def get_client(alias: str = DEFAULT_ALIAS, *, kind: type[Any] | None = None) -> Any:
-    """The client of ``alias`` in ``settings.GIGACLIENT``, made when it is first asked for; do not close it.
+    """Return the client of ``alias`` in ``settings.GIGACLIENT``; it is made at first use. Do not close it.
 
-    There is one for each alias and process, shared by all threads, right under ``runserver``'s reloader and after the
-    forks of ``gunicorn --preload``. Ask for it in the view, not at import: then ``override_settings`` works in tests.
+    There is one client for each alias and process, shared by all threads. It works with the reloader of ``runserver``
+    and after the forks of ``gunicorn --preload``. Call this in the view, not at import, so that ``override_settings``
+    works in tests.
 
     Args:
-        alias: a name in the setting. A setting without aliases is ``"default"``; so is none at all, and then the client
-            is made of ``GIGACHAT_CREDENTIALS`` and the like.
-        kind: the class that the client has to be. ``get_client(kind=GigaChat).embeddings(…)`` is for type checkers,
-            which otherwise know it as a :class:`~gigaclient.protocols.ChatProvider`, and is checked when it runs.
+        alias: a name in the setting. A setting without aliases has the alias ``"default"``. So has a missing setting;
+            then the client is made from the environment (``GIGACHAT_CREDENTIALS`` and so on).
+        kind: the class that the client must have. ``get_client(kind=GigaChat).embeddings(…)`` satisfies type checkers,
+            which otherwise see a :class:`~gigaclient.protocols.ChatProvider`; the class is checked at run time.
 
     Raises:
-        ConfigError: there is no such alias, its options cannot work, or it is of another class.
+        ConfigError: there is no such alias, its options are invalid, or the client has another class.
     """
     return _clients.get(alias, kind=kind)
 

@@ -1,4 +1,4 @@
-"""Our errors as responses: what a browser is told of them, and how a view says that it should be."""
+"""Errors of gigaclient as JSON responses, and a decorator of views that returns them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ ViewT = TypeVar("ViewT", bound=Callable[..., Any])
 
 
 def error_response(error: GigaClientError, request: HttpRequest | None = None) -> JsonResponse:
-    """The JSON that a browser is told of ``error``, with the status that fits: 401, 429 with ``Retry-After``, 504 …
+    """Return the JSON response that reports ``error``, with its status: 401, 429 with ``Retry-After``, 504 and so on.
 
-    With ``request`` the log ``django.request`` gets a line with the error itself, and for a mistake in the settings its
-    traceback; see :func:`gigaclient.contrib.event_stream.error_payload` for what the browser gets.
+    :func:`gigaclient.contrib.event_stream.error_payload` describes the JSON. With ``request``, the error is logged to
+    ``django.request``, for a mistake in the settings with its traceback.
     """
     response = JsonResponse(
         error_payload(error),
@@ -46,32 +46,32 @@ def error_response(error: GigaClientError, request: HttpRequest | None = None) -
 
 
 def errors_as_json(view: ViewT) -> ViewT:
-    """A decorator of views, sync and async ones: what gigaclient raises becomes :func:`error_response`.
+    """Decorate a sync or async view: errors of gigaclient become :func:`error_response`.
 
-    For classes: ``@method_decorator(errors_as_json, name="dispatch")``. For a whole site there is
+    For classes: ``@method_decorator(errors_as_json, name="dispatch")``. For a whole site:
     :class:`gigaclient.contrib.django.middleware.ErrorsAsJsonMiddleware`.
     """
     if iscoroutinefunction(view):
 
         @functools.wraps(view)
-        async def wrapped_async(request: HttpRequest, *args: Any, **named: Any) -> HttpResponseBase:
-            return await _answered(request, view(request, *args, **named))
+        async def wrapped_async(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            return await _await_response(request, view(request, *args, **kwargs))
 
         return cast(ViewT, wrapped_async)
 
     @functools.wraps(view)
-    def wrapped(request: HttpRequest, *args: Any, **named: Any) -> Any:
+    def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         try:
-            response = view(request, *args, **named)
+            response = view(request, *args, **kwargs)
         except GigaClientError as error:
             return error_response(error, request)
-        # Of a class-based view with async handlers, whose dispatch is an ordinary function.
-        return _answered(request, response) if isinstance(response, Awaitable) else response
+        # dispatch of a class-based view with async handlers is a plain function that returns an awaitable.
+        return _await_response(request, response) if isinstance(response, Awaitable) else response
 
     return cast(ViewT, wrapped)
 
 
-async def _answered(request: HttpRequest, response: Awaitable[HttpResponseBase]) -> HttpResponseBase:
+async def _await_response(request: HttpRequest, response: Awaitable[HttpResponseBase]) -> HttpResponseBase:
     try:
         return await response
     except GigaClientError as error:

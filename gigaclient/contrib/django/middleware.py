@@ -1,4 +1,4 @@
-"""Middleware, for sites whose every view may call a model."""
+"""Middleware for sites on which any view may call a model."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ __all__ = ["ErrorsAsJsonMiddleware"]
 
 
 class ErrorsAsJsonMiddleware(MiddlewareMixin):
-    """What gigaclient raises in any view becomes JSON with the status that fits, as ``errors_as_json`` has it."""
+    """Turn errors of gigaclient in any view into JSON with their status, like ``errors_as_json``."""
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> JsonResponse | None:
-        """The response for one of our errors; None leaves any other to Django."""
+        """Return the response for an error of gigaclient; None leaves any other error to Django."""
         return error_response(exception, request) if isinstance(exception, GigaClientError) else None

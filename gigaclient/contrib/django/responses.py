@@ -27,10 +27,10 @@ _Render = Callable[[Any], str | Mapping[str, Any] | None]
 
 
 class EventStreamResponse(StreamingHttpResponse):
-    """The answer that :func:`stream_response` gives.
+    """The response that :func:`stream_response` returns.
 
-    Whoever iterates it decides how: a WSGI server gets a plain iterator and an ASGI server an asynchronous one, so that
-    Django never reads the stream to its end first. ``is_async`` says which is expected, for middleware that wraps
+    It can be iterated both ways: a WSGI server gets a plain iterator and an ASGI server an asynchronous one, so that
+    Django never reads the stream to its end first. ``is_async`` names the expected one, for middleware that wraps
     ``streaming_content``.
 
     Attributes:
@@ -39,21 +39,21 @@ class EventStreamResponse(StreamingHttpResponse):
 
     def __init__(self, body: EventStream, *, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
         self.body = body
-        content = _ForLoop(body) if _is_for_loop() else _ForThread(body)
+        content = _AsyncContent(body) if _is_for_loop() else _SyncContent(body)
         super().__init__(content, status=status, headers={**body.headers, **(headers or {})})
-        self._own_iterator = self._iterator  # type: ignore[attr-defined]  # of the base class, where types do not know
+        self._original_iterator = self._iterator  # type: ignore[attr-defined]  # a private attribute of the base class
 
     def __iter__(self) -> Iterator[bytes]:
         return super().__iter__() if self._is_wrapped() else iter(self.body)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        pieces: Any = super().__aiter__() if self._is_wrapped() else aiter(self.body)
-        async with aclosing(pieces):
-            async for piece in pieces:
-                yield piece
+        events: Any = super().__aiter__() if self._is_wrapped() else aiter(self.body)
+        async with aclosing(events):
+            async for event in events:
+                yield event
 
     def _is_wrapped(self) -> bool:
-        return self._iterator is not self._own_iterator  # type: ignore[attr-defined]
+        return self._iterator is not self._original_iterator  # type: ignore[attr-defined]
 
 
 class _Content:
@@ -64,12 +64,12 @@ class _Content:
         self._body.close()
 
 
-class _ForThread(_Content):
+class _SyncContent(_Content):
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._body)
 
 
-class _ForLoop(_Content):
+class _AsyncContent(_Content):
     def __aiter__(self) -> AsyncIterator[bytes]:
         return aiter(self._body)
 
@@ -84,24 +84,24 @@ def stream_response(
     on_end: Callable[[Any], object] | None = None,
     reader_timeout_s: float = 60.0,
 ) -> EventStreamResponse:
-    """A ``text/event-stream`` response of a chat stream, from an ordinary view.
+    """Return a ``text/event-stream`` response of a chat stream, from a sync view.
 
-    Waits for the first chunk, so that a refusal is still an exception, and :func:`errors_as_json` can make a status of
-    it. What the browser gets is described in :mod:`gigaclient.contrib.event_stream`. A browser that leaves ends the
-    upstream call within about ``ping_s`` seconds.
+    The call waits for the first chunk, so that a refused request raises here and :func:`errors_as_json` can turn it
+    into a status. :mod:`gigaclient.contrib.event_stream` describes the body. When the browser disconnects, the upstream
+    call ends within about ``ping_s`` seconds.
 
     Args:
         source: an open stream, such as ``get_client().stream(messages)``, or a function that opens one.
         status: the status of the response.
-        headers: further headers, over those of an event stream.
+        headers: further headers, which override those of an event stream.
         ping_s: seconds of silence before each ping.
-        render: makes the data of an event of a chunk; see :class:`~gigaclient.contrib.event_stream.EventStream`.
-        on_end: called once with the answer so far, when nothing more will come, in a thread where the ORM may be used.
-        reader_timeout_s: seconds that a browser may take nothing before the upstream call is given up.
+        render: returns the data of a chunk's event; see :class:`~gigaclient.contrib.event_stream.EventStream`.
+        on_end: called once with the answer so far, when no more chunks will follow, in a thread that may use the ORM.
+        reader_timeout_s: seconds that a browser may read nothing before the upstream call is closed.
 
     Raises:
-        ConfigError: it was called in an event loop, which it would stop: ``await astream_response(…)`` there.
-        GigaClientError: there was no first chunk.
+        ConfigError: it was called in an event loop, which it would block: use ``await astream_response(…)`` there.
+        GigaClientError: raised by the stream in place of the first chunk.
     """
     if _in_event_loop():
         if not callable(source):
@@ -111,7 +111,7 @@ def stream_response(
             "return await astream_response(lambda: get_client().stream(messages))"
         )
     options = {"ping_s": ping_s, "render": render, "on_end": on_end, "reader_timeout_s": reader_timeout_s}
-    body = _body(_opened(source), options)
+    body = _body(_open(source), options)
     return EventStreamResponse(body, status=status, headers=headers)
 
 
@@ -125,11 +125,11 @@ async def astream_response(
     on_end: Callable[[Any], object] | None = None,
     reader_timeout_s: float = 60.0,
 ) -> EventStreamResponse:
-    """:func:`stream_response` for async views; under WSGI as well, as far as async views run there.
+    """Return the response of :func:`stream_response` from an async view, under ASGI or WSGI.
 
-    ``source`` should be a function that opens the stream, such as ``lambda: get_client().stream(messages)``: it is
-    called, and the first chunk awaited, in a thread of its own, so that the loop goes on. When the view is cancelled
-    because the browser left, the stream is closed; a call that has not been answered at all yet ends by its timeouts.
+    ``source`` should be a function that opens the stream, such as ``lambda: get_client().stream(messages)``. A separate
+    thread calls it and waits for the first chunk, so that the event loop is not blocked. When the view is cancelled
+    because the browser disconnected, the stream is closed. A call without a response yet ends by its timeouts.
     """
     options = {"ping_s": ping_s, "render": render, "on_end": on_end, "reader_timeout_s": reader_timeout_s}
     body = await _Opening(source, options).body()
@@ -137,31 +137,32 @@ async def astream_response(
 
 
 def _body(stream: Readable, options: Mapping[str, Any]) -> EventStream:
-    return EventStream(stream, **options, within=_own_connections, to_thread=_in_thread_of_request)
+    return EventStream(stream, **options, within=_closing_connections, to_thread=_run_in_request_thread)
 
 
-def _opened(source: Source) -> Readable:
+def _open(source: Source) -> Readable:
     return source() if callable(source) else source
 
 
 @contextlib.contextmanager
-def _own_connections() -> Iterator[None]:
-    # Functions that a stream runs for the model may use the ORM, in a thread that Django knows nothing of.
+def _closing_connections() -> Iterator[None]:
+    # Functions that a stream calls for the model may use the ORM, in a thread whose connections Django never closes.
     try:
         yield
     finally:
         connections.close_all()
 
 
-def _in_thread_of_request(function: Callable[[], None]) -> Awaitable[None]:
-    # Whose database connections Django closes when the request has ended.
+def _run_in_request_thread(function: Callable[[], None]) -> Awaitable[None]:
+    # Django closes the database connections of that thread when the request ends.
     return sync_to_async(function, thread_sensitive=True)()
 
 
 class _Opening:
-    """A body made in a thread of its own, because the loop's pool has few and a model thinks for long.
+    """Open a stream and make its body in a separate thread.
 
-    When nobody waits for it any more, the stream is closed as soon as there is one.
+    The loop's thread pool is small, and the first chunk may take long. If the waiting task is cancelled, the stream is
+    closed once it is open.
     """
 
     def __init__(self, source: Source, options: Mapping[str, Any]) -> None:
@@ -196,38 +197,40 @@ class _Opening:
             del error  # its traceback holds this frame
 
     def _run(self, loop: asyncio.AbstractEventLoop, done: asyncio.Event) -> None:
-        with _own_connections():
+        with _closing_connections():
             try:
-                self._stream = _opened(self._source)
-                # Looked at after it was set: whoever gives up sets the one and then looks at the other.
+                self._stream = _open(self._source)
+                # Order matters: this thread sets _stream, then reads _is_wanted; body() sets _is_wanted, then reads
+                # _stream. So at least one of them closes the stream.
                 if self._is_wanted:
                     self._body = _body(self._stream, self._options)
                 else:
                     self._stream.close()
             except BaseException as error:
                 self._error = error
-            is_gone = not self._is_wanted
+            is_abandoned = not self._is_wanted
             try:
                 loop.call_soon_threadsafe(done.set)
             except RuntimeError:  # the loop has ended
-                is_gone = True
-            if is_gone and self._body is not None:
+                is_abandoned = True
+            if is_abandoned and self._body is not None:
                 self._body.close()
 
 
-# -- who will iterate the response -------------------------------------------------------------------------------------
+# -- WSGI or ASGI ------------------------------------------------------------------------------------------------------
 
-# Set by the handlers' signal. Under ASGI newer Djangos send it in a task of its own, whose variables nobody else sees.
+# Set by the signals of Django's handlers. Under ASGI newer versions of Django send them in a separate task, so that the
+# view does not see its value.
 _is_wsgi: contextvars.ContextVar[bool] = contextvars.ContextVar("gigaclient_is_wsgi", default=False)
 
 
 def _is_for_loop() -> bool:
-    # The handler for ASGI enters this before anything else, and views inherit it, in whatever thread they run.
+    # The ASGI handler enters this context first, and views inherit it in every thread.
     context = getattr(SyncToAsync, "thread_sensitive_context", None)
     if context is not None and context.get(None) is not None:
         return True
-    # Under WSGI async views have a loop of their own, which is gone when the response is sent. What remains are tests:
-    # Django's asynchronous client, whose sync views run in threads that know their loop, and views called by hand.
+    # Under WSGI an async view has a temporary loop, which has ended when the response is sent. The lines below are for
+    # tests: Django's async client, whose sync views run in threads that know their loop, and views called directly.
     if _is_wsgi.get():
         return False
     loop = getattr(getattr(SyncToAsync, "threadlocal", None), "main_event_loop", None)

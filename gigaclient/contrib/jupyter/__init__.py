@@ -1,8 +1,8 @@
 """gigaclient in notebooks: ``%load_ext gigaclient`` brings ``%giga``, ``%%giga`` and ``%giga_login``.
 
-From code: :func:`login` asks for the key, :func:`show` shows a stream in the cell, :func:`use` says which client the
-magics ask, :func:`conversation` is their dialogue. Needs ``gigaclient[jupyter]``. Everything blocks, and nothing of it
-is asyncio, so that the loop that runs in every kernel is not in the way.
+From code: :func:`login` prompts for the key, :func:`show` shows a stream in the cell, :func:`use` sets the client of
+the magics, and :func:`conversation` returns their dialogue. Needs ``gigaclient[jupyter]``. All calls block and none
+uses asyncio, so they work although a kernel always runs an event loop.
 
 There is one dialogue for each kernel, so for each notebook.
 """
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = ["conversation", "load_ipython_extension", "login", "show", "unload_ipython_extension", "use"]
 
-# The magics by the shell that they are registered with.
+# The magics, by the id of the shell that they are registered with.
 _loaded: dict[int, Any] = {}
 
 
 def load_ipython_extension(ipython: Any) -> None:
-    """``%load_ext gigaclient``."""
+    """Register the magics; called by ``%load_ext gigaclient``."""
     from gigaclient.contrib.jupyter.magics import Magics
 
     magics = Magics(ipython)
@@ -33,27 +33,27 @@ def load_ipython_extension(ipython: Any) -> None:
 
 
 def unload_ipython_extension(ipython: Any) -> None:
-    """``%unload_ext gigaclient``: the magics go, and with them the dialogue and the client."""
+    """Remove the magics, the dialogue and the client; called by ``%unload_ext gigaclient``."""
     magics = _loaded.pop(id(ipython), None)
     if magics is not None:
         magics.unregister()
 
 
 def login(*, scope: str | None = None, store: bool = False, again: bool = False) -> GigaChat:
-    """Ask for the authorization key without showing it, try it, say what it can do, and have the magics use it.
+    """Ask for the authorization key without echo, validate it, show what it gives access to, and use it in the magics.
 
-    A key that ``gigaclient login``, or this with ``store=True``, has stored is taken without asking.
+    A stored key is used without asking: from ``gigaclient login``, or from this function with ``store=True``.
 
     Args:
-        scope: ``GIGACHAT_API_PERS``, ``GIGACHAT_API_B2B`` or ``GIGACHAT_API_CORP``; found out when None.
-        store: keep the key in the system's keyring, or where there is none in a file for its owner alone.
-        again: ask even though a key is stored.
+        scope: ``GIGACHAT_API_PERS``, ``GIGACHAT_API_B2B`` or ``GIGACHAT_API_CORP``; None tries all of them.
+        store: store the key in the system's keyring, or without one in a file that only its owner can read.
+        again: ask even if a key is stored.
 
     Returns:
-        A client that has the key. The notebook does not: not in the cell, not in an output, not in the history.
+        A client that has the key. The notebook never holds it, neither in a cell nor in an output or the history.
 
     Raises:
-        ConfigError: what was typed is no authorization key, or nobody can be asked here.
+        ConfigError: the input is not an authorization key, or the front end cannot ask for input.
         AuthenticationError: the key was refused.
         APIConnectionError: the service could not be reached.
     """
@@ -71,39 +71,39 @@ def login(*, scope: str | None = None, store: bool = False, again: bool = False)
 
 
 def show(stream: ReadableStream) -> Any:
-    """Show an answer in the cell while it comes, as ``%giga`` does; in a terminal, print it.
+    """Show an answer in the cell while it arrives, like ``%giga``; in a terminal, print it.
 
     Args:
-        stream: what ``giga.stream``, ``giga.chat.stream``, ``talk.stream`` or ``giga.run_stream`` returned. It is
-            closed at the end.
+        stream: an opened stream, from ``giga.stream``, ``giga.chat.stream``, ``talk.stream`` or ``giga.run_stream``. It
+            is closed at the end.
 
     Returns:
-        The answer, whole: ``stream.completion``.
+        The complete answer: ``stream.completion``.
 
     Raises:
-        KeyboardInterrupt: the kernel was interrupted. What had come is shown and marked, and stays readable as
-            ``stream.text``; the connection is closed.
-        GigaClientError: the stream broke; likewise.
+        KeyboardInterrupt: the kernel was interrupted. The text received so far is shown with a note, and stays
+            available as ``stream.text``; the connection is closed.
+        GigaClientError: the stream failed; the text is shown likewise.
     """
     from gigaclient.contrib.jupyter.reading import read_in_terminal
 
     shell = _shell()
     if shell is None:
-        how = read_in_terminal(stream)
+        ending = read_in_terminal(stream)
     else:
         from gigaclient.contrib.jupyter.magics import in_cell
 
-        how = in_cell(stream, shell)
-    if how == "interrupted":
+        ending = in_cell(stream, shell)
+    if ending == "interrupted":
         raise KeyboardInterrupt
     return stream.completion
 
 
 def use(client: GigaChat) -> None:
-    """Have ``%giga`` ask ``client`` from now on; the dialogue goes on with it. Close it yourself.
+    """Use ``client`` for ``%giga`` from now on. The dialogue continues. Close the client yourself.
 
     Raises:
-        ConfigError: it has no conversations.
+        ConfigError: the client has no conversations.
     """
     from gigaclient.contrib.jupyter.notebook import current
 
@@ -111,7 +111,7 @@ def use(client: GigaChat) -> None:
 
 
 def conversation() -> Conversation:
-    """The dialogue of ``%giga``: ``.messages``, ``.to_json()``; what is asked here is part of it.
+    """Return the dialogue of ``%giga``, which has ``.messages`` and ``.to_json()``. You can continue it from code.
 
     Raises:
         ConfigError: there is no dialogue yet, and no client can be made.
@@ -122,7 +122,7 @@ def conversation() -> Conversation:
 
 
 def _shell() -> Any:
-    """The shell that runs this code; None outside IPython."""
+    """Return the shell that runs this code; None outside IPython."""
     if "IPython" not in sys.modules:
         return None
     from IPython.core.getipython import get_ipython

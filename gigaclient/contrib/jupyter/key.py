@@ -1,4 +1,4 @@
-"""Asking for a key so that no notebook ever holds it, and saying what it is good for."""
+"""Ask for a key without storing it in the notebook, and report what it gives access to."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ __all__ = ["LoginReport", "log_in"]
 
 _PROMPT = "Authorization key of GigaChat (it is not shown): "
 _SCOPES = ("GIGACHAT_API_PERS", "GIGACHAT_API_B2B", "GIGACHAT_API_CORP")
-_OF_ANOTHER_PLAN = 7  # the OAuth host's error code
+_WRONG_SCOPE_CODE = 7  # an error code of the OAuth host
 
 
 class LoginReport:
-    """What a key can do. It shows itself in a notebook, and prints as text.
+    """A report on what a key gives access to. Notebooks show it as HTML, and it prints as text.
 
     Attributes:
         client: the client that has the key; its ``repr`` does not show it.
         scope: the scope that the key belongs to.
-        models: what the key may use.
-        balance: what is left of its packages; None for a plan that has none.
-        kept: where the key is stored; None when it is in the memory of this kernel alone.
+        models: the models that the key may use.
+        balance: the tokens left in its packages; None for a plan without packages.
+        kept: the place where the key is stored; None if it is only in the memory of this kernel.
     """
 
     def __init__(self, client: GigaChat, scope: str, models: Models, balance: Balance | None, kept: str | None) -> None:
@@ -53,8 +53,8 @@ class LoginReport:
 
     def __str__(self) -> str:
         lines = [
-            f"  {name}{f' ({kind})' if kind else ''}{f': {number(left)} tokens left' if left is not None else ''}"
-            for name, kind, left in self._rows()
+            f"  {name}{f' ({type_})' if type_ else ''}{f': {number(left)} tokens left' if left is not None else ''}"
+            for name, type_, left in self._rows()
         ]
         return "\n".join([self._sentence(), *lines])
 
@@ -65,23 +65,23 @@ class LoginReport:
 
 
 def log_in(*, scope: str | None = None, store: bool = False, again: bool = False) -> LoginReport:
-    """Take the stored key, or ask for one; try it, and have ``%giga`` use it.
+    """Take the stored key, or ask for one; validate it, and use it for ``%giga``.
 
     Args:
-        scope: what the key belongs to; all are tried when None.
-        store: keep the key for other notebooks and the command line.
-        again: ask even though one is stored.
+        scope: the scope of the key; None tries all.
+        store: store the key for other notebooks and the command line.
+        again: ask even if a key is stored.
 
     Raises:
-        ConfigError: what was typed is no authorization key, or the front end cannot ask.
+        ConfigError: the input is not an authorization key, or the front end cannot ask for input.
         AuthenticationError: the key was refused.
         APIConnectionError: the service could not be reached.
     """
     stored = None if again else credentials.stored()
-    key = stored.credentials if stored is not None else _asked()
+    key = stored.credentials if stored is not None else _prompt_for_key()
     if stored is not None and scope is None:
         scope = stored.scope
-    client, scope = _accepted(key, scope)
+    client, scope = _authorized_client(key, scope)
     try:
         models = client.get_models()
         try:
@@ -97,24 +97,24 @@ def log_in(*, scope: str | None = None, store: bool = False, again: bool = False
     return LoginReport(client, scope, models, balance, stored.description if stored is not None else None)
 
 
-def _asked() -> Secret:
+def _prompt_for_key() -> Secret:
     try:
-        # Not kept in a variable of its own: tracebacks show variables.
+        # The plain text is never a variable, because tracebacks show variables.
         key: Secret | None = Secret(getpass.getpass(_PROMPT))
     except (EOFError, OSError, NotImplementedError, RuntimeError):
-        key = None  # of ipykernel: StdinNotImplementedError
+        key = None  # ipykernel raises StdinNotImplementedError, a RuntimeError
     if key is None:
         raise ConfigError(
-            "nobody can be asked for the key here: set GIGACHAT_CREDENTIALS before the kernel starts, or store the key "
-            "with gigaclient login"
+            "the key cannot be entered here: set GIGACHAT_CREDENTIALS before the kernel starts, or store the key with "
+            "gigaclient login"
         )
     if not key.reveal().strip():
-        raise ConfigError("no key was given: Studio shows it on the project's page as «Authorization Key»")
+        raise ConfigError("no key was entered: Studio shows it on the project's page as «Authorization Key»")
     return key
 
 
-def _accepted(key: Secret, scope: str | None) -> tuple[GigaChat, str]:
-    """A client that has a token for the key, and the scope it has it with."""
+def _authorized_client(key: Secret, scope: str | None) -> tuple[GigaChat, str]:
+    """Return a client that has a token for the key, and the scope of the token."""
     refused: GigaClientError | None = None
     for candidate in (scope,) if scope else _SCOPES:
         client = GigaChat(credentials=key, scope=candidate)
@@ -122,7 +122,7 @@ def _accepted(key: Secret, scope: str | None) -> tuple[GigaChat, str]:
             client.get_token()
         except AuthenticationError as error:
             client.close()
-            if error.code != _OF_ANOTHER_PLAN:
+            if error.code != _WRONG_SCOPE_CODE:
                 raise
             refused = refused or error
         except BaseException:
@@ -130,5 +130,5 @@ def _accepted(key: Secret, scope: str | None) -> tuple[GigaChat, str]:
             raise
         else:
             return client, candidate
-    assert refused is not None, "there is a scope at least"
+    assert refused is not None, "at least one scope was tried"
     raise refused

@@ -16,7 +16,7 @@ from IPython.core.magic import needs_local_scope, no_var_expand
 from gigaclient.cli import credentials
 from gigaclient.contrib.jupyter.key import log_in
 from gigaclient.contrib.jupyter.notebook import Notebook, current
-from gigaclient.contrib.jupyter.options import LOGIN_USAGE, USAGE, GigaOptions, filled, parse_giga, parse_login
+from gigaclient.contrib.jupyter.options import LOGIN_USAGE, USAGE, GigaOptions, fill_in, parse_giga, parse_login
 from gigaclient.contrib.jupyter.outputs import GrowingText
 from gigaclient.contrib.jupyter.reading import ReadableStream, read_in_notebook, read_in_terminal
 from gigaclient.errors import APIStatusError, AuthenticationError, ConfigError, GigaClientError
@@ -24,16 +24,16 @@ from gigaclient.errors import APIStatusError, AuthenticationError, ConfigError, 
 __all__ = ["Magics", "display", "in_cell"]
 
 display: Any = IPython.display.display
-"""Show an object where the code runs; IPython has no types for it."""
+"""Show an object in the current cell; typed here, because IPython has no types."""
 
 
 def _can_show(shell: Any) -> bool:
-    """Whether there is a front end that shows Markdown and replaces outputs: a kernel has one, a terminal has not."""
+    """Return True for a kernel, whose front end shows Markdown and replaces outputs; False for a terminal."""
     return getattr(shell, "kernel", None) is not None
 
 
 def in_cell(stream: ReadableStream, shell: Any) -> Literal["ended", "interrupted"]:
-    """Show the stream's answer where the code runs that calls this; ``"ended"`` or ``"interrupted"``."""
+    """Show the answer in the current cell while it arrives; return ``"ended"`` or ``"interrupted"``."""
     if _can_show(shell):
         return read_in_notebook(stream, GrowingText(partial(_publish, shell)))
     return read_in_terminal(stream)
@@ -43,12 +43,12 @@ def _publish(shell: Any, name: str, data: dict[str, str], *, update: bool) -> No
     shell.display_pub.publish(data, transient={"display_id": name}, update=update)
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     sys.stdout.write(f"{text}\n")
 
 
 class CellError(Exception):
-    """What a magic raises for an error of ours: a cell shows it as one sentence, and counts as failed.
+    """An error of gigaclient in a magic: the cell shows it as one sentence, and counts as failed.
 
     ``__cause__`` is the error itself. After ``%xmode Verbose`` all frames are shown.
     """
@@ -60,27 +60,27 @@ class CellError(Exception):
 
 
 class _Stopped(KeyboardInterrupt):
-    """Ends a cell that asks again after an interrupt, in a loop say."""
+    """Ends a cell that sends another question after an interrupt, in a loop for example."""
 
     def _render_traceback_(self) -> list[str]:
         return ["interrupted"]
 
 
-# To IPython a line that ends in a question mark asks for help, about the last word of the question.
+# IPython takes a line that ends in a question mark for a call for help on its last word.
 _QUESTION = re.compile(r"(\s*)%giga[ \t]+(\S.*\?)\s*")
 _TRIPLE_QUOTES = re.compile(r"\"\"\"|'''")
 
 
 def questions(lines: list[str]) -> list[str]:
-    """The lines of a cell, with the calls of the magic written out where IPython would take them for calls for help."""
+    """Rewrite each ``%giga`` line that ends in a question mark as a call, so that IPython does not show help."""
     if lines and lines[0].startswith("%%"):
         return lines
     changed: list[str] = []
     quotes = 0
     for line in lines:
-        asked = _QUESTION.fullmatch(line) if quotes % 2 == 0 else None
-        quotes += len(_TRIPLE_QUOTES.findall(line)) if asked is None else 0
-        changed.append(line if asked is None else f"{asked[1]}get_ipython().run_line_magic('giga', {asked[2]!r})\n")
+        match = _QUESTION.fullmatch(line) if quotes % 2 == 0 else None
+        quotes += len(_TRIPLE_QUOTES.findall(line)) if match is None else 0
+        changed.append(line if match is None else f"{match[1]}get_ipython().run_line_magic('giga', {match[2]!r})\n")
     return changed
 
 
@@ -88,8 +88,8 @@ class Magics:
     """The magics of one shell.
 
     Args:
-        shell: the shell, which they are registered with by :meth:`register`.
-        notebook: what they keep.
+        shell: the shell that :meth:`register` registers them with.
+        notebook: their client and dialogue.
     """
 
     def __init__(self, shell: Any, notebook: Notebook | None = None) -> None:
@@ -98,18 +98,18 @@ class Magics:
         self._interrupted = False
 
     def register(self) -> None:
-        """Let cells use them."""
+        """Register the magics with the shell."""
         self._shell.register_magic_function(self.giga, magic_kind="line_cell", magic_name="giga")
         self._shell.register_magic_function(self.giga_login, magic_kind="line", magic_name="giga_login")
         self._shell.events.register("post_run_cell", self._after_cell)
         self._shell.input_transformers_cleanup.append(questions)
 
     def unregister(self) -> None:
-        """Take them away again, and let go of the client."""
+        """Remove the magics from the shell, and close the client if it was made here."""
         magics = self._shell.magics_manager.magics
         for kind, name in (("line", "giga"), ("cell", "giga"), ("line", "giga_login")):
             magics[kind].pop(name, None)
-        # Somebody may have taken them away before.
+        # They may have been removed already.
         with contextlib.suppress(ValueError):
             self._shell.events.unregister("post_run_cell", self._after_cell)
         with contextlib.suppress(ValueError):
@@ -117,17 +117,19 @@ class Magics:
         self._notebook.reset()
         self._notebook.close()
 
-    # What is passed as text stays as it is: only -f has variables filled in.
+    # IPython must not fill in variables: only -f does.
     @no_var_expand
     @needs_local_scope
     def giga(self, line: str, cell: str | None = None, local_ns: Mapping[str, Any] | None = None) -> None:
-        self._in_one_sentence(lambda: self._giga(line, cell, ChainMap(dict(local_ns or {}), self._shell.user_ns)))
+        """Run ``%giga`` or ``%%giga``."""
+        self._run_with_short_errors(lambda: self._giga(line, cell, ChainMap(dict(local_ns or {}), self._shell.user_ns)))
 
     giga.__doc__ = USAGE
 
     @no_var_expand
     def giga_login(self, line: str) -> None:
-        self._in_one_sentence(lambda: self._giga_login(line))
+        """Run ``%giga_login``."""
+        self._run_with_short_errors(lambda: self._giga_login(line))
 
     giga_login.__doc__ = LOGIN_USAGE
 
@@ -136,36 +138,36 @@ class Magics:
             raise _Stopped
         options, text = parse_giga(line)
         if options.help:
-            _say(USAGE)
+            _print(USAGE)
             return
         if cell is not None:
             text = f"{text}\n\n{cell.strip()}".strip()
             if not text:
                 raise ConfigError("the cell is empty: write the text below %%giga")
         if options.fill:
-            text = filled(text, variables)
-            options.model = filled(options.model, variables) if options.model else options.model
-            options.system = filled(options.system, variables) if options.system else options.system
-        options.body()  # wrong values are told before anything is done
+            text = fill_in(text, variables)
+            options.model = fill_in(options.model, variables) if options.model else options.model
+            options.system = fill_in(options.system, variables) if options.system else options.system
+        options.body()  # raises for wrong values before anything is changed
         if options.reset:
             self._notebook.reset()
         if text:
             self._ask(text, options)
         else:
-            self._set(options)
+            self._set_options(options)
 
     def _ask(self, text: str, options: GigaOptions) -> None:
         try:
             stream = self._notebook.ask(text, options)
         except KeyboardInterrupt:
             self._interrupted = True
-            _say("interrupted before the answer began")
+            _print("interrupted before the answer began")
             return
         try:
             if in_cell(stream, self._shell) == "interrupted":
                 self._interrupted = True
         finally:
-            # What has come is kept, broken off or not.
+            # An incomplete answer is kept as well.
             if options.into:
                 self._shell.user_ns[options.into] = stream.completion
         if not self._interrupted and _can_show(self._shell):
@@ -180,35 +182,35 @@ class Magics:
         except KeyboardInterrupt:
             self._interrupted = True
 
-    def _set(self, options: GigaOptions) -> None:
+    def _set_options(self, options: GigaOptions) -> None:
         if options.into or options.alone or options.auto or options.fill:
-            raise ConfigError("%giga: there is no text to ask; write it behind the options")
-        told = self._notebook.set(options)
+            raise ConfigError("%giga: there is no text to ask; write it after the options")
+        changes = self._notebook.set(options)
         if options.reset:
-            told.insert(0, "a new dialogue begins")
-        _say("\n".join(told or [*self._notebook.state(), "%giga --help shows what there is"]))
+            changes.insert(0, "a new dialogue begins")
+        _print("\n".join(changes or [*self._notebook.state(), "%giga --help shows all options"]))
 
     def _giga_login(self, line: str) -> None:
         options = parse_login(line)
         if options.help:
-            _say(LOGIN_USAGE)
+            _print(LOGIN_USAGE)
             return
         if options.forget:
-            where = credentials.forget()
+            location = credentials.forget()
             self._notebook.close()
-            _say(f"The key was removed from {where}." if where else "No key was stored.")
+            _print(f"The key was removed from {location}." if location else "No key was stored.")
             return
         try:
             report = log_in(scope=options.scope, store=options.store, again=options.again)
         except KeyboardInterrupt:
             self._interrupted = True
-            _say("interrupted, nothing has changed")
+            _print("interrupted, nothing has changed")
             return
         if options.into:
             self._shell.user_ns[options.into] = report.client
         display(report)
 
-    def _in_one_sentence(self, action: Callable[[], None]) -> None:
+    def _run_with_short_errors(self, action: Callable[[], None]) -> None:
         try:
             action()
         except GigaClientError as error:
@@ -220,15 +222,15 @@ class Magics:
     def _after_cell(self, result: Any) -> None:
         if self._interrupted:
             self._interrupted = False
-            # The cell shows no error, and yet has failed: of several cells that were started at once, the rest is not
-            # run, as after any interrupt.
+            # The cell shows no error, but counts as failed: of several cells started together, the rest must not run,
+            # as after any interrupt.
             if result is not None and result.error_in_exec is None:
                 result.error_in_exec = KeyboardInterrupt("interrupted")
 
 
 def _cell_error(error: GigaClientError, shell: Any) -> CellError:
     name, sentence = type(error).__name__, _sentence(error)
-    # Front ends show the name of the class, so this one has that of the error.
+    # Front ends show the name of the class, so it must be that of the error.
     failure: CellError = type(name, (CellError,), {})(sentence)
     failure.__cause__ = error
 
@@ -243,13 +245,13 @@ def _cell_error(error: GigaClientError, shell: Any) -> CellError:
 
 
 def _sentence(error: GigaClientError) -> str:
-    """What went wrong and what to do, without the history of attempts."""
+    """Return what went wrong and what to do, without the history of attempts."""
     status = f"{error.status_code}: " if isinstance(error, APIStatusError) else ""
-    told = f"{status}{error.message}"
+    text = f"{status}{error.message}"
     if isinstance(error, AuthenticationError):
-        told += "; %giga_login --again asks for another key"
+        text += "; %giga_login --again asks for another key"
     elif isinstance(error, ConfigError) and error.message.startswith("no credentials"):
-        told = "there is no key yet: run %giga_login, which asks for it, or set GIGACHAT_CREDENTIALS"
+        text = "there is no key yet: run %giga_login, which asks for it, or set GIGACHAT_CREDENTIALS"
     if isinstance(error, APIStatusError) and error.retry_after:
-        told += f"; the service asks to wait {error.retry_after:.0f} s"
-    return f"{told} (request {error.request_id})" if error.request_id else told
+        text += f"; the service asks to wait {error.retry_after:.0f} s"
+    return f"{text} (request {error.request_id})" if error.request_id else text

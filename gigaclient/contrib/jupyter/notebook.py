@@ -1,6 +1,6 @@
-"""What ``%giga`` keeps for a notebook: the client, the dialogue, what was set. Nothing of IPython.
+"""The state of ``%giga`` for a notebook: the client, the dialogue and the options set. It does not import IPython.
 
-There is one for each kernel, so for each notebook. It is used by the thread that runs the cells.
+There is one state for each kernel, so for each notebook. Only the thread that runs the cells uses it.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ __all__ = ["Notebook", "current"]
 
 
 class Notebook:
-    """The dialogue of a notebook, and what holds for its turns."""
+    """The dialogue of a notebook, its client, and the options of all its questions."""
 
     def __init__(self) -> None:
         self._client: GigaChat | None = None
-        self._own = False  # whether the client was made here, and so is closed here
+        self._own = False  # True if this object closes the client
         self._conversation: Conversation | None = None
         self._defaults: dict[str, Any] = {}
         self._system: str | None = None
 
     @property
     def client(self) -> GigaChat:
-        """The client: of :meth:`use`, or one made now, of the environment or with the key that a login stored.
+        """The client of :meth:`use`; otherwise one made from the environment, or with the key that a login stored.
 
         Raises:
-            ConfigError: the environment has a value that cannot work, or the stored key cannot be had.
+            ConfigError: the environment has an invalid value, or the stored key cannot be read.
         """
         if self._client is None:
             stored = credentials.stored() if credentials.variable_in_use() is None else None
@@ -46,7 +46,7 @@ class Notebook:
         return self._client
 
     def use(self, client: GigaChat, *, own: bool = False) -> None:
-        """Ask ``client`` from now on; the dialogue goes on. ``own``: close it when it is no longer asked."""
+        """Use ``client`` from now on; the dialogue continues. If ``own``, :meth:`close` closes it."""
         if not callable(getattr(client, "conversation", None)):
             raise ConfigError(f"%giga asks a GigaChat, and this is of the type {type(client).__name__}")
         messages = self._conversation.messages if self._conversation is not None else None
@@ -56,7 +56,7 @@ class Notebook:
             self._conversation = client.conversation(messages=messages)
 
     def close(self) -> None:
-        """Let go of the client. The next question makes a new one."""
+        """Drop the client and the dialogue. The next question makes new ones."""
         client, self._client, own, self._own = self._client, None, self._own, False
         self._conversation = None
         if client is not None and own:
@@ -70,26 +70,26 @@ class Notebook:
         return self._conversation
 
     def reset(self) -> None:
-        """Forget the dialogue and its system text. What was set for all questions stays."""
+        """Forget the dialogue and its system text. Options set for all questions stay."""
         self._conversation = self._system = None
 
     def set(self, options: GigaOptions) -> list[str]:
-        """Take options that came without a text for all that follow; says what holds now, a line for each."""
-        told: list[str] = []
+        """Set options for all following questions; return one line for each change."""
+        changes: list[str] = []
         if options.system is not None:
-            self._begin_with(options.system)
-            told.append(f"system text: {options.system}" if options.system else "no system text")
+            self._set_system(options.system)
+            changes.append(f"system text: {options.system}" if options.system else "no system text")
         for name, value in options.body().items():
             if value is None:
                 self._defaults.pop(name, None)
-                told.append(f"{name}: the default again")
+                changes.append(f"{name}: the default again")
             else:
                 self._defaults[name] = value
-                told.append(f"{name}: {value}")
-        return told
+                changes.append(f"{name}: {value}")
+        return changes
 
     def ask(self, text: str, options: GigaOptions) -> ReadableStream:
-        """Ask; the answer joins the dialogue once it is whole.
+        """Send a question; its answer is added to the dialogue when it is complete.
 
         Raises:
             ConfigError, APIStatusError, APIConnectionError, InvalidResponseError: as ``giga.stream``.
@@ -102,11 +102,11 @@ class Notebook:
             first = [{"role": "system", "content": options.system}] if options.system else []
             return self.client.stream([*first, {"role": "user", "content": text}], **fields)
         if options.system is not None:
-            self._begin_with(options.system)
+            self._set_system(options.system)
         return self.conversation.stream(text, **fields)
 
-    def _begin_with(self, system: str) -> None:
-        # The session stays, though its prompt cache is of no use for another beginning: a session is a dialogue.
+    def _set_system(self, system: str) -> None:
+        # The session id stays, because it identifies the dialogue, although its prompt cache no longer matches.
         self._system = system or None
         before = self._conversation
         if before is not None:
@@ -114,7 +114,7 @@ class Notebook:
             self._conversation = self.client.conversation(self._system, messages=turns, session_id=before.session_id)
 
     def state(self) -> list[str]:
-        """How things stand, a line for each."""
+        """Return the model, the options and the size of the dialogue as lines of text."""
         client = self.client
         messages = self._conversation.messages if self._conversation is not None else []
         questions = sum(message.role == "user" for message in messages)
@@ -133,7 +133,7 @@ _current: Notebook | None = None
 
 
 def current() -> Notebook:
-    """The one of this process, made now if there is none yet."""
+    """Return the notebook of this process; make it if there is none yet."""
     global _current
     if _current is None:
         _current = Notebook()

@@ -1,8 +1,8 @@
-"""A text that grows, as outputs of a notebook's cell: as often as an eye needs, and no part of it again and again.
+"""Show a growing text as outputs of a notebook's cell, with a limited number of updates.
 
-What is whole already (paragraphs, code that is closed) is left as it is in an output of its own; the last output is
-what is replaced while more comes. So a long answer is not sent as a whole ten times a second, and the browser does not
-have to lay out all of it as often.
+Complete blocks (paragraphs, closed code blocks) become separate outputs that no longer change. Only the last output is
+replaced while more text arrives. So a long answer is not sent whole ten times a second, and the browser does not lay
+out all of it each time.
 """
 
 from __future__ import annotations
@@ -16,45 +16,46 @@ from gigaclient.types.markdown import cut_point, for_notebook, with_note
 
 __all__ = ["GrowingText", "Publish"]
 
-# Ten times a second looks like a hand that writes; a very long part, which no cut point parts, comes less often.
+# Ten updates a second look like typing. A very long block without a cut point is updated less often.
 _PERIOD_SECONDS = 0.1
 _CHARACTERS_PER_SECOND = 80_000
 
-# A part that is left behind has so many characters at the least. Front ends fold more than about fifty outputs away, so
-# those of a very long text are longer.
-_LEAST_PART = 4000
-_PART_OF_WHOLE = 8
+# The minimal length of a finished output. Front ends collapse more than about fifty outputs, so the outputs of a very
+# long text are longer: at least one eighth of the text before them.
+_MIN_PART_CHARS = 4000
+_MIN_PART_DIVISOR = 8
 
 
 class Publish(Protocol):
-    """Shows data, by MIME type, as the output ``name``: a new one, or in the place of what it showed before."""
+    """A function that shows data, by MIME type, as the output ``name``: as a new one, or replacing its content."""
 
-    def __call__(self, name: str, data: dict[str, str], *, update: bool) -> None: ...
+    def __call__(self, name: str, data: dict[str, str], *, update: bool) -> None:
+        """Show ``data``; with ``update``, replace the content of the output."""
 
 
 class GrowingText:
-    """Shows a text while it grows. For one thread.
+    """Show a text while it grows. Not thread-safe.
 
     Args:
         publish: see :class:`Publish`.
-        clock: gives seconds.
+        clock: returns the time in seconds.
     """
 
     def __init__(self, publish: Publish, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._publish = publish
         self._clock = clock
         self._due_at = clock()
-        self._start = 0  # where the part begins that is replaced
-        self._name = ""  # of the output that shows it; empty while there is none
+        self._start = 0  # index of the part that is replaced
+        self._name = ""  # the name of its output; empty if there is none yet
 
     @property
     def wait_seconds(self) -> float:
-        """How long until the next look at the text is due; 0 when it is."""
+        """The seconds until the next update is due; 0 if it is due now."""
         return max(0.0, self._due_at - self._clock())
 
     def show(self, text: str, note: str = "") -> None:
-        """Show ``text`` as it is now, with a note at its end that is gone with the next; call it when it is due."""
-        cut = cut_point(text, self._start, max(_LEAST_PART, self._start // _PART_OF_WHOLE))
+        """Show the current text, with a note that the next update removes. Call it when :attr:`wait_seconds` is 0."""
+        cut = cut_point(text, self._start, max(_MIN_PART_CHARS, self._start // _MIN_PART_DIVISOR))
         if cut > self._start:
             self._put(text[self._start : cut], whole=True)
             self._start, self._name = cut, ""
@@ -64,7 +65,7 @@ class GrowingText:
         self._due_at = self._clock() + max(_PERIOD_SECONDS, len(part) / _CHARACTERS_PER_SECOND)
 
     def finish(self, text: str, note: str = "") -> None:
-        """Show the last of it, with a note that stays; the outputs are what the notebook will be stored with."""
+        """Show the final text, with a note that stays. These outputs are stored in the notebook."""
         part = text[self._start :]
         if part.strip() or note or self._name:
             self._put(part, note, whole=True)

@@ -1,4 +1,4 @@
-"""A stream of an answer, read to its end and shown as it comes, in a notebook or in a terminal."""
+"""Read a stream to its end and show the answer as it arrives, in a notebook or in a terminal."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from gigaclient.errors import GigaClientError
 
 __all__ = ["ReadableStream", "note_of", "read_in_notebook", "read_in_terminal"]
 
-# Waiting for a lock cannot be interrupted on Windows, so no wait is long.
-_LONGEST_WAIT_SECONDS = 0.25
-_GOODBYE_SECONDS = 5.0
+# Ctrl-C cannot interrupt a wait for a lock on Windows, so each wait is short.
+_MAX_WAIT_SECONDS = 0.25
+_JOIN_TIMEOUT_SECONDS = 5.0
 
 _NOTES = {
     "length": "cut at the token limit",
@@ -29,38 +29,41 @@ _NOTES = {
 
 
 class ReadableStream(Protocol):
-    """What is read here: streams of chats, conversations, runs and threads."""
+    """The stream of a chat, a conversation, a run or a thread."""
 
     @property
-    def text(self) -> str: ...
+    def text(self) -> str:
+        """The text received so far."""
 
     @property
-    def completion(self) -> Any: ...
+    def completion(self) -> Any:
+        """The answer received so far."""
 
     def __iter__(self) -> Iterator[Any]: ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End the call."""
 
 
 def read_in_notebook(stream: ReadableStream, shown: GrowingText) -> Literal["ended", "interrupted"]:
-    """Show the answer while it comes. However it ends, the last of the text is shown, and the stream is closed.
+    """Show the answer while it arrives. In the end all text received is shown and the stream is closed, in all cases.
 
-    A thread reads, so that this one can show what has come when the service makes a pause, and be interrupted on every
-    system. The thread ends with the stream.
+    A second thread reads the stream, so that this one can show text during a pause of the service, and can be
+    interrupted on every system. That thread ends with the stream.
 
     Raises:
-        GigaClientError: the stream broke; what had come is shown, and marked.
+        GigaClientError: the stream failed; the text received so far is shown with a note.
     """
     arrived: queue.SimpleQueue[_Arrival] = queue.SimpleQueue()
     reader = threading.Thread(target=_read, args=(stream, arrived), name="gigaclient-notebook", daemon=True)
     failure: BaseException | None = None
     try:
         reader.start()
-        behind = False  # whether something came that is not shown yet
+        behind = False  # True if a chunk arrived that is not shown yet
         progress = ""
         while True:
             try:
-                wait = min(shown.wait_seconds, _LONGEST_WAIT_SECONDS) if behind else _LONGEST_WAIT_SECONDS
+                wait = min(shown.wait_seconds, _MAX_WAIT_SECONDS) if behind else _MAX_WAIT_SECONDS
                 arrival = arrived.get(timeout=wait) if wait > 0 else arrived.get_nowait()
             except queue.Empty:
                 if behind and shown.wait_seconds <= 0:
@@ -75,15 +78,15 @@ def read_in_notebook(stream: ReadableStream, shown: GrowingText) -> Literal["end
                 shown.show(stream.text, progress)
                 behind = False
     except KeyboardInterrupt:
-        # From any thread, and at any time: it ends the read that the other one is blocked in.
+        # Ends the read that the other thread is blocked in.
         stream.close()
-        reader.join(_GOODBYE_SECONDS)
+        reader.join(_JOIN_TIMEOUT_SECONDS)
         shown.finish(stream.text, "interrupted")
         return "interrupted"
     except BaseException:
         stream.close()
         raise
-    reader.join(_GOODBYE_SECONDS)
+    reader.join(_JOIN_TIMEOUT_SECONDS)
     if failure is not None:
         stream.close()
         if stream.text:
@@ -94,7 +97,7 @@ def read_in_notebook(stream: ReadableStream, shown: GrowingText) -> Literal["end
 
 
 class _End:
-    """The stream ended: as it should, or with ``failure``."""
+    """The end of the stream: normal, or with ``failure``."""
 
     def __init__(self, failure: BaseException | None = None) -> None:
         self.failure = failure
@@ -114,7 +117,7 @@ def _read(stream: ReadableStream, arrived: queue.SimpleQueue[_Arrival]) -> None:
 
 
 def _progress_of(chunk: Any) -> str:
-    """What a function of the service says of its progress; empty for a chunk of text."""
+    """Return the progress message of a function that the service runs; empty for a chunk of text."""
     for choice in getattr(chunk, "choices", None) or ():
         delta = getattr(choice, "delta", None)
         if delta is not None and delta.role == "function_in_progress":
@@ -123,10 +126,10 @@ def _progress_of(chunk: Any) -> str:
 
 
 def read_in_terminal(stream: ReadableStream, out: TextIO | None = None) -> Literal["ended", "interrupted"]:
-    """Print the answer while it comes.
+    """Print the answer while it arrives.
 
     Raises:
-        GigaClientError: the stream broke; what had come is printed, and marked.
+        GigaClientError: the stream failed; the text received so far is printed with a note.
     """
     out = sys.stdout if out is None else out
     try:
@@ -151,7 +154,7 @@ def read_in_terminal(stream: ReadableStream, out: TextIO | None = None) -> Liter
 
 
 def note_of(completion: Any) -> str:
-    """What a reader should know of how an answer ended; empty when it ended as it should."""
+    """Return a note on an answer that ended early or is empty; an empty string for a normal answer."""
     note = _NOTES.get(str(getattr(completion, "finish_reason", None)), "")
     call = getattr(completion, "function_call", None)
     if not note and call is not None:
