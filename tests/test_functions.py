@@ -1,4 +1,4 @@
-"""Python functions for the model: what it is told of them, how its arguments come in and results go out."""
+"""Python functions for the model: specifications, conversion of arguments, and encoding of results."""
 
 from __future__ import annotations
 
@@ -71,16 +71,16 @@ def get_tide(
     return 1.5
 
 
-def told(target: Callable[..., Any]) -> dict[str, Any]:
+def parameters_of(target: Callable[..., Any]) -> dict[str, Any]:
     parameters: dict[str, Any] = function_of(target).parameters or {}
     return parameters
 
 
-def convert(target: Callable[..., Any], given: Any) -> dict[str, Any]:
-    return Tool.of(target).arguments(given)
+def convert(target: Callable[..., Any], arguments: Any) -> dict[str, Any]:
+    return Tool.of(target).arguments(arguments)
 
 
-# -- what the model is told ------------------------------------------------------------------------
+# -- specifications --------------------------------------------------------------------------------
 
 
 def test_a_function_is_described_by_its_signature_and_docstring() -> None:
@@ -159,25 +159,25 @@ REST = """What it does.
 
 @pytest.mark.parametrize("text", [GOOGLE, NUMPY, REST], ids=["google", "numpy", "rest"])
 def test_docstrings_of_three_styles_are_read(text: str) -> None:
-    said = parse_docstring(text)
-    assert said.summary == "What it does."
-    assert {name: said.parameters[name] for name in ("port", "day", "hour")} == {
+    docstring = parse_docstring(text)
+    assert docstring.summary == "What it does."
+    assert {name: docstring.parameters[name] for name in ("port", "day", "hour")} == {
         "port": "the port, by name.",
         "day": "when.",
         "hour": "when.",
     }
-    assert said.returns in ("metres", "")
-    assert (said.returns == "") is (text is GOOGLE)
+    assert docstring.returns in ("metres", "")
+    assert (docstring.returns == "") is (text is GOOGLE)
 
 
-def test_a_docstring_of_nothing_but_a_section_is_read() -> None:
+def test_a_docstring_of_a_single_section_is_read() -> None:
     def f(port: str) -> None:
         """Args:
         port: the port.
         """
 
     assert function_of(f).description is None
-    assert told(f)["properties"]["port"]["description"] == "the port."
+    assert parameters_of(f)["properties"]["port"]["description"] == "the port."
 
 
 def test_a_function_without_a_docstring_has_no_description() -> None:
@@ -189,7 +189,7 @@ def test_a_function_without_a_docstring_has_no_description() -> None:
     )
 
 
-def test_the_decorator_says_what_the_signature_cannot_and_leaves_the_function_alone() -> None:
+def test_the_decorator_sets_name_description_and_examples_and_returns_the_function_unchanged() -> None:
     @function(name="look_up", description="Looks it up.", examples=[{"request": "What is x?", "params": {"what": "x"}}])
     def поиск(what: str) -> str:
         return what * 2
@@ -209,7 +209,7 @@ def test_the_decorator_says_what_the_signature_cannot_and_leaves_the_function_al
 @pytest.mark.parametrize(
     "examples", [["Hello"], [("Hello", {"what": 1})], [("Hello", {"whom": "x"})], [{"request": "Hello"}]]
 )
-def test_an_example_that_does_not_fit_is_noticed_where_it_is_written(examples: list[Any]) -> None:
+def test_an_example_that_does_not_fit_is_refused_by_the_decorator(examples: list[Any]) -> None:
     def f(what: str) -> None: ...
 
     with pytest.raises(ConfigError, match="example"):
@@ -236,13 +236,13 @@ def test_methods_callable_objects_classes_and_partials_are_functions_as_well() -
     assert (function_of(Harbour()).name, function_of(Harbour()).description) == ("Harbour", "A harbour.")
     assert function_of(Place).name == "Place"
     assert Tool.of(Place).run(convert(Place, {"name": "x"})) == '{"name":"x","depth":null}'
-    assert function_of(Point).description is None, "what pydantic says of itself is nothing to the model"
+    assert function_of(Point).description is None, "the docstring of pydantic's base class is not used"
     bound = functools.partial(get_tide, port="Kem")
-    assert "port" not in told(bound)["properties"]
+    assert "port" not in parameters_of(bound)["properties"]
     assert function_of(bound).name == "get_tide"
 
 
-def test_a_wrapped_function_is_described_as_what_it_wraps() -> None:
+def test_a_wrapped_function_is_described_like_the_function_inside() -> None:
     def logged(f: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(f)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -253,11 +253,11 @@ def test_a_wrapped_function_is_described_as_what_it_wraps() -> None:
     assert function_of(logged(get_tide)) == function_of(get_tide)
 
 
-def test_further_arguments_may_come_where_the_function_takes_them() -> None:
+def test_additional_arguments_are_accepted_by_a_function_with_kwargs() -> None:
     def total(base: int, **more: int) -> int:
         return base + sum(more.values())
 
-    assert told(total)["additionalProperties"] == {"type": "integer"}
+    assert parameters_of(total)["additionalProperties"] == {"type": "integer"}
     assert Tool.of(total).run(convert(total, {"base": 1, "a": "2", "b": 3})) == '{"result":6}'
     with pytest.raises(BadArguments, match="b"):
         convert(total, {"base": 1, "b": "many"})
@@ -274,7 +274,7 @@ def test_further_arguments_may_come_where_the_function_takes_them() -> None:
         (dict[str, int], {"properties": {}, "additionalProperties": {"type": "integer"}}),
     ],
 )
-def test_a_return_annotation_tells_of_the_result(returned: Any, schema: dict[str, Any]) -> None:
+def test_a_return_annotation_becomes_return_parameters(returned: Any, schema: dict[str, Any]) -> None:
     def f() -> Any: ...
 
     f.__annotations__["return"] = returned
@@ -284,7 +284,7 @@ def test_a_return_annotation_tells_of_the_result(returned: Any, schema: dict[str
 
 
 @pytest.mark.parametrize("returned", [None, Any, dict, object, complex, Place | None])
-def test_a_return_annotation_that_says_nothing_certain_is_passed_over(returned: Any) -> None:
+def test_a_return_annotation_without_a_definite_schema_is_ignored(returned: Any) -> None:
     def f() -> Any: ...
 
     f.__annotations__["return"] = returned
@@ -333,7 +333,7 @@ def unresolved(x: Nowhere) -> None: ...  # type: ignore[name-defined]  # noqa: F
         ("get_tide", "not str"),
     ],
 )
-def test_what_the_model_cannot_call_says_what_to_do(target: Any, advice: str) -> None:
+def test_a_callable_that_the_model_cannot_call_is_refused_with_advice(target: Any, advice: str) -> None:
     with pytest.raises(ConfigError, match=advice):
         function_of(target)
 
@@ -341,8 +341,8 @@ def test_what_the_model_cannot_call_says_what_to_do(target: Any, advice: str) ->
 # -- arguments -------------------------------------------------------------------------------------
 
 
-def test_arguments_come_as_the_types_that_the_function_wants() -> None:
-    given = {"port": "Kem", "day": "2026-10-02", "unit": "ft", "ahead": "2", "place": {"name": "pier"}, "depth": 3}
+def test_arguments_are_converted_to_the_annotated_types() -> None:
+    arguments = {"port": "Kem", "day": "2026-10-02", "unit": "ft", "ahead": "2", "place": {"name": "pier"}, "depth": 3}
     expected = {
         "port": "Kem",
         "day": datetime.date(2026, 10, 2),
@@ -351,11 +351,11 @@ def test_arguments_come_as_the_types_that_the_function_wants() -> None:
         "place": Place("pier"),
         "depth": 3.0,
     }
-    assert convert(get_tide, given) == expected
-    assert convert(get_tide, json.dumps(given)) == expected
+    assert convert(get_tide, arguments) == expected
+    assert convert(get_tide, json.dumps(arguments)) == expected
 
 
-def test_a_model_of_pydantic_is_made_and_its_limits_kept() -> None:
+def test_a_pydantic_model_is_made_and_its_constraints_are_checked() -> None:
     def locate(point: Point, around: list[Point]) -> None: ...
 
     made = convert(locate, {"point": {"lat": "12.5"}, "around": [{"lat": 1, "lon": 2}]})
@@ -364,7 +364,7 @@ def test_a_model_of_pydantic_is_made_and_its_limits_kept() -> None:
         convert(locate, {"point": {"lat": 91}, "around": []})
 
 
-def test_what_was_left_out_or_null_is_left_to_the_default() -> None:
+def test_an_omitted_or_null_argument_gets_the_default() -> None:
     assert convert(get_tide, {"port": "Kem", "ahead": None, "day": None}) == {"port": "Kem", "day": None}
 
     def f(names: list[str] = ["a"], nothing: int | None = 3) -> list[str]:  # noqa: B006
@@ -376,7 +376,7 @@ def test_what_was_left_out_or_null_is_left_to_the_default() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "place"),
+    ("arguments", "path"),
     [
         ({}, "port"),
         ({"port": 1}, r"\$\.port"),
@@ -391,9 +391,9 @@ def test_what_was_left_out_or_null_is_left_to_the_default() -> None:
         (7, "object"),
     ],
 )
-def test_arguments_that_do_not_fit_are_refused_by_place(given: Any, place: str) -> None:
-    with pytest.raises(BadArguments, match=place):
-        convert(get_tide, given)
+def test_arguments_that_do_not_fit_are_refused_with_the_path(arguments: Any, path: str) -> None:
+    with pytest.raises(BadArguments, match=path):
+        convert(get_tide, arguments)
 
 
 # -- results ---------------------------------------------------------------------------------------
@@ -448,7 +448,7 @@ def endless() -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("result", "place"),
+    ("result", "message"),
     [
         (b"x", r"result of get_it\.result is bytes"),
         ({"a": [float("nan")]}, r"result of get_it\.a\[0\]"),
@@ -458,12 +458,12 @@ def endless() -> list[Any]:
     ],
     ids=["bytes", "nan", "object", "key", "loop"],
 )
-def test_a_result_that_is_no_json_is_an_error_that_names_the_place(result: Any, place: str) -> None:
-    with pytest.raises(ConfigError, match=place):
+def test_a_result_that_is_not_json_is_an_error_with_the_path(result: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         result_text(result, "get_it")
 
 
-def test_what_turns_out_to_be_asynchronous_is_not_left_waiting() -> None:
+def test_a_function_that_returns_a_coroutine_is_refused_and_the_coroutine_closed() -> None:
     async def secretly() -> int:
         return 1
 
@@ -474,18 +474,18 @@ def test_what_turns_out_to_be_asynchronous_is_not_left_waiting() -> None:
         Tool.of(hides).run({})
 
 
-# -- functions of all kinds together ----------------------------------------------------------------
+# -- lists of functions -----------------------------------------------------------------------------
 
 SPEC = {"name": "get_depth", "parameters": {"type": "object", "properties": {"port": {"type": "string"}}}}
 
 
-def test_functions_of_all_kinds_can_be_listed_together() -> None:
+def test_all_forms_of_functions_can_be_listed_together() -> None:
     seen = []
     tools = as_tools(
         [
             get_tide,
             Tool(SPEC, lambda port: seen.append(port)),
-            ({**SPEC, "name": "pair"}, lambda **given: seen.append(given)),
+            ({**SPEC, "name": "pair"}, lambda **arguments: seen.append(arguments)),
             (Function(name="untyped"), lambda *rest, port=None: seen.append(port)),
             Function(name="by_hand"),
             {"name": "text2image"},
@@ -523,7 +523,7 @@ def test_the_annotations_of_a_separate_implementation_are_kept() -> None:
         ([("get_tide", get_tide)], "must be a Python function"),
     ],
 )
-def test_what_is_no_list_of_functions_says_what_to_do(functions: Any, advice: str) -> None:
+def test_an_invalid_list_of_functions_is_refused_with_advice(functions: Any, advice: str) -> None:
     with pytest.raises(ConfigError, match=advice):
         as_tools(functions)
 
@@ -531,13 +531,14 @@ def test_what_is_no_list_of_functions_says_what_to_do(functions: Any, advice: st
 def test_literals_serve_as_parameters() -> None:
     def f(mode: Literal["fast", "slow"]) -> None: ...
 
-    assert told(f)["properties"]["mode"]["enum"] == ["fast", "slow"]
+    assert parameters_of(f)["properties"]["mode"]["enum"] == ["fast", "slow"]
     with pytest.raises(BadArguments, match=r"\$\.mode"):
         convert(f, {"mode": "medium"})
 
 
-def test_importing_gigaclient_loads_none_of_this() -> None:
+def test_importing_gigaclient_loads_neither_functions_nor_schemas() -> None:
     script = (
-        "import sys, gigaclient; assert not {f'gigaclient.{n}' for n in ('functions', 'structured')} & set(sys.modules)"
+        "import sys, gigaclient; assert not [n for n in sys.modules if n.startswith(('gigaclient.functions', "
+        "'gigaclient.schema'))]"
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=50)

@@ -80,7 +80,7 @@ class ClientsByAlias:
         client = clients.get({"alias": alias}, lambda: self._make(alias))
         if kind is not None and not isinstance(client, kind):
             raise ConfigError(
-                f"{alias_label(alias, self._name)} is a {type(client).__name__}, and a {kind.__name__} was asked for"
+                f"{alias_label(alias, self._name)} is a {type(client).__name__}, and a {kind.__name__} was requested"
             )
         return client
 

@@ -1,4 +1,4 @@
-"""These tests drive a real Chromium, so they run only when they are asked for: ``pytest --browser tests/browser``."""
+"""Tests that drive a real Chromium. They run only with ``pytest --browser tests/browser``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    # At run time only inside the fixtures: without --browser nobody needs selenium.
+    # At run time imported in the fixtures, because only --browser needs selenium.
     from support.browser import Browser, ChatPage, PageServer
 
 
@@ -31,7 +31,7 @@ def one_browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def browser(one_browser: Browser) -> Iterator[Browser]:
-    """A Chromium, Russian and light; its page has had nothing to complain about at the end."""
+    """Yield a Russian Chromium in light mode; fail if its console has complaints in the end."""
     one_browser.complaints()
     yield one_browser
     complaints = one_browser.complaints()
@@ -42,7 +42,7 @@ def browser(one_browser: Browser) -> Iterator[Browser]:
 
 @pytest.fixture
 def server() -> Iterator[PageServer]:
-    """Serves the page, and says what a test wants it to say."""
+    """Start a server of the page with scripted answers."""
     from support.browser import PageServer
 
     with PageServer() as server:
@@ -51,7 +51,7 @@ def server() -> Iterator[PageServer]:
 
 @pytest.fixture
 def page(browser: Browser, server: PageServer) -> ChatPage:
-    """The page of ``server``, opened for the first time."""
+    """Open the page of ``server`` for the first time."""
     from support.browser import ChatPage
 
     return ChatPage(browser, server.url).open()

@@ -1,4 +1,4 @@
-"""The page's parser of event streams, run in the browser it is for."""
+"""The page's parser of event streams, run in a real browser."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ EVENTS = [
     {"name": "message", "data": ""},
     {"name": "done", "data": '{"finish_reason": "stop"}'},
 ]
-# As many things as the format has: a comment, a space or none after the colon, several lines of data, a field without
-# a colon, fields that mean nothing here, an event without data, and one that the end of the stream cuts off.
+# All features of the format: a comment, a space or none after the colon, several lines of data, a field without a
+# colon, unknown fields, an event without data, and one that the end of the stream cuts off.
 LINES = [
     ": ping", "", 'data: {"text": "Привет, "}', "", 'data:{"text": "мир 🌍\u2028e\u0301"}', "id: 7", "retry: 10", "",
     "event: error", "data: first", "data", "data:  third", "", "event: nothing", "", "data:", "", "other: field", ":",
@@ -49,26 +49,26 @@ def test_every_cut_in_two_and_in_three_gives_the_same_events(
     browser: Browser, page: ChatPage, line_end: str, mark: str
 ) -> None:
     stream = (mark + "".join(line + line_end for line in LINES)).encode()
-    outcome = parsed(
+    result = parsed(
         browser,
         stream,
         """
-            const whole = parse([]);
-            const expected = JSON.stringify(whole);
+            const complete = parse([]);
+            const expected = JSON.stringify(complete);
             let tries = 0;
             for (let one = 0; one <= bytes.length; one += 1) {
                 for (let other = one; other <= bytes.length; other += 1) {
                     tries += 1;
                     const events = parse([one, other]);
-                    if (JSON.stringify(events) !== expected) return {whole, tries, cuts: [one, other], events};
+                    if (JSON.stringify(events) !== expected) return {complete, tries, cuts: [one, other], events};
                 }
             }
-            return {whole, tries};
+            return {complete, tries};
         """,
     )
-    assert outcome["whole"] == EVENTS
-    assert outcome.get("cuts") is None, outcome
-    assert outcome["tries"] == (len(stream) + 1) * (len(stream) + 2) // 2
+    assert result["complete"] == EVENTS
+    assert result.get("cuts") is None, result
+    assert result["tries"] == (len(stream) + 1) * (len(stream) + 2) // 2
 
 
 def test_byte_by_byte_gives_the_same_events(browser: Browser, page: ChatPage) -> None:
@@ -84,8 +84,8 @@ def test_line_ends_may_be_of_all_kinds_in_one_stream(browser: Browser, page: Cha
 
 
 def test_a_long_line_takes_time_in_proportion_to_its_length(browser: Browser, page: ChatPage) -> None:
-    # A parser that looks at the whole line again for every piece would need an hour for this.
-    outcome = parsed(
+    # A parser that scans the whole line again for every piece would need an hour.
+    result = parsed(
         browser,
         b"",
         """
@@ -98,4 +98,4 @@ def test_a_long_line_takes_time_in_proportion_to_its_length(browser: Browser, pa
             return length;
         """,
     )
-    assert outcome == 20_000_000
+    assert result == 20_000_000

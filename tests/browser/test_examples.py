@@ -1,4 +1,4 @@
-"""The example servers, each with the chat page in a real browser and the emulator behind it."""
+"""The example servers, each with the chat page in a real browser and an emulator of the service."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ COUNTED = ", ".join(str(number) for number in range(1, 31))
 
 @dataclass
 class Example:
-    """A running example and what is behind it."""
+    """A running example and its emulator."""
 
     name: str
     url: str
     emulator: GigaChatEmulator
 
 
-# Django's two ways to serve differ in how a stream begins and ends; the rest of a page does not care.
+# WSGI and ASGI differ only in the start and the end of a stream, so tests of the page itself run on one of them.
 on_all = pytest.mark.parametrize("running", list(SERVERS), indirect=True, scope="module")
 on_both = pytest.mark.parametrize("running", ["flask", "django"], indirect=True, scope="module")
 
@@ -43,7 +43,7 @@ on_both = pytest.mark.parametrize("running", ["flask", "django"], indirect=True,
 @pytest.fixture(scope="module")
 def running(request: pytest.FixtureRequest) -> Iterator[Example]:
     command, folder = SERVERS[request.param]
-    # No further tries, so that a fault that is met once is seen.
+    # No retries, so that a single fault is visible.
     with GigaChatEmulator(event_pause_s=0.05) as emulator:
         environment = {**emulator.environment, "GIGACHAT_MAX_RETRIES": "0"}
         with serving(command, folder=folder, environment=environment) as url:
@@ -97,7 +97,7 @@ def test_a_stop_keeps_the_text_and_ends_the_call_of_the_silent_service(
     assert (page.text, page.note, page.failure) == ("1, 2, 3, 4, 5, 6,", "Остановлено", "")
     browser.picture(f"{example.name}-stopped")
     until(lambda: example.emulator.open_streams == 0, "the service's answer is ended", seconds=15)
-    until(lambda: example.emulator.api_aborted == left + 1, "the service sees that nobody listens", seconds=15)
+    until(lambda: example.emulator.api_aborted == left + 1, "the service notices the closed connection", seconds=15)
 
 
 @on_all
@@ -153,7 +153,7 @@ def test_an_error_in_the_middle_is_one_sentence_below_the_text(
 
 
 @on_both
-def test_a_stream_that_is_cut_is_told_from_a_whole_one(page: ChatPage, example: Example) -> None:
+def test_a_cut_stream_is_distinguished_from_a_complete_one(page: ChatPage, example: Example) -> None:
     example.emulator.inject(Fault(cut_after_events=8))
     page.ask("Посчитай от 1 до 30")
     page.settled("failed")
@@ -171,7 +171,7 @@ def test_refusals_before_the_first_word_are_statuses(page: ChatPage, example: Ex
     assert retry.text.startswith("Повторить через ") and not retry.is_enabled()
     browser.picture(f"{example.name}-429")
     for status, sentence in ((401, "ключ сервера"), (402, "не осталось токенов"), (500, "произошла ошибка")):
-        # A refused key is tried once more with a new token.
+        # After a 401 the request is sent once more with a new token.
         example.emulator.inject(Fault(status=status), times=2 if status == 401 else 1)
         page.ask("Привет")
         page.settled("failed")

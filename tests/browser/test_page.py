@@ -1,4 +1,4 @@
-"""The chat page by itself: a server that says exactly what a test wants, and what a person then sees."""
+"""The chat page in a real browser, against a server with scripted answers."""
 
 from __future__ import annotations
 
@@ -169,17 +169,17 @@ def test_a_refusal_counts_down_and_can_then_be_tried_again(
     page.ask("Привет")
     page.settled("failed")
     retry = page.one(".message:last-child .retry")
-    told = re.fullmatch(r"Повторить через (\d+) с", retry.text)
-    assert told is not None and 10 <= int(told[1]) <= 40, retry.text
+    countdown = re.fullmatch(r"Повторить через (\d+) с", retry.text)
+    assert countdown is not None and 10 <= int(countdown[1]) <= 40, retry.text
     assert not retry.is_enabled()
-    until(lambda: retry.text not in ("", told[0]), "the count goes down")
+    until(lambda: retry.text not in ("", countdown[0]), "the count goes down")
     browser.picture("page-429")
     page.one(".message:last-child .failure summary").click()
     assert page.one(".message:last-child .failure details p").text == "RateLimitError · m · Запрос r-9"
 
     page.reload()
     assert not page.one(".message:last-child .retry").is_enabled(), "a reload does not shorten the wait"
-    browser.run("const past = Date.now() - 1000; Date.now = () => past + 41000")  # and now it is over
+    browser.run("const past = Date.now() - 1000; Date.now = () => past + 41000")  # advances the clock past the delay
     server.next(*texts("Теперь можно."), DONE)
     until(lambda: page.one(".message:last-child .retry").text == "Повторить", "the wait is over")
     page.press(".message:last-child .retry")
@@ -260,15 +260,15 @@ def test_a_connection_that_died_in_silence_is_given_up(page: ChatPage, server: P
 # --- stopping --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("way", ["button", "Escape"])
+@pytest.mark.parametrize("control", ["button", "Escape"])
 def test_stopping_keeps_the_text_marks_it_and_ends_the_answer(
-    page: ChatPage, server: PageServer, browser: Browser, way: str
+    page: ChatPage, server: PageServer, browser: Browser, control: str
 ) -> None:
     server.next(*texts("Это уже пришло"), Pause(None))
     page.ask("Расскажи")
     until(lambda: page.text == "Это уже пришло", "the text")
     assert not page.one("#send").is_displayed()
-    if way == "button":
+    if control == "button":
         page.press("#stop")
     else:
         page.one("#question").send_keys(Keys.ESCAPE)
@@ -326,7 +326,7 @@ def test_an_answer_that_a_crash_has_ended_is_marked_as_stopped(
     server.next(*texts("Это уже пришло"), DONE)
     page.ask("Расскажи")
     page.settled()
-    # As it lies there while the answer comes in; a browser that crashes writes no more.
+    # The stored state during an answer: a crashed browser writes no other.
     changed = browser.run("""
         const key = Object.keys(localStorage).find((one) => localStorage[one].includes("Это уже пришло"));
         localStorage[key] = localStorage[key].replace('"state":"done"', '"state":"streaming"');
@@ -349,7 +349,7 @@ def test_chats_are_kept_side_by_side_and_can_be_deleted(page: ChatPage, server: 
     until(lambda: page.text == "О горах", "the text")
     assert page.chats == ["Горы", "Море"]
 
-    page.all("#chat-list .open")[1].click()  # in the middle of the other's answer
+    page.all("#chat-list .open")[1].click()  # while the other chat receives its answer
     assert page.messages == [("user", "Море"), ("assistant", "О море")]
     until(lambda: server.aborted == 1, "the answer that nobody looks at is ended")
     assert page.one("#chat-list [aria-current]").text == "Море"
@@ -492,7 +492,7 @@ DANGEROUS = {"script", "img", "iframe", "style", "form", "object", "embed", "inp
 def test_nothing_that_a_model_writes_runs_or_loads(page: ChatPage, server: PageServer, browser: Browser) -> None:
     expected_paths = server.fetched | {"/chat"}
     for attack in ["\n\n".join(ATTACKS), *ATTACKS]:
-        # In pieces of one letter: each state on the way is drawn as well.
+        # In pieces of one letter, so that each intermediate state is drawn as well.
         server.next(*(event({"text": letter}) for letter in attack), DONE)
         page.ask("Привет")
         page.settled()
@@ -517,7 +517,7 @@ def test_nothing_that_a_model_writes_runs_or_loads(page: ChatPage, server: PageS
 
 
 def test_the_sanitizer_does_not_rely_on_the_parser(page: ChatPage, browser: Browser) -> None:
-    # The parser is told to let everything through.
+    # The parser is patched to let everything through.
     made = browser.run_async(
         """
             const { MarkdownView } = await import("/markdown.js");
@@ -544,7 +544,7 @@ def test_the_sanitizer_does_not_rely_on_the_parser(page: ChatPage, browser: Brow
     assert not [name for name, _ in made["attributes"] if name.startswith("on") or name in ("id", "style", "src")]
     addresses = [value for name, value in made["attributes"] if name == "href"]
     assert addresses and all(address.startswith("https://") for address in addresses), addresses
-    browser.complaints()  # the security policy has said that it would have stopped them as well
+    browser.complaints()  # discards the reports of the security policy, which blocks them as well
 
 
 def test_the_security_policy_is_in_force(page: ChatPage, browser: Browser) -> None:
@@ -555,7 +555,7 @@ def test_the_security_policy_is_in_force(page: ChatPage, browser: Browser) -> No
         return window.hacked ?? "refused";
     """)
     assert outcome in ("TypeError", "refused")
-    assert any("Trusted" in said or "Content Security Policy" in said for said in browser.complaints())
+    assert any("Trusted" in text or "Content Security Policy" in text for text in browser.complaints())
     with pytest.raises(Exception, match=r"Trusted|TypeError"):
         browser.run("document.body.innerHTML = '<b>x</b>'")
     browser.complaints()
@@ -582,7 +582,7 @@ def test_the_enter_that_ends_a_composition_sends_nothing(page: ChatPage, server:
     assert browser.run(press, {"keyCode": 229}) is True
     assert server.asked == [] and page.messages == []
     server.next(*texts("Да"), DONE)
-    assert browser.run(press, {}) is False  # and that is how one that sends looks
+    assert browser.run(press, {}) is False  # the same key outside a composition sends
     page.settled()
 
 
@@ -664,7 +664,7 @@ def test_a_narrow_screen_has_no_sideways_scroll(
         return [document.documentElement.scrollWidth, log.scrollWidth - log.clientWidth];
     """)
     assert sizes == [width, 0]
-    # Nothing may stick out unseen either; only what scrolls by itself.
+    # No element may overflow its parent, except those with their own scroll bar.
     out = browser.run("""
         return [...document.querySelectorAll("main *:not(.visually-hidden)")]
             .filter((one) => !one.closest("pre, .table, #jump") && one.getBoundingClientRect().right > innerWidth + 1)
@@ -756,11 +756,11 @@ def test_what_is_written_can_be_read_in_both_colours(
 
 
 def test_vendored_libraries_are_byte_for_byte_what_the_readme_says() -> None:
-    told = re.findall(r"^([0-9a-f]{64})  (vendor/\S+)$", (PAGE / "README.md").read_text("utf-8"), re.MULTILINE)
+    listed = re.findall(r"^([0-9a-f]{64})  (vendor/\S+)$", (PAGE / "README.md").read_text("utf-8"), re.MULTILINE)
     found = [
         (hashlib.sha256(path.read_bytes()).hexdigest(), f"vendor/{path.name}") for path in PAGE.glob("vendor/*.js")
     ]
-    assert sorted(told) == sorted(found)
+    assert sorted(listed) == sorted(found)
     assert len(found) == 2
 
 

@@ -1,6 +1,4 @@
-"""These tests need a cluster, a broker or large libraries, so they run only when they are asked for:
-``pytest --clusters tests/clusters``.
-"""
+"""Tests that need a cluster, a broker or large libraries. They run only with ``pytest --clusters tests/clusters``."""
 
 from __future__ import annotations
 

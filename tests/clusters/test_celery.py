@@ -1,7 +1,7 @@
 """The recipe for Celery of docs/en/clusters.md, with a real broker and a real worker.
 
-The page's files are put into a project of Django; what a project has beside them is made here. The broker is a Redis of
-this test's own, and the worker has two forked processes. The Russian page has the same code: see tests/test_docs.py.
+The page's files become part of a Django project, whose other files are made here. The broker is a Redis started by this
+test, and the worker has two forked processes. The Russian page has the same code: see tests/test_docs.py.
 """
 
 from __future__ import annotations
@@ -96,21 +96,21 @@ print(json.dumps(dict(Review.objects.filter(text__in=texts).values_list("text", 
 
 @contextlib.contextmanager
 def redis(folder: Path) -> Iterator[str]:
-    """A broker of this test's own; its address."""
+    """Start a Redis server; yield its URL."""
     assert REDIS is not None
     port = free_port()
     options = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "", "--appendonly", "no"]
     with (folder / "redis.log").open("w") as log:
         server = subprocess.Popen([REDIS, *options], stdout=log, stderr=log)
         try:
-            wait_until(lambda: takes_calls(port) or server.poll() is not None, seconds=20, what="the broker")
+            wait_until(lambda: accepts_connections(port) or server.poll() is not None, seconds=20, what="the broker")
             assert server.poll() is None, (folder / "redis.log").read_text()
             yield f"redis://127.0.0.1:{port}/0"
         finally:
             end(server, (folder / "redis.log").read_text)
 
 
-def takes_calls(port: int) -> bool:
+def accepts_connections(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -118,7 +118,7 @@ def takes_calls(port: int) -> bool:
 
 @contextlib.contextmanager
 def worker(folder: Path, environment: dict[str, str]) -> Iterator[Path]:
-    """A worker with two processes; its log."""
+    """Start a worker with two processes; yield the path of its log."""
     log = folder / "worker.log"
     options = ["--queues", "giga", "--concurrency", "2", "--pool", "prefork", "--loglevel", "INFO"]
     spare = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
@@ -139,19 +139,19 @@ def worker(folder: Path, environment: dict[str, str]) -> Iterator[Path]:
 
 @dataclass
 class Site:
-    """A project with its broker and its worker."""
+    """A Django project with its broker and its worker."""
 
     emulator: GigaChatEmulator
     folder: Path
     environment: dict[str, str]
     log: Path
 
-    def visit(self, what: str, *texts: str) -> dict[str, str]:
-        """Have reviews classified; their moods."""
-        ended = run(self.folder, "-c", VISIT, json.dumps([what, *texts]), variables=self.environment)
+    def visit(self, mode: str, *texts: str) -> dict[str, str]:
+        """Classify reviews in one of the modes of ``VISIT``; return the mood of each text."""
+        ended = run(self.folder, "-c", VISIT, json.dumps([mode, *texts]), variables=self.environment)
         assert ended.returncode == 0, ended.stderr[-3000:] + self.log.read_text()[-3000:]
-        told: dict[str, str] = json.loads(ended.stdout)
-        return told
+        moods: dict[str, str] = json.loads(ended.stdout)
+        return moods
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +175,7 @@ def prompts_of(site: Site, before: int, text: str) -> int:
     return sum(text in prompt for prompt in site.emulator.prompts[before:])
 
 
-def test_a_task_for_each_review_asks_it_once_and_keeps_to_the_servers_delay(site: Site) -> None:
+def test_a_task_for_each_review_sends_it_once_and_waits_for_the_servers_delay(site: Site) -> None:
     before = len(site.emulator.prompts)
     site.emulator.inject(Fault(status=429, retry_after=2))
     site.emulator.inject(Fault(status=503))
@@ -185,15 +185,15 @@ def test_a_task_for_each_review_asks_it_once_and_keeps_to_the_servers_delay(site
     assert all(moods.values())
     site.visit("again", texts[0])
     wait_until(lambda: site.log.read_text().count("succeeded in") == 7, seconds=20, what="the end of seven tasks")
-    asked = Counter(site.emulator.prompts[before:])
-    assert len(asked) == 6
-    assert sum(asked.values()) == 8, "two were asked again, and the task that was delivered twice asked nothing"
+    sent = Counter(site.emulator.prompts[before:])
+    assert len(sent) == 6
+    assert sum(sent.values()) == 8, "two were retried, and the task that was delivered twice sent nothing"
     waits = re.findall(r"Retry in ([\d.]+)s: RateLimitError", site.log.read_text())
-    assert [float(wait) for wait in waits] == [2.0], "Celery waits for as long as the service asked"
+    assert [float(wait) for wait in waits] == [2.0], "Celery waits for Retry-After"
     assert 1 <= site.emulator.oauth_calls <= 2, "a token for each process"
 
 
-def test_one_task_for_all_reviews_asks_them_in_one_run(site: Site) -> None:
+def test_one_task_for_all_reviews_sends_them_in_one_run(site: Site) -> None:
     before = len(site.emulator.prompts)
     site.emulator.inject(Fault(status=429), times=1)
     texts = [f"Review number {number} of all" for number in range(20)]

@@ -1,6 +1,6 @@
-"""``giga.map`` on a cluster of Dask: two worker processes, one of which is killed amid the work; and the page's script.
+"""``giga.map`` on a Dask cluster: two worker processes, one of which is killed during the run; and the page's script.
 
-The cluster lives in an interpreter of its own, and the emulator here, where it counts what was asked.
+The cluster runs in a separate process. The emulator runs here and counts the prompts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from support.reliability_tools import run_python
 
 from gigaclient.testing import Fault, GigaChatEmulator
 
-# Not imported here: it would change how this process pickles.
+# Not imported here: it would change how this process pickles objects.
 pytestmark = pytest.mark.skipif(find_spec("distributed") is None, reason="Dask is not installed")
 
 PROMPTS = 45
@@ -43,7 +43,7 @@ def get_weather(city: str) -> str:
     "The weather in a city."
     return f"sunny in {city}, says {os.getpid()}"
 
-def told(results):
+def as_dicts(results):
     return [{"text": r.text, "error": r.error and repr(r.error), "seconds": r.seconds} for r in results]
 
 if __name__ == "__main__":
@@ -70,7 +70,7 @@ if __name__ == "__main__":
                 killed.append(result)
                 if result.index == 20:
                     os.kill(pids[0], signal.SIGKILL)
-            report["killed"] = told(killed)
+            report["killed"] = as_dicts(killed)
             report["progress"] = results.progress
     report["pids"] = pids
     print(json.dumps(report))
@@ -78,55 +78,55 @@ if __name__ == "__main__":
 
 
 @dataclass
-class Story:
-    """What the script told, and what the emulator was asked."""
+class ScriptRun:
+    """The report of the script, and the prompts that the emulator received."""
 
     report: dict[str, Any]
-    asked: Counter[str] = field(default_factory=Counter)
+    prompts: Counter[str] = field(default_factory=Counter)
     oauth_calls: int = 0
 
 
 @pytest.fixture(scope="module")
-def story() -> Iterator[Story]:
-    """The script, run to its end."""
+def script_run() -> Iterator[ScriptRun]:
+    """Run the script to its end."""
     with GigaChatEmulator(answer_pause_s=0.3) as emulator:
-        # The first prompt of all is refused: it has to go out again, and not to be taken for one that was answered.
+        # The first prompt is refused: it must be sent again, and not be taken for an answered one.
         emulator.inject(Fault(status=429, retry_after=0))
         given = {"options": emulator.client_options, "prompts": PROMPTS, "threads": THREADS}
         report = json.loads(run_python(SCRIPT, given, timeout=55))
-        yield Story(report, Counter(emulator.prompts), emulator.oauth_calls)
+        yield ScriptRun(report, Counter(emulator.prompts), emulator.oauth_calls)
 
 
-def test_with_a_worker_killed_amid_the_work_nothing_is_lost_and_nothing_asked_more_than_twice(story: Story) -> None:
-    found = story.report["killed"]
+def test_after_a_killed_worker_no_prompt_is_lost_or_sent_more_than_twice(script_run: ScriptRun) -> None:
+    found = script_run.report["killed"]
     assert [result["text"] for result in found] == [str(number) for number in range(PROMPTS)]
     assert [result["error"] for result in found if result["error"]] == []
-    asked = {prompt: count for prompt, count in story.asked.items() if prompt.startswith("Say ")}
+    asked = {prompt: count for prompt, count in script_run.prompts.items() if prompt.startswith("Say ")}
     assert len(asked) == PROMPTS
     assert max(asked.values()) == 2, "the killed worker had some under way, and another one asked them again"
     assert sum(asked.values()) <= PROMPTS + 2 * THREADS, "what was under way there, and answers that had not left it"
 
 
-def test_functions_and_types_of_a_script_travel(story: Story) -> None:
-    tellers = {int(told.rpartition(" ")[2]) for told in story.report["functions"]}
-    assert tellers <= set(story.report["pids"])
-    assert len(story.report["functions"]) == 6
-    assert story.report["value"] == ["Feeling(mood='mood')", True]
-    assert "msgspec.Struct Record of a script or notebook cannot travel" in story.report["struct"]
+def test_functions_and_types_of_a_script_travel(script_run: ScriptRun) -> None:
+    tellers = {int(told.rpartition(" ")[2]) for told in script_run.report["functions"]}
+    assert tellers <= set(script_run.report["pids"])
+    assert len(script_run.report["functions"]) == 6
+    assert script_run.report["value"] == ["Feeling(mood='mood')", True]
+    assert "msgspec.Struct Record of a script or notebook cannot travel" in script_run.report["struct"]
 
 
-def test_equal_prompts_and_refused_ones_are_tasks_of_their_own(story: Story) -> None:
-    # Each took two turns, of which the emulator counts both by their question, and one more was refused.
-    assert story.asked["What is the weather in Paris?"] == 6 * 2 + 1
+def test_equal_prompts_and_refused_ones_are_separate_tasks(script_run: ScriptRun) -> None:
+    # Each needed two requests, which the emulator counts under the same prompt, and one more was refused.
+    assert script_run.prompts["What is the weather in Paris?"] == 6 * 2 + 1
 
 
-def test_there_is_one_token_for_each_process(story: Story) -> None:
-    assert 1 <= story.oauth_calls <= 3, "two workers, and the one that took the place of the killed one"
+def test_there_is_one_token_for_each_process(script_run: ScriptRun) -> None:
+    assert 1 <= script_run.oauth_calls <= 3, "two workers, and the one that took the place of the killed one"
 
 
-def test_the_time_to_reach_a_worker_does_not_count(story: Story) -> None:
-    assert all(0.3 <= result["seconds"] < 20 for result in story.report["killed"])
-    read, answered, failed, *_ = story.report["progress"]
+def test_the_time_to_reach_a_worker_does_not_count(script_run: ScriptRun) -> None:
+    assert all(0.3 <= result["seconds"] < 20 for result in script_run.report["killed"])
+    read, answered, failed, *_ = script_run.report["progress"]
     assert (read, answered, failed) == (PROMPTS, PROMPTS, 0)
 
 

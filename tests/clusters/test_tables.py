@@ -1,4 +1,4 @@
-"""Columns, rows and values of numpy, pandas and polars as prompts, with the libraries themselves."""
+"""Columns, rows and values of the real numpy, pandas and polars as prompts."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ PANDAS = pandas.DataFrame({"text": ["Good", "Bad"], "rating": [5, 1]})
 POLARS = polars.DataFrame({"text": ["Good", "Bad"], "rating": [5, 1]})
 
 
-def asked(prompts: Any, template: Any = None) -> list[Any]:
-    """The prompt of each input."""
-    found = Prompts(prompts, template)
-    return [found.ask(one) for one in found]
+def prompts_of(inputs: Any, template: Any = None) -> list[Any]:
+    """Return the prompt of each input."""
+    prompts = Prompts(inputs, template)
+    return [prompts.ask(one) for one in prompts]
 
 
-def refusal_of(given: Any, template: Any = None) -> str:
-    """Why one input is refused."""
+def refusal_of(input_: Any, template: Any = None) -> str:
+    """Return the message that refuses an input."""
     with pytest.raises(ConfigError) as caught:
-        Prompts([], template).ask(given)
+        Prompts([], template).ask(input_)
     return str(caught.value)
 
 
@@ -43,10 +43,10 @@ COLUMNS = {
 @pytest.mark.parametrize("column", COLUMNS.values(), ids=COLUMNS)
 def test_a_column_is_a_list_of_prompts(column: Any) -> None:
     assert Prompts(column).total == 2
-    texts = asked(column)
+    texts = prompts_of(column)
     assert texts == ["Good", "Bad"]
     assert {type(text) for text in texts} == {str}
-    assert asked(column, "Sort: {}") == ["Sort: Good", "Sort: Bad"]
+    assert prompts_of(column, "Sort: {}") == ["Sort: Good", "Sort: Bad"]
 
 
 ROWS = {
@@ -60,10 +60,10 @@ ROWS = {
 
 @pytest.mark.parametrize("rows", ROWS.values(), ids=ROWS)
 def test_rows_have_fields_for_a_template(rows: Any) -> None:
-    assert asked(rows, "{rating}/5: {text}") == ["5/5: Good", "1/5: Bad"]
+    assert prompts_of(rows, "{rating}/5: {text}") == ["5/5: Good", "1/5: Bad"]
 
 
-def test_a_row_without_a_template_is_told_its_fields() -> None:
+def test_a_row_without_a_template_is_refused_with_its_fields() -> None:
     for row in (PANDAS.iloc[0], next(PANDAS.itertuples(index=False)), next(POLARS.iter_rows(named=True))):
         assert "the fields text, rating: template=" in refusal_of(row)
         assert "no such field: it has text, rating" in refusal_of(row, "{txt}")
@@ -103,7 +103,7 @@ def test_a_table_is_no_list_of_prompts(table: Any, advice: str) -> None:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_stands_for_no_value_is_refused(missing: Any, shown: str) -> None:
+def test_a_missing_value_is_refused(missing: Any, shown: str) -> None:
     assert f"the input is {shown}; leave such inputs out" in refusal_of(missing)
     assert f"the field value has no value ({shown})" in refusal_of({"value": missing}, "{value}")
 
@@ -139,5 +139,5 @@ def test_empty_cells_of_columns_are_refused_alone() -> None:
     ],
     ids=lambda value: f"{type(value).__name__} {value}"[:40],
 )
-def test_values_are_written_as_people_would(value: Any, text: str) -> None:
-    assert asked([{"value": value}], "<{value}>") == [f"<{text}>"]
+def test_values_are_formatted_for_people(value: Any, text: str) -> None:
+    assert prompts_of([{"value": value}], "<{value}>") == [f"<{text}>"]

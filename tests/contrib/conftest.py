@@ -1,4 +1,4 @@
-"""The emulator of those tests whose kernels and terminals outlive a test."""
+"""An emulator for tests whose kernels and terminals outlive one test."""
 
 from __future__ import annotations
 

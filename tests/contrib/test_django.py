@@ -1,4 +1,4 @@
-"""Clients from settings, responses, errors and what Django shows of secrets, in one process."""
+"""The Django integration in one process: clients from settings, responses, errors, and masked secrets."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ KEY = "MDAwMDAwMDAtMDAwMC00MDAwLTgwMDAtMDAwMDAwMDAwMDAwOjExMTExMTExLTExMTEtNDExM
 
 
 @pytest.fixture(autouse=True)
-def _clients_of_nobody() -> Iterator[None]:
+def _no_clients_left() -> Iterator[None]:
     clients_module._clients.reset()
     yield
     clients_module._clients.reset()
@@ -50,7 +50,7 @@ def _clients_of_nobody() -> Iterator[None]:
 
 @pytest.fixture
 def emulator(gigachat_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
-    """An emulator that ``GIGACLIENT`` points at, and the site's URLs."""
+    """Start an emulator that ``GIGACLIENT`` points at, on a site with the URLs of the test views."""
     options = {**gigachat_emulator.client_options, "max_retries": 0}
     with site(), override_settings(GIGACLIENT={"default": options, "hasty": {**options, "timeout": (30, 0.5)}}):
         yield gigachat_emulator
@@ -75,7 +75,7 @@ def test_options_without_an_alias_are_the_default_one() -> None:
         assert get_client(kind=GigaChat).model == "GigaChat-2-Pro"
 
 
-def test_without_the_setting_the_environment_says_it_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_setting_a_client_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIGACHAT_MODEL", "GigaChat-2-Max")
     with override_settings():
         if hasattr(settings, "GIGACLIENT"):
@@ -104,11 +104,11 @@ def test_a_client_that_was_closed_is_replaced() -> None:
 
 
 class OwnProvider(GigaChat):
-    """For ``provider`` as a dotted path."""
+    """A client class for the option ``provider``."""
 
 
 @pytest.mark.parametrize("provider", [OwnProvider, f"{__name__}.OwnProvider"])
-def test_a_provider_may_be_a_class_of_ones_own(provider: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_provider_may_be_the_users_own_class(provider: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, __name__.partition(".")[0], sys.modules.get(__name__.partition(".")[0]))
     monkeypatch.setitem(sys.modules, __name__, sys.modules[OwnProvider.__module__])
     with override_settings(GIGACLIENT={"provider": provider, "credentials": KEY}):
@@ -116,7 +116,7 @@ def test_a_provider_may_be_a_class_of_ones_own(provider: Any, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    ("setting", "alias", "told"),
+    ("setting", "alias", "message"),
     [
         ({"default": {}, "cheap": {}}, "chaep", "has no alias 'chaep'; it has 'default', 'cheap'; is it 'cheap'?"),
         ({"cheap": {}}, "default", "has no alias 'default'; it has 'cheap'"),
@@ -132,17 +132,17 @@ def test_a_provider_may_be_a_class_of_ones_own(provider: Any, monkeypatch: pytes
         ({"default": {1: 2}}, "default", "names of options are strings"),
     ],
 )
-def test_a_setting_that_cannot_work_says_what_to_do(setting: Any, alias: str, told: str) -> None:
+def test_a_setting_that_cannot_work_says_what_to_do(setting: Any, alias: str, message: str) -> None:
     with override_settings(GIGACLIENT=setting), pytest.raises(ConfigError) as raised:
         get_client(alias)
-    assert told in str(raised.value)
+    assert message in str(raised.value)
     assert str(raised.value).startswith("GIGACLIENT")
     assert "hidden-word" not in str(raised.value)
 
 
-def test_a_client_of_another_class_than_asked_for_is_an_error() -> None:
-    told = "is a GigaChat, and a FakeGpt was asked for"
-    with override_settings(GIGACLIENT={"credentials": KEY}), pytest.raises(ConfigError, match=told):
+def test_a_client_of_another_class_than_requested_is_an_error() -> None:
+    message = "is a GigaChat, and a FakeGpt was requested"
+    with override_settings(GIGACLIENT={"credentials": KEY}), pytest.raises(ConfigError, match=message):
         get_client(kind=FakeGpt)
 
 
@@ -169,7 +169,7 @@ def test_the_asynchronous_test_client_gets_them_from_sync_and_async_views(emulat
             assert said(events(body)) == "1, 2, 3, 4, 5"
             response.close()
 
-    Client().get("/chat").getvalue()  # which must leave nothing that the next one stumbles over
+    Client().get("/chat").getvalue()  # must leave no state that affects the requests below
     asyncio.run(visit())
 
 
@@ -178,11 +178,11 @@ def test_an_async_view_under_wsgi_streams_to_a_plain_iterator(emulator: GigaChat
     response = Client().get("/achat")
     assert not response.is_async
     pieces = iter(response)
-    assert b"1" in next(pieces)  # and the model is not through
+    assert b"1" in next(pieces)  # while the answer is still incomplete
     response.close()
 
 
-def test_a_view_called_by_hand_answers_whoever_iterates(emulator: GigaChatEmulator) -> None:
+def test_a_view_called_directly_supports_both_kinds_of_iteration(emulator: GigaChatEmulator) -> None:
     from contrib.django_site import views
 
     body = b"".join(views.chat(RequestFactory().get("/")))
@@ -205,7 +205,7 @@ def test_a_response_that_is_never_read_ends_the_call(emulator: GigaChatEmulator)
     wait_until(lambda: emulator.open_streams == 0, what="the end of the call")
 
 
-def test_render_status_and_headers_are_the_callers_to_say(emulator: GigaChatEmulator) -> None:
+def test_the_caller_sets_render_status_and_headers(emulator: GigaChatEmulator) -> None:
     response = stream_response(
         lambda: get_client().stream("Count from 1 to 2"),
         status=203,
@@ -218,7 +218,7 @@ def test_render_status_and_headers_are_the_callers_to_say(emulator: GigaChatEmul
     assert "piece" in events(b"".join(response))[0].json
 
 
-def test_stream_response_refuses_to_stop_an_event_loop_and_closes_the_stream(emulator: GigaChatEmulator) -> None:
+def test_stream_response_refuses_to_block_an_event_loop_and_closes_the_stream(emulator: GigaChatEmulator) -> None:
     emulator.inject(Fault(stall_after_events=2))
     opened: list[ChatStream] = []
 
@@ -282,20 +282,20 @@ def test_an_error_becomes_json_with_its_status_and_retry_after() -> None:
     response = error_response(RateLimitError("Too Many Requests", status_code=429, retry_after=1.2, request_id="r-1"))
     assert response.status_code == 429
     assert (response["Retry-After"], response["Cache-Control"]) == ("2", "no-store")
-    told = json.loads(response.content)
-    assert told["type"] == "RateLimitError"
-    assert (told["retry_after"], told["request_id"]) == (1.2, "r-1")
+    payload = json.loads(response.content)
+    assert payload["type"] == "RateLimitError"
+    assert (payload["retry_after"], payload["request_id"]) == (1.2, "r-1")
 
 
 def _limited(*_: Any, **__: Any) -> HttpResponse:
     raise RateLimitError("Too Many Requests", status_code=429)
 
 
-async def _limited_later(*_: Any, **__: Any) -> HttpResponse:
+async def _limited_async(*_: Any, **__: Any) -> HttpResponse:
     raise RateLimitError("Too Many Requests", status_code=429)
 
 
-async def _well_later(*_: Any) -> HttpResponse:
+async def _well_async(*_: Any) -> HttpResponse:
     return JsonResponse({"well": True})
 
 
@@ -309,24 +309,24 @@ class Limited(View):
 
 
 @method_decorator(errors_as_json, name="dispatch")
-class LimitedLater(View):
-    get = _limited_later
+class LimitedAsync(View):
+    get = _limited_async
 
 
 urlpatterns = [
     path("plain", _limited),
     path("sync", errors_as_json(_limited)),
-    path("async", errors_as_json(_limited_later)),
+    path("async", errors_as_json(_limited_async)),
     path("class", Limited.as_view()),
-    path("async-class", LimitedLater.as_view()),
-    path("well", errors_as_json(_well_later)),
+    path("async-class", LimitedAsync.as_view()),
+    path("well", errors_as_json(_well_async)),
     path("wrong", errors_as_json(_wrong)),
 ]
 
 
 @pytest.fixture
 def views() -> Iterator[None]:
-    """The views above, on a site of their own."""
+    """Configure a site with the views above."""
     urls = type("Urls", (), {"urlpatterns": urlpatterns})
     with site(ROOT_URLCONF=urls, MIDDLEWARE=[]):
         yield
@@ -387,8 +387,8 @@ def test_a_page_about_an_error_shows_no_secret(views: None) -> None:
         for accept in ("text/html", "text/plain"):
             page = client.get("/wrong", headers={"accept": accept}).content.decode()
             assert "LookupError" in page
-            place = page.find(KEY)
-            assert place < 0, page[place - 300 : place]
+            index = page.find(KEY)
+            assert index < 0, page[index - 300 : index]
         assert settings.GIGACLIENT["default"]["credentials"] == KEY
         assert get_client(kind=GigaChat)
 
@@ -396,7 +396,7 @@ def test_a_page_about_an_error_shows_no_secret(views: None) -> None:
 def test_a_page_about_a_setting_that_cannot_work_shows_no_secret() -> None:
     def view(*_: Any) -> HttpResponse:
         get_client()
-        raise AssertionError("the setting was taken")
+        raise AssertionError("the setting was accepted")
 
     urls = type("Urls", (), {"urlpatterns": [path("", view)]})
     for setting in ({"credentials": KEY[:40]}, {"api_key": KEY}, {"credentials": KEY, "timeout": -1}):
@@ -407,7 +407,7 @@ def test_a_page_about_a_setting_that_cannot_work_shows_no_secret() -> None:
         assert KEY[:40] not in page
 
 
-def test_the_application_seals_the_setting_when_it_is_ready() -> None:
+def test_the_application_masks_the_secrets_of_the_setting_when_it_is_ready() -> None:
     run = subprocess.run([sys.executable, "-c", _READY], capture_output=True, text=True, timeout=50, check=False)
     assert run.stdout == "{'credentials': '***'}\n", run.stderr
 

@@ -1,4 +1,4 @@
-"""System checks: each finds what it is for, says nothing otherwise, and shows no secret."""
+"""System checks: each reports its problem, nothing else, and shows no secret."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ KEY = "MDAwMDAwMDAtMDAwMC00MDAwLTgwMDAtMDAwMDAwMDAwMDAwOjExMTExMTExLTExMTEtNDExM
 GOOD = {"credentials": KEY}
 
 
-def found(setting: Any = GOOD, **others: Any) -> list[CheckMessage]:
-    """What ``manage.py check --tag gigaclient`` finds."""
+def run_gigaclient_checks(setting: Any = GOOD, **others: Any) -> list[CheckMessage]:
+    """Return the messages of ``manage.py check --tag gigaclient``."""
     with override_settings(**{"GIGACLIENT": setting, "ROOT_URLCONF": None, **others}):
         messages = run_checks(tags=[TAG])
     for message in messages:
@@ -42,7 +42,7 @@ def ids(messages: list[CheckMessage]) -> list[str]:
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
-    """Write modules of a project; returns the name of its package, which no other test has."""
+    """Return a function that writes modules of a project and returns the unique name of its package."""
     name = f"shop_{len(sys.modules)}"
     folder = tmp_path / name
     folder.mkdir()
@@ -64,14 +64,19 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
 
 
 def test_good_settings_are_passed_over() -> None:
-    assert found() == []
-    assert found({"default": GOOD, "pool": {"provider": "fakegpt", "base_url": "https://chat.example.org"}}) == []
+    assert run_gigaclient_checks() == []
+    assert (
+        run_gigaclient_checks(
+            {"default": GOOD, "pool": {"provider": "fakegpt", "base_url": "https://chat.example.org"}}
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize("provider", ["gigachat", "fakegpt"])
 def test_verification_that_is_off_is_an_error(provider: str) -> None:
     options = {"provider": provider, "verify_ssl_certs": False}
-    messages = found({"default": GOOD, "loose": options | (GOOD if provider == "gigachat" else {})})
+    messages = run_gigaclient_checks({"default": GOOD, "loose": options | (GOOD if provider == "gigachat" else {})})
     assert ids(messages) == ["E001"]
     assert messages[0].is_serious()
     assert "alias 'loose'" in messages[0].msg
@@ -79,18 +84,18 @@ def test_verification_that_is_off_is_an_error(provider: str) -> None:
 
 def test_verification_that_the_environment_turns_off_is_an_error_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIGACHAT_VERIFY_SSL_CERTS", "false")
-    assert ids(found()) == ["E001"]
+    assert ids(run_gigaclient_checks()) == ["E001"]
 
 
 def test_each_option_that_there_is_not_is_named() -> None:
-    messages = found({"default": {**GOOD, "modell": "x", "api_key": KEY}})
+    messages = run_gigaclient_checks({"default": {**GOOD, "modell": "x", "api_key": KEY}})
     assert ids(messages) == ["E002", "E002"]
     assert "is it 'model'?" in messages[0].msg
     assert "pass credentials=" in messages[1].msg
 
 
 @pytest.mark.parametrize(
-    ("setting", "told"),
+    ("setting", "message"),
     [
         ({**GOOD, "timeout": "soon"}, "timeout: must be a number"),
         ({"credentials": KEY[:40]}, "credentials: is base64, but not of client_id:client_secret"),
@@ -99,29 +104,29 @@ def test_each_option_that_there_is_not_is_named() -> None:
         ({"provider": "fakegpt", "base_url": "chat.example.org"}, "base_url: must be an address"),
     ],
 )
-def test_options_that_cannot_work_say_why(setting: dict[str, Any], told: str) -> None:
-    messages = found(setting)
+def test_options_that_cannot_work_say_why(setting: dict[str, Any], message: str) -> None:
+    messages = run_gigaclient_checks(setting)
     assert ids(messages) == ["E003"]
-    assert told in messages[0].msg
+    assert message in messages[0].msg
     assert KEY[:40] not in str(messages[0])
 
 
 @pytest.mark.parametrize("setting", [KEY, 1, [GOOD], {"default": GOOD, "model": "x"}])
 def test_a_setting_of_another_form_is_an_error(setting: Any) -> None:
-    assert ids(found(setting)) == ["E004"]
+    assert ids(run_gigaclient_checks(setting)) == ["E004"]
 
 
 def test_an_old_django_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(django, "VERSION", (4, 1, 13, "final", 0))
-    assert ids(found()) == ["E005"]
+    assert ids(run_gigaclient_checks()) == ["E005"]
 
 
 def test_a_missing_key_is_a_warning_until_the_environment_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    messages = found({})
+    messages = run_gigaclient_checks({})
     assert ids(messages) == ["W006"]
     assert not messages[0].is_serious()
     monkeypatch.setenv("GIGACHAT_CREDENTIALS", KEY)
-    assert found({}) == []
+    assert run_gigaclient_checks({}) == []
 
 
 # -- the source --------------------------------------------------------------------------------------------------------
@@ -139,7 +144,7 @@ def test_a_key_in_the_settings_source_is_found_where_it_is_written(shop: Callabl
         """,
     )
     settings_module = __import__(f"{name}.settings", fromlist=["GIGACLIENT"])
-    messages = found(settings_module.GIGACLIENT, SETTINGS_MODULE=f"{name}.settings")
+    messages = run_gigaclient_checks(settings_module.GIGACLIENT, SETTINGS_MODULE=f"{name}.settings")
     assert ids(messages) == ["W001"]
     assert messages[0].msg == f"GIGACLIENT, alias 'default': credentials is written in {name}/base.py, line 2."
 
@@ -147,12 +152,12 @@ def test_a_key_in_the_settings_source_is_found_where_it_is_written(shop: Callabl
 def test_a_key_from_elsewhere_is_not_taken_for_one_in_the_source(shop: Callable[..., str]) -> None:
     name = shop(settings="GIGACLIENT = None\n")
     __import__(f"{name}.settings")
-    assert found(SETTINGS_MODULE=f"{name}.settings") == []
+    assert run_gigaclient_checks(SETTINGS_MODULE=f"{name}.settings") == []
 
 
 def test_a_client_in_the_settings_is_found() -> None:
     with GigaChat(credentials=KEY) as giga:
-        messages = found(GIGA=giga)
+        messages = run_gigaclient_checks(GIGA=giga)
     assert ids(messages) == ["W002"]
     assert "settings.GIGA " in messages[0].msg
 
@@ -168,7 +173,7 @@ def test_a_client_made_at_import_is_found_in_the_views(shop: Callable[..., str])
         fake = FakeGpt("https://chat.example.org")
         """,
     )
-    messages = found(ROOT_URLCONF=f"{name}.urls")
+    messages = run_gigaclient_checks(ROOT_URLCONF=f"{name}.urls")
     assert ids(messages) == ["W003"]
     assert messages[0].msg.startswith(f"{name}.views.fake is a client")
     assert isinstance(sys.modules[f"{name}.views"].fake, FakeGpt)
@@ -204,7 +209,7 @@ urlpatterns = []
 
 def test_what_stops_an_event_loop_is_found_in_async_views(shop: Callable[..., str]) -> None:
     name = shop(urls=_VIEWS)
-    messages = found(ROOT_URLCONF=f"{name}.urls")
+    messages = run_gigaclient_checks(ROOT_URLCONF=f"{name}.urls")
     assert ids(messages) == ["W007"] * 2
     lines = {message.msg.partition(":")[0]: message for message in messages}
     assert set(lines) == {f"{name}/urls.py, line 15", f"{name}/urls.py, line 16"}
@@ -213,15 +218,15 @@ def test_what_stops_an_event_loop_is_found_in_async_views(shop: Callable[..., st
 
 def test_a_plain_generator_is_found_where_the_site_is_for_asgi(shop: Callable[..., str]) -> None:
     name = shop(urls=_VIEWS)
-    messages = found(ROOT_URLCONF=f"{name}.urls", ASGI_APPLICATION="shop.asgi.application")
+    messages = run_gigaclient_checks(ROOT_URLCONF=f"{name}.urls", ASGI_APPLICATION="shop.asgi.application")
     (warning,) = [message for message in messages if message.id == "gigaclient.W004"]
     assert warning.msg.startswith(f"{name}/urls.py, line 7:")
 
 
 def test_an_old_django_under_asgi_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(django, "VERSION", (4, 2, 30, "final", 0))
-    assert found() == []
-    assert ids(found(ASGI_APPLICATION="shop.asgi.application")) == ["W005"]
+    assert run_gigaclient_checks() == []
+    assert ids(run_gigaclient_checks(ASGI_APPLICATION="shop.asgi.application")) == ["W005"]
 
 
 # -- manage.py ---------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""``manage.py`` as people run it: the development server with its reloader, and the example site with its emulator."""
+"""``manage.py`` as a separate process: the development server with its reloader, and the example site."""
 
 from __future__ import annotations
 
@@ -34,36 +34,36 @@ def test_runserver_streams_and_a_closed_tab_ends_the_call(gigachat_emulator: Gig
         wait_until(lambda: gigachat_emulator.open_streams == 0, seconds=15, what="the end of the call")
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     status: int
     headers: http.client.HTTPMessage
     body: bytes
 
 
 class Browser:
-    """Keeps cookies, as the page needs."""
+    """An HTTP client that keeps cookies, as the page needs."""
 
     def __init__(self, port: int) -> None:
         self.port = port
         self.cookies: SimpleCookie = SimpleCookie()
 
-    def ask(self, method: str, path: str, body: Any = None, *, with_token: bool = True) -> Answer:
+    def request(self, method: str, path: str, body: Any = None, *, with_token: bool = True) -> Response:
         headers = {"Cookie": "; ".join(f"{name}={morsel.value}" for name, morsel in self.cookies.items())}
         if with_token and "csrftoken" in self.cookies:
             headers["X-CSRFToken"] = self.cookies["csrftoken"].value
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
-            given = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-            connection.request(method, path, given, headers)
+            data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+            connection.request(method, path, data, headers)
             answer = connection.getresponse()
             for cookie in answer.headers.get_all("Set-Cookie") or ():
                 self.cookies.load(cookie)
-            return Answer(answer.status, answer.headers, answer.read())
+            return Response(answer.status, answer.headers, answer.read())
         finally:
             connection.close()
 
-    def say(self, text: str, **others: Any) -> Answer:
-        return self.ask("POST", "/chat", {"messages": [{"role": "user", "content": text}], **others})
+    def say(self, text: str, **others: Any) -> Response:
+        return self.request("POST", "/chat", {"messages": [{"role": "user", "content": text}], **others})
 
 
 @pytest.fixture(scope="module", params=[(), ("--asgi",)], ids=["wsgi", "asgi"])
@@ -72,18 +72,18 @@ def browser(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     words = (str(EXAMPLE / "manage.py"), "demo", "--port", "0", "--pause", "0", *request.param)
     with command(*words, folder=folder, environment=clean_environment(), directory=folder) as served:
         yield Browser(served.port)
-    told = served.log.read_text()
-    assert "Traceback" not in told, told[-3000:]
-    assert "WARNINGS" not in told, told[-3000:]
-    assert "Warning:" not in told, told[-3000:]
+    log = served.log.read_text()
+    assert "Traceback" not in log, log[-3000:]
+    assert "WARNINGS" not in log, log[-3000:]
+    assert "Warning:" not in log, log[-3000:]
 
 
 def test_the_example_serves_the_page_and_sets_the_cookie_for_its_script(browser: Browser) -> None:
-    page = browser.ask("GET", "/")
+    page = browser.request("GET", "/")
     assert page.status == 200
     assert b"app.js" in page.body
     assert browser.cookies["csrftoken"].value
-    script = browser.ask("GET", "/app.js")
+    script = browser.request("GET", "/app.js")
     assert (script.status, script.headers.get_content_subtype()) == (200, "javascript")
     for elsewhere in (
         "/../django_chat/manage.py",
@@ -92,11 +92,11 @@ def test_the_example_serves_the_page_and_sets_the_cookie_for_its_script(browser:
         "/nowhere",
         "/vendor",
     ):
-        assert browser.ask("GET", elsewhere).status == 404, elsewhere
+        assert browser.request("GET", elsewhere).status == 404, elsewhere
 
 
 def test_the_example_answers_what_is_typed(browser: Browser) -> None:
-    browser.ask("GET", "/")
+    browser.request("GET", "/")
     answer = browser.say("Посчитай от 1 до 5", model="GigaChat-2-Max")
     assert (answer.status, answer.headers["Content-Type"]) == (200, "text/event-stream; charset=utf-8")
     found = events(answer.body)
@@ -107,8 +107,8 @@ def test_the_example_answers_what_is_typed(browser: Browser) -> None:
 
 
 def test_the_example_refuses_other_sites_and_what_is_no_question(browser: Browser) -> None:
-    browser.ask("GET", "/")
-    refused = browser.ask("POST", "/chat", {"messages": [{"role": "user", "content": "Hi"}]}, with_token=False)
+    browser.request("GET", "/")
+    refused = browser.request("POST", "/chat", {"messages": [{"role": "user", "content": "Hi"}]}, with_token=False)
     assert refused.status == 403
     for wrong in (
         b"{",
@@ -122,14 +122,14 @@ def test_the_example_refuses_other_sites_and_what_is_no_question(browser: Browse
         {"messages": [{"role": "user", "content": "Hi"}], "model": ""},
         {"messages": [{"role": "user", "content": "Hi"}], "model": 5},
     ):
-        answer = browser.ask("POST", "/chat", wrong)
+        answer = browser.request("POST", "/chat", wrong)
         assert answer.status == 400, wrong
         assert json.loads(answer.body)["message"]
-    assert browser.ask("GET", "/chat").status == 405
+    assert browser.request("GET", "/chat").status == 405
 
 
-def test_the_example_tells_a_refusal_of_the_model(browser: Browser) -> None:
-    browser.ask("GET", "/")
+def test_the_example_reports_an_error_of_the_model(browser: Browser) -> None:
+    browser.request("GET", "/")
     answer = browser.say("Hi", model="GigaChat-99")
     assert answer.status == 404
     assert json.loads(answer.body)["type"] == "NotFoundError"

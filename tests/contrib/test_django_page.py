@@ -1,4 +1,4 @@
-"""What docs/en/django.md and docs/ru/django.md show works: its views, its tests, its table of checks."""
+"""The code of docs/en/django.md and docs/ru/django.md works: views, tests, and the table of checks."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ PAGES = ("docs/en/django.md", "docs/ru/django.md")
 
 @pytest.fixture(params=PAGES)
 def page(request: pytest.FixtureRequest) -> str:
-    """The text of a page."""
+    """Return the text of a page."""
     return (CHECKOUT / request.param).read_text("utf-8")
 
 
 @pytest.fixture
 def module(page: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """A module of all the page's Python, with the services in the environment, and a site that has its URLs."""
+    """Run all Python of the page as one module, with emulators in the environment, on a site with its URLs."""
     code = "\n".join(re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
     assert "get_client" in code
     made = ModuleType("page_about_django")
@@ -48,7 +48,7 @@ def module(page: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 
 
 def test_the_view_answers_and_the_settings_are_good(module: ModuleType) -> None:
-    with override_settings(ROOT_URLCONF=None):  # not what the page says of scripts, where a client is made
+    with override_settings(ROOT_URLCONF=None):  # the page's part on scripts makes a client at import
         assert run_checks(tags=[TAG]) == []
     body = {"messages": [{"role": "user", "content": "Count from 1 to 3"}]}
     response = Client().post("/chat", body, content_type="application/json")
@@ -58,10 +58,10 @@ def test_the_view_answers_and_the_settings_are_good(module: ModuleType) -> None:
 
 def test_the_tests_on_the_page_pass(module: ModuleType) -> None:
     suite = unittest.defaultTestLoader.loadTestsFromTestCase(module.ChatTest)
-    outcome = unittest.TestResult()
-    suite.run(outcome)
-    assert outcome.testsRun == 2
-    assert outcome.errors + outcome.failures == []
+    result = unittest.TestResult()
+    suite.run(result)
+    assert result.testsRun == 2
+    assert result.errors + result.failures == []
 
 
 def test_the_page_lists_the_checks(page: str) -> None:

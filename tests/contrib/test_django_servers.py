@@ -1,4 +1,4 @@
-"""The real thing: the same views under gunicorn (WSGI, preloaded, two workers) and under uvicorn (ASGI)."""
+"""The same views under real servers: gunicorn (WSGI, preloaded, two workers) and uvicorn (ASGI)."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from gigaclient.testing import Fault, GigaChatEmulator
 
 WORKERS = 2
 VIEWS = ("/chat", "/achat")
-TELLS_OF_CLOSED_TABS_UNDER_ASGI = django.VERSION >= (5, 0)
+NOTICES_CLOSED_TABS_UNDER_ASGI = django.VERSION >= (5, 0)
 
 only_under_asgi = pytest.mark.parametrize("running", ["uvicorn"], indirect=True)
 
 
 class Site(NamedTuple):
-    kind: str
+    server: str
     port: int
     emulator: GigaChatEmulator
     folder: Path
 
     @property
-    def tells_of_closed_tabs(self) -> bool:
-        return self.kind == "gunicorn" or TELLS_OF_CLOSED_TABS_UNDER_ASGI
+    def notices_closed_tabs(self) -> bool:
+        return self.server == "gunicorn" or NOTICES_CLOSED_TABS_UNDER_ASGI
 
     def stalled(self, after_events: int, times: int = 1) -> None:
-        """Have the model fall silent, for ever where a closed tab ends that."""
-        stall_s = None if self.tells_of_closed_tabs else 4.0
+        """Make the model silent: forever if a closed tab ends the call, otherwise for four seconds."""
+        stall_s = None if self.notices_closed_tabs else 4.0
         self.emulator.inject(Fault(stall_after_events=after_events, stall_s=stall_s), times=times)
 
     def visit(self, path: str, **body: Any) -> Visit:
         return Visit(self.port, path, body or None)
 
     def ended(self) -> list[dict[str, Any]]:
-        """What ``on_end`` was told, oldest first."""
+        """Return the answers that ``on_end`` was called with, oldest first."""
         file = self.folder / "ended"
         return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
 
@@ -62,10 +62,9 @@ def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
             server = uvicorn(f"{SITE}.asgi:application", folder, environment)
         served = stack.enter_context(server)
         yield Site(request.param, served.port, emulator, folder)
-    # Nothing that Django or the server took exception to.
-    told = served.log.read_text()
-    assert "Traceback" not in told, told[-3000:]
-    assert "Warning" not in told, told[-3000:]
+    log = served.log.read_text()
+    assert "Traceback" not in log, log[-3000:]
+    assert "Warning" not in log, log[-3000:]
 
 
 @pytest.fixture
@@ -76,7 +75,7 @@ def site(running: Site) -> Iterator[Site]:
 
 
 def messages(visit: Visit, count: int) -> list[str]:
-    """The texts of the next events that have one."""
+    """Return the texts of the next ``count`` events that have text."""
     found: list[str] = []
     while len(found) < count:
         event = visit.event()
@@ -101,7 +100,7 @@ def test_an_answer_streams_to_its_end(site: Site, view: str) -> None:
 
 
 @pytest.mark.parametrize("path", [*VIEWS, "/chat?shout", "/achat?shout"])
-def test_text_comes_while_the_model_is_still_at_it_and_a_closed_tab_ends_its_call(site: Site, path: str) -> None:
+def test_text_arrives_before_the_answer_is_complete_and_a_closed_tab_ends_the_call(site: Site, path: str) -> None:
     site.emulator.answer("раз два три четыре пять")
     site.stalled(3)
     with site.visit(path, ping_s=0.2) as visit:
@@ -111,7 +110,7 @@ def test_text_comes_while_the_model_is_still_at_it_and_a_closed_tab_ends_its_cal
         assert any(event.name == "ping" for event in (visit.event() for _ in range(4)) if event)
         assert site.emulator.open_streams == 1
         before = len(site.ended())
-    if not site.tells_of_closed_tabs:
+    if not site.notices_closed_tabs:
         return
     wait_until(lambda: site.emulator.open_streams == 0, seconds=15, what="the end of the call")
     wait_until(lambda: len(site.ended()) == before + 1, what="on_end")
@@ -139,9 +138,9 @@ def test_a_refusal_before_the_first_chunk_is_a_status(site: Site, view: str, fau
     with site.visit(view) as visit:
         assert visit.status == status
         assert visit.headers["Content-Type"] == "application/json"
-        told = visit.json()
-    assert told["status"] == status
-    assert told["message"]
+        payload = visit.json()
+    assert payload["status"] == status
+    assert payload["message"]
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -154,7 +153,7 @@ def test_too_many_requests_say_when_to_come_back(site: Site, view: str) -> None:
 
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize(
-    ("alias", "status", "kind"),
+    ("alias", "status", "type_"),
     [
         ("hasty", 504, "APITimeoutError"),
         ("nowhere", 502, "APIConnectionError"),
@@ -162,14 +161,14 @@ def test_too_many_requests_say_when_to_come_back(site: Site, view: str) -> None:
         ("nobody", 500, "ConfigError"),
     ],
 )
-def test_what_comes_to_nothing_is_a_status(site: Site, view: str, alias: str, status: int, kind: str) -> None:
+def test_what_comes_to_nothing_is_a_status(site: Site, view: str, alias: str, status: int, type_: str) -> None:
     site.emulator.inject(Fault(before_s=float("inf")))
     with site.visit(view, alias=alias) as visit:
         assert visit.status == status
-        told = visit.json()
-    assert told["type"] == kind
-    assert "127.0.0.1" not in told["message"]
-    assert "soon" not in told["message"]
+        payload = visit.json()
+    assert payload["type"] == type_
+    assert "127.0.0.1" not in payload["message"]
+    assert "soon" not in payload["message"]
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -187,15 +186,15 @@ def test_answers_are_their_own_and_the_token_is_fetched_once(site: Site) -> None
     """Under gunicorn two workers have inherited a client that had been in use; see its wsgi.py."""
 
     def ask(number: int) -> tuple[str, dict[str, Any]]:
-        word, asked = question()
-        with site.visit("/whole", prompt=asked) as visit:
+        word, prompt = question()
+        with site.visit("/whole", prompt=prompt) as visit:
             return word, visit.json()
 
     oauth_calls = site.emulator.oauth_calls
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(ask, range(60), timeout=50))
     assert [answer["text"] for _, answer in answers] == [word for word, _ in answers]
-    assert len({answer["worker"] for _, answer in answers}) == (WORKERS if site.kind == "gunicorn" else 1)
+    assert len({answer["worker"] for _, answer in answers}) == (WORKERS if site.server == "gunicorn" else 1)
     assert site.emulator.oauth_calls == oauth_calls
 
 
@@ -230,14 +229,14 @@ def test_no_thread_of_ours_leaves_a_database_connection_open(site: Site, view: s
 @only_under_asgi
 def test_the_loop_goes_on_while_a_first_chunk_is_awaited_and_a_closed_tab_ends_the_wait(site: Site) -> None:
     site.stalled(0)
-    aborted, asked = site.emulator.api_aborted, len(site.emulator.requests)
+    aborted, prompt = site.emulator.api_aborted, len(site.emulator.requests)
     with ThreadPoolExecutor(1) as pool:
-        visit = pool.submit(_leave_at, site, "/achat", lambda: len(site.emulator.requests) > asked)
-        wait_until(lambda: len(site.emulator.requests) > asked, what="the call")
+        visit = pool.submit(_leave_at, site, "/achat", lambda: len(site.emulator.requests) > prompt)
+        wait_until(lambda: len(site.emulator.requests) > prompt, what="the call")
         with site.visit("/health") as other:
             assert other.json() == {"well": True}
         visit.result(20)
-    if not site.tells_of_closed_tabs:
+    if not site.notices_closed_tabs:
         return
     wait_until(lambda: site.emulator.api_aborted > aborted, seconds=15, what="the end of the call")
 

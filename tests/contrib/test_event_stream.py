@@ -1,4 +1,4 @@
-"""The body of an event stream: what is on the wire, what ends with what, and what a slow or lost reader costs."""
+"""The body of an event stream: its bytes, its end in each case, and slow or disconnected readers."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def _no_thread_is_left() -> Iterator[None]:
 
 
 def stream_of(*blocks: Any) -> tuple[ChatStream, FakeReply]:
-    """A stream without a network, of the blocks of a :class:`FakeReply`."""
+    """Return a stream of the blocks of a :class:`FakeReply`, without a network."""
     reply = FakeReply(blocks)
     return ChatStream(reply, ChunkParser(None)), reply
 
 
-def whole(*texts: str) -> ChatStream:
+def answer_of(*texts: str) -> ChatStream:
     return stream_of(wire(*(payload(text) for text in texts), payload("", finish="stop")) + DONE)[0]
 
 
@@ -61,7 +61,7 @@ def body_of(stream: Any, **options: Any) -> bytes:
     return b"".join(EventStream(stream, **options))
 
 
-# -- on the wire -------------------------------------------------------------------------------------------------------
+# -- bytes -------------------------------------------------------------------------------------------------------------
 
 
 def test_a_whole_answer_byte_by_byte() -> None:
@@ -78,7 +78,7 @@ def test_a_whole_answer_byte_by_byte() -> None:
 
 
 def test_the_headers_forbid_collecting_and_compressing() -> None:
-    body = EventStream(whole("a"))
+    body = EventStream(answer_of("a"))
     assert dict(body.headers) == {
         "Content-Type": "text/event-stream; charset=utf-8",
         "Cache-Control": "no-cache, no-transform",
@@ -107,7 +107,7 @@ def test_the_first_piece_is_there_at_once_even_if_the_first_chunk_has_no_text() 
 
     stream, _ = stream_of(wire(payload("")), later)
     pieces = iter(EventStream(stream, ping_s=math.inf))
-    assert next(pieces) == b": ping\n\n"  # so that the headers leave, and the browser knows that the answer has begun
+    assert next(pieces) == b": ping\n\n"  # so that the headers are sent at once
     gate.set()
     assert names(events(b"".join(pieces))) == ["message", "done"]
 
@@ -122,7 +122,7 @@ def _threads(giga: GigaChat) -> Any:
     return giga.threads.run_messages_stream(COUNT, assistant_id=pilot.assistant_id)
 
 
-KINDS: dict[str, Callable[[GigaChat], Any]] = {
+STREAMS: dict[str, Callable[[GigaChat], Any]] = {
     "chat": lambda giga: giga.stream(COUNT),
     "chat of API v2": lambda giga: giga.chat.stream(COUNT),
     "a run of functions": lambda giga: giga.run_stream("How high is the tide in Murmansk?", functions=[_lookup]),
@@ -131,9 +131,9 @@ KINDS: dict[str, Callable[[GigaChat], Any]] = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_stream_becomes_events(kind: str, giga: GigaChat) -> None:
-    stream = KINDS[kind](giga)
+@pytest.mark.parametrize("stream_type", STREAMS)
+def test_every_kind_of_stream_becomes_events(stream_type: str, giga: GigaChat) -> None:
+    stream = STREAMS[stream_type](giga)
     found = events(body_of(stream))
     assert said(found) == stream.completion.text != ""
     assert names(found)[-1] == "done"
@@ -166,7 +166,9 @@ def test_a_stream_of_fakegpt_becomes_events(fakegpt_emulator: FakeGptEmulator) -
 
 def test_render_makes_the_data() -> None:
     shown = {"b": None, "c": "1\r\n2\n\n3\r4", "d": {"html": "<b>д</b>"}}
-    found = body_of(whole("a", "b", "c", "d"), render=lambda chunk: shown.get(chunk.text, chunk.text or None)).decode()
+    found = body_of(
+        answer_of("a", "b", "c", "d"), render=lambda chunk: shown.get(chunk.text, chunk.text or None)
+    ).decode()
     assert found.startswith(
         'data: a\n\ndata: 1\ndata: 2\ndata: \ndata: 3\ndata: 4\n\ndata: {"html":"<b>д</b>"}\n\nevent: done\n'
     )
@@ -174,7 +176,7 @@ def test_render_makes_the_data() -> None:
 
 @given(st.text())
 def test_any_text_that_render_returns_arrives_with_its_lines(text: str) -> None:
-    stream = whole("a")
+    stream = answer_of("a")
     found = body_of(stream, render=lambda chunk: text if chunk.text else None)
     expected = text.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "replace")
     head = found[: found.index(b"event: done\n")]
@@ -185,7 +187,7 @@ def test_any_text_that_render_returns_arrives_with_its_lines(text: str) -> None:
 
 # -- before the first chunk --------------------------------------------------------------------------------------------
 
-REFUSALS: dict[str, tuple[Fault, type[errors.GigaClientError], int]] = {
+FAILURES: dict[str, tuple[Fault, type[errors.GigaClientError], int]] = {
     "401": (Fault(status=401), errors.AuthenticationError, 401),
     "402": (Fault(status=402), errors.PaymentRequiredError, 402),
     "429": (Fault(status=429, retry_after=2), errors.RateLimitError, 429),
@@ -199,14 +201,14 @@ REFUSALS: dict[str, tuple[Fault, type[errors.GigaClientError], int]] = {
 }
 
 
-@pytest.mark.parametrize("what", REFUSALS)
-def test_what_comes_in_place_of_the_first_chunk_is_an_exception_with_a_status(
-    what: str, giga: GigaChat, emulator: GigaChatEmulator
+@pytest.mark.parametrize("failure", FAILURES)
+def test_a_failure_before_the_first_chunk_is_an_exception_with_a_status(
+    failure: str, giga: GigaChat, emulator: GigaChatEmulator
 ) -> None:
-    fault, kind, status = REFUSALS[what]
+    fault, error_type, status = FAILURES[failure]
     emulator.inject(fault, times=None)
     ended: list[Any] = []
-    with pytest.raises(kind) as raised:
+    with pytest.raises(error_type) as raised:
         EventStream(giga.stream(COUNT, timeout=(10, 1), max_retries=0), on_end=ended.append)
     emulator.clear()
     assert status_of(raised.value) == status
@@ -221,8 +223,8 @@ def test_an_interrupt_while_the_first_chunk_is_awaited_closes_the_stream() -> No
     assert reply.closed
 
 
-def test_a_stream_that_was_closed_before_is_no_answer() -> None:
-    stream = whole("a")
+def test_a_stream_that_was_closed_before_is_an_error() -> None:
+    stream = answer_of("a")
     stream.close()
     with pytest.raises(errors.StreamInterruptedError):
         EventStream(stream)
@@ -242,7 +244,7 @@ def test_wrong_options_are_refused_by_name_and_close_the_stream(options: dict[st
     assert reply.read == 0
 
 
-def test_what_is_no_stream_is_refused_with_what_to_pass(giga: GigaChat, emulator: GigaChatEmulator) -> None:
+def test_an_argument_that_is_no_stream_is_refused_with_what_to_pass(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     with pytest.raises(errors.ConfigError, match=r"pass giga\.stream"):
         EventStream(giga.chat("Hello"))
     with pytest.raises(errors.ConfigError, match=r"pass giga\.stream"):
@@ -268,10 +270,10 @@ def test_a_failure_in_the_middle_is_an_event_after_the_text(
         found = events(b"".join(body))
     assert names(found) == ["message"] * 3 + ["error"]
     assert said(found) == body.text == "1, 2, 3,"
-    told = found[-1].json
-    assert (told["status"], told["type"], told["retry_after"]) == (429, "RateLimitError", None)
-    assert told["message"] == "too many requests at the moment: try again a little later"
-    assert told["request_id"] == body.completion.request_id
+    reported = found[-1].json
+    assert (reported["status"], reported["type"], reported["retry_after"]) == (429, "RateLimitError", None)
+    assert reported["message"] == "too many requests at the moment: try again a little later"
+    assert reported["request_id"] == body.completion.request_id
     assert isinstance(body.error, errors.RateLimitError)
     assert ["ended early" in record.getMessage() for record in caplog.records] == [True]
 
@@ -294,20 +296,22 @@ def test_a_stream_that_its_owner_closes_in_the_middle_is_not_done(giga: GigaChat
     assert names(events(b"".join(found)))[-1] == "error"
 
 
-def test_what_a_function_raises_is_told_without_its_words(giga: GigaChat, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_exception_of_a_function_is_reported_without_its_message(
+    giga: GigaChat, caplog: pytest.LogCaptureFixture
+) -> None:
     def lookup(port: str) -> float:
         """The height of the tide at a port."""
         raise RuntimeError("postgresql://user:hunter2@db")
 
     stream = giga.run_stream("How high is the tide in Murmansk?", functions=[lookup], on_error="raise")
     body = body_of(stream)
-    told = events(body)[-1]
-    assert (told.name, told.json["status"], told.json["type"]) == ("error", 500, "InternalError")
+    last = events(body)[-1]
+    assert (last.name, last.json["status"], last.json["type"]) == ("error", 500, "InternalError")
     assert b"hunter2" not in body
     assert "RuntimeError" in caplog.text, "the log has the traceback"
 
 
-def test_what_render_raises_ends_the_upstream_call(giga: GigaChat, emulator: GigaChatEmulator) -> None:
+def test_an_exception_of_render_ends_the_upstream_call(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     def render(chunk: Any) -> str:
         return str(int(chunk.text.strip(" ,")) * 10) if "4" not in chunk.text else str(1 // 0)
 
@@ -322,16 +326,16 @@ def test_what_render_raises_ends_the_upstream_call(giga: GigaChat, emulator: Gig
 
 
 @pytest.mark.parametrize("wrong", [7, b"text", ["a"], {"a": math.nan}, {"a": object()}], ids=stable_id)
-def test_what_cannot_be_data_is_an_error_of_the_application(wrong: Any) -> None:
+def test_an_invalid_result_of_render_is_an_error_of_the_application(wrong: Any) -> None:
     values = {"a": "fine"}
-    found = events(body_of(whole("a", "b"), render=lambda chunk: values.get(chunk.text, wrong)))
+    found = events(body_of(answer_of("a", "b"), render=lambda chunk: values.get(chunk.text, wrong)))
     assert [event.name for event in found] == ["message", "error"]
     assert found[-1].json["type"] == "InternalError"
 
 
 def test_on_end_gets_the_answer_once_and_before_the_last_event() -> None:
     ended: list[Any] = []
-    body = EventStream(whole("a", "b"), on_end=ended.append)
+    body = EventStream(answer_of("a", "b"), on_end=ended.append)
     pieces = iter(body)
     while (piece := next(pieces)) and not piece.startswith(b"event: done"):
         assert ended == []
@@ -343,7 +347,7 @@ def test_on_end_gets_the_answer_once_and_before_the_last_event() -> None:
     assert len(ended) == 1
 
 
-def test_on_end_gets_what_had_come_of_an_answer_that_broke_or_was_closed(
+def test_on_end_gets_the_incomplete_answer_of_a_stream_that_failed_or_was_closed(
     giga: GigaChat, emulator: GigaChatEmulator
 ) -> None:
     ended: list[Any] = []
@@ -357,15 +361,15 @@ def test_on_end_gets_what_had_come_of_an_answer_that_broke_or_was_closed(
     assert [(answer.text, answer.finish_reason) for answer in ended] == [("1, 2, 3,", None), ("1, 2,", None)]
 
 
-def test_what_on_end_raises_is_logged_and_the_answer_is_done_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_exception_of_on_end_is_logged_and_the_answer_is_done_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
     def fails(answer: Any) -> None:
         raise LookupError("no such row")
 
-    assert names(events(body_of(whole("a"), on_end=fails))) == ["message", "done"]
+    assert names(events(body_of(answer_of("a"), on_end=fails))) == ["message", "done"]
     assert "no such row" in caplog.text
 
 
-# -- silence, and whoever leaves ---------------------------------------------------------------------------------------
+# -- silence and disconnected readers ----------------------------------------------------------------------------------
 
 
 def test_silence_is_filled_with_pings_and_close_from_elsewhere_ends_it_at_once(
@@ -379,14 +383,12 @@ def test_silence_is_filled_with_pings_and_close_from_elsewhere_ends_it_at_once(
     body.close()
     reader.result()
     wait_until(lambda: emulator.open_streams == 0, what="the end of the upstream call")
-    assert names(events(b"".join(found))) == ["message", "message"], "no error, no done: nobody is there to be told"
+    assert names(events(b"".join(found))) == ["message", "message"], "a closed body sends neither error nor done"
     assert body.text == "1, 2,"
     assert body.error is None
 
 
-def test_closing_ends_a_read_that_would_take_for_ever_without_a_ping(
-    giga: GigaChat, emulator: GigaChatEmulator
-) -> None:
+def test_closing_ends_a_blocked_read_without_pings(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     emulator.inject(Fault(stall_after_events=1))
     body = EventStream(giga.stream(COUNT), ping_s=math.inf)
     pieces = iter(body)
@@ -442,7 +444,7 @@ def test_a_body_that_is_never_iterated_ends_the_upstream_call(
     stream = giga.stream(COUNT)
     body = EventStream(stream, on_end=ended.append)
     assert emulator.open_streams == 1
-    assert pumps() == [], "no thread before somebody reads"
+    assert pumps() == [], "no thread before the first read"
     if leave == "close":
         body.close()
         assert [answer.text for answer in ended] == ["1,"]
@@ -471,7 +473,7 @@ def test_a_body_is_read_once(giga: GigaChat) -> None:
     next(first)
     with pytest.raises(errors.ConfigError, match="once"):
         next(iter(body))
-    assert names(events(b"".join(first)))[-1] == "done", "who reads it already is not disturbed"
+    assert names(events(b"".join(first)))[-1] == "done", "the first iteration is not disturbed"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
@@ -486,7 +488,7 @@ def test_in_a_forked_child_a_body_of_the_parent_says_so_and_the_parent_reads_on(
     child = os.fork()
     if child == 0:
         status = 1
-        signal.alarm(20)  # nobody else ends a child that hangs
+        signal.alarm(20)  # a hanging child must end
         try:
             list(pieces)
         except errors.ConfigError:
@@ -509,8 +511,8 @@ def test_a_slow_reader_holds_the_upstream_back() -> None:
     body = EventStream(ChatStream(reply, ChunkParser(None)))
     pieces = iter(body)
     next(pieces)
-    wait_until(lambda: reply.read >= 8, what="as much as there is room for")
-    time.sleep(0.2)  # nothing can be awaited: this is about what does not happen
+    wait_until(lambda: reply.read >= 8, what="a full queue")
+    time.sleep(0.2)  # for a reader without a limit to read more
     ahead = reply.read
     assert ahead < 16
     next(pieces)
@@ -518,7 +520,7 @@ def test_a_slow_reader_holds_the_upstream_back() -> None:
     assert reply.read > count
 
 
-def test_a_reader_that_takes_nothing_costs_the_upstream_call_and_nothing_that_had_come(
+def test_a_reader_that_reads_nothing_ends_the_upstream_call_and_loses_no_queued_event(
     giga: GigaChat, emulator: GigaChatEmulator
 ) -> None:
     body = EventStream(giga.stream("Count from 1 to 500"), reader_timeout_s=0.2)
@@ -534,7 +536,7 @@ def test_a_reader_that_takes_nothing_costs_the_upstream_call_and_nothing_that_ha
 # -- where things run --------------------------------------------------------------------------------------------------
 
 
-def test_functions_and_render_run_within_what_the_caller_says_and_in_his_context(giga: GigaChat) -> None:
+def test_functions_and_render_run_in_the_callers_context_manager_and_context(giga: GigaChat) -> None:
     tenant: contextvars.ContextVar[str] = contextvars.ContextVar("tenant")
     seen: list[tuple[str, str, bool]] = []
     inside = threading.local()
@@ -562,12 +564,12 @@ def test_functions_and_render_run_within_what_the_caller_says_and_in_his_context
 
 
 def test_on_end_is_called_by_the_thread_that_iterates_or_closes() -> None:
-    who: list[int] = []
-    note = lambda answer: who.append(threading.get_ident())  # noqa: E731
-    body_of(whole("a"), on_end=note)
-    body = EventStream(whole("a"), on_end=note)
+    callers: list[int] = []
+    note = lambda answer: callers.append(threading.get_ident())  # noqa: E731
+    body_of(answer_of("a"), on_end=note)
+    body = EventStream(answer_of("a"), on_end=note)
     closer = Task(lambda: (body.close(), threading.get_ident())[1])
-    assert who == [threading.get_ident(), closer.result()]
+    assert callers == [threading.get_ident(), closer.result()]
 
 
 # -- for an event loop -------------------------------------------------------------------------------------------------
@@ -602,7 +604,7 @@ def test_a_loop_goes_on_while_the_model_is_silent_and_gets_pings(giga: GigaChat,
     assert turns > 5
 
 
-def test_a_cancelled_task_ends_the_upstream_call_and_tells_on_end(giga: GigaChat, emulator: GigaChatEmulator) -> None:
+def test_a_cancelled_task_ends_the_upstream_call_and_calls_on_end(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     emulator.inject(Fault(stall_after_events=2))
     ended: list[Any] = []
     body = EventStream(giga.stream(COUNT), ping_s=math.inf, on_end=ended.append)
@@ -630,10 +632,10 @@ def test_on_end_is_called_even_if_the_task_is_cancelled_twice(giga: GigaChat, em
     emulator.inject(Fault(stall_after_events=1))
 
     async def main() -> None:
-        asked, goes_on, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        called, goes_on, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
         async def slowly(function: Callable[[], None]) -> None:
-            asked.set()
+            called.set()
             await goes_on.wait()
             function()
 
@@ -643,7 +645,7 @@ def test_on_end_is_called_even_if_the_task_is_cancelled_twice(giga: GigaChat, em
         task = asyncio.create_task(anext_of(pieces))
         await asyncio.sleep(0)
         task.cancel()
-        await asyncio.wait_for(asked.wait(), 20)
+        await asyncio.wait_for(called.wait(), 20)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -675,10 +677,10 @@ def test_a_loop_that_ends_in_the_middle_ends_the_thread(giga: GigaChat, emulator
         loop = asyncio.new_event_loop()
         pieces = body.__aiter__()
         assert loop.run_until_complete(anext_of(pieces)).startswith(b"data")
-        loop.close()  # in bad order: nothing was closed before
+        loop.close()  # while the body is still open
         wait_until(lambda: emulator.open_streams == 0 and not pumps(), what="the end of the upstream call")
         del pieces, body
-        gc.collect()  # without a word on standard error
+        gc.collect()  # must print nothing to standard error
     finally:
         emulator.event_pause_s = 0.0
 
@@ -687,19 +689,19 @@ async def anext_of(pieces: AsyncIterator[bytes]) -> bytes:
     return await pieces.__anext__()
 
 
-def test_on_end_runs_beside_the_loop_and_where_it_is_told_to(giga: GigaChat) -> None:
-    who: list[str] = []
+def test_on_end_runs_in_a_thread_outside_the_loop_or_through_to_thread(giga: GigaChat) -> None:
+    callers: list[str] = []
 
     async def elsewhere(function: Callable[[], None]) -> None:
-        who.append("elsewhere")
+        callers.append("elsewhere")
         await asyncio.to_thread(function)
 
     def note(answer: Any) -> None:
-        who.append("loop" if threading.current_thread() is threading.main_thread() else "thread")
+        callers.append("loop" if threading.current_thread() is threading.main_thread() else "thread")
 
     asyncio.run(collected(EventStream(giga.stream(COUNT), on_end=note)))
     asyncio.run(collected(EventStream(giga.stream(COUNT), on_end=note, to_thread=elsewhere)))
-    assert who == ["thread", "elsewhere", "thread"]
+    assert callers == ["thread", "elsewhere", "thread"]
 
 
 # -- errors ------------------------------------------------------------------------------------------------------------
@@ -728,25 +730,25 @@ STATUSES: list[tuple[BaseException, int]] = [
 @pytest.mark.parametrize(("error", "status"), STATUSES, ids=lambda value: type(value).__name__)
 def test_each_error_has_a_status_and_a_sentence_for_a_person(error: BaseException, status: int) -> None:
     assert status_of(error) == status
-    told = error_payload(error)
-    assert set(told) == {"status", "type", "message", "retry_after", "request_id"}
-    assert told["status"] == status
-    assert len(told["message"].split()) > 3 or status == 422
-    json.dumps(told, allow_nan=False)
+    reported = error_payload(error)
+    assert set(reported) == {"status", "type", "message", "retry_after", "request_id"}
+    assert reported["status"] == status
+    assert len(reported["message"].split()) > 3 or status == 422
+    json.dumps(reported, allow_nan=False)
 
 
-def test_a_browser_is_told_nothing_of_hosts_paths_and_settings() -> None:
+def test_the_payload_of_an_error_has_no_hosts_paths_and_settings() -> None:
     inner = "proxy http://proxy.corp:3128, ca_bundle_file=/srv/ca.pem, check credentials and scope"
     for error, _ in STATUSES:
         if isinstance(error, errors.UnprocessableEntityError):
-            continue  # the service's words about the request itself
+            continue  # the payload quotes the message of the service
         error.message = inner  # type: ignore[attr-defined]
         error.args = (inner,)
-        told = json.dumps(error_payload(error))
-        assert not any(word in told for word in ("proxy.corp", "ca.pem", "credentials")), told
+        reported = json.dumps(error_payload(error))
+        assert not any(word in reported for word in ("proxy.corp", "ca.pem", "credentials")), reported
 
 
-def test_what_is_wrong_with_a_request_is_told_in_the_words_of_the_service() -> None:
+def test_an_invalid_request_is_reported_with_the_message_of_the_service() -> None:
     error = errors.BadRequestError("temperature must be\nin range", status_code=400, request_id="r-1")
     assert error_payload(error) == {
         "status": 400,

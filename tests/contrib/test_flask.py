@@ -1,4 +1,4 @@
-"""Flask: clients of an app, errors as statuses, streams as responses; in the test client and under real servers."""
+"""The Flask integration: clients, errors as statuses, streams as responses; with the test client and real servers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from flask.testing import FlaskClient
 from support.reliability_tools import run_python, together, wait_until
 from support.web import Served, Visit, end, events, gunicorn, names, pumps, said
 
-import gigaclient.contrib.flask as room
+import gigaclient.contrib.flask as integration
 from gigaclient import AuthenticationError, ConfigError, FakeGpt, GigaChat, GigaClientError, RateLimitError
 from gigaclient.contrib.flask import GigaClient, error_response, get_client, gigachat, stream_response
 from gigaclient.testing import FakeGptEmulator, Fault, GigaChatEmulator
@@ -46,8 +46,8 @@ def app_of(emulator: GigaChatEmulator, **config: Any) -> Flask:
 
     @app.post("/chat")
     def chat() -> Any:
-        asked = request.get_json()
-        return stream_response(gigachat.stream(asked["prompt"], **asked.get("options", {})))
+        parameters = request.get_json()
+        return stream_response(gigachat.stream(parameters["prompt"], **parameters.get("options", {})))
 
     return app
 
@@ -102,7 +102,7 @@ def test_the_body_is_not_read_before_the_server_asks(browser: FlaskClient, emula
     wait_until(lambda: emulator.open_streams == 0, what="the end of the upstream call")
 
 
-def test_on_end_render_and_functions_have_an_application_context_of_their_own(app: Flask) -> None:
+def test_on_end_render_and_functions_run_in_a_separate_application_context(app: Flask) -> None:
     seen: list[tuple[str, str, bool]] = []
     torn: list[bool] = []
 
@@ -111,7 +111,7 @@ def test_on_end_render_and_functions_have_an_application_context_of_their_own(ap
         torn.append("session" in g)
 
     def note(where: str) -> None:
-        # As a database session is kept: one for each context.
+        # Like a database session: one for each context.
         seen.append((where, current_app.name, "session" in g))
         g.session = where
 
@@ -160,7 +160,7 @@ def test_a_head_request_ends_the_call_that_the_view_has_made(app: Flask, emulato
     emulator.inject(Fault(stall_after_events=1))
     answer = app.test_client().head("/count")
     assert (answer.status_code, answer.data) == (200, b"")
-    answer.close()  # as a server does
+    answer.close()  # like a server
     wait_until(lambda: emulator.open_streams == 0, what="the end of the upstream call")
 
 
@@ -191,7 +191,7 @@ def test_text_in_place_of_a_stream_is_refused_with_what_to_pass(app: Flask) -> N
 
 
 @pytest.mark.parametrize(
-    ("fault", "status", "kind"),
+    ("fault", "status", "error_type"),
     [
         (Fault(status=401), 401, "AuthenticationError"),
         (Fault(status=429, retry_after=1.5), 429, "RateLimitError"),
@@ -204,7 +204,7 @@ def test_text_in_place_of_a_stream_is_refused_with_what_to_pass(app: Flask) -> N
 def test_an_error_before_the_first_chunk_is_a_status_with_json(
     fault: Fault,
     status: int,
-    kind: str,
+    error_type: str,
     browser: FlaskClient,
     emulator: GigaChatEmulator,
     caplog: pytest.LogCaptureFixture,
@@ -213,10 +213,10 @@ def test_an_error_before_the_first_chunk_is_a_status_with_json(
     answer = browser.post("/chat", json={**COUNT, "options": {"timeout": [10, 1]}})
     assert answer.status_code == status
     assert answer.headers["Content-Type"] == "application/json"
-    told = answer.get_json()
-    assert (told["status"], told["type"]) == (status, kind)
+    payload = answer.get_json()
+    assert (payload["status"], payload["type"]) == (status, error_type)
     assert answer.headers.get("Retry-After") == ("2" if status == 429 else None)
-    assert f"POST /chat: {kind}" in caplog.text
+    assert f"POST /chat: {error_type}" in caplog.text
 
 
 def test_an_error_of_a_call_that_is_not_streamed_is_a_status_too(app: Flask, emulator: GigaChatEmulator) -> None:
@@ -230,7 +230,7 @@ def test_an_error_of_a_call_that_is_not_streamed_is_a_status_too(app: Flask, emu
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before init_app", "after init_app"])
-def test_a_handler_of_the_apps_own_is_kept(before: bool, emulator: GigaChatEmulator) -> None:
+def test_the_apps_own_error_handler_is_kept(before: bool, emulator: GigaChatEmulator) -> None:
     app = Flask("shop")
     app.config["GIGACLIENT"] = {**emulator.client_options, "max_retries": 0}
     if not before:
@@ -270,7 +270,7 @@ def test_a_handler_for_a_narrower_class_and_one_of_a_blueprint_come_first(
     assert app.test_client().get("/of-the-blueprint").data == b"sorry"
 
 
-def test_errors_are_left_alone_where_that_is_asked_for(emulator: GigaChatEmulator) -> None:
+def test_errors_are_not_handled_with_handle_errors_false(emulator: GigaChatEmulator) -> None:
     app = Flask("shop")
     app.config.update(TESTING=True, GIGACLIENT={**emulator.client_options, "max_retries": 0})
     GigaClient(app, handle_errors=False)
@@ -284,7 +284,7 @@ def test_errors_are_left_alone_where_that_is_asked_for(emulator: GigaChatEmulato
         app.test_client().get("/")
 
 
-def test_a_mistake_in_the_program_is_shown_where_flask_shows_those(
+def test_a_mistake_in_the_program_is_raised_in_tests_and_debug_mode(
     emulator: GigaChatEmulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     mistaken = {"prompt": "Hello", "options": {"timeout": -1}}
@@ -305,9 +305,7 @@ def test_a_mistake_in_the_program_is_shown_where_flask_shows_those(
 # -- clients -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_client_is_made_when_it_is_first_asked_for_and_once(
-    emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_client_is_made_once_at_first_use(emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[dict[str, Any]] = []
     build = GigaChat.__init__
     monkeypatch.setattr(GigaChat, "__init__", lambda self, **options: (made.append(options), build(self, **options))[1])
@@ -357,11 +355,11 @@ def test_several_clients_go_by_alias(emulator: GigaChatEmulator, fakegpt_emulato
         assert get_client("pool") is pool is not get_client("cheap")
         with pytest.raises(ConfigError, match=r"'chaep'.*is it 'cheap'"):
             get_client("chaep")
-        with pytest.raises(ConfigError, match="is a FakeGpt, and a GigaChat was asked for"):
+        with pytest.raises(ConfigError, match="is a FakeGpt, and a GigaChat was requested"):
             get_client("pool", kind=GigaChat)
 
 
-def test_a_default_of_another_kind_is_got_by_get_client(fakegpt_emulator: FakeGptEmulator) -> None:
+def test_get_client_returns_a_default_client_of_another_class(fakegpt_emulator: FakeGptEmulator) -> None:
     app = Flask("shop")
     app.config["GIGACLIENT"] = {"provider": "fakegpt", **fakegpt_emulator.client_options}
     extension = GigaClient(app)
@@ -371,7 +369,9 @@ def test_a_default_of_another_kind_is_got_by_get_client(fakegpt_emulator: FakeGp
         assert isinstance(extension.get_client(), FakeGpt)
 
 
-def test_without_a_setting_the_environment_speaks(emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_setting_the_client_comes_from_the_environment(
+    emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in emulator.environment.items():
         monkeypatch.setenv(name, value)
     app = Flask("shop")
@@ -381,7 +381,7 @@ def test_without_a_setting_the_environment_speaks(emulator: GigaChatEmulator, mo
 
 
 @pytest.mark.parametrize(
-    ("setting", "told"),
+    ("setting", "message"),
     [
         ("key", "must be a dict"),
         ({"credential": "c2VjcmV0OnNlY3JldA=="}, "is it 'credentials'"),
@@ -390,10 +390,10 @@ def test_without_a_setting_the_environment_speaks(emulator: GigaChatEmulator, mo
     ],
     ids=str,
 )
-def test_a_setting_that_cannot_be_is_refused_when_the_app_is_made(setting: Any, told: str) -> None:
+def test_an_invalid_setting_is_refused_when_the_app_is_made(setting: Any, message: str) -> None:
     app = Flask("shop")
     app.config["GIGACLIENT"] = setting
-    with pytest.raises(ConfigError, match=told) as raised:
+    with pytest.raises(ConfigError, match=message) as raised:
         GigaClient(app)
     assert "c2VjcmV0" not in str(raised.value)
 
@@ -404,12 +404,12 @@ def test_the_configuration_does_not_show_the_key(emulator: GigaChatEmulator) -> 
         app.config["GIGACLIENT"] = form
         GigaClient(app)
         assert emulator.credentials not in repr(app.config)
-        assert emulator.credentials in repr(form), "what the caller passed stays as it was"
+        assert emulator.credentials in repr(form), "the caller's own dict is not changed"
         with app.app_context():
             assert gigachat.chat("Say fish and nothing else").text == "fish"
 
 
-def test_what_is_missing_is_said_in_one_sentence() -> None:
+def test_a_missing_context_or_extension_is_an_error_with_advice() -> None:
     with pytest.raises(RuntimeError, match="application context"):
         get_client()
     with Flask("shop").app_context(), pytest.raises(ConfigError, match=r"GigaClient\(app\)"):
@@ -417,18 +417,18 @@ def test_what_is_missing_is_said_in_one_sentence() -> None:
 
 
 def test_without_flask_the_import_says_what_to_install() -> None:
-    told = run_python(
+    printed = run_python(
         "sys.modules['flask'] = None\n"
         "try:\n    import gigaclient.contrib.flask\n"
         "except ImportError as error:\n    print(error)\n"
     )
-    assert 'pip install "gigaclient[flask]"' in told
+    assert 'pip install "gigaclient[flask]"' in printed
 
 
 def test_gunicorns_sync_worker_is_warned_of_once(
     app: Flask, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "_sync_worker_warned", False)
+    monkeypatch.setattr(integration, "_sync_worker_warned", False)
     browser = app.test_client()
     for environment, count in (
         ({"SERVER_SOFTWARE": "Werkzeug/3.1"}, 0),
@@ -445,7 +445,7 @@ def test_gunicorns_sync_worker_is_warned_of_once(
 
 @pytest.fixture(scope="module")
 def threads(shared_emulator: GigaChatEmulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """gunicorn with two workers of threads, forked from a master that has made the app."""
+    """Start gunicorn with two threaded workers, forked from a master that has made the app."""
     options = ("--preload", "--worker-class", "gthread", "--threads", "8")
     folder = tmp_path_factory.mktemp("gthread")
     with gunicorn("support.web:flask_app()", folder, shared_emulator.environment, *options, workers=2) as served:
@@ -454,7 +454,7 @@ def threads(shared_emulator: GigaChatEmulator, tmp_path_factory: pytest.TempPath
 
 
 def workers(served: Served) -> dict[int, dict[str, Any]]:
-    """The state of both workers."""
+    """Return the state of both workers."""
     found: dict[int, dict[str, Any]] = {}
 
     def ask() -> bool:
@@ -521,7 +521,7 @@ def test_refusals_are_statuses(threads: Served, emulator: GigaChatEmulator) -> N
         emulator.clear()
 
 
-def test_an_error_in_the_middle_is_an_event_and_the_answer_ends_in_good_order(
+def test_an_error_in_the_middle_is_an_event_and_the_response_ends_normally(
     threads: Served, emulator: GigaChatEmulator
 ) -> None:
     emulator.inject(Fault(cut_after_events=3))
@@ -558,7 +558,7 @@ def test_a_browser_that_does_not_read_holds_the_model_back_and_costs_no_memory(
                 seen, since = sent, time.monotonic()
             return time.monotonic() - since > 1.5
 
-        # Two connections may have their buffers full on both sides: some megabytes each.
+        # The buffers of two connections may be full on both sides: some megabytes each.
         wait_until(at_rest, seconds=30, what="the upstream's being held back")
         assert sent * size < 64 * 2**20
     after = max(state["peak_kib"] for state in workers(threads).values())
@@ -602,7 +602,7 @@ def test_the_example_under_gunicorns_sync_worker(
 
 @pytest.fixture
 def development() -> Iterator[int]:
-    """The port of the example, started as its README says."""
+    """Start the example in the way that its README describes; yield its port."""
     command = [sys.executable, str(EXAMPLE / "app.py"), "--emulator", "--port", "0"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}

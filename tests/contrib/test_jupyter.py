@@ -1,4 +1,4 @@
-"""The magics in a real kernel, against the emulator: what a front end is sent, and what the service sees."""
+"""The magics in a real kernel, against the emulator: messages to the front end, and requests to the service."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LONG = "Count from 1 to 600"
 def running(emulator: GigaChatEmulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
     folder = tmp_path_factory.mktemp("notebook")
     private = {"HOME": str(folder), "IPYTHONDIR": str(folder / "ipython"), "XDG_CONFIG_HOME": str(folder / "config")}
-    # A keyring that a developer's machine has is none of the tests' business.
+    # The tests must not use the keyring of a developer's machine.
     private["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIGA")}
     with kernel({**environment, **private, **emulator.environment}, str(folder)) as started:
@@ -33,7 +33,7 @@ def running(emulator: GigaChatEmulator, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture
 def notebook(running: Kernel, emulator: GigaChatEmulator) -> Iterator[Kernel]:
-    """The kernel with a new dialogue; whatever it sends in a test, no secret is in it."""
+    """Yield the kernel with a new dialogue; fail if any of its messages holds a secret."""
     emulator.clear()
     emulator.event_pause_s = 0.0
     running.run("%xmode Context")
@@ -50,27 +50,27 @@ def notebook(running: Kernel, emulator: GigaChatEmulator) -> Iterator[Kernel]:
 
 
 def shows(text: str) -> Callable[[str, dict[str, Any]], bool]:
-    """Whether a message shows a text that has ``text`` in it."""
+    """Return a predicate for messages that show a Markdown text with ``text`` in it."""
     return lambda kind, content: text in content.get("data", {}).get("text/markdown", "")
 
 
-def eventually(true: Callable[[], bool]) -> bool:
+def eventually(condition: Callable[[], bool]) -> bool:
     ends_at = time.monotonic() + PATIENCE_S
-    while not true():
+    while not condition():
         if time.monotonic() > ends_at:
             return False
         time.sleep(0.02)
     return True
 
 
-def asked(emulator: GigaChatEmulator) -> dict[str, Any]:
-    """The body of the last question."""
+def last_body(emulator: GigaChatEmulator) -> dict[str, Any]:
+    """Return the body of the last request."""
     found: dict[str, Any] = emulator.requests[-1].json()
     return found
 
 
 def one_sentence(ran: Ran) -> str:
-    """What a failed cell says, which is one line and no more."""
+    """Return the error of a failed cell, which must be a single line."""
     assert ran.status == "error"
     (error,) = ran.of("error")
     (line,) = error["traceback"]
@@ -79,7 +79,7 @@ def one_sentence(ran: Ran) -> str:
     return str(line)
 
 
-# -- the answer comes --------------------------------------------------------------------------------------------------
+# -- showing an answer -------------------------------------------------------------------------------------------------
 
 
 def test_an_answer_grows_in_one_output_of_the_cell(notebook: Kernel, emulator: GigaChatEmulator) -> None:
@@ -102,8 +102,8 @@ def test_many_pieces_a_second_do_not_make_as_many_updates(notebook: Kernel, emul
     assert ran.plain().endswith("249, 250")
 
 
-def test_what_has_come_is_shown_though_nothing_follows(notebook: Kernel, emulator: GigaChatEmulator) -> None:
-    # Six pieces at once, of which the throttle lets through the first; then silence.
+def test_text_received_before_a_pause_is_shown(notebook: Kernel, emulator: GigaChatEmulator) -> None:
+    # Six pieces at once, of which the throttle shows only the first; then silence.
     emulator.inject(Fault(stall_after_events=6))
     ran = notebook.run(f"%giga {LONG}", at=shows("6,"), do=notebook.interrupt)
     assert ran.plain() == "1, 2, 3, 4, 5, 6,\n\n(interrupted)"
@@ -149,17 +149,17 @@ def test_a_picture_that_the_model_drew_is_shown_below_the_text(notebook: Kernel,
 def test_a_question_may_end_as_questions_do(notebook: Kernel, emulator: GigaChatEmulator, code: str) -> None:
     emulator.answer("Yes.")
     assert notebook.run(code).plain() == "Yes."
-    assert asked(emulator)["messages"][-1]["content"] == code.partition("%giga ")[2]
+    assert last_body(emulator)["messages"][-1]["content"] == code.partition("%giga ")[2]
 
 
-def test_help_is_still_to_be_had(notebook: Kernel) -> None:
+def test_help_is_available(notebook: Kernel) -> None:
     ran = notebook.run("%giga?")
     assert "--into NAME" in repr(ran.response["payload"])
     assert "--into NAME" in notebook.run("%giga --help").printed()
     assert "--store" in notebook.run("%giga_login -h").printed()
 
 
-def test_the_loop_that_runs_in_a_kernel_is_not_in_the_way(notebook: Kernel) -> None:
+def test_the_magic_works_while_the_kernel_runs_an_event_loop(notebook: Kernel) -> None:
     ran = notebook.run("import asyncio\nasyncio.get_running_loop()\nawait asyncio.sleep(0)\n%giga Count from 1 to 3")
     assert (ran.status, ran.plain()) == ("ok", "1, 2, 3")
 
@@ -179,22 +179,22 @@ def test_an_interrupt_keeps_the_text_marks_it_and_closes_the_call(notebook: Kern
     emulator.event_pause_s = 0.0
     assert notebook.run("print(half.text, half.finish_reason)").printed().strip() == f"{kept} None"
     assert notebook.run("%giga Count from 1 to 3").plain() == "1, 2, 3"
-    assert len(asked(emulator)["messages"]) == 1, "the answer that was broken off is part of the dialogue"
+    assert len(last_body(emulator)["messages"]) == 1, "the answer that was broken off is part of the dialogue"
 
 
-def test_an_interrupt_before_the_first_word_is_told(notebook: Kernel, emulator: GigaChatEmulator) -> None:
+def test_an_interrupt_before_the_first_word_is_reported(notebook: Kernel, emulator: GigaChatEmulator) -> None:
     emulator.inject(Fault(before_s=float("inf")))
     seen = len(emulator.requests)
 
-    def when_asked(kind: str, content: dict[str, Any]) -> bool:
+    def request_received(kind: str, content: dict[str, Any]) -> bool:
         return eventually(lambda: len(emulator.requests) > seen)
 
-    ran = notebook.run("%giga hello", at=when_asked, do=notebook.interrupt)
+    ran = notebook.run("%giga hello", at=request_received, do=notebook.interrupt)
     assert "interrupted" in ran.printed() and not ran.of("error")
     assert notebook.run("%giga Count from 1 to 3").plain() == "1, 2, 3"
 
 
-def test_an_interrupt_ends_the_loop_that_asks(notebook: Kernel, emulator: GigaChatEmulator) -> None:
+def test_an_interrupt_ends_a_loop_of_questions(notebook: Kernel, emulator: GigaChatEmulator) -> None:
     emulator.event_pause_s = 0.05
     seen = len(emulator.requests)
     ran = notebook.run(f"for number in range(5):\n    %giga {LONG}", at=shows("5,"), do=notebook.interrupt)
@@ -226,7 +226,7 @@ def test_after_an_interrupt_the_cells_that_wait_are_not_run(notebook: Kernel, em
 
 def test_options_are_sent(notebook: Kernel, emulator: GigaChatEmulator) -> None:
     notebook.run('%%giga -m GigaChat-2-Max --system "Be brief." -t 0.3 --max-tokens=50 Translate:\n  three words  \n')
-    assert asked(emulator) == {
+    assert last_body(emulator) == {
         "messages": [
             {"role": "system", "content": "Be brief."},
             {"role": "user", "content": "Translate:\n\nthree words"},
@@ -242,23 +242,23 @@ def test_options_without_a_text_hold_from_then_on(notebook: Kernel, emulator: Gi
     assert notebook.run("%giga -m GigaChat-2-Pro -t 0.2").printed() == "model: GigaChat-2-Pro\ntemperature: 0.2\n"
     notebook.run("%giga hello")
     notebook.run("%giga -t 1 --reset hello")
-    assert (asked(emulator)["model"], asked(emulator)["temperature"]) == ("GigaChat-2-Pro", 1.0)
+    assert (last_body(emulator)["model"], last_body(emulator)["temperature"]) == ("GigaChat-2-Pro", 1.0)
     notebook.run('%giga -m "" -t ""')
     notebook.run("%giga hello")
-    assert asked(emulator)["model"] == "GigaChat-2" and "temperature" not in asked(emulator)
+    assert last_body(emulator)["model"] == "GigaChat-2" and "temperature" not in last_body(emulator)
 
 
 def test_the_notebook_has_one_dialogue_until_it_is_reset(notebook: Kernel, emulator: GigaChatEmulator) -> None:
     notebook.run('%giga -s "Be polite." My name is Vera.')
     assert notebook.run("%giga What is my name?").plain() == "Your name is Vera."
     assert "2 questions" in notebook.run("%giga").printed()
-    roles = [message["role"] for message in asked(emulator)["messages"]]
+    roles = [message["role"] for message in last_body(emulator)["messages"]]
     assert roles == ["system", "user", "assistant", "user"]
     session = emulator.requests[-1].headers["x-session-id"]
     notebook.run("%giga --alone Who are you?")
-    assert len(asked(emulator)["messages"]) == 1
+    assert len(last_body(emulator)["messages"]) == 1
     assert notebook.run("%giga --reset What is my name?").plain() == "You have not told me your name yet."
-    assert len(asked(emulator)["messages"]) == 1
+    assert len(last_body(emulator)["messages"]) == 1
     assert emulator.requests[-1].headers["x-session-id"] != session
 
 
@@ -269,16 +269,16 @@ def test_the_answer_is_put_into_a_variable(notebook: Kernel) -> None:
     assert ran.of("execute_result")[0]["data"]["text/markdown"] == "1, 2, 3"
 
 
-def test_braces_are_left_alone_unless_variables_are_asked_for(notebook: Kernel, emulator: GigaChatEmulator) -> None:
+def test_braces_are_left_unchanged_without_the_fill_option(notebook: Kernel, emulator: GigaChatEmulator) -> None:
     notebook.run("city = 'Kem'; table = {'a': [1, 2]}")
     text = 'Explain {"city": {city}} and $city and {city}'
     notebook.run(f"%%giga\n{text}")
-    assert asked(emulator)["messages"][-1]["content"] == text
+    assert last_body(emulator)["messages"][-1]["content"] == text
     notebook.run('%%giga -f -s "In {city}"\nExplain {"city": "{city}"} {table[\'a\'][1]:>3} {{city}}')
-    assert asked(emulator)["messages"][0]["content"] == "In Kem"
-    assert asked(emulator)["messages"][-1]["content"] == 'Explain {"city": "Kem"}   2 {city}'
+    assert last_body(emulator)["messages"][0]["content"] == "In Kem"
+    assert last_body(emulator)["messages"][-1]["content"] == 'Explain {"city": "Kem"}   2 {city}'
     notebook.run("def about(place):\n    %giga -f --alone About {place}\nabout('Onega')")
-    assert asked(emulator)["messages"][-1]["content"] == "About Onega"
+    assert last_body(emulator)["messages"][-1]["content"] == "About Onega"
     seen = len(emulator.requests)
     assert "there is no variable nobody" in one_sentence(notebook.run("%giga -f {nobody}"))
     assert len(emulator.requests) == seen
@@ -297,7 +297,7 @@ def test_code_shows_streams_as_the_magic_does(notebook: Kernel, emulator: GigaCh
     assert notebook.run("print(stream.closed, stream.text[:2])").printed() == "True 1,\n"
     emulator.event_pause_s = 0.0
     notebook.run("jupyter.use(giga.with_options(model='GigaChat-2-Max'))\n%giga hello")
-    assert asked(emulator)["model"] == "GigaChat-2-Max"
+    assert last_body(emulator)["model"] == "GigaChat-2-Max"
     assert notebook.run("print(len(jupyter.conversation().messages))").printed() == "2\n"
 
 
@@ -306,8 +306,8 @@ def test_code_shows_streams_as_the_magic_does(notebook: Kernel, emulator: GigaCh
 
 def test_errors_are_one_sentence_and_the_cell_has_failed(notebook: Kernel, emulator: GigaChatEmulator) -> None:
     emulator.inject(Fault(status=429, retry_after=0), times=10)
-    told = one_sentence(notebook.run("%giga hello"))
-    assert told.startswith("RateLimitError: 429: ") and "try again later" in told and "attempts" not in told
+    message = one_sentence(notebook.run("%giga hello"))
+    assert message.startswith("RateLimitError: 429: ") and "try again later" in message and "attempts" not in message
     emulator.clear()
     assert "get_models() lists" in one_sentence(notebook.run("%giga -m nothing hello"))
     assert "-t takes a number" in one_sentence(notebook.run("%giga -t hot hello"))
@@ -325,7 +325,7 @@ def test_a_stream_that_breaks_leaves_its_text_and_says_so(notebook: Kernel, emul
     assert notebook.run("print(half.text)").printed().strip() == text
 
 
-def test_without_a_key_the_next_step_is_told(notebook: Kernel, emulator: GigaChatEmulator) -> None:
+def test_without_a_key_the_error_names_the_next_step(notebook: Kernel, emulator: GigaChatEmulator) -> None:
     seen = len(emulator.requests)
     notebook.run("import os\nkey = os.environ.pop('GIGACHAT_CREDENTIALS')")
     try:
@@ -349,13 +349,13 @@ def test_no_traceback_shows_a_key_and_a_verbose_one_shows_all_else(
     emulator.inject(Fault(reset=True))
     ran = notebook.run("GigaChat(max_retries=0).chat('hello')")
     assert "APIConnectionError" in ran.traceback()
-    # The fixture looks for keys and tokens in all of that.
+    # The fixture searches all messages for keys and tokens.
 
 
 # -- the key -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_login_asks_unseen_tries_the_key_and_says_what_it_can_do(
+def test_a_login_prompts_without_echo_validates_the_key_and_reports_its_access(
     notebook: Kernel, emulator: GigaChatEmulator
 ) -> None:
     key = emulator.add_credentials("GIGACHAT_API_B2B")
@@ -376,15 +376,15 @@ def test_a_login_asks_unseen_tries_the_key_and_says_what_it_can_do(
     assert key not in "\n".join(notebook.transcript)
 
 
-def test_a_login_that_cannot_be_says_why(notebook: Kernel, emulator: GigaChatEmulator) -> None:
+def test_a_failed_login_says_why(notebook: Kernel, emulator: GigaChatEmulator) -> None:
     unknown = base64.b64encode(b"an-id:a-secret-of-nobody").decode()
-    told = one_sentence(notebook.run("%giga_login", answers={"key": unknown}))
-    assert "unknown or was revoked" in told and unknown not in told
+    message = one_sentence(notebook.run("%giga_login", answers={"key": unknown}))
+    assert "unknown or was revoked" in message and unknown not in message
     assert "not base64" in one_sentence(notebook.run("%giga_login", answers={"key": "no key at all!"}))
     assert "no key was entered" in one_sentence(notebook.run("%giga_login", answers={"key": " "}))
     assert "set GIGACHAT_CREDENTIALS" in one_sentence(notebook.run("%giga_login"))
-    told = one_sentence(notebook.run(f"%giga_login {unknown}"))
-    assert "delete it here" in told and unknown not in told
+    message = one_sentence(notebook.run(f"%giga_login {unknown}"))
+    assert "delete it here" in message and unknown not in message
 
 
 def test_a_stored_key_is_used_everywhere_without_asking(notebook: Kernel, emulator: GigaChatEmulator) -> None:
@@ -402,10 +402,10 @@ def test_a_stored_key_is_used_everywhere_without_asking(notebook: Kernel, emulat
         notebook.run("os.environ['GIGACHAT_CREDENTIALS'] = kept\ndel kept")
 
 
-# -- what objects show -------------------------------------------------------------------------------------------------
+# -- HTML of objects ---------------------------------------------------------------------------------------------------
 
 
-def test_answers_of_the_api_show_themselves(notebook: Kernel) -> None:
+def test_results_of_the_api_have_html(notebook: Kernel) -> None:
     notebook.run("from gigaclient import GigaChat\ngiga = GigaChat()")
 
     def html(code: str) -> str:

@@ -1,4 +1,4 @@
-"""The example notebook: it runs, shows what it promises, and what is stored of it is what it showed."""
+"""The example notebook runs, shows the expected outputs, and its stored outputs are up to date."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def maker() -> ModuleType:
 
 
 def outputs(notebook: Any) -> dict[str, list[Any]]:
-    """What each cell with code shows, by the beginning of the code."""
+    """Return the outputs of each code cell, by the first characters of its code."""
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     return {cell.source.split("\n")[0][:24]: cell.outputs for cell in cells}
 
@@ -59,7 +59,7 @@ def test_the_notebook_runs_without_a_key_against_its_own_emulator(
     check(outputs(ran))
 
 
-def test_what_is_stored_is_the_notebook_as_it_ran(maker: ModuleType) -> None:
+def test_the_stored_notebook_is_up_to_date(maker: ModuleType) -> None:
     stored = nbformat.read(EXAMPLES / "notebook.ipynb", as_version=4)
     nbformat.validate(stored)
     assert [(cell.cell_type, cell.source) for cell in stored.cells] == list(maker.CELLS), "make the notebook again"
@@ -70,6 +70,6 @@ def test_what_is_stored_is_the_notebook_as_it_ran(maker: ModuleType) -> None:
     assert "$$ T = 2\\pi" in answer.data["text/markdown"] and "```python" in answer.data["text/markdown"]
 
 
-def test_what_is_stored_tells_nothing_of_the_machine() -> None:
+def test_the_stored_notebook_has_no_paths_addresses_and_tokens() -> None:
     text = (EXAMPLES / "notebook.ipynb").read_text("utf-8")
     assert re.search(r"127\.0\.0\.1|localhost|Bearer|\"(?:/[A-Za-z]+/|[A-Z]:\\)|timestamp|iopub", text) is None

@@ -1,4 +1,4 @@
-"""The parts of the notebook's room that need no notebook: Markdown, outputs, options, streams, tables."""
+"""The parts of the Jupyter integration that need no kernel: Markdown, outputs, options, streams, tables."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_no_text_without_code_has_a_tag_in_the_end(text: str) -> None:
 
 @given(st.text(alphabet="a \n`~$\\()[]<>", max_size=200))
 def test_code_or_not_nothing_that_begins_by_itself_is_alive(text: str) -> None:
-    # What stands in code may stand there; outside, each way to part the text into code and text has been escaped.
+    # Code may contain tags. Outside code they are escaped, for every possible split of the text into code and text.
     shown = for_notebook(text.replace("<", "<script>"), unfinished=True)
     if "`" not in text and "~" not in text:
         assert "<script" not in shown
@@ -152,7 +152,7 @@ def test_an_answer_without_text_shows_the_function_it_wants() -> None:
 
 
 class Screen:
-    """Outputs as a front end keeps them, a clock that stands still, and what it all cost."""
+    """The outputs of a cell, the characters sent, and a clock that does not run."""
 
     def __init__(self) -> None:
         self.outputs: dict[str, dict[str, str]] = {}
@@ -172,7 +172,7 @@ class Screen:
 
 
 def grow(screen: Screen, text: str, step: int = 20, seconds: float = 0.02) -> None:
-    """Show a text as it grows by ``step`` characters every so many seconds, whenever it is due."""
+    """Show a text that grows by ``step`` characters every ``seconds``, whenever an update is due."""
     shown = GrowingText(screen, clock=screen.clock)
     for end in range(step, len(text) + step, step):
         if shown.wait_seconds == 0:
@@ -224,7 +224,7 @@ def test_cutting_loses_nothing_and_cuts_no_code(pieces: list[str]) -> None:
 
 def test_a_cut_is_where_a_new_block_begins() -> None:
     assert cut_point("one\n\ntwo\n", 0, 1) == 5
-    assert cut_point("one\n\ntwo", 0, 1) == 0  # what stands there may go on to be something else
+    assert cut_point("one\n\ntwo", 0, 1) == 0  # the rest of the line may change its meaning
     assert cut_point("one\n\n  more of it\n", 0, 1) == 0
     assert cut_point("```\n\ntwo\n\nthree\n", 0, 1) == 0
     assert cut_point("\\[\n\ntwo\n", 0, 1) == 0
@@ -282,7 +282,7 @@ def test_no_thread_is_left_when_a_stream_has_been_read() -> None:
         (None, ""),
     ],
 )
-def test_how_an_answer_ended_is_told(reason: str | None, note: str) -> None:
+def test_an_unusual_end_of_an_answer_is_noted(reason: str | None, note: str) -> None:
     expected = f"text\n\n({note})" if note else "text"
     assert read(Pieces("text", finish_reason=reason)).plain() == [expected]
     out = io.StringIO()
@@ -332,8 +332,8 @@ def test_outside_ipython_show_prints(gigachat_emulator: GigaChatEmulator, capsys
 
 def fields(line: str) -> dict[str, Any]:
     options, text = parse_giga(line)
-    given = {name: getattr(options, name) for name in options.__struct_fields__}
-    return {name: value for name, value in given.items() if value not in (None, False)} | {"text": text}
+    values = {name: getattr(options, name) for name in options.__struct_fields__}
+    return {name: value for name, value in values.items() if value not in (None, False)} | {"text": text}
 
 
 @pytest.mark.parametrize(
@@ -360,7 +360,7 @@ def test_options_come_first_and_the_text_is_left_as_it_is(line: str, expected: d
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ("--modle x", "is it --model"),
         ("-x", "no option -x"),
@@ -372,8 +372,8 @@ def test_options_come_first_and_the_text_is_left_as_it_is(line: str, expected: d
         ("--reset=1 x", "takes no value"),
     ],
 )
-def test_wrong_options_are_told(line: str, told: str) -> None:
-    with pytest.raises(ConfigError, match=re.escape(told)):
+def test_wrong_options_are_refused(line: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
         parse_giga(line)
 
 
@@ -385,7 +385,7 @@ def test_numbers_have_to_be_numbers(line: str) -> None:
 
 
 @given(st.text())
-def test_any_line_is_either_taken_or_refused(line: str) -> None:
+def test_any_line_is_either_parsed_or_refused(line: str) -> None:
     for parse in (parse_giga, parse_login):
         with contextlib.suppress(ConfigError):
             parse(line)
@@ -414,7 +414,7 @@ def test_variables_are_filled_in_and_other_braces_stay(text: str, expected: str)
 
 
 @pytest.mark.parametrize("text", ["{nobody}", "{name.nothing}", "{name[99]}", "{name:d}", "{name['x']}"])
-def test_what_cannot_be_filled_in_is_told(text: str) -> None:
+def test_a_variable_that_cannot_be_filled_in_is_an_error(text: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(text[:5])):
         fill_in(text, {"name": "Vera"})
 

@@ -12,7 +12,7 @@ import pytest
 
 from gigaclient.testing import Fault, GigaChatEmulator
 
-PATIENCE_S = 40
+TIMEOUT_S = 40
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def terminal(emulator: GigaChatEmulator, tmp_path_factory: pytest.TempPathFactor
         ["-m", "IPython", "--simple-prompt", "--no-banner", "--no-confirm-exit", "--colors=NoColor"],
         env=environment,
         encoding="utf-8",
-        timeout=PATIENCE_S,
+        timeout=TIMEOUT_S,
         dimensions=(40, 200),
     )
     child.setecho(False)
@@ -41,7 +41,7 @@ def terminal(emulator: GigaChatEmulator, tmp_path_factory: pytest.TempPathFactor
 def test_the_text_is_printed_as_it_comes(terminal: Any, emulator: GigaChatEmulator) -> None:
     emulator.inject(Fault(stall_after_events=5))
     terminal.sendline("%giga --into half Count from 1 to 600")
-    # The fifth piece, and then the service is silent: what is here was not printed at the end.
+    # The service is silent after the fifth piece, so this text was printed before the end of the answer.
     terminal.expect_exact("1, 2, 3, 4, 5,")
     terminal.sendintr()
     terminal.expect_exact("(interrupted)")
@@ -62,8 +62,8 @@ def test_markdown_stays_as_the_model_wrote_it(terminal: Any, emulator: GigaChatE
 def test_an_error_is_one_sentence(terminal: Any, emulator: GigaChatEmulator) -> None:
     terminal.sendline("%giga -m nothing hello")
     terminal.expect(r"In \[\d+\]: ")
-    said = terminal.before.strip().splitlines()
-    assert len(said) == 1 and said[0].startswith("NotFoundError: 404: ")
+    lines = terminal.before.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("NotFoundError: 404: ")
 
 
 def test_a_login_does_not_echo_the_key(terminal: Any, emulator: GigaChatEmulator) -> None:

@@ -1,4 +1,4 @@
-"""OpenTelemetry's instrumentation of requests traces us: a span for each attempt, in the caller's trace, no secrets."""
+"""OpenTelemetry's instrumentation of requests: a span for each attempt, in the caller's trace, without secrets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Traced:
         self.tracer = self.provider.get_tracer("tests")
 
     def spans(self, end: str) -> list[Any]:
-        """The finished spans of requests to addresses that end in ``end``."""
+        """Return the finished spans of requests to URLs that end in ``end``."""
         found: list[Any] = []
         for span in self.exporter.get_finished_spans():
             attributes = span.attributes or {}
@@ -64,7 +64,7 @@ def test_each_attempt_is_a_span_with_its_status(gigachat_emulator: GigaChatEmula
     assert len(traced.spans(CHAT)) == 3
 
 
-def test_a_stream_belongs_to_the_callers_trace_and_the_server_is_told_which(
+def test_a_stream_belongs_to_the_callers_trace_and_sends_its_id_to_the_server(
     gigachat_emulator: GigaChatEmulator, traced: Traced
 ) -> None:
     with GigaChat(**gigachat_emulator.client_options) as giga, traced.tracer.start_as_current_span("mine") as mine:
@@ -79,7 +79,7 @@ def test_no_span_holds_a_key_a_token_or_a_prompt(gigachat_emulator: GigaChatEmul
     with GigaChat(**gigachat_emulator.client_options) as giga:
         giga.chat("the-prompt")
         token = giga.get_token().access_token
-    told = "".join(span.to_json() for span in traced.exporter.get_finished_spans())
-    assert "/chat/completions" in told
+    exported = "".join(span.to_json() for span in traced.exporter.get_finished_spans())
+    assert "/chat/completions" in exported
     for secret in (gigachat_emulator.credentials, token, "the-prompt"):
-        assert secret not in told
+        assert secret not in exported

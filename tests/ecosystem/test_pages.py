@@ -1,7 +1,7 @@
-"""The recipes of the pages do what they say, each page as one script in a process of its own.
+"""The recipes of the pages work, each page as one script in a separate process.
 
-``tests/test_readme.py`` runs them as well, but for those that change the whole process. Here those run too, and what
-the pages promise of the output is looked at.
+``tests/test_readme.py`` runs the recipes too, except those that change the whole process. Here all of them run, and
+their output is compared with the pages.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A ``requests_cache.CachedSession`` as ``session=``: what it caches, what it does not, and what it keeps."""
+"""A ``requests_cache.CachedSession`` as ``session=``: which requests it caches, and no secrets in its cache."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ WITH_CHATS: dict[str, Any] = {
         ({"urls_expire_after": {"*/chat/*": 60, "*": requests_cache.DO_NOT_CACHE}}, "models", 2),
     ],
 )
-def test_what_is_asked_twice_is_sent_as_often_as_the_page_says(
+def test_a_repeated_call_is_sent_as_often_as_the_page_says(
     gigachat_emulator: GigaChatEmulator, settings: dict[str, Any], call: str, requests: int
 ) -> None:
     with requests_cache.CachedSession(backend="memory", **settings) as session:

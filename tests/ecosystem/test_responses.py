@@ -1,4 +1,4 @@
-"""``responses`` mocks us: what it says arrives, what it raises is one of our errors, what was sent can be seen."""
+"""``responses`` mocks gigaclient: its responses arrive, its exceptions become our errors, its requests can be read."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_errors_are_ours_and_retries_happen() -> None:
             giga.chat("?")
 
 
-def test_what_is_not_mocked_is_an_error_of_ours_and_leaves_the_machine_alone() -> None:
+def test_a_request_that_is_not_mocked_is_an_error_and_never_sent() -> None:
     giga = GigaChat(access_token="any", max_retries=0)
     with giga, responses.RequestsMock(), pytest.raises(APIConnectionError):
         giga.get_models()

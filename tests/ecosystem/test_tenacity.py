@@ -1,4 +1,4 @@
-"""tenacity around a client whose own retries are off: its rule is the only one."""
+"""tenacity around a client without retries."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from gigaclient.testing import Fault, GigaChatEmulator
 
 @pytest.fixture(scope="module")
 def recipe() -> dict[str, Any]:
-    """The rule and the wait of the page, as they stand there."""
+    """Return the retry rule and the wait function of the page."""
     code = next(snippet for snippet in snippets("en/ecosystem") if "import tenacity" in snippet)
     namespace: dict[str, Any] = {}
     exec(code.partition("with GigaChat(")[0], namespace)
     return namespace
 
 
-def test_the_pages_rule_repeats_what_is_worth_it_and_waits_as_long_as_the_server_asks(
+def test_the_pages_rule_retries_transient_errors_and_waits_for_retry_after(
     gigachat_emulator: GigaChatEmulator, recipe: dict[str, Any]
 ) -> None:
     slept: list[float] = []

@@ -1,4 +1,4 @@
-"""vcrpy records us against the emulator and plays back when it is gone; nothing secret is in the file."""
+"""vcrpy records gigaclient against the emulator and plays it back without; no secret is in the file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PROMPT = "Count from 1 to 5"
 
 @pytest.fixture(scope="module")
 def recorder() -> vcr.VCR:
-    """The page's own, as it stands there."""
+    """Return the recorder of the page."""
     recipe = next(snippet for snippet in snippets("en/ecosystem") if "vcr.VCR(" in snippet)
     namespace: dict[str, Any] = {}
     exec(recipe.partition("for _ in range(2)")[0], namespace)
@@ -40,7 +40,7 @@ def test_a_chat_and_a_stream_are_played_back_without_a_server_and_without_a_secr
     for secret in (emulator.credentials, token, "Bearer", "Basic"):
         assert secret not in kept
     assert "Hello!" in kept
-    del options["ca_bundle_file"]  # which went with the emulator, and is not needed where nothing is sent
+    del options["ca_bundle_file"]  # deleted with the emulator, and not needed to play back
     played = recorder.use_cassette(str(cassette), record_mode="none")
     with played as tape, GigaChat(**options) as giga:
         heard.append((giga.chat("Hello!").text, [chunk.text for chunk in giga.stream(PROMPT)]))

@@ -1,4 +1,4 @@
-"""Types as JSON Schemas, and answers as values of those types."""
+"""JSON Schemas of types, and values of those types from answers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from typing_extensions import NotRequired, TypedDict
 from gigaclient.errors import ConfigError, InvalidResponseError, LengthFinishReasonError
 from gigaclient.schema.json_schema import schema_of
 from gigaclient.schema.parse import value_of
-from gigaclient.testing import sampling as emulated
+from gigaclient.testing import sampling as sampling
 from gigaclient.types import ChatCompletion, Choice, FunctionCall, Message, ResponseFormat
 from gigaclient.types.chat_v2 import ChatCompletionResponse
 
@@ -143,16 +143,16 @@ def answer(text: str, *, finish_reason: str = "stop", **message: Any) -> ChatCom
     return ChatCompletion(choices=[choice]).attach(raw={}, request_id="r-1")
 
 
-def read(value: Any, kind: Any) -> Any:
-    return value_of(answer(value if isinstance(value, str) else json.dumps(value)), kind)
+def read(value: Any, type_: Any) -> Any:
+    return value_of(answer(value if isinstance(value, str) else json.dumps(value)), type_)
 
 
 # -- schemas ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", CLASSES)
-def test_each_kind_of_class_has_a_closed_object_with_its_descriptions(kind: Any) -> None:
-    schema = schema_of(kind)
+@pytest.mark.parametrize("type_", CLASSES)
+def test_each_class_library_gives_a_closed_object_with_descriptions(type_: Any) -> None:
+    schema = schema_of(type_)
     assert schema["type"] == "object"
     assert list(schema["properties"])[:3] == ["port", "metres", "kind"]
     assert schema["required"] == ["port", "metres"]
@@ -183,7 +183,7 @@ def test_limits_reach_the_schema() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "inner"),
+    ("type_", "inner"),
     [
         (list[int], {"type": "array", "items": {"type": "integer"}}),
         (set[str], {"type": "array", "items": {"type": "string"}, "uniqueItems": True}),
@@ -199,8 +199,8 @@ def test_limits_reach_the_schema() -> None:
     ],
     ids=str,
 )
-def test_what_is_no_object_is_the_value_of_one(kind: Any, inner: dict[str, Any]) -> None:
-    assert schema_of(kind) == {
+def test_a_type_that_is_no_object_is_the_property_value_of_one(type_: Any, inner: dict[str, Any]) -> None:
+    assert schema_of(type_) == {
         "type": "object",
         "properties": {"value": inner},
         "required": ["value"],
@@ -208,18 +208,18 @@ def test_what_is_no_object_is_the_value_of_one(kind: Any, inner: dict[str, Any])
     }
 
 
-@pytest.mark.parametrize("kind", [Node, Branch])
-def test_a_type_that_holds_itself_keeps_its_definition_and_has_the_object_at_the_top(kind: Any) -> None:
-    schema = schema_of(kind)
-    name = kind.__name__
+@pytest.mark.parametrize("type_", [Node, Branch])
+def test_a_recursive_type_keeps_its_definition_and_its_root_is_the_object(type_: Any) -> None:
+    schema = schema_of(type_)
+    name = type_.__name__
     assert schema["type"] == "object"
     assert schema["properties"]["children"]["items"] == {"$ref": f"#/$defs/{name}"}
     assert schema["$defs"][name]["additionalProperties"] is False
-    assert schema_of(list[kind])["properties"]["value"]["items"] == {"$ref": f"#/$defs/{name}"}
-    assert read({"name": "a", "children": [{"name": "b", "children": []}]}, kind).children[0].name == "b"
+    assert schema_of(list[type_])["properties"]["value"]["items"] == {"$ref": f"#/$defs/{name}"}
+    assert read({"name": "a", "children": [{"name": "b", "children": []}]}, type_).children[0].name == "b"
 
 
-def test_without_any_required_field_all_are_since_the_service_promises_nothing_otherwise() -> None:
+def test_a_class_without_required_fields_gets_all_fields_required() -> None:
     @dataclasses.dataclass
     class Settings:
         a: int = 1
@@ -237,7 +237,7 @@ def test_a_tagged_union_and_a_generic_class_are_described() -> None:
     assert read({"items": [1]}, Page[int]) == Page([1])
 
 
-def test_models_inside_other_types_are_described_and_made() -> None:
+def test_pydantic_models_inside_other_types_are_described_and_made() -> None:
     tide = {"port": "Murmansk", "metres": 1.5}
     schema = schema_of(Voyage)
     assert schema["properties"]["tides"]["items"]["properties"]["port"]["description"] == "where it is"
@@ -251,7 +251,7 @@ def test_models_inside_other_types_are_described_and_made() -> None:
         read({"value": [{"port": "x", "metres": 21}]}, list[TidePydantic])
 
 
-def test_a_dict_is_a_schema_already_and_its_value_the_decoded_json() -> None:
+def test_a_dict_is_used_as_a_schema_and_its_value_is_the_decoded_json() -> None:
     schema = {"type": "object", "properties": {"port": {"type": "string"}}}
     before = copy.deepcopy(schema)
     assert schema_of(schema) == schema == before
@@ -261,21 +261,21 @@ def test_a_dict_is_a_schema_already_and_its_value_the_decoded_json() -> None:
     assert read({"port": "Kem"}, schema) == {"port": "Kem"}
 
 
-def test_a_schema_given_out_may_be_changed() -> None:
+def test_a_returned_schema_may_be_changed() -> None:
     schema_of(Tide)["properties"].clear()
     assert schema_of(Tide)["properties"]
 
 
-@pytest.mark.parametrize("kind", [*CLASSES, Voyage, Node, list[Tide], Kind, dict[str, int], tuple[int, str], Row])
-def test_values_made_from_the_schema_fit_the_type(kind: Any) -> None:
-    made = emulated.instance(schema_of(kind))
-    if kind in (TideAttrs, TideModel, TidePydantic):
+@pytest.mark.parametrize("type_", [*CLASSES, Voyage, Node, list[Tide], Kind, dict[str, int], tuple[int, str], Row])
+def test_values_made_from_the_schema_fit_the_type(type_: Any) -> None:
+    made = sampling.instance(schema_of(type_))
+    if type_ in (TideAttrs, TideModel, TidePydantic):
         made["metres"] = 1.5
-    read(made, kind)
+    read(made, type_)
 
 
 @pytest.mark.parametrize(
-    ("kind", "advice"),
+    ("type_", "advice"),
     [
         (Any, "says nothing"),
         (object, "use a dataclass"),
@@ -289,14 +289,14 @@ def test_values_made_from_the_schema_fit_the_type(kind: Any) -> None:
     ],
     ids=str,
 )
-def test_a_kind_that_cannot_be_described_says_what_to_do(kind: Any, advice: str) -> None:
+def test_a_type_without_a_schema_is_refused_with_advice(type_: Any, advice: str) -> None:
     with pytest.raises(ConfigError, match=advice) as caught:
-        schema_of(kind)
+        schema_of(type_)
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
 
 
-def test_an_annotation_out_of_reach_is_named() -> None:
+def test_an_unresolvable_annotation_is_named() -> None:
     class Hidden:
         pass
 
@@ -308,7 +308,7 @@ def test_an_annotation_out_of_reach_is_named() -> None:
         schema_of(Outer)
 
 
-def test_a_model_of_pydantic_1_is_told_apart() -> None:
+def test_a_model_of_pydantic_1_is_refused() -> None:
     from pydantic.v1 import BaseModel
 
     class Old(BaseModel):
@@ -318,7 +318,7 @@ def test_a_model_of_pydantic_1_is_told_apart() -> None:
         schema_of(Old)
 
 
-def test_a_model_is_known_by_what_it_can_do() -> None:
+def test_a_class_with_the_methods_of_a_pydantic_model_is_one() -> None:
     class LikeAModel:
         @classmethod
         def model_json_schema(cls) -> dict[str, Any]:
@@ -332,7 +332,7 @@ def test_a_model_is_known_by_what_it_can_do() -> None:
     assert read({"a": 1}, LikeAModel) == ("made", {"a": 1})
 
 
-def test_neither_pydantic_nor_attrs_is_imported_for_those_who_have_none_of_theirs() -> None:
+def test_neither_pydantic_nor_attrs_is_imported_for_a_dataclass() -> None:
     script = """
         import sys
         from dataclasses import dataclass
@@ -352,15 +352,15 @@ def test_neither_pydantic_nor_attrs_is_imported_for_those_who_have_none_of_their
 # -- values ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", CLASSES)
-def test_each_kind_of_class_is_made_of_the_answer(kind: Any) -> None:
-    made = read({"port": "Мурманск", "metres": 1.5, "kind": "high"}, kind)
-    if kind is TideDict:
+@pytest.mark.parametrize("type_", CLASSES)
+def test_each_class_library_is_made_from_the_answer(type_: Any) -> None:
+    made = read({"port": "Мурманск", "metres": 1.5, "kind": "high"}, type_)
+    if type_ is TideDict:
         assert made == {"port": "Мурманск", "metres": 1.5, "kind": Kind.HIGH}
     else:
         assert (made.port, made.metres, made.kind) == ("Мурманск", 1.5, Kind.HIGH)
-        assert type(made) is kind
-        assert read({"port": "x", "metres": 1}, kind).kind is Kind.LOW
+        assert type(made) is type_
+        assert read({"port": "x", "metres": 1}, type_).kind is Kind.LOW
 
 
 @pytest.mark.parametrize(
@@ -376,12 +376,12 @@ def test_each_kind_of_class_is_made_of_the_answer(kind: Any) -> None:
         '{"port": "Kem", "metres": 2, "note": null}',
     ],
 )
-def test_the_json_may_be_dressed_up(text: str) -> None:
+def test_the_json_may_have_a_fence_thoughts_and_strings_for_numbers(text: str) -> None:
     assert read(text, Tide) == Tide("Kem", 2.0)
 
 
 @pytest.mark.parametrize(
-    ("kind", "value", "expected"),
+    ("type_", "value", "expected"),
     [
         (list[int], {"value": [1, 2]}, [1, 2]),
         (list[int], [1, 2], [1, 2]),
@@ -397,13 +397,13 @@ def test_the_json_may_be_dressed_up(text: str) -> None:
     ],
     ids=str,
 )
-def test_other_kinds_come_out_as_themselves(kind: Any, value: Any, expected: Any) -> None:
-    made = read(value, kind)
+def test_other_types_are_read_as_themselves(type_: Any, value: Any, expected: Any) -> None:
+    made = read(value, type_)
     assert made == expected
     assert type(made) is type(expected)
 
 
-def test_a_cut_answer_is_an_error_of_its_own_with_the_answer() -> None:
+def test_a_cut_answer_is_a_separate_error_with_the_answer() -> None:
     cut = answer('{"port": "Mur', finish_reason="length")
     with pytest.raises(LengthFinishReasonError, match="max_tokens") as caught:
         value_of(cut, Tide)
@@ -428,7 +428,7 @@ def test_a_cut_answer_is_an_error_of_its_own_with_the_answer() -> None:
     ],
     ids=["filter", "call", "empty", "words", "comma", "nan", "deep", "type", "missing", "array"],
 )
-def test_what_is_no_value_is_an_error_that_names_the_place_and_keeps_the_answer(
+def test_an_answer_without_a_value_is_an_error_with_the_path_and_the_answer(
     completion: ChatCompletion, reason: str
 ) -> None:
     with pytest.raises(InvalidResponseError, match=reason) as caught:
@@ -440,7 +440,7 @@ def test_what_is_no_value_is_an_error_that_names_the_place_and_keeps_the_answer(
     assert (str(again), again.completion) == (str(caught.value), completion)
 
 
-def test_a_model_s_own_errors_stay_inside_and_quote_no_value() -> None:
+def test_errors_of_pydantic_are_not_chained_and_no_value_is_quoted() -> None:
     with pytest.raises(InvalidResponseError, match=r"less than 20 - at `\$\.metres`") as caught:
         read({"port": "Kem", "metres": 987654}, TideModel)
     error: BaseException | None = caught.value
@@ -450,17 +450,17 @@ def test_a_model_s_own_errors_stay_inside_and_quote_no_value() -> None:
         error = error.__cause__ or error.__context__
 
 
-def test_many_faults_are_told_in_few_words() -> None:
+def test_many_validation_errors_are_counted_and_not_listed() -> None:
     with pytest.raises(InvalidResponseError, match="and 95 more"):
         read({"value": [{}] * 50}, list[TideModel])
 
 
-def test_what_a_class_finds_wrong_with_its_fields_is_told() -> None:
+def test_an_error_of_a_validator_is_in_the_message() -> None:
     with pytest.raises(InvalidResponseError, match="'metres' must be < 20"):
         read({"port": "Kem", "metres": 21}, TideAttrs)
 
 
-def test_what_a_class_raises_by_mistake_is_told_with_its_cause() -> None:
+def test_an_unexpected_exception_of_a_class_is_the_cause() -> None:
     @dataclasses.dataclass
     class Broken:
         port: str
@@ -475,14 +475,14 @@ def test_what_a_class_raises_by_mistake_is_told_with_its_cause() -> None:
 
 
 def test_an_answer_of_api_v2_is_read_as_well() -> None:
-    whole = msgspec.convert(
+    complete = msgspec.convert(
         {
             "messages": [{"role": "assistant", "content": [{"text": '{"port": "Kem", '}, {"text": '"metres": 2}'}]}],
             "finish_reason": "stop",
         },
         ChatCompletionResponse,
     )
-    assert value_of(whole, Tide) == Tide("Kem", 2.0)
+    assert value_of(complete, Tide) == Tide("Kem", 2.0)
     calling = msgspec.convert(
         {"messages": [{"role": "assistant", "content": [{"function_call": {"name": "f", "arguments": {}}}]}]},
         ChatCompletionResponse,

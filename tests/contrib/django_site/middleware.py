@@ -1,4 +1,4 @@
-"""Middleware that wraps what is streamed, as Django's documentation says that it be done."""
+"""Middleware that wraps streaming content in the way that Django's documentation describes."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from django.utils.decorators import sync_and_async_middleware
 
 @sync_and_async_middleware
 def shouting(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
-    """For requests that want it, each streamed piece has its text in capital letters."""
+    """Convert the streamed text to capital letters if the request has ``?shout``."""
     if iscoroutinefunction(get_response):
 
-        async def in_loop(request: HttpRequest) -> Any:
-            return _shouted(request, await get_response(request))
+        async def async_middleware(request: HttpRequest) -> Any:
+            return _with_shouting(request, await get_response(request))
 
-        return in_loop
+        return async_middleware
 
-    def in_thread(request: HttpRequest) -> Any:
-        return _shouted(request, get_response(request))
+    def sync_middleware(request: HttpRequest) -> Any:
+        return _with_shouting(request, get_response(request))
 
-    return in_thread
+    return sync_middleware
 
 
-def _shouted(request: HttpRequest, response: Any) -> Any:
+def _with_shouting(request: HttpRequest, response: Any) -> Any:
     if "shout" in request.GET and response.streaming:
-        wrap = _in_loop if response.is_async else _in_thread
+        wrap = _async_content if response.is_async else _sync_content
         response.streaming_content = wrap(response.streaming_content)
     return response
 
 
-def _loud(piece: bytes) -> bytes:
+def _to_capitals(piece: bytes) -> bytes:
     return piece.replace("раз".encode(), "РАЗ".encode())
 
 
-def _in_thread(pieces: Any) -> Iterator[bytes]:
+def _sync_content(pieces: Any) -> Iterator[bytes]:
     for piece in pieces:
-        yield _loud(piece)
+        yield _to_capitals(piece)
 
 
-async def _in_loop(pieces: Any) -> AsyncIterator[bytes]:
+async def _async_content(pieces: Any) -> AsyncIterator[bytes]:
     async for piece in pieces:
-        yield _loud(piece)
+        yield _to_capitals(piece)

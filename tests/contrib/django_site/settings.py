@@ -1,4 +1,4 @@
-"""The site that tests visit. Addresses and the key come from the environment, where an emulator is."""
+"""Settings of the site for tests. The addresses and the key of an emulator come from the environment."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ GIGACLIENT = {
     "default": {"max_retries": 0},
     "hasty": {"max_retries": 0, "timeout": (30, 0.5)},
     "nowhere": {"max_retries": 0, "base_url": "https://127.0.0.1:1/v1"},
-    # The other address of the same API: what one learns there of limits does not count here.
+    # Another address of the same API: a concurrency limit learned there does not apply to this alias.
     "many": {"max_retries": 0, "base_url": os.environ.get("GIGACHAT_BASE_URL", "").replace("/v1", "/api/v1") or None},
     "broken": {"timeout": "soon"},
 }
 
-SILENCED_SYSTEM_CHECKS = ["gigaclient.E003"]  # one of them is broken so that tests can ask for it
+SILENCED_SYSTEM_CHECKS = ["gigaclient.E003"]  # tests need the alias "broken"

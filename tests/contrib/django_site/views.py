@@ -1,4 +1,4 @@
-"""Views as people write them. What they are asked goes to the model as it is."""
+"""Views of the site for tests. They pass the prompt of the request to the model unchanged."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from django.http import HttpRequest, JsonResponse
 from gigaclient.contrib.django import astream_response, errors_as_json, get_client, stream_response
 
 
-def _asked(request: HttpRequest) -> dict[str, Any]:
-    asked: dict[str, Any] = {"alias": "default", "prompt": "Count from 1 to 5", "ping_s": 2.0}
-    return asked | (json.loads(request.body) if request.body else {})
+def _parameters(request: HttpRequest) -> dict[str, Any]:
+    defaults: dict[str, Any] = {"alias": "default", "prompt": "Count from 1 to 5", "ping_s": 2.0}
+    return defaults | (json.loads(request.body) if request.body else {})
 
 
 _used: list[Any] = []
 
 
-def look_into_database() -> None:
-    """Which Django lets no event loop do, and for which each thread has a connection of its own."""
+def query_database() -> None:
+    """Query the database: Django forbids it in an event loop, and opens one connection for each thread."""
     with connections["default"].cursor() as cursor:
         cursor.execute("SELECT 1")
     _used.append(connections["default"])
 
 
 def render(chunk: Any) -> dict[str, str] | None:
-    look_into_database()
+    query_database()
     return {"text": chunk.text} if chunk.text else None
 
 
 def remember(answer: Any) -> None:
-    """Write down how an answer ended."""
-    look_into_database()
+    """Append the text and the finish reason of an answer to a file."""
+    query_database()
     line = json.dumps({"text": answer.text, "finish_reason": answer.finish_reason})
     with Path(settings.FOLDER, "ended").open("a") as ended:
         ended.write(line + "\n")
@@ -44,30 +44,30 @@ def remember(answer: Any) -> None:
 
 @errors_as_json
 def chat(request: HttpRequest) -> Any:
-    asked = _asked(request)
-    stream = get_client(asked["alias"]).stream(asked["prompt"])
-    return stream_response(stream, ping_s=asked["ping_s"], **_extras(asked))
+    parameters = _parameters(request)
+    stream = get_client(parameters["alias"]).stream(parameters["prompt"])
+    return stream_response(stream, ping_s=parameters["ping_s"], **_extras(parameters))
 
 
 @errors_as_json
 async def achat(request: HttpRequest) -> Any:
-    asked = _asked(request)
+    parameters = _parameters(request)
     return await astream_response(
-        lambda: get_client(asked["alias"]).stream(asked["prompt"]),
-        ping_s=asked["ping_s"],
-        **_extras(asked),
+        lambda: get_client(parameters["alias"]).stream(parameters["prompt"]),
+        ping_s=parameters["ping_s"],
+        **_extras(parameters),
     )
 
 
-def _extras(asked: dict[str, Any]) -> dict[str, Any]:
+def _extras(parameters: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {"on_end": remember} if settings.FOLDER else {}
-    return found | ({"render": render} if "database" in asked else {})
+    return found | ({"render": render} if "database" in parameters else {})
 
 
 @errors_as_json
 def whole(request: HttpRequest) -> JsonResponse:
-    asked = _asked(request)
-    answer = get_client(asked["alias"]).chat(asked["prompt"])
+    parameters = _parameters(request)
+    answer = get_client(parameters["alias"]).chat(parameters["prompt"])
     return JsonResponse({"text": answer.text, "worker": os.getpid()})
 
 

@@ -1,4 +1,4 @@
-"""For gunicorn with ``--preload``: the client has been in use before the workers are forked."""
+"""The application for ``gunicorn --preload``. It uses the client before the workers are forked."""
 
 from __future__ import annotations
 
