@@ -47,6 +47,7 @@ EXTRAS = {
 INSTALLED_WITH = {"flask": {"werkzeug"}, "django": {"asgiref"}, "testing": {"pytest"}}
 # Packages whose import name differs from their own.
 IMPORTED_AS = {
+    "docstring-parser": "docstring_parser",
     "pyyaml": "yaml",
     "ipython": "IPython",
     "markdown-it-py": "markdown_it",
@@ -229,7 +230,8 @@ def test_optional_packages_are_imported_only_by_the_modules_that_they_are_for() 
 def test_whatever_is_imported_is_declared() -> None:
     config = configparser.ConfigParser(delimiters=("=",))
     config.read(CHECKOUT / "setup.cfg", "utf-8")
-    runtime = set(re.findall(r"^([\w-]+)", config["options"]["install_requires"], re.MULTILINE))
+    required = re.findall(r"^([\w-]+)", config["options"]["install_requires"], re.MULTILINE)
+    runtime = {IMPORTED_AS.get(name, name) for name in required}
     extras = {
         extra: {IMPORTED_AS.get(name, name) for name in re.findall(r"^([\w-]+)", packages, re.MULTILINE)}
         for extra, packages in config["options.extras_require"].items()

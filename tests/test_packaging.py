@@ -104,10 +104,11 @@ def test_one_version(installed: importlib.metadata.Distribution) -> None:
     assert installed.version == gigaclient.__version__
 
 
-def test_the_metadata_names_python_and_the_three_dependencies(installed: importlib.metadata.Distribution) -> None:
+def test_the_metadata_names_python_and_the_four_dependencies(installed: importlib.metadata.Distribution) -> None:
     assert installed.metadata["Requires-Python"] == ">=3.10"
     needed = [requirement for requirement in installed.requires or () if "extra ==" not in requirement]
-    assert sorted(re.split(r"[<>=]", requirement)[0] for requirement in needed) == ["msgspec", "requests", "urllib3"]
+    names = sorted(re.split(r"[<>=]", requirement)[0] for requirement in needed)
+    assert names == ["docstring-parser", "msgspec", "requests", "urllib3"]
 
 
 def test_the_entry_points_can_be_loaded(installed: importlib.metadata.Distribution) -> None:
@@ -196,7 +197,9 @@ def audit() -> ModuleType:
 def pip_audit_says(audit: ModuleType, monkeypatch: pytest.MonkeyPatch, answer: object, stderr: str = "") -> None:
     def run(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
         pinned = Path(command[command.index("--requirement") + 1]).read_text("utf-8")
-        assert {"requests", "urllib3", "msgspec", "certifi"} <= set(re.findall(r"^([\w-]+)==", pinned, re.MULTILINE))
+        assert {"requests", "urllib3", "msgspec", "docstring-parser", "certifi"} <= set(
+            re.findall(r"^([\w-]+)==", pinned, re.MULTILINE)
+        )
         if answer is not None:
             Path(command[command.index("--output") + 1]).write_text(json.dumps(answer), "utf-8")
         return subprocess.CompletedProcess(command, 1, "", stderr)

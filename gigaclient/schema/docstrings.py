@@ -1,11 +1,16 @@
-"""Parse docstrings in the Google, NumPy or reST style. Pure."""
+"""Parse docstrings in the Google, NumPy or reST style with ``docstring-parser``. Pure."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from inspect import cleandoc
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from docstring_parser import Docstring as ParsedDocstring
 
 __all__ = ["Docstring", "parse_docstring"]
 
@@ -26,142 +31,77 @@ class Docstring(NamedTuple):
     returns: str
 
 
-_PARAMETERS = frozenset(
-    {"args", "arguments", "parameters", "params", "keyword args", "keyword arguments", "other parameters", "attributes"}
-)
-_RETURNS = frozenset({"returns", "return", "yields"})
-_OTHERS = frozenset(
-    {"raises", "examples", "example", "note", "notes", "warning", "warnings", "see also", "references", "todo"}
-)
-_SECTIONS = _PARAMETERS | _RETURNS | _OTHERS
-
-_GOOGLE_HEADING = re.compile(r"([A-Za-z ]+):\s*$")
-_GOOGLE_ENTRY = re.compile(r"\*{0,2}(?P<names>\w+(?:, *\*{0,2}\w+)*)\s*(?:\([^)]*\))?\s*:(?!:)\s*(?P<text>.*)$")
-_NUMPY_ENTRY = re.compile(r"\*{0,2}(?P<names>\w+(?:, *\*{0,2}\w+)*)\s*(?::.*)?$")
-_FIELD = re.compile(r":(?P<kind>\w+)(?:\s+(?P<argument>[^:]*?))?\s*:(?:\s+(?P<text>.*)|\s*)$")
+_PARAMETERS = (
+    "Args", "Arguments", "Parameters", "Params", "Keyword Args", "Keyword Arguments", "Other Parameters", "Attributes",
+)  # fmt: skip
+_RETURNS = ("Returns", "Return", "Yields")
+_OTHERS = (
+    "Raises", "Examples", "Example", "Note", "Notes", "Warning", "Warnings", "See Also", "References", "Todo",
+)  # fmt: skip
+_ONLY_SECTION = re.compile(rf"(?:{'|'.join((*_PARAMETERS, *_RETURNS, *_OTHERS))}):\n(?=\S)")
+_TYPE = re.compile(r"^(\s+\*{0,2}\w+(?:, *\*{0,2}\w+)*)\s*\([^)]*\)(?=\s*:)", re.MULTILINE)
+_ROLE = re.compile(r"^:(?=[\w:]+:`)", re.MULTILINE)
+_ATTRIBUTE = re.compile(r"^:(?:ivar|cvar|var|attr)(?= )", re.MULTILINE)
+_ESCAPED_COLON = "\N{MODIFIER LETTER COLON}"
 
 
 def parse_docstring(docstring: str | None) -> Docstring:
     """Parse ``docstring``; parts that it does not have are empty."""
-    lines = cleandoc(docstring).split("\n") if docstring else []
-    if len(lines) > 1 and _heading(lines, 0) == (lines[0].strip().rstrip(":").lower(), False) and lines[1][:1].strip():
-        # The docstring consists of one section, and cleandoc removed the indentation of its entries.
-        lines[1:] = [f"    {line}" for line in lines[1:]]
-    parameters: dict[str, str] = {}
-    returns: list[str] = []
-    for heading, body in _sections(lines):
-        if heading in _PARAMETERS:
-            parameters.update(_entries(body))
-        elif heading in _RETURNS:
-            returns.append(_result(body))
-    for kind, argument, text in _fields(lines):
-        if kind in ("param", "parameter", "arg", "argument", "key", "keyword", "ivar", "var", "attr") and argument:
-            parameters[argument.split()[-1].lstrip("*")] = text
-        elif kind in ("return", "returns"):
-            returns.append(text)
-    paragraphs = list(_paragraphs(lines))
-    summary = paragraphs[0] if paragraphs else ""
-    named = {name: text for name, text in parameters.items() if text}
-    return Docstring(summary, "\n".join(paragraphs), named, _joined(returns))
+    text = cleandoc(docstring) if docstring else ""
+    if _ONLY_SECTION.match(text):
+        # The docstring consists of one section, and cleandoc removed the indentation of its entries. The library calls
+        # cleandoc too: the last line keeps it from removing the indentation again.
+        text = text.replace("\n", "\n    ") + "\n."
+    parsed = _parse(text)
+    gap = "\n\n" if parsed.blank_after_short_description else "\n"
+    description = gap.join(part for part in (parsed.short_description, parsed.long_description) if part)
+    paragraphs = [_joined(paragraph) for paragraph in re.split(r"\n\s*\n", description)]
+    # In NumPy style the parser takes a description without a type for the type.
+    is_numpy = parsed.style is not None and parsed.style.name == "NUMPYDOC"
+    returns = [
+        _joined(returned.description or (returned.type_name if is_numpy else None)) for returned in parsed.many_returns
+    ]
+    return Docstring(paragraphs[0], "\n".join(paragraphs), dict(_parameters(parsed)), " ".join(filter(None, returns)))
 
 
-def _paragraphs(lines: list[str]) -> Iterator[str]:
-    paragraph: list[str] = []
-    for number, line in enumerate(lines):
-        if _FIELD.match(line) or _heading(lines, number) is not None:
-            break
-        if line.strip():
-            paragraph.append(line)
-        elif paragraph:
-            yield _joined(paragraph)
-            paragraph = []
-    if paragraph:
-        yield _joined(paragraph)
+def _parse(text: str) -> ParsedDocstring:
+    results = []
+    for parse in _parsers():
+        # A parser of another style may fail, not only with the ParseError of the library.
+        with contextlib.suppress(Exception):
+            results.append(parse(text))
+    return max(results, key=lambda parsed: len(parsed.params) + len(parsed.many_returns))
 
 
-def _heading(lines: list[str], number: int) -> tuple[str, bool] | None:
-    """Return the name of the section that begins on this line, and True if it is underlined (NumPy style)."""
-    line = lines[number]
-    if line[:1].isspace():
-        return None
-    below = lines[number + 1].strip() if number + 1 < len(lines) else ""
-    if len(below) >= 3 and set(below) <= {"-", "="}:
-        name, underlined = line.strip().rstrip(":").lower(), True
-    else:
-        found = _GOOGLE_HEADING.match(line)
-        name, underlined = found[1].strip().lower() if found else "", False
-    return (name, underlined) if name in _SECTIONS else None
+@functools.cache
+def _parsers() -> tuple[Callable[[str], ParsedDocstring], ...]:
+    """Load the library at the first use, and return the parsers of the styles; the first wins a tie."""
+    from docstring_parser import numpydoc, rest
+    from docstring_parser.google import GoogleParser, Section, SectionType
+
+    google = GoogleParser(
+        [
+            *(Section(title, "param", SectionType.MULTIPLE) for title in _PARAMETERS),
+            *(Section(title, "returns", SectionType.SINGULAR) for title in _RETURNS),
+            *(Section(title, "other", SectionType.SINGULAR) for title in _OTHERS),
+        ]
+    )
+    return (
+        # The library takes a colon in a type, "name (:class:`Type`): text", for the end of the name.
+        lambda text: google.parse(_TYPE.sub(r"\1", text)),
+        numpydoc.parse,
+        # It takes a role at the start of a line, ":class:`Type`", for a field, and knows one name for attributes.
+        lambda text: rest.parse(_ATTRIBUTE.sub(":attribute", _ROLE.sub(_ESCAPED_COLON, text))),
+    )
 
 
-def _sections(lines: list[str]) -> Iterator[tuple[str, list[str]]]:
-    name, underlined, skip = "", False, False
-    body: list[str] = []
-    for number, line in enumerate(lines):
-        if skip:
-            skip = False
-            continue
-        heading = _heading(lines, number)
-        if heading is not None:
-            yield name, body
-            (name, underlined), body = heading, []
-            skip = underlined
-        elif name and not underlined and line.strip() and not line[:1].isspace():
-            # A Google section ends where its indentation ends.
-            yield name, body
-            name, body = "", []
-        elif name:
-            body.append(line)
-    yield name, body
+def _parameters(parsed: ParsedDocstring) -> Iterator[tuple[str, str]]:
+    for parameter in parsed.params:
+        text = _joined(parameter.description)
+        if text:
+            for name in parameter.arg_name.split(","):
+                yield name.strip().lstrip("*"), text
 
 
-def _entries(body: list[str]) -> Iterator[tuple[str, str]]:
-    indent = min((_indent(line) for line in body if line.strip()), default=0)
-    names: list[str] = []
-    text: list[str] = []
-    for line in body:
-        if not line.strip():
-            continue
-        if _indent(line) == indent:
-            yield from _descriptions(names, text)
-            # In NumPy style entries are not indented: the type follows the colon, the description is below.
-            found = (_GOOGLE_ENTRY if indent else _NUMPY_ENTRY).match(line.strip())
-            names = [name.strip().lstrip("*") for name in found["names"].split(",")] if found else []
-            text = [found["text"]] if found and indent else []
-        else:
-            text.append(line)
-    yield from _descriptions(names, text)
-
-
-def _descriptions(names: list[str], text: list[str]) -> Iterator[tuple[str, str]]:
-    for name in names:
-        yield name, _joined(text)
-
-
-def _result(body: list[str]) -> str:
-    written = [line for line in body if line.strip()]
-    if written and not _indent(written[0]) and any(_indent(line) for line in written):
-        written = [line for line in written if _indent(line)]  # NumPy style: the type, the description below it
-    return _joined(written)
-
-
-def _fields(lines: list[str]) -> Iterator[tuple[str, str, str]]:
-    kind, argument, text = "", "", [""]
-    for line in [*lines, ":end:"]:
-        found = _FIELD.match(line)
-        if found:
-            if kind:
-                yield kind, argument, _joined(text)
-            kind, argument, text = found["kind"].lower(), found["argument"] or "", [found["text"] or ""]
-        elif kind and (not line.strip() or not line[:1].isspace()):
-            yield kind, argument, _joined(text)
-            kind = ""
-        else:
-            text.append(line)
-
-
-def _indent(line: str) -> int:
-    return len(line) - len(line.lstrip())
-
-
-def _joined(lines: list[str]) -> str:
-    return " ".join(" ".join(lines).split())
+def _joined(text: str | None) -> str:
+    return " ".join((text or "").replace(_ESCAPED_COLON, ":").split())
