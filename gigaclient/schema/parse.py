@@ -6,7 +6,8 @@ import re
 from typing import Any, Protocol, overload
 
 from gigaclient.errors import InvalidResponseError, LengthFinishReasonError
-from gigaclient.schema.json_schema import T, ValidationFailed, type_schema_of
+from gigaclient.schema.json_schema import T, type_schema_of
+from gigaclient.schema.validation import ValidationFailed
 
 __all__ = ["value_of"]
 
