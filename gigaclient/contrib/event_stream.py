@@ -19,36 +19,21 @@ answer. At most a few chunks are queued, so that a slow browser slows the upstre
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
-import json
 import logging
 import math
 import os
 import queue
-import re
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from types import GeneratorType, MappingProxyType
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
-import msgspec
-
-from gigaclient.errors import (
-    APIConnectionError,
-    APIStatusError,
-    APITimeoutError,
-    ConfigError,
-    GigaClientError,
-    InvalidResponseError,
-    LengthFinishReasonError,
-    StreamInterruptedError,
-    TLSError,
-    TooManyStepsError,
-)
-from gigaclient.types.tool_runs import Run
+from gigaclient.contrib.error_payloads import error_headers, error_payload, status_of
+from gigaclient.contrib.event_format import PING, data_event, default_data, done_event, error_event
+from gigaclient.contrib.stream_reader import ChunkSource, End, Item, Render, Within, read_in_thread
+from gigaclient.errors import ConfigError, GigaClientError
 
 __all__ = ["HEADERS", "EventStream", "error_headers", "error_payload", "status_of"]
 
@@ -62,15 +47,12 @@ HEADERS: Final[Mapping[str, str]] = MappingProxyType(
 )
 """The headers of an event stream. They forbid proxies and middleware to buffer or compress it."""
 
-_PING = b": ping\n\n"
 _MAX_QUEUED_EVENTS = 8
-
-_LINE_END = re.compile(r"\r\n|\r|\n")
 
 _log = logging.getLogger("gigaclient")
 
 
-class Readable(Protocol):
+class Readable(ChunkSource, Protocol):
     """The methods that a stream needs here. All streams of gigaclient have them."""
 
     @property
@@ -80,23 +62,6 @@ class Readable(Protocol):
     @property
     def completion(self) -> Any:
         """The answer received so far."""
-
-    def __next__(self) -> Any: ...
-
-    def result(self) -> Any:
-        """Return the complete answer."""
-
-    def close(self) -> None:
-        """End the call."""
-
-
-class _End(NamedTuple):
-    error: BaseException | None
-
-
-_Item = bytes | _End
-_Render = Callable[[Any], str | Mapping[str, Any] | None]
-_Within = Callable[[], AbstractContextManager[Any]]
 
 
 class EventStream:
@@ -140,10 +105,10 @@ class EventStream:
         stream: Readable,
         *,
         ping_s: float = 2.0,
-        render: _Render | None = None,
+        render: Render | None = None,
         on_end: Callable[[Any], object] | None = None,
         reader_timeout_s: float = 60.0,
-        within: _Within | None = None,
+        within: Within | None = None,
         to_thread: Callable[[Callable[[], None]], Awaitable[None]] | None = None,
     ) -> None:
         _check_stream(stream)
@@ -153,7 +118,7 @@ class EventStream:
             for name, value in (("render", render), ("on_end", on_end), ("within", within), ("to_thread", to_thread)):
                 if value is not None and not callable(value):
                     raise ConfigError(f"{name} must be a function, not {type(value).__name__}")
-            self._render: _Render = render if render is not None else _text_of
+            self._render: Render = render if render is not None else default_data
             self._first = self._first_event(stream)
         except BaseException:
             stream.close()
@@ -166,7 +131,7 @@ class EventStream:
         self._process = os.getpid()
         self._started = False
         self._closed = False
-        self._deliver: Callable[[_Item], None] | None = None
+        self._deliver: Callable[[Item], None] | None = None
         # Queues instead of a lock: a finaliser may run in a thread that is inside one of them, and SimpleQueue.put is
         # reentrant. Each entry of this one permits the reading thread to queue one event.
         self._permits: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -181,7 +146,7 @@ class EventStream:
         if chunk is None:
             stream.result()
             return None
-        return _event_of(self._render(chunk))
+        return data_event(self._render(chunk))
 
     # -- the answer so far -------------------------------------------------------------------------------------------
 
@@ -202,20 +167,20 @@ class EventStream:
         return self._events()
 
     def _events(self) -> Iterator[bytes]:
-        ready: queue.SimpleQueue[_Item] = queue.SimpleQueue()
+        ready: queue.SimpleQueue[Item] = queue.SimpleQueue()
         self._start(ready.put)
         try:
             if self._closed:
                 return
-            yield self._first or _PING  # at once, so that the headers are sent too
+            yield self._first or PING  # at once, so that the headers are sent too
             while True:
                 try:
                     item = ready.get(timeout=None if self._ping_s == math.inf else self._ping_s)
                 except queue.Empty:
                     self._check_process()
-                    yield _PING
+                    yield PING
                     continue
-                if isinstance(item, _End) or self._closed:
+                if isinstance(item, End) or self._closed:
                     break
                 yield item
                 self._permits.put(None)
@@ -234,11 +199,11 @@ class EventStream:
         import asyncio  # only needed here
 
         loop = asyncio.get_running_loop()
-        ready: deque[_Item] = deque()
+        ready: deque[Item] = deque()
         woken = asyncio.Event()
         stream = self._stream
 
-        def deliver(item: _Item) -> None:
+        def deliver(item: Item) -> None:
             ready.append(item)
             try:
                 loop.call_soon_threadsafe(woken.set)
@@ -249,7 +214,7 @@ class EventStream:
         try:
             if self._closed:
                 return
-            yield self._first or _PING
+            yield self._first or PING
             while True:
                 ping_at = loop.time() + self._ping_s
                 while not ready:
@@ -261,10 +226,10 @@ class EventStream:
                         if timer is not None:
                             timer.cancel()
                     if not ready and loop.time() >= ping_at:
-                        yield _PING
+                        yield PING
                         ping_at = loop.time() + self._ping_s
                 item = ready.popleft()
-                if isinstance(item, _End) or self._closed:
+                if isinstance(item, End) or self._closed:
                     break
                 yield item
                 self._permits.put(None)
@@ -293,14 +258,14 @@ class EventStream:
     def __repr__(self) -> str:
         return f"<EventStream of {self._stream!r}>"
 
-    def _start(self, deliver: Callable[[_Item], None]) -> None:
+    def _start(self, deliver: Callable[[Item], None]) -> None:
         if self._started:
             raise ConfigError("the body of an answer is read once: make a new one of a new stream")
         self._check_process()
         self._started = True
         self._deliver = deliver
         if self._closed or self._first is None:
-            deliver(_End(None))
+            deliver(End(None))
             return
         for _ in range(_MAX_QUEUED_EVENTS):
             self._permits.put(None)
@@ -309,12 +274,12 @@ class EventStream:
         try:
             threading.Thread(
                 target=self._context.run,
-                args=(_read_in_thread, *arguments),
+                args=(read_in_thread, *arguments),
                 name="gigaclient-event-stream",
                 daemon=True,
             ).start()
         except RuntimeError as error:  # no more threads
-            deliver(_End(error))
+            deliver(End(error))
 
     def _check_process(self) -> None:
         if self._process != os.getpid():
@@ -325,19 +290,19 @@ class EventStream:
         self._stream.close()
         self._permits.put(None)  # wakes the reading thread, which then finds the stream closed
         if self._deliver is not None:
-            self._deliver(_End(None))
+            self._deliver(End(None))
 
-    def _last_event(self, end: _Item) -> bytes:
-        error = end.error if isinstance(end, _End) else None
+    def _last_event(self, end: Item) -> bytes:
+        error = end.error if isinstance(end, End) else None
         if error is None:
-            return b"event: done\n" + _as_data(_json(_done_payload(self._stream)))
+            return done_event(self._stream)
         self.error = error
         self._stream.close()
         if isinstance(error, GigaClientError):
             _log.warning("a streamed answer ended early: %s: %s", type(error).__name__, error)
         else:
             _log.error("a streamed answer ended early", exc_info=error)
-        return b"event: error\n" + _as_data(_json(error_payload(error)))
+        return error_event(error)
 
     def _call_on_end(self) -> None:
         # dict.pop is atomic: only one thread calls on_end.
@@ -354,49 +319,6 @@ class EventStream:
         completion = self.completion
         # Shielded: a server that shuts down cancels a second time, and on_end must still run.
         await asyncio.shield((self._to_thread or asyncio.to_thread)(lambda: _call_and_log(on_end, completion)))
-
-
-def _read_in_thread(
-    stream: Readable,
-    render: _Render,
-    permits: queue.SimpleQueue[None],
-    deliver: Callable[[_Item], None],
-    within: _Within | None,
-    reader_timeout_s: float,
-) -> None:
-    """Read ``stream`` to its end in a separate thread, and deliver the event of each chunk when a permit is free."""
-    failure: BaseException | None = None
-    try:
-        with within() if within is not None else contextlib.nullcontext():
-            _deliver_chunks(stream, render, permits, deliver, reader_timeout_s)
-    except BaseException as error:
-        stream.close()
-        failure = error
-    deliver(_End(failure))
-    del failure  # its traceback holds this frame
-
-
-def _deliver_chunks(
-    stream: Readable,
-    render: _Render,
-    permits: queue.SimpleQueue[None],
-    deliver: Callable[[_Item], None],
-    reader_timeout_s: float,
-) -> None:
-    while True:
-        try:
-            chunk = next(stream)
-        except StopIteration:
-            break
-        event = _event_of(render(chunk))
-        if not event:
-            continue
-        try:
-            permits.get(timeout=None if reader_timeout_s == math.inf else reader_timeout_s)
-        except queue.Empty:
-            raise StreamInterruptedError(f"the reader of the answer took nothing for {reader_timeout_s:g} s") from None
-        deliver(event)
-    stream.result()  # raises if another thread closed the stream before the answer was complete
 
 
 def _call_and_log(on_end: Callable[[Any], object], completion: Any) -> None:
@@ -420,125 +342,3 @@ def _seconds(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
         raise ConfigError(f"{name} must be a number of seconds above 0; math.inf is never")
     return float(value) if value < threading.TIMEOUT_MAX else math.inf
-
-
-# -- events ------------------------------------------------------------------------------------------------------------
-
-
-def _text_of(chunk: Any) -> Mapping[str, Any] | None:
-    text = getattr(chunk, "text", "")
-    return {"text": text} if text else None
-
-
-def _event_of(rendered: str | Mapping[str, Any] | None) -> bytes:
-    if rendered is None:
-        return b""
-    if isinstance(rendered, str):
-        return _as_data(rendered)
-    if isinstance(rendered, Mapping):
-        return _as_data(_json(rendered))
-    raise TypeError(f"render must return text, a mapping or None, not {type(rendered).__name__}")
-
-
-def _json(value: Mapping[str, Any]) -> str:
-    return json.dumps(dict(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
-def _as_data(text: str) -> bytes:
-    lines = _LINE_END.split(text) if "\n" in text or "\r" in text else (text,)
-    return "".join([*(f"data: {line}\n" for line in lines), "\n"]).encode("utf-8", "replace")
-
-
-def _done_payload(stream: Any) -> dict[str, Any]:
-    completion = stream.completion
-    run = getattr(stream, "run", None)
-    usage = run.usage if isinstance(run, Run) else getattr(completion, "usage", None)
-    return {
-        "finish_reason": getattr(completion, "finish_reason", None),
-        "model": getattr(completion, "model", None),
-        "usage": None if usage is None else msgspec.to_builtins(usage),
-        "request_id": getattr(stream, "request_id", None),
-    }
-
-
-# -- errors ------------------------------------------------------------------------------------------------------------
-
-
-def status_of(error: BaseException) -> int:
-    """Return the HTTP status of the response that reports ``error`` to a browser.
-
-    An :class:`~gigaclient.errors.APIStatusError` keeps its status (401, 429 …). A timeout is a 504. A failed
-    connection, an interrupted stream and an invalid response are a 502. Invalid settings and errors of other libraries
-    are a 500.
-    """
-    if isinstance(error, APIStatusError):
-        return error.status_code if 400 <= error.status_code <= 599 else 502
-    if isinstance(error, APITimeoutError):
-        return 504
-    if isinstance(error, ConfigError) or not isinstance(error, GigaClientError):
-        return 500
-    return 502
-
-
-def error_payload(error: BaseException) -> dict[str, Any]:
-    """Return the JSON object that reports ``error`` to a browser.
-
-    Returns:
-        ``status`` (:func:`status_of`), ``type`` (the error's class), ``message`` (one sentence for a person; hosts,
-        proxies, paths and advice on settings are only in the exception itself), ``retry_after`` (seconds, or None) and
-        ``request_id`` (for the service's support, or None).
-    """
-    ours = isinstance(error, GigaClientError)
-    return {
-        "status": status_of(error),
-        "type": type(error).__name__ if ours else "InternalError",
-        "message": _message_for_people(error),
-        "retry_after": _retry_after(error),
-        "request_id": getattr(error, "request_id", None) if ours else None,
-    }
-
-
-def error_headers(error: BaseException) -> dict[str, str]:
-    """Return ``Retry-After`` in whole seconds, rounded up, if the service sent a delay; otherwise no headers."""
-    seconds = _retry_after(error)
-    return {} if seconds is None else {"Retry-After": str(math.ceil(seconds))}
-
-
-def _retry_after(error: BaseException) -> float | None:
-    return error.retry_after if isinstance(error, APIStatusError) else None
-
-
-_STATUS_MESSAGES = {
-    401: "the model's service did not accept this application's key",
-    402: "the tokens of this model are used up",
-    403: "this application's plan does not allow that",
-    404: "the model's service has no such model or file",
-    413: "the conversation is too long for the model",
-    429: "too many requests at the moment: try again a little later",
-}
-
-_ERROR_MESSAGES: tuple[tuple[type[GigaClientError], str], ...] = (
-    (APITimeoutError, "the model's service did not answer in time"),
-    (TLSError, "the certificate of the model's service was not accepted"),
-    (APIConnectionError, "the model's service cannot be reached"),
-    (StreamInterruptedError, "the answer broke off before it was complete"),
-    (InvalidResponseError, "the model's service sent an answer that makes no sense"),
-    (LengthFinishReasonError, "the answer was cut by the limit of its length"),
-    (TooManyStepsError, "the model called too many functions without coming to an answer"),
-    (ConfigError, "this application is not set up for such a call: its log says more"),
-)
-
-_MAX_MESSAGE_CHARS = 300
-
-
-def _message_for_people(error: BaseException) -> str:
-    if isinstance(error, APIStatusError):
-        message = _STATUS_MESSAGES.get(error.status_code)
-        if message is None and 400 <= error.status_code <= 499:
-            # The service's own message says which value of the request it refuses.
-            message = " ".join(error.message.split())[:_MAX_MESSAGE_CHARS]
-        return message or "the model's service failed: try again a little later"
-    for error_type, message in _ERROR_MESSAGES:
-        if isinstance(error, error_type):
-            return message
-    return "this application failed: its log says more"
