@@ -7,15 +7,9 @@ shows a secret.
 from __future__ import annotations
 
 import ast
-import inspect
-import os
-import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import import_module
-from pathlib import Path
-from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import django
 from django.apps import AppConfig, apps
@@ -33,6 +27,7 @@ from gigaclient.contrib.client_registry import (
     provider_of,
     unknown_options,
 )
+from gigaclient.contrib.django.project_sources import Source, project_modules, source_of, sources_of_settings
 from gigaclient.errors import ConfigError
 
 __all__ = ["MESSAGES", "TAG", "register_all"]
@@ -175,7 +170,7 @@ def check_secrets_in_source(app_configs: Sequence[AppConfig] | None, **_: Any) -
     if not secrets:
         return []
     found: list[checks.CheckMessage] = []
-    for source in _sources_of_settings():
+    for source in sources_of_settings():
         literals = [
             (node.lineno, node.value)
             for node in ast.walk(source.tree)
@@ -199,76 +194,6 @@ def _secrets_in(value: Any) -> list[Secret]:
     return [inner for inner in value.values() if isinstance(inner, Secret)] if isinstance(value, Mapping) else []
 
 
-class _Source(NamedTuple):
-    name: str
-    tree: ast.Module
-
-
-def _sources_of_settings() -> Iterator[_Source]:
-    """Yield the settings' module and the modules of the project that it imports."""
-    first = _settings_module()
-    pending = [first] if first is not None else []
-    seen: set[str] = set()
-    while pending:
-        name = pending.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        source = _source_of(name)
-        if source is None:
-            continue
-        yield source
-        package = name if _is_package(name) else name.rpartition(".")[0]
-        for node in ast.walk(source.tree):
-            if isinstance(node, ast.ImportFrom):
-                base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-                origin = ".".join([*base, *([node.module] if node.module else [])])
-                pending += [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
-            elif isinstance(node, ast.Import):
-                pending += [alias.name for alias in node.names]
-
-
-def _settings_module() -> str | None:
-    # None inside override_settings.
-    name = getattr(settings, "SETTINGS_MODULE", None) or os.environ.get("DJANGO_SETTINGS_MODULE")
-    return name if isinstance(name, str) else None
-
-
-def _is_package(name: str) -> bool:
-    return hasattr(sys.modules.get(name), "__path__")
-
-
-def _source_of(name: str, *, only_with: str = "") -> _Source | None:
-    """Return the source of a loaded module of the project if it contains ``only_with``, otherwise None."""
-    module = sys.modules.get(name)
-    path = getattr(module, "__file__", None)
-    if path is None or not path.endswith(".py") or not _is_project_file(path):
-        return None
-    try:
-        text = Path(path).read_text("utf-8")
-        return _Source(_relative_path(path), ast.parse(text)) if only_with in text else None
-    except (OSError, SyntaxError, ValueError):
-        return None
-
-
-def _is_project_file(path: str) -> bool:
-    folders = Path(path).parts
-    if "site-packages" in folders or "dist-packages" in folders:
-        return False
-    return not any(Path(path).is_relative_to(folder) for folder in _LIBRARY_FOLDERS)
-
-
-_LIBRARY_FOLDERS = tuple(Path(inspect.getfile(module)).parent for module in (ast, django, sys.modules["gigaclient"]))
-
-
-def _relative_path(path: str) -> str:
-    """Return the path without the folders above the project."""
-    try:
-        return str(Path(path).relative_to(Path.cwd()))
-    except ValueError:
-        return "/".join(Path(path).parts[-2:])
-
-
 # -- clients at import -------------------------------------------------------------------------------------------------
 
 
@@ -283,7 +208,7 @@ def check_clients_at_import(app_configs: Sequence[AppConfig] | None, **_: Any) -
         )
         for name in _clients_in_settings()
     ]
-    for module in _project_modules(app_configs):
+    for module in project_modules(app_configs):
         for name, value in vars(module).copy().items():
             if isinstance(value, BaseClient):
                 found.append(
@@ -307,27 +232,6 @@ def _clients_in_settings() -> Iterator[str]:
                 yield name
 
 
-def _project_modules(app_configs: Sequence[AppConfig] | None) -> list[ModuleType]:
-    """Return the loaded modules of the project: its applications, and the package of its URLs."""
-    packages = [config.name for config in (apps.get_app_configs() if app_configs is None else app_configs)]
-    urls = getattr(settings, "ROOT_URLCONF", None)
-    if app_configs is None and isinstance(urls, str):
-        # Views are imported with the URLs, which may not be loaded yet.
-        try:
-            import_module(urls)
-        except Exception:
-            return []  # Django's own check reports it
-        packages.append(urls.rpartition(".")[0] or urls)
-    of_settings = _settings_module()
-    return [
-        module
-        for name, module in sorted(sys.modules.items())
-        if any(name == package or name.startswith(f"{package}.") for package in packages)
-        and name != of_settings
-        and _is_project_file(getattr(module, "__file__", None) or "")
-    ]
-
-
 # -- streaming ---------------------------------------------------------------------------------------------------------
 
 _STREAMING_CLASS = "StreamingHttpResponse"
@@ -347,8 +251,8 @@ def check_streaming(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[c
                 id="gigaclient.W005",
             )
         )
-    for module in _project_modules(app_configs):
-        source = _source_of(module.__name__, only_with="gigaclient")
+    for module in project_modules(app_configs):
+        source = source_of(module.__name__, only_with="gigaclient")
         if source is not None:
             found += _check_source(source, is_for_asgi)
     return found
@@ -359,7 +263,7 @@ def _is_for_asgi() -> bool:
     return bool(getattr(settings, "ASGI_APPLICATION", None)) or apps.is_installed("daphne")
 
 
-def _check_source(source: _Source, is_for_asgi: bool) -> Iterator[checks.CheckMessage]:
+def _check_source(source: Source, is_for_asgi: bool) -> Iterator[checks.CheckMessage]:
     for node in ast.walk(source.tree):
         if is_for_asgi and isinstance(node, ast.Call) and _is_plain_streaming_response(node):
             yield checks.Warning(
