@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 
 from gigaclient._core.error_mapping import status_error
-from gigaclient._core.responses import BufferedResponse
+from gigaclient._core.responses import decode
 from gigaclient._primitives.deadline import Deadline, Timeouts
 from gigaclient.auth.token_manager import Credential
 from gigaclient.auth.token_store import FileTokenStore, SharedSource
@@ -139,9 +140,11 @@ def error_body(data: bytes, size: int) -> None:
 
 def answer(data: bytes, size: int) -> None:
     """Check that a completion matches the API's promise, or that our error is raised."""
-    answered = BufferedResponse(data, 200, {"content-type": "application/json"}, "id", {})
+    response: Any = SimpleNamespace(
+        body=data, status=200, headers={"content-type": "application/json"}, request_id="id"
+    )
     try:
-        found = answered.decode(_completion)
+        found = decode(response, _completion)
     except GigaClientError as error:
         failure = error
         assert len(str(failure)) < _LONGEST_MESSAGE + 2 * len(data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from support.stream_tools import DONE, FakeReply, event, payload
 
 from gigaclient._core.error_mapping import error_in, status_error
-from gigaclient._core.responses import BufferedResponse
+from gigaclient._core.responses import decode
 from gigaclient.auth.token_manager import Credential
 from gigaclient.errors import APIStatusError, ConfigError, GigaClientError, InvalidResponseError
 from gigaclient.gigachat.oauth import read_token
@@ -146,8 +147,8 @@ def test_any_stream_ends_or_raises_one_of_ours_with_the_text_so_far(events: list
 _completion = msgspec.json.Decoder(ChatCompletion)
 
 
-def answered(body: bytes) -> BufferedResponse:
-    return BufferedResponse(body, 200, {"content-type": "application/json"}, "r-1")
+def response(body: bytes) -> Any:
+    return SimpleNamespace(body=body, status=200, headers={"content-type": "application/json"}, request_id="r-1")
 
 
 @given(body=_BODIES | _CHUNKS.map(as_bytes))
@@ -157,7 +158,7 @@ def answered(body: bytes) -> BufferedResponse:
 @example(body=b'{"x":' * 100_000)
 @settings(max_examples=300)
 def test_any_body_is_an_answer_or_one_of_our_errors(body: bytes) -> None:
-    completion, error = result_of(lambda: answered(body).decode(_completion).attach(raw=body))
+    completion, error = result_of(lambda: decode(response(body), _completion).attach(raw=body))
     if error is not None:
         assert isinstance(error, (InvalidResponseError, APIStatusError))
         assert error.request_id == "r-1"

@@ -33,6 +33,7 @@ from gigaclient.errors import (
 )
 from gigaclient.hooks import CallEvent, EndEvent, RequestEvent, ResponseEvent
 from gigaclient.testing import FakeGptEmulator, Fault, GigaChatEmulator
+from gigaclient.transport.request import Request
 from gigaclient.types import Batch
 
 CHAT = "/chat/completions"
@@ -411,7 +412,7 @@ def test_of_several_ends_at_the_same_moment_one_is_reported(notes: Notes) -> Non
     hooks = Hooks("GigaChat", "api", on_request=(), on_response=(), on_end=(notes,))
     for _ in range(20):
         notes.events.clear()
-        observer = CallObserver(hooks, method="POST", body=None, is_stream=True)
+        observer = CallObserver(hooks, Request("POST", "/x"), is_stream=True)
         observer.begin("https://api.example/v1/x?key=s3cret", "an-id")
         together(lambda number, observer=observer: observer.end(closed=bool(number % 2)), 8)  # type: ignore[misc]
         assert notes.end.url == "https://api.example/v1/x"

@@ -40,6 +40,6 @@ def test_the_numbers_on_the_page_are_those_of_the_code() -> None:
     assert (timeouts.connect, timeouts.read, timeouts.event) == (10, 120, 4 * 120)
     assert (retry.max_retries, retry.backoff_factor, retry.max_wait) == (2, 0.5, 60)
     assert DEFAULT_STATUS_CODES == (429, 500, 502, 503, 504)
-    assert core.MAX_ANSWER_BYTES == 64 * 2**20
+    assert core.MAX_RESPONSE_BYTES == 64 * 2**20
     assert sse.DEFAULT_MAX_EVENT_BYTES == 32 * 2**20
     assert (core._MAX_ERROR_BYTES, oauth._MAX_ANSWER_BYTES) == (64 * 2**10, 256 * 2**10)

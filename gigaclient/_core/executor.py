@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Generator, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
@@ -23,19 +23,19 @@ from gigaclient._core.retry import RetryPolicy
 from gigaclient._primitives.deadline import CancelGroup, Cancelled, Deadline, DeadlineExceeded, Timeouts
 from gigaclient._primitives.ids import new_id
 from gigaclient.auth.token_manager import Credential, TokenManager
-from gigaclient.errors import APIConnectionError, APIStatusError, ConfigError, GigaClientError
+from gigaclient.errors import APIStatusError, ConfigError, GigaClientError
+from gigaclient.streaming.observer import NULL_OBSERVER
 
 if TYPE_CHECKING:
-    from gigaclient._core.observer import CallObserver, Hooks
+    from gigaclient._core.observer import Hooks
     from gigaclient.transport import Response, Transport
 
 from gigaclient._core.request_options import RequestOptions
-from gigaclient._core.responses import BufferedResponse
-from gigaclient.transport.request import EVENT_STREAM, HTTPRequest, Request, RetrySafety, origin_of
+from gigaclient.transport.request import EVENT_STREAM, Request, origin_of
 
-__all__ = ["MAX_ANSWER_BYTES", "Executor", "Stats"]
+__all__ = ["MAX_RESPONSE_BYTES", "Executor", "Stats"]
 
-MAX_ANSWER_BYTES = 64 * 1024 * 1024
+MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 _MAX_ERROR_BYTES = 64 * 1024
 _MAX_ID_CHARACTERS = 200
 
@@ -60,6 +60,56 @@ class Stats(NamedTuple):
     tokens_fetched: int
     retries: int
     connections: int
+
+
+class _Call:
+    """The state of one call, shared by its attempts."""
+
+    __slots__ = (
+        "attempts",
+        "deadline",
+        "headers",
+        "limit",
+        "needs_token",
+        "observer",
+        "policy",
+        "refreshes",
+        "request",
+        "request_id",
+        "retries",
+        "url",
+    )
+
+    headers: dict[str, str]
+    needs_token: bool
+    policy: RetryPolicy
+    request_id: str
+    url: str
+
+    def __init__(self, request: Request, deadline: Deadline, observer: Any, limit: int | None) -> None:
+        self.request = request
+        self.deadline = deadline
+        self.observer = observer
+        self.limit = limit
+        """The largest body in bytes; None for a body that the caller reads."""
+        self.attempts: list[str] = []
+        """One line for each attempt, for the final error."""
+        self.retries = 0
+        self.refreshes = 0
+        """How many refused tokens were replaced."""
+
+
+class _Attempt:
+    """One attempt of a call."""
+
+    __slots__ = ("credential", "is_ready", "response", "started_at")
+
+    def __init__(self) -> None:
+        self.started_at = time.monotonic()
+        self.credential: Credential | None = None
+        self.is_ready = False
+        """The token, if one is needed, and the permit are there."""
+        self.response: Response | None = None
 
 
 class Executor:
@@ -103,6 +153,7 @@ class Executor:
         self.hooks = hooks
         self.scope: CancelGroup | None = None
         self._authorize = authorize
+        self._authorized: tuple[Credential | None, dict[str, str]] = (None, {})
         self._refuses = refuses
         self._explain = explain
         self._headers = headers
@@ -142,10 +193,10 @@ class Executor:
         request: Request,
         options: RequestOptions,
         *,
-        limit: int = MAX_ANSWER_BYTES,
+        limit: int = MAX_RESPONSE_BYTES,
         deadline: Deadline | None = None,
-    ) -> BufferedResponse:
-        """Send ``request`` and read the whole response.
+    ) -> Response:
+        """Send ``request`` and return the response with its whole ``body``.
 
         Args:
             request: the request.
@@ -156,183 +207,147 @@ class Executor:
         Raises:
             GigaClientError: the call failed; ``attempts`` lists every attempt.
         """
-        if deadline is None:
-            deadline = Deadline(options.timeouts or self.timeouts)
-        observer = None if self.hooks is None else self._observer(self.hooks, request, stream=False)
-        try:
-            response, request_id = self._execute(request, options, deadline, observer, stream=False, limit=limit)
-            buffered = BufferedResponse(
-                response.body or b"", response.status, response.headers, request_id, response.cookies
-            )
-        except BaseException as error:
-            if observer is not None:
-                observer.end(error)
-            raise
-        if observer is not None:
-            self._report_end(observer, request, buffered)
-        return buffered
+        call = self._begin(request, options, deadline or Deadline(options.timeouts or self.timeouts), limit=limit)
+        response = self._execute(call)
+        call.observer.end_with_body(response, request.accept)
+        return response
 
-    def open(self, request: Request, options: RequestOptions) -> tuple[Response, str]:
-        """Send ``request`` and return the unread response and the request's id.
+    def open(self, request: Request, options: RequestOptions) -> Response:
+        """Send ``request`` and return the response when its headers have arrived, with its body unread.
 
-        The caller reads the response to its end or closes it. Errors and retries happen here, before the first byte of
-        the body, and never after it.
+        The caller reads the body to its end or closes the response. Errors and retries happen here, before the first
+        byte of the body, and never after it.
         """
-        observer = None if self.hooks is None else self._observer(self.hooks, request, stream=True)
-        deadline = Deadline(options.timeouts or self.timeouts)
+        call = self._begin(request, options, Deadline(options.timeouts or self.timeouts), limit=None)
+        response = self._execute(call)
+        response.observer = call.observer
+        return response
+
+    # -- the send loop -------------------------------------------------------------------------------------------------
+
+    def _begin(self, request: Request, options: RequestOptions, deadline: Deadline, limit: int | None) -> _Call:
+        """Prepare a call. Nothing is sent yet; invalid input raises ConfigError."""
+        observer: Any = NULL_OBSERVER
+        if self.hooks is not None:
+            from gigaclient._core.observer import CallObserver  # loaded only by clients with hooks
+
+            observer = CallObserver(self.hooks, request, is_stream=limit is None)
+        call = _Call(request, deadline, observer, limit)
         try:
-            response, request_id = self._execute(request, options, deadline, observer, stream=True, limit=0)
+            self.begin(deadline)
+            call.headers = self._headers_for(request, options)
+            call.request_id = call.headers["X-Request-ID"]
+            call.url = self._url(request)
+            call.needs_token = self.tokens is not None and request.authorized and options.authorization is None
+            call.policy = self.retry
+            if options.max_retries is not None:
+                call.policy = msgspec.structs.replace(call.policy, max_retries=options.max_retries)
+            observer.begin(call.url, call.request_id)
         except BaseException as error:
-            if observer is not None:
-                observer.end(error)
+            observer.end(error)
             raise
-        if observer is not None:
-            response.observer = observer  # a Stream reports the end of the call to it
-        return response, request_id
+        return call
 
-    @staticmethod
-    def blocks(response: Response) -> Generator[bytes, None, None]:
-        """Yield the body of a response of :meth:`open` that is no event stream, and report its end to the hooks."""
-        return response.blocks() if response.observer is None else response.observer.observed(response.blocks())
-
-    # -- hooks -------------------------------------------------------------------------------------------------------
-
-    def _observer(self, hooks: Hooks, request: Request, *, stream: bool) -> CallObserver:
-        from gigaclient._core.observer import CallObserver  # loaded only by clients with hooks
-
-        body = request.body if request.content_type == "application/json" else None
-        return CallObserver(hooks, method=request.method, body=body, is_stream=stream)
-
-    def _report_end(self, observer: CallObserver, request: Request, response: BufferedResponse) -> None:
-        from gigaclient._core.observer import extract_summary
-
-        summary = None
-        failure: GigaClientError | None = None
-        if observer.needs_summary and request.accept == "application/json":
-            # The same checks follow when the caller decodes the body; the hooks must see the same error.
-            summary = extract_summary(response.body)
-            if summary is None:
-                failure = response.invalid("not JSON")
-            elif summary.may_be_an_error:
-                failure = response.refusal()
-        observer.end(failure, answer=summary)
-
-    @staticmethod
-    def tell_failure(response: Response, failure: GigaClientError) -> None:
-        """Report to the hooks that ``response``, of :meth:`open`, is invalid and will not be read."""
-        observer: CallObserver | None = getattr(response, "observer", None)
-        if observer is not None:
-            observer.end(failure)
-
-    # -- the loop ----------------------------------------------------------------------------------------------------
-
-    def _execute(
-        self,
-        request: Request,
-        options: RequestOptions,
-        deadline: Deadline,
-        observer: CallObserver | None,
-        *,
-        stream: bool,
-        limit: int,
-    ) -> tuple[Response, str]:
-        self.begin(deadline)
-        headers = self._headers_for(request, options)
-        request_id = headers["X-Request-ID"]
-        url = self._url(request)
-        if observer is not None:
-            observer.begin(url, request_id)
-        policy = self.retry
-        if options.max_retries is not None:
-            policy = msgspec.structs.replace(policy, max_retries=options.max_retries)
-        attempts: list[str] = []
-        retries, refreshes = 0, 0
-        while True:
-            credential: Credential | None = None
-            response: Response | None = None
-            failure: GigaClientError
-            has_credential = False
-            started_at = time.monotonic()
-            if request.attempt_id is not None:
-                headers[request.attempt_id] = new_id()
-            try:
-                # Before the permit, so that no call holds one while the token endpoint hangs; and again with it,
-                # because the token may have been refused while this call stood in the queue.
-                self._credential(request, options, deadline)
-                with self.transport.waiting(deadline):
-                    permit = self.limiter.acquire(deadline)
+    def _execute(self, call: _Call) -> Response:
+        """Try until an attempt succeeds or its failure is final."""
+        try:
+            while True:
+                attempt = _Attempt()
                 try:
-                    credential = self._credential(request, options, deadline)
-                    has_credential = True
-                    if observer is not None:
-                        observer.sending(headers)
-                    if self.scope is not None:
-                        self.scope.sent += 1
-                    response = self._send(request, url, headers, credential, deadline, permit)
+                    return self._attempt(call, attempt)
+                except GigaClientError as error:
+                    failure = error
+                except (DeadlineExceeded, Cancelled) as error:
+                    failure = transport.wait_failure(error, self._host, call.deadline, sent=False)
                 except BaseException:
-                    permit.release()
+                    if attempt.response is not None:
+                        attempt.response.close()
                     raise
-                answer = self._raise_for_status(response, request, stream, limit, request_id)
-                self._log_attempt(request, attempts, started_at, response.status, request_id)
-                if observer is not None:
-                    observer.response(response.status, response.headers, request_id=answer[1])
-                return answer
-            except GigaClientError as error:
-                failure = error
-            except DeadlineExceeded as error:
-                failure = transport.timed_out(error.kind, self._host, deadline, sent=False)
-            except Cancelled:
-                failure = APIConnectionError("the call was ended by close()", sent=False)
-            except BaseException:
-                if response is not None:
-                    response.close()
-                raise
-            if not has_credential:
-                # Fetching a token is a call through this loop too, and has had its retries.
-                raise self._finalize_error(failure, attempts, request_id)
-            self._log_attempt(request, attempts, started_at, _describe(failure), request_id)
-            refused = credential if response is not None and self._refuses(response) else None
-            if refused is not None and self.tokens is not None:
-                if not self.tokens.renewable:
-                    failure.message += "; it was passed in as a fixed token, so the client cannot get another one"
-                elif refreshes < (2 if refused.from_store else 1):
-                    # The token was refused before it expired: drop it and repeat the call once with another. A token
-                    # from the store may have been refused before this process read it, so it allows one more repeat.
-                    self.tokens.reject(refused)
-                    refreshes += 1
-                    if observer is not None:
-                        _report_failure(observer, failure, response, retry_in=0.0)
-                    continue
-            delay = policy.delay(
-                retries,
-                failure,
-                retry_safety=request.retry_safety,
-                deadline=deadline.left(),
-                jitter=random.random(),
-            )
-            if deadline.cancelled:
-                delay = None
-            if observer is not None:
-                _report_failure(observer, failure, response, retry_in=delay)
-            if delay is None:
-                raise self._finalize_error(failure, attempts, request_id)
-            retries += 1
-            self._retries += 1
-            try:
-                with self.transport.waiting(deadline):
-                    deadline.pause(delay)
-            except DeadlineExceeded:
-                delay = None
-            except (Cancelled, ConfigError):
-                failure, delay = APIConnectionError("the call was ended by close()", sent=True), None
-            if delay is None:
-                raise self._finalize_error(failure, attempts, request_id)
+                self._on_failure(call, attempt, failure)
+        except BaseException as error:
+            self.transport.forget(call.deadline)
+            call.observer.end(error)
+            raise
 
-    def _credential(self, request: Request, options: RequestOptions, deadline: Deadline) -> Credential | None:
-        if self.tokens is None or not request.authorized or options.authorization is not None:
+    def _attempt(self, call: _Call, attempt: _Attempt) -> Response:
+        """Send the request once and return its response, read if the call has a limit for its body."""
+        if call.request.attempt_id is not None:
+            call.headers[call.request.attempt_id] = new_id()
+        # Before the permit, so that no call holds one while the token endpoint hangs; and again with it, because the token
+        # may have been refused while this call stood in the queue.
+        self._credential(call)
+        self.transport.register(call.deadline)
+        permit = self.limiter.acquire(call.deadline)
+        try:
+            attempt.credential = self._credential(call)
+            attempt.is_ready = True
+            call.observer.sending(call.headers)
+            if self.scope is not None:
+                self.scope.sent += 1
+            response = attempt.response = self._send(call, attempt.credential, permit)
+        except BaseException:
+            permit.release()
+            raise
+        self._raise_for_status(call, response)
+        if call.limit is not None:
+            response.body = response.read(call.limit)
+        self._log_attempt(call, attempt, response.status)
+        call.observer.response(response.status, response.headers, request_id=response.request_id)
+        return response
+
+    def _on_failure(self, call: _Call, attempt: _Attempt, failure: GigaClientError) -> None:
+        """Return when the call has to be tried again, after the pause that this takes; raise the final error if not."""
+        if not attempt.is_ready:
+            # Fetching a token is a call through this loop too, and has had its retries.
+            raise self._finalize_error(call, failure)
+        self._log_attempt(call, attempt, _describe(failure))
+        if self._replaces_token(call, attempt, failure):
+            call.observer.failure(failure, attempt.response, retry_in=0.0)
+            return
+        delay = call.policy.delay(
+            call.retries,
+            failure,
+            retry_safety=call.request.retry_safety,
+            deadline=call.deadline.left(),
+            jitter=random.random(),
+        )
+        if call.deadline.cancelled:
+            delay = None
+        call.observer.failure(failure, attempt.response, retry_in=delay)
+        if delay is None:
+            raise self._finalize_error(call, failure)
+        call.retries += 1
+        self._retries += 1
+        try:
+            self.transport.register(call.deadline)
+            call.deadline.pause(delay)
+            return
+        except DeadlineExceeded:
+            final = failure
+        except (Cancelled, ConfigError):
+            final = transport.wait_failure(Cancelled(), self._host, call.deadline, sent=True)
+        raise self._finalize_error(call, final)
+
+    def _replaces_token(self, call: _Call, attempt: _Attempt, failure: GigaClientError) -> bool:
+        """Drop a token that the server refused; return whether the call is to be repeated with another one."""
+        refused = attempt.credential
+        if attempt.response is None or refused is None or self.tokens is None or not self._refuses(attempt.response):
+            return False
+        if not self.tokens.renewable:
+            failure.message += "; it was passed in as a fixed token, so the client cannot get another one"
+            return False
+        # A token from the store may have been refused before this process read it, so it allows one more repeat.
+        if call.refreshes >= (2 if refused.from_store else 1):
+            return False
+        self.tokens.reject(refused)
+        call.refreshes += 1
+        return True
+
+    def _credential(self, call: _Call) -> Credential | None:
+        if not call.needs_token or self.tokens is None:
             return None
-        with self.transport.waiting(deadline):
-            credential = self.tokens.get(deadline)
+        self.transport.register(call.deadline)
+        credential = self.tokens.get(call.deadline)
         if credential is None:
             raise ConfigError(
                 'no credentials: pass credentials="<authorization key>" (or set GIGACHAT_CREDENTIALS), '
@@ -340,22 +355,12 @@ class Executor:
             )
         return credential
 
-    def _send(
-        self,
-        request: Request,
-        url: str,
-        headers: dict[str, str],
-        credential: Credential | None,
-        deadline: Deadline,
-        permit: Permit,
-    ) -> Response:
-        http_request = HTTPRequest(
-            request.method, url, headers, request.body, fresh=request.retry_safety is RetrySafety.NON_IDEMPOTENT
-        )
+    def _send(self, call: _Call, credential: Credential | None, permit: Permit) -> Response:
+        headers = call.headers
         if credential is not None:
             # The caller's headers win, Authorization among them.
-            http_request.headers = {**self._authorize(credential), **headers}
-        response = self.transport.send(http_request, deadline)
+            headers = {**self._authorization(credential), **headers}
+        response = self.transport.send(call.request, call.url, headers, call.deadline)
         response.on_done = permit.release
         if response.status == 429:
             permit.refused()
@@ -363,39 +368,40 @@ class Executor:
             permit.succeeded()
         return response
 
-    def _raise_for_status(
-        self, response: Response, request: Request, stream: bool, limit: int, request_id: str
-    ) -> tuple[Response, str]:
-        request_id = response.headers.get("x-request-id", request_id)[:_MAX_ID_CHARACTERS]
-        if not 200 <= response.status <= (399 if request.accept_redirect else 299):
-            body = response.read_some(_MAX_ERROR_BYTES)
-            error = status_error(response.status, body, response.headers, request_id=request_id, now=time.time())
-            error.url = self._url(request).partition("?")[0]
-            raise self._explain(error)
-        if not stream:
-            response.body = response.read(limit)
-        return response, request_id
+    def _authorization(self, credential: Credential) -> dict[str, str]:
+        known, headers = self._authorized
+        if known is not credential:
+            headers = self._authorize(credential)
+            self._authorized = credential, headers
+        return headers
 
-    def _finalize_error(self, failure: GigaClientError, attempts: list[str], request_id: str) -> GigaClientError:
-        failure.attempts = (*attempts, *failure.attempts)
+    def _raise_for_status(self, call: _Call, response: Response) -> None:
+        response.request_id = response.headers.get("x-request-id", call.request_id)[:_MAX_ID_CHARACTERS]
+        if 200 <= response.status <= (399 if call.request.accept_redirect else 299):
+            return
+        body = response.read_some(_MAX_ERROR_BYTES)
+        error = status_error(response.status, body, response.headers, request_id=response.request_id, now=time.time())
+        error.url = call.url.partition("?")[0]
+        raise self._explain(error)
+
+    def _finalize_error(self, call: _Call, failure: GigaClientError) -> GigaClientError:
+        failure.attempts = (*call.attempts, *failure.attempts)
         if failure.request_id is None:
-            failure.request_id = request_id
+            failure.request_id = call.request_id
         failure.__context__ = None
         return failure
 
-    def _log_attempt(
-        self, request: Request, attempts: list[str], started_at: float, result: object, request_id: str
-    ) -> None:
-        seconds = time.monotonic() - started_at
-        attempts.append(f"{result} after {seconds:.2f} s")
+    def _log_attempt(self, call: _Call, attempt: _Attempt, outcome: object) -> None:
+        seconds = time.monotonic() - attempt.started_at
+        call.attempts.append(f"{outcome} after {seconds:.2f} s")
         _log.debug(
             "%s %s: %s in %.3f s, attempt %d, request %s",
-            request.method,
-            request.path.partition("?")[0],
-            result,
+            call.request.method,
+            call.request.path.partition("?")[0],
+            outcome,
             seconds,
-            len(attempts),
-            request_id,
+            len(call.attempts),
+            call.request_id,
         )
 
     # -- headers and URL ---------------------------------------------------------------------------------------------
@@ -430,13 +436,6 @@ class Executor:
         elif origin_of(url) not in self.transport.origins:
             raise ConfigError(f"{origin_of(url)} is not an address of this client: it would get the access token")
         return f"{url}?{urlencode(request.query)}" if request.query else url
-
-
-def _report_failure(
-    observer: CallObserver, failure: GigaClientError, response: Response | None, *, retry_in: float | None
-) -> None:
-    status, headers = (None, {}) if response is None else (response.status, response.headers)
-    observer.response(status, headers, request_id=failure.request_id, error=failure, retry_in=retry_in)
 
 
 def _describe(failure: GigaClientError) -> str:

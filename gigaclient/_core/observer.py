@@ -7,10 +7,11 @@ import pickle
 import re
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 
+from gigaclient._core.responses import embedded_error, invalid_response
 from gigaclient._primitives.decoding import decoder
 from gigaclient._primitives.headers import Headers
 from gigaclient._primitives.secret import Secret
@@ -18,6 +19,9 @@ from gigaclient.errors import APIStatusError, ConfigError, GigaClientError, Inva
 from gigaclient.hooks import EndEvent, RequestEvent, ResponseEvent
 from gigaclient.streaming.accumulator import summed
 from gigaclient.types import Usage
+
+if TYPE_CHECKING:
+    from gigaclient.transport import Request, Response
 
 __all__ = ["CallObserver", "Hooks", "check_picklable", "extract_summary"]
 
@@ -71,16 +75,16 @@ class CallObserver:
     It belongs to the thread of the call. :meth:`end` may be called from any thread, and only the first call counts.
     """
 
-    def __init__(self, hooks: Hooks, *, method: str, body: bytes | None, is_stream: bool) -> None:
+    def __init__(self, hooks: Hooks, request: Request, *, is_stream: bool) -> None:
         self._hooks = hooks
         self._started_at = time.monotonic()
         self._call: dict[str, Any] = {
             "provider": hooks.provider,
             "purpose": hooks.purpose,
-            "method": method,
+            "method": request.method,
             "url": "",
             "request_id": "",
-            "model": None if body is None else _model_in(body),
+            "model": _model_in(request),
             "is_stream": is_stream,
             "state": {},
         }
@@ -142,14 +146,21 @@ class CallObserver:
             )
             self._hooks.run(self._hooks.on_response, event)
 
+    def failure(self, error: GigaClientError, response: Response | None, *, retry_in: float | None) -> None:
+        """Report the failure of an attempt; ``retry_in`` is the pause before the next one, None if there is none."""
+        status, headers = (None, {}) if response is None else (response.status, response.headers)
+        self.response(status, headers, request_id=error.request_id, error=error, retry_in=retry_in)
+
     # -- the end -----------------------------------------------------------------------------------------------------
 
-    def end(self, error: BaseException | None = None, *, answer: Any = None, closed: bool = False) -> None:
+    def end(
+        self, error: BaseException | None = None, *, answer: Callable[[], Any] | None = None, closed: bool = False
+    ) -> None:
         """Report the end of the call.
 
         Args:
             error: the error that ended it.
-            answer: the response, or the part that had arrived, as an object with the API's field names.
+            answer: returns the response, or the part that had arrived, as an object with the API's field names.
             closed: True for a stream that was closed before its end.
         """
         try:
@@ -163,6 +174,7 @@ class CallObserver:
             self.response(self._status, {})  # an interrupt: the attempt has not been reported yet
         if not self._hooks.on_end:
             return
+        completion = None if answer is None else answer()
         event = EndEvent(
             **self._call,
             attempts=self._attempt,
@@ -172,9 +184,9 @@ class CallObserver:
             error=self._without_token(ours),
             chunks=self._chunks,
             time_to_first_token_s=self._time_to_first_token_s,
-            usage=_usage(getattr(answer, "usage", None)),
-            model_version=_text(getattr(answer, "model", None)),
-            finish_reason=_finish_reason(answer),
+            usage=_usage(getattr(completion, "usage", None)),
+            model_version=_text(getattr(completion, "model", None)),
+            finish_reason=_finish_reason(completion),
         )
         self._hooks.run(self._hooks.on_end, event)
 
@@ -194,10 +206,18 @@ class CallObserver:
             url=error.url,
         )
 
-    @property
-    def needs_summary(self) -> bool:
-        """True if a hook needs figures from the body of the response."""
-        return bool(self._hooks.on_end)
+    def end_with_body(self, response: Response, accept: str) -> None:
+        """Report the end of a call whose body was read whole."""
+        summary = None
+        failure: GigaClientError | None = None
+        if self._hooks.on_end and accept == "application/json":
+            # The same checks follow when the caller decodes the body; the hooks must see the same error.
+            summary = extract_summary(response.body)
+            if summary is None:
+                failure = invalid_response(response, "not JSON")
+            elif summary.may_be_an_error:
+                failure = embedded_error(response)
+        self.end(failure, answer=lambda: summary)
 
     def counted(self, chunks: Iterator[T]) -> Iterator[T]:
         """Yield ``chunks`` and count them as they are read."""
@@ -290,9 +310,11 @@ _embeddings_decoder = decoder(_Embeddings)
 _model_decoder = decoder(_RequestedModel)
 
 
-def _model_in(body: bytes) -> str | None:
+def _model_in(request: Request) -> str | None:
+    if request.body is None or request.content_type != "application/json":
+        return None
     try:
-        return _text(_model_decoder.decode(body).model)
+        return _text(_model_decoder.decode(request.body).model)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
 

@@ -28,7 +28,6 @@ from gigaclient._core.client_cache import ClientCache
 from gigaclient._core.executor import Executor
 from gigaclient._core.limiter import Limiter, limiter_for
 from gigaclient._core.request_options import RequestOptions, call_options
-from gigaclient._core.responses import BufferedResponse
 from gigaclient.auth.token_manager import Credential, TokenManager
 from gigaclient.errors import APIConnectionError
 from gigaclient.fakegpt.authorization import account_id, both_headers, is_login_refused, x_authorization
@@ -365,22 +364,22 @@ class FakeGpt(BaseClient[FakeGptSettings]):
     ) -> tuple[ChatStream, SnapshotParser, Mapping[str, str]]:
         failure: APIConnectionError
         try:
-            response, request_id = self._core.open(request, request_options)
+            response = self._core.open(request, request_options)
         except APIConnectionError as error:
             if self._settings.base_url == PUBLIC_URL:
                 error.message += " - the public host is gone: pass the address of a compatible server as base_url="
             failure = error
         else:
             if response.media_type in ("text/html", "application/json"):
-                self._raise_for_page(response, request_id)
-            events = SnapshotParser(request_id)
-            return ChatStream(response, events, request_id=request_id), events, response.headers
+                self._raise_for_page(response)
+            events = SnapshotParser(response.request_id)
+            return ChatStream(response, events, request_id=response.request_id), events, response.headers
         raise failure
 
-    def _raise_for_page(self, response: transport.Response, request_id: str) -> None:
-        page = BufferedResponse(response.read_some(_MAX_PAGE_BYTES), response.status, response.headers, request_id)
-        error = page_error(page)
-        self._core.tell_failure(response, error)
+    def _raise_for_page(self, response: transport.Response) -> None:
+        response.body = response.read_some(_MAX_PAGE_BYTES)
+        error = page_error(response)
+        response.observer.end(error)
         raise error
 
 

@@ -8,14 +8,17 @@ page of HTML. Within a stream an error is ``{"message": null, "error": "…"}``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gigaclient._core.responses import BufferedResponse
+from gigaclient._core.responses import invalid_response
 from gigaclient._primitives.secret import MASK, Secret
 from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.errors import APIStatusError, GigaClientError
+
+if TYPE_CHECKING:
+    from gigaclient.transport import Response
 
 __all__ = ["error_in", "explain", "mask", "page_error", "page_title", "status_in"]
 
@@ -120,17 +123,17 @@ def explain(error: APIStatusError, prefix: str = "", secrets: Iterable[Secret] =
     return failure
 
 
-def page_error(page: BufferedResponse) -> GigaClientError:
+def page_error(response: Response) -> GigaClientError:
     """Return the error for a page, or an error body, under a good status."""
-    title = page_title(page.body.decode("utf-8", "replace"))
+    title = page_title(response.body.decode("utf-8", "replace"))
     if title is not None:
-        return page.invalid(f"a page of HTML titled {title!r}, from a gateway or a bot filter")
+        return invalid_response(response, f"a page of HTML titled {title!r}, from a gateway or a bot filter")
     try:
-        data = msgspec.json.decode(page.body)
+        data = msgspec.json.decode(response.body)
     except JSON_ERRORS:
         data = None
-    error = error_in(data, request_id=page.request_id, headers=page.headers)
-    return error or page.invalid("it is not an event stream")
+    error = error_in(data, request_id=response.request_id, headers=response.headers)
+    return error or invalid_response(response, "it is not an event stream")
 
 
 def page_title(text: str) -> str | None:

@@ -14,7 +14,7 @@ import secrets
 import string
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import msgspec
@@ -22,7 +22,6 @@ import msgspec
 from gigaclient._core.error_mapping import excerpt
 from gigaclient._core.executor import Executor
 from gigaclient._core.request_options import RequestOptions
-from gigaclient._core.responses import BufferedResponse
 from gigaclient._primitives.deadline import Deadline
 from gigaclient._primitives.secret import Secret
 from gigaclient._primitives.serialization import JSON_ERRORS
@@ -30,6 +29,9 @@ from gigaclient.auth.token_manager import Credential
 from gigaclient.errors import APIStatusError, AuthenticationError, GigaClientError, InvalidResponseError
 from gigaclient.fakegpt.error_mapping import error_in, explain, mask, page_title, status_in
 from gigaclient.transport.request import Request
+
+if TYPE_CHECKING:
+    from gigaclient.transport import Response
 
 __all__ = ["Cookies", "login_source", "random_string"]
 
@@ -136,7 +138,7 @@ def _log_in(core: Executor, cookies: Cookies, deadline: Deadline) -> Credential 
 
 def _send(
     core: Executor, request: Request, cookies: Cookies, sent: list[Secret], deadline: Deadline
-) -> BufferedResponse | GigaClientError:
+) -> Response | GigaClientError:
     header = cookies.header
     options = RequestOptions(headers={"Cookie": header} if header is not None else {})
     try:
@@ -145,7 +147,7 @@ def _send(
         return explain(error, f"no login: {request.path}: ", [*sent, *cookies.secrets])
 
 
-def _accounts_in(response: BufferedResponse) -> list[Secret] | GigaClientError:
+def _accounts_in(response: Response) -> list[Secret] | GigaClientError:
     data = _decode_json(response.body)
     error = error_in(data, request_id=response.request_id, headers=response.headers)
     if error is not None:
@@ -168,7 +170,7 @@ def _accounts_in(response: BufferedResponse) -> list[Secret] | GigaClientError:
     return accounts
 
 
-def _refusal_of(response: BufferedResponse, sent: list[Secret]) -> GigaClientError | None:
+def _refusal_of(response: Response, sent: list[Secret]) -> GigaClientError | None:
     """Return the error of a login that failed under HTTP 200, with a message or a code in the body."""
     data = _decode_json(response.body)
     if (
@@ -196,7 +198,7 @@ def _refusal_of(response: BufferedResponse, sent: list[Secret]) -> GigaClientErr
     )
 
 
-def _token_in(response: BufferedResponse) -> Secret | GigaClientError:
+def _token_in(response: Response) -> Secret | GigaClientError:
     data = _decode_json(response.body)
     if not isinstance(data, dict):
         return _unexpected(response, _SESSION, data, "no JSON object")
@@ -217,7 +219,7 @@ def _decode_json(body: bytes) -> Any:
         return None
 
 
-def _refused(response: BufferedResponse, message: str, **details: Any) -> AuthenticationError:
+def _refused(response: Response, message: str, **details: Any) -> AuthenticationError:
     return AuthenticationError(
         message,
         **{"status_code": response.status, **details},
@@ -226,7 +228,7 @@ def _refused(response: BufferedResponse, message: str, **details: Any) -> Authen
     )
 
 
-def _unexpected(response: BufferedResponse, path: str, data: Any, missing: str) -> InvalidResponseError:
+def _unexpected(response: Response, path: str, data: Any, missing: str) -> InvalidResponseError:
     # Only a page of HTML is shown: other JSON, or a part of it, may hold the token itself.
     body = excerpt(response.body)
     title = page_title(body)

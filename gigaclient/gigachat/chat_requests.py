@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gigaclient._core.request_options import RequestOptions, call_options
+from gigaclient._core.responses import embedded_error, invalid_response
 from gigaclient.context import chat_completions_url_cvar, chat_url_cvar
 from gigaclient.errors import ConfigError
 from gigaclient.gigachat.request_body import chat_body
@@ -82,8 +83,8 @@ class ChatRequests(APIResource):
     def _open_v2_stream(self, request: Request, request_options: RequestOptions) -> ChatResponseStream:
         from gigaclient.gigachat.v2.stream import ChatResponseStream
 
-        response, request_id = self._send_stream(request, request_options)
-        return ChatResponseStream(response, request_id=request_id)
+        response = self._send_stream(request, request_options)
+        return ChatResponseStream(response, request_id=response.request_id)
 
     def _v2_completion(self, request: Request, request_options: RequestOptions) -> ChatCompletionResponse:
         from gigaclient.gigachat.v2.stream_events import failure_in
@@ -95,16 +96,16 @@ class ChatRequests(APIResource):
         if failure is not None:
             raise failure
         if not completion.messages:
-            raise response.refusal() or response.invalid("it has no messages")
+            raise embedded_error(response) or invalid_response(response, "it has no messages")
         return completion
 
     def _open_stream(self, request: Request, request_options: RequestOptions) -> ChatStream:
-        response, request_id = self._send_stream(request, request_options)
-        return ChatStream(response, ChunkParser(request_id), request_id=request_id)
+        response = self._send_stream(request, request_options)
+        return ChatStream(response, ChunkParser(response.request_id), request_id=response.request_id)
 
     def _completion(self, request: Request, request_options: RequestOptions) -> ChatCompletion:
         response = self._send_with_options(request, request_options, limit=MAX_CHAT_BYTES)
         completion = parse_response(response, ChatCompletion)
         if not completion.choices:
-            raise response.refusal() or response.invalid("it has no choices")
+            raise embedded_error(response) or invalid_response(response, "it has no choices")
         return completion

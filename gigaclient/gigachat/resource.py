@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gigaclient._core.base_client import BaseClient
-from gigaclient._core.executor import MAX_ANSWER_BYTES
+from gigaclient._core.executor import MAX_RESPONSE_BYTES
 from gigaclient._core.limiter import Limiter
 from gigaclient._core.request_options import CALL_OPTIONS, RequestOptions, call_options
-from gigaclient._core.responses import BufferedResponse
+from gigaclient._core.responses import decode, embedded_error, invalid_response
 from gigaclient._primitives.deadline import Deadline, Timeouts
 from gigaclient._primitives.decoding import decoder
 from gigaclient.errors import GigaClientError, NotFoundError
@@ -29,9 +29,9 @@ _MAX_PAGE_BYTES = 64 * 1024
 _LOOKUP_SECONDS = 3.0
 
 
-def parse_response(response: BufferedResponse, type_: type[AnswerT]) -> AnswerT:
+def parse_response(response: Response, type_: type[AnswerT]) -> AnswerT:
     """Decode a response as ``type_``, and attach its raw form, request id and headers."""
-    answer = response.decode(decoder(type_))
+    answer = decode(response, decoder(type_))
     return answer.attach(raw=response.body, request_id=response.request_id, headers=response.headers)
 
 
@@ -55,7 +55,7 @@ class APIResource(BaseClient[GigaChatSettings]):
         """
         return parse_response(self._send(request, options), type_)
 
-    def _send(self, request: Request, options: Mapping[str, Any], *, limit: int = MAX_ANSWER_BYTES) -> BufferedResponse:
+    def _send(self, request: Request, options: Mapping[str, Any], *, limit: int = MAX_RESPONSE_BYTES) -> Response:
         """Send ``request`` and return its undecoded response of at most ``limit`` bytes."""
         return self._send_with_options(request, self._call_settings(options), limit=limit)
 
@@ -64,9 +64,9 @@ class APIResource(BaseClient[GigaChatSettings]):
         request: Request,
         settings: RequestOptions,
         *,
-        limit: int = MAX_ANSWER_BYTES,
+        limit: int = MAX_RESPONSE_BYTES,
         deadline: Deadline | None = None,
-    ) -> BufferedResponse:
+    ) -> Response:
         """Send a request whose options have been read. ``deadline`` is that of a larger call that it is part of."""
         deadline = deadline or Deadline(settings.timeouts or self._core.timeouts)
         try:
@@ -75,23 +75,23 @@ class APIResource(BaseClient[GigaChatSettings]):
             failure = error
         raise self._with_model_hint(failure, request, settings, deadline.left())
 
-    def _send_stream(self, request: Request, settings: RequestOptions) -> tuple[Response, str]:
+    def _send_stream(self, request: Request, settings: RequestOptions) -> Response:
         """Send a streaming request; return the unread response and the request id."""
         ends_at = time.monotonic() + (settings.timeouts or self._core.timeouts).deadline
         failure: NotFoundError
         try:
-            response, request_id = self._core.open(request, settings)
+            response = self._core.open(request, settings)
         except NotFoundError as error:
             failure = error
         else:
-            return self._event_stream(response, request_id), request_id
+            return self._event_stream(response)
         raise self._with_model_hint(failure, request, settings, ends_at - time.monotonic())
 
-    def _event_stream(self, response: Response, request_id: str) -> Response:
+    def _event_stream(self, response: Response) -> Response:
         if response.media_type not in ("text/event-stream", ""):
-            page = BufferedResponse(response.read_some(_MAX_PAGE_BYTES), response.status, response.headers, request_id)
-            failure = page.refusal() or page.invalid("it is not an event stream")
-            self._core.tell_failure(response, failure)
+            response.body = response.read_some(_MAX_PAGE_BYTES)
+            failure = embedded_error(response) or invalid_response(response, "it is not an event stream")
+            response.observer.end(failure)
             raise failure
         return response
 

@@ -17,14 +17,14 @@ from gigaclient.errors import (
 )
 from gigaclient.streaming import sse
 from gigaclient.streaming.accumulator import ChatAccumulator
+from gigaclient.streaming.observer import NULL_OBSERVER, Observer
 from gigaclient.types import APIResponse, ChatCompletion, ChatCompletionChunk
 
 if TYPE_CHECKING:
     from gigaclient._primitives.deadline import Deadline
 
-__all__ = ["END", "Accumulator", "ChatStream", "End", "EventParser", "Stream", "StreamObserver", "StreamResponse"]
+__all__ = ["END", "Accumulator", "ChatStream", "End", "EventParser", "Stream", "StreamResponse"]
 
-T = TypeVar("T")
 ChunkT = TypeVar("ChunkT")
 AnswerT = TypeVar("AnswerT", bound=APIResponse)
 _Chunk_co = TypeVar("_Chunk_co", covariant=True)
@@ -73,16 +73,6 @@ class EventParser(Protocol[_Chunk_co, _Accumulator_contra]):
 
     def check_complete(self, so_far: _Accumulator_contra, *, marked: bool) -> None:
         """Raise unless the response is complete; ``marked`` says if the stream ended with an end marker."""
-
-
-class StreamObserver(Protocol):
-    """Observes the chunks of a stream and its end."""
-
-    def counted(self, chunks: Iterator[T]) -> Iterator[T]:
-        """Yield the chunks, and count them."""
-
-    def end(self, error: BaseException | None = None, *, answer: Any = None, closed: bool = False) -> None:
-        """Report the end of the stream."""
 
 
 class StreamResponse(Protocol):
@@ -138,9 +128,8 @@ class Stream(Iterator[ChunkT], Generic[ChunkT, AnswerT]):
         # until the garbage collector runs.
         self._chunks = _read(response, parser, accumulator)
         self._request_id = request_id
-        self._observer: StreamObserver | None = getattr(response, "observer", None)
-        if self._observer is not None:
-            self._chunks = self._observer.counted(self._chunks)
+        self._observer: Observer = getattr(response, "observer", NULL_OBSERVER)
+        self._chunks = self._observer.counted(self._chunks)
 
     @property
     def request_id(self) -> str | None:
@@ -182,8 +171,8 @@ class Stream(Iterator[ChunkT], Generic[ChunkT, AnswerT]):
         if was_open:
             self._state = "closed"
         self._response.close()
-        if was_open and self._observer is not None:
-            self._observer.end(answer=self.completion, closed=True)
+        if was_open:
+            self._observer.end(answer=self._accumulator.completion, closed=True)
 
     def __iter__(self: _StreamT) -> _StreamT:
         return self
@@ -196,8 +185,7 @@ class Stream(Iterator[ChunkT], Generic[ChunkT, AnswerT]):
         except StopIteration:
             if self._state == "open":
                 self._state = "ended"
-                if self._observer is not None:
-                    self._observer.end(answer=self.completion)
+                self._observer.end(answer=self._accumulator.completion)
             raise
         except GigaClientError as error:
             if self.closed:
@@ -212,11 +200,10 @@ class Stream(Iterator[ChunkT], Generic[ChunkT, AnswerT]):
             if was_open:
                 self._state = "broken"
             self._response.close()
-            if was_open and self._observer is not None:
-                self._observer.end(error, answer=self.completion)
+            if was_open:
+                self._observer.end(error, answer=self._accumulator.completion)
             raise
-        if self._observer is not None:
-            self._observer.end(failure, answer=failure.completion)
+        self._observer.end(failure, answer=lambda: failure.completion)
         raise failure
 
     def __enter__(self: _StreamT) -> _StreamT:

@@ -9,22 +9,22 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from gigaclient.transport.request import HTTPRequest, origin_of
+from gigaclient.transport.request import Request, origin_of
 
 if TYPE_CHECKING:
     from requests import Session
 
-    from gigaclient.transport.errors import timed_out
+    from gigaclient.transport.errors import wait_failure
     from gigaclient.transport.http import Transport
     from gigaclient.transport.response import Response
 
-__all__ = ["HTTPRequest", "Response", "Session", "Transport", "origin_of", "timed_out"]
+__all__ = ["Request", "Response", "Session", "Transport", "origin_of", "wait_failure"]
 
 _LAZY_MODULES = {
     "Response": "gigaclient.transport.response",
     "Session": "requests",
     "Transport": "gigaclient.transport.http",
-    "timed_out": "gigaclient.transport.errors",
+    "wait_failure": "gigaclient.transport.errors",
 }
 
 

@@ -14,12 +14,12 @@ import requests
 import urllib3.exceptions
 from urllib3.util.ssl_match_hostname import CertificateError
 
-from gigaclient._primitives.deadline import Deadline
+from gigaclient._primitives.deadline import Cancelled, Deadline, DeadlineExceeded
 from gigaclient.errors import APIConnectionError, APITimeoutError, GigaClientError, InvalidResponseError, TLSError
 from gigaclient.transport.chunked import MalformedChunkError
 from gigaclient.transport.socket import ConnectionState
 
-__all__ = ["certificate_failure", "is_lost_connection", "is_proxy_failure", "timed_out", "translate"]
+__all__ = ["certificate_failure", "is_lost_connection", "is_proxy_failure", "translate", "wait_failure"]
 
 # urllib3's NewConnectionError inherits from its timeout error, so `translate` excludes it; its cause decides.
 _TIMEOUTS = (urllib3.exceptions.TimeoutError, requests.exceptions.Timeout, TimeoutError)
@@ -32,20 +32,24 @@ _TIMEOUT_MESSAGES = {
 }
 
 
-def timed_out(timeout_kind: str, host: str, deadline: Deadline, *, sent: bool) -> APITimeoutError:
-    """Return the error for an expired timeout; ``timeout_kind`` is ``DeadlineExceeded.kind``."""
-    seconds = getattr(deadline.timeouts, timeout_kind)
-    message = _TIMEOUT_MESSAGES[timeout_kind].format(host=host, seconds=seconds)
-    return APITimeoutError(message, sent=sent, timeout_kind=timeout_kind)
+def wait_failure(
+    failure: DeadlineExceeded | Cancelled, host: str, deadline: Deadline, *, sent: bool
+) -> APIConnectionError:
+    """Return the error for an expired timeout or a cancel; both become errors nowhere else."""
+    if isinstance(failure, Cancelled):
+        return APIConnectionError("the call was ended by close()", sent=sent)
+    seconds = getattr(deadline.timeouts, failure.kind)
+    message = _TIMEOUT_MESSAGES[failure.kind].format(host=host, seconds=seconds)
+    return APITimeoutError(message, sent=sent, timeout_kind=failure.kind)
 
 
 def translate(failure: BaseException, state: ConnectionState, host: str, proxy: str | None = None) -> GigaClientError:
     """Return our error for an exception of a library; its message holds no header, URL query or body."""
     deadline = state.deadline
     if deadline.cancelled:
-        return APIConnectionError("the call was ended by close()", sent=state.sent)
+        return wait_failure(Cancelled(), host, deadline, sent=state.sent)
     if deadline.expired is not None:
-        return timed_out(deadline.expired, host, deadline, sent=state.sent)
+        return wait_failure(DeadlineExceeded(deadline.expired), host, deadline, sent=state.sent)
     causes = list(_chain(failure))
     for cause in causes:
         if isinstance(cause, urllib3.exceptions.ProxyError):
@@ -54,8 +58,8 @@ def translate(failure: BaseException, state: ConnectionState, host: str, proxy: 
             return _tls_error(cause, state, host)
     for cause in causes:
         if isinstance(cause, _TIMEOUTS) and not isinstance(cause, urllib3.exceptions.NewConnectionError):
-            expired = deadline.exceeded(None if state.opened or state.reused else "connect").kind
-            return timed_out(expired, host, deadline, sent=state.sent)
+            expired = deadline.exceeded(None if state.opened or state.reused else "connect")
+            return wait_failure(expired, host, deadline, sent=state.sent)
         if isinstance(cause, (urllib3.exceptions.NameResolutionError, socket.gaierror)):
             return APIConnectionError(
                 f"the host name {host!r} could not be resolved: check the address and the network", sent=False

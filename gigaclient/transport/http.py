@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,7 +26,7 @@ from gigaclient.transport.adapter import TrustAdapter
 from gigaclient.transport.errors import certificate_failure, is_lost_connection, is_proxy_failure, translate
 from gigaclient.transport.headers import HeaderDict
 from gigaclient.transport.proxies import proxy_for, without_password
-from gigaclient.transport.request import HTTPRequest, origin_of
+from gigaclient.transport.request import Request, RetrySafety, origin_of
 from gigaclient.transport.response import PROBE_SECONDS, Response
 from gigaclient.transport.socket import ConnectionState, use_state
 from gigaclient.transport.tls import Trust, issuer_of, system_context
@@ -137,7 +138,7 @@ class Transport:
         """True after :meth:`close`."""
         return self._closed
 
-    def send(self, http_request: HTTPRequest, deadline: Deadline) -> Response:
+    def send(self, request: Request, url: str, headers: Mapping[str, str], deadline: Deadline) -> Response:
         """Send one request and return the response when its headers have arrived.
 
         Raises:
@@ -148,27 +149,30 @@ class Transport:
         self._begin(self._in_flight, deadline)
         succeeded = False
         try:
-            response = self._send(http_request, deadline)
+            response = self._send(request, url, headers, deadline)
             succeeded = True
             return response
         finally:
             if not succeeded:
                 self.forget(deadline)
 
-    def _send(self, http_request: HTTPRequest, deadline: Deadline) -> Response:
-        state = ConnectionState(deadline, fresh=http_request.fresh)
-        result, lost = self._send_once(http_request, state)
+    def _send(self, request: Request, url: str, headers: Mapping[str, str], deadline: Deadline) -> Response:
+        # The server may close an idle connection at this moment. Then it is unknown whether it read the request, so a
+        # request that must not be sent twice gets a new connection.
+        state = ConnectionState(deadline, fresh=request.retry_safety is RetrySafety.NON_IDEMPOTENT)
+        prepared = _prepare(request, url, headers, self._users_session)
+        result, lost = self._send_once(prepared, state)
         if lost and state.reused and not state.received and not deadline.cancelled:
             # The server closed the idle connection while our request was on its way. As far as HTTP can tell, it did
             # not read the request (RFC 9112, section 9.3.1), so send it again, once, on a new connection.
             state = ConnectionState(deadline, fresh=True)
-            result, _ = self._send_once(http_request, state)
+            result, _ = self._send_once(_prepare(request, url, headers, self._users_session), state)
         if isinstance(result, GigaClientError):
             raise result
-        return Response(http_request, result, state, self.forget)
+        return Response(url, result, state, self.forget)
 
     def _send_once(
-        self, http_request: HTTPRequest, state: ConnectionState
+        self, prepared: requests.PreparedRequest, state: ConnectionState
     ) -> tuple[requests.Response | GigaClientError, bool]:
         """Return the response or the error, and True if the error is that the peer closed the connection.
 
@@ -177,14 +181,15 @@ class Transport:
         deadline = state.deadline
         deadline.expired = None  # a timeout of an earlier attempt does not concern this one
         deadline.begin("read", math.inf)
-        proxy = self._proxies.get(origin_of(http_request.url))
+        url = str(prepared.url)
+        proxy = self._proxies.get(origin_of(url))
         try:
             if self._users_session is not None:
                 # A user's adapter does not report what it has sent, so assume that it sent something.
-                state.sent = not isinstance(self._session.get_adapter(http_request.url), TrustAdapter)
+                state.sent = not isinstance(self._session.get_adapter(url), TrustAdapter)
             with use_state(state):
                 response = self._session.send(
-                    _prepare(http_request, self._users_session),
+                    prepared,
                     stream=True,
                     allow_redirects=False,
                     timeout=(deadline.timeouts.connect, deadline.timeouts.read),
@@ -195,7 +200,7 @@ class Transport:
         except GigaClientError as error:
             return error, False
         except Exception as error:  # a library, a user's adapter or a user's hook may raise anything
-            return self._translate(error, state, http_request.url), is_lost_connection(error)
+            return self._translate(error, state, url), is_lost_connection(error)
         finally:
             if state.opened:
                 with self._lock:
@@ -279,18 +284,20 @@ class _WaitContext:
         self._transport._waiting.discard(self._deadline)
 
 
-def _prepare(http_request: HTTPRequest, users_session: requests.Session | None) -> requests.PreparedRequest:
+def _prepare(
+    request: Request, url: str, headers: Mapping[str, str], users_session: requests.Session | None
+) -> requests.PreparedRequest:
     # Session.prepare_request would merge cookies, read .netrc and look up a dozen variables for each call.
     prepared = requests.PreparedRequest()
-    prepared.method = http_request.method
-    prepared.url = http_request.url
-    prepared.headers = HeaderDict(http_request.headers.items())  # type: ignore[assignment]
-    prepared.body = http_request.body
+    prepared.method = request.method
+    prepared.url = url
+    prepared.headers = HeaderDict(headers.items())  # type: ignore[assignment]
+    prepared.body = request.body
     if users_session is not None:
         prepared.prepare_hooks(getattr(users_session, "hooks", None) or {})
         prepared._cookies = RequestsCookieJar()  # for hooks that send the request again
-    if http_request.body is not None:
-        prepared.headers["Content-Length"] = str(len(http_request.body))
-    elif http_request.method not in ("GET", "HEAD"):
+    if request.body is not None:
+        prepared.headers["Content-Length"] = str(len(request.body))
+    elif request.method not in ("GET", "HEAD"):
         prepared.headers["Content-Length"] = "0"
     return prepared

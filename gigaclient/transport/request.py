@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 from gigaclient._primitives.struct import FrozenStruct
 from gigaclient.errors import ConfigError
 
-__all__ = ["EVENT_STREAM", "HTTPRequest", "Request", "RetrySafety", "origin_of", "path"]
+__all__ = ["EVENT_STREAM", "Request", "RetrySafety", "origin_of", "path"]
 
 EVENT_STREAM = "text/event-stream"
 
@@ -26,28 +26,6 @@ class RetrySafety(enum.Enum):
 
     NON_IDEMPOTENT = "never twice"
     """It would create something twice (an upload). Retried only when the server refused it, or it was not sent."""
-
-
-class HTTPRequest:
-    """A request ready to be sent: absolute URL, headers, body. Its ``repr`` shows neither headers nor body.
-
-    With ``fresh`` it is sent on a new connection. The server may close an idle connection at that very moment. Then it
-    is unknown whether the server took the request, which must be lost or sent again.
-    """
-
-    __slots__ = ("body", "fresh", "headers", "method", "url")
-
-    def __init__(
-        self, method: str, url: str, headers: dict[str, str], body: bytes | None = None, *, fresh: bool = False
-    ) -> None:
-        self.fresh = fresh
-        self.method = method
-        self.url = url
-        self.headers = headers
-        self.body = body
-
-    def __repr__(self) -> str:
-        return f"<HTTPRequest {self.method} {self.url.partition('?')[0]}>"
 
 
 def origin_of(url: str) -> str:

@@ -18,7 +18,6 @@ from gigaclient.errors import APIConnectionError, GigaClientError, InvalidRespon
 from gigaclient.transport.chunked import ChunkedDecoder
 from gigaclient.transport.errors import translate
 from gigaclient.transport.headers import HeaderDict
-from gigaclient.transport.request import HTTPRequest
 from gigaclient.transport.socket import READ_BYTES, ConnectionState
 
 __all__ = ["PROBE_SECONDS", "Response"]
@@ -41,7 +40,7 @@ class Response:
 
     def __init__(
         self,
-        http_request: HTTPRequest,
+        url: str,
         response: requests.Response,
         state: ConnectionState,
         forget: Callable[[Deadline], None],
@@ -49,7 +48,7 @@ class Response:
         self._forget = forget
         self._response = response
         self._state = state
-        self._url = http_request.url
+        self._url = url
         # Held by the thread that is inside a read, and never released by the thread that ends the response. Only the
         # holder may touch the connection. No thread ever waits for it, so a finaliser, a signal or a fork cannot
         # deadlock here.
@@ -59,8 +58,10 @@ class Response:
         """Called once, when the response no longer needs its connection."""
         self.observer: Any = None
         """The observer that is notified of the end of the call; see :mod:`gigaclient.hooks`."""
-        self.body: bytes | None = None
+        self.body = b""
         """The whole body, once it was read in one piece."""
+        self.request_id = ""
+        """The ``X-Request-ID``: the server's, or else the one that was sent."""
         self.status: int = response.status_code
         headers: Any = response.headers
         if not isinstance(headers, HeaderDict):  # a user's adapter may set any mapping

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from gigaclient._primitives.deadline import Deadline, Timeouts
-from gigaclient.transport import HTTPRequest, Response, Transport, origin_of
+from gigaclient.transport import Request, Response, Transport, origin_of
 from gigaclient.transport.tls import Trust, read_bundle
 
 HANG = 30.0
@@ -69,7 +69,7 @@ def send(
     method: str = "POST",
 ) -> Response:
     """Send one request; return the response with its body unread."""
-    return transport.send(HTTPRequest(method, url, dict(headers or {}), body), deadline_ or deadline())
+    return transport.send(Request(method, "/", body=body), url, dict(headers or {}), deadline_ or deadline())
 
 
 def ask(transport: Transport, url: str, deadline_: Deadline | None = None, **options: Any) -> bytes:

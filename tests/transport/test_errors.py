@@ -20,7 +20,7 @@ from gigaclient._primitives.deadline import Deadline, DeadlineExceeded, Timeouts
 from gigaclient._primitives.secret import Secret
 from gigaclient.errors import APIConnectionError, APITimeoutError, GigaClientError, InvalidResponseError, TLSError
 from gigaclient.testing import Answer, Authority, Pause, RawAnswer, Reset, Server
-from gigaclient.transport import timed_out
+from gigaclient.transport import wait_failure
 from gigaclient.transport.chunked import MalformedChunkError
 from gigaclient.transport.errors import certificate_failure, is_lost_connection, is_proxy_failure, translate
 from gigaclient.transport.socket import ConnectionState
@@ -258,7 +258,7 @@ def test_a_timeout_near_the_deadline_is_reported_as_the_deadline() -> None:
 
 @pytest.mark.parametrize("timeout_kind", ["connect", "read", "event", "deadline"])
 def test_each_timeout_has_its_message_and_seconds(timeout_kind: str) -> None:
-    error = timed_out(timeout_kind, "api.example", Deadline(Timeouts(1, 2, 3, 4)), sent=True)
+    error = wait_failure(DeadlineExceeded(timeout_kind), "api.example", Deadline(Timeouts(1, 2, 3, 4)), sent=True)
     assert error.timeout_kind == timeout_kind
     assert str({"connect": 1, "read": 2, "event": 3, "deadline": 4}[timeout_kind]) in str(error)
     assert isinstance(error, TimeoutError)

@@ -539,7 +539,7 @@ def test_lazy_names_are_available_like_the_others() -> None:
     assert "gigaclient.fakegpt.client" in loaded_by("from gigaclient import FakeGpt; FakeGpt")
     assert "gigaclient.fakegpt.client" in loaded_by("from gigaclient import *; FakeGpt")
     loaded_by("import gigaclient; assert 'FakeGpt' in dir(gigaclient) and not hasattr(gigaclient, 'Nonsense')")
-    loaded_by("from gigaclient.transport import Session, Transport, Response, timed_out, HTTPRequest, origin_of")
+    loaded_by("from gigaclient.transport import Session, Transport, Response, wait_failure, Request, origin_of")
     loaded_by("import typing, gigaclient; assert typing.get_type_hints(gigaclient.GigaChat.__init__)['session']")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from gigaclient._core.messages import encode
 from gigaclient._core.request_options import RequestOptions
+from gigaclient._core.responses import invalid_response
 from gigaclient._primitives.decoding import convert
 from gigaclient.bulk.tasks import Item, Job, Task, TaskResult
 from gigaclient.errors import APIStatusError, ConfigError, InvalidResponseError, NotFoundError
@@ -78,7 +79,7 @@ class EmbeddingJob(Job[APIResource, EmbedResult]):
         for item in in_order(response, len(task.items)).data:
             result = TaskResult(answer=item.embedding, usage=item.usage)
             if not item.embedding:
-                result.answer, result.error = None, response.invalid("the vector of this text is empty")
+                result.answer, result.error = None, invalid_response(response, "the vector of this text is empty")
             results.append(result)
         return results
 

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec.structs
 
 from gigaclient import types
-from gigaclient._core.executor import MAX_ANSWER_BYTES, Executor
+from gigaclient._core.executor import MAX_RESPONSE_BYTES, Executor
 from gigaclient._core.request_options import RequestOptions
-from gigaclient._core.responses import BufferedResponse
+from gigaclient._core.responses import invalid_response
 from gigaclient._primitives.deadline import Cancelled, Deadline, DeadlineExceeded
 from gigaclient.errors import APIConnectionError, APITimeoutError, ConfigError, GigaClientError, StreamInterruptedError
 from gigaclient.gigachat import batch_file
@@ -71,23 +71,23 @@ def _read_results(
     take: Callable[[types.BatchResult], None],
 ) -> GigaClientError | None:
     """Pass each result to ``take``; return the error that cut the download short, or None."""
-    response, request_id = core.open(request, settings)
+    response = core.open(request, settings)
     if response.media_type == "text/html":
-        page = BufferedResponse(response.read_some(_MAX_PAGE_BYTES), response.status, response.headers, request_id)
-        failure = page.invalid("it is a page and not a file")
-        core.tell_failure(response, failure)
+        response.body = response.read_some(_MAX_PAGE_BYTES)
+        failure = invalid_response(response, "it is a page and not a file")
+        response.observer.end(failure)
         raise failure
     try:
-        with contextlib.closing(core.blocks(response)) as blocks:
+        with contextlib.closing(response.observer.observed(response.blocks())) as blocks:
             response.deadline.begin_event()
-            for line in batch_file.lines(blocks, MAX_ANSWER_BYTES):
+            for line in batch_file.lines(blocks, MAX_RESPONSE_BYTES):
                 result = batch_file.read_result(line, known)
                 if result is not None:
                     take(result)
                 # A row restarts the event timeout, as an event of a stream does.
                 response.deadline.begin_event()
     except GigaClientError as error:
-        error.request_id = error.request_id or request_id
+        error.request_id = error.request_id or response.request_id
         return error
     return None
 

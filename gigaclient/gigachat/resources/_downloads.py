@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from gigaclient._core.executor import Executor
 from gigaclient._core.request_options import RequestOptions
-from gigaclient._core.responses import BufferedResponse
+from gigaclient._core.responses import embedded_error
 from gigaclient.errors import ConfigError, GigaClientError, InvalidResponseError, NotFoundError
 from gigaclient.gigachat.resources._validation import FILE_NOT_FOUND_ADVICE, advising
 from gigaclient.transport.request import Request
@@ -25,7 +25,7 @@ _MAX_BYTES_IN_MEMORY = 256 * 1024 * 1024
 _MAX_ERROR_BYTES = 64 * 1024
 
 
-def download_to_memory(core: Executor, request: Request, settings: RequestOptions) -> BufferedResponse:
+def download_to_memory(core: Executor, request: Request, settings: RequestOptions) -> Response:
     """Download a file as bytes.
 
     Raises:
@@ -34,58 +34,59 @@ def download_to_memory(core: Executor, request: Request, settings: RequestOption
     """
     parts: list[bytes] = []
     size = 0
-    response, request_id = _open(core, request, settings)
-    with contextlib.closing(_blocks(response, request_id)) as blocks:
+    response = _open(core, request, settings)
+    with contextlib.closing(_blocks(response)) as blocks:
         for block in blocks:
             parts.append(block)
             size += len(block)
             if size > _MAX_BYTES_IN_MEMORY:
                 raise InvalidResponseError(
                     f"the file is larger than {_MAX_BYTES_IN_MEMORY >> 20} MB: pass to= to have it written to disk",
-                    request_id=request_id,
+                    request_id=response.request_id,
                     status_code=response.status,
                     headers=response.headers,
                 )
-    return BufferedResponse(b"".join(parts), response.status, response.headers, request_id)
+    response.body = b"".join(parts)
+    return response
 
 
 def download_to(core: Executor, write: Callable[[bytes], Any], request: Request, settings: RequestOptions) -> int:
     """Pass a file to ``write`` in blocks; return its size in bytes."""
     written = 0
-    response, request_id = _open(core, request, settings)
-    with contextlib.closing(_blocks(response, request_id)) as blocks:
+    response = _open(core, request, settings)
+    with contextlib.closing(_blocks(response)) as blocks:
         for block in blocks:
             write(block)
             written += len(block)
     return written
 
 
-def _open(core: Executor, request: Request, settings: RequestOptions) -> tuple[Response, str]:
+def _open(core: Executor, request: Request, settings: RequestOptions) -> Response:
     with advising(NotFoundError, FILE_NOT_FOUND_ADVICE):
-        response, request_id = core.open(request, settings)
+        response = core.open(request, settings)
     # The socket limits each read, and the deadline all of them; a large file may take longer than one read timeout.
     response.deadline.begin("read", math.inf)
-    return response, request_id
+    return response
 
 
-def _blocks(response: Response, request_id: str) -> Generator[bytes, None, None]:
+def _blocks(response: Response) -> Generator[bytes, None, None]:
     """Yield the file's bytes in blocks.
 
     Raises:
         APIStatusError: the body is an error object and not a file.
         GigaClientError: as for reading any response, with the request's id.
     """
-    with contextlib.closing(Executor.blocks(response)) as blocks:
+    with contextlib.closing(response.observer.observed(response.blocks())) as blocks:
         try:
             if response.media_type == "application/json":
-                yield from _raise_if_error(response, blocks, request_id)
+                yield from _raise_if_error(response, blocks)
             yield from blocks
         except GigaClientError as error:
-            error.request_id = error.request_id or request_id
+            error.request_id = error.request_id or response.request_id
             raise
 
 
-def _raise_if_error(response: Response, blocks: Iterator[bytes], request_id: str) -> Iterator[bytes]:
+def _raise_if_error(response: Response, blocks: Iterator[bytes]) -> Iterator[bytes]:
     # A file may be JSON too; an error object is short and has no other fields than these.
     head = bytearray()
     for block in blocks:
@@ -93,9 +94,10 @@ def _raise_if_error(response: Response, blocks: Iterator[bytes], request_id: str
         if len(head) > _MAX_ERROR_BYTES:
             break
     else:
-        refusal = BufferedResponse(bytes(head), response.status, response.headers, request_id).refusal()
-        if refusal is not None and refusal.body.keys() <= {"status", "code", "message", "error"}:
-            raise refusal
+        response.body = bytes(head)
+        error = embedded_error(response)
+        if error is not None and error.body.keys() <= {"status", "code", "message", "error"}:
+            raise error
     if head:
         yield bytes(head)
 

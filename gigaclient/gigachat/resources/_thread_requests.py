@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
 
 from gigaclient import types
 from gigaclient._core.messages import as_messages, encode
-from gigaclient._core.responses import BufferedResponse
 from gigaclient._core.settings import whole as whole_number
 from gigaclient.errors import ConfigError, NotFoundError
 from gigaclient.gigachat.resource import APIResource, parse_response
@@ -17,6 +16,9 @@ from gigaclient.gigachat.resources._validation import advising, checked_text, ch
 from gigaclient.gigachat.thread_stream import ThreadEventParser, ThreadStream
 from gigaclient.transport.request import Request, RetrySafety
 from gigaclient.types import APIResponse
+
+if TYPE_CHECKING:
+    from gigaclient.transport import Response
 
 __all__ = [
     "MessageLike",
@@ -47,7 +49,7 @@ class ThreadRequests:
     def _request(self, request: Request, type_: type[_ResponseT], options: Mapping[str, Any]) -> _ResponseT:
         return parse_response(self._send(request, options), type_)
 
-    def _send(self, request: Request, options: Mapping[str, Any]) -> BufferedResponse:
+    def _send(self, request: Request, options: Mapping[str, Any]) -> Response:
         with _advising_not_found():
             return self._client._send(request, options)
 
@@ -59,8 +61,8 @@ class ThreadRequests:
             "POST", path, body=encode({**body, "stream": True}), accept="text/event-stream", retry_safety=retry_safety
         )
         with _advising_not_found():
-            response, request_id = self._client._send_stream(request, settings)
-        return ThreadStream(response, ThreadEventParser(request_id), request_id=request_id)
+            response = self._client._send_stream(request, settings)
+        return ThreadStream(response, ThreadEventParser(response.request_id), request_id=response.request_id)
 
     def __repr__(self) -> str:
         return f"<threads of {self._client!r}>"

@@ -11,7 +11,7 @@ import msgspec.structs
 
 from gigaclient import types
 from gigaclient._core.request_options import CALL_OPTIONS, RequestOptions, call_options
-from gigaclient._core.responses import BufferedResponse
+from gigaclient._core.responses import decode, embedded_error, invalid_response
 from gigaclient._primitives.decoding import decoder
 from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.errors import ConfigError, ForbiddenError, GigaClientError, NotFoundError
@@ -22,6 +22,7 @@ from gigaclient.types.coercion import coerce
 
 if TYPE_CHECKING:
     from gigaclient._core.settings import CallSettings, Unpack
+    from gigaclient.transport import Response
 
 __all__ = ["BatchesEndpoints"]
 
@@ -90,7 +91,7 @@ class BatchesEndpoints(APIResource):
         response = self._send_batch_request(request, settings)
         batches = _parse_batches(response).batches
         if not batches:
-            raise response.invalid("it names no batch")
+            raise invalid_response(response, "it names no batch")
         return batches[0]
 
     def get_batches(self, **options: Unpack[CallSettings]) -> types.Batches:
@@ -248,7 +249,7 @@ class BatchesEndpoints(APIResource):
             settings = msgspec.structs.replace(settings, headers=headers)
         return _parse_batches(self._send_batch_request(Request("GET", "/batches", query=query), settings))
 
-    def _send_batch_request(self, request: Request, settings: RequestOptions) -> BufferedResponse:
+    def _send_batch_request(self, request: Request, settings: RequestOptions) -> Response:
         with (
             advising(ForbiddenError, _FORBIDDEN_ADVICE),
             advising(NotFoundError, "get_batches() lists those of this key"),
@@ -256,9 +257,9 @@ class BatchesEndpoints(APIResource):
             return self._send_with_options(request, settings)
 
 
-def _parse_batches(response: BufferedResponse) -> types.Batches:
+def _parse_batches(response: Response) -> types.Batches:
     """Return the batches of any known response shape: ``{"batches": […]}``, a list, or a single batch."""
-    data: Any = response.decode(decoder(object))
+    data: Any = decode(response, decoder(object))
     items = data.get("batches", [data]) if isinstance(data, dict) else data
     failure: GigaClientError | None = None
     batches: list[types.Batch] = []
@@ -269,7 +270,7 @@ def _parse_batches(response: BufferedResponse) -> types.Batches:
             batch = coerce(item, types.Batch)
             batches.append(batch.attach(raw=item, request_id=response.request_id, headers=response.headers))
     except (*JSON_ERRORS, TypeError) as error:
-        failure = response.refusal() or response.invalid(str(error))
+        failure = embedded_error(response) or invalid_response(response, str(error))
     if failure is not None:
         raise failure
     listed = types.Batches(batches=batches)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gigaclient import types
 from gigaclient._core.messages import encode
-from gigaclient._core.responses import BufferedResponse
+from gigaclient._core.responses import invalid_response
 from gigaclient._primitives.deadline import Deadline
 from gigaclient.errors import ConfigError, GigaClientError
 from gigaclient.gigachat.batching import Parts
@@ -17,6 +17,7 @@ from gigaclient.transport.request import Request, RetrySafety
 
 if TYPE_CHECKING:
     from gigaclient._core.settings import CallSettings, Unpack
+    from gigaclient.transport import Response
 
 __all__ = ["BYTES_AT_ONCE", "TEXTS_AT_ONCE", "EmbeddingsEndpoints", "EmbeddingsRequest", "in_order"]
 
@@ -83,7 +84,7 @@ class EmbeddingsEndpoints(APIResource):
                 answer = in_order(response, len(part))
                 for index, item in enumerate(answer.data):
                     if not item.embedding:
-                        raise response.invalid(f"the vector of text {index} is empty")
+                        raise invalid_response(response, f"the vector of text {index} is empty")
                 answers.append(answer)
                 bodies.append(response.body)
         except GigaClientError as error:
@@ -147,7 +148,7 @@ def _encoded(texts: list[str]) -> list[bytes]:
     return encoded
 
 
-def in_order(response: BufferedResponse, count: int) -> types.Embeddings:
+def in_order(response: Response, count: int) -> types.Embeddings:
     """Return the response with one item for each text, in the order of the texts. A vector may be empty.
 
     Raises:
@@ -156,11 +157,11 @@ def in_order(response: BufferedResponse, count: int) -> types.Embeddings:
     answer = parse_response(response, types.Embeddings)
     items = answer.data
     if len(items) != count:
-        raise response.invalid(f"it has {len(items)} vectors for {count} texts")
+        raise invalid_response(response, f"it has {len(items)} vectors for {count} texts")
     indexes = [item.index for item in items]
     if set(indexes) != {-1}:  # without any index the server's order counts
         if sorted(indexes) != list(range(count)):
-            raise response.invalid(f"its vectors are not numbered from 0 to {count - 1}, each once")
+            raise invalid_response(response, f"its vectors are not numbered from 0 to {count - 1}, each once")
         items.sort(key=lambda item: item.index)
     for index, item in enumerate(items):
         item.index = index

@@ -13,6 +13,7 @@ import msgspec.structs
 
 from gigaclient import types
 from gigaclient._core.request_options import RequestOptions
+from gigaclient._core.responses import embedded_error, invalid_response
 from gigaclient._primitives.deadline import Timeouts
 from gigaclient.errors import ConfigError, NotFoundError
 from gigaclient.gigachat.resource import APIResource, parse_response
@@ -255,7 +256,7 @@ class FilesEndpoints(APIResource):
         declared = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         is_text = declared.startswith("text/") or declared == "application/json"
         if is_text and media_type(response.body[:16]) is None:
-            raise response.refusal() or response.invalid("it is not an image")
+            raise embedded_error(response) or invalid_response(response, "it is not an image")
         image = types.Image(content=base64.b64encode(response.body).decode())
         return image.attach(request_id=response.request_id, headers=response.headers)
 

@@ -9,6 +9,7 @@ import msgspec
 
 from gigaclient import types
 from gigaclient._core.messages import encode
+from gigaclient._core.responses import embedded_error
 from gigaclient.errors import ConfigError, NotFoundError
 from gigaclient.gigachat.resource import APIResource, parse_response
 from gigaclient.gigachat.resources._validation import advising, checked_text
@@ -77,7 +78,7 @@ class FunctionsEndpoints(APIResource):
         response = self._send(request, options)
         verdict = parse_response(response, types.FunctionValidation)
         if verdict.json_ai_rules_version is None and verdict.errors is None and verdict.warnings is None:
-            refusal = response.refusal()  # {"status": 500, "message": …} looks like a verdict
+            refusal = embedded_error(response)  # {"status": 500, "message": …} looks like a verdict
             if refusal is not None:
                 raise refusal
         return verdict

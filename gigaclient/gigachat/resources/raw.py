@@ -118,7 +118,8 @@ class RawEndpoints(APIResource):
         if stream:
             from gigaclient.gigachat.raw_stream import RawEventStream
 
-            return RawEventStream(*self._send_stream(request, settings))
+            events = self._send_stream(request, settings)
+            return RawEventStream(events, events.request_id)
         response = self._send_with_options(request, settings)
         return types.RawResponse(response.status, response.headers, response.body, response.request_id)
 

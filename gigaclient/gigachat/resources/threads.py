@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from gigaclient import types
 from gigaclient._core.messages import encode
+from gigaclient._core.responses import embedded_error
 from gigaclient.gigachat.resources._thread_requests import (
     MessageLike,
     checked_id,
@@ -156,7 +157,7 @@ class ThreadsResource(ThreadRuns):
         response = self._send(
             Request("POST", "/threads/delete", body=body, retry_safety=RetrySafety.NON_IDEMPOTENT), options
         )
-        refusal = response.refusal()
+        refusal = embedded_error(response)
         if refusal is not None:
             raise refusal
         return True

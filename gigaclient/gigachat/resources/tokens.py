@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gigaclient import types
 from gigaclient._core.messages import encode
+from gigaclient._core.responses import decode, invalid_response
 from gigaclient._primitives.decoding import decoder
 from gigaclient.gigachat.resource import APIResource
 from gigaclient.gigachat.resources._validation import checked_text, checked_texts
@@ -46,9 +47,9 @@ class TokensEndpoints(APIResource):
         texts = checked_texts(input_, "input_", allow_empty=True)
         model = self._settings.model if model is None else checked_text(model, "model", "name of a model")
         response = self._send(Request("POST", "/tokens/count", body=encode({"model": model, "input": texts})), options)
-        counts = response.decode(decoder(list[types.TokensCount]))
+        counts = decode(response, decoder(list[types.TokensCount]))
         if len(counts) != len(texts):
-            raise response.invalid(f"it has {len(counts)} counts for {len(texts)} texts")
+            raise invalid_response(response, f"it has {len(counts)} counts for {len(texts)} texts")
         for count, raw in zip(counts, untyped(response.body), strict=True):
             count.attach(raw=raw, request_id=response.request_id, headers=response.headers)
         return counts

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gigaclient.gigachat.v2.accumulator import ResponseAccumulator
 from gigaclient.gigachat.v2.stream_events import ResponseEventParser
+from gigaclient.streaming.observer import NULL_OBSERVER
 from gigaclient.streaming.stream import Stream, StreamResponse
 from gigaclient.types.chat_v2 import ChatCompletionResponse, ChatCompletionResponseChunk
 
@@ -39,7 +40,7 @@ class _UntilDone:
     def __init__(self, response: StreamResponse, parser: ResponseEventParser) -> None:
         self._response = response
         self._parser = parser
-        self.observer = getattr(response, "observer", None)
+        self.observer = getattr(response, "observer", NULL_OBSERVER)
 
     @property
     def deadline(self) -> Deadline:
