@@ -273,8 +273,8 @@ class Executor:
         """Send the request once and return its response, read if the call has a limit for its body."""
         if call.request.attempt_id is not None:
             call.headers[call.request.attempt_id] = new_id()
-        # Before the permit, so that no call holds one while the token endpoint hangs; and again with it, because the token
-        # may have been refused while this call stood in the queue.
+        # Before the permit, so that no call holds one while the token endpoint hangs; and again with it, because the
+        # token may have been refused while this call stood in the queue.
         self._credential(call)
         self.transport.register(call.deadline)
         permit = self.limiter.acquire(call.deadline)

@@ -99,6 +99,7 @@ class Deadline:
         "cancelled",
         "deadline_at",
         "expired",
+        "in_flight",
         "timeouts",
     )
 
@@ -113,6 +114,8 @@ class Deadline:
         self._read_timeout = timeouts.read
         self._wake: Callable[[], None] | None = None
         self.cancelled = False
+        self.in_flight = False
+        """A request was sent and its response has not ended."""
         self.expired: str | None = None
         """The first timeout that expired, or None."""
 

@@ -9,9 +9,10 @@ decides which of them may touch the connection, so it is returned to the pool or
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -79,12 +80,11 @@ class Transport:
         self._users_session = session
         self._lock = threading.Lock()  # guards the count of connections
         self._opened = 0
-        # No lock guards these, because a finaliser may call `forget` while its own thread is in here: adding to a set
-        # and discarding from it are atomic. `_begin` adds the call first and then checks `_closed`. close() sets
-        # `_closed` first and then reads the sets. So one of the two always sees the other.
+        # The calls that close() cancels. No lock guards the set, because a finaliser may call `forget` while its own thread
+        # is in here: adding to a set and discarding from it are atomic. `register` adds the call first and then checks
+        # `_closed`. close() sets `_closed` first and then reads the set. So one of the two always sees the other.
         self._closed = False
-        self._in_flight: set[Deadline] = set()
-        self._waiting: set[Deadline] = set()
+        self._active: set[Deadline] = set()
         self._session = self._make_session()
         forks.register(self)
 
@@ -114,8 +114,7 @@ class Transport:
     def after_fork_in_child(self) -> None:
         """Replace locks and connections, because the old ones belong to the parent."""
         self._lock = threading.Lock()
-        self._in_flight = set()
-        self._waiting = set()
+        self._active = set()
         if self._users_session is not None:
             for origin in self.origins:
                 if self._users_session.adapters.get(origin + "/") is self._adapter:
@@ -131,7 +130,7 @@ class Transport:
     @property
     def in_flight(self) -> int:
         """The number of calls that wait for a response or read one."""
-        return len(self._in_flight)
+        return sum(deadline.in_flight for deadline in tuple(self._active))
 
     @property
     def closed(self) -> bool:
@@ -146,15 +145,13 @@ class Transport:
             InvalidResponseError: the response is not HTTP.
             ConfigError: this transport is closed.
         """
-        self._begin(self._in_flight, deadline)
-        succeeded = False
+        self.register(deadline)
+        deadline.in_flight = True
         try:
-            response = self._send(request, url, headers, deadline)
-            succeeded = True
-            return response
-        finally:
-            if not succeeded:
-                self.forget(deadline)
+            return self._send(request, url, headers, deadline)
+        except BaseException:
+            self.forget(deadline)
+            raise
 
     def _send(self, request: Request, url: str, headers: Mapping[str, str], deadline: Deadline) -> Response:
         # The server may close an idle connection at this moment. Then it is unknown whether it read the request, so a
@@ -237,51 +234,43 @@ class Transport:
         finally:
             deadline.on_cancel(None)
 
-    def forget(self, deadline: Deadline) -> None:
-        """Remove the call from those in flight."""
-        self._in_flight.discard(deadline)
+    def register(self, deadline: Deadline) -> None:
+        """Register a call that is about to wait, so that :meth:`close` cancels it.
 
-    def waiting(self, deadline: Deadline) -> _WaitContext:
-        """Return a context for a wait for anything but a response: a token, a permit, the next attempt.
+        It is called before each wait, because the end of a nested call, such as a token fetch, removes the call.
 
-        :meth:`close` ends that wait too.
-
-        Raises, when it is entered:
+        Raises:
             ConfigError: this transport is closed.
         """
-        return _WaitContext(self, deadline)
-
-    def _begin(self, calls: set[Deadline], deadline: Deadline) -> None:
-        calls.add(deadline)
+        self._active.add(deadline)
         if self._closed:
-            calls.discard(deadline)
+            self._active.discard(deadline)
             raise ConfigError("this client is closed: make a new one")
+
+    def forget(self, deadline: Deadline) -> None:
+        """Remove the call after it or its response has ended."""
+        deadline.in_flight = False
+        self._active.discard(deadline)
+
+    @contextlib.contextmanager
+    def waiting(self, deadline: Deadline) -> Iterator[None]:
+        """Register the call for a wait that sends no request, such as the pause between two polls."""
+        self.register(deadline)
+        try:
+            yield
+        finally:
+            self._active.discard(deadline)
 
     def close(self) -> None:
         """Close every connection; calls that wait fail at once. Safe to call more than once."""
         self._closed = True
-        waiting = [*self._waiting, *self._in_flight]
-        self._in_flight.clear()
-        for deadline in waiting:
+        for deadline in tuple(self._active):
+            self.forget(deadline)
             deadline.cancel()
         if self._users_session is None:
             self._session.close()
         else:
             self._adapter.close()
-
-
-class _WaitContext:
-    __slots__ = ("_deadline", "_transport")
-
-    def __init__(self, transport: Transport, deadline: Deadline) -> None:
-        self._transport = transport
-        self._deadline = deadline
-
-    def __enter__(self) -> None:
-        self._transport._begin(self._transport._waiting, self._deadline)
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._transport._waiting.discard(self._deadline)
 
 
 def _prepare(
