@@ -18,10 +18,11 @@ import msgspec
 import msgspec.structs
 
 from gigaclient._core import settings
-from gigaclient._core.executor import Executor, Stats
+from gigaclient._core.executor import Executor
 from gigaclient._core.request_options import SECRET_HEADERS, RequestOptions
 from gigaclient._core.retry import DEFAULT_STATUS_CODES, RetryPolicy
 from gigaclient._core.settings import Reader
+from gigaclient._core.stats import Stats
 from gigaclient._primitives.deadline import CancelGroup, Timeouts
 from gigaclient._primitives.secret import Secret
 from gigaclient._primitives.struct import FrozenStruct

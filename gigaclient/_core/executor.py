@@ -10,7 +10,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
@@ -20,6 +20,7 @@ from gigaclient import transport
 from gigaclient._core.error_mapping import status_error
 from gigaclient._core.limiter import Limiter, Permit
 from gigaclient._core.retry import RetryPolicy
+from gigaclient._core.stats import Stats
 from gigaclient._primitives.deadline import CancelGroup, Cancelled, Deadline, DeadlineExceeded, Timeouts
 from gigaclient._primitives.ids import new_id
 from gigaclient.auth.token_manager import Credential, TokenManager
@@ -30,36 +31,16 @@ if TYPE_CHECKING:
     from gigaclient._core.observer import Hooks
     from gigaclient.transport import Response, Transport
 
-from gigaclient._core.request_options import RequestOptions
+from gigaclient._core.request_options import RequestOptions, request_headers
 from gigaclient.transport.request import EVENT_STREAM, Request, origin_of
 
-__all__ = ["MAX_RESPONSE_BYTES", "Executor", "Stats"]
+__all__ = ["MAX_RESPONSE_BYTES", "Executor"]
 
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 _MAX_ERROR_BYTES = 64 * 1024
 _MAX_ID_CHARACTERS = 200
 
 _log = logging.getLogger("gigaclient")
-
-
-class Stats(NamedTuple):
-    """The state of a client, as ``giga.stats()`` returns it.
-
-    Attributes:
-        in_flight: calls that wait for a response or are reading one.
-        waiting: calls that queue for a permit.
-        limit: how many calls may run at once; ``inf`` while no limit is known.
-        tokens_fetched: access tokens fetched so far.
-        retries: retries of all calls so far.
-        connections: connections opened so far.
-    """
-
-    in_flight: int
-    waiting: int
-    limit: float
-    tokens_fetched: int
-    retries: int
-    connections: int
 
 
 class _Call:
@@ -235,7 +216,7 @@ class Executor:
         call = _Call(request, deadline, observer, limit)
         try:
             self.begin(deadline)
-            call.headers = self._headers_for(request, options)
+            call.headers = request_headers(self._headers, request, options)
             call.request_id = call.headers["X-Request-ID"]
             call.url = self._url(request)
             call.needs_token = self.tokens is not None and request.authorized and options.authorization is None
@@ -404,30 +385,7 @@ class Executor:
             call.request_id,
         )
 
-    # -- headers and URL ---------------------------------------------------------------------------------------------
-
-    def _headers_for(self, request: Request, options: RequestOptions) -> dict[str, str]:
-        headers = dict(self._headers)
-        headers["Accept"] = request.accept
-        if request.body is not None and request.content_type:
-            headers["Content-Type"] = request.content_type
-        if request.accept == EVENT_STREAM:
-            headers["Cache-Control"] = "no-store"
-        if options.headers:
-            lowered = {name.lower() for name in options.headers}
-            headers = {name: value for name, value in headers.items() if name.lower() not in lowered}
-            headers.update(options.headers)
-        if options.authorization is not None:
-            headers["Authorization"] = options.authorization
-        for name in headers:
-            if name.lower() == "x-request-id":
-                headers["X-Request-ID"] = headers.pop(name)
-                break
-        else:
-            headers["X-Request-ID"] = new_id()
-        return headers
-
-    def _url(self, request: Request) -> str:
+        def _url(self, request: Request) -> str:
         url = request.path
         if "://" not in url:
             if not url.startswith("/"):

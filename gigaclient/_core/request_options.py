@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gigaclient._primitives.deadline import Timeouts
+from gigaclient._primitives.ids import new_id
 from gigaclient._primitives.secret import Secret
 from gigaclient._primitives.struct import FrozenStruct
 from gigaclient.context import (
@@ -22,13 +23,14 @@ from gigaclient.context import (
     trace_id_cvar,
 )
 from gigaclient.errors import ConfigError
+from gigaclient.transport.request import EVENT_STREAM, Request
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack as Unpack  # type checkers include it; it is not needed at run time
 
 from gigaclient._core.settings import if_given, seconds, timeout, timeouts_from, whole
 
-__all__ = ["CALL_OPTIONS", "RequestOptions", "call_options", "checked_headers"]
+__all__ = ["CALL_OPTIONS", "RequestOptions", "call_options", "checked_headers", "request_headers"]
 
 # RFC 9110, section 5.6.2.
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -177,3 +179,26 @@ def _changed_timeouts(arguments: Mapping[str, Any], default: Timeouts) -> Timeou
         if_given("deadline", seconds, arguments.get("deadline")),
         if_given("event_timeout", seconds, arguments.get("event_timeout")),
     )
+
+
+def request_headers(defaults: Mapping[str, str], request: Request, options: RequestOptions) -> dict[str, str]:
+    """Return the headers of one call, with an ``X-Request-ID``; the options override the defaults of the client."""
+    headers = dict(defaults)
+    headers["Accept"] = request.accept
+    if request.body is not None and request.content_type:
+        headers["Content-Type"] = request.content_type
+    if request.accept == EVENT_STREAM:
+        headers["Cache-Control"] = "no-store"
+    if options.headers:
+        lowered = {name.lower() for name in options.headers}
+        headers = {name: value for name, value in headers.items() if name.lower() not in lowered}
+        headers.update(options.headers)
+    if options.authorization is not None:
+        headers["Authorization"] = options.authorization
+    for name in headers:
+        if name.lower() == "x-request-id":
+            headers["X-Request-ID"] = headers.pop(name)
+            break
+    else:
+        headers["X-Request-ID"] = new_id()
+    return headers

@@ -64,6 +64,10 @@ def _to_jsonable(value: Any, path: str) -> Any:
         ]
     if type_ is dict:
         return _mapping_to_jsonable(value, path)
+    return _object_to_jsonable(value, path)
+
+
+def _object_to_jsonable(value: Any, path: str) -> Any:
     if isinstance(value, msgspec.Struct):
         return {name: _to_jsonable(inner, f"{path}.{name}") for name, inner in fields_of(value).items()}
     if isinstance(value, enum.Enum):
@@ -73,10 +77,7 @@ def _to_jsonable(value: Any, path: str) -> Any:
     if isinstance(value, int) or _is_instance(value, "numbers", "Integral"):
         return int(value)
     if isinstance(value, float) or _is_instance(value, "numbers", "Real") or _is_instance(value, "decimal", "Decimal"):
-        number = float(value)
-        if not math.isfinite(number):
-            raise SerializationError(f"{path} must be a finite number")
-        return number
+        return _finite(float(value), path)
     if isinstance(value, Mapping):
         return _mapping_to_jsonable(value, path)
     if is_dataclass(value):
@@ -89,6 +90,12 @@ def _to_jsonable(value: Any, path: str) -> Any:
     if isinstance(value, Sequence):
         return [_to_jsonable(inner, f"{path}[{index}]") for index, inner in enumerate(value)]
     raise SerializationError(f"{path} cannot be written as JSON: it is of type {type(value).__name__}")
+
+
+def _finite(number: float, path: str) -> float:
+    if not math.isfinite(number):
+        raise SerializationError(f"{path} must be a finite number")
+    return number
 
 
 def _mapping_to_jsonable(value: Mapping[Any, Any], path: str) -> dict[str, Any]:

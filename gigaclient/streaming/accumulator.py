@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from gigaclient.types import ChatCompletion, ChatCompletionChunk, Choice, ChunkChoice, Message
+from gigaclient.types import ChatCompletion, ChatCompletionChunk, Choice, ChunkChoice, Delta, Message
 from gigaclient.types.base import untyped
 from gigaclient.types.chat import IN_PROGRESS
 
@@ -48,7 +48,10 @@ class _ChoiceAccumulator:
             # Fast path for nearly every event of a stream.
             if delta.content:
                 self.content.append(delta.content)
-            return
+        else:
+            self._add_all(choice, delta)
+
+    def _add_all(self, choice: ChunkChoice, delta: Delta) -> None:
         if choice.finish_reason is not None:
             self.finish_reason = choice.finish_reason
         if choice.logprobs is not None:
@@ -63,12 +66,10 @@ class _ChoiceAccumulator:
             self.reasoning.append(delta.reasoning_content)
         if delta.logprobs is not None:
             self.fields["logprobs"] = _concatenate(self.fields.get("logprobs"), delta.logprobs)
-        if delta.role is not None:
-            self.fields["role"] = delta.role
-        if delta.function_call is not None:
-            self.fields["function_call"] = delta.function_call
-        if delta.inline_data is not None:
-            self.fields["inline_data"] = delta.inline_data
+        for name in ("role", "function_call", "inline_data"):
+            value = getattr(delta, name)
+            if value is not None:
+                self.fields[name] = value
 
     def choice(self, index: int) -> Choice:
         return Choice(

@@ -85,19 +85,8 @@ class Decoder:
             return [Event(block[6:-2], "message", self._last_id)]
         if self.overflow is not None:
             return []
-        if self._start is not None:
-            block = self._start + block
-            if len(block) < len(_BOM) and _BOM.startswith(block):
-                self._start = block
-                return []
-            self._start = None
-            if block.startswith(_BOM):
-                block = block[len(_BOM) :]
-        if self._skip_lf and block:
-            # A CR ends its line at once, so that an event is never delayed until the next byte.
-            self._skip_lf = False
-            if block[0] == _LF:
-                block = block[1:]
+        if self._start is not None or self._skip_lf:
+            block = self._strip(block)
         if not block:
             return []
         if _LF not in block and _CR not in block:
@@ -110,6 +99,9 @@ class Decoder:
             self._pending_bytes = 0
         if _CR not in block and len(block) <= self._limit and not (self._data or self._event):
             return self._feed_many(block)
+        return self._feed_any_lines(block)
+
+    def _feed_any_lines(self, block: bytes) -> list[Event]:
         lines = block.splitlines()  # on bytes, it splits only at LF, CR and CRLF
         last = block[-1]
         if last == _CR:
@@ -121,6 +113,23 @@ class Decoder:
                 self._keep_incomplete(tail)
             return events
         return self._interpret(lines)
+
+    def _strip(self, block: bytes) -> bytes:
+        """Remove the byte order mark of the stream, and the LF of a CRLF that two blocks share."""
+        if self._start is not None:
+            block = self._start + block
+            if len(block) < len(_BOM) and _BOM.startswith(block):
+                self._start = block
+                return b""
+            self._start = None
+            if block.startswith(_BOM):
+                block = block[len(_BOM) :]
+        if self._skip_lf and block:
+            # A CR ends its line at once, so that an event is never delayed until the next byte.
+            self._skip_lf = False
+            if block[0] == _LF:
+                block = block[1:]
+        return block
 
     def _feed_many(self, block: bytes) -> list[Event]:
         """Decode a block within the limit that begins at an event."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 from collections.abc import Iterator
 from types import TracebackType
@@ -280,17 +281,19 @@ def _read(
         if has_chunks:
             # Restart the timeout only now that the reader is back: its own time is not the server's silence.
             deadline.begin_event()
-    tail = decoder.finish()
+    yield from _read_tail(decoder.finish(), parser, accumulator)
+
+
+def _read_tail(
+    tail: sse.Event | None, parser: EventParser[ChunkT, Any], accumulator: Accumulator[ChunkT, Any]
+) -> Iterator[ChunkT]:
+    """Yield the chunk of an event that lacks the empty line after it, and check that the stream is complete."""
+    last: ChunkT | End | None = None
     if tail is not None:
         # Some servers omit the empty line after the last event. If it does not parse, the stream was cut off.
-        try:
+        with contextlib.suppress(InvalidResponseError):
             last = parser.parse_event(tail)
-        except InvalidResponseError:
-            last = None
-        if last is END:
-            parser.check_complete(accumulator, marked=True)
-            return
-        if last is not None:
+        if last is not None and last is not END:
             accumulator.add(last, tail.data)
             yield last
-    parser.check_complete(accumulator, marked=False)
+    parser.check_complete(accumulator, marked=last is END)

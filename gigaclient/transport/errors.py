@@ -57,24 +57,31 @@ def translate(failure: BaseException, state: ConnectionState, host: str, proxy: 
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
             return _tls_error(cause, state, host)
     for cause in causes:
-        if isinstance(cause, _TIMEOUTS) and not isinstance(cause, urllib3.exceptions.NewConnectionError):
-            expired = deadline.exceeded(None if state.opened or state.reused else "connect")
-            return wait_failure(expired, host, deadline, sent=state.sent)
-        if isinstance(cause, (urllib3.exceptions.NameResolutionError, socket.gaierror)):
-            return APIConnectionError(
-                f"the host name {host!r} could not be resolved: check the address and the network", sent=False
-            )
-        if isinstance(cause, urllib3.exceptions.InvalidHeader):
-            return InvalidResponseError(f"{host} sent headers that contradict each other")
-        if isinstance(cause, MalformedChunkError):
-            return InvalidResponseError(f"{host} sent a malformed body: {cause}")
-        if isinstance(cause, http.client.HTTPException) and not isinstance(
-            cause, (http.client.RemoteDisconnected, http.client.IncompleteRead)
-        ):
-            return InvalidResponseError(f"{host} did not answer in HTTP ({type(cause).__name__})")
-        if isinstance(cause, (urllib3.exceptions.DecodeError, requests.exceptions.ContentDecodingError)):
-            return InvalidResponseError(f"{host} sent a body that cannot be decompressed")
+        error = _translate_cause(cause, state, host)
+        if error is not None:
+            return error
     return APIConnectionError(_connection_message(causes, state, host), sent=state.sent)
+
+
+def _translate_cause(cause: BaseException, state: ConnectionState, host: str) -> GigaClientError | None:
+    if isinstance(cause, _TIMEOUTS) and not isinstance(cause, urllib3.exceptions.NewConnectionError):
+        expired = state.deadline.exceeded(None if state.opened or state.reused else "connect")
+        return wait_failure(expired, host, state.deadline, sent=state.sent)
+    if isinstance(cause, (urllib3.exceptions.NameResolutionError, socket.gaierror)):
+        return APIConnectionError(
+            f"the host name {host!r} could not be resolved: check the address and the network", sent=False
+        )
+    if isinstance(cause, urllib3.exceptions.InvalidHeader):
+        return InvalidResponseError(f"{host} sent headers that contradict each other")
+    if isinstance(cause, MalformedChunkError):
+        return InvalidResponseError(f"{host} sent a malformed body: {cause}")
+    if isinstance(cause, http.client.HTTPException) and not isinstance(
+        cause, (http.client.RemoteDisconnected, http.client.IncompleteRead)
+    ):
+        return InvalidResponseError(f"{host} did not answer in HTTP ({type(cause).__name__})")
+    if isinstance(cause, (urllib3.exceptions.DecodeError, requests.exceptions.ContentDecodingError)):
+        return InvalidResponseError(f"{host} sent a body that cannot be decompressed")
+    return None
 
 
 def certificate_failure(failure: BaseException) -> str | None:

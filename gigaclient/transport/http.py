@@ -80,9 +80,9 @@ class Transport:
         self._users_session = session
         self._lock = threading.Lock()  # guards the count of connections
         self._opened = 0
-        # The calls that close() cancels. No lock guards the set, because a finaliser may call `forget` while its own thread
-        # is in here: adding to a set and discarding from it are atomic. `register` adds the call first and then checks
-        # `_closed`. close() sets `_closed` first and then reads the set. So one of the two always sees the other.
+        # The calls that close() cancels. No lock guards the set, because a finaliser may call `forget` while its own
+        # thread is in here: adding to a set and discarding from it are atomic. `register` adds the call first and then
+        # checks `_closed`; close() sets `_closed` first and then reads the set. So one always sees the other.
         self._closed = False
         self._active: set[Deadline] = set()
         self._session = self._make_session()
