@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from gigaclient.transport import Response, Transport
 
 from gigaclient._core.request_options import RequestOptions, request_headers
-from gigaclient.transport.request import EVENT_STREAM, Request, origin_of
+from gigaclient.transport.request import Request, origin_of
 
 __all__ = ["MAX_RESPONSE_BYTES", "Executor"]
 
@@ -385,7 +385,7 @@ class Executor:
             call.request_id,
         )
 
-        def _url(self, request: Request) -> str:
+    def _url(self, request: Request) -> str:
         url = request.path
         if "://" not in url:
             if not url.startswith("/"):
