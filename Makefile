@@ -51,10 +51,11 @@ test: $$(TEST)/.installed ## install as a wheel would, run all tests
 	@echo "Testing the installed package on Python $(VERSION), newest dependencies."
 	@$(call PYTEST,$(TEST))
 
-lint: $(TOOLS)/.ready ## style (ruff) and types (mypy --strict)
+lint: $(TOOLS)/.ready ## style and docstrings (ruff), prose, and types (mypy --strict)
 	@status=0; \
 	$(TOOLS)/bin/ruff check --quiet --output-format concise . || status=1; \
 	$(TOOLS)/bin/ruff format --check --quiet --output-format concise . || { status=1; echo "make format does that."; }; \
+	$(TOOLS)/bin/python scripts/check_prose.py || status=1; \
 	$(TOOLS)/bin/mypy gigaclient scripts/typed_user.py || status=1; \
 	exit $$status
 
