@@ -16,8 +16,9 @@ import msgspec
 from gigaclient._core.error_mapping import status_error
 from gigaclient._core.responses import decode
 from gigaclient._primitives.deadline import Deadline, Timeouts
+from gigaclient.auth.shared_source import SharedSource
 from gigaclient.auth.token_manager import Credential
-from gigaclient.auth.token_store import FileTokenStore, SharedSource
+from gigaclient.auth.token_store import FileTokenStore
 from gigaclient.errors import GigaClientError, InvalidResponseError
 from gigaclient.fakegpt.events import SnapshotParser
 from gigaclient.gigachat.oauth import read_token

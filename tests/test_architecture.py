@@ -42,6 +42,7 @@ EXTRAS = {
     "contrib.django": {"django"},
     "contrib.jupyter": {"jupyter"},
     "bulk.progress": {"progress"},
+    "auth.shared_source": {"cache"},
     "auth.token_store": {"cache"},
 }
 INSTALLED_WITH = {"flask": {"werkzeug"}, "django": {"asgiref"}, "testing": {"pytest"}}

@@ -20,6 +20,7 @@ _KEY_SETTINGS = ("access_token", "credentials", "password", "user")
 
 
 def examine_settings(inspected: InspectedSettings) -> Diagnosis:
+    """Check the settings of the client, and list those that were set."""
     lines = []
     for setting in inspected.explicit_settings:
         line = f"{setting.name} = {setting.display} ({setting.source})"
@@ -50,6 +51,7 @@ def _with_name(name: str, reason: str) -> str:
 
 
 def examine_environment(settings: GigaChatSettings) -> Diagnosis:
+    """Check the environment for variables that are ignored, misspelt or empty."""
     lines, steps, unknown = [], [], []
     for variable, correct_name in misspelt_variables():
         if correct_name:

@@ -24,7 +24,7 @@ def bearer(credential: Credential) -> dict[str, str]:
 def _share_tokens(source: Callable[[Deadline], Credential], cache: Any, secret: Secret, *parts: str) -> Any:
     if cache is None:
         return source
-    from gigaclient.auth.token_store import share  # loaded late: few programs share tokens
+    from gigaclient.auth.shared_source import share  # loaded late: few programs share tokens
 
     return share(source, cache, secret, *parts)
 

@@ -108,7 +108,7 @@ def read_settings(arguments: Mapping[str, Any]) -> GigaChatSettings:
 
 
 def _token_cache(value: Any) -> Any:
-    from gigaclient.auth.token_store import token_cache_setting  # loaded late: few programs share tokens
+    from gigaclient.auth.shared_source import token_cache_setting  # loaded late: few programs share tokens
 
     return token_cache_setting(value)
 

@@ -19,8 +19,9 @@ from support.reliability_tools import finish, python, run_python, together, wait
 from gigaclient import ConfigError, GigaChat
 from gigaclient._primitives.deadline import Cancelled, Deadline, Timeouts
 from gigaclient._primitives.secret import Secret
+from gigaclient.auth.shared_source import SharedSource
 from gigaclient.auth.token_manager import Credential
-from gigaclient.auth.token_store import FileTokenStore, ObjectTokenStore, SharedSource
+from gigaclient.auth.token_store import FileTokenStore, ObjectTokenStore
 from gigaclient.errors import AuthenticationError
 from gigaclient.testing import Fault, GigaChatEmulator
 
