@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from gigaclient._primitives.lazy import lazy_names
 from gigaclient.errors import (
     APIConnectionError,
     APIStatusError,
@@ -117,20 +117,15 @@ _NO_ASYNC = (
 )
 
 
+_lazy_name, __dir__ = lazy_names(globals(), _LAZY_NAMES)
+
+
 def __getattr__(name: str) -> Any:
     if name == "GigaChatAsyncClient":
         # "from gigaclient import …" replaces the message of an AttributeError, so raise an ImportError there.
         in_import = sys._getframe(1).f_code.co_name == "_handle_fromlist"
         raise (ImportError if in_import else AttributeError)(_NO_ASYNC)
-    module = _LAZY_NAMES.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(module), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return _lazy_name(name)
 
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -6,9 +6,9 @@ importing all the rest.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from gigaclient._primitives.lazy import lazy_names
 from gigaclient.transport.request import Request, origin_of
 
 if TYPE_CHECKING:
@@ -28,9 +28,4 @@ _LAZY_MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    module = _LAZY_MODULES.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(module), name)
-    return value
+__getattr__, __dir__ = lazy_names(globals(), _LAZY_MODULES)
