@@ -1,4 +1,4 @@
-"""An emulator for tests whose kernels and terminals outlive one test."""
+"""An emulator for kernels, terminals and streams that outlive one test."""
 
 from __future__ import annotations
 

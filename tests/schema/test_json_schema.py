@@ -1,126 +1,39 @@
-"""JSON Schemas of types, and values of those types from answers."""
+"""JSON Schemas of types."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
 import datetime
-import enum
 import json
-import pickle
 import subprocess
 import sys
 import textwrap
 import uuid
 from collections.abc import Callable
-from decimal import Decimal
-from typing import Annotated, Any, Generic, Literal, NamedTuple, Optional, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
-import attrs
 import msgspec
-import pydantic
-import pydantic.dataclasses
 import pytest
-from typing_extensions import NotRequired, TypedDict
+from support.schema_types import (
+    CLASSES,
+    Branch,
+    Kind,
+    Node,
+    Row,
+    Tide,
+    TideAttrs,
+    TideModel,
+    TidePydantic,
+    TideStruct,
+    Voyage,
+    read,
+)
 
-from gigaclient.errors import ConfigError, InvalidResponseError, LengthFinishReasonError
+from gigaclient.errors import ConfigError, InvalidResponseError
 from gigaclient.schema.json_schema import schema_of
-from gigaclient.schema.parse import value_of
 from gigaclient.testing import sampling as sampling
-from gigaclient.types import ChatCompletion, Choice, FunctionCall, Message, ResponseFormat
-from gigaclient.types.chat_v2 import ChatCompletionResponse
-
-
-class Kind(enum.Enum):
-    """How it is."""
-
-    HIGH = "high"
-    LOW = "low"
-
-
-@dataclasses.dataclass
-class Tide:
-    """The tide at a port.
-
-    Measured at the pier.
-
-    Attributes:
-        port: where it is.
-        metres: above the chart datum.
-    """
-
-    port: str
-    metres: float
-    kind: Kind = Kind.LOW
-    note: Optional[str] = None  # noqa: UP045
-
-
-class TideDict(TypedDict):
-    """The tide at a port."""
-
-    port: Annotated[str, "where it is"]
-    metres: float
-    kind: NotRequired[Kind]
-
-
-class TideStruct(msgspec.Struct):
-    """The tide at a port."""
-
-    port: Annotated[str, msgspec.Meta(description="where it is", min_length=1)]
-    metres: float
-    kind: Kind = Kind.LOW
-
-
-@attrs.define
-class TideAttrs:
-    """The tide at a port."""
-
-    port: str = attrs.field(metadata={"description": "where it is"})
-    metres: float = attrs.field(validator=attrs.validators.lt(20))
-    kind: Kind = Kind.LOW
-
-
-class TideModel(pydantic.BaseModel):
-    """The tide at a port."""
-
-    port: str = pydantic.Field(description="where it is")
-    metres: float = pydantic.Field(lt=20)
-    kind: Kind = Kind.LOW
-
-
-@pydantic.dataclasses.dataclass
-class TidePydantic:
-    port: Annotated[str, pydantic.Field(description="where it is")]
-    metres: Annotated[float, pydantic.Field(lt=20)]
-    kind: Kind = Kind.LOW
-
-
-CLASSES = [Tide, TideDict, TideStruct, TideAttrs, TideModel, TidePydantic]
-
-
-class Row(NamedTuple):
-    port: str
-    metres: float
-
-
-@dataclasses.dataclass
-class Node:
-    name: str
-    children: list[Node]
-
-
-class Branch(pydantic.BaseModel):
-    name: str
-    children: list[Branch] = []
-
-
-@dataclasses.dataclass
-class Voyage:
-    """A voyage."""
-
-    tides: list[TideModel]
-    start: datetime.date
-    by: dict[str, int]
+from gigaclient.types import ResponseFormat
 
 
 class Cat(msgspec.Struct, tag="cat"):
@@ -136,18 +49,6 @@ ItemT = TypeVar("ItemT")
 
 class Page(msgspec.Struct, Generic[ItemT]):
     items: list[ItemT]
-
-
-def answer(text: str, *, finish_reason: str = "stop", **message: Any) -> ChatCompletion:
-    choice = Choice(message=Message(role="assistant", content=text, **message), finish_reason=finish_reason)
-    return ChatCompletion(choices=[choice]).attach(raw={}, request_id="r-1")
-
-
-def read(value: Any, type_: Any) -> Any:
-    return value_of(answer(value if isinstance(value, str) else json.dumps(value)), type_)
-
-
-# -- schemas ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("type_", CLASSES)
@@ -347,145 +248,3 @@ def test_neither_pydantic_nor_attrs_is_imported_for_a_dataclass() -> None:
         assert not {"pydantic", "attrs", "attr"} & set(sys.modules)
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, timeout=50)
-
-
-# -- values ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("type_", CLASSES)
-def test_each_class_library_is_made_from_the_answer(type_: Any) -> None:
-    made = read({"port": "Мурманск", "metres": 1.5, "kind": "high"}, type_)
-    if type_ is TideDict:
-        assert made == {"port": "Мурманск", "metres": 1.5, "kind": Kind.HIGH}
-    else:
-        assert (made.port, made.metres, made.kind) == ("Мурманск", 1.5, Kind.HIGH)
-        assert type(made) is type_
-        assert read({"port": "x", "metres": 1}, type_).kind is Kind.LOW
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        '{"port": "Kem", "metres": 2}',
-        '\ufeff {\n  "port": "Kem",\n  "metres": 2\n}\n',
-        '```json\n{"port": "Kem", "metres": 2}\n```',
-        '```\n{"port": "Kem", "metres": 2}```',
-        'Here it is:\n\n```json\n{"port": "Kem", "metres": 2}\n```\nAnything else?',
-        '<think>{"port"?}</think>\n{"port": "Kem", "metres": 2}',
-        '{"port": "Kem", "metres": "2", "unknown": [1]}',
-        '{"port": "Kem", "metres": 2, "note": null}',
-    ],
-)
-def test_the_json_may_have_a_fence_thoughts_and_strings_for_numbers(text: str) -> None:
-    assert read(text, Tide) == Tide("Kem", 2.0)
-
-
-@pytest.mark.parametrize(
-    ("type_", "value", "expected"),
-    [
-        (list[int], {"value": [1, 2]}, [1, 2]),
-        (list[int], [1, 2], [1, 2]),
-        (int, {"value": 17.0}, 17),
-        (int, {"value": "17"}, 17),
-        (Kind, {"value": "low"}, Kind.LOW),
-        (Literal["yes", "no"], {"value": "yes"}, "yes"),
-        (tuple[int, str], {"value": [1, "a"]}, (1, "a")),
-        (dict[int, str], {"1": "a"}, {1: "a"}),
-        (Row, {"value": ["Kem", 1.5]}, Row("Kem", 1.5)),
-        (Decimal, {"value": "1.5"}, Decimal("1.5")),
-        (datetime.datetime, {"value": "2026-10-02T12:00:00"}, datetime.datetime(2026, 10, 2, 12)),
-    ],
-    ids=str,
-)
-def test_other_types_are_read_as_themselves(type_: Any, value: Any, expected: Any) -> None:
-    made = read(value, type_)
-    assert made == expected
-    assert type(made) is type(expected)
-
-
-def test_a_cut_answer_is_a_separate_error_with_the_answer() -> None:
-    cut = answer('{"port": "Mur', finish_reason="length")
-    with pytest.raises(LengthFinishReasonError, match="max_tokens") as caught:
-        value_of(cut, Tide)
-    assert caught.value.completion is cut
-    assert caught.value.text == '{"port": "Mur'
-    assert caught.value.request_id == "r-1"
-
-
-@pytest.mark.parametrize(
-    ("completion", "reason"),
-    [
-        (answer("Let us talk about something else", finish_reason="blacklist"), "filter"),
-        (answer("", finish_reason="function_call", function_call=FunctionCall("get_tide")), "called a function"),
-        (answer(" \n"), "empty"),
-        (answer("The tide is high."), "not JSON"),
-        (answer('{"port": "Kem",\n "metres": }'), "line 2, column 12"),
-        (answer('{"port": "Kem", "metres": NaN}'), "not JSON"),
-        (answer("[" * 100_000), "nested too deep|not JSON"),
-        (answer('{"port": "Kem", "metres": "high"}'), r"at `\$.metres`"),
-        (answer('{"port": "Kem"}'), "metres"),
-        (answer("[]"), r"at `\$`"),
-    ],
-    ids=["filter", "call", "empty", "words", "comma", "nan", "deep", "type", "missing", "array"],
-)
-def test_an_answer_without_a_value_is_an_error_with_the_path_and_the_answer(
-    completion: ChatCompletion, reason: str
-) -> None:
-    with pytest.raises(InvalidResponseError, match=reason) as caught:
-        value_of(completion, Tide)
-    assert caught.value.completion is completion
-    assert caught.value.text == completion.text
-    assert caught.value.request_id == "r-1"
-    again = pickle.loads(pickle.dumps(caught.value))
-    assert (str(again), again.completion) == (str(caught.value), completion)
-
-
-def test_errors_of_pydantic_are_not_chained_and_no_value_is_quoted() -> None:
-    with pytest.raises(InvalidResponseError, match=r"less than 20 - at `\$\.metres`") as caught:
-        read({"port": "Kem", "metres": 987654}, TideModel)
-    error: BaseException | None = caught.value
-    while error is not None:
-        assert type(error).__module__.partition(".")[0] != "pydantic_core"
-        assert "987654" not in str(error)
-        error = error.__cause__ or error.__context__
-
-
-def test_many_validation_errors_are_counted_and_not_listed() -> None:
-    with pytest.raises(InvalidResponseError, match="and 95 more"):
-        read({"value": [{}] * 50}, list[TideModel])
-
-
-def test_an_error_of_a_validator_is_in_the_message() -> None:
-    with pytest.raises(InvalidResponseError, match="'metres' must be < 20"):
-        read({"port": "Kem", "metres": 21}, TideAttrs)
-
-
-def test_an_unexpected_exception_of_a_class_is_the_cause() -> None:
-    @dataclasses.dataclass
-    class Broken:
-        port: str
-
-        def __post_init__(self) -> None:
-            raise KeyError(self.port)
-
-    with pytest.raises(InvalidResponseError, match="KeyError") as caught:
-        read({"port": "Kem"}, Broken)
-    assert isinstance(caught.value.__cause__, KeyError)
-    assert caught.value.text == '{"port": "Kem"}'
-
-
-def test_an_answer_of_api_v2_is_read_as_well() -> None:
-    complete = msgspec.convert(
-        {
-            "messages": [{"role": "assistant", "content": [{"text": '{"port": "Kem", '}, {"text": '"metres": 2}'}]}],
-            "finish_reason": "stop",
-        },
-        ChatCompletionResponse,
-    )
-    assert value_of(complete, Tide) == Tide("Kem", 2.0)
-    calling = msgspec.convert(
-        {"messages": [{"role": "assistant", "content": [{"function_call": {"name": "f", "arguments": {}}}]}]},
-        ChatCompletionResponse,
-    )
-    with pytest.raises(InvalidResponseError, match="called a function"):
-        value_of(calling, Tide)

@@ -1,0 +1,115 @@
+"""The chat page in a real browser: stored conversations."""
+
+from __future__ import annotations
+
+from selenium.webdriver.common.action_chains import ActionChains
+from support.browser import DONE, Browser, ChatPage, PageServer, texts, until
+
+from gigaclient.testing.fault_server import Pause
+
+
+def test_a_reload_brings_the_conversation_and_what_was_typed_back(page: ChatPage, server: PageServer) -> None:
+    server.next(*texts("**Важный** ответ"), DONE)
+    page.ask("Вопрос")
+    page.settled()
+    page.type("Ещё не отпра")
+    before = page.messages
+    page.reload()
+    assert page.messages == before == [("user", "Вопрос"), ("assistant", "Важный ответ")]
+    assert page.one(".message:last-child strong").text == "Важный"
+    assert page.one("#question").get_attribute("value") == "Ещё не отпра"
+
+
+def test_a_reload_in_the_middle_keeps_what_had_come(page: ChatPage, server: PageServer) -> None:
+    server.next(*texts("Это уже пришло"), Pause(None))
+    page.ask("Расскажи")
+    until(lambda: page.text == "Это уже пришло", "the text")
+    page.reload()
+    assert (page.state, page.text, page.note) == ("stopped", "Это уже пришло", "Остановлено")
+
+
+def test_an_answer_that_a_crash_has_ended_is_marked_as_stopped(
+    page: ChatPage, server: PageServer, browser: Browser
+) -> None:
+    server.next(*texts("Это уже пришло"), DONE)
+    page.ask("Расскажи")
+    page.settled()
+    # The stored state during an answer: a crashed browser writes no other.
+    changed = browser.run("""
+        const key = Object.keys(localStorage).find((one) => localStorage[one].includes("Это уже пришло"));
+        localStorage[key] = localStorage[key].replace('"state":"done"', '"state":"streaming"');
+        return localStorage[key].includes('"streaming"');
+    """)
+    assert changed
+    page.reload()
+    assert (page.state, page.text, page.note) == ("stopped", "Это уже пришло", "Остановлено")
+    assert page.one("#send").is_displayed()
+
+
+def test_chats_are_kept_side_by_side_and_can_be_deleted(page: ChatPage, server: PageServer, browser: Browser) -> None:
+    server.next(*texts("О море"), DONE)
+    page.ask("Море")
+    page.settled()
+    page.press("#new-chat")
+    assert page.messages == []
+    server.next(*texts("О горах"), Pause(None))
+    page.ask("Горы")
+    until(lambda: page.text == "О горах", "the text")
+    assert page.chats == ["Горы", "Море"]
+
+    page.all("#chat-list .open")[1].click()  # while the other chat receives its answer
+    assert page.messages == [("user", "Море"), ("assistant", "О море")]
+    until(lambda: server.aborted == 1, "the answer that nobody looks at is ended")
+    assert page.one("#chat-list [aria-current]").text == "Море"
+    server.next(*texts("Солёное"), DONE)
+    page.ask("Какое оно?")
+    page.settled()
+    assert [message["content"] for message in server.asked[-1].json()["messages"]] == ["Море", "О море", "Какое оно?"]
+
+    page.all("#chat-list .open")[1].click()
+    assert (page.text, page.note) == ("О горах", "Остановлено")
+    browser.run("window.confirm = () => true")
+    ActionChains(browser.driver).move_to_element(page.all("#chat-list li")[1]).perform()
+    page.all("#chat-list .delete")[1].click()
+    assert page.chats == ["Море"]
+    page.reload()
+    assert page.chats == ["Море"]
+
+
+def test_a_full_browser_forgets_the_oldest_chats_first(page: ChatPage, browser: Browser) -> None:
+    kept = browser.run_async("""
+        const history = await import("/history.js");
+        const saved = [];
+        for (let number = 0; number < 9; number += 1) {
+            const messages = [{role: "user", content: "я".repeat(700000)}];
+            const chat = {...history.newChat(), updated: number, messages};
+            saved.push([chat.id, history.save(chat)]);
+        }
+        const kept = new Set(history.allChats().map(({id}) => id));
+        const tooLong = {...history.newChat(), messages: [{role: "user", content: "я".repeat(6000000)}]};
+        const refused = history.save(tooLong);
+        localStorage.clear();
+        return {saved: saved.map(([id, done]) => [done, kept.has(id)]), refused};
+    """)
+    there = [stays for _, stays in kept["saved"]]
+    assert all(done for done, _ in kept["saved"])
+    assert there == sorted(there) and not there[0] and there[-1], there
+    assert kept["refused"] is False
+
+
+def test_another_tab_shows_what_this_one_has_changed(page: ChatPage, server: PageServer, browser: Browser) -> None:
+    server.next(*texts("Первый"), DONE)
+    page.ask("Раз")
+    page.settled()
+    first = browser.driver.current_window_handle
+    browser.driver.switch_to.new_window("tab")
+    try:
+        other = ChatPage(browser, server.url).open(fresh=False)
+        assert other.messages == [("user", "Раз"), ("assistant", "Первый")]
+        server.next(*texts("Второй"), DONE)
+        other.ask("Два")
+        other.settled()
+    finally:
+        browser.driver.close()
+        browser.driver.switch_to.window(first)
+    until(lambda: [text for _, text in page.messages] == ["Раз", "Первый", "Два", "Второй"], "the first tab shows it")
