@@ -36,11 +36,11 @@ __all__ = [
     "AnyFunction",
     "BadArguments",
     "Tool",
+    "as_function_list",
     "as_object",
     "as_tools",
     "function",
     "function_of",
-    "listed",
     "result_text",
 ]
 
@@ -216,7 +216,7 @@ class Tool:
         return f"<Tool {self.name}>"
 
 
-def listed(functions: Any) -> list[Any]:
+def as_function_list(functions: Any) -> list[Any]:
     """Return the argument ``functions`` as a list; raise :class:`ConfigError` if it is not a list."""
     if isinstance(functions, (str, bytes, Mapping, msgspec.Struct, Tool)) or callable(functions):
         raise ConfigError("functions must be a list, also of one function")
@@ -236,7 +236,7 @@ def as_tools(functions: Any) -> dict[str, Tool]:
         ConfigError: an item is none of these, or two have the same name.
     """
     tools: dict[str, Tool] = {}
-    for index, item in enumerate(listed(functions)):
+    for index, item in enumerate(as_function_list(functions)):
         tool = _tool(item, index)
         if tool.name in tools:
             raise ConfigError(f"functions[{index}]: there are two functions called {tool.name}: rename one of them")

@@ -551,7 +551,7 @@ def test_hooks_do_not_come_from_the_environment(monkeypatch: pytest.MonkeyPatch)
     for name in ("ON_REQUEST", "ON_RESPONSE", "ON_END"):
         monkeypatch.setenv(f"GIGACHAT_{name}", "print")
     with GigaChat(access_token="t") as giga:
-        assert giga._core.hooks is None
+        assert giga._executor.hooks is None
 
 
 # -- clients and their copies ------------------------------------------------------------------------------------------
@@ -581,7 +581,7 @@ class _Unpicklable:
 def test_hooks_are_pickled_with_their_client_where_possible(emulator: GigaChatEmulator) -> None:
     with client_of(emulator, on_end=print) as giga, pickle.loads(pickle.dumps(giga)) as travelled:
         assert travelled._settings.on_end == (print,)
-        assert travelled._core.hooks is not None
+        assert travelled._executor.hooks is not None
 
 
 @pytest.mark.parametrize("hook", [lambda event: None, _Unpicklable().note, threading.Lock().release])
@@ -645,7 +645,7 @@ def test_a_client_without_hooks_makes_nothing_for_them(emulator: GigaChatEmulato
         "from gigaclient import GigaChat\n"
         "with GigaChat() as giga:\n"
         "    giga.chat('Hello!'), giga.stream('Hello!').result(), giga.get_models(), list(giga.generate('Hello!'))\n"
-        "    print(giga._core.hooks, 'gigaclient.hooks' in sys.modules)\n"
+        "    print(giga._executor.hooks, 'gigaclient.hooks' in sys.modules)\n"
     )
     run = subprocess.run(
         [sys.executable, "-c", script], env={**os.environ, **emulator.environment}, capture_output=True, text=True,

@@ -55,12 +55,16 @@ def test_settings_travel_and_tokens_and_sockets_do_not(
         with travel(giga) as other:
             assert type(other) is GigaChat
             assert other._settings == giga._settings
-            assert other._core is not giga._core
+            assert other._executor is not giga._executor
             assert other.stats().tokens_fetched == other.stats().connections == 0
             assert repr(other) == repr(giga)
             assert other.chat("hi").text
             assert gigachat_emulator.oauth_calls == 2, "it fetched a token of its own"
-            assert (other._core.timeouts.connect, other._core.timeouts.deadline, other._core.retry.max_retries) == (
+            assert (
+                other._executor.timeouts.connect,
+                other._executor.timeouts.deadline,
+                other._executor.retry.max_retries,
+            ) == (
                 3,
                 19,
                 4,
@@ -95,7 +99,7 @@ def test_a_client_travels_while_other_threads_use_it(gigachat_emulator: GigaChat
     gigachat_emulator.event_pause_s = 0.02
     with GigaChat(**gigachat_emulator.client_options) as giga, giga.stream("Count from 1 to 5") as stream:
         next(stream)
-        with giga._core.tokens._lock, giga._core.limiter._lock, over_pickle(giga) as other:  # type: ignore[union-attr]
+        with giga._executor.tokens._lock, giga._executor.limiter._lock, over_pickle(giga) as other:  # type: ignore[union-attr]
             assert other._settings == giga._settings
         assert stream.result().text
 
@@ -112,11 +116,11 @@ def test_a_copy_with_other_options_travels_with_them(
 ) -> None:
     with GigaChat(**gigachat_emulator.client_options) as giga:
         changed = giga.with_options(model="GigaChat-2-Pro", timeout=9, max_retries=0, flags=["b"])
-        assert changed._core.transport is giga._core.transport
-        assert changed._core.tokens is giga._core.tokens
+        assert changed._executor.transport is giga._executor.transport
+        assert changed._executor.tokens is giga._executor.tokens
         with travel(changed) as other:
             assert other._settings == changed._settings
-            assert (other._core.timeouts.read, other._core.retry.max_retries) == (9, 0)
+            assert (other._executor.timeouts.read, other._executor.retry.max_retries) == (9, 0)
             assert other.chat("hi").model.startswith("GigaChat-2-Pro")
 
 

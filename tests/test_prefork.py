@@ -206,7 +206,7 @@ def be_busy():
 def revoke():
     # A refused token is fetched again, so that the lock of the token manager is always in use.
     while not over.is_set():
-        narrow._core.tokens.reject(narrow._core.tokens.get(__import__("gigaclient._primitives.deadline").deadline.Deadline(narrow._core.timeouts)))
+        narrow._executor.tokens.reject(narrow._executor.tokens.get(__import__("gigaclient._primitives.deadline").deadline.Deadline(narrow._executor.timeouts)))
         time.sleep(0.005)
 
 threads = [threading.Thread(target=be_busy) for _ in range(6)] + [threading.Thread(target=revoke)]

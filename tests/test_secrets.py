@@ -146,7 +146,7 @@ def note_tokens(detector: LeakDetector, emulator: GigaChatEmulator) -> None:
 
 def inside(giga: Any) -> list[Any]:
     """Return a client and its parts."""
-    core = giga._core
+    core = giga._executor
     tokens = core.tokens
     return [
         giga, giga._settings, giga._settings.trust, core, core.transport, core.limiter, tokens, giga.stats(),
@@ -347,7 +347,7 @@ def test_a_proxy_with_a_password_is_not_shown(detector: LeakDetector, emulator: 
         address = re.sub("//", f"//{USER}:{PROXY_PASSWORD}@", proxy.url)
         with client(emulator, proxy=address, max_retries=0, timeout=1) as giga:
             detector.fails("through a proxy", GigaClientError, lambda: giga.chat("hi"))
-            detector.show("the client", giga, giga._settings, giga._core, giga._core.transport)
+            detector.show("the client", giga, giga._settings, giga._executor, giga._executor.transport)
     with client(emulator, proxy=f"http://{USER}:{PROXY_PASSWORD}@127.0.0.1:1", max_retries=0) as giga:
         detector.fails("no proxy there", GigaClientError, lambda: giga.chat("hi"))
     for wrong in ("socks5://{}@127.0.0.1:1", "http://{}@:80", "http://{}@host:port", "ftp://{}@host"):
@@ -365,7 +365,7 @@ def test_a_proxy_of_the_environment_is_not_shown(
     monkeypatch.setenv("HTTPS_PROXY", f"http://{USER}:{PROXY_PASSWORD}@127.0.0.1:1")
     with client(emulator, max_retries=0) as giga:
         detector.fails("no proxy there", GigaClientError, lambda: giga.chat("hi"))
-        detector.show("the client", giga, giga._settings, giga._core, giga._core.transport)
+        detector.show("the client", giga, giga._settings, giga._executor, giga._executor.transport)
     assert detector.found() == []
 
 
@@ -376,7 +376,7 @@ def test_a_background_token_refresh_that_fails_shows_nothing(
     with client(emulator, max_retries=0) as giga:
         giga.chat("hi")
         emulator.inject(Fault(body={"token": STALE}), times=None, path="/oauth")
-        tokens = giga._core.tokens
+        tokens = giga._executor.tokens
         assert tokens is not None
         ends_at = 400
         while "failed" not in detector.log.getvalue() and ends_at:

@@ -169,14 +169,14 @@ class BaseClient(abc.ABC, Generic[SettingsT]):
     _name: ClassVar[str]
     _changes: ClassVar[Mapping[str, Callable[[Any], Any]]] = COMMON_CHANGES
     _settings: SettingsT
-    _core: Executor
+    _executor: Executor
     _owner: bool
     _closed: bool
 
     # -- for each provider to implement ------------------------------------------------------------------------------
 
     @abc.abstractmethod
-    def _make_core(self, settings: SettingsT) -> Executor:
+    def _make_executor(self, settings: SettingsT) -> Executor:
         """Return the executor for ``settings``; nothing is sent yet."""
 
     @abc.abstractmethod
@@ -196,10 +196,10 @@ class BaseClient(abc.ABC, Generic[SettingsT]):
     # -- the same for all providers ----------------------------------------------------------------------------------
 
     def _build(self, settings: SettingsT) -> None:
-        if settings.trust.kind == "insecure":
+        if settings.trust.mode == "insecure":
             warnings.warn(self._insecure_warning, UserWarning, stacklevel=3)
         self._settings = settings
-        self._core = self._make_core(settings)
+        self._executor = self._make_executor(settings)
         self._owner = True
         self._closed = False
 
@@ -230,7 +230,7 @@ class BaseClient(abc.ABC, Generic[SettingsT]):
         """
         self._closed = True
         if self._owner:
-            self._core.transport.close()
+            self._executor.transport.close()
 
     def __enter__(self: ClientT) -> ClientT:
         return self
@@ -243,11 +243,11 @@ class BaseClient(abc.ABC, Generic[SettingsT]):
     @property
     def closed(self) -> bool:
         """True after ``close``."""
-        return self._closed or self._core.transport.closed
+        return self._closed or self._executor.transport.closed
 
     def stats(self) -> Stats:
         """Return the current figures: calls in flight and waiting, tokens fetched, retries, connections."""
-        return self._core.stats()
+        return self._executor.stats()
 
     def _check_open(self) -> None:
         if self.closed:
@@ -263,22 +263,22 @@ class BaseClient(abc.ABC, Generic[SettingsT]):
         if "timeout" in changed:
             changed["connect_timeout"], changed["read_timeout"] = changed.pop("timeout")
         replaced = msgspec.structs.replace(self._settings, **changed)
-        copy = self._copy_with(self._core.with_policy(replaced.retry, replaced.timeouts), replaced)
+        copy = self._copy_with(self._executor.with_policy(replaced.retry, replaced.timeouts), replaced)
         if not changed.keys().isdisjoint(HOOKS):
-            copy._core.hooks = replaced.hooks(self._name, "api")
+            copy._executor.hooks = replaced.hooks(self._name, "api")
         return copy
 
-    def _copy_with(self: ClientT, core: Executor, settings: Any) -> ClientT:
+    def _copy_with(self: ClientT, executor: Executor, settings: Any) -> ClientT:
         copy = object.__new__(type(self))
         copy._settings = settings
-        copy._core = core
+        copy._executor = executor
         copy._owner = False
         copy._closed = False
         return copy
 
     def _within(self: ClientT, scope: CancelGroup) -> ClientT:
         """Return a copy that shares the connections and whose calls belong to the cancel group ``scope``."""
-        copy = self._copy_with(self._core.within(scope), self._settings)
+        copy = self._copy_with(self._executor.within(scope), self._settings)
         copy._closed = self._closed
         return copy
 

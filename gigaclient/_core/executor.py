@@ -101,8 +101,8 @@ class Executor:
         base_url: the URL that a request's path is appended to.
         tokens: the account's credential; None where a client certificate authenticates the connection.
         authorize: returns the headers for a credential.
-        refuses: returns True if an error response means that the credential is no longer valid.
-        explain: rewords the error for an error status for the users of this service.
+        is_auth_error: returns True if an error response means that the credential is no longer valid.
+        reword_error: rewords the error for an error status for the users of this service.
         hooks: the hooks that observe the calls; None for most clients.
         limiter: the concurrency limit of the account.
         retry: the retry policy.
@@ -121,8 +121,8 @@ class Executor:
         retry: RetryPolicy,
         timeouts: Timeouts,
         headers: Mapping[str, str],
-        refuses: Callable[[Response], bool] = lambda response: response.status == 401,
-        explain: Callable[[APIStatusError], APIStatusError] = lambda error: error,
+        is_auth_error: Callable[[Response], bool] = lambda response: response.status == 401,
+        reword_error: Callable[[APIStatusError], APIStatusError] = lambda error: error,
         hooks: Hooks | None = None,
     ) -> None:
         self.transport = transport
@@ -135,8 +135,8 @@ class Executor:
         self.scope: CancelGroup | None = None
         self._authorize = authorize
         self._authorized: tuple[Credential | None, dict[str, str]] = (None, {})
-        self._refuses = refuses
-        self._explain = explain
+        self._is_auth_error = is_auth_error
+        self._reword_error = reword_error
         self._headers = headers
         self._host = urlsplit(base_url).hostname or ""
         self._retries = 0
@@ -312,7 +312,12 @@ class Executor:
     def _replaces_token(self, call: _Call, attempt: _Attempt, failure: GigaClientError) -> bool:
         """Drop a token that the server refused; return whether the call is to be repeated with another one."""
         refused = attempt.credential
-        if attempt.response is None or refused is None or self.tokens is None or not self._refuses(attempt.response):
+        if (
+            attempt.response is None
+            or refused is None
+            or self.tokens is None
+            or not self._is_auth_error(attempt.response)
+        ):
             return False
         if not self.tokens.renewable:
             failure.message += "; it was passed in as a fixed token, so the client cannot get another one"
@@ -363,7 +368,7 @@ class Executor:
         body = response.read_some(_MAX_ERROR_BYTES)
         error = status_error(response.status, body, response.headers, request_id=response.request_id, now=time.time())
         error.url = call.url.partition("?")[0]
-        raise self._explain(error)
+        raise self._reword_error(error)
 
     def _finalize_error(self, call: _Call, failure: GigaClientError) -> GigaClientError:
         failure.attempts = (*call.attempts, *failure.attempts)

@@ -17,7 +17,7 @@ from gigaclient._primitives.headers import Headers
 from gigaclient._primitives.secret import Secret
 from gigaclient.errors import APIStatusError, ConfigError, GigaClientError, InvalidResponseError
 from gigaclient.hooks import EndEvent, RequestEvent, ResponseEvent
-from gigaclient.streaming.accumulator import summed
+from gigaclient.streaming.accumulator import add_usage
 from gigaclient.types import Usage
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ class CallObserver:
                 failure = embedded_error(response)
         self.end(failure, answer=lambda: summary)
 
-    def counted(self, chunks: Iterator[T]) -> Iterator[T]:
+    def count_chunks(self, chunks: Iterator[T]) -> Iterator[T]:
         """Yield ``chunks`` and count them as they are read."""
         for chunk in chunks:
             self._chunks += 1
@@ -227,7 +227,7 @@ class CallObserver:
                 self._time_to_first_token_s = time.monotonic() - self._started_at
             yield chunk
 
-    def observed(self, blocks: Iterator[bytes]) -> Generator[bytes, None, None]:
+    def observe_blocks(self, blocks: Iterator[bytes]) -> Generator[bytes, None, None]:
         """Yield the blocks of a streamed body that is no event stream, and report the end of the call."""
         try:
             yield from blocks
@@ -372,7 +372,7 @@ def _usage(data: Any) -> Usage | None:
 def _sum(usages: Iterable[Usage]) -> Usage | None:
     total: Usage | None = None
     for usage in usages:
-        total = summed(total, usage)
+        total = add_usage(total, usage)
     return total
 
 

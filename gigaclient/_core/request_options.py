@@ -28,7 +28,7 @@ from gigaclient.transport.request import EVENT_STREAM, Request
 if TYPE_CHECKING:
     from typing_extensions import Unpack as Unpack  # type checkers include it; it is not needed at run time
 
-from gigaclient._core.settings import if_given, seconds, timeout, timeouts_from, whole
+from gigaclient._core.settings import named_or_none, seconds, timeout, timeouts_from, whole
 
 __all__ = ["CALL_OPTIONS", "RequestOptions", "call_options", "checked_headers", "request_headers"]
 
@@ -167,7 +167,7 @@ def call_options(arguments: dict[str, Any], default: Timeouts, session_id: str |
     return RequestOptions(
         headers=checked,
         timeouts=_changed_timeouts(arguments, default) if changed else None,
-        max_retries=if_given("max_retries", whole(0), arguments.get("max_retries")),
+        max_retries=named_or_none("max_retries", whole(0), arguments.get("max_retries")),
         authorization=authorization,
     )
 
@@ -175,9 +175,9 @@ def call_options(arguments: dict[str, Any], default: Timeouts, session_id: str |
 def _changed_timeouts(arguments: Mapping[str, Any], default: Timeouts) -> Timeouts:
     return timeouts_from(
         default,
-        if_given("timeout", timeout, arguments.get("timeout")),
-        if_given("deadline", seconds, arguments.get("deadline")),
-        if_given("event_timeout", seconds, arguments.get("event_timeout")),
+        named_or_none("timeout", timeout, arguments.get("timeout")),
+        named_or_none("deadline", seconds, arguments.get("deadline")),
+        named_or_none("event_timeout", seconds, arguments.get("event_timeout")),
     )
 
 

@@ -21,7 +21,7 @@ from gigaclient.errors import ConfigError
 if TYPE_CHECKING:
     from typing_extensions import Unpack as Unpack  # type checkers include it; it is not needed at run time
 
-__all__ = ["CallSettings", "Reader", "base_url", "if_given", "named", "timeouts_from"]
+__all__ = ["CallSettings", "Reader", "base_url", "named", "named_or_none", "timeouts_from"]
 
 T = TypeVar("T")
 
@@ -302,7 +302,7 @@ def timeouts_from(
         connect=connect,
         read=read,
         # An event timeout that the user did not set follows the read timeout.
-        event=default.chosen_event if event_timeout is None else seconds(event_timeout),
+        event=default.configured_event if event_timeout is None else seconds(event_timeout),
         deadline=default.deadline if deadline is None else seconds(deadline),
     )
 
@@ -320,6 +320,6 @@ def named(name: str, parse: Callable[[Any], T], value: Any) -> T:
     raise ConfigError(f"{name}: {reason}")
 
 
-def if_given(name: str, parse: Callable[[Any], T], value: Any) -> T | None:
+def named_or_none(name: str, parse: Callable[[Any], T], value: Any) -> T | None:
     """Return the same as :func:`named`, and None for None."""
     return None if value is None else named(name, parse, value)

@@ -54,7 +54,7 @@ def read_trust(
                 "ssl_context says everything about trust: load the authorities and the client certificate into it, "
                 "and leave trust, ca_bundle_file, verify_ssl_certs and cert_file out"
             )
-        return Trust(kind="context", ssl_context=ssl_context)
+        return Trust(mode="context", ssl_context=ssl_context)
     if key_file is not None and cert_file is None:
         raise ConfigError("key_file needs cert_file")
     if not verify and (trust is not None or bundle is not None):
@@ -64,13 +64,13 @@ def read_trust(
         )
     if trust is not None and bundle is not None:
         raise ConfigError("trust and ca_bundle_file both name the trusted authorities: pass one of them")
-    trusted = _authorities(trust if bundle is None else bundle, shipped_root) if verify else Trust(kind="insecure")
+    trusted = _authorities(trust if bundle is None else bundle, shipped_root) if verify else Trust(mode="insecure")
     return msgspec.structs.replace(trusted, cert_file=cert_file, key_file=key_file, key_file_password=password)
 
 
 def _authorities(trust: str | None, shipped_root: bool) -> Trust:
     if trust == "system" or (trust is None and not shipped_root):
-        return Trust(kind="system")
+        return Trust(mode="system")
     if trust is None or trust == "pinned":
         if not shipped_root:
             raise ConfigError(

@@ -59,7 +59,7 @@ class Latch:
 class Timeouts:
     """The configured timeouts of a client or a call. Immutable; in seconds, ``math.inf`` means no limit."""
 
-    __slots__ = ("chosen_event", "connect", "deadline", "event", "read")
+    __slots__ = ("configured_event", "connect", "deadline", "event", "read")
 
     def __init__(
         self,
@@ -70,14 +70,14 @@ class Timeouts:
     ) -> None:
         self.connect = connect
         self.read = read
-        self.chosen_event = event
+        self.configured_event = event
         # Keep-alive comments prove that the server is running, so such a stream gets longer, but not for ever.
         self.event = 4 * read if event is None else event
         self.deadline = deadline
 
     def within(self, seconds: float) -> Timeouts:
         """Return a copy with a deadline of ``seconds``, for one part of a call."""
-        return Timeouts(self.connect, self.read, self.chosen_event, seconds)
+        return Timeouts(self.connect, self.read, self.configured_event, seconds)
 
     def __repr__(self) -> str:
         return f"Timeouts(connect={self.connect}, read={self.read}, event={self.event}, deadline={self.deadline})"

@@ -297,7 +297,7 @@ class _ProcessSubmitter:
 
     def __init__(self, client: BaseClient[Any], job: Job[Any, Any], *, begins_at_once: bool) -> None:
         self._begins_at_once = begins_at_once
-        self._limiter = client._core.limiter
+        self._limiter = client._executor.limiter
         self._client = pickle_once(client, "the client")
         self._job = pickle_once(job, "functions= or response_format=")
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from concurrent.futures import Executor
 from typing import Any, NamedTuple
 
-from gigaclient._core import settings as setting
+from gigaclient._core import settings
 from gigaclient.bulk.budget import Limits
 from gigaclient.bulk.tasks import Job
 
@@ -41,9 +41,9 @@ class MapOptions(NamedTuple):
             ConfigError: a number is invalid.
         """
         return Limits(
-            max_tokens_total=setting.if_given("max_tokens_total", setting.whole(1), self.max_tokens_total),
-            max_seconds=setting.if_given("max_seconds", setting.seconds, self.max_seconds),
-            max_errors_in_row=setting.if_given("max_errors_in_row", setting.whole(1), self.max_errors_in_row),
+            max_tokens_total=settings.named_or_none("max_tokens_total", settings.whole(1), self.max_tokens_total),
+            max_seconds=settings.named_or_none("max_seconds", settings.seconds, self.max_seconds),
+            max_errors_in_row=settings.named_or_none("max_errors_in_row", settings.whole(1), self.max_errors_in_row),
         )
 
     def max_running(self, job: Job[Any, Any]) -> int:
@@ -52,7 +52,7 @@ class MapOptions(NamedTuple):
         Raises:
             ConfigError: ``max_workers`` or ``executor`` is invalid.
         """
-        wanted: int | None = setting.if_given("max_workers", setting.whole(1), self.max_workers) or job.at_once
+        wanted: int | None = settings.named_or_none("max_workers", settings.whole(1), self.max_workers) or job.at_once
         if self.executor is None:
             return wanted or _MAX_WORKERS
         from gigaclient.bulk.executors import check_executor, worker_count

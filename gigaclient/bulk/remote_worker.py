@@ -37,7 +37,7 @@ def run_task_remotely(client: Pickled, job: Pickled, task: Pickled) -> bytes:
     opened_task.started_at = began_at
     # The account's limit is kept in the process that iterates. A new limiter for each task learns no limit here.
     bound = giga._within(CancelGroup())
-    bound._core.limiter = Limiter()
+    bound._executor.limiter = Limiter()
     results = [make_picklable(task_result) for task_result in run_task(bound, opened_job, opened_task, CancelGroup())]
     return pickle_value((time.monotonic() - began_at, results))
 

@@ -108,7 +108,7 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
         # An invalid option fails for every prompt, and so does an unusable file: raise now.
         job.prepare(client, job.sample)
         self._checkpoint = Checkpoint(map_options.checkpoint) if map_options.checkpoint is not None else None
-        limiter = client._core.limiter
+        limiter = client._executor.limiter
         self._throttle = Throttle(max_running, (lambda: limiter.limit) if job.at_once is None else None)
         self._scheduler = Scheduler(self._throttle, Budget(self._limits), fatal_errors=job.fatal_errors)
         self._recorder = Recorder(self._checkpoint, job)
@@ -263,7 +263,7 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
             self._seconds_read += seconds
             self._source_is_slow = seconds >= _SLOW_READ_SECONDS
             self._admit(input_)
-            if self._seconds_read > self._job.gathers_for:
+            if self._seconds_read > self._job.max_gather_seconds:
                 self._offer(self._job.rest())
                 self._seconds_read = 0.0
             if self._source_is_slow and (self._deliveries or not self._scheduler.done.empty()):

@@ -113,7 +113,7 @@ class Job(abc.ABC, Generic[ClientT, ResultT]):
     sample: Any = "?"
     requeues_on_429: bool = True
     max_items_per_task: int = 1
-    gathers_for: float = 1.0
+    max_gather_seconds: float = 1.0
     at_once: int | None = None
     fatal_errors: tuple[type[GigaClientError], ...] = ()
     keyed: bool = False

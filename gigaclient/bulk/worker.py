@@ -28,7 +28,7 @@ def run_task(client: BaseClient[Any], job: Job[Any, Any], task: Task, cancel_gro
     """
     bound = client._within(cancel_group)
     if job.requeues_on_429:
-        bound._core.retry = _without_429(bound._core.retry)
+        bound._executor.retry = _without_429(bound._executor.retry)
     failure: Exception
     try:
         results = job.ask(bound, task)

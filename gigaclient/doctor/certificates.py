@@ -11,7 +11,7 @@ import ipaddress
 from typing import ClassVar
 
 from gigaclient._primitives.struct import FrozenStruct
-from gigaclient.transport.tls import as_far_as_issuer, der_item, name_in
+from gigaclient.transport.tls import der_item, name_to_text, parse_issuer
 
 __all__ = ["Certificate", "read_certificate"]
 
@@ -51,15 +51,15 @@ def read_certificate(der: bytes) -> Certificate | None:
 
 
 def _parse(der: bytes) -> Certificate:
-    body, issuer, position = as_far_as_issuer(der)
+    body, issuer, position = parse_issuer(der)
     _, validity, position = der_item(body, position)
     _, subject, position = der_item(body, position)
     _, _, position = der_item(body, position)  # the public key
     begins_tag, begins, after = der_item(validity, 0)
     ends_tag, ends, _ = der_item(validity, after)
     return Certificate(
-        subject=name_in(subject),
-        issuer=name_in(issuer),
+        subject=name_to_text(subject),
+        issuer=name_to_text(issuer),
         not_before=_parse_time(begins_tag, begins),
         not_after=_parse_time(ends_tag, ends),
         names=_names(body, position),

@@ -79,7 +79,7 @@ def _notes(settings: GigaChatSettings) -> list[str]:
     notes, ignored = [], []
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
         value = os.environ.get(name)
-        if value and settings.trust.kind == "system" and bundle in (name, None):
+        if value and settings.trust.mode == "system" and bundle in (name, None):
             notes.append(f"{name} = {value}: used" + ("" if os.path.exists(value) else ", but it does not exist"))
         elif value:
             ignored.append(name)

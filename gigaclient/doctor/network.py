@@ -162,7 +162,7 @@ class HostCheck:
         else:
             return (
                 self._warn_unverified(result)
-                if self._trust.kind == "insecure"
+                if self._trust.mode == "insecure"
                 else describe_verified(result, self._now)
             )
         if failure.cause != "certificate":

@@ -83,7 +83,7 @@ class ServiceCheck:
             arguments.update(credentials=settings.credentials, access_token=None, user=None, password=None)
         arguments.update(overrides)
         with warnings.catch_warnings():
-            if settings.trust.kind == "insecure":
+            if settings.trust.mode == "insecure":
                 warnings.simplefilter("ignore")  # the report itself warns about it
             client = GigaChat(**arguments)
         self._clients.append(client)

@@ -19,7 +19,13 @@ from gigaclient._primitives.secret import MASK, Secret
 from gigaclient._primitives.struct import FrozenStruct
 from gigaclient.errors import ConfigError
 from gigaclient.gigachat import GigaChat
-from gigaclient.gigachat.settings import DEFAULT_BASE_URL, DEFAULT_MODEL, WHO_WE_ARE, GigaChatSettings, read_settings
+from gigaclient.gigachat.settings import (
+    CREDENTIAL_SETTINGS,
+    DEFAULT_BASE_URL,
+    DEFAULT_MODEL,
+    GigaChatSettings,
+    read_settings,
+)
 from gigaclient.transport.proxies import without_password
 
 __all__ = [
@@ -35,7 +41,7 @@ __all__ = [
 
 PREFIX = "GIGACHAT_"
 PROXY_VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
-GROUPS = (TRUST_SETTINGS, WHO_WE_ARE, CLIENT_CERTIFICATE)
+GROUPS = (TRUST_SETTINGS, CREDENTIAL_SETTINGS, CLIENT_CERTIFICATE)
 
 _ARGUMENTS = tuple(name for name in inspect.signature(GigaChat.__init__).parameters if name != "self")
 _ARGUMENTS_ONLY = frozenset({"on_end", "on_request", "on_response", "session", "ssl_context"})
@@ -248,8 +254,8 @@ def _valid_arguments(name: str) -> dict[str, Any]:
         return {**dict.fromkeys(TRUST_SETTINGS), "trust": "pinned"}
     if name in CLIENT_CERTIFICATE:
         return {**dict.fromkeys(CLIENT_CERTIFICATE), "key_file_password": Secret("none")}
-    if name in WHO_WE_ARE:
-        return {**dict.fromkeys(WHO_WE_ARE), "access_token": Secret("none")}
+    if name in CREDENTIAL_SETTINGS:
+        return {**dict.fromkeys(CREDENTIAL_SETTINGS), "access_token": Secret("none")}
     return {name: _VALID_VALUES.get(name)}
 
 

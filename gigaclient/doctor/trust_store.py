@@ -75,11 +75,11 @@ def _day(moment: datetime.datetime) -> str:
 
 def describe_trust(trust: Trust) -> str:
     """Describe the authorities that ``trust`` accepts."""
-    if trust.kind == "context":
+    if trust.mode == "context":
         return "the certificates of your ssl_context"
-    if trust.kind == "insecure":
+    if trust.mode == "insecure":
         return "any certificate (verify_ssl_certs=False)"
-    if trust.kind == "system":
+    if trust.mode == "system":
         variable = _bundle_variable()
         return f"only the file of {variable}" if variable else "the public authorities of certifi and this system"
     if trust.source:
@@ -100,7 +100,7 @@ def examine_trust(settings: GigaChatSettings, now: datetime.datetime) -> Diagnos
     lines = [f"trusted: {describe_trust(trust)}"]
     outcome: Outcome = "ok"
     steps: list[str] = []
-    if trust.kind == "insecure":
+    if trust.mode == "insecure":
         outcome = "warning"
         steps.append(
             "delete verify_ssl_certs=False (GIGACHAT_VERIFY_SSL_CERTS): anyone on the network can read the key, and "
@@ -128,7 +128,7 @@ def examine_trust(settings: GigaChatSettings, now: datetime.datetime) -> Diagnos
                     f"{days} days are left: "
                     + ("pip install -U gigaclient in time" if is_shipped else "get the authority's next certificate")
                 )
-    if trust.kind != "pinned" or trust.authorities is not None:
+    if trust.mode != "pinned" or trust.authorities is not None:
         shipped = read_certificate(_split_pem(shipped_root())[0])
         until = _day(shipped.not_after) if shipped is not None else "?"
         lines.append(f"not used: the root certificate that ships with gigaclient, valid until {until}")
@@ -139,7 +139,7 @@ def examine_trust(settings: GigaChatSettings, now: datetime.datetime) -> Diagnos
 
 
 def _roots(trust: Trust) -> list[tuple[Certificate, bool]]:
-    if trust.kind != "pinned":
+    if trust.mode != "pinned":
         return []
     pem = trust.authorities if trust.authorities is not None else shipped_root()
     read = (read_certificate(der) for der in _split_pem(pem))
@@ -189,7 +189,7 @@ class Alternative(FrozenStruct, frozen=True, kw_only=True):
 def alternatives(trust: Trust) -> list[Alternative]:
     """List other settings that may accept a server that ``trust`` refuses, the most likely first."""
     found = []
-    if trust.kind != "pinned" or trust.authorities is not None:
+    if trust.mode != "pinned" or trust.authorities is not None:
         found.append(
             Alternative(
                 name="the Russian root certificate that ships with gigaclient",
@@ -198,7 +198,7 @@ def alternatives(trust: Trust) -> list[Alternative]:
                 make=Trust().make_context,
             )
         )
-    if trust.kind != "system":
+    if trust.mode != "system":
         found.append(
             Alternative(
                 name="a public authority",
@@ -218,7 +218,7 @@ def alternatives(trust: Trust) -> list[Alternative]:
                     make=_bundle_context(path),
                 )
             )
-    if trust.kind != "system":
+    if trust.mode != "system":
         found.append(
             Alternative(
                 name="an authority that was added to this system, by a company or an antivirus",
@@ -227,7 +227,7 @@ def alternatives(trust: Trust) -> list[Alternative]:
                 make=_system_store_context,
             )
         )
-    if sys.version_info >= (3, 13) and trust.kind != "context":
+    if sys.version_info >= (3, 13) and trust.mode != "context":
         found.append(
             Alternative(
                 name="the same settings, without the strict checks of Python 3.13",

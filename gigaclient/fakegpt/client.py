@@ -143,7 +143,7 @@ class FakeGpt(BaseClient[FakeGptSettings]):
         arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         self._build(read_settings(arguments))
 
-    def _make_core(self, settings: FakeGptSettings) -> Executor:
+    def _make_executor(self, settings: FakeGptSettings) -> Executor:
         origins = (origin_of(settings.base_url),)
         http_transport = transport.Transport(settings.trust, origins, proxy=settings.proxy, session=settings.session)
         login = Executor(
@@ -171,8 +171,8 @@ class FakeGpt(BaseClient[FakeGptSettings]):
             retry=settings.retry,
             timeouts=settings.timeouts,
             headers=settings.headers,
-            refuses=is_login_refused,
-            explain=explain,
+            is_auth_error=is_login_refused,
+            reword_error=explain,
             hooks=settings.hooks(self._name, "api"),
         )
 
@@ -328,7 +328,7 @@ class FakeGpt(BaseClient[FakeGptSettings]):
         self._check_open()
         options.update({name: as_secret(options[name]) for name in SECRETS & options.keys()})
         # Not in the caller's context: its variables are headers of another service, a token among them.
-        request_options = contextvars.Context().run(call_options, options, self._core.timeouts)
+        request_options = contextvars.Context().run(call_options, options, self._executor.timeouts)
         if request_options.authorization is not None:
             token = request_options.authorization
             headers = {"X-Authorization": token, **request_options.headers}
@@ -364,7 +364,7 @@ class FakeGpt(BaseClient[FakeGptSettings]):
     ) -> tuple[ChatStream, SnapshotParser, Mapping[str, str]]:
         failure: APIConnectionError
         try:
-            response = self._core.open(request, request_options)
+            response = self._executor.open(request, request_options)
         except APIConnectionError as error:
             if self._settings.base_url == PUBLIC_URL:
                 error.message += " - the public host is gone: pass the address of a compatible server as base_url="

@@ -79,17 +79,17 @@ class Cookies:
         return f"<Cookies {', '.join(self._values) or 'none'}>"
 
 
-def login_source(core: Executor, cookies: Secret | None = None) -> Callable[[Deadline], Credential]:
+def login_source(executor: Executor, cookies: Secret | None = None) -> Callable[[Deadline], Credential]:
     """Return a function that logs in at each call, with an account chosen at random.
 
     Args:
-        core: sends requests without a credential and retries each step. Every step may be repeated, because the same
-            account and password give the same session.
+        executor: sends requests without a credential and retries each step. Every step may be repeated, because the
+            same account and password give the same session.
         cookies: an initial ``Cookie`` header.
     """
 
     def fetch(deadline: Deadline) -> Credential:
-        result = _log_in(core, Cookies(cookies), deadline)
+        result = _log_in(executor, Cookies(cookies), deadline)
         if isinstance(result, GigaClientError):
             raise result
         return result
@@ -97,9 +97,9 @@ def login_source(core: Executor, cookies: Secret | None = None) -> Callable[[Dea
     return fetch
 
 
-def _log_in(core: Executor, cookies: Cookies, deadline: Deadline) -> Credential | GigaClientError:
+def _log_in(executor: Executor, cookies: Cookies, deadline: Deadline) -> Credential | GigaClientError:
     request = Request("GET", _LOADS, query={"t": str(int(time.time()))})
-    response = _send(core, request, cookies, [], deadline)
+    response = _send(executor, request, cookies, [], deadline)
     if isinstance(response, GigaClientError):
         return response
     accounts = _accounts_in(response)
@@ -117,7 +117,7 @@ def _log_in(core: Executor, cookies: Cookies, deadline: Deadline) -> Credential 
         accept_redirect=True,
     )
     sent = [token_key, password]
-    response = _send(core, request, cookies, sent, deadline)
+    response = _send(executor, request, cookies, sent, deadline)
     if isinstance(response, GigaClientError):
         return response
     login_error = _refusal_of(response, sent)
@@ -126,7 +126,7 @@ def _log_in(core: Executor, cookies: Cookies, deadline: Deadline) -> Credential 
     if not cookies.absorb(response.cookies):
         return _refused(response, "no login: the service accepted it and set no cookie")
 
-    response = _send(core, Request("GET", _SESSION), cookies, sent, deadline)
+    response = _send(executor, Request("GET", _SESSION), cookies, sent, deadline)
     if isinstance(response, GigaClientError):
         return response
     token = _token_in(response)
@@ -137,12 +137,12 @@ def _log_in(core: Executor, cookies: Cookies, deadline: Deadline) -> Credential 
 
 
 def _send(
-    core: Executor, request: Request, cookies: Cookies, sent: list[Secret], deadline: Deadline
+    executor: Executor, request: Request, cookies: Cookies, sent: list[Secret], deadline: Deadline
 ) -> Response | GigaClientError:
     header = cookies.header
     options = RequestOptions(headers={"Cookie": header} if header is not None else {})
     try:
-        return core.fetch(request, options, limit=_MAX_RESPONSE_BYTES, deadline=deadline)
+        return executor.fetch(request, options, limit=_MAX_RESPONSE_BYTES, deadline=deadline)
     except APIStatusError as error:
         return explain(error, f"no login: {request.path}: ", [*sent, *cookies.secrets])
 

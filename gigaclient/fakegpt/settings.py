@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from gigaclient._core import settings as options
+from gigaclient._core import settings
 from gigaclient._core.base_client import CommonSettings, read_common
 from gigaclient._core.request_options import checked_headers
 from gigaclient._core.settings import Reader
@@ -51,10 +51,10 @@ def read_settings(arguments: Mapping[str, Any]) -> FakeGptSettings:
     headers, cookies = _headers(arguments.get("headers"), base_url)
     return FakeGptSettings(
         base_url=base_url,
-        model=read("model", options.text, SERVER_MODEL),
+        model=read("model", settings.text, SERVER_MODEL),
         trust=read_trust(read, arguments.get("ssl_context"), shipped_root=False, client_certificate=False),
         access_token=read("access_token", _access_token, None),
-        plain_authorization=read("plain_authorization", options.flag, False),
+        plain_authorization=read("plain_authorization", settings.flag, False),
         headers=headers,
         cookies=cookies,
         **read_common(read, arguments),
@@ -62,7 +62,7 @@ def read_settings(arguments: Mapping[str, Any]) -> FakeGptSettings:
 
 
 def _service_url(value: Any) -> str:
-    url = options.base_url(value, private_http=True)
+    url = settings.base_url(value, private_http=True)
     for endpoint in ("/api/conversation", "/api/loads", "/auth/login", "/api/auth/session", "/api"):
         if url.endswith(endpoint):
             raise ConfigError(f"ends before the endpoint: leave {endpoint} out")

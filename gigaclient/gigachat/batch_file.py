@@ -22,7 +22,7 @@ from gigaclient.gigachat.request_body import chat_body
 from gigaclient.types.base import untyped
 from gigaclient.types.coercion import coerce
 
-__all__ = ["METHODS", "in_order", "lines", "named", "read_result", "written", "written_before"]
+__all__ = ["METHODS", "in_order", "lines", "named", "read_requests", "read_result", "written"]
 
 METHODS = ("chat_completions", "embedder")
 
@@ -127,7 +127,7 @@ def _embeddings_body(request: Any, options: Mapping[str, Any]) -> bytes:
     return encode({"model": EMBEDDING_MODEL, **body, "input": list(texts), **fields})
 
 
-def written_before(content: bytes) -> dict[str, Any]:
+def read_requests(content: bytes) -> dict[str, Any]:
     """Return the requests of an existing file by their ids.
 
     Raises:

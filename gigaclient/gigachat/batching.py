@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
-__all__ = ["Parts"]
+__all__ = ["Batcher"]
 
 T = TypeVar("T")
 
 
-class Parts(Generic[T]):
+class Batcher(Generic[T]):
     """Collects items into groups. An item larger than the byte limit gets a group with no other item.
 
     Args:

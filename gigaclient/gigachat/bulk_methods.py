@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from gigaclient.errors import ConfigError
 from gigaclient.gigachat.chat import ChatEndpoints
-from gigaclient.gigachat.resources.embeddings import BYTES_AT_ONCE, TEXTS_AT_ONCE
+from gigaclient.gigachat.resources.embeddings import MAX_BYTES, MAX_TEXTS
 
 if TYPE_CHECKING:
     import os
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from gigaclient.gigachat.tool_loop import OnError
     from gigaclient.types.bulk import EmbedResult, MapResult
 
-__all__ = ["ManyEndpoints"]
+__all__ = ["BulkEndpoints"]
 
 
-class ManyEndpoints(ChatEndpoints):
+class BulkEndpoints(ChatEndpoints):
     """Chat and embeddings for many inputs."""
 
     def map(
@@ -145,8 +145,8 @@ class ManyEndpoints(ChatEndpoints):
         texts: Iterable[Any] | os.PathLike[str],
         *,
         model: str = "Embeddings",
-        batch_size: int = TEXTS_AT_ONCE,
-        batch_bytes: int = BYTES_AT_ONCE,
+        batch_size: int = MAX_TEXTS,
+        batch_bytes: int = MAX_BYTES,
         template: str | Callable[[Any], Any] | None = None,
         ordered: bool = True,
         raise_errors: bool = False,

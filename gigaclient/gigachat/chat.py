@@ -142,11 +142,11 @@ class ChatResource:
         Source: https://developers.sber.ru/docs/ru/gigachat/guides/structured-output
         """
         from gigaclient.schema.json_schema import schema_of
-        from gigaclient.schema.parse import value_of
+        from gigaclient.schema.parse import parse_completion
 
         format_ = {"type": "json_schema", "schema": schema_of(response_format), "strict": strict}
         completion = self.create(messages, response_format=format_, **options)
-        return completion, value_of(completion, response_format)
+        return completion, parse_completion(completion, response_format)
 
     def run(
         self,
@@ -304,9 +304,9 @@ class ChatEndpoints(ChatRequests):
         Source: https://developers.sber.ru/docs/ru/gigachat/guides/structured-output
         """
         from gigaclient.schema.json_schema import type_schema_of
-        from gigaclient.schema.parse import value_of
+        from gigaclient.schema.parse import parse_completion
 
         format_ = {"type": "json_schema", "schema": type_schema_of(response_format).schema, "strict": bool(strict)}
         options["response_format"] = format_
         completion = self._completion(*self._chat_request(messages, options, stream=False))
-        return completion, value_of(completion, response_format)
+        return completion, parse_completion(completion, response_format)

@@ -40,7 +40,7 @@ class ChatRequests(APIResource):
     ) -> tuple[Request, RequestOptions]:
         self._check_open()
         settings = self._settings
-        request_options = call_options(options, self._core.timeouts, settings.session_id)
+        request_options = call_options(options, self._executor.timeouts, settings.session_id)
         request = Request(
             "POST",
             self._chat_path(),
@@ -67,7 +67,7 @@ class ChatRequests(APIResource):
 
         self._check_open()
         settings = self._settings
-        request_options = call_options(options, self._core.timeouts, settings.session_id)
+        request_options = call_options(options, self._executor.timeouts, settings.session_id)
         path = chat_completions_url_cvar.get()
         request = Request(
             "POST",

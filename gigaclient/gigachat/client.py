@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from gigaclient import transport
-from gigaclient._core import settings as setting
 from gigaclient._core.base_client import (
     COMMON_CHANGES,
     EndEvent,
@@ -21,21 +20,22 @@ from gigaclient._core.client_cache import ClientCache
 from gigaclient._core.executor import Executor
 from gigaclient._core.limiter import Limiter, limiter_for
 from gigaclient._core.one_call import shared_client, text_pieces
+from gigaclient._core.settings import flag, text, words
 from gigaclient._primitives.deadline import Cancelled, Deadline, DeadlineExceeded
 from gigaclient.auth.token_manager import TokenManager
 from gigaclient.errors import ConfigError, GigaClientError
 from gigaclient.gigachat.authentication import account_id, bearer, token_manager
-from gigaclient.gigachat.bulk_methods import ManyEndpoints
+from gigaclient.gigachat.bulk_methods import BulkEndpoints
 from gigaclient.gigachat.resources.account import AccountEndpoints
 from gigaclient.gigachat.resources.batches import BatchesEndpoints
 from gigaclient.gigachat.resources.embeddings import EmbeddingsEndpoints
 from gigaclient.gigachat.resources.files import FilesEndpoints
 from gigaclient.gigachat.resources.functions import FunctionsEndpoints
 from gigaclient.gigachat.resources.models import ModelsEndpoints
-from gigaclient.gigachat.resources.moderation import ChecksEndpoints
+from gigaclient.gigachat.resources.moderation import ModerationEndpoints
 from gigaclient.gigachat.resources.raw import RawEndpoints
 from gigaclient.gigachat.resources.tokens import TokensEndpoints
-from gigaclient.gigachat.resources.tool_calls import DialogueEndpoints
+from gigaclient.gigachat.resources.tool_calls import ToolCallEndpoints
 from gigaclient.gigachat.settings import GigaChatSettings, read_settings
 from gigaclient.protocols import Messages
 from gigaclient.transport import origin_of
@@ -97,21 +97,21 @@ _SECRET_OPTIONS = ("access_token", "credentials", "key_file_password", "password
 
 _CHANGES: Mapping[str, Callable[[Any], Any]] = {
     **COMMON_CHANGES,
-    "profanity_check": setting.flag,
-    "flags": lambda value: tuple(setting.words(value)),
-    "session_id": setting.text,
+    "profanity_check": flag,
+    "flags": lambda value: tuple(words(value)),
+    "session_id": text,
 }
 
 
 class GigaChat(
-    DialogueEndpoints,
-    ManyEndpoints,
+    ToolCallEndpoints,
+    BulkEndpoints,
     ModelsEndpoints,
     EmbeddingsEndpoints,
     TokensEndpoints,
     FilesEndpoints,
     AccountEndpoints,
-    ChecksEndpoints,
+    ModerationEndpoints,
     FunctionsEndpoints,
     RawEndpoints,
     BatchesEndpoints,
@@ -220,13 +220,13 @@ class GigaChat(
 
     __new__.__wrapped__ = __init__  # type: ignore[attr-defined]  # help() and signature() show these arguments
 
-    def _make_core(self, settings: GigaChatSettings) -> Executor:
+    def _make_executor(self, settings: GigaChatSettings) -> Executor:
         origins = dict.fromkeys(map(origin_of, (settings.base_url, settings.auth_url, settings.chat_v2_url)))
         shared_transport = transport.Transport(
             settings.trust, tuple(origins), proxy=settings.proxy, session=settings.session
         )
 
-        def core(
+        def executor(
             base_url: str, tokens: TokenManager | None, limiter: Limiter, purpose: Literal["api", "token"] = "api"
         ) -> Executor:
             return Executor(
@@ -241,8 +241,8 @@ class GigaChat(
                 hooks=settings.hooks(self._name, purpose),
             )
 
-        tokens = token_manager(settings, core(origin_of(settings.auth_url), None, Limiter(), "token"))
-        return core(settings.base_url, tokens, limiter_for(account_id(settings), settings.max_connections))
+        tokens = token_manager(settings, executor(origin_of(settings.auth_url), None, Limiter(), "token"))
+        return executor(settings.base_url, tokens, limiter_for(account_id(settings), settings.max_connections))
 
     # -- one-call form -----------------------------------------------------------------------------------------------
 
@@ -330,12 +330,12 @@ class GigaChat(
             AuthenticationError: the credentials were refused.
         """
         self._check_open()
-        deadline = Deadline(self._core.timeouts)
-        tokens = self._core.tokens
+        deadline = Deadline(self._executor.timeouts)
+        tokens = self._executor.tokens
         failure: GigaClientError | None = None
         credential = None
         try:
-            with self._core.transport.waiting(deadline):
+            with self._executor.transport.waiting(deadline):
                 credential = tokens.get(deadline) if tokens is not None else None
         except DeadlineExceeded as error:
             host = urlsplit(self._settings.auth_url).hostname or ""

@@ -63,7 +63,7 @@ class Conversation:
     Args:
         client: the client that sends the requests.
         system, messages, history_tokens, session_id, options: as for
-            :meth:`giga.conversation <gigaclient.gigachat.resources.tool_calls.DialogueEndpoints.conversation>`.
+            :meth:`giga.conversation <gigaclient.gigachat.resources.tool_calls.ToolCallEndpoints.conversation>`.
 
     Raises:
         ConfigError: the history is not valid, or ``history_tokens`` cannot work.

@@ -54,13 +54,13 @@ _ADVICE_BY_STATUS = {
 _REFUSALS = frozenset(range(400, 500)) - {408, 429}
 
 
-def key_source(core: Executor, auth_url: str, key: Secret, scope: str) -> Callable[[Deadline], Credential]:
+def key_source(executor: Executor, auth_url: str, key: Secret, scope: str) -> Callable[[Deadline], Credential]:
     """Return a function that fetches tokens from the OAuth host with an authorization key."""
     authorization = Secret("Basic " + key.reveal())
 
     def fetch(deadline: Deadline) -> Credential:
         return _request(
-            core,
+            executor,
             Request(
                 "POST",
                 auth_url,
@@ -76,32 +76,34 @@ def key_source(core: Executor, auth_url: str, key: Secret, scope: str) -> Callab
     return fetch
 
 
-def password_source(core: Executor, base_url: str, user: str, password: Secret) -> Callable[[Deadline], Credential]:
+def password_source(executor: Executor, base_url: str, user: str, password: Secret) -> Callable[[Deadline], Credential]:
     """Return a function that fetches tokens from ``{base_url}/token`` with user and password."""
     pair = f"{user}:{password.reveal()}".encode()
     authorization = Secret("Basic " + base64.b64encode(pair).decode("ascii"))
 
     def fetch(deadline: Deadline) -> Credential:
         return _request(
-            core, Request("POST", base_url + "/token", body=b"", content_type=None), authorization, deadline
+            executor, Request("POST", base_url + "/token", body=b"", content_type=None), authorization, deadline
         )
 
     return fetch
 
 
-def _request(core: Executor, request: Request, authorization: Secret, deadline: Deadline) -> Credential:
-    result = _fetch(core, request, authorization, deadline)
+def _request(executor: Executor, request: Request, authorization: Secret, deadline: Deadline) -> Credential:
+    result = _fetch(executor, request, authorization, deadline)
     if isinstance(result, GigaClientError):
         raise result
     return result
 
 
-def _fetch(core: Executor, request: Request, authorization: Secret, deadline: Deadline) -> Credential | GigaClientError:
+def _fetch(
+    executor: Executor, request: Request, authorization: Secret, deadline: Deadline
+) -> Credential | GigaClientError:
     # The error is returned, without its traceback: the frames below hold the token or its beginning, and a traceback
     # may show local variables.
     options = RequestOptions(headers={"Authorization": authorization})
     try:
-        response = core.fetch(request, options, limit=_MAX_ANSWER_BYTES, deadline=deadline)
+        response = executor.fetch(request, options, limit=_MAX_ANSWER_BYTES, deadline=deadline)
     except APIStatusError as error:
         failure: GigaClientError = _rejection(error, authorization.reveal().partition(" ")[2])
     except GigaClientError as error:

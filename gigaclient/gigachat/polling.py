@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from gigaclient._core import settings as setting
+from gigaclient._core import settings
 from gigaclient._core.executor import Executor
 from gigaclient._primitives.deadline import Cancelled, Deadline, DeadlineExceeded, Timeouts
 from gigaclient.errors import (
@@ -18,7 +18,7 @@ from gigaclient.errors import (
     TLSError,
 )
 
-__all__ = ["poll", "shortened"]
+__all__ = ["poll", "with_deadline"]
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ _MAX_FAILURES = 5
 
 
 def poll(
-    core: Executor,
+    executor: Executor,
     look: Callable[[float], T],
     over: Callable[[T], bool],
     describe: Callable[[T | None], str],
@@ -44,7 +44,7 @@ def poll(
     """Call ``look`` until ``over`` accepts its result, and return that result.
 
     Args:
-        core: the executor of the client; ``close()`` of the client and cancelling the task end the wait.
+        executor: the executor of the client; ``close()`` of the client and cancelling the task end the wait.
         look: returns the current state; its argument is the seconds it may take, ``inf`` for no limit.
         over: whether the wait is over.
         describe: describes the last state for the error message; its argument is None if no poll succeeded.
@@ -56,12 +56,12 @@ def poll(
         ConfigError: a number cannot work, or the client is closed.
         GigaClientError: an error of ``look`` that waiting cannot fix, or too many failures in a row.
     """
-    pause = setting.named("poll_interval", setting.seconds, poll_interval)
+    pause = settings.named("poll_interval", settings.seconds, poll_interval)
     max_pause = max(pause, _MAX_PAUSE_SECONDS)
     deadline = Deadline(
-        Timeouts(deadline=math.inf if timeout is None else setting.named("timeout", setting.seconds, timeout))
+        Timeouts(deadline=math.inf if timeout is None else settings.named("timeout", settings.seconds, timeout))
     )
-    core.begin(deadline)
+    executor.begin(deadline)
     last: T | None = None
     failures = 0
     while True:
@@ -77,12 +77,12 @@ def poll(
                 return last
         elif deadline.left() > 0.0:
             failures += 1
-            if failures > _MAX_FAILURES or core.transport.closed or not _is_temporary(failure):
+            if failures > _MAX_FAILURES or executor.transport.closed or not _is_temporary(failure):
                 raise failure
             wait = max(wait, min(getattr(failure, "retry_after", None) or 0.0, _MAX_RETRY_AFTER_SECONDS))
         pause = min(pause * _PAUSE_GROWTH, max_pause)
         try:
-            with core.transport.waiting(deadline):
+            with executor.transport.waiting(deadline):
                 deadline.pause(wait)
             continue
         except DeadlineExceeded:
@@ -93,10 +93,10 @@ def poll(
         raise failure
 
 
-def shortened(options: dict[str, Any], left: float, usual: float) -> dict[str, Any]:
+def with_deadline(options: dict[str, Any], left: float, usual: float) -> dict[str, Any]:
     """Return the call options with a deadline of at most ``left`` seconds; ``usual`` is the client's deadline."""
     requested = options.get("deadline")
-    deadline = min(left, usual if requested is None else setting.named("deadline", setting.seconds, requested))
+    deadline = min(left, usual if requested is None else settings.named("deadline", settings.seconds, requested))
     return options if math.isinf(deadline) else {**options, "deadline": deadline}
 
 

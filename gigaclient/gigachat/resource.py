@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 __all__ = ["APIResource", "names_a_version", "parse_response"]
 
-AnswerT = TypeVar("AnswerT", bound=APIResponse)
+ResponseT = TypeVar("ResponseT", bound=APIResponse)
 
 _MAX_PAGE_BYTES = 64 * 1024
 _LOOKUP_SECONDS = 3.0
 
 
-def parse_response(response: Response, type_: type[AnswerT]) -> AnswerT:
+def parse_response(response: Response, type_: type[ResponseT]) -> ResponseT:
     """Decode a response as ``type_``, and attach its raw form, request id and headers."""
     answer = decode(response, decoder(type_))
     return answer.attach(raw=response.body, request_id=response.request_id, headers=response.headers)
@@ -45,7 +45,7 @@ def names_a_version(path: str) -> bool:
 class APIResource(BaseClient[GigaChatSettings]):
     """The base of the endpoint classes in ``resources/``."""
 
-    def _request(self, request: Request, type_: type[AnswerT], options: Mapping[str, Any]) -> AnswerT:
+    def _request(self, request: Request, type_: type[ResponseT], options: Mapping[str, Any]) -> ResponseT:
         """Send ``request`` and return its response decoded as ``type_``.
 
         Args:
@@ -68,19 +68,19 @@ class APIResource(BaseClient[GigaChatSettings]):
         deadline: Deadline | None = None,
     ) -> Response:
         """Send a request whose options have been read. ``deadline`` is that of a larger call that it is part of."""
-        deadline = deadline or Deadline(settings.timeouts or self._core.timeouts)
+        deadline = deadline or Deadline(settings.timeouts or self._executor.timeouts)
         try:
-            return self._core.fetch(request, settings, limit=limit, deadline=deadline)
+            return self._executor.fetch(request, settings, limit=limit, deadline=deadline)
         except NotFoundError as error:
             failure = error
         raise self._with_model_hint(failure, request, settings, deadline.left())
 
     def _send_stream(self, request: Request, settings: RequestOptions) -> Response:
         """Send a streaming request; return the unread response and the request id."""
-        ends_at = time.monotonic() + (settings.timeouts or self._core.timeouts).deadline
+        ends_at = time.monotonic() + (settings.timeouts or self._executor.timeouts).deadline
         failure: NotFoundError
         try:
-            response = self._core.open(request, settings)
+            response = self._executor.open(request, settings)
         except NotFoundError as error:
             failure = error
         else:
@@ -113,12 +113,12 @@ class APIResource(BaseClient[GigaChatSettings]):
         seconds = min(_LOOKUP_SECONDS, left)
         if name is None or seconds <= 0:
             return failure
-        core = self._core.with_policy(self._core.retry, Timeouts(seconds, seconds, deadline=seconds))
-        core.limiter, core.scope = Limiter(), None
+        executor = self._executor.with_policy(self._executor.retry, Timeouts(seconds, seconds, deadline=seconds))
+        executor.limiter, executor.scope = Limiter(), None
         headers = {name: value for name, value in settings.headers.items() if name.lower() != "x-request-id"}
         options = RequestOptions(headers=headers, max_retries=0, authorization=settings.authorization)
         try:
-            models = parse_response(core.fetch(Request("GET", "/models"), options), Models)
+            models = parse_response(executor.fetch(Request("GET", "/models"), options), Models)
         except GigaClientError:
             return failure
         advice = suggestions.advice_for(name, models.data, request.path)
@@ -138,4 +138,4 @@ class APIResource(BaseClient[GigaChatSettings]):
         unknown = sorted(options.keys() - CALL_OPTIONS)
         if unknown:
             raise TypeError(f"no such option: {', '.join(unknown)}. A call takes {', '.join(sorted(CALL_OPTIONS))}")
-        return call_options(dict(options), self._core.timeouts, self._settings.session_id)
+        return call_options(dict(options), self._executor.timeouts, self._settings.session_id)

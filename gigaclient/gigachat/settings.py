@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from gigaclient._core import settings as options
+from gigaclient._core import settings
 from gigaclient._core.base_client import CommonSettings, read_common
 from gigaclient._core.settings import Reader
 from gigaclient._core.tls_settings import CLIENT_CERTIFICATE, TRUST_SETTINGS, read_trust
@@ -23,7 +23,7 @@ DEFAULT_MODEL = "GigaChat-2"
 
 _CHAT_PATH = "/chat/completions"
 
-WHO_WE_ARE = frozenset({"credentials", "access_token", "user", "password"})
+CREDENTIAL_SETTINGS = frozenset({"credentials", "access_token", "user", "password"})
 
 
 class GigaChatSettings(CommonSettings, frozen=True, kw_only=True):
@@ -83,23 +83,23 @@ def read_settings(arguments: Mapping[str, Any]) -> GigaChatSettings:
     Raises:
         ConfigError: a value cannot work, or two contradict each other. The message shows no secret.
     """
-    read = Reader(arguments, "GIGACHAT_", groups=(TRUST_SETTINGS, WHO_WE_ARE, CLIENT_CERTIFICATE))
-    flags = read("flags", options.words, None)
-    session_id = read("session_id", options.text, None)
-    user, password = read("user", options.text, None), read("password", options.secret, None)
+    read = Reader(arguments, "GIGACHAT_", groups=(TRUST_SETTINGS, CREDENTIAL_SETTINGS, CLIENT_CERTIFICATE))
+    flags = read("flags", settings.words, None)
+    session_id = read("session_id", settings.text, None)
+    user, password = read("user", settings.text, None), read("password", settings.secret, None)
     check_pair(user, password)
     return GigaChatSettings(
         credentials=read("credentials", authorization_key, None),
-        scope=read("scope", options.text, DEFAULT_SCOPE),
+        scope=read("scope", settings.text, DEFAULT_SCOPE),
         access_token=read("access_token", access_token, None),
         user=user,
         password=password,
-        model=read("model", options.text, DEFAULT_MODEL),
+        model=read("model", settings.text, DEFAULT_MODEL),
         base_url=read("base_url", _api_url, DEFAULT_BASE_URL),
-        auth_url=read("auth_url", options.base_url, DEFAULT_AUTH_URL),
+        auth_url=read("auth_url", settings.base_url, DEFAULT_AUTH_URL),
         v2_url=read("v2_url", _v2_url, None),
         trust=read_trust(read, arguments.get("ssl_context"), shipped_root=True, client_certificate=True),
-        profanity_check=read("profanity_check", options.flag, None),
+        profanity_check=read("profanity_check", settings.flag, None),
         flags=None if flags is None else tuple(flags),
         session_id=session_id,
         token_cache=read("token_cache", _token_cache, None),
@@ -114,7 +114,7 @@ def _token_cache(value: Any) -> Any:
 
 
 def _api_url(value: Any) -> str:
-    url = options.base_url(value)
+    url = settings.base_url(value)
     if "/oauth" in url:
         raise ConfigError(f"is the address that gives tokens; the API is at {DEFAULT_BASE_URL}, and this is auth_url")
     if url.endswith(_CHAT_PATH):
@@ -123,7 +123,7 @@ def _api_url(value: Any) -> str:
 
 
 def _v2_url(value: Any) -> str:
-    url = options.base_url(value)
+    url = settings.base_url(value)
     if "/oauth" in url:
         raise ConfigError("is the address that gives tokens; chat of API v2 is at https://api.giga.chat/v2")
     return url.removesuffix(_CHAT_PATH)

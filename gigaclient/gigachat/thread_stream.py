@@ -9,7 +9,7 @@ import msgspec
 
 from gigaclient._primitives.decoding import decoder
 from gigaclient.gigachat.stream_events import ChoicesParser
-from gigaclient.streaming.accumulator import ChatAccumulator, summed
+from gigaclient.streaming.accumulator import ChatAccumulator, add_usage
 from gigaclient.streaming.stream import Stream, StreamResponse
 from gigaclient.types import Usage
 from gigaclient.types.threads import ThreadCompletion, ThreadCompletionChunk
@@ -47,7 +47,7 @@ class ThreadAccumulator:
         """Add the next chunk, and the data of its event."""
         self._chat.add(chunk, sent)
         if chunk.usage is not None:
-            self._usage = summed(self._usage, chunk.usage)
+            self._usage = add_usage(self._usage, chunk.usage)
 
     def completion(self) -> ThreadCompletion:
         """Return the response so far as one completion; its ``usage`` is the sum of the chunks' usage."""

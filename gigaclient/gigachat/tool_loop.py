@@ -21,9 +21,9 @@ from gigaclient.errors import (
     StreamInterruptedError,
     TooManyStepsError,
 )
-from gigaclient.functions import BadArguments, Tool, as_tools, listed
+from gigaclient.functions import BadArguments, Tool, as_function_list, as_tools
 from gigaclient.gigachat.tool_dialect import Dialect, OpenStream
-from gigaclient.streaming.accumulator import summed
+from gigaclient.streaming.accumulator import add_usage
 from gigaclient.types import FunctionCall
 from gigaclient.types.tool_runs import Run, Step
 
@@ -74,7 +74,7 @@ class ToolLoop(Generic[ChunkT, CompletionT, UsageT]):
             raise ConfigError("on_step must be a function, which gets each step")
         self._dialect = dialect
         self._history, self._options, described = dialect.parse(messages, _with_session(dialect.client, options))
-        self._tools: dict[str, Tool] = as_tools([*listed(functions), *described])
+        self._tools: dict[str, Tool] = as_tools([*as_function_list(functions), *described])
         self._max_steps = max_steps
         self._on_error = on_error
         self._on_step = on_step
@@ -96,7 +96,7 @@ class ToolLoop(Generic[ChunkT, CompletionT, UsageT]):
     def take(self, completion: CompletionT) -> Sequence[FunctionCall]:
         """Record a response and return the functions to call; none if the response is the last one."""
         self._completion = completion
-        self._usage = summed(self._usage, self._dialect.usage(completion))
+        self._usage = add_usage(self._usage, self._dialect.usage(completion))
         calls = self._dialect.calls(completion)
         if not calls or any(call.name in self._tools and self._tools[call.name].call is None for call in calls):
             self._history += self._dialect.turn_messages(completion, ())

@@ -43,7 +43,7 @@ def schema_of(type_: Any) -> dict[str, Any]:
 
     The root is an object. ``$ref`` occurs only for recursive types. Each object has ``required`` and
     ``additionalProperties: false``. Descriptions come from docstrings and from ``Annotated``. A type that is not an
-    object (a list, an enum, a number) becomes the property ``value`` of one; :func:`value_of` unwraps it.
+    object (a list, an enum, a number) becomes the property ``value`` of one; :func:`parse_completion` unwraps it.
 
     Args:
         type_: the type; or a dict, which is a JSON Schema already and is returned unchanged.

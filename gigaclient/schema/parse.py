@@ -9,7 +9,7 @@ from gigaclient.errors import InvalidResponseError, LengthFinishReasonError
 from gigaclient.schema.json_schema import T, type_schema_of
 from gigaclient.schema.validation import ValidationFailed
 
-__all__ = ["value_of"]
+__all__ = ["parse_completion"]
 
 _FILTERED = frozenset({"blacklist", "request_blacklist", "response_blacklist", "request_filter", "request_whitelist"})
 
@@ -31,14 +31,14 @@ class Completion(Protocol):
 
 
 @overload
-def value_of(completion: Completion, type_: type[T]) -> T: ...
+def parse_completion(completion: Completion, type_: type[T]) -> T: ...
 
 
 @overload
-def value_of(completion: Completion, type_: Any) -> Any: ...
+def parse_completion(completion: Completion, type_: Any) -> Any: ...
 
 
-def value_of(completion: Completion, type_: Any) -> Any:
+def parse_completion(completion: Completion, type_: Any) -> Any:
     """Parse the text of ``completion`` into a value of ``type_``.
 
     A code fence around the JSON, line breaks in it, and numbers in another form (``17.0`` or ``"17"`` for 17) are

@@ -12,13 +12,13 @@ from gigaclient.types import ChatCompletion, ChatCompletionChunk, Choice, ChunkC
 from gigaclient.types.base import untyped
 from gigaclient.types.chat import IN_PROGRESS
 
-__all__ = ["ChatAccumulator", "RawAccumulator", "summed"]
+__all__ = ["ChatAccumulator", "RawAccumulator", "add_usage"]
 
 # The first value of these fields is kept, and the last one of all others.
 _FIRST_VALUE_FIELDS = ("created", "model", "object")
 
 # Above this size, the raw chunks are decoded and merged at once, to limit memory.
-_MOST_UNREAD_BYTES = 4 * 1024 * 1024
+_MAX_UNDECODED_BYTES = 4 * 1024 * 1024
 
 
 class _ChoiceAccumulator:
@@ -98,20 +98,20 @@ class RawAccumulator(abc.ABC):
     def _keep_raw(self, data: bytes) -> None:
         self._unread.append(data)
         self._unread_bytes += len(data)
-        if self._unread_bytes > _MOST_UNREAD_BYTES:
+        if self._unread_bytes > _MAX_UNDECODED_BYTES:
             self._unread_bytes = 0
-            self._read_raw()
+            self._decode_raw()
 
-    def _read_raw(self) -> None:
+    def _decode_raw(self) -> None:
         while True:
             try:
                 data = self._unread.popleft()
             except IndexError:  # not "while self._unread": another thread may empty it at the same time
                 return
-            self._take_raw(untyped(data))
+            self._merge_raw(untyped(data))
 
     @abc.abstractmethod
-    def _take_raw(self, raw: Any) -> None:
+    def _merge_raw(self, raw: Any) -> None:
         """Merge the decoded data of a chunk into the raw completion."""
 
 
@@ -192,10 +192,10 @@ class ChatAccumulator(RawAccumulator):
         """
         choices = [choice.choice(index) for index, choice in sorted(self._choices.items())]
         completion = ChatCompletion(choices=choices, **self._fields)
-        return completion.attach(raw=self._whole_raw(choices), request_id=self._request_id)
+        return completion.attach(raw=self._merged_raw(choices), request_id=self._request_id)
 
-    def _whole_raw(self, choices: list[Choice]) -> dict[str, Any]:
-        self._read_raw()
+    def _merged_raw(self, choices: list[Choice]) -> dict[str, Any]:
+        self._decode_raw()
         whole = []
         for choice in choices:
             known = msgspec.to_builtins(choice)
@@ -203,7 +203,7 @@ class ChatAccumulator(RawAccumulator):
             whole.append({**unknown, **known, "message": {**unknown.get("message", {}), **known["message"]}})
         return {**self._raw, "choices": whole}
 
-    def _take_raw(self, raw: Any) -> None:
+    def _merge_raw(self, raw: Any) -> None:
         if not isinstance(raw, dict):
             return
         self._raw.update((name, value) for name, value in raw.items() if value is not None or name not in self._raw)
@@ -223,11 +223,11 @@ def _concatenate(before: Any, more: Any) -> Any:
     return [*before, *more] if isinstance(before, list) and isinstance(more, list) else more
 
 
-def summed(before: Any, more: Any) -> Any:
+def add_usage(before: Any, more: Any) -> Any:
     """Add two usages of any type, field by field; a missing one counts as zero."""
     if before is None or more is None:
         return before if more is None else more
     if isinstance(more, msgspec.Struct) and isinstance(before, msgspec.Struct):
-        fields = {name: summed(getattr(before, name), getattr(more, name)) for name in more.__struct_fields__}
+        fields = {name: add_usage(getattr(before, name), getattr(more, name)) for name in more.__struct_fields__}
         return type(more)(**fields)
     return before + more if isinstance(more, (int, float)) else more

@@ -25,10 +25,10 @@ class Observer(Protocol):
     def failure(self, error: Any, response: Any, *, retry_in: float | None) -> None:
         """Report the failure of an attempt; ``retry_in`` is the pause before the next one, None if there is none."""
 
-    def counted(self, chunks: Iterator[T]) -> Iterator[T]:
+    def count_chunks(self, chunks: Iterator[T]) -> Iterator[T]:
         """Count ``chunks`` as they are read."""
 
-    def observed(self, blocks: Generator[bytes, None, None]) -> Generator[bytes, None, None]:
+    def observe_blocks(self, blocks: Generator[bytes, None, None]) -> Generator[bytes, None, None]:
         """Report the end of a body that is read block by block."""
 
     def end(
@@ -55,11 +55,11 @@ class _NullObserver:
     def failure(self, error: Any, response: Any, *, retry_in: float | None) -> None:
         """Do nothing."""
 
-    def counted(self, chunks: Iterator[T]) -> Iterator[T]:
+    def count_chunks(self, chunks: Iterator[T]) -> Iterator[T]:
         """Return ``chunks``."""
         return chunks
 
-    def observed(self, blocks: Generator[bytes, None, None]) -> Generator[bytes, None, None]:
+    def observe_blocks(self, blocks: Generator[bytes, None, None]) -> Generator[bytes, None, None]:
         """Return ``blocks``."""
         return blocks
 

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 __all__ = ["END", "Accumulator", "ChatStream", "End", "EventParser", "Stream", "StreamResponse"]
 
 ChunkT = TypeVar("ChunkT")
-AnswerT = TypeVar("AnswerT", bound=APIResponse)
+ResponseT = TypeVar("ResponseT", bound=APIResponse)
 _Chunk_co = TypeVar("_Chunk_co", covariant=True)
 _Chunk_contra = TypeVar("_Chunk_contra", contravariant=True)
-_Answer_co = TypeVar("_Answer_co", bound=APIResponse, covariant=True)
+_Response_co = TypeVar("_Response_co", bound=APIResponse, covariant=True)
 _Accumulator_contra = TypeVar("_Accumulator_contra", contravariant=True)
 _StreamT = TypeVar("_StreamT", bound="Stream[Any, Any]")
 
@@ -48,7 +48,7 @@ END: Final = End.END
 """An :class:`EventParser` returns this for the event that ends the stream."""
 
 
-class Accumulator(Protocol[_Chunk_contra, _Answer_co]):
+class Accumulator(Protocol[_Chunk_contra, _Response_co]):
     """Accumulates chunks into a completion. Its results may be read from any thread, at any time."""
 
     @property
@@ -58,7 +58,7 @@ class Accumulator(Protocol[_Chunk_contra, _Answer_co]):
     def add(self, chunk: _Chunk_contra, data: bytes) -> None:
         """Add the next chunk, and the data of its event."""
 
-    def completion(self) -> _Answer_co:
+    def completion(self) -> _Response_co:
         """Return the completion so far, in the form of a response that is not streamed."""
 
 
@@ -93,7 +93,7 @@ class StreamResponse(Protocol):
         """Close the connection."""
 
 
-class Stream(Iterator[ChunkT], Generic[ChunkT, AnswerT]):
+class Stream(Iterator[ChunkT], Generic[ChunkT, ResponseT]):
     """A streamed response: iterate over its chunks, or call :meth:`result` for the whole completion.
 
     The request was sent and its status checked before this object is created. Nothing is retried after that, and no
@@ -118,7 +118,7 @@ class Stream(Iterator[ChunkT], Generic[ChunkT, AnswerT]):
         self,
         response: StreamResponse,
         parser: EventParser[ChunkT, Any],
-        accumulator: Accumulator[ChunkT, AnswerT],
+        accumulator: Accumulator[ChunkT, ResponseT],
         *,
         request_id: str | None = None,
     ) -> None:
@@ -130,7 +130,7 @@ class Stream(Iterator[ChunkT], Generic[ChunkT, AnswerT]):
         self._chunks = _read(response, parser, accumulator)
         self._request_id = request_id
         self._observer: Observer = getattr(response, "observer", NULL_OBSERVER)
-        self._chunks = self._observer.counted(self._chunks)
+        self._chunks = self._observer.count_chunks(self._chunks)
 
     @property
     def request_id(self) -> str | None:
@@ -143,7 +143,7 @@ class Stream(Iterator[ChunkT], Generic[ChunkT, AnswerT]):
         return self._accumulator.text
 
     @property
-    def completion(self) -> AnswerT:
+    def completion(self) -> ResponseT:
         """The completion so far; it is whole (finish reason, function call, usage) after the stream has ended."""
         completion = self._accumulator.completion()
         completion.__dict__["_request_id"] = self._request_id
@@ -154,7 +154,7 @@ class Stream(Iterator[ChunkT], Generic[ChunkT, AnswerT]):
         """True when the stream has ended, failed or was closed."""
         return self._state != "open"
 
-    def result(self) -> AnswerT:
+    def result(self) -> ResponseT:
         """Read the rest and return the whole completion.
 
         Raises:

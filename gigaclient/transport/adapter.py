@@ -183,7 +183,7 @@ class TrustAdapter(HTTPAdapter):
         proxies: Any = None,
     ) -> Any:
         """Send a request; refuse ``verify=False`` when certificates are checked."""
-        if verify is False and self.trust.kind != "insecure":
+        if verify is False and self.trust.mode != "insecure":
             # On a shared context this would switch verification off for every other thread as well.
             raise ConfigError("verify=False is refused here: the certificate is pinned")
         return super().send(request, stream, timeout, verify, cert, proxies)

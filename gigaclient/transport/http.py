@@ -73,7 +73,7 @@ class Transport:
         # Created now and not at the first request, because the environment is read once.
         tls_proxy = any(proxy is not None and proxy.lower().startswith("https:") for proxy in self._proxies.values())
         self._proxy_context = system_context() if tls_proxy else None
-        if session is not None and session.verify is False and trust.kind != "insecure":
+        if session is not None and session.verify is False and trust.mode != "insecure":
             raise ConfigError(
                 "session.verify is False, which disables certificate checks: set it to True and choose with trust="
             )

@@ -231,13 +231,13 @@ def issuer_of(der: bytes) -> str | None:
     about trust.
     """
     try:
-        _, issuer, _ = as_far_as_issuer(der)
-        return name_in(issuer) or None
+        _, issuer, _ = parse_issuer(der)
+        return name_to_text(issuer) or None
     except (IndexError, ValueError):
         return None
 
 
-def as_far_as_issuer(der: bytes) -> tuple[bytes, bytes, int]:
+def parse_issuer(der: bytes) -> tuple[bytes, bytes, int]:
     """Return the body of a certificate, the issuer in it, and the position in the body after the issuer.
 
     Raises:
@@ -253,7 +253,7 @@ def as_far_as_issuer(der: bytes) -> tuple[bytes, bytes, int]:
     return body, issuer, position
 
 
-def name_in(name: bytes) -> str:
+def name_to_text(name: bytes) -> str:
     """Return the common name and the organisation of a DER ``Name`` as text; empty when it has neither."""
     parts = []
     position = 0
@@ -293,7 +293,7 @@ class Trust(FrozenStruct, frozen=True):
     """The TLS settings of a client: trusted certificates and client certificate. It can be pickled.
 
     Attributes:
-        kind: ``"pinned"``, ``"system"``, ``"insecure"``, or ``"context"`` for the user's ``ssl.SSLContext``.
+        mode: ``"pinned"``, ``"system"``, ``"insecure"``, or ``"context"`` for the user's ``ssl.SSLContext``.
         authorities: for ``"pinned"``: the certificates, as PEM text.
         source: for ``"pinned"``: the origin of the certificates, for messages; None for the shipped root.
         cert_file, key_file, key_file_password: the client certificate of mTLS.
@@ -302,7 +302,7 @@ class Trust(FrozenStruct, frozen=True):
 
     _hidden: ClassVar[frozenset[str]] = frozenset({"authorities", "key_file_password", "ssl_context"})
 
-    kind: str = "pinned"
+    mode: str = "pinned"
     authorities: str | None = None
     source: str | None = None
     cert_file: str | None = None
@@ -318,9 +318,9 @@ class Trust(FrozenStruct, frozen=True):
         """
         if self.ssl_context is not None:
             return self.ssl_context
-        if self.kind == "system":
+        if self.mode == "system":
             context = system_context()
-        elif self.kind == "insecure":
+        elif self.mode == "insecure":
             context = insecure_context()
         else:
             context = pinned_context(self.authorities if self.authorities is not None else shipped_root())
@@ -330,9 +330,9 @@ class Trust(FrozenStruct, frozen=True):
 
     def explain(self, host: str, reason: str, issuer: str | None) -> str:
         """Return the error message for a server's certificate that was refused."""
-        if self.kind == "context":
+        if self.mode == "context":
             trusted = "what your ssl_context holds"
-        elif self.kind == "system":
+        elif self.mode == "system":
             trusted = "the public authorities of this system"
         elif self.source:
             trusted = f"exactly the certificates in {self.source!r}"

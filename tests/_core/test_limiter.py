@@ -653,7 +653,7 @@ def test_with_max_connections_1_eight_threads_never_show_the_server_two_calls_at
         results = together(8, work, 40.0)
         assert [type(result) for result in results] == [list] * 8, results
         until(lambda: giga.stats().in_flight == 0)
-        assert giga._core.limiter.under_way == giga.stats().waiting == 0
+        assert giga._executor.limiter.under_way == giga.stats().waiting == 0
         assert giga.stats().limit == 1
 
 
@@ -673,7 +673,7 @@ def test_a_stream_holds_its_permit_until_it_is(gigachat_emulator: GigaChatEmulat
     with GigaChat(**gigachat_emulator.client_options, max_connections=1) as giga:
         stream: Any = giga.stream("Count from 1 to 5")
         next(stream)
-        assert giga._core.limiter.under_way == 1
+        assert giga._executor.limiter.under_way == 1
         with pytest.raises(APITimeoutError):
             giga.chat("hi", deadline=0.2)
         if end == "read to its end":
@@ -691,7 +691,7 @@ def test_a_stream_holds_its_permit_until_it_is(gigachat_emulator: GigaChatEmulat
             cycle.append(cycle)
             del stream, cycle
             gc.collect()
-        assert giga._core.limiter.under_way == 0
+        assert giga._executor.limiter.under_way == 0
         assert giga.chat("hi", deadline=10).text
 
 

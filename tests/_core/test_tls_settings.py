@@ -116,7 +116,7 @@ def test_a_context_of_the_user_is_trusted_and_nothing_is_added_to_it(
     ours: Authority, server: Server, foreign_server: Server, proxy: ConnectProxy, through_proxy: bool
 ) -> None:
     context = ssl.create_default_context(cafile=ours.ca_file)
-    trust = Trust(kind="context", ssl_context=context)
+    trust = Trust(mode="context", ssl_context=context)
     address = proxy.url if through_proxy else None
     with transport_to(server.url, foreign_server.url, trust=trust, proxy=address) as transport:
         assert ask(transport, server.url + "/") == b"ours"
@@ -154,7 +154,7 @@ def test_a_client_by_default_trusts_the_shipped_root_for_both_of_its_origins(
         for name in ENVIRONMENT:
             monkeypatch.setenv(name, ours.ca_file)
     with GigaChat(credentials="MTox") as giga:
-        adapters = giga._core.transport._session.adapters
+        adapters = giga._executor.transport._session.adapters
         assert list(adapters) == ["https://ngw.devices.sberbank.ru:9443/", "https://api.giga.chat/"]
         for adapter in adapters.values():
             assert isinstance(adapter, TrustAdapter)
@@ -231,10 +231,10 @@ def test_the_error_names_an_https_proxy_that_is_not_trusted(
 def test_insecure_trust_does_not_extend_to_an_https_proxy(
     foreign: Authority, foreign_server: Server, tls_proxy: ConnectProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with transport_to(foreign_server.url, trust=Trust(kind="insecure"), proxy=tls_proxy.url) as transport:
+    with transport_to(foreign_server.url, trust=Trust(mode="insecure"), proxy=tls_proxy.url) as transport:
         assert "the proxy" in str(refused(transport, foreign_server))
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", foreign.ca_file)
-    with transport_to(foreign_server.url, trust=Trust(kind="insecure"), proxy=tls_proxy.url) as transport:
+    with transport_to(foreign_server.url, trust=Trust(mode="insecure"), proxy=tls_proxy.url) as transport:
         assert ask(transport, foreign_server.url + "/") == b"foreign"
 
 
@@ -274,7 +274,7 @@ def test_a_name_that_urllib3_itself_compares_is_refused_as_ours(ours: Authority)
     context.check_hostname = False
     with (
         Server(lambda request: Answer(), tls=ours.server_context("other.example")) as server,
-        transport_to(server.url, trust=Trust(kind="context", ssl_context=context)) as transport,
+        transport_to(server.url, trust=Trust(mode="context", ssl_context=context)) as transport,
     ):
         error = refused(transport, server)
     assert "what your ssl_context holds" in str(error)
@@ -337,7 +337,7 @@ def test_strict_python_says_why_an_old_company_authority_is_refused(tmp_path: Pa
                 assert "CN=Old Company CA" in str(error)
         lenient = pinned_context(Path(old.ca_file).read_text("ascii"))
         lenient.verify_flags &= ~ssl.VERIFY_X509_STRICT
-        with transport_to(url, trust=Trust(kind="context", ssl_context=lenient)) as transport:
+        with transport_to(url, trust=Trust(mode="context", ssl_context=lenient)) as transport:
             assert ask(transport, url + "/") == b"old"
 
 
@@ -349,7 +349,7 @@ def test_system_trust_is_that_of_requests(
     variable: str, foreign: Authority, server: Server, foreign_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, foreign.ca_file)
-    with transport_to(server.url, foreign_server.url, trust=Trust(kind="system")) as transport:
+    with transport_to(server.url, foreign_server.url, trust=Trust(mode="system")) as transport:
         assert ask(transport, foreign_server.url + "/") == b"foreign"
         assert "public authorities" in str(refused(transport, server))
 
@@ -359,7 +359,7 @@ def test_the_system_takes_a_folder_of_authorities_as_well(
 ) -> None:
     (tmp_path / openssl_name(ours.ca_pem)).write_bytes(ours.ca_pem)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path))
-    with transport_to(server.url, foreign_server.url, trust=Trust(kind="system")) as transport:
+    with transport_to(server.url, foreign_server.url, trust=Trust(mode="system")) as transport:
         assert ask(transport, server.url + "/") == b"ours"
         refused(transport, foreign_server)
 
@@ -436,15 +436,15 @@ def test_insecure_trust_warns_once_and_uses_a_separate_adapter() -> None:
             assert [warning.category for warning in warned] == [UserWarning]
             assert "verify_ssl_certs=False" in str(warned[0].message)
             assert warned[0].filename == __file__
-            context = careful._core.transport._context
-            assert context is not careless._core.transport._context
+            context = careful._executor.transport._context
+            assert context is not careless._executor.transport._context
             assert context.verify_mode is ssl.CERT_REQUIRED
             assert context.check_hostname is True
 
 
 def test_a_client_still_checks_certificates_next_to_an_insecure_one(foreign_server: Server) -> None:
     with (
-        transport_to(foreign_server.url, trust=Trust(kind="insecure")) as careless,
+        transport_to(foreign_server.url, trust=Trust(mode="insecure")) as careless,
         transport_to(foreign_server.url) as careful,
     ):
         assert ask(careless, foreign_server.url + "/") == b"foreign"
@@ -494,7 +494,7 @@ class TestClientCertificates:
             key_file=issued.key_file,
             key_file_password=password,
         ) as giga:
-            transport = giga._core.transport
+            transport = giga._executor.transport
             assert ask(transport, careful_server.url + "/") == b"client.example"
             refused(transport, foreign_server)
 
@@ -585,7 +585,7 @@ def test_an_adapter_comes_back_from_pickle_and_copy_with_its_pin(
 
 
 def test_an_adapter_with_a_context_of_the_user_cannot_be_pickled(ours: Authority) -> None:
-    adapter = TrustAdapter(Trust(kind="context", ssl_context=ssl.create_default_context(cafile=ours.ca_file)))
+    adapter = TrustAdapter(Trust(mode="context", ssl_context=ssl.create_default_context(cafile=ours.ca_file)))
     with pytest.raises(ConfigError, match="cannot be pickled"):
         pickle.dumps(adapter)
 
@@ -616,7 +616,7 @@ def test_the_environment_is_read_when_the_client_is_made_and_not_later(
     foreign: Authority, foreign_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", foreign.ca_file)
-    with transport_to(foreign_server.url, trust=Trust(kind="system")) as transport:
+    with transport_to(foreign_server.url, trust=Trust(mode="system")) as transport:
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", os.devnull)
         monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
         assert ask(transport, foreign_server.url + "/") == b"foreign"

@@ -115,8 +115,8 @@ def test_a_fork_while_another_thread_renews_the_token_does_not_lock_the_child(
     gigachat_emulator.oauth_pause_s = 3.0
     ask(giga, "warm", 1)
     until(lambda: gigachat_emulator.oauth_calls == 2)
-    assert giga._core.tokens is not None
-    assert giga._core.tokens._in_flight is not None
+    assert giga._executor.tokens is not None
+    assert giga._executor.tokens._in_flight is not None
     assert in_child(lambda: ask(giga, "child", 3)) == []
 
 
@@ -136,7 +136,7 @@ def test_a_fork_while_another_thread_fetches_the_first_token_does_not_lock_the_c
 
 def test_a_fork_with_every_lock_held_does_not_lock_the_child(giga: GigaChat) -> None:
     ask(giga, "warm", 1)
-    core = giga._core
+    core = giga._executor
     assert core.tokens is not None
     held = threading.Event()
     let_go = threading.Event()

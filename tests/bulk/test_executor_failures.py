@@ -168,7 +168,7 @@ def test_any_other_failure_of_the_executor_is_the_items(gigachat_emulator: GigaC
 def test_what_cannot_be_read_is_the_items_error(gigachat_emulator: GigaChatEmulator) -> None:
     with client_of(gigachat_emulator) as giga:
         [result] = giga.map(words(1)[0], executor=Inline(after=lambda brought: brought[:-5]))
-        assert giga._core.limiter.under_way == 0, "the permit was released"
+        assert giga._executor.limiter.under_way == 0, "the permit was released"
     assert isinstance(result.error, GigaClientError)
     assert "cannot be read here" in str(result.error)
 
@@ -180,7 +180,7 @@ def test_a_cancelled_future_is_the_items_error(gigachat_emulator: GigaChatEmulat
         wait_until(lambda: executor.futures, what="a task")
         assert executor.futures[0].cancel()
         [result] = run.result()
-        assert giga._core.limiter.under_way == 0, "the permit was released"
+        assert giga._executor.limiter.under_way == 0, "the permit was released"
     assert "cancelled" in str(result.error)
 
 
@@ -193,7 +193,7 @@ def test_closing_cancels_what_has_not_begun_and_drops_what_comes_late(gigachat_e
         results.close()
         assert run.result() == []
         assert [future.cancelled() for future in executor.futures] == [True]
-        assert giga._core.limiter.under_way == 0, "the permit was released"
+        assert giga._executor.limiter.under_way == 0, "the permit was released"
 
         late = Never()
         second = giga.map(words(3)[0], executor=late)
@@ -201,10 +201,10 @@ def test_closing_cancels_what_has_not_begun_and_drops_what_comes_late(gigachat_e
         wait_until(lambda: late.futures, what="a task")
         late.futures[0].set_running_or_notify_cancel()
         second.close()
-        assert giga._core.limiter.under_way == 1, "a worker runs it all the same"
+        assert giga._executor.limiter.under_way == 1, "a worker runs it all the same"
         late.futures[0].set_result(b"whatever")
         assert run.result() == []
-        assert giga._core.limiter.under_way == 0
+        assert giga._executor.limiter.under_way == 0
 
 
 def test_a_worker_that_cannot_open_the_client_ends_the_run(

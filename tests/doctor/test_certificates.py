@@ -169,7 +169,7 @@ def test_the_alternatives_depend_on_the_trust_settings() -> None:
 
     assert not any("ships with gigaclient" in name for name in names(Trust()))
     assert "ships with gigaclient" in names(Trust(authorities=shipped_root(), source="x"))[0]
-    assert not any("public" in name for name in names(Trust(kind="system")))
+    assert not any("public" in name for name in names(Trust(mode="system")))
     for alternative in trust_store.alternatives(Trust()):
         assert alternative.make().verify_mode is ssl.CERT_REQUIRED
 

@@ -226,8 +226,8 @@ def test_a_wrong_clock_here_costs_no_further_token(emulator: GigaChatEmulator, o
     emulator.clock_offset_s = offset
     with client(emulator) as giga:
         assert all(giga.chat("hi").text for _ in range(4))
-        assert giga._core.tokens is not None
-        held = giga._core.tokens._credential
+        assert giga._executor.tokens is not None
+        held = giga._executor.tokens._credential
         assert held is not None
         assert held.expires_at - time.monotonic() == pytest.approx(1800, abs=30)
     assert emulator.oauth_calls == 1

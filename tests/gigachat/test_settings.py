@@ -100,7 +100,7 @@ def test_the_defaults_are_those_of_the_service() -> None:
     assert found.auth_url == "https://ngw.devices.sberbank.ru:9443/api/v2/oauth"
     assert (found.connect_timeout, found.read_timeout, found.timeouts.event) == (10.0, 120.0, 480.0)
     assert (found.timeouts.deadline, found.max_retries) == (math.inf, 2)
-    assert (found.trust.kind, found.trust.authorities) == ("pinned", None)
+    assert (found.trust.mode, found.trust.authorities) == ("pinned", None)
 
 
 def test_the_environment_is_read_when_the_client_is_made_and_not_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,11 +170,11 @@ def test_a_credential_argument_overrides_all_credential_variables(
 def test_a_trust_argument_overrides_all_trust_variables(bundle: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIGACHAT_VERIFY_SSL_CERTS", "false")
     with pytest.warns(UserWarning, match="verify_ssl_certs=False"):
-        assert settings().trust.kind == "insecure"
+        assert settings().trust.mode == "insecure"
     assert settings(ca_bundle_file=bundle).trust.source == bundle
-    assert settings(trust="system").trust.kind == "system"
-    assert settings(ssl_context=ssl.create_default_context()).trust.kind == "context"
-    assert settings(verify_ssl_certs=True).trust.kind == "pinned"
+    assert settings(trust="system").trust.mode == "system"
+    assert settings(ssl_context=ssl.create_default_context()).trust.mode == "context"
+    assert settings(verify_ssl_certs=True).trust.mode == "pinned"
     monkeypatch.setenv("GIGACHAT_VERIFY_SSL_CERTS", "true")
     monkeypatch.setenv("GIGACHAT_CA_BUNDLE_FILE", bundle)
     assert settings().trust.source == bundle

@@ -238,13 +238,13 @@ def test_neither_pydantic_nor_attrs_is_imported_for_a_dataclass() -> None:
         import sys
         from dataclasses import dataclass
         from gigaclient.schema.json_schema import schema_of
-        from gigaclient.schema.parse import value_of
+        from gigaclient.schema.parse import parse_completion
         from gigaclient.types import ChatCompletion, Choice, Message
         @dataclass
         class Tide:
             port: str
         schema_of(Tide)
-        value_of(ChatCompletion(choices=[Choice(message=Message(content='{"port": "x"}'))]), Tide)
+        parse_completion(ChatCompletion(choices=[Choice(message=Message(content='{"port": "x"}'))]), Tide)
         assert not {"pydantic", "attrs", "attr"} & set(sys.modules)
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, timeout=50)

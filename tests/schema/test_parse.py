@@ -23,7 +23,7 @@ from support.schema_types import (
 )
 
 from gigaclient.errors import InvalidResponseError, LengthFinishReasonError
-from gigaclient.schema.parse import value_of
+from gigaclient.schema.parse import parse_completion
 from gigaclient.testing import sampling as sampling
 from gigaclient.types import ChatCompletion, FunctionCall
 from gigaclient.types.chat_v2 import ChatCompletionResponse
@@ -83,7 +83,7 @@ def test_other_types_are_read_as_themselves(type_: Any, value: Any, expected: An
 def test_a_cut_answer_is_a_separate_error_with_the_answer() -> None:
     cut = answer('{"port": "Mur', finish_reason="length")
     with pytest.raises(LengthFinishReasonError, match="max_tokens") as caught:
-        value_of(cut, Tide)
+        parse_completion(cut, Tide)
     assert caught.value.completion is cut
     assert caught.value.text == '{"port": "Mur'
     assert caught.value.request_id == "r-1"
@@ -109,7 +109,7 @@ def test_an_answer_without_a_value_is_an_error_with_the_path_and_the_answer(
     completion: ChatCompletion, reason: str
 ) -> None:
     with pytest.raises(InvalidResponseError, match=reason) as caught:
-        value_of(completion, Tide)
+        parse_completion(completion, Tide)
     assert caught.value.completion is completion
     assert caught.value.text == completion.text
     assert caught.value.request_id == "r-1"
@@ -159,10 +159,10 @@ def test_an_answer_of_api_v2_is_read_as_well() -> None:
         },
         ChatCompletionResponse,
     )
-    assert value_of(complete, Tide) == Tide("Kem", 2.0)
+    assert parse_completion(complete, Tide) == Tide("Kem", 2.0)
     calling = msgspec.convert(
         {"messages": [{"role": "assistant", "content": [{"function_call": {"name": "f", "arguments": {}}}]}]},
         ChatCompletionResponse,
     )
     with pytest.raises(InvalidResponseError, match="called a function"):
-        value_of(calling, Tide)
+        parse_completion(calling, Tide)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.stream_tools import payload
 
-from gigaclient.streaming.accumulator import _MOST_UNREAD_BYTES, ChatAccumulator
+from gigaclient.streaming.accumulator import _MAX_UNDECODED_BYTES, ChatAccumulator
 from gigaclient.types import ChatCompletion, ChatCompletionChunk, FunctionCall, Usage
 
 
@@ -211,7 +211,7 @@ def test_a_long_stream_does_not_hold_all_its_bytes() -> None:
     accumulator = ChatAccumulator()
     one, body = chunk(payload("a", padding="x" * 100_000))
     before = sys.getrefcount(body)
-    for _ in range(_MOST_UNREAD_BYTES // len(body) + 1):
+    for _ in range(_MAX_UNDECODED_BYTES // len(body) + 1):
         accumulator.add(one, body)
     assert sys.getrefcount(body) <= before + 1
     assert len(accumulator.completion().raw["padding"]) == 100_000

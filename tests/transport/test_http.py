@@ -904,7 +904,7 @@ FORKED = """
     blocked = giga.stream("Count from 11 to 19")
     waiting = threading.Thread(target=lambda: say(f"thread {blocked.result().text}"))
     waiting.start()
-    transport = giga._core.transport
+    transport = giga._executor.transport
     sockets = [stream._response._response.raw.connection.sock]
     # Locks that another thread holds at the moment of the fork.
     held, forked = threading.Event(), threading.Event()

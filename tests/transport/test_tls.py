@@ -131,7 +131,7 @@ def test_no_content_makes_the_reader_fail_in_another_way(content: bytes) -> None
 
 @pytest.mark.parametrize("kind", ["pinned", "system"])
 def test_a_verifying_context_checks_chains_and_names_and_refuses_old_tls(kind: str) -> None:
-    context = Trust(kind=kind).make_context()
+    context = Trust(mode=kind).make_context()
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname is True
     assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
@@ -346,8 +346,8 @@ def test_a_certificate_that_is_damaged_anywhere_gives_a_name_or_none(data: st.Da
     [
         (Trust(), "unable to get local issuer certificate", "exactly the Russian Trusted Root CA that ships"),
         (Trust(authorities="x", source="a.pem"), "self-signed certificate", "exactly the certificates in 'a.pem'"),
-        (Trust(kind="system"), "self-signed certificate", "the public authorities of this system"),
-        (Trust(kind="context"), "self-signed certificate", "what your ssl_context holds"),
+        (Trust(mode="system"), "self-signed certificate", "the public authorities of this system"),
+        (Trust(mode="context"), "self-signed certificate", "what your ssl_context holds"),
         (Trust(), "self-signed certificate", 'trust="system"'),
         (Trust(), "certificate has expired", "has to renew it"),
         (Trust(), "certificate is not yet valid", "has to renew it"),

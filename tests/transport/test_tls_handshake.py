@@ -189,7 +189,7 @@ def test_contexts_are_made_in_steps(authority: Authority, monkeypatch: pytest.Mo
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", authority.ca_file)
     read_bundle(authority.ca_file)
     for kind in ("pinned", "system"):
-        Trust(kind=kind, authorities=authority.ca_pem.decode()).make_context()
+        Trust(mode=kind, authorities=authority.ca_pem.decode()).make_context()
     assert seen == [1, 1, 1]
 
 

@@ -118,7 +118,7 @@ def _check_alias(alias: str, options: dict[str, Any]) -> list[checks.CheckMessag
         ]
     if client_settings is None:
         return found
-    if client_settings.trust.kind == "insecure":
+    if client_settings.trust.mode == "insecure":
         found.append(
             checks.Error(
                 f"{label}: certificates are not checked, so that anybody on the network can read the key and answers.",

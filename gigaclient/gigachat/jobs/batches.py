@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gigaclient._core import settings as setting
+from gigaclient._core import settings
 from gigaclient._core.request_options import CALL_OPTIONS
 from gigaclient._primitives.decoding import convert
 from gigaclient.bulk.tasks import Item, Task, TaskResult
@@ -28,8 +28,8 @@ from gigaclient.errors import (
     NotFoundError,
     RateLimitError,
 )
-from gigaclient.functions import as_tools, listed
-from gigaclient.gigachat.batching import Parts
+from gigaclient.functions import as_function_list, as_tools
+from gigaclient.gigachat.batching import Batcher
 from gigaclient.gigachat.jobs.chat import GigaChatJob
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class BatchJob(GigaChatJob):
     """
 
     requeues_on_429 = False
-    gathers_for = math.inf
+    max_gather_seconds = math.inf
     at_once = _MAX_CONCURRENT_BATCHES
     fatal_errors = (ForbiddenError,)
     keyed = True
@@ -115,11 +115,11 @@ class BatchJob(GigaChatJob):
     ) -> None:
         super().__init__(type_, options, strict=strict)
         size = _MAX_ROWS if batch_size is None else batch_size
-        self.max_items_per_task = setting.named("batch_size", setting.whole(1), size)
+        self.max_items_per_task = settings.named("batch_size", settings.whole(1), size)
         seconds = _POLL_SECONDS if poll_interval is None else poll_interval
-        self._poll_interval = setting.named("poll_interval", setting.seconds, seconds)
+        self._poll_interval = settings.named("poll_interval", settings.seconds, seconds)
         self._call_options = {name: value for name, value in self.options.items() if name in CALL_OPTIONS}
-        self._batcher: Parts[Item] = Parts(self.max_items_per_task, _MAX_BYTES)
+        self._batcher: Batcher[Item] = Batcher(self.max_items_per_task, _MAX_BYTES)
         self._checkpoint: Checkpoint | None = None
         # Left by earlier runs: the rows of each key, and the number of rows in a batch that no prompt has claimed yet.
         self._rows_by_key: dict[str, list[tuple[str, str]]] = {}
@@ -209,7 +209,7 @@ class BatchJob(GigaChatJob):
             for row_id, item in zip(row_ids, task.items, strict=True)
         )
         try:
-            batch = client._created_batch(content, "chat_completions", client._call_settings(self._call_options))
+            batch = client._create_batch(content, "chat_completions", client._call_settings(self._call_options))
         except APIConnectionError as error:
             if error.sent:
                 _log.warning("a batch may have been created whose id did not come; get_batches() lists all there are")
@@ -316,7 +316,7 @@ def batch_job(
     if executor is not None:
         raise ConfigError('via="batches" has nothing for an executor to do: leave executor= out')
     if functions is not None:
-        descriptions = listed(functions)
+        descriptions = as_function_list(functions)
         callables = [name for name, tool in as_tools(descriptions).items() if tool.call is not None]
         if callables:
             raise ConfigError(

@@ -11,9 +11,9 @@ from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.bulk.jobs import ChatJob
 from gigaclient.bulk.tasks import Task, TaskResult
 from gigaclient.errors import ConfigError
-from gigaclient.functions import as_tools, listed
+from gigaclient.functions import as_function_list, as_tools
 from gigaclient.schema.json_schema import type_schema_of
-from gigaclient.schema.parse import value_of
+from gigaclient.schema.parse import parse_completion
 
 if TYPE_CHECKING:
     from gigaclient.gigachat.tool_loop import OnError
@@ -51,7 +51,7 @@ class GigaChatJob(ChatJob):
         if self._type is None or result.error is not None:
             return
         try:
-            result.value = value_of(result.answer, self._type)
+            result.value = parse_completion(result.answer, self._type)
         except Exception as error:
             result.error = error
 
@@ -121,7 +121,7 @@ def chat_job(
         ConfigError: the arguments contradict each other.
     """
     if functions is not None:
-        listed_functions = listed(functions)
+        listed_functions = as_function_list(functions)
         if any(tool.call is not None for tool in as_tools(listed_functions).values()):
             return RunJob(
                 listed_functions, response_format, options, strict=strict, max_steps=max_steps, on_error=on_error

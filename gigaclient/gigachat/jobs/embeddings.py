@@ -11,7 +11,7 @@ from gigaclient._core.responses import invalid_response
 from gigaclient._primitives.decoding import convert
 from gigaclient.bulk.tasks import Item, Job, Task, TaskResult
 from gigaclient.errors import APIStatusError, ConfigError, InvalidResponseError, NotFoundError
-from gigaclient.gigachat.batching import Parts
+from gigaclient.gigachat.batching import Batcher
 from gigaclient.gigachat.resource import APIResource
 from gigaclient.gigachat.resources._validation import checked_text
 from gigaclient.gigachat.resources.embeddings import EmbeddingsRequest, in_order
@@ -44,7 +44,7 @@ class EmbeddingJob(Job[APIResource, EmbedResult]):
     def __init__(self, model: str, batch_size: int, batch_bytes: int, settings: RequestOptions) -> None:
         self._request = EmbeddingsRequest(model, batch_size, batch_bytes)
         self._settings = settings
-        self._batcher: Parts[Item] = self._request.parts()
+        self._batcher: Batcher[Item] = self._request.parts()
         self.max_items_per_task = batch_size
 
     def __getstate__(self) -> dict[str, Any]:

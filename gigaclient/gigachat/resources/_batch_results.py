@@ -33,17 +33,17 @@ def download_results(
         StreamInterruptedError: the last attempt was cut too; ``.completion`` is the list of its results.
         GigaClientError: as for every call, with ``.completion`` if the download had started.
     """
-    core = client._core
+    executor = client._executor
     request = Request("GET", path("files", file_id, "content"), accept="application/octet-stream, */*")
-    policy = core.retry
+    policy = executor.retry
     if settings.max_retries is not None:
         policy = msgspec.structs.replace(policy, max_retries=settings.max_retries)
-    deadline = Deadline(settings.timeouts or core.timeouts)
-    core.begin(deadline)
+    deadline = Deadline(settings.timeouts or executor.timeouts)
+    executor.begin(deadline)
     attempt = 0
     while True:
         results: list[types.BatchResult] = []
-        failure = _read_results(core, request, known, _within(settings, deadline), results.append)
+        failure = _read_results(executor, request, known, _within(settings, deadline), results.append)
         if failure is None:
             return results
         delay = policy.delay(
@@ -52,7 +52,7 @@ def download_results(
         attempt += 1
         if delay is not None and not client.closed:
             try:
-                with core.transport.waiting(deadline):
+                with executor.transport.waiting(deadline):
                     deadline.pause(delay)
                 continue
             except (DeadlineExceeded, Cancelled, ConfigError):
@@ -64,21 +64,21 @@ def download_results(
 
 
 def _read_results(
-    core: Executor,
+    executor: Executor,
     request: Request,
     known: Mapping[str, Any],
     settings: RequestOptions,
     take: Callable[[types.BatchResult], None],
 ) -> GigaClientError | None:
     """Pass each result to ``take``; return the error that cut the download short, or None."""
-    response = core.open(request, settings)
+    response = executor.open(request, settings)
     if response.media_type == "text/html":
         response.body = response.read_some(_MAX_PAGE_BYTES)
         failure = invalid_response(response, "it is a page and not a file")
         response.observer.end(failure)
         raise failure
     try:
-        with contextlib.closing(response.observer.observed(response.blocks())) as blocks:
+        with contextlib.closing(response.observer.observe_blocks(response.blocks())) as blocks:
             response.deadline.begin_event()
             for line in batch_file.lines(blocks, MAX_RESPONSE_BYTES):
                 result = batch_file.read_result(line, known)

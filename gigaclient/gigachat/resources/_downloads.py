@@ -25,7 +25,7 @@ _MAX_BYTES_IN_MEMORY = 256 * 1024 * 1024
 _MAX_ERROR_BYTES = 64 * 1024
 
 
-def download_to_memory(core: Executor, request: Request, settings: RequestOptions) -> Response:
+def download_to_memory(executor: Executor, request: Request, settings: RequestOptions) -> Response:
     """Download a file as bytes.
 
     Raises:
@@ -34,7 +34,7 @@ def download_to_memory(core: Executor, request: Request, settings: RequestOption
     """
     parts: list[bytes] = []
     size = 0
-    response = _open(core, request, settings)
+    response = _open(executor, request, settings)
     with contextlib.closing(_blocks(response)) as blocks:
         for block in blocks:
             parts.append(block)
@@ -50,10 +50,10 @@ def download_to_memory(core: Executor, request: Request, settings: RequestOption
     return response
 
 
-def download_to(core: Executor, write: Callable[[bytes], Any], request: Request, settings: RequestOptions) -> int:
+def download_to(executor: Executor, write: Callable[[bytes], Any], request: Request, settings: RequestOptions) -> int:
     """Pass a file to ``write`` in blocks; return its size in bytes."""
     written = 0
-    response = _open(core, request, settings)
+    response = _open(executor, request, settings)
     with contextlib.closing(_blocks(response)) as blocks:
         for block in blocks:
             write(block)
@@ -61,9 +61,9 @@ def download_to(core: Executor, write: Callable[[bytes], Any], request: Request,
     return written
 
 
-def _open(core: Executor, request: Request, settings: RequestOptions) -> Response:
+def _open(executor: Executor, request: Request, settings: RequestOptions) -> Response:
     with advising(NotFoundError, FILE_NOT_FOUND_ADVICE):
-        response = core.open(request, settings)
+        response = executor.open(request, settings)
     # The socket limits each read, and the deadline all of them; a large file may take longer than one read timeout.
     response.deadline.begin("read", math.inf)
     return response
@@ -76,7 +76,7 @@ def _blocks(response: Response) -> Generator[bytes, None, None]:
         APIStatusError: the body is an error object and not a file.
         GigaClientError: as for reading any response, with the request's id.
     """
-    with contextlib.closing(response.observer.observed(response.blocks())) as blocks:
+    with contextlib.closing(response.observer.observe_blocks(response.blocks())) as blocks:
         try:
             if response.media_type == "application/json":
                 yield from _raise_if_error(response, blocks)

@@ -65,7 +65,7 @@ class BatchesEndpoints(APIResource):
         from gigaclient.gigachat import batch_file
 
         self._check_open()
-        settings = call_options(options, self._core.timeouts, self._settings.session_id)
+        settings = call_options(options, self._executor.timeouts, self._settings.session_id)
         if method not in batch_file.METHODS:
             raise ConfigError(f"method must be one of {', '.join(batch_file.METHODS)}, not {method!r}")
         content = _content(requests)
@@ -75,10 +75,10 @@ class BatchesEndpoints(APIResource):
             fields = sorted(options.keys() - CALL_OPTIONS)
             if fields:
                 raise ConfigError(f"a file is sent as it is: {', '.join(fields)} must be in its rows")
-            by_id = batch_file.written_before(content)
-        return _attach_requests(self._created_batch(content, method, settings), by_id)
+            by_id = batch_file.read_requests(content)
+        return _attach_requests(self._create_batch(content, method, settings), by_id)
 
-    def _created_batch(self, content: bytes, method: str, settings: RequestOptions) -> types.Batch:
+    def _create_batch(self, content: bytes, method: str, settings: RequestOptions) -> types.Batch:
         """Send the file of a batch; return the batch without its requests."""
         request = Request(
             "POST",
@@ -172,7 +172,7 @@ class BatchesEndpoints(APIResource):
 
         An unknown status does not end the wait. Source: https://developers.sber.ru/docs/ru/gigachat/guides/batches
         """
-        from gigaclient.gigachat.polling import poll, shortened
+        from gigaclient.gigachat.polling import poll, with_deadline
 
         id_ = _batch_id(batch)
         self._call_settings(options)
@@ -180,7 +180,7 @@ class BatchesEndpoints(APIResource):
             return batch
 
         def look(left: float) -> types.Batch:
-            return self.get_batch(batch, **shortened(options, left, self._core.timeouts.deadline))
+            return self.get_batch(batch, **with_deadline(options, left, self._executor.timeouts.deadline))
 
         def describe(seen: types.Batch | None) -> str:
             counts = seen.request_counts if seen is not None else None
@@ -188,7 +188,7 @@ class BatchesEndpoints(APIResource):
             return f"the batch {id_} is still {seen.status if seen is not None else 'not to be seen'}{rows}"
 
         return poll(
-            self._core,
+            self._executor,
             look,
             lambda seen: seen.done,
             describe,
@@ -235,7 +235,7 @@ class BatchesEndpoints(APIResource):
         if requests is not None:
             content = _content(requests)
             if content is not None:
-                known = batch_file.written_before(content)
+                known = batch_file.read_requests(content)
             else:
                 known = requests if isinstance(requests, Mapping) else dict(batch_file.named(requests))
         results = download_results(self, batch.output_file_id, known, settings)

@@ -10,7 +10,7 @@ from gigaclient._core.messages import encode
 from gigaclient._core.responses import invalid_response
 from gigaclient._primitives.deadline import Deadline
 from gigaclient.errors import ConfigError, GigaClientError
-from gigaclient.gigachat.batching import Parts
+from gigaclient.gigachat.batching import Batcher
 from gigaclient.gigachat.resource import APIResource, parse_response
 from gigaclient.gigachat.resources._validation import checked_text, checked_texts
 from gigaclient.transport.request import Request, RetrySafety
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from gigaclient._core.settings import CallSettings, Unpack
     from gigaclient.transport import Response
 
-__all__ = ["BYTES_AT_ONCE", "TEXTS_AT_ONCE", "EmbeddingsEndpoints", "EmbeddingsRequest", "in_order"]
+__all__ = ["MAX_BYTES", "MAX_TEXTS", "EmbeddingsEndpoints", "EmbeddingsRequest", "in_order"]
 
 # The batch sizes of Sber's own integrations; the API documents no limit.
-TEXTS_AT_ONCE = 90
-BYTES_AT_ONCE = 1_000_000
+MAX_TEXTS = 90
+MAX_BYTES = 1_000_000
 
 _TAIL = b"]}"
 
@@ -36,8 +36,8 @@ class EmbeddingsEndpoints(APIResource):
         texts: str | Iterable[str],
         model: str = "Embeddings",
         *,
-        batch_size: int = TEXTS_AT_ONCE,
-        batch_bytes: int = BYTES_AT_ONCE,
+        batch_size: int = MAX_TEXTS,
+        batch_bytes: int = MAX_BYTES,
         **options: Unpack[CallSettings],
     ) -> types.Embeddings:
         """Return the embedding vectors of texts: ``POST /embeddings``.
@@ -75,7 +75,7 @@ class EmbeddingsEndpoints(APIResource):
         settings = self._call_settings(options)
         request = EmbeddingsRequest(model, batch_size, batch_bytes)
         encoded = _encoded(checked_texts(texts, "texts"))
-        deadline = Deadline(settings.timeouts or self._core.timeouts)
+        deadline = Deadline(settings.timeouts or self._executor.timeouts)
         answers: list[types.Embeddings] = []
         bodies: list[bytes] = []
         try:
@@ -117,9 +117,9 @@ class EmbeddingsRequest:
         self._max_items = batch_size
         self._max_bytes = batch_bytes - len(self._head) - len(_TAIL)
 
-    def parts(self) -> Parts[Any]:
+    def parts(self) -> Batcher[Any]:
         """Return a collector of texts for one request; a text's size includes its comma."""
-        return Parts(self._max_items, self._max_bytes)
+        return Batcher(self._max_items, self._max_bytes)
 
     def parts_of(self, encoded: Iterable[bytes]) -> Iterator[list[bytes]]:
         """Yield lists of encoded texts, one list for each request."""

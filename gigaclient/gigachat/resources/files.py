@@ -185,16 +185,16 @@ class FilesEndpoints(APIResource):
         settings = self._call_settings(options)
         request = _download_request(file_id)
         if to is None:
-            return _downloads.download_to_memory(self._core, request, settings).body
+            return _downloads.download_to_memory(self._executor, request, settings).body
         if isinstance(to, (str, os.PathLike)):
             with _downloads.replacing(os.path.expanduser(os.fspath(to))) as target:
-                return _downloads.download_to(self._core, target.write, request, settings)
+                return _downloads.download_to(self._executor, target.write, request, settings)
         if isinstance(to, io.TextIOBase) or not callable(getattr(to, "write", None)):
             raise ConfigError(
                 f"to must be a path or a file open in binary mode, not {type(to).__name__}"
                 + ('; open it with open(path, "wb")' if isinstance(to, io.TextIOBase) else "")
             )
-        return _downloads.download_to(self._core, functools.partial(_downloads.write_all, to), request, settings)
+        return _downloads.download_to(self._executor, functools.partial(_downloads.write_all, to), request, settings)
 
     def get_image(self, file_id: str | _HasId, **options: Unpack[CallSettings]) -> types.Image:
         """Download an image: ``GET /files/{id}/content``.
@@ -242,7 +242,7 @@ class FilesEndpoints(APIResource):
         if call_options.get("client_id") is None and owner is not None:
             call_options["client_id"] = owner
         settings = self._call_settings(call_options)
-        timeouts = settings.timeouts or self._core.timeouts
+        timeouts = settings.timeouts or self._executor.timeouts
         ends_at = time.monotonic() + timeouts.deadline
         return [self._download_image(image, _ending_at(ends_at, settings, timeouts)) for image in images]
 
@@ -252,7 +252,7 @@ class FilesEndpoints(APIResource):
         from gigaclient.gigachat.resources import _downloads
         from gigaclient.types.files import media_type
 
-        response = _downloads.download_to_memory(self._core, _download_request(file_id), settings)
+        response = _downloads.download_to_memory(self._executor, _download_request(file_id), settings)
         declared = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         is_text = declared.startswith("text/") or declared == "application/json"
         if is_text and media_type(response.body[:16]) is None:

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from gigaclient._core.settings import CallSettings, Unpack
     from gigaclient.protocols import Messages
 
-__all__ = ["ChecksEndpoints"]
+__all__ = ["ModerationEndpoints"]
 
 
-class ChecksEndpoints(APIResource):
+class ModerationEndpoints(APIResource):
     """``/ai/check`` and ``/filter/check``."""
 
     def check_ai(self, text: str, model: str, **options: Unpack[CallSettings]) -> types.AICheckResult:

@@ -140,7 +140,7 @@ class ThreadRuns(ThreadRequests):
 
         An unknown status does not end the wait. Source: https://github.com/ai-forever/gigachat
         """
-        from gigaclient.gigachat.polling import poll, shortened
+        from gigaclient.gigachat.polling import poll, with_deadline
 
         client = self._client
         thread_id = checked_id(thread_id)
@@ -148,13 +148,13 @@ class ThreadRuns(ThreadRequests):
         final = (types.ThreadStatus.READY, types.ThreadStatus.FAILED, types.ThreadStatus.DELETED)
 
         def look(left: float) -> types.ThreadRunResult:
-            return self.get_run(thread_id, **shortened(options, left, client._core.timeouts.deadline))
+            return self.get_run(thread_id, **with_deadline(options, left, client._executor.timeouts.deadline))
 
         def describe(seen: types.ThreadRunResult | None) -> str:
             return f"the run of thread {thread_id} is still {seen.status if seen is not None else 'not to be seen'}"
 
         return poll(
-            client._core,
+            client._executor,
             look,
             lambda seen: seen.status in final,
             describe,

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from gigaclient.protocols import Messages
     from gigaclient.types import ChatCompletion, ChatCompletionChunk, Message, Run, Step, Usage
 
-__all__ = ["DialogueEndpoints"]
+__all__ = ["ToolCallEndpoints"]
 
 
-class DialogueEndpoints(ChatEndpoints, TokensEndpoints):
+class ToolCallEndpoints(ChatEndpoints, TokensEndpoints):
     """Several requests to ``/chat/completions``: tool loops and conversations."""
 
     def run(

@@ -191,7 +191,7 @@ class ResponseAccumulator(RawAccumulator):
     # -- the raw form --------------------------------------------------------------------------------------------------
 
     def _merged_raw(self, messages: list[ChatMessage]) -> dict[str, Any]:
-        self._read_raw()
+        self._decode_raw()
         merged = []
         unknown = dict(self._raw_messages)
         for message in messages:
@@ -201,7 +201,7 @@ class ResponseAccumulator(RawAccumulator):
             merged.append({**delta, **known, "content": parts})
         return {**self._raw, "messages": merged}
 
-    def _take_raw(self, raw: Any) -> None:
+    def _merge_raw(self, raw: Any) -> None:
         if not isinstance(raw, dict):
             return
         data = raw.get("messages")
