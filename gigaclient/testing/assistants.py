@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from gigaclient.testing import chat_v1
-from gigaclient.testing.chat_v1 import INVALID_JSON, Refusal
-from gigaclient.testing.routing import AnyAnswer, Route, RoutedRequest, Service, json_answer
+from gigaclient.testing.routing import INVALID_JSON, AnyAnswer, Refusal, Route, RoutedRequest, Service, json_answer
+from gigaclient.testing.validation_v1 import check
 
 __all__ = ["EmulatedAssistants", "StoredAssistant"]
 
@@ -103,7 +102,7 @@ class EmulatedAssistants:
             return json_answer(200, {"data": [self._to_json(assistant) for assistant in found]}, call.headers)
 
     def _create(self, call: RoutedRequest) -> AnyAnswer:
-        body = _read_object(call)
+        body = call.json_object()
         if not isinstance(body.get("model"), str) or not body.get("name"):
             raise Refusal(400, INVALID_JSON)
         fields = self._validated_fields(body, body["model"])
@@ -114,7 +113,7 @@ class EmulatedAssistants:
         return json_answer(200, {"assistant_id": assistant.id, "created_at": assistant.created_at}, call.headers)
 
     def _modify(self, call: RoutedRequest) -> AnyAnswer:
-        body = _read_object(call)
+        body = call.json_object()
         if "model" in body:
             raise Refusal(400, INVALID_JSON)
         assistant = self.find(call.client, body.get("assistant_id", ""))
@@ -125,14 +124,14 @@ class EmulatedAssistants:
             return json_answer(200, self._to_json(assistant), call.headers)
 
     def _delete(self, call: RoutedRequest) -> AnyAnswer:
-        body = _read_object(call)
+        body = call.json_object()
         with self._lock:
             assistant = self._find(call.client, body.get("assistant_id"))
             del self._assistants[assistant.id]
         return json_answer(200, {"assistant_id": assistant.id, "deleted": True}, call.headers)
 
     def _delete_file(self, call: RoutedRequest) -> AnyAnswer:
-        body = _read_object(call)
+        body = call.json_object()
         with self._lock:
             assistant = self._find(call.client, body.get("assistant_id"))
             files = assistant.fields.get("file_ids") or []
@@ -155,7 +154,7 @@ class EmulatedAssistants:
         if not all(isinstance(file_id, str) for file_id in fields.get("file_ids", [])):
             raise Refusal(400, INVALID_JSON)
         # The rules of chat apply to the model and the functions.
-        chat_v1.check(
+        check(
             {
                 "model": model,
                 "messages": [{"role": "user", "content": ""}],
@@ -179,10 +178,3 @@ class EmulatedAssistants:
         if self.file_shape == "files":
             return {**response, "files": [{"file_id": file_id, "name": f"{file_id}.txt"} for file_id in files]}
         return {**response, "file_ids": files}
-
-
-def _read_object(call: RoutedRequest) -> dict[str, Any]:
-    body = call.json()
-    if not isinstance(body, dict):
-        raise Refusal(400, INVALID_JSON)
-    return body

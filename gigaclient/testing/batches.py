@@ -10,11 +10,20 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from gigaclient.testing import chat_v1
-from gigaclient.testing.chat_v1 import INVALID_JSON, Refusal, compact
+from gigaclient.testing import replies_v1
 from gigaclient.testing.files import EmulatedFiles
-from gigaclient.testing.routing import AnyAnswer, Route, RoutedRequest, Service, json_answer
+from gigaclient.testing.routing import (
+    INVALID_JSON,
+    AnyAnswer,
+    Refusal,
+    Route,
+    RoutedRequest,
+    Service,
+    compact,
+    json_answer,
+)
 from gigaclient.testing.text_tools import embeddings
+from gigaclient.testing.validation_v1 import check
 
 __all__ = ["EmulatedBatches"]
 
@@ -171,7 +180,7 @@ class EmulatedBatches:
 
     def _completion(self, request: Any) -> dict[str, Any]:
         service = self._service
-        body = chat_v1.check(
+        body = check(
             request,
             models=service.models,
             without_functions=service.models_without_functions,
@@ -180,11 +189,11 @@ class EmulatedBatches:
         )
         if body.get("stream"):
             raise Refusal(400, INVALID_JSON)
-        replies = chat_v1.replies(body)
-        prompt, spent = chat_v1.prompt_tokens(body), sum(reply.tokens() for reply in replies)
-        return chat_v1.completion(
+        replies = replies_v1.replies(body)
+        prompt, spent = replies_v1.prompt_tokens(body), sum(reply.tokens() for reply in replies)
+        return replies_v1.completion(
             replies,
-            model=chat_v1.with_build(body.get("model")),
+            model=replies_v1.with_build(body.get("model")),
             created=int(service.now_s()),
             usage={"prompt_tokens": prompt, "completion_tokens": spent, "total_tokens": prompt + spent},
         )

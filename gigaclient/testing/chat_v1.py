@@ -1,532 +1,191 @@
-"""Chat of API v1 without a network: validate requests, build responses, and split them into chunks."""
+"""The endpoint ``/v1/chat/completions`` of the GigaChat emulator: threads, usage, and chunks."""
 
 from __future__ import annotations
 
-import json
-import re
+import threading
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
-from gigaclient.testing import canned_model, sampling
+from gigaclient.testing import replies_v1
+from gigaclient.testing.faults import END_MARKER, EventAnswer, event
+from gigaclient.testing.files import EmulatedFiles
+from gigaclient.testing.http_messages import Pause, RecordedRequest
+from gigaclient.testing.routing import AnyAnswer, Refusal, Route, RoutedRequest, Service, compact, json_answer
+from gigaclient.testing.validation_v1 import check
 
-__all__ = [
-    "BUILT_IN_FUNCTIONS",
-    "INVALID_JSON",
-    "NUMBERS",
-    "ModelReply",
-    "Ranges",
-    "Refusal",
-    "check",
-    "check_names",
-    "check_numbers",
-    "chunks",
-    "common_prefix_length",
-    "compact",
-    "completion",
-    "known_model",
-    "prompt_tokens",
-    "replies",
-    "reply_from",
-    "with_build",
-    "words_per_chunk",
-]
+__all__ = ["STREAM_ERROR", "ChatV1", "PrefixCache", "chat_body", "last_prompt"]
 
-BUILT_IN_FUNCTIONS = ("text2image", "get_file_content", "text2model3d")
-INVALID_JSON = "Your request contains invalid JSON syntax."
-_ROLES = ("system", "user", "assistant", "function", "search_result", "function_in_progress")
-_SECONDS_PER_WORD = 0.02
-"""The model's speed when the emulator has no ``event_pause_s`` and the request has an ``update_interval``."""
-_FUNCTION_NAME = re.compile(r"[A-Za-z_.\-][A-Za-z0-9_.\-]*\Z")
-_ASKS_FOR_IMAGE = re.compile(
-    r"\b(?:draw|paint|sketch|(?:picture|image|drawing) of|нарису\w*|изобрази\w*|"
-    r"(?:сгенерируй|создай|сделай)\w* (?:\w+ )?(?:изображени|картинк|рисун)\w*)",
-    re.IGNORECASE,
-)
+STREAM_ERROR = {"status": 500, "message": "Internal Server Error"}
 
 
-Ranges: TypeAlias = Mapping[str, tuple[str, Callable[[Any], bool]]]
-"""For each number of a request: its range as error messages show it, and the check."""
+class PrefixCache:
+    """The messages that each session sent last, to count those that are cached."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sessions: dict[str, list[str]] = {}
+
+    def common_messages(self, session: str | None, messages: Sequence[Any]) -> int:
+        """Return the number of messages at the beginning that equal the previous ones of this session."""
+        if session is None:
+            return 0
+        now = [compact(message) for message in messages]
+        with self._lock:
+            before = self._sessions.get(session, [])
+            self._sessions[session] = now
+        return next(
+            (i for i, (old, new) in enumerate(zip(before, now, strict=False)) if old != new), min(len(before), len(now))
+        )
 
 
-class Refusal(Exception):
-    """An error response of the API. ``body`` overrides the usual ``{"status", "message"}``."""
-
-    def __init__(self, status: int, message: str, *, body: Any = None) -> None:
-        super().__init__(status, message)
-        self.status = status
-        self.body = {"status": status, "message": message} if body is None else body
-
-
-@dataclass
-class ModelReply:
-    """One choice of a response."""
-
-    content: str = ""
-    finish_reason: str = "stop"
-    function_call: dict[str, Any] | None = None
-    functions_state_id: str | None = None
-    reasoning_content: str | None = None
-    progress: tuple[str, ...] = ()
-    extra: dict[str, Any] = field(default_factory=dict)
-
-    def message(self) -> dict[str, Any]:
-        """Return the choice as a complete message."""
-        message: dict[str, Any] = {"content": self.content, "role": "assistant"}
-        if self.reasoning_content is not None:
-            message["reasoning_content"] = self.reasoning_content
-        if self.function_call is not None:
-            message["function_call"] = self.function_call
-        if self.functions_state_id is not None:
-            message["functions_state_id"] = self.functions_state_id
-        return {**message, **self.extra}
-
-    def tokens(self) -> int:
-        """Return the number of tokens of the text, the reasoning and the function call as JSON."""
-        call = compact(self.function_call) if self.function_call is not None else ""
-        return sum(map(canned_model.tokens, (self.content, self.reasoning_content or "", call)))
-
-
-def compact(value: Any) -> str:
-    """Return ``value`` as JSON on one line, with Cyrillic letters unescaped."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def common_prefix_length(before: Sequence[str], now: Sequence[str]) -> int:
-    """Return the number of messages at the beginning of ``now`` that equal those of ``before``."""
-    length = 0
-    for old, new in zip(before, now, strict=False):
-        if old != new:
-            break
-        length += 1
-    return length
-
-
-def words_per_chunk(interval_s: float, pause_s: float) -> tuple[int, float]:
-    """Return the words in a chunk and the seconds between two chunks.
+class ChatV1:
+    """The endpoint ``/v1/chat/completions``.
 
     Args:
-        interval_s: The ``update_interval`` of the request, or 0.
-        pause_s: The ``event_pause_s`` of the emulator.
+        service: The emulator that it belongs to.
+        files: The store for pictures that the model creates.
     """
-    if interval_s <= 0:
-        return 1, pause_s
-    return max(1, round(interval_s / (pause_s or _SECONDS_PER_WORD))), max(interval_s, pause_s)
 
+    def __init__(self, service: Service, files: EmulatedFiles) -> None:
+        self._service = service
+        self._files = files
+        self._prefixes = PrefixCache()
+        self._lock = threading.Lock()
+        self._threads: dict[str, list[dict[str, Any]]] = {}
+        self.routes: tuple[Route, ...] = (Route("POST", "v1", "/chat/completions", self._chat),)
 
-# --- validation ------------------------------------------------------------------------------------------------
-
-
-def check(
-    body: Any,
-    *,
-    models: Mapping[str, str],
-    without_functions: Collection[str] = (),
-    exhausted: Collection[str] = (),
-    context_tokens: int = 131_072,
-) -> dict[str, Any]:
-    """Return ``body`` if it is a valid request; raise :class:`Refusal` with the service's text otherwise.
-
-    Args:
-        body: The parsed JSON.
-        models: The model ids and their types.
-        without_functions: Models that refuse ``functions``.
-        exhausted: Models without tokens left in their package (402).
-        context_tokens: The longest prompt; a longer one gets 413.
-    """
-    if not isinstance(body, dict) or not isinstance(body.get("messages"), list) or not body["messages"]:
-        raise Refusal(400, INVALID_JSON)
-    _check_shape(body)
-    model = _check_model(body, models, exhausted)
-    check_numbers(body, {**NUMBERS, "n": ("(0, +inf)", lambda value: value > 0)})
-    _check_history(body["messages"])
-    _check_functions(body, model in without_functions)
-    _check_format(body.get("response_format"))
-    if prompt_tokens(body) > context_tokens:
-        raise Refusal(413, "Payload too large")
-    return body
-
-
-def _check_shape(body: Mapping[str, Any]) -> None:
-    types: dict[str, tuple[type, ...]] = {
-        "model": (str,),
-        "stream": (bool,),
-        "temperature": (int, float),
-        "top_p": (int, float),
-        "n": (int,),
-        "max_tokens": (int,),
-        "repetition_penalty": (int, float),
-        "update_interval": (int, float),
-        "profanity_check": (bool,),
-        "functions": (list,),
-        "function_call": (str, dict),
-        "function_ranker": (dict,),
-        "response_format": (dict,),
-        "reasoning_effort": (str,),
-        "reasoning_max_tokens": (int,),
-        "flags": (list,),
-        "storage": (dict,),
-        "assistant_id": (str,),
-        "additional_data": (dict,),
-    }
-    for name, allowed in types.items():
-        value = body.get(name)
-        if value is not None and (not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed)):
-            raise Refusal(400, INVALID_JSON)
-    for message in body["messages"]:
-        if not isinstance(message, dict) or message.get("role") not in _ROLES:
-            raise Refusal(400, INVALID_JSON)
-        content = message.get("content")
-        if content is not None and not isinstance(content, str):
-            raise Refusal(400, INVALID_JSON)
-        if content is None and "function_call" not in message:
-            raise Refusal(400, INVALID_JSON)
-        attached = message.get("attachments")
-        if attached is not None and not (isinstance(attached, list) and all(isinstance(i, str) for i in attached)):
-            raise Refusal(400, INVALID_JSON)
-        call = message.get("function_call")
-        if call is not None and not (isinstance(call, dict) and isinstance(call.get("name"), str)):
-            raise Refusal(400, INVALID_JSON)
-
-
-def _check_model(body: Mapping[str, Any], models: Mapping[str, str], exhausted: Collection[str]) -> str:
-    model = body.get("model")
-    storage = body.get("storage") or {}
-    if not model:
-        if body.get("assistant_id") or storage.get("assistant_id") or storage.get("thread_id"):
-            return ""
-        raise Refusal(400, INVALID_JSON)
-    return known_model(str(model), models, exhausted)
-
-
-def known_model(name: str, models: Mapping[str, str], exhausted: Collection[str]) -> str:
-    """Return the chat model ``name`` without its build; raise :class:`Refusal` when it is unknown or exhausted."""
-    model, _, version = name.partition(":")
-    if models.get(model) != "chat":
-        raise Refusal(404, "No such model")
-    if version and version != build_of(model):
-        raise Refusal(400, "Invalid model version")
-    if model in exhausted:
-        raise Refusal(402, "Payment Required")
-    return model
-
-
-# Only the first of these ranges is documented; the others follow its pattern.
-NUMBERS: Ranges = {
-    "repetition_penalty": ("(0, +inf)", lambda value: value > 0),
-    "temperature": ("(0, +inf)", lambda value: value > 0),
-    "top_p": ("[0, 1]", lambda value: 0 <= value <= 1),
-    "max_tokens": ("(0, +inf)", lambda value: value > 0),
-    "update_interval": ("[0, +inf)", lambda value: value >= 0),
-}
-
-
-def check_numbers(values: Mapping[str, Any], ranges: Ranges) -> None:
-    """Raise :class:`Refusal` when a number is out of its range."""
-    for name, (range_text, is_valid) in ranges.items():
-        if values.get(name) is not None and not is_valid(values[name]):
-            raise Refusal(422, f"Invalid params: {name} must be in range {range_text}")
-
-
-def _check_history(messages: Sequence[Mapping[str, Any]]) -> None:
-    if any(message["role"] == "system" for message in messages[1:]):
-        raise Refusal(422, "Invalid params: system message must be the first message")
-    for message, following in zip(messages, [*messages[1:], None], strict=True):
-        is_call = message["role"] == "assistant" and message.get("function_call") is not None
-        if is_call and (following is None or following["role"] != "function"):
-            raise Refusal(422, "Invalid params: every assistant function call must have a result in history")
-    for before, message in zip([None, *messages[:-1]], messages, strict=True):
-        if message["role"] != "function":
-            continue
-        if before is None or before["role"] != "assistant" or before.get("function_call") is None:
-            raise Refusal(
-                422,
-                "Invalid params: every assistant function result must have an assistant function call in history",
-            )
+    def _chat(self, call: RoutedRequest) -> AnyAnswer:
+        service = self._service
+        body = check(
+            call.json(),
+            models=service.models,
+            without_functions=service.models_without_functions,
+            exhausted=service.exhausted_models,
+            context_tokens=service.context_tokens,
+        )
+        scripted = service.next_script("POST", "v1/chat/completions")
+        if scripted is not None:
+            return service.scripted_answer(call, scripted, body)
+        body = self._with_history(body)
+        release = service.enter(call.client, stream=bool(body.get("stream")))
         try:
-            json.loads(message.get("content") or "")
-        except ValueError:
-            name = message.get("name") or before["function_call"]["name"]
-            raise Refusal(
-                400, f"invalid function result for function {name} json string {message.get('content')}"
-            ) from None
+            return self._answer(call, body, replies_v1.replies(body), release)
+        except BaseException:
+            release()
+            raise
 
+    def scripted(
+        self, call: RoutedRequest, value: Any, body: Mapping[str, Any], release: Callable[[], None]
+    ) -> AnyAnswer:
+        """Return the answer for a scripted text, message or complete response."""
+        response: dict[str, Any] = dict(value) if isinstance(value, Mapping) else {"content": str(value)}
+        if "choices" not in response:
+            return self._answer(call, body, [replies_v1.reply_from(response)], release)
+        if not body.get("stream"):
+            return self._json_answer(call, response, release)
+        replies = [
+            replies_v1.reply_from({**choice.get("message", {}), "finish_reason": choice.get("finish_reason", "stop")})
+            for choice in response["choices"]
+        ]
+        return self._answer(call, body, replies, release, response)
 
-def _check_functions(body: Mapping[str, Any], unsupported: bool) -> None:
-    functions = body.get("functions") or []
-    if functions and unsupported:
-        raise Refusal(422, "Invalid params: Requested model does not support functions")
-    for function in functions:
-        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-            raise Refusal(400, INVALID_JSON)
-    check_names([function["name"] for function in functions])
-    choice = body.get("function_call")
-    if isinstance(choice, str) and choice not in ("auto", "none"):
-        raise Refusal(400, INVALID_JSON)
-    if isinstance(choice, dict):
-        known = [function["name"] for function in functions]
-        if not isinstance(choice.get("name"), str):
-            raise Refusal(400, INVALID_JSON)
-        if choice["name"] not in known and choice["name"] not in BUILT_IN_FUNCTIONS:
-            # Invented: the documentation says that it is an error, without a text.
-            raise Refusal(422, f"Invalid params: function {choice['name']} is not in functions")
+    def _json_answer(self, call: RoutedRequest, payload: Any, release: Callable[[], None]) -> AnyAnswer:
+        answer = json_answer(200, payload, call.headers, self._service.answer_pause_s)
+        answer.done = release
+        return answer
 
+    def _answer(
+        self,
+        call: RoutedRequest,
+        body: Mapping[str, Any],
+        replies: list[replies_v1.ModelReply],
+        release: Callable[[], None],
+        scripted: Mapping[str, Any] | None = None,
+    ) -> AnyAnswer:
+        scripted = scripted or {}
+        model = scripted.get("model") or replies_v1.with_build(body.get("model"))
+        created = scripted.get("created") or int(self._service.now_s())
+        usage = scripted.get("usage") or self._usage(call, body, replies)
+        thread = self._remember(body, replies)
+        self._files.create_missing_images(call, [reply.content for reply in replies])
+        if not body.get("stream"):
+            response = replies_v1.completion(replies, model=model, created=created, usage=usage)
+            return self._json_answer(call, {**response, **thread}, release)
+        interval_s = float(body.get("update_interval") or 0)
+        words, pause_s = replies_v1.words_per_chunk(interval_s, self._service.event_pause_s)
+        chunks = replies_v1.chunks(replies, model=model, created=created, usage=usage, words=words)
 
-def check_names(names: Iterable[str]) -> None:
-    """Raise :class:`Refusal` for invalid function names."""
-    invalid = [name for name in names if not _FUNCTION_NAME.match(name)]
-    if invalid:
-        raise Refusal(
-            422,
-            "Invalid params: Invalid function names. Only Latin letters (A-Z or a-z), underscore (_), hyphen (-), "
-            f"dot (.) and digits (not leading) are allowed.: [{', '.join(invalid)}]",
+        def events() -> Iterator[bytes | Pause]:
+            if self._service.answer_pause_s:
+                yield Pause(self._service.answer_pause_s)
+            for chunk in chunks:
+                yield event({**chunk, **thread})
+            release()
+            yield END_MARKER
+
+        return EventAnswer(events(), call.headers, pause_s=pause_s, error=STREAM_ERROR, done=release)
+
+    def _usage(
+        self, call: RoutedRequest, body: Mapping[str, Any], replies: list[replies_v1.ModelReply]
+    ) -> dict[str, int]:
+        prompt = replies_v1.prompt_tokens(body)
+        limit = body.get("max_tokens")
+        spent = sum(
+            limit if reply.finish_reason == "length" and limit is not None else reply.tokens() for reply in replies
         )
+        return {
+            "prompt_tokens": prompt,
+            "completion_tokens": spent,
+            "total_tokens": prompt + spent,
+            "precached_prompt_tokens": self._cached(call, body, prompt),
+        }
+
+    def _cached(self, call: RoutedRequest, body: Mapping[str, Any], prompt: int) -> int:
+        """Count the tokens of the prefix that this session has sent before; 2 without a prefix, as recorded."""
+        cached = self._prefixes.common_messages(call.request.headers.get("x-session-id"), body["messages"])
+        return replies_v1.prompt_tokens({"messages": body["messages"][:cached]}) if cached else min(2, prompt)
+
+    def _remember(self, body: Mapping[str, Any], replies: list[replies_v1.ModelReply]) -> dict[str, Any]:
+        """Store the dialogue of a request with ``storage``, and return its ids for the response."""
+        storage = body.get("storage") or {}
+        if not (storage.get("is_stateful") or storage.get("thread_id")):
+            return {}
+        thread_id = storage.get("thread_id") or str(uuid.uuid4())
+        with self._lock:
+            self._threads[thread_id] = [*body["messages"], replies[0].message()]
+        return {"thread_id": thread_id, "message_id": str(uuid.uuid4())}
+
+    def _with_history(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Return the request with the stored messages of its thread before the new ones."""
+        thread_id = (body.get("storage") or {}).get("thread_id")
+        if thread_id is None:
+            return body
+        with self._lock:
+            if thread_id not in self._threads:
+                # Invented: the public documentation does not have stateful chat.
+                raise Refusal(404, "No such thread")
+            return {**body, "messages": [*self._threads[thread_id], *body["messages"]]}
 
 
-def _check_format(response_format: Mapping[str, Any] | None) -> None:
-    if response_format is None or response_format.get("type") == "text":
-        return
-    if response_format.get("type") != "json_schema":
-        raise Refusal(400, f'Unknown type "{response_format.get("type")}" in response_format')
-    if not response_format.get("schema"):
-        raise Refusal(400, "Empty schema with json format type is not supported")
-
-
-# --- responses -------------------------------------------------------------------------------------------------
-
-
-def build_of(model: str) -> str:
-    """Return the build suffix of ``model`` in responses."""
-    if model.startswith("GigaChat-3"):
-        return "33.1.2.7"
-    return "2.0.31.04" if model.startswith("GigaChat-2") else "2.0.28.2"
-
-
-def with_build(model: Any) -> str:
-    """Return the model name of a response to a request for ``model``; None is GigaChat-2."""
-    name = str(model or "GigaChat-2")
-    return name if ":" in name else f"{name}:{build_of(name)}"
-
-
-def prompt_tokens(body: Mapping[str, Any]) -> int:
-    """Count the tokens of the request: 10, plus 1 and the text (3.5 characters a token) a message, plus functions."""
-    count = 10
-    for message in body["messages"]:
-        call = message.get("function_call")
-        count += 1 + canned_model.tokens(message.get("content") or "")
-        count += canned_model.tokens(compact(call) if call else "")
-    return count + canned_model.tokens(compact(body["functions"]) if body.get("functions") else "")
-
-
-def replies(body: Mapping[str, Any]) -> list[ModelReply]:
-    """Return the choices of the response to a valid request."""
-    messages = body["messages"]
-    first = _function_call_reply(body) or _image_reply(body) or _structured_reply(body) or ModelReply(_text(messages))
-    if body.get("reasoning_effort") and str(body.get("model") or "").startswith("GigaChat-2-Reasoning"):
-        russian = canned_model.is_russian(_prompt(messages))
-        first.reasoning_content = (
-            "Сначала пойму, о чём спросили, затем отвечу коротко."
-            if russian
-            else "First I look at what was asked, then I answer it in few words."
-        )
-    choices = [first]
-    for number in range(2, int(body.get("n") or 1) + 1):
-        variant = f" (вариант {number})" if canned_model.is_russian(first.content) else f" (variant {number})"
-        other = ModelReply(first.content + variant, first.finish_reason) if first.function_call is None else first
-        choices.append(other)
-    limit = body.get("max_tokens")
-    if limit is not None:
-        for reply in choices:
-            if reply.function_call is None and canned_model.tokens(reply.content) > limit:
-                reply.content = canned_model.cut_to_tokens(reply.content, limit)
-                reply.finish_reason = "length"
-    return choices
-
-
-def reply_from(message: Mapping[str, Any]) -> ModelReply:
-    """Build a reply from a scripted message, which may also have a ``finish_reason``."""
-    rest = dict(message)
-    call = rest.pop("function_call", None)
-    reply = ModelReply(
-        content=rest.pop("content", "") or "",
-        finish_reason=rest.pop("finish_reason", "function_call" if call is not None else "stop"),
-        function_call=call,
-        functions_state_id=rest.pop("functions_state_id", None),
-        reasoning_content=rest.pop("reasoning_content", None),
-    )
-    rest.pop("role", None)
-    reply.extra = rest
-    return reply
-
-
-def _prompt(messages: Sequence[Mapping[str, Any]]) -> str:
-    return next((str(m.get("content") or "") for m in reversed(messages) if m["role"] == "user"), "")
-
-
-def _text(messages: Sequence[Mapping[str, Any]]) -> str:
-    last = messages[-1]
-    if last["role"] != "function":
-        return canned_model.answer(messages)
-    result = json.loads(last["content"])
-    function = last.get("name") or messages[-2]["function_call"]["name"]
-    values = _describe(result)
-    russian = canned_model.is_russian(_prompt(messages))
-    return f"По данным функции {function}: {values}." if russian else f"According to {function}: {values}."
-
-
-def _describe(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key}: {_describe(inner)}" for key, inner in value.items())
-    if isinstance(value, list):
-        return "; ".join(_describe(inner) for inner in value)
-    return value if isinstance(value, str) else compact(value)
-
-
-def _function_call_reply(body: Mapping[str, Any]) -> ModelReply | None:
-    functions = [f for f in body.get("functions") or [] if f["name"] not in BUILT_IN_FUNCTIONS]
-    choice = body.get("function_call", "auto")
-    if not functions or choice == "none" or body["messages"][-1]["role"] == "function":
+def chat_body(request: RecordedRequest) -> dict[str, Any] | None:
+    """Return the body of a chat request of either API, or None for any other request."""
+    if request.method != "POST" or not request.path.endswith("/chat/completions"):
         return None
-    prompt = _prompt(body["messages"])
-    if isinstance(choice, dict):
-        function = next((f for f in functions if f["name"] == choice["name"]), None)
-    else:
-        function = _best_function(functions, prompt)
-    if function is None:
+    try:
+        body = request.json()
+    except ValueError:
         return None
-    shots = function.get("few_shot_examples") or []
-    examples = shots[0].get("params") if shots and isinstance(shots[0], dict) else None
-    parameters = function.get("parameters") or {"type": "object"}
-    arguments = sampling.instance(parameters, sampling.Hints(prompt), examples=examples)
-    if isinstance(choice, dict) and isinstance(choice.get("partial_arguments"), dict) and isinstance(arguments, dict):
-        arguments.update(choice["partial_arguments"])
-    return ModelReply("", "function_call", {"name": function["name"], "arguments": arguments}, str(uuid.uuid4()))
+    return body if isinstance(body, dict) else None
 
 
-_ENGLISH_BY_RUSSIAN_STEM = {
-    "погод": "weather",
-    "прили": "tide",
-    "курс": "rate",
-    "валют": "currency",
-    "время": "time",
-    "новос": "news",
-    "город": "city",
-    "билет": "ticket",
-    "рейс": "flight",
-    "отель": "hotel",
-    "адрес": "address",
-    "цена": "price",
-    "заказ": "order",
-    "почт": "mail",
-    "письм": "mail",
-    "перев": "translate",
-    "сложи": "add",
-    "температ": "temperature",
-}
-
-
-def _best_function(functions: Sequence[Mapping[str, Any]], prompt: str) -> Mapping[str, Any] | None:
-    """Return the function that shares the most words with the prompt, or None. Words of its name count twice."""
-    lower = prompt.lower()
-    english = " ".join(word for start, word in _ENGLISH_BY_RUSSIAN_STEM.items() if start in lower)
-    prompt_stems = set(canned_model.stems(f"{prompt} {english}"))
-    best, best_score = None, 0
-    for function in functions:
-        shots = function.get("few_shot_examples") or []
-        requests = " ".join(str(shot.get("request", "")) for shot in shots if isinstance(shot, dict))
-        description_stems = set(canned_model.stems(f"{function.get('description') or ''} {requests}"))
-        name_stems = set(canned_model.stems(function["name"]))
-        score = 2 * len(prompt_stems & name_stems) + len(prompt_stems & description_stems)
-        if score > best_score:
-            best, best_score = function, score
-    return best
-
-
-def _image_reply(body: Mapping[str, Any]) -> ModelReply | None:
-    functions = body.get("functions")
-    choice = body.get("function_call", "auto" if functions else "none")
-    listed = not functions or any(function["name"] == "text2image" for function in functions)
-    forced = isinstance(choice, dict) and choice["name"] == "text2image"
-    prompt = _prompt(body["messages"])
-    if not forced and not (choice == "auto" and listed and _ASKS_FOR_IMAGE.search(prompt)):
-        return None
-    caption = "Вот что получилось." if canned_model.is_russian(prompt) else "Here is what came out."
-    progress = "Осталось секунд: {}" if canned_model.is_russian(prompt) else "Seconds left: {}"
-    return ModelReply(
-        f'<img src="{uuid.uuid4()}" fuse="true"/> {caption}',
-        functions_state_id=str(uuid.uuid4()),
-        progress=tuple(progress.format(left) for left in (2, 1)),
-    )
-
-
-def _structured_reply(body: Mapping[str, Any]) -> ModelReply | None:
-    response_format = body.get("response_format") or {}
-    if response_format.get("type") != "json_schema":
-        return None
-    value = sampling.instance(response_format["schema"], sampling.Hints(_prompt(body["messages"])))
-    # The service may send JSON with line breaks; without strict it does so here, so that tests meet both forms.
-    return ModelReply(json.dumps(value, ensure_ascii=False, indent=None if response_format.get("strict") else 2))
-
-
-# --- bodies and chunks -----------------------------------------------------------------------------------------
-
-
-def completion(choices: Sequence[ModelReply], *, model: str, created: int, usage: Mapping[str, int]) -> dict[str, Any]:
-    """Return the complete response as one object."""
-    return {
-        "choices": [
-            {"message": reply.message(), "index": index, "finish_reason": reply.finish_reason}
-            for index, reply in enumerate(choices)
-        ],
-        "created": created,
-        "model": model,
-        "object": "chat.completion",
-        "usage": dict(usage),
-    }
-
-
-def chunks(
-    choices: Sequence[ModelReply], *, model: str, created: int, usage: Mapping[str, int], words: int = 1
-) -> Iterator[dict[str, Any]]:
-    """Yield the chunks of the same response, with ``words`` words in each, without the end marker.
-
-    Only the first chunk of a choice has the role. The last chunk of each choice has an empty content and the
-    ``finish_reason``; the last chunk of all has the ``usage``.
-    """
-
-    def chunk(delta: Mapping[str, Any], index: int, **fields: Any) -> dict[str, Any]:
-        choice = {"delta": delta, "index": index, **fields}
-        return {"choices": [choice], "created": created, "model": model, "object": "chat.completion"}
-
-    for index, reply in enumerate(choices):
-        for text in reply.progress:
-            delta = {"content": text, "role": "function_in_progress", "name": "text2image", "created": created}
-            yield chunk(delta, index)
-    queues = [_deltas(reply, words) for reply in choices]
-    for row in range(max(len(queue) for queue in queues)):
-        for index, queue in enumerate(queues):
-            if row < len(queue):
-                yield chunk({**queue[row], **({"role": "assistant"} if row == 0 else {})}, index)
-    for index, reply in enumerate(choices):
-        last = chunk({"content": ""}, index, finish_reason=reply.finish_reason)
-        if index == len(choices) - 1:
-            last["usage"] = dict(usage)
-        yield last
-
-
-def _deltas(reply: ModelReply, words: int) -> list[dict[str, Any]]:
-    deltas: list[dict[str, Any]] = []
-    if reply.reasoning_content is not None:
-        deltas.append({"content": "", "reasoning_content": reply.reasoning_content})
-    pieces = canned_model.words(reply.content)
-    for start in range(0, len(pieces), words):
-        deltas.append({"content": "".join(pieces[start : start + words])})
-    if reply.function_call is not None:
-        # The service never splits the arguments: one chunk has all of them.
-        deltas.append({"content": "", "function_call": reply.function_call})
-    deltas = deltas or [{"content": ""}]
-    if reply.functions_state_id is not None:
-        deltas[-1]["functions_state_id"] = reply.functions_state_id
-    deltas[0].update(reply.extra)
-    return deltas
+def last_prompt(body: Mapping[str, Any]) -> str:
+    """Return the text of the last user message of a chat request of either API."""
+    messages = body.get("messages")
+    for message in reversed(messages if isinstance(messages, list) else []):
+        if isinstance(message, dict) and message.get("role") == "user":
+            content = message.get("content")
+            if isinstance(content, list):  # the parts of a message of API v2
+                return "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
+            return str(content or "")
+    return ""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from gigaclient.testing.fault_server import Answer, Cut, HeaderItems, Pause, RawAnswer, Reset, Step
+from gigaclient.testing.http_messages import Answer, Cut, HeaderItems, Pause, RawAnswer, Reset, Step
 
 __all__ = ["END_MARKER", "EventAnswer", "Fault", "FaultQueue", "apply", "event", "http_date", "respond"]
 

@@ -14,9 +14,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gigaclient.testing.chat_v1 import Refusal
-from gigaclient.testing.fault_server import Answer
-from gigaclient.testing.routing import AnyAnswer, Route, RoutedRequest, Service, json_answer
+from gigaclient.testing.http_messages import Answer
+from gigaclient.testing.routing import AnyAnswer, Refusal, Route, RoutedRequest, Service, json_answer
 
 __all__ = ["PICTURE", "EmulatedFiles", "Part", "form"]
 

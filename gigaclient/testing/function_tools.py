@@ -9,8 +9,7 @@ from typing import Any
 
 import yaml
 
-from gigaclient.testing.chat_v1 import INVALID_JSON, Refusal
-from gigaclient.testing.routing import AnyAnswer, Route, RoutedRequest, json_answer
+from gigaclient.testing.routing import INVALID_JSON, AnyAnswer, Refusal, Route, RoutedRequest, json_answer
 
 __all__ = ["FunctionTools", "convert", "errors", "warnings"]
 
@@ -195,16 +194,8 @@ def _schema_errors(schema: Any, location: str, *, top: bool = False) -> Iterator
     if not isinstance(schema, dict):
         yield "must be an object", location
         return
-    combined = any(word in schema for word in ("$ref", "anyOf", "oneOf", "allOf", "enum", "const"))
-    type_ = schema.get("type")
-    types = type_ if isinstance(type_, list) else [type_]
-    if type_ is None:
-        if not combined and not (top and not schema):
-            yield "property type is missing", location
-    elif not all(name in _TYPES for name in types):
-        yield f"unknown type {type_}", location
-    elif top and type_ != "object":
-        yield "type must be object", location
+    types = schema["type"] if isinstance(schema.get("type"), list) else [schema.get("type")]
+    yield from _type_errors(schema, types, location, top)
     properties = schema.get("properties")
     if properties is not None and not isinstance(properties, dict):
         yield "properties must be an object", f"{location}.properties"
@@ -216,6 +207,18 @@ def _schema_errors(schema: Any, location: str, *, top: bool = False) -> Iterator
             yield f"required property {name} is not described", f"{location}.required"
     if "array" in types and "items" in schema:
         yield from _schema_errors(schema["items"], f"{location}.items")
+
+
+def _type_errors(schema: Mapping[str, Any], types: list[Any], location: str, top: bool) -> Iterator[tuple[str, str]]:
+    type_ = schema.get("type")
+    if type_ is None:
+        combined = any(word in schema for word in ("$ref", "anyOf", "oneOf", "allOf", "enum", "const"))
+        if not combined and not (top and not schema):
+            yield "property type is missing", location
+    elif not all(name in _TYPES for name in types):
+        yield f"unknown type {type_}", location
+    elif top and type_ != "object":
+        yield "type must be object", location
 
 
 def warnings(function: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Authentication of the GigaChat emulator: authorization keys, the rules of the OAuth endpoint, issued tokens."""
+"""Authentication of the GigaChat emulator: authorization keys, the OAuth and password endpoints, issued tokens."""
 
 from __future__ import annotations
 
@@ -8,23 +8,28 @@ import secrets
 import threading
 import time
 import uuid
+from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
-from gigaclient.testing.fault_server import RecordedRequest
+from gigaclient.testing.http_messages import RecordedRequest
+from gigaclient.testing.routing import AnyAnswer, Refusal, Route, RoutedRequest, json_answer
 
 __all__ = [
+    "LEFT_OUT",
     "SCOPES",
     "Account",
-    "ExpiredToken",
-    "OAuthRefusal",
-    "TokenIssuer",
-    "UnknownToken",
-    "check_oauth",
-    "decode_key",
-    "new_key",
+    "Authentication",
+    "OAuthSettings",
+    "TokenShape",
 ]
 
 SCOPES = ("GIGACHAT_API_PERS", "GIGACHAT_API_B2B", "GIGACHAT_API_CORP")
+LEFT_OUT: Final = object()
+"""As ``expires_at``: token responses have no expiry."""
+
+TokenShape: TypeAlias = Literal["access_token", "tok"]
 
 
 @dataclass(frozen=True)
@@ -132,3 +137,121 @@ class TokenIssuer:
         """Forget all issued tokens."""
         with self._lock:
             self._accounts.clear()
+
+
+class OAuthSettings(Protocol):
+    """The options of the emulator that concern tokens."""
+
+    scope: str
+    token_life_s: float
+    token_shape: TokenShape
+    password_token_shape: TokenShape
+    expires_at: Any
+    oauth_pause_s: float
+    oauth_calls_per_second: int | None
+    accept_bearer_oauth: bool
+    users: dict[str, str]
+
+    def now_s(self) -> float:
+        """Return the service's clock: Unix time in seconds."""
+
+
+class Authentication:
+    """The known keys and tokens, and the two endpoints that issue tokens.
+
+    Args:
+        settings: The emulator that it belongs to.
+
+    Attributes:
+        tokens: The issued tokens.
+        routes: The route of ``POST {base}/token``.
+    """
+
+    def __init__(self, settings: OAuthSettings) -> None:
+        self.tokens = TokenIssuer()
+        self.routes: tuple[Route, ...] = (Route("POST", "v1", "/token", self._password_token),)
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._accounts: dict[str, Account] = {}
+        self._recent_calls: deque[float] = deque()
+
+    def add_key(self, scope: str) -> str:
+        """Return a new valid authorization key for a new client."""
+        key, client_id = new_key()
+        with self._lock:
+            self._accounts[key] = Account(client_id, scope)
+        return key
+
+    def issue_token(self, key: str, life_s: float) -> str:
+        """Issue a token for the client of ``key``."""
+        return self.tokens.issue(self._accounts[key], life_s)
+
+    def scope_of(self, client: str) -> str | None:
+        """Return the scope of a client's key, or None for an unknown client."""
+        with self._lock:
+            scopes = {account.client_id: account.scope for account in self._accounts.values()}
+        return scopes.get(client)
+
+    def client_of(self, request: RecordedRequest) -> str:
+        """Return the client of an API request; raise :class:`Refusal` when it is not authenticated."""
+        if not request.headers.get("user-agent", "").strip():
+            raise Refusal(403, "", body={"message": "Unauthorized"})
+        authorization = request.headers.get("authorization")
+        if authorization is None and request.client_certificate is not None:
+            return f"certificate {request.client_certificate}"
+        scheme, _, token = (authorization or "").partition(" ")
+        try:
+            if scheme.lower() != "bearer":
+                raise UnknownToken
+            return self.tokens.owner(token).client_id
+        except UnknownToken:
+            raise Refusal(401, "Unauthorized") from None
+        except ExpiredToken:
+            raise Refusal(401, "Token has expired") from None
+
+    def oauth_token(self, request: RecordedRequest, headers: Mapping[str, str]) -> AnyAnswer:
+        """Return the response of the OAuth endpoint."""
+        settings = self._settings
+        try:
+            self._check_rate()
+            account = check_oauth(request, self._accounts, accept_bearer=settings.accept_bearer_oauth)
+        except OAuthRefusal as refusal:
+            body = {"code": refusal.code, "message": refusal.message}
+            return json_answer(refusal.status, body, headers, settings.oauth_pause_s)
+        return json_answer(200, self._token_response(account, settings.token_shape), headers, settings.oauth_pause_s)
+
+    def _password_token(self, call: RoutedRequest) -> AnyAnswer:
+        settings = self._settings
+        if not settings.users:
+            # Most servers do not have the route.
+            raise Refusal(404, "Not Found")
+        scheme, _, value = call.request.headers.get("authorization", "").partition(" ")
+        user_and_password = decode_key(value) if scheme.lower() == "basic" else None
+        if user_and_password is None or settings.users.get(user_and_password[0]) != user_and_password[1]:
+            raise Refusal(401, "Unauthorized")
+        account = Account(f"user {user_and_password[0]}", settings.scope)
+        response = self._token_response(account, settings.password_token_shape)
+        return json_answer(200, response, call.headers, settings.oauth_pause_s)
+
+    def _check_rate(self) -> None:
+        now = time.monotonic()
+        limit = self._settings.oauth_calls_per_second
+        with self._lock:
+            self._recent_calls.append(now)
+            while self._recent_calls[0] < now - 1.0:
+                self._recent_calls.popleft()
+            if limit is not None and len(self._recent_calls) > limit:
+                # Invented: the documentation has the limit, but no error body.
+                raise OAuthRefusal(429, 429, "Too many requests")
+
+    def _token_response(self, account: Account, shape: TokenShape) -> dict[str, Any]:
+        settings = self._settings
+        token = self.tokens.issue(account, settings.token_life_s)
+        expires_at_s = settings.now_s() + settings.token_life_s
+        token_field, expiry_field, expiry = "access_token", "expires_at", int(expires_at_s * 1000)
+        if shape == "tok":
+            token_field, expiry_field, expiry = "tok", "exp", int(expires_at_s)
+        response: dict[str, Any] = {token_field: token}
+        if settings.expires_at is not LEFT_OUT:
+            response[expiry_field] = expiry if settings.expires_at is None else settings.expires_at
+        return response

@@ -6,18 +6,39 @@ state. ``gigachat.py`` collects the groups.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
-from gigaclient.testing.chat_v1 import INVALID_JSON, Refusal, compact
-from gigaclient.testing.fault_server import Answer, RawAnswer, RecordedRequest
 from gigaclient.testing.faults import EventAnswer
+from gigaclient.testing.http_messages import Answer, RawAnswer, RecordedRequest
 
-__all__ = ["AnyAnswer", "Endpoint", "Route", "RoutedRequest", "Service", "json_answer"]
+__all__ = [
+    "INVALID_JSON",
+    "AnyAnswer",
+    "Endpoint",
+    "Refusal",
+    "Route",
+    "RoutedRequest",
+    "Service",
+    "compact",
+    "json_answer",
+]
+
+INVALID_JSON = "Your request contains invalid JSON syntax."
 
 AnyAnswer: TypeAlias = Answer | RawAnswer | EventAnswer
+
+
+class Refusal(Exception):
+    """An error response of the API. ``body`` overrides the usual ``{"status", "message"}``."""
+
+    def __init__(self, status: int, message: str, *, body: Any = None) -> None:
+        super().__init__(status, message)
+        self.status = status
+        self.body = {"status": status, "message": message} if body is None else body
 
 
 @dataclass(frozen=True)
@@ -47,6 +68,13 @@ class RoutedRequest:
         except ValueError:
             raise Refusal(400, INVALID_JSON) from None
 
+    def json_object(self) -> dict[str, Any]:
+        """Parse the body; raise :class:`Refusal` when it is not a JSON object."""
+        body = self.json()
+        if not isinstance(body, dict):
+            raise Refusal(400, INVALID_JSON)
+        return body
+
 
 Endpoint: TypeAlias = Callable[[RoutedRequest], AnyAnswer]
 
@@ -72,6 +100,9 @@ class Service(Protocol):
 
     def next_script(self, method: str, path: str) -> Any:
         """Return the next scripted answer for ``path`` (such as ``v1/files``), or None."""
+
+    def scripted_answer(self, call: RoutedRequest, value: Any, body: Mapping[str, Any] | None = None) -> AnyAnswer:
+        """Return the answer of a script. ``body`` is the validated request, if it was validated."""
 
 
 @dataclass(frozen=True)
@@ -101,3 +132,8 @@ def json_answer(status: int, payload: Any, headers: Mapping[str, str], before_s:
     """Return ``payload`` as a JSON response that is sent after ``before_s`` seconds."""
     content_type = {"Content-Type": "application/json; charset=utf-8"}
     return Answer(status, {**headers, **content_type}, compact(payload).encode(), before_s=before_s)
+
+
+def compact(value: Any) -> str:
+    """Return ``value`` as JSON on one line, with Cyrillic letters unescaped."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -13,8 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from gigaclient.testing import canned_model
-from gigaclient.testing.chat_v1 import INVALID_JSON, Refusal
-from gigaclient.testing.routing import AnyAnswer, Route, RoutedRequest, Service, json_answer
+from gigaclient.testing.routing import INVALID_JSON, AnyAnswer, Refusal, Route, RoutedRequest, Service, json_answer
 
 __all__ = ["TextTools", "embeddings", "vector"]
 

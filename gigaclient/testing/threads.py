@@ -6,59 +6,23 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 from urllib.parse import parse_qs
 
-from gigaclient.testing import canned_model, chat_v1
+from gigaclient.testing import replies_v1
 from gigaclient.testing.assistants import EmulatedAssistants, StoredAssistant
-from gigaclient.testing.chat_v1 import INVALID_JSON, Refusal
-from gigaclient.testing.fault_server import Answer, Pause
+from gigaclient.testing.chat_v1 import STREAM_ERROR
 from gigaclient.testing.faults import END_MARKER, EventAnswer, event
-from gigaclient.testing.routing import AnyAnswer, Route, RoutedRequest, Service, json_answer
+from gigaclient.testing.http_messages import Answer, Pause
+from gigaclient.testing.routing import INVALID_JSON, AnyAnswer, Refusal, Route, RoutedRequest, Service, json_answer
+from gigaclient.testing.thread_data import Run, Thread, chat_request, chunks, message_to_json, reply_to
+from gigaclient.testing.validation_v1 import check
 
 __all__ = ["EmulatedThreads"]
 
 IdName: TypeAlias = Literal["id", "thread_id"]
 
 _OBJECT = "threads.messages.run"
-_STREAM_ERROR = {"status": 500, "message": "Internal Server Error"}
-_RUN_OPTIONS = (
-    "temperature",
-    "top_p",
-    "max_tokens",
-    "repetition_penalty",
-    "profanity_check",
-    "flags",
-    "function_call",
-    "functions",
-    "update_interval",
-    "stream",
-)
-
-
-@dataclass
-class _Run:
-    """A run in the background. Its result is computed at the start and published at the end."""
-
-    started_at: float
-    final_status: Literal["ready", "failed"]
-    message: dict[str, Any]
-    polls: int = 0
-
-
-@dataclass
-class _Thread:
-    client: str
-    model: str
-    created_at: int
-    updated_at: int
-    assistant: StoredAssistant | None = None
-    id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    status: str = "ready"
-    messages: list[dict[str, Any]] = field(default_factory=list)
-    run: _Run | None = None
-    run_messages: list[dict[str, Any]] = field(default_factory=list)
 
 
 class EmulatedThreads:
@@ -82,7 +46,7 @@ class EmulatedThreads:
         self._service = service
         self._assistants = assistants
         self._lock = threading.Lock()
-        self._threads: dict[str, _Thread] = {}
+        self._threads: dict[str, Thread] = {}
         self.routes: tuple[Route, ...] = (
             Route("GET", "v1", "/threads", self._list),
             Route("POST", "v1", "/threads", self._create),
@@ -151,7 +115,7 @@ class EmulatedThreads:
         if limit is not None:
             messages = messages[-limit:] if limit else []
         return json_answer(
-            200, {"thread_id": thread.id, "messages": [_message_to_json(message) for message in messages]}, call.headers
+            200, {"thread_id": thread.id, "messages": [message_to_json(message) for message in messages]}, call.headers
         )
 
     def _add_messages(self, call: RoutedRequest) -> AnyAnswer:
@@ -170,12 +134,12 @@ class EmulatedThreads:
         self._set_assistant(call, thread, body)
         if body.get("stream"):
             return self._answer(call, thread, body)
-        request = self._request(thread, body)
-        message = self._reply(request, thread)[1]
+        request = self._chat_request(thread, body)
+        message = reply_to(request, thread, self._service)[1]
         now = int(self._service.now_s())
         with self._lock:
             self._check_unlocked(thread)
-            thread.run = _Run(time.monotonic(), "failed" if self.failing else "ready", message)
+            thread.run = Run(time.monotonic(), "failed" if self.failing else "ready", message)
             thread.status, thread.updated_at, thread.run_messages = "in_progress", now, []
         return json_answer(200, {"status": "in_progress", "thread_id": thread.id, "created_at": now}, call.headers)
 
@@ -202,7 +166,7 @@ class EmulatedThreads:
                 "model": thread.model,
             }
             if thread.run_messages and thread.run is None:
-                response["messages"] = [_message_to_json(message) for message in thread.run_messages]
+                response["messages"] = [message_to_json(message) for message in thread.run_messages]
         return json_answer(200, response, call.headers)
 
     def _run_messages(self, call: RoutedRequest) -> AnyAnswer:
@@ -229,14 +193,14 @@ class EmulatedThreads:
     def _answer(
         self,
         call: RoutedRequest,
-        thread: _Thread,
+        thread: Thread,
         body: Mapping[str, Any],
         *,
         added: list[dict[str, Any]] | None = None,
         is_new: bool = False,
     ) -> AnyAnswer:
-        request = self._request(thread, body, added or [])
-        reply, message = self._reply(request, thread)
+        request = self._chat_request(thread, body, added or [])
+        reply, message = reply_to(request, thread, self._service)
         stream = bool(body.get("stream"))
         release = self._service.enter(call.client, stream=stream)
         try:
@@ -251,7 +215,7 @@ class EmulatedThreads:
             "created": message["created_at"],
             "object": _OBJECT,
         }
-        prompt = chat_v1.prompt_tokens(request)
+        prompt = replies_v1.prompt_tokens(request)
         if not stream:
             spent = reply.tokens()
             usage = {"prompt_tokens": prompt, "completion_tokens": spent, "total_tokens": prompt + spent}
@@ -265,7 +229,7 @@ class EmulatedThreads:
         self,
         call: RoutedRequest,
         head: Mapping[str, Any],
-        reply: chat_v1.ModelReply,
+        reply: replies_v1.ModelReply,
         prompt: int,
         interval_s: float,
         release: Callable[[], None],
@@ -275,24 +239,24 @@ class EmulatedThreads:
         def events() -> Iterator[bytes | Pause]:
             if before_s:
                 yield Pause(before_s)
-            for chunk in _chunks(reply, prompt):
+            for chunk in chunks(reply, prompt):
                 yield event({**head, **chunk})
             release()
             yield END_MARKER
 
-        return EventAnswer(events(), call.headers, pause_s=max(pause_s, interval_s), error=_STREAM_ERROR, done=release)
+        return EventAnswer(events(), call.headers, pause_s=max(pause_s, interval_s), error=STREAM_ERROR, done=release)
 
     # -- helpers
 
-    def _new_thread(self, call: RoutedRequest, assistant: StoredAssistant | None, model: str | None) -> _Thread:
+    def _new_thread(self, call: RoutedRequest, assistant: StoredAssistant | None, model: str | None) -> Thread:
         if assistant is not None:
             model = assistant.model
         if model is None:
             model = next((name for name, type_ in self._service.models.items() if type_ == "chat"), "GigaChat")
         now = int(self._service.now_s())
-        return _Thread(call.client, model, now, now, assistant)
+        return Thread(call.client, model, now, now, assistant)
 
-    def _thread_for(self, call: RoutedRequest, body: Mapping[str, Any]) -> tuple[_Thread, bool]:
+    def _thread_for(self, call: RoutedRequest, body: Mapping[str, Any]) -> tuple[Thread, bool]:
         """Return the thread of a request with messages, and True when it is a new one."""
         if any(body.get(name, "") is None for name in ("thread_id", "assistant_id", "model")):
             raise Refusal(400, INVALID_JSON)
@@ -310,7 +274,7 @@ class EmulatedThreads:
             raise Refusal(400, INVALID_JSON)
         return self._new_thread(call, assistant, body.get("model")), True
 
-    def _existing(self, call: RoutedRequest, body: Mapping[str, Any]) -> _Thread:
+    def _existing(self, call: RoutedRequest, body: Mapping[str, Any]) -> Thread:
         if "model" in body:
             raise Refusal(422, "Invalid params: model and thread_id exclude each other")
         with self._lock:
@@ -318,7 +282,7 @@ class EmulatedThreads:
             self._check_unlocked(thread)
             return thread
 
-    def _set_assistant(self, call: RoutedRequest, thread: _Thread, body: Mapping[str, Any]) -> None:
+    def _set_assistant(self, call: RoutedRequest, thread: Thread, body: Mapping[str, Any]) -> None:
         """Make the request's assistant, if any, the assistant of the thread."""
         if "assistant_id" not in body or (thread.assistant is not None and thread.assistant.id == body["assistant_id"]):
             return
@@ -328,7 +292,7 @@ class EmulatedThreads:
         if before is not None:
             self._assistants.release(before.id)
 
-    def _find(self, call: RoutedRequest, thread_id: Any) -> _Thread:
+    def _find(self, call: RoutedRequest, thread_id: Any) -> Thread:
         if not isinstance(thread_id, str) or not thread_id:
             raise Refusal(400, INVALID_JSON)
         thread = self._threads.get(thread_id)
@@ -337,11 +301,11 @@ class EmulatedThreads:
             raise Refusal(404, "No such thread")
         return thread
 
-    def _check_unlocked(self, thread: _Thread) -> None:
+    def _check_unlocked(self, thread: Thread) -> None:
         if thread.run is not None:
             raise Refusal(422, "Invalid params: the thread is locked by a run")
 
-    def _validated_messages(self, body: Mapping[str, Any], thread: _Thread) -> list[dict[str, Any]]:
+    def _validated_messages(self, body: Mapping[str, Any], thread: Thread) -> list[dict[str, Any]]:
         sent = body.get("messages")
         if not isinstance(sent, list) or not sent:
             raise Refusal(400, INVALID_JSON)
@@ -349,11 +313,11 @@ class EmulatedThreads:
         for message in sent:
             role = message.get("role") if isinstance(message, dict) else None
             checked = {**message, "role": "user"} if role in ("system", "assistant", "function") else message
-            chat_v1.check({"model": thread.model, "messages": [checked]}, models=self._service.models)
+            check({"model": thread.model, "messages": [checked]}, models=self._service.models)
         now = int(self._service.now_s())
         return [{**message, "message_id": str(uuid.uuid4()), "created_at": now} for message in sent]
 
-    def _append(self, thread: _Thread, messages: list[dict[str, Any]], is_new: bool) -> None:
+    def _append(self, thread: Thread, messages: list[dict[str, Any]], is_new: bool) -> None:
         if is_new and thread.assistant is not None:
             self._assistants.use(thread.client, thread.assistant.id)
         with self._lock:
@@ -363,46 +327,14 @@ class EmulatedThreads:
             thread.updated_at = int(self._service.now_s())
             thread.status = "ready"
 
-    def _request(
-        self, thread: _Thread, body: Mapping[str, Any], added: list[dict[str, Any]] | None = None
+    def _chat_request(
+        self, thread: Thread, body: Mapping[str, Any], added: list[dict[str, Any]] | None = None
     ) -> dict[str, Any]:
-        """Return the chat request that answers the thread; raise :class:`Refusal` when it is invalid."""
-        limit = body.get("limit")
         with self._lock:
             messages = [*thread.messages, *(added or [])]
-        if isinstance(limit, int) and limit > 0:
-            messages = messages[-limit:]
-        known = ("role", "content", "name", "function_call", "functions_state_id", "attachments")
-        sent: list[dict[str, Any]] = [
-            {name: message[name] for name in known if name in message} for message in messages
-        ]
-        fields: dict[str, Any] = thread.assistant.fields if thread.assistant is not None else {}
-        if fields.get("instructions") and not any(message["role"] == "system" for message in sent):
-            sent.insert(0, {"role": "system", "content": fields["instructions"]})
-        request = {name: body[name] for name in _RUN_OPTIONS if body.get(name) is not None}
-        if "functions" not in request and fields.get("functions"):
-            request["functions"] = fields["functions"]
-        service = self._service
-        return chat_v1.check(
-            {**request, "model": thread.model, "messages": sent},
-            models=service.models,
-            without_functions=service.models_without_functions,
-            exhausted=service.exhausted_models,
-            context_tokens=service.context_tokens,
-        )
+        return chat_request(thread, messages, body, self._service)
 
-    def _reply(self, request: Mapping[str, Any], thread: _Thread) -> tuple[chat_v1.ModelReply, dict[str, Any]]:
-        reply = chat_v1.replies(request)[0]
-        message = {
-            **reply.message(),
-            "message_id": str(uuid.uuid4()),
-            "created_at": int(self._service.now_s()),
-            "finish_reason": reply.finish_reason,
-            "model": chat_v1.with_build(thread.model),
-        }
-        return reply, message
-
-    def _to_json(self, thread: _Thread) -> dict[str, Any]:
+    def _to_json(self, thread: Thread) -> dict[str, Any]:
         response: dict[str, Any] = {
             self.id_name: thread.id,
             "model": thread.model,
@@ -417,11 +349,8 @@ class EmulatedThreads:
 
 
 def _read_object(call: RoutedRequest) -> dict[str, Any]:
-    body = call.json()
-    if not isinstance(body, dict):
-        raise Refusal(400, INVALID_JSON)
     # The official SDK sends a null for each field that is not set.
-    return {name: value for name, value in body.items() if value is not None}
+    return {name: value for name, value in call.json_object().items() if value is not None}
 
 
 def _bounds(call: RoutedRequest) -> tuple[int | None, int | None]:
@@ -433,33 +362,3 @@ def _bounds(call: RoutedRequest) -> tuple[int | None, int | None]:
             raise Refusal(400, INVALID_JSON)
         bounds.append(None if value is None else int(value))
     return bounds[0], bounds[1]
-
-
-def _message_to_json(message: Mapping[str, Any]) -> dict[str, Any]:
-    known = ("message_id", "role", "content", "created_at", "function_call", "finish_reason", "model")
-    fields = {name: message[name] for name in known if name in message}
-    file_ids = message.get("attachments") or []
-    return {**fields, "attachments": [{"file_id": file_id, "name": f"{file_id}.txt"} for file_id in file_ids]}
-
-
-def _chunks(reply: chat_v1.ModelReply, prompt: int) -> Iterator[dict[str, Any]]:
-    """Yield the reply in chunks. Each has the usage that it adds; the last text has the finish reason."""
-    pieces = canned_model.words(reply.content) or [""]
-    total, counted, text = reply.tokens(), 0, ""
-    for index, piece in enumerate(pieces):
-        is_last = index == len(pieces) - 1
-        text += piece
-        so_far = total if is_last else canned_model.tokens(text)
-        prompt_tokens = prompt if index == 0 else 0
-        delta: dict[str, Any] = {"content": piece, **({"role": "assistant"} if index == 0 else {})}
-        choice: dict[str, Any] = {"delta": delta, "index": 0}
-        if is_last:
-            choice["finish_reason"] = reply.finish_reason
-            delta.update({name: value for name, value in reply.message().items() if name not in ("role", "content")})
-        usage = {
-            "prompt_tokens": prompt_tokens,
-            "completion_tokens": so_far - counted,
-            "total_tokens": prompt_tokens + so_far - counted,
-        }
-        counted = so_far
-        yield {"choices": [choice], "usage": usage}

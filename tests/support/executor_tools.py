@@ -60,7 +60,7 @@ def get_weather(city: str) -> str:
 
 
 def get_storm(city: str) -> str:
-    """Return the weather in a city; in fact raise an error that cannot be unpickled."""
+    """Return the weather in a city; always raises an error that cannot be unpickled."""
     raise Particular(f"no weather in {city}", 7)
 
 

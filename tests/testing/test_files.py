@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from gigaclient.testing import GigaChatEmulator
-from gigaclient.testing.chat_v1 import Refusal
 from gigaclient.testing.files import PICTURE, EmulatedFiles, form
+from gigaclient.testing.routing import Refusal
 
 CONTENT_TYPE = "multipart/form-data; boundary=b"
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from gigaclient.testing.chat_v1 import Refusal
 from gigaclient.testing.function_tools import convert, errors, warnings
+from gigaclient.testing.routing import Refusal
 
 DESCRIPTION = """\
 ---

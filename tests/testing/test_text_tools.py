@@ -12,9 +12,8 @@ import pytest
 from support.platform_tools import cosine
 
 from gigaclient.testing import GigaChatEmulator, canned_model
-from gigaclient.testing.chat_v1 import Refusal
 from gigaclient.testing.fault_server import Answer, HeaderList, RecordedRequest
-from gigaclient.testing.routing import RoutedRequest
+from gigaclient.testing.routing import Refusal, RoutedRequest
 from gigaclient.testing.text_tools import TextTools, embeddings, vector
 
 MODELS = {"Embeddings": "embedder", "GigaEmbeddings-3B-2025-09": "embedder", "GigaChat-2": "chat"}

@@ -1,0 +1,253 @@
+"""Replies of the emulated model in API v2: the texts of API v1 in messages of parts, and the service's tools."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gigaclient.testing import canned_model, replies_v1
+from gigaclient.testing.routing import compact
+from gigaclient.testing.sampling import matching_text
+from gigaclient.testing.validation_v2 import RESULT_ROLES, functions_of, message_text
+
+__all__ = ["Responder", "output_tokens", "response_from"]
+
+_ASKS_FOR_3D_MODEL = re.compile(r"\b3[dд]\b|объ[её]мн\w+ модел", re.IGNORECASE)
+_ASKS_TO_SEARCH = re.compile(
+    r"\?|\b(?:search|look up|find|news|latest|today|найди|поищи|погугли|новост\w*|сегодня|последни\w*)\b", re.IGNORECASE
+)
+_ASKS_TO_COMPUTE = re.compile(
+    r"\b(?:compute|calculate|python|code|count|посчитай|вычисли|код\w*|программ\w*)\b|\d\s*[-+*/^]\s*\d", re.IGNORECASE
+)
+_ASKS_FOR_TIME = re.compile(r"\b(?:time|date|today|now|врем\w*|час\w*|дат\w*|число|сегодня|сейчас)\b", re.IGNORECASE)
+_URL = re.compile(r"https?://[^\s<>\"']+")
+
+
+def output_tokens(messages: Sequence[Mapping[str, Any]]) -> int:
+    """Count the tokens of the texts and function calls of a response."""
+    count = 0
+    for message in messages:
+        content = message.get("content") or []
+        if isinstance(content, str):
+            content = [{"text": content}]
+        for part in content:
+            if isinstance(part, dict):
+                call = part.get("function_call")
+                count += canned_model.tokens(str(part.get("text") or "")) + (
+                    canned_model.tokens(compact(call)) if call else 0
+                )
+    return count
+
+
+def _last_prompt(messages: Sequence[Mapping[str, Any]]) -> str:
+    return next((message_text(message) for message in reversed(messages) if message["role"] == "user"), "")
+
+
+class Responder:
+    """Builds the response of the emulated model to one request.
+
+    Attributes:
+        created_files: The files that the tools made: id, name, MIME type.
+    """
+
+    def __init__(self, body: Mapping[str, Any], history: Sequence[Mapping[str, Any]], now_s: float) -> None:
+        self._body = body
+        self._messages = [*history, *body["messages"]]
+        self._prompt = _last_prompt(self._messages)
+        self._russian = canned_model.is_russian(self._prompt)
+        self._options = body.get("model_options") or {}
+        self._config = body.get("tool_config") or {}
+        self._functions = functions_of(body)
+        self._tools = {name for tool in body.get("tools") or [] for name in tool} - {"functions"}
+        self._now_s = now_s
+        self.created_files: list[tuple[str, str, str]] = []
+
+    def messages(self) -> tuple[list[dict[str, Any]], str]:
+        """Return the messages of the response and the finish reason."""
+        reason = "stop"
+        message = self._function_calls()
+        if message is not None:
+            reason = "function_call"
+        else:
+            message = self._tool_message() or self._formatted() or {"content": [{"text": self._text()}]}
+            reason = self._limit_tokens(message)
+        reasoning = self._reasoning()
+        first = [{"role": "reasoning", "content": [{"text": reasoning}]}] if reasoning else []
+        return [*first, {"role": "assistant", **message}], reason
+
+    # -- texts
+
+    def _v1_reply(self, messages: Sequence[Mapping[str, Any]], **fields: Any) -> replies_v1.ModelReply:
+        """Return the reply of the model of API v1."""
+        v1_messages: list[dict[str, Any]] = []
+        for message in messages:
+            if message["role"] in RESULT_ROLES:
+                results = [part["function_result"] for part in message["content"] if part.get("function_result")]
+                for result in results:
+                    value = result["result"]
+                    content = value if isinstance(value, str) else compact(value)
+                    v1_messages.append({"role": "function", "name": result["name"], "content": content})
+            else:
+                v1_messages.append({"role": message["role"], "content": message_text(message)})
+        return replies_v1.replies({"model": self._body.get("model"), "messages": v1_messages, **fields})[0]
+
+    def _text(self) -> str:
+        last = self._messages[-1]
+        if last["role"] not in RESULT_ROLES:
+            return self._v1_reply(self._messages).content
+        # One sentence for each result.
+        before = self._messages[:-1]
+        return " ".join(
+            [
+                self._v1_reply([*before, {"role": last["role"], "content": [part]}]).content
+                for part in last["content"]
+                if part.get("function_result")
+            ]
+        )
+
+    def _reasoning(self) -> str:
+        effort = (self._options.get("reasoning") or {}).get("effort")
+        if effort is None or effort == "off":
+            return ""
+        return replies_v1.reasoning(self._prompt)
+
+    def _formatted(self) -> dict[str, Any] | None:
+        response_format = self._options.get("response_format") or {}
+        if response_format.get("type") == "regex":
+            return {"content": [{"text": matching_text(response_format["regex"], self._prompt) or ""}]}
+        if response_format.get("type") != "json_schema":
+            return None
+        messages = [message for message in self._messages if message["role"] not in RESULT_ROLES]
+        return {"content": [{"text": self._v1_reply(messages, response_format=response_format).content}]}
+
+    def _limit_tokens(self, message: dict[str, Any]) -> str:
+        """Truncate the texts of ``message`` to ``max_tokens``, and return the finish reason."""
+        left = self._options.get("max_tokens")
+        if left is None:
+            return "stop"
+        for part in message["content"]:
+            text = part.get("text")
+            if text and canned_model.tokens(text) > left:
+                part["text"] = canned_model.cut_to_tokens(text, left)
+                return "length"
+            left -= canned_model.tokens(text or "")
+        return "stop"
+
+    # -- functions
+
+    def _function_calls(self) -> dict[str, Any] | None:
+        mode = self._config.get("mode", "auto")
+        functions = self._functions
+        if not functions or mode == "none" or (mode == "forced" and "function_name" not in self._config):
+            return None
+        messages = self._messages
+        if mode in ("forced", "any"):
+            # These modes require a call in every response, even after the results of earlier calls.
+            while messages and messages[-1]["role"] in RESULT_ROLES:
+                messages = messages[:-1]
+        elif messages[-1]["role"] in RESULT_ROLES:
+            return None
+        if mode == "any" and self._config.get("functions_names_any"):
+            functions = [function for function in functions if function["name"] in self._config["functions_names_any"]]
+        calls = []
+        if mode == "forced":
+            calls.append(self._call(messages, functions, {"name": self._config["function_name"]}))
+        else:
+            calls.append(self._call(messages, functions, "auto"))
+            if calls[0] is None and mode == "any":
+                calls = [self._call(messages, functions, {"name": functions[0]["name"]})]
+            while self._options.get("parallel_tool_calls") and calls[-1] is not None:
+                called = {call["name"] for call in calls if call is not None}
+                functions = [function for function in functions if function["name"] not in called]
+                calls.append(self._call(messages, functions, "auto") if functions else None)
+        parts = [{"function_call": {"id": str(uuid.uuid4()), **call}} for call in calls if call is not None]
+        return {"tool_state_id": str(uuid.uuid4()), "content": parts} if parts else None
+
+    def _call(self, messages: Sequence[Mapping[str, Any]], functions: Any, choice: Any) -> dict[str, Any] | None:
+        return self._v1_reply(messages, functions=functions, function_call=choice).function_call
+
+    # -- tools of the service
+
+    def _tool_message(self) -> dict[str, Any] | None:
+        mode = self._config.get("mode", "auto")
+        if mode == "none" or self._messages[-1]["role"] in RESULT_ROLES:
+            return None
+        forced = self._config.get("tool_name") if mode == "forced" else None
+        for name, applies, run in (
+            ("image_generate", self._asks_for_image, self._image),
+            ("model_3d_generate", lambda: _ASKS_FOR_3D_MODEL.search(self._prompt), self._model_3d),
+            ("url_content_extraction", lambda: _URL.search(self._prompt), self._page),
+            ("code_interpreter", lambda: _ASKS_TO_COMPUTE.search(self._prompt), self._code),
+            ("get_datetime", lambda: _ASKS_FOR_TIME.search(self._prompt), self._time),
+            ("web_search", lambda: _ASKS_TO_SEARCH.search(self._prompt), self._search),
+        ):
+            if forced == name or (forced is None and name in self._tools and applies()):
+                execution: dict[str, Any] = {"id": str(uuid.uuid4()), "name": name, "status": "success"}
+                execution.update(seconds_left=0, censored=False)
+                return {
+                    "tool_state_id": str(uuid.uuid4()),
+                    "content": [{"tool_execution": execution}, *run()],
+                }
+        return None
+
+    def _picture(self, *, forced: bool = False) -> replies_v1.ModelReply:
+        choice: Any = {"name": "text2image"} if forced else "auto"
+        messages = [message for message in self._messages if message["role"] == "user"][-1:]
+        return self._v1_reply(messages, functions=[{"name": "text2image"}], function_call=choice)
+
+    def _asks_for_image(self) -> bool:
+        return bool(self._picture().content.startswith("<img "))
+
+    def _image(self) -> list[dict[str, Any]]:
+        caption = self._picture(forced=True).content.partition("/> ")[2]
+        identifier = str(uuid.uuid4())
+        self.created_files.append((identifier, "image.jpg", "image/jpeg"))
+        return [{"files": [{"id": identifier, "target": "image", "mime": "image/jpeg"}]}, {"text": caption}]
+
+    def _model_3d(self) -> list[dict[str, Any]]:
+        identifier = str(uuid.uuid4())
+        self.created_files.append((identifier, "model.glb", "model/gltf-binary"))
+        caption = "Вот модель." if self._russian else "Here is the model."
+        return [{"files": [{"id": identifier, "target": "3dmodel", "mime": "model/gltf-binary"}]}, {"text": caption}]
+
+    def _search(self) -> list[dict[str, Any]]:
+        sources = {
+            str(number): {"url": f"https://example.com/{number}", "title": title}
+            for number, title in enumerate(
+                ("Первая страница", "Вторая страница") if self._russian else ("The first page", "The second page"), 1
+            )
+        }
+        text = f"{self._text()} [sources=[1, 2]]"
+        return [{"text": text, "inline_data": {"sources": sources, "images": [], "widgets": []}}]
+
+    def _page(self) -> list[dict[str, Any]]:
+        found = _URL.search(self._prompt)
+        url = found[0].rstrip(".,;)") if found else "https://example.com/"
+        text = f"На странице {url} написано: пример." if self._russian else f"The page {url} says: an example."
+        return [{"text": text}]
+
+    def _code(self) -> list[dict[str, Any]]:
+        return [{"text": self._text()}]
+
+    def _time(self) -> list[dict[str, Any]]:
+        now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self._now_s))
+        return [{"text": f"Сейчас {now}." if self._russian else f"It is {now}."}]
+
+
+def response_from(message: dict[str, Any]) -> dict[str, Any]:
+    """Build a complete response from one scripted message, which may have the shape of API v1."""
+    content = message.pop("content", None)
+    if not isinstance(content, list):
+        content = [{"text": str(content)}] if content else []
+    call = message.pop("function_call", None)
+    reasoning = message.pop("reasoning_content", None)
+    if call is not None:
+        content = [*content, {"function_call": {"id": str(uuid.uuid4()), **call}}]
+        message.setdefault("tool_state_id", message.pop("functions_state_id", None) or str(uuid.uuid4()))
+    has_calls = any(isinstance(part, dict) and "function_call" in part for part in content)
+    reason = message.pop("finish_reason", None) or ("function_call" if has_calls else "stop")
+    first = [{"role": "reasoning", "content": [{"text": reasoning}]}] if reasoning else []
+    return {"messages": [*first, {"role": "assistant", **message, "content": content}], "finish_reason": reason}

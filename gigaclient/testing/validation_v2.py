@@ -1,0 +1,286 @@
+"""Validation of chat requests of API v2: refuse what the service refuses, with its texts."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from gigaclient.testing import canned_model, validation_v1
+from gigaclient.testing.routing import INVALID_JSON, Refusal, compact
+
+__all__ = ["RESULT_ROLES", "STATE_IDS", "check", "functions_of", "message_text", "prompt_tokens"]
+
+_TOOLS = (
+    *("functions", "web_search", "url_content_extraction", "image_generate", "model_3d_generate", "code_interpreter"),
+    *("get_datetime", "memory"),
+)
+_ROLES = ("system", "user", "assistant", "tool", "function")
+RESULT_ROLES = ("tool", "function")
+STATE_IDS = ("tools_state_id", "tool_state_id", "functions_state_id")
+
+
+def check(
+    body: Any,
+    *,
+    models: Mapping[str, str],
+    without_functions: Collection[str] = (),
+    exhausted: Collection[str] = (),
+    context_tokens: int = 131_072,
+    unavailable_tools: Collection[str] = (),
+    history: Sequence[Mapping[str, Any]] = (),
+    roles: Collection[str] = RESULT_ROLES,
+    results: Collection[str] = ("object", "text"),
+) -> dict[str, Any]:
+    """Return ``body`` if it is a valid request; raise :class:`Refusal` with the service's text otherwise.
+
+    Args:
+        body: The parsed JSON.
+        models: The model ids and their types.
+        without_functions: Models that refuse functions.
+        exhausted: Models without tokens left in their package (402).
+        context_tokens: The longest prompt; a longer one gets 413.
+        unavailable_tools: Tools that are refused with 422.
+        history: The stored messages of the thread, which precede those of the request.
+        roles: The allowed roles of a function's result.
+        results: The allowed forms of the result: ``object``, or ``text`` for a string of JSON.
+    """
+    if not isinstance(body, dict) or not isinstance(body.get("messages"), list) or not body["messages"]:
+        raise Refusal(400, INVALID_JSON)
+    _check_types(body, _FIELD_TYPES)
+    _check_types(body.get("model_options") or {}, _OPTION_TYPES)
+    for message in body["messages"]:
+        _check_message(message, roles, results)
+    model = _check_model(body, models, exhausted)
+    validation_v1.check_numbers(
+        body.get("model_options") or {},
+        {**validation_v1.NUMBERS, "top_logprobs": ("[1, 5]", lambda value: 1 <= value <= 5)},
+    )
+    _check_tools(body, model in without_functions, unavailable_tools)
+    _check_history([*history, *body["messages"]])
+    _check_format((body.get("model_options") or {}).get("response_format"))
+    if prompt_tokens(body) > context_tokens:
+        raise Refusal(413, "Payload too large")
+    return body
+
+
+_NUMBER = (int, float)
+_FIELD_TYPES: dict[str, tuple[type, ...]] = {
+    "model": (str,),
+    "assistant_id": (str,),
+    "model_options": (dict,),
+    "tools": (list,),
+    "tool_config": (dict,),
+    "stream": (bool,),
+    "storage": (dict,),
+    "user_info": (dict,),
+    "ranker_options": (dict,),
+    "disable_filter": (bool,),
+    "filter_config": (dict,),
+    "flags": (list,),
+    "memory_id": (str,),
+    **dict.fromkeys(STATE_IDS, (str,)),
+}
+_OPTION_TYPES: dict[str, tuple[type, ...]] = {
+    "temperature": _NUMBER,
+    "top_p": _NUMBER,
+    "max_tokens": (int,),
+    "repetition_penalty": _NUMBER,
+    "update_interval": _NUMBER,
+    "response_format": (dict,),
+    "reasoning": (dict,),
+    "parallel_tool_calls": (bool,),
+    "unnormalized_history": (bool,),
+    "top_logprobs": (int,),
+    "preset": (str,),
+}
+
+
+def _check_types(fields: Mapping[str, Any], types: Mapping[str, tuple[type, ...]]) -> None:
+    for name, allowed in types.items():
+        value = fields.get(name)
+        if value is not None and (not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed)):
+            raise Refusal(400, INVALID_JSON)
+
+
+def _check_message(message: Any, roles: Collection[str], results: Collection[str]) -> None:
+    if not isinstance(message, dict) or message.get("role") not in _ROLES:
+        raise Refusal(400, INVALID_JSON)
+    is_result = message["role"] in RESULT_ROLES
+    if is_result and message["role"] not in roles:
+        raise Refusal(400, INVALID_JSON)
+    content = message.get("content")
+    if not isinstance(content, list) or not content:
+        raise Refusal(400, INVALID_JSON)
+    _check_types(message, {**dict.fromkeys(STATE_IDS, (str,)), "message_id": (str,)})
+    for part in content:
+        if not isinstance(part, dict) or not _is_part(part, results):
+            raise Refusal(400, INVALID_JSON)
+    if is_result is not any("function_result" in part for part in content):
+        raise Refusal(400, INVALID_JSON)
+
+
+def _is_part(part: Mapping[str, Any], results: Collection[str]) -> bool:
+    text, files, call, result = (part.get(name) for name in ("text", "files", "function_call", "function_result"))
+    if all(value is None for value in (text, files, call, result)):
+        # Parts of responses that clients may send back; the service ignores them.
+        return any(name in part for name in ("tool_execution", "inline_data", "logprobs"))
+    if text is not None and not isinstance(text, str):
+        return False
+    if files is not None and not (
+        isinstance(files, list) and all(isinstance(file, dict) and isinstance(file.get("id"), str) for file in files)
+    ):
+        return False
+    if call is not None and not (_is_named(call) and isinstance(call.get("arguments"), dict)):
+        return False
+    return result is None or (_is_named(result) and _is_result(result.get("result"), results))
+
+
+def _is_named(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("name"), str)
+        and bool(value["name"])
+        and isinstance(value.get("id", ""), str)
+    )
+
+
+def _is_result(value: Any, allowed: Collection[str]) -> bool:
+    if isinstance(value, dict):
+        return "object" in allowed
+    if not isinstance(value, str) or "text" not in allowed:
+        return False
+    try:
+        json.loads(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _check_model(body: Mapping[str, Any], models: Mapping[str, str], exhausted: Collection[str]) -> str:
+    model = body.get("model")
+    if not model:
+        if body.get("assistant_id") or (body.get("storage") or {}).get("thread_id"):
+            return ""
+        raise Refusal(400, INVALID_JSON)
+    return validation_v1.known_model(str(model), models, exhausted)
+
+
+def _check_tools(body: Mapping[str, Any], without_functions: bool, unavailable: Collection[str]) -> None:
+    for tool in body.get("tools") or []:
+        if not isinstance(tool, dict) or len(tool) != 1:
+            raise Refusal(400, INVALID_JSON)
+        ((name, value),) = tool.items()
+        if name not in _TOOLS:
+            raise Refusal(404, f"Unknown tool {name}")
+        if not isinstance(value, dict):
+            raise Refusal(400, INVALID_JSON)
+        if name in unavailable:
+            raise Refusal(422, f"Invalid params: Tool {name} is unavailable")
+    functions = functions_of(body)
+    for function in functions:
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+            raise Refusal(400, INVALID_JSON)
+        if not isinstance(function.get("parameters", {}), dict):
+            raise Refusal(400, INVALID_JSON)
+    if functions and without_functions:
+        raise Refusal(422, "Invalid params: Requested model does not support functions")
+    names = [function["name"] for function in functions]
+    validation_v1.check_names(names)
+    _check_tool_config(body.get("tool_config") or {}, names, unavailable)
+
+
+def _check_tool_config(config: Mapping[str, Any], functions: list[str], unavailable: Collection[str]) -> None:
+    if not config:
+        return
+    _check_types(config, {"tool_name": (str,), "function_name": (str,), "functions_names_any": (list,)})
+    tool, function = config.get("tool_name"), config.get("function_name")
+    mode = config.get("mode")
+    if mode not in ("auto", "none", "forced", "any") or (mode == "forced" and (tool is None) is (function is None)):
+        raise Refusal(400, INVALID_JSON)
+    if mode == "forced" and tool is not None:
+        if tool not in _TOOLS or tool == "functions":
+            raise Refusal(404, f"Unknown tool {tool}")
+        if tool in unavailable:
+            raise Refusal(422, f"Invalid params: Tool {tool} is unavailable")
+    names = [function] if mode == "forced" and function is not None else []
+    if mode == "any":
+        names = list(config.get("functions_names_any") or [])
+        if not functions:
+            raise Refusal(422, "Invalid params: tool_config any needs functions")  # invented
+    for name in names:
+        if name not in functions:
+            # Invented: the documentation says that it is an error, without a text.
+            raise Refusal(422, f"Invalid params: function {name} is not in functions")
+
+
+def _check_history(messages: Sequence[Mapping[str, Any]]) -> None:
+    if any(message["role"] == "system" for message in messages[1:]):
+        raise Refusal(422, "Invalid params: system message must be the first message")
+    no_result = "Invalid params: every assistant function call must have a result in history"
+    no_call = "Invalid params: every assistant function result must have an assistant function call in history"
+    pending: list[Mapping[str, Any]] = []
+    for message in messages:
+        calls = [part["function_call"] for part in message["content"] if part.get("function_call")]
+        results = [part["function_result"] for part in message["content"] if part.get("function_result")]
+        for result in results:
+            call_of_result = next((call for call in pending if _is_result_of(result, call)), None)
+            if call_of_result is None:
+                raise Refusal(422, no_call)
+            pending.remove(call_of_result)
+        if pending and not results and not calls:
+            raise Refusal(422, no_result)
+        pending += calls if message["role"] == "assistant" else []
+    if pending:
+        raise Refusal(422, no_result)
+
+
+def _is_result_of(result: Mapping[str, Any], call: Mapping[str, Any]) -> bool:
+    if result.get("id") and call.get("id"):
+        return bool(result["id"] == call["id"])
+    return bool(result["name"] == call["name"])
+
+
+def _check_format(response_format: Mapping[str, Any] | None) -> None:
+    if response_format is None or response_format.get("type") == "text":
+        return
+    if response_format.get("type") == "regex":
+        try:
+            re.compile(response_format.get("regex") or "(")
+        except (re.error, TypeError):
+            raise Refusal(400, INVALID_JSON) from None
+        return
+    if response_format.get("type") != "json_schema":
+        raise Refusal(400, f'Unknown type "{response_format.get("type")}" in response_format')
+    if not response_format.get("schema"):
+        raise Refusal(400, "Empty schema with json format type is not supported")
+
+
+def functions_of(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the functions of a request."""
+    found: list[dict[str, Any]] = []
+    for tool in body.get("tools") or []:
+        if "functions" in tool:
+            specifications = tool["functions"].get("specifications", [])
+            if not isinstance(specifications, list):
+                raise Refusal(400, INVALID_JSON)
+            found += specifications
+    return found
+
+
+def message_text(message: Mapping[str, Any]) -> str:
+    """Join the texts of a message."""
+    return "".join([part.get("text") or "" for part in message["content"]])
+
+
+def prompt_tokens(body: Mapping[str, Any]) -> int:
+    """Count the tokens of the request: 10, plus 1, texts, calls and results a message, plus functions."""
+    count = 10
+    for message in body["messages"]:
+        count += 1 + canned_model.tokens(message_text(message))
+        for part in message["content"]:
+            for name in ("function_call", "function_result"):
+                count += canned_model.tokens(compact(part[name])) if part.get(name) else 0
+    functions = functions_of(body)
+    return count + (canned_model.tokens(compact(functions)) if functions else 0)
