@@ -67,7 +67,7 @@ SAMPLES: list[GigaClientError] = [
     ConfigError("pass a key"),
     ModelNotSpecifiedError("name a model"),
     APIConnectionError("refused", sent=False),
-    TLSError("not believed", host="api.example", issuer="CN=Somebody"),
+    TLSError("not trusted", host="api.example", issuer="CN=Somebody"),
     APITimeoutError("too slow", timeout_kind="event", sent=True, request_id="r-1"),
     StreamInterruptedError("cut", request_id="r-1"),
     InvalidResponseError("a page", request_id="r-1", status_code=200, body="<html>", headers={"server": "nginx"}),

@@ -276,9 +276,9 @@ class BaseClient(abc.ABC, Generic[SettingsT]):
         copy._closed = False
         return copy
 
-    def _within(self: ClientT, scope: CancelGroup) -> ClientT:
-        """Return a copy that shares the connections and whose calls belong to the cancel group ``scope``."""
-        copy = self._copy_with(self._executor.within(scope), self._settings)
+    def _within(self: ClientT, cancel_group: CancelGroup) -> ClientT:
+        """Return a copy that shares the connections and whose calls belong to the cancel group ``cancel_group``."""
+        copy = self._copy_with(self._executor.within(cancel_group), self._settings)
         copy._closed = self._closed
         return copy
 

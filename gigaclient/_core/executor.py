@@ -19,6 +19,7 @@ import msgspec.structs
 from gigaclient import transport
 from gigaclient._core.error_mapping import status_error
 from gigaclient._core.limiter import Limiter, Permit
+from gigaclient._core.request_options import RequestOptions, request_headers
 from gigaclient._core.retry import RetryPolicy
 from gigaclient._core.stats import Stats
 from gigaclient._primitives.deadline import CancelGroup, Cancelled, Deadline, DeadlineExceeded, Timeouts
@@ -26,13 +27,12 @@ from gigaclient._primitives.ids import new_id
 from gigaclient.auth.token_manager import Credential, TokenManager
 from gigaclient.errors import APIStatusError, ConfigError, GigaClientError
 from gigaclient.streaming.observer import NULL_OBSERVER
+from gigaclient.transport.request import Request, origin_of
 
 if TYPE_CHECKING:
     from gigaclient._core.observer import Hooks
     from gigaclient.transport import Response, Transport
 
-from gigaclient._core.request_options import RequestOptions, request_headers
-from gigaclient.transport.request import Request, origin_of
 
 __all__ = ["MAX_RESPONSE_BYTES", "Executor"]
 
@@ -132,7 +132,7 @@ class Executor:
         self.retry = retry
         self.timeouts = timeouts
         self.hooks = hooks
-        self.scope: CancelGroup | None = None
+        self.cancel_group: CancelGroup | None = None
         self._authorize = authorize
         self._authorized: tuple[Credential | None, dict[str, str]] = (None, {})
         self._is_auth_error = is_auth_error
@@ -147,16 +147,16 @@ class Executor:
         copy.__dict__.update(self.__dict__, retry=retry, timeouts=timeouts)
         return copy
 
-    def within(self, scope: CancelGroup) -> Executor:
-        """Return a copy whose calls belong to the cancel group ``scope``; everything else is shared."""
+    def within(self, cancel_group: CancelGroup) -> Executor:
+        """Return a copy whose calls belong to the group ``cancel_group``; everything else is shared."""
         copy = self.with_policy(self.retry, self.timeouts)
-        copy.scope = scope
+        copy.cancel_group = cancel_group
         return copy
 
     def begin(self, deadline: Deadline) -> None:
         """Register the call or wait with its cancel group, if it has one."""
-        if self.scope is not None:
-            self.scope.begin(deadline)
+        if self.cancel_group is not None:
+            self.cancel_group.begin(deadline)
 
     def stats(self) -> Stats:
         """Return the current figures."""
@@ -263,8 +263,8 @@ class Executor:
             attempt.credential = self._credential(call)
             attempt.is_ready = True
             call.observer.sending(call.headers)
-            if self.scope is not None:
-                self.scope.sent += 1
+            if self.cancel_group is not None:
+                self.cancel_group.sent += 1
             response = attempt.response = self._send(call, attempt.credential, permit)
         except BaseException:
             permit.release()
@@ -282,7 +282,7 @@ class Executor:
             # Fetching a token is a call through this loop too, and has had its retries.
             raise self._finalize_error(call, failure)
         self._log_attempt(call, attempt, _describe(failure))
-        if self._replaces_token(call, attempt, failure):
+        if self._replace_token(call, attempt, failure):
             call.observer.failure(failure, attempt.response, retry_in=0.0)
             return
         delay = call.policy.delay(
@@ -304,13 +304,13 @@ class Executor:
             call.deadline.pause(delay)
             return
         except DeadlineExceeded:
-            final = failure
+            pass  # the failure of the last attempt says more
         except (Cancelled, ConfigError):
-            final = transport.wait_failure(Cancelled(), self._host, call.deadline, sent=True)
-        raise self._finalize_error(call, final)
+            failure = transport.wait_failure(Cancelled(), self._host, call.deadline, sent=True)
+        raise self._finalize_error(call, failure)
 
-    def _replaces_token(self, call: _Call, attempt: _Attempt, failure: GigaClientError) -> bool:
-        """Drop a token that the server refused; return whether the call is to be repeated with another one."""
+    def _replace_token(self, call: _Call, attempt: _Attempt, failure: GigaClientError) -> bool:
+        """Drop a token that the server refused; return True if the call is to be repeated with another one."""
         refused = attempt.credential
         if (
             attempt.response is None

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from gigaclient._core.settings import named_or_none, seconds, timeout, timeouts_from, whole
 from gigaclient._primitives.deadline import Timeouts
 from gigaclient._primitives.ids import new_id
 from gigaclient._primitives.secret import Secret
@@ -28,7 +29,6 @@ from gigaclient.transport.request import EVENT_STREAM, Request
 if TYPE_CHECKING:
     from typing_extensions import Unpack as Unpack  # type checkers include it; it is not needed at run time
 
-from gigaclient._core.settings import named_or_none, seconds, timeout, timeouts_from, whole
 
 __all__ = ["CALL_OPTIONS", "RequestOptions", "call_options", "checked_headers", "request_headers"]
 

@@ -114,7 +114,7 @@ class APIResource(BaseClient[GigaChatSettings]):
         if name is None or seconds <= 0:
             return failure
         executor = self._executor.with_policy(self._executor.retry, Timeouts(seconds, seconds, deadline=seconds))
-        executor.limiter, executor.scope = Limiter(), None
+        executor.limiter, executor.cancel_group = Limiter(), None
         headers = {name: value for name, value in settings.headers.items() if name.lower() != "x-request-id"}
         options = RequestOptions(headers=headers, max_retries=0, authorization=settings.authorization)
         try:

@@ -339,7 +339,7 @@ class Trust(FrozenStruct, frozen=True):
         else:
             trusted = "exactly the Russian Trusted Root CA that ships with gigaclient"
         text = f"the certificate of {host} was refused: {reason}; issuer met: {issuer or 'could not be read'}; "
-        text += f"believed here: {trusted}. "
+        text += f"trusted here: {trusted}. "
         lowered = reason.lower()
         if "expired" in lowered or "not yet valid" in lowered:
             return text + "If the clock of this machine is right, the server's operator has to renew it."

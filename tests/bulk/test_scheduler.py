@@ -230,7 +230,7 @@ def test_other_errors_are_results() -> None:
     [
         AuthenticationError("401", status_code=401),
         PaymentRequiredError("402", status_code=402),
-        TLSError("not believed"),
+        TLSError("not trusted"),
     ],
 )
 def test_an_error_of_every_prompt_ends_the_run_and_running_tasks_still_count(error: Exception) -> None:
