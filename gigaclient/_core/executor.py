@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from gigaclient._core.observer import Hooks
     from gigaclient.transport import Response, Transport
 
-
 __all__ = ["MAX_RESPONSE_BYTES", "Executor"]
 
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
@@ -380,15 +379,9 @@ class Executor:
     def _log_attempt(self, call: _Call, attempt: _Attempt, outcome: object) -> None:
         seconds = time.monotonic() - attempt.started_at
         call.attempts.append(f"{outcome} after {seconds:.2f} s")
-        _log.debug(
-            "%s %s: %s in %.3f s, attempt %d, request %s",
-            call.request.method,
-            call.request.path.partition("?")[0],
-            outcome,
-            seconds,
-            len(call.attempts),
-            call.request_id,
-        )
+        message = "%s %s: %s in %.3f s, attempt %d, request %s"
+        method, path = call.request.method, call.request.path.partition("?")[0]
+        _log.debug(message, method, path, outcome, seconds, len(call.attempts), call.request_id)
 
     def _url(self, request: Request) -> str:
         url = request.path
