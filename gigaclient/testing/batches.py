@@ -21,6 +21,7 @@ from gigaclient.testing.routing import (
     Service,
     compact,
     json_answer,
+    limits_of,
 )
 from gigaclient.testing.text_tools import embeddings
 from gigaclient.testing.validation_v1 import check
@@ -180,13 +181,7 @@ class EmulatedBatches:
 
     def _completion(self, request: Any) -> dict[str, Any]:
         service = self._service
-        body = check(
-            request,
-            models=service.models,
-            without_functions=service.models_without_functions,
-            exhausted=service.exhausted_models,
-            context_tokens=service.context_tokens,
-        )
+        body = check(request, **limits_of(service))
         if body.get("stream"):
             raise Refusal(400, INVALID_JSON)
         replies = replies_v1.replies(body)

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gigaclient.testing import replies_v1
-from gigaclient.testing.faults import END_MARKER, EventAnswer, event
+from gigaclient.testing.faults import END_MARKER, event
 from gigaclient.testing.files import EmulatedFiles
-from gigaclient.testing.http_messages import Pause, RecordedRequest
-from gigaclient.testing.routing import AnyAnswer, Refusal, Route, RoutedRequest, Service, compact, json_answer
+from gigaclient.testing.http_messages import RecordedRequest
+from gigaclient.testing.routing import (
+    AnyAnswer,
+    Refusal,
+    Route,
+    RoutedRequest,
+    Service,
+    compact,
+    json_answer,
+    limits_of,
+    stream_answer,
+)
 from gigaclient.testing.validation_v1 import check
 
-__all__ = ["STREAM_ERROR", "ChatV1", "PrefixCache", "chat_body", "last_prompt"]
-
-STREAM_ERROR = {"status": 500, "message": "Internal Server Error"}
+__all__ = ["ChatV1", "PrefixCache", "chat_body", "last_prompt"]
 
 
 class PrefixCache:
@@ -57,13 +65,7 @@ class ChatV1:
 
     def _chat(self, call: RoutedRequest) -> AnyAnswer:
         service = self._service
-        body = check(
-            call.json(),
-            models=service.models,
-            without_functions=service.models_without_functions,
-            exhausted=service.exhausted_models,
-            context_tokens=service.context_tokens,
-        )
+        body = check(call.json(), **limits_of(service))
         scripted = service.next_script("POST", "v1/chat/completions")
         if scripted is not None:
             return service.scripted_answer(call, scripted, body)
@@ -83,17 +85,12 @@ class ChatV1:
         if "choices" not in response:
             return self._answer(call, body, [replies_v1.reply_from(response)], release)
         if not body.get("stream"):
-            return self._json_answer(call, response, release)
+            return json_answer(200, response, call.headers, self._service.answer_pause_s, release=release)
         replies = [
             replies_v1.reply_from({**choice.get("message", {}), "finish_reason": choice.get("finish_reason", "stop")})
             for choice in response["choices"]
         ]
         return self._answer(call, body, replies, release, response)
-
-    def _json_answer(self, call: RoutedRequest, payload: Any, release: Callable[[], None]) -> AnyAnswer:
-        answer = json_answer(200, payload, call.headers, self._service.answer_pause_s)
-        answer.done = release
-        return answer
 
     def _answer(
         self,
@@ -111,20 +108,13 @@ class ChatV1:
         self._files.create_missing_images(call, [reply.content for reply in replies])
         if not body.get("stream"):
             response = replies_v1.completion(replies, model=model, created=created, usage=usage)
-            return self._json_answer(call, {**response, **thread}, release)
+            payload = {**response, **thread}
+            return json_answer(200, payload, call.headers, self._service.answer_pause_s, release=release)
         interval_s = float(body.get("update_interval") or 0)
         words, pause_s = replies_v1.words_per_chunk(interval_s, self._service.event_pause_s)
         chunks = replies_v1.chunks(replies, model=model, created=created, usage=usage, words=words)
-
-        def events() -> Iterator[bytes | Pause]:
-            if self._service.answer_pause_s:
-                yield Pause(self._service.answer_pause_s)
-            for chunk in chunks:
-                yield event({**chunk, **thread})
-            release()
-            yield END_MARKER
-
-        return EventAnswer(events(), call.headers, pause_s=pause_s, error=STREAM_ERROR, done=release)
+        events = (event({**chunk, **thread}) for chunk in chunks)
+        return stream_answer(self._service, call, events, (END_MARKER,), pause_s=pause_s, release=release)
 
     def _usage(
         self, call: RoutedRequest, body: Mapping[str, Any], replies: list[replies_v1.ModelReply]

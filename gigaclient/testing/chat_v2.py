@@ -8,12 +8,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from gigaclient.testing import canned_model, replies_v1
-from gigaclient.testing.chat_v1 import STREAM_ERROR, PrefixCache
+from gigaclient.testing.chat_v1 import PrefixCache
 from gigaclient.testing.faults import END_MARKER, EventAnswer, event
 from gigaclient.testing.files import PICTURE, EmulatedFiles
-from gigaclient.testing.http_messages import Pause
 from gigaclient.testing.replies_v2 import Responder, output_tokens, response_from
-from gigaclient.testing.routing import AnyAnswer, Refusal, Route, RoutedRequest, Service, json_answer
+from gigaclient.testing.routing import (
+    AnyAnswer,
+    Refusal,
+    Route,
+    RoutedRequest,
+    Service,
+    json_answer,
+    limits_of,
+    stream_answer,
+)
 from gigaclient.testing.validation_v2 import RESULT_ROLES, STATE_IDS, check, prompt_tokens
 
 __all__ = ["ChatV2"]
@@ -70,10 +78,7 @@ class ChatV2:
         history = self._history(request)
         body = check(
             request,
-            models=service.models,
-            without_functions=service.models_without_functions,
-            exhausted=service.exhausted_models,
-            context_tokens=service.context_tokens,
+            **limits_of(service),
             unavailable_tools=self.unavailable_tools,
             history=history,
             roles=RESULT_ROLES if self.strict_roles is None else (self.strict_roles,),
@@ -170,9 +175,7 @@ class ChatV2:
         response.update(self._remember(body, messages))
         if not body.get("stream"):
             response["messages"] = [self._with_string_content(message) for message in messages]
-            answer = json_answer(200, response, call.headers, self._service.answer_pause_s)
-            answer.done = release
-            return answer
+            return json_answer(200, response, call.headers, self._service.answer_pause_s, release=release)
         return self._stream(call, body, response, release)
 
     def _with_call_ids(self, original: Mapping[str, Any]) -> dict[str, Any]:
@@ -231,17 +234,9 @@ class ChatV2:
         def named(name: str, payload: Mapping[str, Any]) -> bytes:
             return event(payload, name=None if self.unnamed_events else name)
 
-        def events() -> Iterator[bytes | Pause]:
-            if service.answer_pause_s:
-                yield Pause(service.answer_pause_s)
-            for name, payload in deltas:
-                yield named(name, payload)
-            release()
-            yield named("response.message.done", done)
-            if self.add_done_marker:
-                yield END_MARKER
-
-        return EventAnswer(events(), call.headers, pause_s=pause_s, error=STREAM_ERROR, done=release)
+        last_events = [named("response.message.done", done), *((END_MARKER,) if self.add_done_marker else ())]
+        events = (named(name, payload) for name, payload in deltas)
+        return stream_answer(service, call, events, last_events, pause_s=pause_s, release=release)
 
     def _deltas(self, message: Mapping[str, Any], words_per_event: int) -> Iterator[tuple[str, dict[str, Any]]]:
         """Split a message into deltas, each with the name of its event."""

@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 from gigaclient.testing.assistants import EmulatedAssistants
 from gigaclient.testing.authority import Authority
 from gigaclient.testing.batches import EmulatedBatches
-from gigaclient.testing.chat_v1 import STREAM_ERROR, ChatV1, chat_body, last_prompt
+from gigaclient.testing.chat_v1 import ChatV1, chat_body, last_prompt
 from gigaclient.testing.chat_v2 import ChatV2
 from gigaclient.testing.emulator import Emulator, LimitReached
 from gigaclient.testing.error_bodies import api_error, oauth_error
@@ -33,7 +33,7 @@ from gigaclient.testing.http_messages import Answer, RawAnswer, RecordedRequest
 from gigaclient.testing.models import Models, recorded_models
 from gigaclient.testing.oauth import LEFT_OUT, SCOPES, Authentication, TokenShape
 from gigaclient.testing.recordings import Recording, recording
-from gigaclient.testing.routing import AnyAnswer, Refusal, Route, RoutedRequest, json_answer
+from gigaclient.testing.routing import STREAM_ERROR, AnyAnswer, Refusal, Route, RoutedRequest, json_answer
 from gigaclient.testing.scripts import replay_answer
 from gigaclient.testing.text_tools import TextTools
 from gigaclient.testing.threads import EmulatedThreads

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 from gigaclient.testing.faults import EventAnswer
-from gigaclient.testing.http_messages import Answer, RawAnswer, RecordedRequest
+from gigaclient.testing.http_messages import Answer, Pause, RawAnswer, RecordedRequest
 
 __all__ = [
     "INVALID_JSON",
+    "STREAM_ERROR",
     "AnyAnswer",
     "Endpoint",
     "Refusal",
@@ -25,9 +26,12 @@ __all__ = [
     "Service",
     "compact",
     "json_answer",
+    "limits_of",
+    "stream_answer",
 ]
 
 INVALID_JSON = "Your request contains invalid JSON syntax."
+STREAM_ERROR = {"status": 500, "message": "Internal Server Error"}
 
 AnyAnswer: TypeAlias = Answer | RawAnswer | EventAnswer
 
@@ -128,10 +132,51 @@ class Route:
         return re.fullmatch(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", self.path), path)
 
 
-def json_answer(status: int, payload: Any, headers: Mapping[str, str], before_s: float = 0.0) -> Answer:
-    """Return ``payload`` as a JSON response that is sent after ``before_s`` seconds."""
+def limits_of(service: Service) -> dict[str, Any]:
+    """Return the arguments of the functions ``check`` that validate chat requests."""
+    return {
+        "models": service.models,
+        "without_functions": service.models_without_functions,
+        "exhausted": service.exhausted_models,
+        "context_tokens": service.context_tokens,
+    }
+
+
+def json_answer(
+    status: int,
+    payload: Any,
+    headers: Mapping[str, str],
+    before_s: float = 0.0,
+    *,
+    release: Callable[[], None] | None = None,
+) -> Answer:
+    """Return a JSON response that is sent after ``before_s`` seconds; ``release`` is called at its end."""
     content_type = {"Content-Type": "application/json; charset=utf-8"}
-    return Answer(status, {**headers, **content_type}, compact(payload).encode(), before_s=before_s)
+    return Answer(status, {**headers, **content_type}, compact(payload).encode(), before_s=before_s, done=release)
+
+
+def stream_answer(
+    service: Service,
+    call: RoutedRequest,
+    events: Iterable[bytes],
+    last_events: Iterable[bytes],
+    *,
+    pause_s: float,
+    release: Callable[[], None],
+) -> EventAnswer:
+    """Return a stream of ``events`` and ``last_events`` that begins after the service's ``answer_pause_s``.
+
+    ``release`` is called before the last events: a client that has read them must find its slot free.
+    """
+
+    def steps() -> Iterator[bytes | Pause]:
+        if service.answer_pause_s:
+            yield Pause(service.answer_pause_s)
+        yield from events
+        release()
+        yield from last_events
+
+    return EventAnswer(steps(), call.headers, pause_s=pause_s, error=STREAM_ERROR, done=release)
 
 
 def compact(value: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from gigaclient.testing import canned_model, replies_v1
 from gigaclient.testing.assistants import StoredAssistant
-from gigaclient.testing.routing import Service
+from gigaclient.testing.routing import Service, limits_of
 from gigaclient.testing.validation_v1 import check
 
 __all__ = ["Run", "Thread", "chat_request", "chunks", "message_to_json", "reply_to"]
@@ -76,13 +76,7 @@ def chat_request(
     request = {name: body[name] for name in _RUN_OPTIONS if body.get(name) is not None}
     if "functions" not in request and fields.get("functions"):
         request["functions"] = fields["functions"]
-    return check(
-        {**request, "model": thread.model, "messages": sent},
-        models=service.models,
-        without_functions=service.models_without_functions,
-        exhausted=service.exhausted_models,
-        context_tokens=service.context_tokens,
-    )
+    return check({**request, "model": thread.model, "messages": sent}, **limits_of(service))
 
 
 def reply_to(

@@ -5,16 +5,24 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 from urllib.parse import parse_qs
 
 from gigaclient.testing import replies_v1
 from gigaclient.testing.assistants import EmulatedAssistants, StoredAssistant
-from gigaclient.testing.chat_v1 import STREAM_ERROR
-from gigaclient.testing.faults import END_MARKER, EventAnswer, event
-from gigaclient.testing.http_messages import Answer, Pause
-from gigaclient.testing.routing import INVALID_JSON, AnyAnswer, Refusal, Route, RoutedRequest, Service, json_answer
+from gigaclient.testing.faults import END_MARKER, event
+from gigaclient.testing.http_messages import Answer
+from gigaclient.testing.routing import (
+    INVALID_JSON,
+    AnyAnswer,
+    Refusal,
+    Route,
+    RoutedRequest,
+    Service,
+    json_answer,
+    stream_answer,
+)
 from gigaclient.testing.thread_data import Run, Thread, chat_request, chunks, message_to_json, reply_to
 from gigaclient.testing.validation_v1 import check
 
@@ -220,31 +228,10 @@ class EmulatedThreads:
             spent = reply.tokens()
             usage = {"prompt_tokens": prompt, "completion_tokens": spent, "total_tokens": prompt + spent}
             response = {**head, "usage": usage, "message": reply.message(), "finish_reason": reply.finish_reason}
-            answer = json_answer(200, response, call.headers, self._service.answer_pause_s)
-            answer.done = release
-            return answer
-        return self._streamed(call, head, reply, prompt, float(body.get("update_interval") or 0), release)
-
-    def _streamed(
-        self,
-        call: RoutedRequest,
-        head: Mapping[str, Any],
-        reply: replies_v1.ModelReply,
-        prompt: int,
-        interval_s: float,
-        release: Callable[[], None],
-    ) -> EventAnswer:
-        pause_s, before_s = self._service.event_pause_s, self._service.answer_pause_s
-
-        def events() -> Iterator[bytes | Pause]:
-            if before_s:
-                yield Pause(before_s)
-            for chunk in chunks(reply, prompt):
-                yield event({**head, **chunk})
-            release()
-            yield END_MARKER
-
-        return EventAnswer(events(), call.headers, pause_s=max(pause_s, interval_s), error=STREAM_ERROR, done=release)
+            return json_answer(200, response, call.headers, self._service.answer_pause_s, release=release)
+        pause_s = max(self._service.event_pause_s, float(body.get("update_interval") or 0))
+        events = (event({**head, **chunk}) for chunk in chunks(reply, prompt))
+        return stream_answer(self._service, call, events, (END_MARKER,), pause_s=pause_s, release=release)
 
     # -- helpers
 

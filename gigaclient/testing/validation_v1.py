@@ -10,7 +10,16 @@ from typing import Any, TypeAlias
 from gigaclient.testing.replies_v1 import BUILT_IN_FUNCTIONS, build_of, prompt_tokens
 from gigaclient.testing.routing import INVALID_JSON, Refusal
 
-__all__ = ["NUMBERS", "Ranges", "check", "check_names", "check_numbers", "known_model"]
+__all__ = [
+    "NUMBERS",
+    "Ranges",
+    "check",
+    "check_format",
+    "check_names",
+    "check_numbers",
+    "check_types",
+    "known_model",
+]
 
 _ROLES = ("system", "user", "assistant", "function", "search_result", "function_in_progress")
 _FUNCTION_NAME = re.compile(r"[A-Za-z_.\-][A-Za-z0-9_.\-]*\Z")
@@ -43,7 +52,7 @@ def check(
     check_numbers(body, {**NUMBERS, "n": ("(0, +inf)", lambda value: value > 0)})
     _check_history(body["messages"])
     _check_functions(body, model in without_functions)
-    _check_format(body.get("response_format"))
+    check_format(body.get("response_format"))
     if prompt_tokens(body) > context_tokens:
         raise Refusal(413, "Payload too large")
     return body
@@ -71,10 +80,7 @@ def _check_shape(body: Mapping[str, Any]) -> None:
         "assistant_id": (str,),
         "additional_data": (dict,),
     }
-    for name, allowed in types.items():
-        value = body.get(name)
-        if value is not None and (not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed)):
-            raise Refusal(400, INVALID_JSON)
+    check_types(body, types)
     for message in body["messages"]:
         if not isinstance(message, dict) or message.get("role") not in _ROLES:
             raise Refusal(400, INVALID_JSON)
@@ -88,6 +94,14 @@ def _check_shape(body: Mapping[str, Any]) -> None:
             raise Refusal(400, INVALID_JSON)
         call = message.get("function_call")
         if call is not None and not (isinstance(call, dict) and isinstance(call.get("name"), str)):
+            raise Refusal(400, INVALID_JSON)
+
+
+def check_types(fields: Mapping[str, Any], types: Mapping[str, tuple[type, ...]]) -> None:
+    """Raise :class:`Refusal` when a field is of another type; None is always valid."""
+    for name, allowed in types.items():
+        value = fields.get(name)
+        if value is not None and (not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed)):
             raise Refusal(400, INVALID_JSON)
 
 
@@ -185,7 +199,8 @@ def check_names(names: Iterable[str]) -> None:
         )
 
 
-def _check_format(response_format: Mapping[str, Any] | None) -> None:
+def check_format(response_format: Mapping[str, Any] | None) -> None:
+    """Raise :class:`Refusal` when ``response_format`` is neither a text nor a JSON Schema."""
     if response_format is None or response_format.get("type") == "text":
         return
     if response_format.get("type") != "json_schema":

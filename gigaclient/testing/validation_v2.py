@@ -48,8 +48,8 @@ def check(
     """
     if not isinstance(body, dict) or not isinstance(body.get("messages"), list) or not body["messages"]:
         raise Refusal(400, INVALID_JSON)
-    _check_types(body, _FIELD_TYPES)
-    _check_types(body.get("model_options") or {}, _OPTION_TYPES)
+    validation_v1.check_types(body, _FIELD_TYPES)
+    validation_v1.check_types(body.get("model_options") or {}, _OPTION_TYPES)
     for message in body["messages"]:
         _check_message(message, roles, results)
     model = _check_model(body, models, exhausted)
@@ -97,13 +97,6 @@ _OPTION_TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-def _check_types(fields: Mapping[str, Any], types: Mapping[str, tuple[type, ...]]) -> None:
-    for name, allowed in types.items():
-        value = fields.get(name)
-        if value is not None and (not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed)):
-            raise Refusal(400, INVALID_JSON)
-
-
 def _check_message(message: Any, roles: Collection[str], results: Collection[str]) -> None:
     if not isinstance(message, dict) or message.get("role") not in _ROLES:
         raise Refusal(400, INVALID_JSON)
@@ -113,7 +106,7 @@ def _check_message(message: Any, roles: Collection[str], results: Collection[str
     content = message.get("content")
     if not isinstance(content, list) or not content:
         raise Refusal(400, INVALID_JSON)
-    _check_types(message, {**dict.fromkeys(STATE_IDS, (str,)), "message_id": (str,)})
+    validation_v1.check_types(message, {**dict.fromkeys(STATE_IDS, (str,)), "message_id": (str,)})
     for part in content:
         if not isinstance(part, dict) or not _is_part(part, results):
             raise Refusal(400, INVALID_JSON)
@@ -194,7 +187,7 @@ def _check_tools(body: Mapping[str, Any], without_functions: bool, unavailable: 
 def _check_tool_config(config: Mapping[str, Any], functions: list[str], unavailable: Collection[str]) -> None:
     if not config:
         return
-    _check_types(config, {"tool_name": (str,), "function_name": (str,), "functions_names_any": (list,)})
+    validation_v1.check_types(config, {"tool_name": (str,), "function_name": (str,), "functions_names_any": (list,)})
     tool, function = config.get("tool_name"), config.get("function_name")
     mode = config.get("mode")
     if mode not in ("auto", "none", "forced", "any") or (mode == "forced" and (tool is None) is (function is None)):
@@ -243,18 +236,13 @@ def _is_result_of(result: Mapping[str, Any], call: Mapping[str, Any]) -> bool:
 
 
 def _check_format(response_format: Mapping[str, Any] | None) -> None:
-    if response_format is None or response_format.get("type") == "text":
-        return
-    if response_format.get("type") == "regex":
+    if response_format is not None and response_format.get("type") == "regex":
         try:
             re.compile(response_format.get("regex") or "(")
         except (re.error, TypeError):
             raise Refusal(400, INVALID_JSON) from None
         return
-    if response_format.get("type") != "json_schema":
-        raise Refusal(400, f'Unknown type "{response_format.get("type")}" in response_format')
-    if not response_format.get("schema"):
-        raise Refusal(400, "Empty schema with json format type is not supported")
+    validation_v1.check_format(response_format)
 
 
 def functions_of(body: Mapping[str, Any]) -> list[dict[str, Any]]:
