@@ -16,9 +16,9 @@ import pytest
 import requests
 import trustme
 from cryptography import x509
+from support.certificates import PlainAuthority
 from support.socket_tools import (
     ConnectProxy,
-    PlainAuthority,
     ask,
     at_localhost,
     recorded_warnings,

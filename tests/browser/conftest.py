@@ -10,7 +10,8 @@ import pytest
 
 if TYPE_CHECKING:
     # At run time imported in the fixtures, because only --browser needs selenium.
-    from support.browser import Browser, ChatPage, PageServer
+    from support.browser import Browser, ChatPage
+    from support.page_server import PageServer
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -43,7 +44,7 @@ def browser(one_browser: Browser) -> Iterator[Browser]:
 @pytest.fixture
 def server() -> Iterator[PageServer]:
     """Start a server of the page with scripted answers."""
-    from support.browser import PageServer
+    from support.page_server import PageServer
 
     with PageServer() as server:
         yield server

@@ -7,7 +7,8 @@ import re
 
 import pytest
 from selenium.webdriver.common.keys import Keys
-from support.browser import DONE, Browser, ChatPage, PageServer, event, texts, until
+from support.browser import Browser, ChatPage, until
+from support.page_server import DONE, PAGE, PageServer, event, texts
 
 from gigaclient.testing.fault_server import Answer, Cut, Pause
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.certificates import PlainAuthority
 from support.doctor_tools import doctors_threads_end, examined, failed, shows_no
-from support.socket_tools import ConnectProxy, Peer, PlainAuthority, at_localhost, silent, with_login
+from support.socket_tools import ConnectProxy, Peer, at_localhost, silent, with_login
 
 from gigaclient.doctor import examine
 from gigaclient.doctor.endpoints import Endpoint

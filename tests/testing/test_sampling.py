@@ -1,12 +1,15 @@
-"""Tests of sample values of JSON Schemas."""
+"""Tests of sample values of JSON Schemas and regular expressions."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
-from gigaclient.testing.sampling import Hints, instance
+from gigaclient.testing.sampling import Hints, instance, matching_text
 
 
 @pytest.mark.parametrize(
@@ -79,3 +82,36 @@ def test_values_of_the_prompt_are_used() -> None:
         "kind": "hostel",
         "title": "North",
     }
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"[A-Z]{2}-\d{3}", r"(yes|no)", r"(?:a|b)+c*", r"[^abc]x", r"\w+@\w+\.ru", r".{3}", r"^\d+$", r"(a)\1",
+        r"\S\s\D\W", r"[\d.]+?", "", r"(?i:abc)", r"[\]\-]", "[0-9]{4}-(0[1-9]|1[0-2])", r"да|нет",
+    ],
+)  # fmt: skip
+def test_a_generated_text_matches(pattern: str) -> None:
+    text = matching_text(pattern)
+    assert text is not None
+    assert re.fullmatch(pattern, text)
+    assert text == matching_text(pattern)
+
+
+def test_a_matching_part_of_the_prompt_is_used() -> None:
+    assert matching_text(r"[A-Z]{2}-\d{3}", "it is QX-417, I think") == "QX-417"
+
+
+@pytest.mark.parametrize("pattern", [r"a(?!.*)b", r"(?=x)x"])
+def test_a_pattern_without_a_generated_text_has_none(pattern: str) -> None:
+    assert matching_text(pattern) is None
+
+
+@given(st.from_regex(r"[a-c|()*+?\[\]0-9]{0,8}", fullmatch=True))
+def test_any_generated_text_matches(pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except (re.error, FutureWarning):
+        assume(False)
+    text = matching_text(pattern)
+    assert text is None or re.fullmatch(pattern, text) is not None
