@@ -8,7 +8,7 @@ import re
 import pytest
 from selenium.webdriver.common.keys import Keys
 from support.browser import Browser, ChatPage, until
-from support.page_server import DONE, PAGE, PageServer, event, texts
+from support.page_server import DONE, PageServer, event, texts
 
 from gigaclient.testing.fault_server import Answer, Cut, Pause
 

@@ -116,7 +116,7 @@ def test_nothing_is_read_or_sent_before_the_first_result_is_requested(
 def test_texts_that_take_long_to_come_do_not_wait_for_a_full_request(
     emulator: GigaChatEmulator, giga: GigaChat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(EmbeddingJob, "gathers_for", 0.0)
+    monkeypatch.setattr(EmbeddingJob, "max_gather_seconds", 0.0)
 
     def slow() -> Iterator[str]:
         yield "one"

@@ -210,7 +210,7 @@ def test_the_answer_so_far_is_there_at_any_time() -> None:
 
 
 def test_the_raw_form_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunks, "_MOST_UNREAD_BYTES", 1000)
+    monkeypatch.setattr(chunks, "_MAX_UNDECODED_BYTES", 1000)
     accumulator = assembly.ResponseAccumulator()
     opened = ChatResponseStream(FakeReply([*(delta("x" * 50) for _ in range(200)), done()]))
     for chunk in opened:

@@ -14,7 +14,7 @@ import pydantic
 import pydantic.dataclasses
 from typing_extensions import NotRequired, TypedDict
 
-from gigaclient.schema.parse import value_of
+from gigaclient.schema.parse import parse_completion
 from gigaclient.testing import sampling as sampling
 from gigaclient.types import ChatCompletion, Choice, Message
 
@@ -117,4 +117,4 @@ def answer(text: str, *, finish_reason: str = "stop", **message: Any) -> ChatCom
 
 
 def read(value: Any, type_: Any) -> Any:
-    return value_of(answer(value if isinstance(value, str) else json.dumps(value)), type_)
+    return parse_completion(answer(value if isinstance(value, str) else json.dumps(value)), type_)
