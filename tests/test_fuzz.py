@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support.stream_tools import DONE, FakeReply, event, payload
+from support.stream_tools import DONE, FakeResponse, event, payload
 
 from gigaclient._core.error_mapping import error_in, status_error
 from gigaclient._core.responses import decode
@@ -122,7 +122,7 @@ _EVENTS = st.lists(
 @settings(max_examples=300)
 def test_any_stream_ends_or_raises_one_of_ours_with_the_text_so_far(events: list[bytes], size: int) -> None:
     data = b"".join(events)
-    reply = FakeReply([data[at : at + size] for at in range(0, len(data), size)])
+    reply = FakeResponse([data[at : at + size] for at in range(0, len(data), size)])
     stream = ChatStream(reply, ChunkParser("r-1"), request_id="r-1")
     pieces: list[str] = []
 
@@ -253,7 +253,7 @@ def test_any_request_is_json_or_a_config_error(messages: Any, options: dict[str,
 
 def test_a_stream_of_very_many_events_needs_little_more_than_its_text() -> None:
     block = event(payload("word ")) * 200
-    stream = ChatStream(FakeReply([block] * 250 + [DONE]), ChunkParser(None))
+    stream = ChatStream(FakeResponse([block] * 250 + [DONE]), ChunkParser(None))
     completion = stream.result()
     assert len(completion.text) == 5 * 50_000
     assert len(stream._accumulator._unread) <= 1024

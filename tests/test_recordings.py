@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from support.stream_tools import FakeReply
+from support.stream_tools import FakeResponse
 
 from gigaclient import ChatStream, GigaChat
 from gigaclient.errors import GigaClientError, NotFoundError, StreamInterruptedError
@@ -32,7 +32,7 @@ def giga(shared_emulator: GigaChatEmulator) -> Iterator[GigaChat]:
 
 
 def stream_of(*blocks: bytes) -> ChatStream:
-    return ChatStream(FakeReply(blocks), ChunkParser(None))
+    return ChatStream(FakeResponse(blocks), ChunkParser(None))
 
 
 def test_the_recorded_stream_gives_its_text_and_usage() -> None:

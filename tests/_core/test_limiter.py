@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.token_tools import LONG, Crowd, in_child, patient, together, until
+from support.token_tools import LONG, ThreadGroup, deadline_of, in_child, together, until
 
 from gigaclient import GigaChat, RateLimitError
 from gigaclient._core import limiter as limiter_module
@@ -27,10 +27,10 @@ from gigaclient.testing import Fault, GigaChatEmulator
 
 
 def acquire(limiter: Limiter, deadline: float = LONG) -> Permit:
-    return limiter.acquire(patient(deadline=deadline))
+    return limiter.acquire(deadline_of(deadline=deadline))
 
 
-def queue_of(limiter: Limiter, count: int) -> list[Crowd]:
+def queue_of(limiter: Limiter, count: int) -> list[ThreadGroup]:
     """Queue ``count`` calls one after the other; each returns the number of its turn and releases its permit."""
     turns: list[int] = []
     crowds = []
@@ -42,7 +42,7 @@ def queue_of(limiter: Limiter, count: int) -> list[Crowd]:
             permit.release()
             return turns.index(number)
 
-        crowds.append(Crowd(1, turn))
+        crowds.append(ThreadGroup(1, turn))
         until(lambda number=number: limiter.waiting == number + 1)
     return crowds
 
@@ -90,7 +90,7 @@ def test_without_a_number_there_is_no_limit() -> None:
 def test_the_deadline_ends_the_wait_in_the_queue() -> None:
     limiter = Limiter(1)
     held = acquire(limiter)
-    crowd = Crowd(3, lambda n: acquire(limiter, 0.2))
+    crowd = ThreadGroup(3, lambda n: acquire(limiter, 0.2))
     assert [type(error) for error in crowd.results()] == [DeadlineExceeded] * 3
     assert all(0.2 <= seconds < LONG for seconds in crowd.seconds)
     assert (limiter.under_way, limiter.waiting) == (1, 0)
@@ -109,7 +109,7 @@ def test_a_wait_that_ends_too_early_grants_no_permit(monkeypatch: pytest.MonkeyP
         return False
 
     monkeypatch.setattr(Deadline, "wait", end_early)
-    crowd = Crowd(1, lambda n: acquire(limiter, 0.2))
+    crowd = ThreadGroup(1, lambda n: acquire(limiter, 0.2))
     until(lambda: len(waits) >= 10)
     assert limiter.under_way == 1
     monkeypatch.undo()
@@ -119,10 +119,10 @@ def test_a_wait_that_ends_too_early_grants_no_permit(monkeypatch: pytest.MonkeyP
 def test_cancel_ends_the_wait_in_the_queue_and_later_calls_keep_theirs() -> None:
     limiter = Limiter(1)
     held = acquire(limiter)
-    cancelled = patient()
-    first = Crowd(1, lambda n: limiter.acquire(cancelled))
+    cancelled = deadline_of()
+    first = ThreadGroup(1, lambda n: limiter.acquire(cancelled))
     until(lambda: limiter.waiting == 1)
-    second = Crowd(1, lambda n: acquire(limiter).release())
+    second = ThreadGroup(1, lambda n: acquire(limiter).release())
     until(lambda: limiter.waiting == 2)
     cancelled.cancel()
     assert isinstance(first.results()[0], Cancelled)
@@ -135,10 +135,10 @@ def test_cancel_ends_the_wait_in_the_queue_and_later_calls_keep_theirs() -> None
 def test_a_permit_granted_at_the_moment_of_a_cancel_goes_to_the_next_call() -> None:
     limiter = Limiter(1)
     held = acquire(limiter)
-    leaving = patient()
-    first = Crowd(1, lambda n: limiter.acquire(leaving))
+    leaving = deadline_of()
+    first = ThreadGroup(1, lambda n: limiter.acquire(leaving))
     until(lambda: limiter.waiting == 1)
-    second = Crowd(1, lambda n: acquire(limiter).release())
+    second = ThreadGroup(1, lambda n: acquire(limiter).release())
     until(lambda: limiter.waiting == 2)
     leaving.cancelled = True  # the thread sees this when it wakes, and the permit wakes it
     held.release()
@@ -177,7 +177,7 @@ def test_a_permit_in_a_reference_cycle_is_released_by_the_garbage_collector() ->
     limiter = Limiter(1)
     lost: list[Any] = [acquire(limiter)]
     lost.append(lost)
-    crowd = Crowd(1, lambda n: acquire(limiter).release())
+    crowd = ThreadGroup(1, lambda n: acquire(limiter).release())
     until(lambda: limiter.waiting == 1)
     del lost
     gc.collect()
@@ -188,7 +188,7 @@ def test_a_permit_in_a_reference_cycle_is_released_by_the_garbage_collector() ->
 def test_a_finaliser_inside_our_own_use_of_the_lock_does_not_deadlock() -> None:
     limiter = Limiter(1)
     held = acquire(limiter)
-    crowd = Crowd(1, lambda n: acquire(limiter).release())
+    crowd = ThreadGroup(1, lambda n: acquire(limiter).release())
     until(lambda: limiter.waiting == 1)
 
     def release_inside(n: int) -> None:
@@ -211,7 +211,7 @@ def test_a_permit_released_while_the_lock_is_held_reaches_the_next_call(section:
     stranger.generation = -1 if section == "refused late" else limiter._generation
     if section == "succeeded":
         limiter._maximum = 2
-    crowd = Crowd(1, lambda n: acquire(limiter).release())
+    crowd = ThreadGroup(1, lambda n: acquire(limiter).release())
     until(lambda: limiter.waiting == 1)
 
     class ReleasingLock:
@@ -246,7 +246,7 @@ def test_a_waiting_call_that_was_not_woken_checks_the_queue_itself(monkeypatch: 
     monkeypatch.setattr(limiter_module, "_QUEUE_CHECK_SECONDS", 0.1)
     limiter = Limiter(1)
     held = acquire(limiter)
-    crowd = Crowd(1, lambda n: acquire(limiter).release())
+    crowd = ThreadGroup(1, lambda n: acquire(limiter).release())
     until(lambda: limiter.waiting == 1)
     with monkeypatch.context() as patch:
         patch.setattr(Latch, "open", lambda latch: None)
@@ -262,7 +262,7 @@ def test_an_interrupt_between_granting_a_permit_and_waking_its_call_loses_neithe
     monkeypatch.setattr(limiter_module, "_QUEUE_CHECK_SECONDS", 0.1)
     limiter = Limiter(1)
     held = acquire(limiter)
-    crowd = Crowd(3, lambda n: acquire(limiter).release())
+    crowd = ThreadGroup(3, lambda n: acquire(limiter).release())
     until(lambda: limiter.waiting == 3)
     plain_open = Latch.open
     interrupts = [KeyboardInterrupt()]
@@ -314,7 +314,7 @@ def test_ctrl_c_while_queued_leaks_no_permit() -> None:
 
     with interrupts() as armed:
         armed.append(True)
-        helper = Crowd(1, lambda n: interrupt())
+        helper = ThreadGroup(1, lambda n: interrupt())
         with pytest.raises(KeyboardInterrupt):
             acquire(limiter)
         armed.clear()
@@ -392,7 +392,7 @@ def test_a_thousand_operations_of_many_threads_lose_no_permit(most: int | None) 
         rng = random.Random(n)
         served = 0
         for _ in range(1000 // 25 * 2):
-            deadline = patient(deadline=rng.choice([0.001, 0.01, LONG]))
+            deadline = deadline_of(deadline=rng.choice([0.001, 0.01, LONG]))
             if rng.random() < 0.1:
                 threading.Timer(rng.random() / 200, deadline.cancel).start()
             try:
@@ -589,7 +589,7 @@ def test_a_raised_limit_wakes_the_next_call_at_once() -> None:
     held = [acquire(limiter) for _ in range(2)]
     refuse(held[1])
     assert limiter.limit == 1
-    crowd = Crowd(1, lambda n: acquire(limiter).release())
+    crowd = ThreadGroup(1, lambda n: acquire(limiter).release())
     until(lambda: limiter.waiting == 1)
     succeed(limiter, 4)
     assert crowd.results() == [None]
@@ -701,7 +701,7 @@ def test_a_stream_holds_its_permit_until_it_is(gigachat_emulator: GigaChatEmulat
 def test_a_forked_child_has_its_own_permits_and_an_inherited_one_frees_nothing() -> None:
     limiter = Limiter(1)
     held = acquire(limiter)
-    crowd = Crowd(1, lambda n: acquire(limiter).release())
+    crowd = ThreadGroup(1, lambda n: acquire(limiter).release())
     until(lambda: limiter.waiting == 1)
 
     def work() -> list[int]:

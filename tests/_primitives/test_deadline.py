@@ -8,7 +8,7 @@ import threading
 import time
 
 import pytest
-from support.token_tools import LONG, Clock, Crowd
+from support.token_tools import LONG, Clock, ThreadGroup
 
 from gigaclient._primitives.deadline import Cancelled, Deadline, DeadlineExceeded, Latch, Timeouts
 
@@ -125,7 +125,7 @@ def test_a_wait_that_begins_after_the_cancel_ends_at_once(clock: Clock) -> None:
 
 def test_a_wait_ends_when_the_latch_is_opened_by_another_thread() -> None:
     latch, deadline = Latch(), Deadline(Timeouts())
-    crowd = Crowd(1, lambda n: deadline.wait(latch, LONG))
+    crowd = ThreadGroup(1, lambda n: deadline.wait(latch, LONG))
     latch.open()
     latch.open()
     assert crowd.results(5.0) == [True]
@@ -169,7 +169,7 @@ def test_a_wait_that_the_system_ends_too_early_goes_on(
 
 def test_cancel_ends_a_pause_in_another_thread_at_once() -> None:
     deadline = Deadline(Timeouts())
-    crowd = Crowd(1, lambda n: deadline.pause(LONG))
+    crowd = ThreadGroup(1, lambda n: deadline.pause(LONG))
     time.sleep(0.05)
     deadline.cancel()
     assert isinstance(crowd.results(5.0)[0], Cancelled)
@@ -199,6 +199,6 @@ def test_a_latch_is_opened_without_a_lock_that_the_waiting_thread_could_be_holdi
 def test_a_latch_waits_without_a_bound_when_it_has_none_that_the_system_could_keep() -> None:
     latch = Latch()
     for seconds in (math.inf, threading.TIMEOUT_MAX * 2, 10.0**300):
-        crowd = Crowd(1, lambda n, seconds=seconds: latch.wait(seconds))
+        crowd = ThreadGroup(1, lambda n, seconds=seconds: latch.wait(seconds))
         latch.open()
         assert crowd.results(5.0) == [True]

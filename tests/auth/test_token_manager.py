@@ -10,7 +10,18 @@ from typing import Any
 import msgspec
 import msgspec.structs
 import pytest
-from support.token_tools import LONG, Clock, Crowd, Source, credential, in_child, patient, together, until, value_of
+from support.token_tools import (
+    LONG,
+    Clock,
+    Source,
+    ThreadGroup,
+    credential,
+    deadline_of,
+    in_child,
+    together,
+    until,
+    value_of,
+)
 
 from gigaclient._primitives.deadline import Cancelled, Deadline, DeadlineExceeded, Latch, Timeouts
 from gigaclient.auth import token_manager as tokens
@@ -36,7 +47,7 @@ def manager(source: Source, clock: Clock) -> TokenManager:
 
 
 def get(manager: TokenManager) -> str:
-    return value_of(manager.get(patient()))
+    return value_of(manager.get(deadline_of()))
 
 
 def wait_for_refreshes(manager: TokenManager) -> None:
@@ -48,7 +59,7 @@ def wait_for_refreshes(manager: TokenManager) -> None:
 
 def test_32_threads_without_a_token_cause_one_fetch(manager: TokenManager, source: Source) -> None:
     source.gate.clear()
-    crowd = Crowd(THREADS, lambda n: get(manager))
+    crowd = ThreadGroup(THREADS, lambda n: get(manager))
     until(lambda: manager._in_flight is not None and len(manager._in_flight.waiters) == THREADS - 1)
     source.gate.set()
     assert crowd.results() == ["token 1"] * THREADS
@@ -70,7 +81,7 @@ def test_a_thread_that_waited_for_the_lock_uses_the_credential_fetched_meanwhile
     manager: TokenManager, source: Source
 ) -> None:
     with manager._lock:
-        crowd = Crowd(1, lambda n: get(manager))
+        crowd = ThreadGroup(1, lambda n: get(manager))
         time.sleep(0.05)  # let it pass the check without the lock, and wait for the lock
         manager._credential = credential("of another thread")
     assert crowd.results() == ["of another thread"]
@@ -202,20 +213,20 @@ def test_an_interrupt_while_the_thread_is_started_leaves_no_fetch_behind(
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            manager.get(patient())
+            manager.get(deadline_of())
     assert manager._in_flight is None
 
 
 def test_a_call_with_a_refused_token_waits_for_the_refresh_in_progress(
     manager: TokenManager, source: Source, clock: Clock
 ) -> None:
-    first = manager.get(patient())
+    first = manager.get(deadline_of())
     assert first is not None
     clock.now += 1750.0
     source.gate.clear()
     get(manager)
     manager.reject(first)
-    crowd = Crowd(4, lambda n: get(manager))
+    crowd = ThreadGroup(4, lambda n: get(manager))
     until(lambda: manager._in_flight is not None and len(manager._in_flight.waiters) == 4)
     source.gate.set()
     assert crowd.results() == ["token 2"] * 4
@@ -259,7 +270,7 @@ def test_a_token_of_unknown_lifetime_is_used_until_it_is_refused(
     manager: TokenManager, source: Source, clock: Clock
 ) -> None:
     source.life = float("inf")
-    first = manager.get(patient())
+    first = manager.get(deadline_of())
     assert first is not None
     clock.now += 10.0**9
     assert get(manager) == "token 1"
@@ -268,7 +279,7 @@ def test_a_token_of_unknown_lifetime_is_used_until_it_is_refused(
 
 
 def test_32_threads_that_met_the_same_refused_token_cause_one_fetch(manager: TokenManager, source: Source) -> None:
-    refused = manager.get(patient())
+    refused = manager.get(deadline_of())
     assert refused is not None
 
     def meet(n: int) -> str:
@@ -280,7 +291,7 @@ def test_32_threads_that_met_the_same_refused_token_cause_one_fetch(manager: Tok
 
 
 def test_a_late_refusal_does_not_drop_the_new_credential(manager: TokenManager, source: Source) -> None:
-    first = manager.get(patient())
+    first = manager.get(deadline_of())
     assert first is not None
     manager.reject(first)
     assert get(manager) == "token 2"
@@ -292,10 +303,10 @@ def test_a_late_refusal_does_not_drop_the_new_credential(manager: TokenManager, 
 
 def test_a_successor_with_the_same_text_is_another_credential(clock: Clock) -> None:
     manager = TokenManager(lambda deadline: credential("same"), timeouts=Timeouts(), clock=clock)
-    first = manager.get(patient())
+    first = manager.get(deadline_of())
     assert first is not None
     manager.reject(first)
-    second = manager.get(patient())
+    second = manager.get(deadline_of())
     manager.reject(first)
     assert manager._credential is second
 
@@ -313,7 +324,7 @@ def test_a_ready_token_that_nothing_can_replace_is_used_even_when_refused_or_pas
 
 
 def test_without_a_token_and_without_a_source_there_is_none(clock: Clock) -> None:
-    assert TokenManager(None, timeouts=Timeouts(), clock=clock).get(patient()) is None
+    assert TokenManager(None, timeouts=Timeouts(), clock=clock).get(deadline_of()) is None
 
 
 def test_a_ready_token_with_a_source_is_used_first(source: Source, clock: Clock) -> None:
@@ -332,7 +343,7 @@ def test_every_thread_gets_its_own_error(manager: TokenManager, source: Source) 
     failure.attempts = ("401 after 0.01 s",)
     source.gate.clear()
     source.script = [failure]
-    crowd = Crowd(8, lambda n: get(manager))
+    crowd = ThreadGroup(8, lambda n: get(manager))
     until(lambda: manager._in_flight is not None and len(manager._in_flight.waiters) == 7)
     source.gate.set()
     errors = crowd.results()
@@ -375,9 +386,9 @@ def test_when_the_fetching_thread_gives_up_for_its_own_reasons_another_takes_ove
         how(deadline)
 
     source.script = [first]
-    leader = Crowd(1, lambda n: get(manager))
+    leader = ThreadGroup(1, lambda n: get(manager))
     assert source.entered.wait(LONG)
-    others = Crowd(6, lambda n: get(manager))
+    others = ThreadGroup(6, lambda n: get(manager))
     until(lambda: manager._in_flight is not None and len(manager._in_flight.waiters) == 6)
     source.gate.set()
     go_on.set()
@@ -394,9 +405,9 @@ def test_a_thread_with_a_longer_read_timeout_tries_again_after_a_timeout(manager
         raise APITimeoutError("silence")
 
     source.script = [slow]
-    hasty = Crowd(1, lambda n: value_of(manager.get(patient(read=0.2))))
+    hasty = ThreadGroup(1, lambda n: value_of(manager.get(deadline_of(read=0.2))))
     assert source.entered.wait(LONG)
-    others = Crowd(4, lambda n: value_of(manager.get(patient(read=0.2 if n < 2 else 5.0))))
+    others = ThreadGroup(4, lambda n: value_of(manager.get(deadline_of(read=0.2 if n < 2 else 5.0))))
     until(lambda: manager._in_flight is not None and len(manager._in_flight.waiters) == 4)
     go_on.set()
     assert isinstance(hasty.results()[0], APITimeoutError)
@@ -409,9 +420,9 @@ def test_a_thread_that_waits_for_a_fetch_gets_an_error_within_its_own_timeouts(
     manager: TokenManager, source: Source
 ) -> None:
     source.gate.clear()
-    leader = Crowd(1, lambda n: get(manager))
+    leader = ThreadGroup(1, lambda n: get(manager))
     assert source.entered.wait(LONG)
-    waiting = Crowd(3, lambda n: manager.get(patient(connect=0.1, read=0.2 + n / 2)))
+    waiting = ThreadGroup(3, lambda n: manager.get(deadline_of(connect=0.1, read=0.2 + n / 2)))
     errors = waiting.results()
     source.gate.set()
     assert leader.results() == ["token 1"]
@@ -424,10 +435,10 @@ def test_a_thread_that_waits_for_a_fetch_gets_an_error_within_its_own_timeouts(
 
 def test_the_deadline_and_close_end_the_wait_for_another_threads_fetch(manager: TokenManager, source: Source) -> None:
     source.gate.clear()
-    leader = Crowd(1, lambda n: get(manager))
+    leader = ThreadGroup(1, lambda n: get(manager))
     assert source.entered.wait(LONG)
-    closing = patient()
-    waiting = Crowd(2, lambda n: manager.get(patient(deadline=0.2) if n else closing))
+    closing = deadline_of()
+    waiting = ThreadGroup(2, lambda n: manager.get(deadline_of(deadline=0.2) if n else closing))
     until(lambda: manager._in_flight is not None and len(manager._in_flight.waiters) == 2)
     closing.cancel()
     assert [type(error) for error in waiting.results(5.0)] == [Cancelled, DeadlineExceeded]
@@ -439,7 +450,7 @@ def test_waiters_missed_by_an_interrupted_thread_check_again(
     manager: TokenManager, source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source.gate.clear()
-    crowd = Crowd(4, lambda n: get(manager))
+    crowd = ThreadGroup(4, lambda n: get(manager))
     until(lambda: manager._in_flight is not None and len(manager._in_flight.waiters) == 3)
     monkeypatch.setattr(tokens, "_RECHECK_SECONDS", 0.1)
     with monkeypatch.context() as patch:
@@ -453,7 +464,7 @@ def test_an_interrupt_while_the_waiters_are_woken_leaves_none_asleep(
 ) -> None:
     monkeypatch.setattr(tokens, "_RECHECK_SECONDS", LONG)
     source.gate.clear()
-    crowd = Crowd(4, lambda n: get(manager))
+    crowd = ThreadGroup(4, lambda n: get(manager))
     until(lambda: manager._in_flight is not None and len(manager._in_flight.waiters) == 3)
     plain_open = Latch.open
     interrupts = [KeyboardInterrupt()]

@@ -23,7 +23,7 @@ from support.executor_tools import (
     Inline,
     client_of,
     get_weather,
-    most_asked,
+    max_repeats,
     watch,
     words,
 )
@@ -47,7 +47,7 @@ def test_threads_ask_with_the_client_itself(gigachat_emulator: GigaChatEmulator)
         assert pool.submit(pow, 2, 3).result(LONG_S) == 8, "the executor is the caller's"
         assert giga.stats().connections > 0, "the client's own connections were used"
     assert gigachat_emulator.oauth_calls == 1
-    assert most_asked(gigachat_emulator) == 1
+    assert max_repeats(gigachat_emulator) == 1
 
 
 def test_no_more_is_submitted_than_there_are_threads(gigachat_emulator: GigaChatEmulator) -> None:
@@ -112,7 +112,7 @@ def test_processes_ask_in_order_with_one_token_each(
         again = list(giga.map(prompts, executor=processes, template="{} indeed", ordered=False))
         assert sorted(result.index for result in again) == list(range(40))
     assert gigachat_emulator.oauth_calls <= WORKERS, "a second run of the same client finds the first one's tokens"
-    assert most_asked(gigachat_emulator) == 1
+    assert max_repeats(gigachat_emulator) == 1
     assert processes.submit(pow, 2, 3).result(LONG_S) == 8, "the executor is the caller's"
 
 
@@ -249,7 +249,7 @@ def test_a_killed_process_ends_the_run_after_the_finished_results_and_the_next_r
         again = list(giga.map(prompts, executor=threads, checkpoint=checkpoint))
     assert [result.text for result in again] == expected
     assert sum(result.restored for result in again) == len(came)
-    assert most_asked(gigachat_emulator) <= 2
+    assert max_repeats(gigachat_emulator) <= 2
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from support.map_tools import echo, no_threads_are_left
-from support.token_tools import LONG, Crowd, until
+from support.token_tools import LONG, ThreadGroup, until
 
 from gigaclient import (
     AuthenticationError,
@@ -58,7 +58,7 @@ def test_results_come_in_the_order_of_the_prompts_or_as_they_come(giga: GigaChat
     go = threading.Event()
     echo(emulator, slow=lambda: (go.wait(LONG), None)[1])
     in_order = giga.map(["slow", *"abc"])
-    crowd = Crowd(1, lambda n: [result.input for result in in_order])
+    crowd = ThreadGroup(1, lambda n: [result.input for result in in_order])
     assert crowd.is_busy_after(0.3)
     go.set()
     assert crowd.results()[0] == ["slow", "a", "b", "c"]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from support.map_tools import echo, no_threads_are_left
-from support.token_tools import LONG, Crowd, in_child, until
+from support.token_tools import LONG, ThreadGroup, in_child, until
 
 from gigaclient import (
     ConfigError,
@@ -52,7 +52,7 @@ def test_closing_from_another_thread_ends_the_wait(giga: GigaChat, emulator: Gig
     go = threading.Event()
     echo(emulator, slow=lambda: (go.wait(LONG), None)[1])
     results = giga.map(["slow", "slow"])
-    crowd = Crowd(1, lambda n: list(results))
+    crowd = ThreadGroup(1, lambda n: list(results))
     until(lambda: giga.stats().in_flight > 0)
     results.close()
     assert crowd.results(LONG / 2) == [[]]
@@ -121,7 +121,7 @@ def test_several_runs_of_one_client_share_its_limit(giga: GigaChat, emulator: Gi
     def run(n: int) -> int:
         return sum(result.ok for result in giga.map(f"run {n} prompt {m}" for m in range(40)))
 
-    assert Crowd(3, run).results() == [40, 40, 40]
+    assert ThreadGroup(3, run).results() == [40, 40, 40]
 
 
 def test_a_pool_of_threads_of_the_callers_own_will_do(giga: GigaChat, emulator: GigaChatEmulator) -> None:

@@ -8,7 +8,7 @@ import threading
 from typing import Any
 
 import pytest
-from support.token_tools import Clock, Crowd
+from support.token_tools import Clock, ThreadGroup
 
 from gigaclient import (
     APIConnectionError,
@@ -38,14 +38,14 @@ def scheduler(max_running: int = 4, limit: float = math.inf, clock: Any = None, 
 
 
 def take(subject: Scheduler) -> Task:
-    taken = Crowd(1, lambda n: subject.take()).results()[0]
+    taken = ThreadGroup(1, lambda n: subject.take()).results()[0]
     assert isinstance(taken, Task)
     return taken
 
 
 def nothing_is_taken(subject: Scheduler) -> bool:
     """Return True if a worker has to wait now. It is released by stopping, so call this last."""
-    crowd = Crowd(1, lambda n: subject.take())
+    crowd = ThreadGroup(1, lambda n: subject.take())
     waited = crowd.is_busy_after(0.2)
     subject.stop("closed")
     crowd.results()
@@ -91,7 +91,7 @@ def test_a_finished_task_lets_the_next_one_run_and_comes_out_with_its_position()
     subject.offer(task(1))
     first = take(subject)
     results = good()
-    waiting = Crowd(1, lambda n: subject.take())
+    waiting = ThreadGroup(1, lambda n: subject.take())
     subject.finish(first, results, 17)
     assert waiting.results()[0].items[0].index == 1  # type: ignore[union-attr]
     assert subject.done.get_nowait() == (first, results, 17)
@@ -99,7 +99,7 @@ def test_a_finished_task_lets_the_next_one_run_and_comes_out_with_its_position()
 
 def test_a_worker_waits_for_a_task_and_gets_the_next_one() -> None:
     subject = scheduler()
-    waiting = Crowd(1, lambda n: subject.take())
+    waiting = ThreadGroup(1, lambda n: subject.take())
     offered = task()
     subject.offer(offered)
     assert waiting.results() == [offered]
@@ -183,7 +183,7 @@ def test_no_task_runs_before_the_retry_after_of_a_429() -> None:
     refused = take(subject)
     take(subject)
     assert subject.requeue_if_refused(refused, bad(refusal(30.0)))
-    waiting = Crowd(1, lambda n: subject.take())
+    waiting = ThreadGroup(1, lambda n: subject.take())
     assert waiting.is_busy_after(0.2)
     clock.now += 34.0
     subject.offer(task(3))  # the wait's own end would do as well, within two seconds
@@ -268,7 +268,7 @@ def test_the_first_reason_is_kept_and_later_tasks_do_not_run() -> None:
 
 def test_waiting_workers_are_released_at_the_end() -> None:
     subject = scheduler()
-    crowd = Crowd(5, lambda n: subject.take())
+    crowd = ThreadGroup(5, lambda n: subject.take())
     subject.stop("closed")
     assert crowd.results() == [None] * 5
 
@@ -289,7 +289,7 @@ def test_tasks_wait_while_running_ones_may_use_up_the_tokens() -> None:
         subject.offer(task(n))
     subject.finish(take(subject), good(100))
     held = [take(subject), take(subject)]
-    crowd = Crowd(1, lambda n: subject.take())
+    crowd = ThreadGroup(1, lambda n: subject.take())
     assert crowd.is_busy_after(0.2)
     subject.finish(held[0], good(10))  # cheaper than expected
     assert isinstance(crowd.results()[0], Task)
@@ -340,7 +340,7 @@ def test_nothing_is_lost_and_nothing_taken_twice_by_many_workers() -> None:
             taken.put(each.items[0].index)
             subject.finish(each, good())
 
-    crowd = Crowd(16, work)
+    crowd = ThreadGroup(16, work)
     for n in range(2000):
         subject.offer(task(n))
     finished = {subject.done.get(timeout=10.0)[0].items[0].index for _ in range(2000)}

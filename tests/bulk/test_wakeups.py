@@ -6,7 +6,7 @@ import math
 import time
 
 import pytest
-from support.token_tools import Crowd
+from support.token_tools import ThreadGroup
 
 from gigaclient import RateLimitError
 from gigaclient._primitives.deadline import CancelGroup, Latch
@@ -41,9 +41,9 @@ def numbers(tasks: list[Task | None]) -> list[int]:
     return sorted(each.items[0].index for each in tasks if each is not None)
 
 
-def sleeping_workers(subject: Scheduler, workers: int) -> Crowd:
+def sleeping_workers(subject: Scheduler, workers: int) -> ThreadGroup:
     """Start so many workers, and wait until they sleep."""
-    crowd = Crowd(workers, lambda n: subject.take(CancelGroup()))
+    crowd = ThreadGroup(workers, lambda n: subject.take(CancelGroup()))
     ends_at = time.monotonic() + 10.0
     while len(subject._waiting) < workers:
         assert time.monotonic() < ends_at

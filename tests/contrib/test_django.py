@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from support.django_tools import configured, site
 from support.reliability_tools import wait_until
-from support.web import events, names, pumps, said
+from support.web import events, names, pumps, text_of
 
 configured()
 
@@ -67,7 +67,7 @@ def test_the_test_client_gets_whole_events(emulator: GigaChatEmulator) -> None:
     assert response.status_code == 200
     assert not response.is_async
     found = events(response.getvalue())
-    assert said(found) == "1, 2, 3, 4, 5"
+    assert text_of(found) == "1, 2, 3, 4, 5"
     assert names(found)[-1] == "done"
 
 
@@ -79,7 +79,7 @@ def test_the_asynchronous_test_client_gets_them_from_sync_and_async_views(emulat
             if view == "/achat":
                 assert response.is_async
             body = b"".join([piece async for piece in response])
-            assert said(events(body)) == "1, 2, 3, 4, 5"
+            assert text_of(events(body)) == "1, 2, 3, 4, 5"
             response.close()
 
     Client().get("/chat").getvalue()  # must leave no state that affects the requests below
@@ -99,13 +99,13 @@ def test_a_view_called_directly_supports_both_kinds_of_iteration(emulator: GigaC
     from contrib.django_site import views
 
     body = b"".join(views.chat(RequestFactory().get("/")))
-    assert said(events(body)) == "1, 2, 3, 4, 5"
+    assert text_of(events(body)) == "1, 2, 3, 4, 5"
 
     async def ask() -> bytes:
         response = await views.achat(AsyncRequestFactory().get("/"))
         return b"".join([piece async for piece in response])
 
-    assert said(events(asyncio.run(ask()))) == "1, 2, 3, 4, 5"
+    assert text_of(events(asyncio.run(ask()))) == "1, 2, 3, 4, 5"
 
 
 def test_a_response_that_is_never_read_ends_the_call(emulator: GigaChatEmulator) -> None:
@@ -161,7 +161,7 @@ def test_astream_response_leaves_the_loop_free_while_it_waits(emulator: GigaChat
         ticking.cancel()
         return b"".join([piece async for piece in response])
 
-    assert said(events(asyncio.run(view()))) == "1, 2, 3, 4, 5"
+    assert text_of(events(asyncio.run(view()))) == "1, 2, 3, 4, 5"
 
 
 @pytest.mark.parametrize("opened_before", [True, False])

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 from support.django_tools import CHECKOUT, SITE, TESTS, clean_environment, command
 from support.reliability_tools import wait_until
-from support.web import Visit, events, names, said
+from support.web import Visit, events, names, text_of
 
 from gigaclient.testing import Fault, GigaChatEmulator
 
@@ -100,7 +100,7 @@ def test_the_example_answers_what_is_typed(browser: Browser) -> None:
     answer = browser.say("Посчитай от 1 до 5", model="GigaChat-2-Max")
     assert (answer.status, answer.headers["Content-Type"]) == (200, "text/event-stream; charset=utf-8")
     found = events(answer.body)
-    assert said(found) == "1, 2, 3, 4, 5"
+    assert text_of(found) == "1, 2, 3, 4, 5"
     assert found[-1].name == "done"
     assert found[-1].json["model"].startswith("GigaChat-2-Max")
     assert names(found).count("message") > 1

@@ -14,7 +14,7 @@ import django
 import pytest
 from support.django_tools import SITE, clean_environment, uvicorn
 from support.reliability_tools import question, wait_until
-from support.web import Visit, gunicorn, names, said
+from support.web import Visit, gunicorn, names, text_of
 
 from gigaclient.testing import Fault, GigaChatEmulator
 
@@ -92,7 +92,7 @@ def test_an_answer_streams_to_its_end(site: Site, view: str) -> None:
         assert visit.status == 200
         assert visit.headers["Content-Type"] == "text/event-stream; charset=utf-8"
         found = list(visit.events())
-    assert said(found) == "1, 2, 3, 4, 5"
+    assert text_of(found) == "1, 2, 3, 4, 5"
     assert names(found)[-1] == "done"
     assert found[-1].json["finish_reason"] == "stop"
     wait_until(lambda: len(site.ended()) == before + 1, what="on_end")
@@ -179,7 +179,7 @@ def test_a_failure_in_the_middle_is_an_event_after_the_text(site: Site, view: st
     assert visit.status == 200
     assert names(found)[-1] == "error"
     assert found[-1].json["status"] == 429
-    assert said(found)
+    assert text_of(found)
 
 
 def test_answers_are_their_own_and_the_token_is_fetched_once(site: Site) -> None:
@@ -215,7 +215,7 @@ def test_no_thread_of_ours_leaves_a_database_connection_open(site: Site, view: s
     with site.visit("/state") as visit:
         before = visit.json()["used"]
     with site.visit(view, database=True) as visit:
-        assert said(list(visit.events())) == "1, 2, 3, 4, 5"
+        assert text_of(list(visit.events())) == "1, 2, 3, 4, 5"
 
     def state() -> dict[str, int]:
         with site.visit("/state") as visit:

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 import pytest
-from support.doctor_tools import Listener, answering, examined, failed, outcomes
+from support.doctor_tools import Listener, answering, failed, outcomes, report_on
 from support.socket_tools import Peer, eventually, silent
 
 from gigaclient.doctor import examine
@@ -18,7 +18,7 @@ from gigaclient.testing import Answer, Authority, Fault, GigaChatEmulator
 
 
 def test_a_foreign_authority_is_named_and_no_key_is_sent(emulator: GigaChatEmulator, foreign: Authority) -> None:
-    report = examined(emulator, ca_bundle_file=foreign.ca_file)
+    report = report_on(emulator, ca_bundle_file=foreign.ca_file)
     assert failed(report) == ["api.tls", "auth.tls"]
     check = report["auth.tls"]
     assert "issuer: " in check.detail
@@ -35,7 +35,7 @@ def test_a_foreign_authority_is_named_and_no_key_is_sent(emulator: GigaChatEmula
 
 
 def test_with_the_defaults_only_the_russian_root_is_trusted(emulator: GigaChatEmulator) -> None:
-    report = examined(emulator, ca_bundle_file=None)
+    report = report_on(emulator, ca_bundle_file=None)
     assert failed(report) == ["api.tls", "auth.tls"]
     assert "Russian Trusted Root CA" in report["trust"].detail
     assert "2032-02-27" in report["trust"].detail
@@ -46,7 +46,7 @@ def test_only_the_handshake_goes_over_a_connection_that_is_not_trusted(
     authority: Authority, foreign: Authority, emulator: GigaChatEmulator
 ) -> None:
     with Listener(foreign.server_context()) as listener:
-        report = examined(emulator, base_url=f"{listener.url}/v1", auth_url=f"{listener.url}/oauth", check_seconds=5)
+        report = report_on(emulator, base_url=f"{listener.url}/v1", auth_url=f"{listener.url}/oauth", check_seconds=5)
         assert listener.connections >= 3  # the port, the refused handshake, the unverified handshake
     assert failed(report) == ["api.tls"]  # both addresses are the same host
     assert "issuer: " in report["api.tls"].detail
@@ -75,7 +75,7 @@ def test_a_bundle_of_the_environment_that_accepts_the_server_is_named(
     name: str, emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, emulator.ca_file)
-    report = examined(emulator, ca_bundle_file=None)
+    report = report_on(emulator, ca_bundle_file=None)
     assert f"ignored: {name}" in report["environment"].detail
     assert f"the bundle that {name} names" in report["api.tls"].detail
     assert f'pass ca_bundle_file="{emulator.ca_file}"' in report["api.tls"].next_step
@@ -85,7 +85,7 @@ def test_with_the_systems_trust_the_bundle_of_the_environment_is_used(
     emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", emulator.ca_file)
-    report = examined(emulator, ca_bundle_file=None, trust="system")
+    report = report_on(emulator, ca_bundle_file=None, trust="system")
     assert report.healthy
     assert "REQUESTS_CA_BUNDLE" in report["environment"].detail
     assert "used" in report["environment"].detail
@@ -96,7 +96,7 @@ def test_verification_switched_off_is_a_warning_that_says_how_to_switch_it_on(
     emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", emulator.ca_file)
-    report = examined(emulator, ca_bundle_file=None, verify_ssl_certs=False)
+    report = report_on(emulator, ca_bundle_file=None, verify_ssl_certs=False)
     assert report.healthy
     assert report["trust"].outcome == "warning"
     assert "delete verify_ssl_certs=False" in report["trust"].next_step
@@ -108,7 +108,7 @@ def test_verification_switched_off_is_a_warning_that_says_how_to_switch_it_on(
 
 def test_an_ssl_context_of_the_user_is_used(emulator: GigaChatEmulator) -> None:
     context = ssl.create_default_context(cafile=emulator.ca_file)
-    report = examined(emulator, ca_bundle_file=None, ssl_context=context)
+    report = report_on(emulator, ca_bundle_file=None, ssl_context=context)
     assert report.healthy
     assert "the certificates of your ssl_context" in report["trust"].detail
 
@@ -116,11 +116,11 @@ def test_an_ssl_context_of_the_user_is_used(emulator: GigaChatEmulator) -> None:
 def test_a_client_certificate_is_reported(authority: Authority) -> None:
     issued = authority.issue_client("me.example")
     with GigaChatEmulator(authority=authority, client_ca=authority) as emulator:
-        report = examined(emulator, cert_file=issued.cert_file, key_file=issued.key_file, credentials=None)
+        report = report_on(emulator, cert_file=issued.cert_file, key_file=issued.key_file, credentials=None)
         assert report.healthy
         assert "CN=me.example" in report["trust"].detail
         assert report["token"].outcome == "not_checked"
-        without = examined(emulator, credentials=None, access_token="a-token")
+        without = report_on(emulator, credentials=None, access_token="a-token")
     assert "models" in failed(without)
     assert "client certificate" in without["models"].detail + without["models"].next_step
 
@@ -146,7 +146,7 @@ def test_a_client_certificate_is_not_sent_to_a_server_that_is_not_trusted(
 
 
 def test_an_unknown_name_is_reported_and_the_checks_that_need_it_are_skipped(emulator: GigaChatEmulator) -> None:
-    report = examined(emulator, auth_url="https://oauth.example.invalid/api/v2/oauth")
+    report = report_on(emulator, auth_url="https://oauth.example.invalid/api/v2/oauth")
     assert failed(report) == ["auth.address"]
     assert "auth_url" in report["auth.address"].next_step
     for id in ("auth.connection", "auth.tls", "token", "balance"):
@@ -158,7 +158,7 @@ def test_an_unknown_name_is_reported_and_the_checks_that_need_it_are_skipped(emu
 def test_a_port_without_a_listener_is_reported(emulator: GigaChatEmulator) -> None:
     with Peer(silent) as gone:
         url = f"https://127.0.0.1:{gone.port}/v1"
-    report = examined(emulator, base_url=url)
+    report = report_on(emulator, base_url=url)
     assert failed(report) == ["api.connection"]
     assert "refused" in report["api.connection"].detail
     assert "no program listens on it" in report["api.connection"].next_step
@@ -170,7 +170,7 @@ def test_a_port_without_a_listener_is_reported(emulator: GigaChatEmulator) -> No
 def test_a_silent_server_takes_no_longer_than_the_limit(emulator: GigaChatEmulator) -> None:
     with Peer(silent) as mute:
         began = time.monotonic()
-        report = examined(emulator, base_url=f"https://127.0.0.1:{mute.port}/v1", check_seconds=0.7)
+        report = report_on(emulator, base_url=f"https://127.0.0.1:{mute.port}/v1", check_seconds=0.7)
         seconds = time.monotonic() - began
     assert "api.tls" in failed(report)
     assert "timed out" in report["api.tls"].detail
@@ -206,7 +206,7 @@ def test_a_service_that_accepts_and_never_responds_takes_no_longer_than_the_limi
 ) -> None:
     emulator.inject(Fault(before_s=float("inf")), path=path, times=None)
     began = time.monotonic()
-    report = examined(emulator, check_seconds=3)
+    report = report_on(emulator, check_seconds=3)
     assert failed(report) == [id]
     assert "3 s" in report[id].detail
     assert "does not respond" in report[id].next_step
@@ -219,14 +219,14 @@ def test_a_port_without_tls_is_reported(emulator: GigaChatEmulator) -> None:
         sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
     with Peer(plain) as peer:
-        report = examined(emulator, base_url=f"https://127.0.0.1:{peer.port}/v1")
+        report = report_on(emulator, base_url=f"https://127.0.0.1:{peer.port}/v1")
     assert failed(report) == ["api.tls"]
     assert "does not use TLS" in report["api.tls"].next_step
 
 
 def test_a_connection_that_is_cut_in_the_handshake_points_at_a_filter(emulator: GigaChatEmulator) -> None:
     with Peer(lambda sock: sock.recv(100)) as peer:
-        report = examined(emulator, base_url=f"https://127.0.0.1:{peer.port}/v1")
+        report = report_on(emulator, base_url=f"https://127.0.0.1:{peer.port}/v1")
     assert failed(report) == ["api.tls"]
     assert "filter" in report["api.tls"].next_step
 
@@ -254,7 +254,7 @@ def test_one_host_for_everything_is_checked_once(authority: Authority) -> None:
 def test_a_server_of_api_v2_with_a_separate_address_is_checked(emulator: GigaChatEmulator) -> None:
     with Peer(silent) as gone:
         url = f"https://127.0.0.1:{gone.port}/v2"
-    report = examined(emulator, v2_url=url)
+    report = report_on(emulator, v2_url=url)
     assert failed(report) == ["v2.connection"]
     assert "v2_url" in report["v2.connection"].next_step
     assert report["models"].outcome == "ok"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from support.certificates import PlainAuthority
-from support.doctor_tools import doctors_threads_end, examined, failed, shows_no
+from support.doctor_tools import assert_no_secrets, doctors_threads_end, failed, report_on
 from support.socket_tools import ConnectProxy, Peer, at_localhost, silent, with_login
 
 from gigaclient.doctor import examine
@@ -31,7 +31,7 @@ def test_everything_goes_through_the_proxy_of_the_environment(
 ) -> None:
     with ConnectProxy(login=LOGIN) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", with_login(proxy.url, LOGIN))
-        report = examined(shared_emulator)
+        report = report_on(shared_emulator)
         assert report.healthy
         assert f"http://***@{proxy.address} from HTTPS_PROXY" in report["proxy"].detail
         assert f"127.0.0.1:{shared_emulator.api_server.port} through" in report["api.connection"].detail
@@ -41,22 +41,22 @@ def test_everything_goes_through_the_proxy_of_the_environment(
             f"127.0.0.1:{shared_emulator.api_server.port}",
             f"127.0.0.1:{shared_emulator.oauth_server.port}",
         }
-    shows_no(report, PASSWORD, "alice")
+    assert_no_secrets(report, PASSWORD, "alice")
 
 
 def test_a_proxy_that_asks_for_a_password_says_where_to_put_it(shared_emulator: GigaChatEmulator) -> None:
     with ConnectProxy(login=LOGIN) as proxy:
-        report = examined(shared_emulator, proxy=with_login(proxy.url, "alice:wrong-passw0rd"))
+        report = report_on(shared_emulator, proxy=with_login(proxy.url, "alice:wrong-passw0rd"))
     assert failed(report) == ["api.connection", "auth.connection"]
     assert "407" in report["api.connection"].detail
     assert "user and password into proxy= (argument)" in report["api.connection"].next_step
     assert report["token"].detail == "not checked: no connection"
-    shows_no(report, "wrong-passw0rd")
+    assert_no_secrets(report, "wrong-passw0rd")
 
 
 def test_a_proxy_that_does_not_tunnel_to_a_host_says_which(shared_emulator: GigaChatEmulator) -> None:
     with ConnectProxy(instead=b"HTTP/1.1 403 Forbidden\r\n\r\n") as proxy:
-        report = examined(shared_emulator, proxy=proxy.url)
+        report = report_on(shared_emulator, proxy=proxy.url)
     assert report["proxy"].outcome == "ok"
     assert failed(report) == ["api.connection", "auth.connection"]
     assert "403 Forbidden" in report["auth.connection"].detail
@@ -66,26 +66,26 @@ def test_a_proxy_that_does_not_tunnel_to_a_host_says_which(shared_emulator: Giga
 @pytest.mark.parametrize("instead", [b"SSH-2.0-OpenSSH\r\n\r\n", b"HTTP/1.1 20"], ids=["SSH", "cut"])
 def test_a_server_that_is_not_a_proxy_is_reported(instead: bytes, shared_emulator: GigaChatEmulator) -> None:
     with ConnectProxy(instead=instead) as proxy:
-        report = examined(shared_emulator, proxy=proxy.url)
+        report = report_on(shared_emulator, proxy=proxy.url)
     assert failed(report) == ["api.connection", "auth.connection"]
 
 
 def test_a_proxy_without_a_listener_is_reported_once_and_the_rest_is_skipped(shared_emulator: GigaChatEmulator) -> None:
     with Peer(silent) as gone:
         port = gone.port
-    report = examined(shared_emulator, proxy=f"http://{LOGIN}@127.0.0.1:{port}")
+    report = report_on(shared_emulator, proxy=f"http://{LOGIN}@127.0.0.1:{port}")
     assert failed(report) == ["proxy"]
     assert f"http://***@127.0.0.1:{port} from proxy= (argument)" in report["proxy"].detail
     assert "refused" in report["proxy"].detail
     for id in ("api.address", "api.connection", "auth.tls", "token", "models", "balance"):
         assert report[id].detail == "not checked: no connection through the proxy"
-    shows_no(report, PASSWORD)
+    assert_no_secrets(report, PASSWORD)
 
 
 def test_a_proxy_that_says_nothing_takes_no_longer_than_the_limit(shared_emulator: GigaChatEmulator) -> None:
     with ConnectProxy(instead=b"") as proxy:
         began = time.monotonic()
-        report = examined(shared_emulator, proxy=proxy.url, check_seconds=2)
+        report = report_on(shared_emulator, proxy=proxy.url, check_seconds=2)
         assert time.monotonic() - began < 30
     assert failed(report) == ["api.connection", "auth.connection"]
     assert "timed out" in report["api.connection"].detail
@@ -95,7 +95,7 @@ def test_an_unknown_name_of_a_proxy_is_reported(
     shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("https_proxy", "http://proxy.example.invalid:3128")
-    report = examined(shared_emulator)
+    report = report_on(shared_emulator)
     assert failed(report) == ["proxy"]
     assert "https_proxy" in report["proxy"].next_step
 
@@ -105,13 +105,13 @@ def test_an_address_that_is_not_a_proxy_is_reported_and_the_rest_is_checked_with
     address: str, shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", address)
-    report = examined(shared_emulator)
+    report = report_on(shared_emulator)
     assert failed(report) == ["proxy"]
     assert report["proxy"].next_step.startswith("fix or unset ALL_PROXY:")
     assert "NO_PROXY=127.0.0.1" in report["proxy"].next_step
     assert report["api.tls"].outcome == "ok"
     assert report["token"].detail == "not checked: no connection through the proxy"  # the client could not be made
-    shows_no(report, PASSWORD)
+    assert_no_secrets(report, PASSWORD)
 
 
 def test_no_proxy_bypasses_the_proxy_and_is_reported(
@@ -119,7 +119,7 @@ def test_no_proxy_bypasses_the_proxy_and_is_reported(
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    report = examined(shared_emulator)
+    report = report_on(shared_emulator)
     assert report.healthy
     assert "NO_PROXY bypasses HTTPS_PROXY" in report["proxy"].detail
 
@@ -128,7 +128,7 @@ def test_a_proxy_for_plain_http_is_ignored_and_reported(
     shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    report = examined(shared_emulator)
+    report = report_on(shared_emulator)
     assert report.healthy
     assert "HTTPS_PROXY is for these addresses" in report["environment"].detail
 
@@ -138,14 +138,14 @@ def test_a_proxy_that_speaks_tls_itself_is_checked_against_public_authorities(
 ) -> None:
     with ConnectProxy(tls=authority.server_context(), login=LOGIN) as proxy:
         address = with_login(proxy.url, LOGIN)
-        refused = examined(shared_emulator, proxy=address)
+        refused = report_on(shared_emulator, proxy=address)
         assert failed(refused) == ["api.connection", "auth.connection"]
         assert "REQUESTS_CA_BUNDLE" in refused["api.connection"].next_step
         assert proxy.heads == []  # no password goes to a proxy that is not trusted
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", authority.ca_file)
-        assert examined(shared_emulator, proxy=address).healthy  # TLS inside TLS
+        assert report_on(shared_emulator, proxy=address).healthy  # TLS inside TLS
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(Path(authority.ca_file).with_name("gone.pem")))
-        lost = examined(shared_emulator, proxy=address)
+        lost = report_on(shared_emulator, proxy=address)
     assert "REQUESTS_CA_BUNDLE" in lost["api.connection"].detail
 
 
@@ -155,7 +155,7 @@ def test_https_in_the_address_of_a_plain_proxy_is_reported(shared_emulator: Giga
         sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
     with Peer(plain) as peer:
-        report = examined(shared_emulator, proxy=f"https://127.0.0.1:{peer.port}")
+        report = report_on(shared_emulator, proxy=f"https://127.0.0.1:{peer.port}")
     assert "write http:// in its address" in report["api.connection"].next_step
 
 
@@ -167,7 +167,7 @@ def test_behind_a_proxy_that_reads_everything_its_authority_is_named(
         ports = {shared_emulator.api_server.port: intercepted.api_server.port}
         ports[shared_emulator.oauth_server.port] = intercepted.oauth_server.port
         with _Redirecting(ports) as proxy:
-            report = examined(shared_emulator, proxy=proxy.url)
+            report = report_on(shared_emulator, proxy=proxy.url)
     assert failed(report) == ["api.tls", "auth.tls"]
     assert "most likely the proxy responds in the server's place" in report["api.tls"].next_step
     assert intercepted.requests == intercepted.oauth_requests == []
@@ -216,7 +216,7 @@ def test_a_look_up_that_hangs_takes_no_longer_than_the_limit_and_the_report_does
         monkeypatch.setattr(socket, "getaddrinfo", hanging)
         try:
             began = time.monotonic()
-            report = examined(shared_emulator, check_seconds=2)
+            report = report_on(shared_emulator, check_seconds=2)
             seconds = time.monotonic() - began
         finally:
             released.set()
@@ -233,7 +233,7 @@ def test_failing_name_servers_differ_from_unknown_names(
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
     monkeypatch.setattr(socket, "getaddrinfo", failing)
-    report = examined(shared_emulator)
+    report = report_on(shared_emulator)
     assert "Temporary failure" in report["api.address"].detail
     assert "name servers of this machine fail" in report["api.address"].next_step
 
@@ -254,7 +254,7 @@ def test_an_address_that_does_not_answer_is_a_warning_where_another_does(
         return [(family, type_, protocol, name, ("127.0.0.1", dead)), *found]
 
     monkeypatch.setattr(socket, "getaddrinfo", two)
-    report = examined(shared_emulator, base_url=at_localhost(shared_emulator.base_url))
+    report = report_on(shared_emulator, base_url=at_localhost(shared_emulator.base_url))
     assert report.healthy
     assert report["api.connection"].outcome == "warning"
     assert "refused" in report["api.connection"].detail
@@ -332,7 +332,7 @@ def test_a_connection_past_its_deadline_does_not_wait() -> None:
 
 def test_a_proxy_that_drips_takes_no_longer_than_the_limit(shared_emulator: GigaChatEmulator) -> None:
     with ConnectProxy(drip_s=0.1) as proxy:
-        report = examined(shared_emulator, proxy=proxy.url, check_seconds=2)
+        report = report_on(shared_emulator, proxy=proxy.url, check_seconds=2)
     assert failed(report) == ["api.connection", "auth.connection"]
     assert "timed out" in report["api.connection"].detail
 

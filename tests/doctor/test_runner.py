@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.doctor_tools import ALL_WELL, answering, decoded, examined, failed, outcomes, shows_no
+from support.doctor_tools import ALL_WELL, answering, assert_no_secrets, decoded, failed, outcomes, report_on
 from support.socket_tools import ConnectProxy, at_localhost, with_login
 
 from gigaclient import ConfigError
@@ -21,7 +21,7 @@ from gigaclient.testing import Answer, Authority, Fault, GigaChatEmulator
 @pytest.fixture(scope="module")
 def healthy(authority: Authority) -> Iterator[tuple[Report, GigaChatEmulator]]:
     with GigaChatEmulator(authority=authority) as emulator:
-        yield examined(emulator, chat=True), emulator
+        yield report_on(emulator, chat=True), emulator
 
 
 def test_a_working_setup_is_healthy(healthy: tuple[Report, GigaChatEmulator]) -> None:
@@ -76,7 +76,7 @@ def test_the_report_is_also_an_object_for_programs(healthy: tuple[Report, GigaCh
 
 
 def test_without_chat_it_sends_no_prompt(emulator: GigaChatEmulator) -> None:
-    report = examined(emulator)
+    report = report_on(emulator)
     with pytest.raises(KeyError):
         report["chat"]
     assert [request for request in emulator.requests if "chat" in request.path] == []
@@ -89,7 +89,7 @@ def test_a_setting_may_come_from_the_environment(emulator: GigaChatEmulator, mon
     assert report.healthy
     assert "credentials = *** (GIGACHAT_CREDENTIALS)" in report["settings"].detail
     assert f"ca_bundle_file = {emulator.ca_file} (GIGACHAT_CA_BUNDLE_FILE)" in report["settings"].detail
-    shows_no(report, emulator.credentials)
+    assert_no_secrets(report, emulator.credentials)
 
 
 def test_an_argument_that_the_client_does_not_have_raises() -> None:
@@ -108,8 +108,8 @@ def test_an_invalid_limit_raises(seconds: float) -> None:
 
 def test_an_unknown_key_is_reported_with_the_code_of_the_service(emulator: GigaChatEmulator) -> None:
     with GigaChatEmulator(authority=emulator.authority) as other:
-        report = examined(emulator, credentials=other.credentials)
-        shows_no(report, other.credentials, *decoded(other.credentials))
+        report = report_on(emulator, credentials=other.credentials)
+        assert_no_secrets(report, other.credentials, *decoded(other.credentials))
     assert failed(report) == ["token"]
     assert "401, code 6" in report["token"].detail
     assert "make a new one on the project's page in Studio" in report["token"].next_step
@@ -120,14 +120,14 @@ def test_an_unknown_key_is_reported_with_the_code_of_the_service(emulator: GigaC
 
 
 def test_for_a_wrong_scope_the_right_one_is_found(emulator: GigaChatEmulator) -> None:
-    report = examined(emulator, scope="GIGACHAT_API_CORP")
+    report = report_on(emulator, scope="GIGACHAT_API_CORP")
     assert failed(report) == ["token"]
     assert "code 7" in report["token"].detail
     assert 'pass scope="GIGACHAT_API_PERS" (GIGACHAT_SCOPE=GIGACHAT_API_PERS)' in report["token"].next_step
 
 
 def test_an_unknown_scope_is_reported_before_it_is_sent(emulator: GigaChatEmulator) -> None:
-    report = examined(emulator, scope="GIGACHAT_API_HOME")
+    report = report_on(emulator, scope="GIGACHAT_API_HOME")
     assert report["key"].outcome == "warning"
     assert "GIGACHAT_API_PERS, GIGACHAT_API_B2B, GIGACHAT_API_CORP" in report["key"].next_step
     assert "code 1" in report["token"].detail
@@ -135,7 +135,7 @@ def test_an_unknown_scope_is_reported_before_it_is_sent(emulator: GigaChatEmulat
 
 def test_a_client_id_in_the_place_of_the_key_is_not_sent(emulator: GigaChatEmulator) -> None:
     client_id = decoded(emulator.credentials)[0]
-    report = examined(emulator, credentials=client_id)
+    report = report_on(emulator, credentials=client_id)
     assert report["key"].outcome == "failure"
     assert "client id" in report["key"].detail
     assert "Authorization Key" in report["key"].next_step
@@ -145,7 +145,7 @@ def test_a_client_id_in_the_place_of_the_key_is_not_sent(emulator: GigaChatEmula
 
 
 def test_without_a_key_the_rest_is_checked(emulator: GigaChatEmulator) -> None:
-    report = examined(emulator, credentials=None)
+    report = report_on(emulator, credentials=None)
     assert failed(report) == ["key"]
     assert "GIGACHAT_CREDENTIALS" in report["key"].next_step
     assert "gigaclient login" in report["key"].next_step
@@ -155,50 +155,50 @@ def test_without_a_key_the_rest_is_checked(emulator: GigaChatEmulator) -> None:
 
 
 def test_quotes_around_the_key_are_removed_and_reported(emulator: GigaChatEmulator) -> None:
-    report = examined(emulator, credentials=f'"Basic {emulator.credentials}"\n')
+    report = report_on(emulator, credentials=f'"Basic {emulator.credentials}"\n')
     assert report.healthy
     assert "corrected" in report["key"].detail
 
 
 def test_a_key_with_odd_parts_is_a_warning(emulator: GigaChatEmulator) -> None:
-    report = examined(emulator, credentials="bXktaWQ6bXktc2VjcmV0")
+    report = report_on(emulator, credentials="bXktaWQ6bXktc2VjcmV0")
     assert report["key"].outcome == "warning"
     assert "UUID" in report["key"].detail
-    shows_no(report, "bXktaWQ6bXktc2VjcmV0", "my-secret", "my-id")
+    assert_no_secrets(report, "bXktaWQ6bXktc2VjcmV0", "my-secret", "my-id")
 
 
 def test_an_access_token_is_used_and_its_expiry_explained(emulator: GigaChatEmulator) -> None:
     token = emulator.issue_token()
-    report = examined(emulator, credentials=None, access_token=token)
+    report = report_on(emulator, credentials=None, access_token=token)
     assert report["key"].outcome == "warning"
     assert "half an hour" in report["key"].next_step
     assert report["token"].outcome == "not_checked"
     assert report["models"].outcome == "ok"
     assert "auth.tls" not in outcomes(report)  # the client would not use that host
-    shows_no(report, token)
+    assert_no_secrets(report, token)
 
 
 def test_with_a_key_and_an_access_token_the_key_is_checked(emulator: GigaChatEmulator) -> None:
-    report = examined(emulator, access_token="a-stale-token")
+    report = report_on(emulator, access_token="a-stale-token")
     assert report.healthy
     assert "first" in report["key"].detail
     assert "valid until" in report["token"].detail  # the expiry time is known only for a fetched token
     assert emulator.oauth_calls == 1
-    shows_no(report, "a-stale-token")
+    assert_no_secrets(report, "a-stale-token")
 
 
 def test_user_and_password_get_their_token_from_the_api(authority: Authority) -> None:
     with GigaChatEmulator(authority=authority, users={"someone": "a-password"}) as emulator:
-        report = examined(emulator, credentials=None, user="someone", password="a-password")
+        report = report_on(emulator, credentials=None, user="someone", password="a-password")
         assert report.healthy
         assert report["token"].outcome == "ok"
         assert emulator.password_calls == 1
-    shows_no(report, "a-password", "someone")
+    assert_no_secrets(report, "a-password", "someone")
 
 
 def test_an_oauth_host_that_responds_with_html_is_reported(emulator: GigaChatEmulator) -> None:
     emulator.inject(Fault(html=True), path="/oauth", times=None)
-    report = examined(emulator)
+    report = report_on(emulator)
     assert failed(report) == ["token"]
     assert "did not answer with a JSON object" in report["token"].detail
     assert "check base_url, auth_url and the proxy" in report["token"].next_step
@@ -222,7 +222,7 @@ def test_a_token_that_is_cached_does_not_hide_a_key_that_is_refused(authority: A
         with GigaChat(**emulator.client_options, token_cache=cache) as giga:
             giga.get_models()
         emulator.inject(Fault(status=401, body={"code": 6, "message": "unknown"}), path="/oauth", times=None)
-        assert failed(examined(emulator, token_cache=cache)) == ["token"]
+        assert failed(report_on(emulator, token_cache=cache)) == ["token"]
 
 
 def test_secrets_in_a_server_message_are_not_shown(emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,14 +231,14 @@ def test_secrets_in_a_server_message_are_not_shown(emulator: GigaChatEmulator, m
         monkeypatch.setenv("HTTPS_PROXY", with_login(proxy.url, "alice:p%40ss-w0rd"))
         text = f"no {client_id} with {secret} by alice, p%40ss-w0rd or p@ss-w0rd"
         emulator.inject(Fault(status=401, body={"code": 99, "message": text}), path="/oauth", times=None)
-        report = examined(emulator)
+        report = report_on(emulator)
     assert "no *** with *** by" in report["token"].detail
-    shows_no(report, "p%40ss-w0rd", "p@ss-w0rd")
+    assert_no_secrets(report, "p%40ss-w0rd", "p@ss-w0rd")
 
 
 def test_each_request_is_sent_once(emulator: GigaChatEmulator) -> None:
     emulator.inject(Fault(status=503), path="/models", times=None)
-    assert "models" in failed(examined(emulator))
+    assert "models" in failed(report_on(emulator))
     assert len([request for request in emulator.requests if request.path.endswith("/models")]) == 1
 
 
@@ -247,13 +247,13 @@ def test_each_request_is_sent_once(emulator: GigaChatEmulator) -> None:
 
 def test_a_plan_without_models_fails(authority: Authority) -> None:
     with GigaChatEmulator(authority=authority, models={}) as emulator:
-        report = examined(emulator)
+        report = report_on(emulator)
     assert failed(report) == ["models"]
     assert "Studio" in report["models"].next_step
 
 
 def test_a_model_that_the_key_does_not_have_is_a_warning(emulator: GigaChatEmulator) -> None:
-    report = examined(emulator, model="GigaChat-99")
+    report = report_on(emulator, model="GigaChat-99")
     assert report.healthy
     assert report["models"].outcome == "warning"
     assert "GigaChat-99" in report["models"].next_step
@@ -262,7 +262,7 @@ def test_a_model_that_the_key_does_not_have_is_a_warning(emulator: GigaChatEmula
 
 def test_an_empty_package_is_reported_by_the_chat(authority: Authority) -> None:
     with GigaChatEmulator(authority=authority, exhausted_models=["GigaChat-2"]) as emulator:
-        report = examined(emulator, chat=True)
+        report = report_on(emulator, chat=True)
     assert failed(report) == ["chat"]
     assert report["chat"].detail.startswith("402")
     assert "package" in report["chat"].next_step
@@ -270,7 +270,7 @@ def test_an_empty_package_is_reported_by_the_chat(authority: Authority) -> None:
 
 def test_a_plan_that_pays_as_it_goes_has_no_balance_and_is_healthy(emulator: GigaChatEmulator) -> None:
     emulator.inject(Fault(status=403), path="/balance")
-    report = examined(emulator)
+    report = report_on(emulator)
     assert report.healthy
     assert report["balance"].outcome == "not_checked"
 
@@ -278,7 +278,7 @@ def test_a_plan_that_pays_as_it_goes_has_no_balance_and_is_healthy(emulator: Gig
 def test_an_empty_package_is_a_warning(emulator: GigaChatEmulator) -> None:
     body = {"balance": [{"usage": "GigaChat-2", "value": 0}, {"usage": "embeddings", "value": 5}]}
     emulator.inject(Fault(body=body, content_type="application/json"), path="/balance")
-    report = examined(emulator)
+    report = report_on(emulator)
     assert report["balance"].outcome == "warning"
     assert "402" in report["balance"].next_step
     assert "embeddings" not in report["balance"].next_step
@@ -291,7 +291,7 @@ def test_an_error_of_the_api_has_its_next_step_and_the_request_id(
     status: int, step: str, emulator: GigaChatEmulator
 ) -> None:
     emulator.inject(Fault(status=status), path="/models", times=None)
-    report = examined(emulator)
+    report = report_on(emulator)
     assert "models" in failed(report)
     assert report["models"].detail.startswith(str(status))
     assert "request " in report["models"].detail
@@ -299,7 +299,7 @@ def test_an_error_of_the_api_has_its_next_step_and_the_request_id(
 
 
 def test_a_wrong_path_in_base_url_is_found_without_a_key(emulator: GigaChatEmulator) -> None:
-    report = examined(emulator, credentials=None, base_url=emulator.base_url.replace("/v1", "/nowhere"))
+    report = report_on(emulator, credentials=None, base_url=emulator.base_url.replace("/v1", "/nowhere"))
     assert "models" in failed(report)
     assert "base_url" in report["models"].next_step
 
@@ -310,7 +310,7 @@ def test_a_wrong_path_in_base_url_is_found_without_a_key(emulator: GigaChatEmula
 @pytest.mark.parametrize(("offset", "expected"), [(7200.0, "2 hours behind"), (-600.0, "10 minutes ahead of")])
 def test_a_clock_that_is_wrong_is_a_warning(offset: float, expected: str, authority: Authority) -> None:
     with GigaChatEmulator(authority=authority, clock_offset_s=offset) as emulator:
-        report = examined(emulator)
+        report = report_on(emulator)
     assert report.healthy
     assert report["clock"].outcome == "warning"
     assert expected in report["clock"].detail
@@ -334,7 +334,7 @@ def test_a_bug_in_a_check_loses_only_that_check_and_shows_no_secret(
         raise RuntimeError(emulator.credentials)
 
     monkeypatch.setattr(runner, "examine_versions", broken)
-    report = examined(emulator)
+    report = report_on(emulator)
     assert failed(report) == ["versions"]
     assert "RuntimeError" in report["versions"].detail
     assert report["models"].outcome == "ok"
@@ -349,14 +349,14 @@ def test_a_path_in_a_home_folder_is_shortened(
     monkeypatch.setenv("USERPROFILE", str(home))
     bundle = home / "ca.pem"
     bundle.write_bytes(emulator.authority.ca_pem)
-    report = examined(emulator, ca_bundle_file=str(bundle), base_url=at_localhost(emulator.base_url))
+    report = report_on(emulator, ca_bundle_file=str(bundle), base_url=at_localhost(emulator.base_url))
     assert report.healthy
     assert "~/ca.pem" in report["trust"].detail
-    shows_no(report, "somebody")
+    assert_no_secrets(report, "somebody")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
-    advised = examined(emulator, ca_bundle_file=None)
+    advised = report_on(emulator, ca_bundle_file=None)
     assert 'pass ca_bundle_file="~/ca.pem"' in advised["api.tls"].next_step
-    shows_no(advised, "somebody")
+    assert_no_secrets(advised, "somebody")
 
 
 def test_a_check_is_a_value() -> None:

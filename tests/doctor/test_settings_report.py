@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.doctor_tools import examined, failed, shows_no
+from support.doctor_tools import assert_no_secrets, failed, report_on
 
 from gigaclient import GigaChat
 from gigaclient.doctor import Report, examine
@@ -93,7 +93,7 @@ def test_all_invalid_settings_are_reported_at_once(monkeypatch: pytest.MonkeyPat
 
 
 def test_two_settings_that_contradict_each_other_are_reported(shared_emulator: GigaChatEmulator) -> None:
-    report = examined(shared_emulator, trust="system")
+    report = report_on(shared_emulator, trust="system")
     assert failed(report)[0] == "settings"
     assert re.search(r"not valid: .*\bca_bundle_file\b", report["settings"].detail)
 
@@ -101,7 +101,7 @@ def test_two_settings_that_contradict_each_other_are_reported(shared_emulator: G
 def test_a_missing_bundle_is_the_first_failure_and_the_rest_is_checked(
     shared_emulator: GigaChatEmulator, tmp_path: Path
 ) -> None:
-    report = examined(shared_emulator, ca_bundle_file=str(tmp_path / "gone.pem"))
+    report = report_on(shared_emulator, ca_bundle_file=str(tmp_path / "gone.pem"))
     assert failed(report)[0] == "settings"
     assert "gone.pem" in report["settings"].detail
     assert "fix or remove ca_bundle_file= (argument)" in report["settings"].next_step
@@ -110,7 +110,7 @@ def test_a_missing_bundle_is_the_first_failure_and_the_rest_is_checked(
 
 
 def test_the_host_of_an_invalid_address_is_not_checked(shared_emulator: GigaChatEmulator) -> None:
-    report = examined(shared_emulator, base_url="api.giga.chat")
+    report = report_on(shared_emulator, base_url="api.giga.chat")
     assert failed(report) == ["settings"]
     for id in ("api.address", "api.connection", "api.tls", "models"):
         assert report[id].detail == "not checked: base_url is not valid"
@@ -122,21 +122,21 @@ def test_a_key_in_the_wrong_variable_is_not_shown(
 ) -> None:
     monkeypatch.setenv("GIGACHAT_BASE_URL", shared_emulator.credentials)
     monkeypatch.setenv("GIGACHAT_MODEL", f"Bearer {shared_emulator.credentials}")
-    report = examined(shared_emulator, base_url=None)
+    report = report_on(shared_emulator, base_url=None)
     assert "settings" in failed(report)
 
 
 def test_a_password_in_an_address_is_not_shown(shared_emulator: GigaChatEmulator) -> None:
-    report = examined(shared_emulator, base_url="https://alice:a-passw0rd@api.example.invalid/v1")
+    report = report_on(shared_emulator, base_url="https://alice:a-passw0rd@api.example.invalid/v1")
     assert "must not hold a user and a password" in report["settings"].detail
-    shows_no(report, "a-passw0rd", "alice")
+    assert_no_secrets(report, "a-passw0rd", "alice")
 
 
 def test_a_missing_bundle_of_the_environment_is_a_failure_with_system_trust(
     shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/bundle.pem")
-    report = examined(shared_emulator, ca_bundle_file=None, trust="system")
+    report = report_on(shared_emulator, ca_bundle_file=None, trust="system")
     assert failed(report)[0] == "settings"
     assert "REQUESTS_CA_BUNDLE" in report["settings"].detail
 
@@ -154,7 +154,7 @@ def test_a_variable_that_an_argument_replaces_is_reported(
     shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GIGACHAT_TRUST", "system")
-    report = examined(shared_emulator)
+    report = report_on(shared_emulator)
     assert "trust = system (GIGACHAT_TRUST): not used" in report["settings"].detail
     assert report.healthy
 
@@ -163,14 +163,14 @@ def test_an_invalid_variable_that_is_not_used_is_not_a_failure(
     shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GIGACHAT_ACCESS_TOKEN", "not a token\n at all")
-    assert examined(shared_emulator).healthy
+    assert report_on(shared_emulator).healthy
 
 
 def test_objects_are_shown_by_their_type(shared_emulator: GigaChatEmulator) -> None:
     import requests
 
     with requests.Session() as session:
-        report = examined(shared_emulator, session=session, timeout=(3, 4))
+        report = report_on(shared_emulator, session=session, timeout=(3, 4))
     assert report.healthy
     assert "session = <Session> (argument)" in report["settings"].detail
     assert "timeout = (3, 4) (argument)" in report["settings"].detail
@@ -197,19 +197,19 @@ def test_a_misspelt_variable_is_reported_with_the_correct_name(
 ) -> None:
     monkeypatch.setenv(variable, "a-value-that-may-be-secret")
     assert misspelt_variables() == [(variable, expected)]
-    report = examined(shared_emulator)
+    report = report_on(shared_emulator)
     assert report.healthy
     assert report["environment"].outcome == "warning"
     assert variable in report["environment"].detail
     assert expected in report["environment"].next_step
-    shows_no(report, "a-value-that-may-be-secret")
+    assert_no_secrets(report, "a-value-that-may-be-secret")
 
 
 def test_a_variable_unlike_any_setting_is_not_a_warning(
     shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GIGACHAT_FAVOURITE_COLOUR", "blue")
-    report = examined(shared_emulator)
+    report = report_on(shared_emulator)
     assert report["environment"].outcome == "ok"
     assert "not settings of gigaclient: GIGACHAT_FAVOURITE_COLOUR" in report["environment"].detail
 
@@ -228,7 +228,7 @@ def test_a_setting_is_not_called_misspelt(name: str, monkeypatch: pytest.MonkeyP
 
 def test_an_empty_variable_is_reported(shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIGACHAT_SCOPE", " ")
-    report = examined(shared_emulator, scope=None)
+    report = report_on(shared_emulator, scope=None)
     assert report["environment"].outcome == "warning"
     assert "GIGACHAT_SCOPE is empty" in report["environment"].detail
 
@@ -238,7 +238,7 @@ def test_ignored_variables_of_other_programs_are_reported(
 ) -> None:
     for name in ("NETRC", "SSLKEYLOGFILE", "SSL_CERT_DIR"):
         monkeypatch.setenv(name, "/no/such/place")
-    report = examined(shared_emulator)
+    report = report_on(shared_emulator)
     assert report["environment"].outcome == "ok"
     assert "ignored: SSL_CERT_DIR, NETRC, SSLKEYLOGFILE" in report["environment"].detail
 
@@ -265,7 +265,7 @@ def offline_report(**arguments: Any) -> Report:
 def test_secrets_are_not_shown_in_any_form() -> None:
     arguments = {"credentials": '"a-broken-key"', "proxy": "http://alice:the-passw0rd@proxy.invalid:1"}
     report = offline_report(**arguments)
-    shows_no(report, "a-broken-key", "the-passw0rd")
+    assert_no_secrets(report, "a-broken-key", "the-passw0rd")
     shown = repr(inspected(**arguments)) + repr(inspected(**arguments).explicit_settings)
     assert "a-broken-key" not in shown
     assert "the-passw0rd" not in shown

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.thread_tools import asked, client_of
+from support.thread_tools import client_of, requests_to
 
 from gigaclient import Function, GigaChat
 from gigaclient.errors import ConfigError, NotFoundError, ServerError, UnprocessableEntityError
@@ -61,17 +61,17 @@ def test_an_assistant_is_created_updated_and_deleted(giga: GigaChat) -> None:
 
 def test_absent_fields_are_not_sent(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     made = giga.assistants.create(model="GigaChat-2", name="Pilot")
-    assert asked(emulator, "POST", "/assistants")[-1].json() == {"model": "GigaChat-2", "name": "Pilot"}
+    assert requests_to(emulator, "POST", "/assistants")[-1].json() == {"model": "GigaChat-2", "name": "Pilot"}
     giga.assistants.update(made.assistant_id, description="x", file_ids=[])
-    assert asked(emulator, "POST", "/assistants/modify")[-1].json() == {
+    assert requests_to(emulator, "POST", "/assistants/modify")[-1].json() == {
         "assistant_id": made.assistant_id,
         "description": "x",
         "file_ids": [],
     }
     giga.assistants.get()
-    assert asked(emulator, "GET", "/assistants")[-1].query == ""
+    assert requests_to(emulator, "GET", "/assistants")[-1].query == ""
     giga.assistants.get(made.assistant_id)
-    assert asked(emulator, "GET", "/assistants")[-1].params == {"assistant_id": made.assistant_id}
+    assert requests_to(emulator, "GET", "/assistants")[-1].params == {"assistant_id": made.assistant_id}
 
 
 def test_functions_may_be_dicts(emulator: GigaChatEmulator, giga: GigaChat) -> None:
@@ -80,7 +80,7 @@ def test_functions_may_be_dicts(emulator: GigaChatEmulator, giga: GigaChat) -> N
         "parameters": {"type": "object", "properties": {"port": {"type": "string", "default": None}}},
     }
     giga.assistants.create("GigaChat-2", "Pilot", functions=(one for one in [tide]))
-    assert asked(emulator, "POST", "/assistants")[-1].json()["functions"] == [tide]
+    assert requests_to(emulator, "POST", "/assistants")[-1].json()["functions"] == [tide]
 
 
 @pytest.mark.parametrize("shape", ["file_ids", "files"])
@@ -205,10 +205,10 @@ def test_an_assistant_that_may_exist_is_not_created_again(emulator: GigaChatEmul
     emulator.inject(Fault(status=500), path="/assistants")
     with pytest.raises(ServerError):
         giga.assistants.create("GigaChat-2", "Pilot")
-    assert len(asked(emulator, "POST", "/assistants")) == 1
+    assert len(requests_to(emulator, "POST", "/assistants")) == 1
     emulator.inject(Fault(status=503), path="/assistants")
     giga.assistants.create("GigaChat-2", "Pilot")
-    assert len(asked(emulator, "POST", "/assistants")) == 3
+    assert len(requests_to(emulator, "POST", "/assistants")) == 3
 
 
 def test_the_resource_keeps_no_client_alive(emulator: GigaChatEmulator) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from support.stream_tools import Background, until
-from support.thread_tools import SOON, WAIT_SECONDS, asked, client_of, rows_of
+from support.thread_tools import SOON, WAIT_SECONDS, client_of, requests_to, rows_of
 
 from gigaclient import Chat, GigaChat, Message
 from gigaclient.errors import (
@@ -57,7 +57,7 @@ def giga(emulator: GigaChatEmulator) -> Iterator[GigaChat]:
 
 
 def sent_rows(emulator: GigaChatEmulator) -> list[dict[str, Any]]:
-    return rows_of(asked(emulator, "POST", "/batches")[-1])
+    return rows_of(requests_to(emulator, "POST", "/batches")[-1])
 
 
 def results_file(emulator: GigaChatEmulator, content: bytes, **fault: Any) -> Batch:
@@ -93,7 +93,7 @@ def test_a_batch_is_sent_waited_for_and_its_results_come_in_the_order_of_the_req
 
 def test_an_embedder_answers_a_batch_of_texts(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     batch = giga.create_batch(["one", ["two", "three"], ("own", {"input": "four"})], method="embedder")
-    request = asked(emulator, "POST", "/batches")[-1]
+    request = requests_to(emulator, "POST", "/batches")[-1]
     assert request.params == {"method": "embedder"}
     assert rows_of(request) == [
         {"id": "row-1", "request": {"model": "Embeddings", "input": ["one"]}},
@@ -130,7 +130,7 @@ def test_a_batch_is_a_file_of_json_lines_with_v1_bodies(emulator: GigaChatEmulat
             ],
             max_tokens=7,
         )
-    request = asked(emulator, "POST", "/batches")[-1]
+    request = requests_to(emulator, "POST", "/batches")[-1]
     assert request.headers["content-type"] == "application/octet-stream"
     assert request.headers["accept"] == "application/json"
     assert request.params == {"method": "chat_completions"}
@@ -263,7 +263,7 @@ def test_a_file_of_rows_is_sent_unchanged(
         "text file": io.StringIO(content),
     }[form]
     batch = giga.create_batch(requests, request_id="mine")
-    request = asked(emulator, "POST", "/batches")[-1]
+    request = requests_to(emulator, "POST", "/batches")[-1]
     assert request.body == content.encode()
     assert request.headers["x-request-id"] == batch.request_id == "mine"
     assert batch.requests["a"]["messages"][0]["content"] == "скажи: да"
@@ -284,14 +284,14 @@ def test_a_batch_that_may_have_been_created_is_not_created_again(
     emulator.inject(fault, path="/batches")
     with pytest.raises(error_type):
         giga.create_batch(["x"])
-    assert len(asked(emulator, "POST", "/batches")) == 1
+    assert len(requests_to(emulator, "POST", "/batches")) == 1
 
 
 def test_a_rejected_batch_is_retried(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     emulator.inject(Fault(status=503), path="/batches")
     emulator.inject(Fault(status=429), path="/batches")
     assert giga.create_batch(["x"]).status == "created"
-    sent = asked(emulator, "POST", "/batches")
+    sent = requests_to(emulator, "POST", "/batches")
     assert len(sent) == 3
     assert len({one.body for one in sent}) == 1
 
@@ -321,7 +321,7 @@ def test_one_batch_is_found_in_every_shape(emulator: GigaChatEmulator, giga: Gig
     batch = giga.get_batch("b-1")
     assert (batch.id, batch.status, batch.created_at) == ("b-1", "in_progress", 1790000300)
     assert batch.raw == ITEM
-    request = asked(emulator, "GET", "/batches")[-1]
+    request = requests_to(emulator, "GET", "/batches")[-1]
     assert request.params == {"batch_id": "b-1"}
     assert request.headers["content-type"] == "application/json"
     assert request.body == b""
@@ -404,7 +404,7 @@ def test_a_plan_without_batches_gets_advice(emulator: GigaChatEmulator, giga: Gi
 def test_the_callers_content_type_takes_precedence(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     emulator.inject(Fault(body=[]), path="/batches")
     giga.get_batches(headers={"content-type": "application/vnd.mine+json", "X-Mine": "1"})
-    request = asked(emulator, "GET", "/batches")[-1]
+    request = requests_to(emulator, "GET", "/batches")[-1]
     assert (request.headers["content-type"], request.headers["x-mine"]) == ("application/vnd.mine+json", "1")
 
 
@@ -461,7 +461,7 @@ def test_a_wait_polls_until_the_batch_is_completed(emulator: GigaChatEmulator, g
         emulator.inject(Fault(body=[{**ITEM, "status": status}]), path="/batches")
     emulator.inject(Fault(body=[READY]), path="/batches")
     assert giga.wait_for_batch("b-1", poll_interval=SOON).output_file_id == "f-1"
-    assert len(asked(emulator, "GET", "/batches")) == 6
+    assert len(requests_to(emulator, "GET", "/batches")) == 6
 
 
 def test_a_completed_batch_is_not_polled(emulator: GigaChatEmulator, giga: GigaChat) -> None:
@@ -473,7 +473,7 @@ def test_a_completed_batch_is_not_polled(emulator: GigaChatEmulator, giga: GigaC
 def test_the_pauses_of_a_wait_grow(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     emulator.batches.looks = 6
     giga.wait_for_batch(giga.create_batch(["x"]), poll_interval=0.04)
-    times = [request.at for request in asked(emulator, "GET", "/batches")]
+    times = [request.at for request in requests_to(emulator, "GET", "/batches")]
     pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
     # The minimum of each pause: 0.04, 0.06, 0.09, 0.135, 0.2025.
     assert len(pauses) == 5
@@ -505,7 +505,7 @@ def test_close_ends_a_wait(emulator: GigaChatEmulator) -> None:
     giga = client_of(emulator)
     emulator.inject(Fault(body=[ITEM]), times=None, path="/batches")
     waiting = Background(lambda: giga.wait_for_batch("b-1", poll_interval=3600))
-    until(lambda: len(asked(emulator, "GET", "/batches")) == 1 and giga.stats().in_flight == 0, "the first look")
+    until(lambda: len(requests_to(emulator, "GET", "/batches")) == 1 and giga.stats().in_flight == 0, "the first look")
     giga.close()
     error = waiting.join().error
     assert isinstance(error, (APIConnectionError, ConfigError)) and "close" in str(error)
@@ -515,7 +515,7 @@ def test_close_ends_a_hanging_request_of_a_wait(emulator: GigaChatEmulator) -> N
     giga = client_of(emulator)
     emulator.inject(Fault(before_s=float("inf")), path="/batches")
     waiting = Background(lambda: giga.wait_for_batch("b-1", poll_interval=SOON))
-    until(lambda: len(asked(emulator, "GET", "/batches")) == 1, "the look")
+    until(lambda: len(requests_to(emulator, "GET", "/batches")) == 1, "the look")
     giga.close()
     error = waiting.join().error
     assert isinstance(error, APIConnectionError) and "close()" in str(error)
@@ -525,7 +525,7 @@ def test_a_wait_follows_retry_after(emulator: GigaChatEmulator, giga: GigaChat) 
     emulator.inject(Fault(status=429, retry_after=0.4), path="/batches")
     emulator.inject(Fault(body=[READY]), path="/batches")
     giga.wait_for_batch("b-1", poll_interval=SOON, max_retries=0)
-    first, second = (request.at for request in asked(emulator, "GET", "/batches"))
+    first, second = (request.at for request in requests_to(emulator, "GET", "/batches"))
     assert second - first >= 0.39
 
 
@@ -536,14 +536,14 @@ def test_a_wait_survives_temporary_failures(emulator: GigaChatEmulator, giga: Gi
     emulator.inject(fault, times=4, path="/batches")
     emulator.inject(Fault(body=[READY]), path="/batches")
     assert giga.wait_for_batch("b-1", poll_interval=SOON, max_retries=0).done
-    assert len(asked(emulator, "GET", "/batches")) == 5
+    assert len(requests_to(emulator, "GET", "/batches")) == 5
 
 
 def test_a_wait_ends_when_the_service_stays_down(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     emulator.inject(Fault(status=503), times=None, path="/batches")
     with pytest.raises(ServerError):
         giga.wait_for_batch("b-1", poll_interval=SOON, max_retries=0)
-    assert len(asked(emulator, "GET", "/batches")) == 6
+    assert len(requests_to(emulator, "GET", "/batches")) == 6
 
 
 def test_failures_between_successes_do_not_add_up(emulator: GigaChatEmulator, giga: GigaChat) -> None:
@@ -561,7 +561,7 @@ def test_a_wait_ends_with_permanent_failures(
     emulator.inject(Fault(status=status), path="/batches")
     with pytest.raises(error_type):
         giga.wait_for_batch("b-1", poll_interval=SOON)
-    assert len(asked(emulator, "GET", "/batches")) == 1
+    assert len(requests_to(emulator, "GET", "/batches")) == 1
 
 
 @pytest.mark.parametrize("options", [{"poll_interval": 0}, {"poll_interval": "x"}, {"timeout": 0}, {"timeout": -1}])
@@ -722,7 +722,7 @@ def test_a_cut_results_file_is_downloaded_again(emulator: GigaChatEmulator, giga
     emulator.inject(Fault(body=content, cut_after_bytes=1000), times=2, path="/files/f-1/content")
     results = giga.batch_results(results_file(emulator, content))
     assert [result.id for result in results] == [str(n) for n in range(20)]
-    assert len(asked(emulator, "GET", "/content")) == 3
+    assert len(requests_to(emulator, "GET", "/content")) == 3
 
 
 def test_a_file_that_is_cut_again_is_an_error_with_the_results_so_far(
@@ -737,7 +737,7 @@ def test_a_file_that_is_cut_again_is_an_error_with_the_results_so_far(
     assert [result.id for result in received] == [str(n) for n in range(len(received))]
     assert len(received) > 2 and all(result.text == "Lena." for result in received)
     assert caught.value.request_id is not None
-    assert len(asked(emulator, "GET", "/content")) == 2
+    assert len(requests_to(emulator, "GET", "/content")) == 2
 
 
 def test_a_stalled_file_is_a_timeout_with_the_results_so_far(emulator: GigaChatEmulator, giga: GigaChat) -> None:
@@ -766,7 +766,7 @@ def test_all_attempts_share_one_deadline(emulator: GigaChatEmulator, giga: GigaC
     rest = re.search(r"the deadline of ([\d.]+) s", caught.value.message)
     assert rest is not None and float(rest[1]) < 1.5
     assert caught.value.timeout_kind == "deadline"
-    assert len(asked(emulator, "GET", "/content")) == 2
+    assert len(requests_to(emulator, "GET", "/content")) == 2
 
 
 def test_a_dripping_row_is_a_timeout(emulator: GigaChatEmulator, giga: GigaChat) -> None:

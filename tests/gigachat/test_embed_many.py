@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.platform_tools import answer_with, sent_to
+from support.platform_tools import answer_with, bodies_sent_to
 from support.stream_tools import until
 
 from gigaclient import GigaChat
@@ -40,7 +40,7 @@ def emulator(emulator: GigaChatEmulator) -> GigaChatEmulator:
 
 def sizes(emulator: GigaChatEmulator) -> list[int]:
     """Return the number of texts in each request."""
-    return [len(request.json()["input"]) for request in sent_to(emulator, PATH)]
+    return [len(request.json()["input"]) for request in bodies_sent_to(emulator, PATH)]
 
 
 def embedded(giga: GigaChat, texts: Any, **options: Any) -> list[EmbedResult]:
@@ -75,7 +75,7 @@ def test_texts_are_gathered_into_requests_of_so_many(emulator: GigaChatEmulator,
 def test_texts_are_gathered_into_requests_of_so_many_bytes(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     texts = ["a" * 100, "b" * 100, "c" * 100, "d" * 400, "e" * 100]
     embedded(giga, texts, batch_bytes=300)
-    bodies = [request.body for request in sent_to(emulator, PATH)]
+    bodies = [request.body for request in bodies_sent_to(emulator, PATH)]
     assert [len(json.loads(body)["input"]) for body in bodies] == [2, 1, 1, 1]
     assert len(bodies[0]) <= 300 < len(bodies[2])  # a text above the limit is sent alone
 
@@ -83,13 +83,13 @@ def test_texts_are_gathered_into_requests_of_so_many_bytes(emulator: GigaChatEmu
 def test_the_model_and_the_options_of_the_call_go_with_each_request(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     results = embedded(giga, ["one", "two"], model="EmbeddingsGigaR", batch_size=1, headers={"X-Team": "search"})
     assert [len(result.embedding) for result in results] == [2560, 2560]
-    assert [request.headers["x-team"] for request in sent_to(emulator, PATH)] == ["search"] * 2
+    assert [request.headers["x-team"] for request in bodies_sent_to(emulator, PATH)] == ["search"] * 2
 
 
 def test_a_template_makes_the_text_of_an_item(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     rows = [{"title": "Lena", "body": "A river."}, {"title": "Baikal", "body": "A lake."}]
     results = embedded(giga, rows, template="{title}. {body}")
-    assert sent_to(emulator, PATH)[0].json()["input"] == ["Lena. A river.", "Baikal. A lake."]
+    assert bodies_sent_to(emulator, PATH)[0].json()["input"] == ["Lena. A river.", "Baikal. A lake."]
     assert [result.input for result in results] == rows
 
 
@@ -148,7 +148,7 @@ def test_a_value_that_is_not_a_text_is_an_error_and_is_not_sent(emulator: GigaCh
         assert isinstance(result.error, ConfigError)
         assert (result.embedding, result.attempts) == ([], 0)
     assert "empty" in str(results[1].error)
-    assert sent_to(emulator, PATH)[0].json()["input"] == ["one", "two"]
+    assert bodies_sent_to(emulator, PATH)[0].json()["input"] == ["one", "two"]
 
 
 @pytest.mark.parametrize("index", [0, 3, 6])
@@ -161,7 +161,7 @@ def test_a_text_that_is_refused_costs_no_other_its_vector(
     assert [result.index for result in results if not result.ok] == [index]
     assert isinstance(results[index].error, RequestEntityTooLargeError)
     assert results[index].attempts == len(
-        [request for request in sent_to(emulator, PATH) if TOO_LONG in request.json()["input"]]
+        [request for request in bodies_sent_to(emulator, PATH) if TOO_LONG in request.json()["input"]]
     )
     others = [text for text in texts if text != TOO_LONG]
     assert [result.embedding for result in results if result.ok] == giga.embeddings(others).vectors

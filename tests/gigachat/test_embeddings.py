@@ -7,7 +7,7 @@ import pickle
 from typing import Any
 
 import pytest
-from support.platform_tools import answer_with, client_of, cosine, sent_to
+from support.platform_tools import answer_with, bodies_sent_to, client_of, cosine
 
 from gigaclient import GigaChat
 from gigaclient.errors import (
@@ -51,15 +51,15 @@ def test_texts_become_vectors_in_their_order(emulator: GigaChatEmulator, giga: G
     assert [item.index for item in result.data] == [0, 1, 2]
     assert result.vectors[1] == result.data[1].embedding
     assert cosine(result.vectors[0], result.vectors[1]) > 0.4 > cosine(result.vectors[0], result.vectors[2])
-    assert sent_to(emulator, PATH)[0].json() == {"model": "Embeddings", "input": texts}
+    assert bodies_sent_to(emulator, PATH)[0].json() == {"model": "Embeddings", "input": texts}
     assert result.model == "Embeddings"
-    assert result.request_id == sent_to(emulator, PATH)[0].headers["x-request-id"]
+    assert result.request_id == bodies_sent_to(emulator, PATH)[0].headers["x-request-id"]
     assert result.raw["data"][2]["embedding"] == result.vectors[2]
 
 
 def test_a_single_string_is_one_text_and_not_its_letters(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     assert len(giga.embeddings("abc").data) == 1
-    assert sent_to(emulator, PATH)[0].json()["input"] == ["abc"]
+    assert bodies_sent_to(emulator, PATH)[0].json()["input"] == ["abc"]
 
 
 def test_the_model_may_be_chosen(giga: GigaChat) -> None:
@@ -91,7 +91,7 @@ def test_the_repr_of_a_result_is_short(giga: GigaChat) -> None:
 def test_many_texts_are_sent_in_several_requests_and_joined(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     texts = [f"text number {number}" for number in range(7)]
     result = giga.embeddings((text for text in texts), batch_size=3)
-    assert [request.json()["input"] for request in sent_to(emulator, PATH)] == [texts[:3], texts[3:6], texts[6:]]
+    assert [request.json()["input"] for request in bodies_sent_to(emulator, PATH)] == [texts[:3], texts[3:6], texts[6:]]
     assert [item.index for item in result.data] == list(range(7))
     assert result.vectors == [giga.embeddings(text).vectors[0] for text in texts]
     assert result.usage is not None
@@ -100,13 +100,13 @@ def test_many_texts_are_sent_in_several_requests_and_joined(emulator: GigaChatEm
 
 def test_ninety_texts_are_sent_at_once_by_default(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     giga.embeddings(["t"] * 91)
-    assert [len(request.json()["input"]) for request in sent_to(emulator, PATH)] == [90, 1]
+    assert [len(request.json()["input"]) for request in bodies_sent_to(emulator, PATH)] == [90, 1]
 
 
 def test_no_request_is_longer_than_the_bytes_allowed(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     texts = ["ж" * 100, 'with "quotes" and \n lines' * 4, "x" * 190, "short", "short too"]
     result = giga.embeddings(texts, batch_bytes=300)
-    requests = sent_to(emulator, PATH)
+    requests = bodies_sent_to(emulator, PATH)
     assert all(len(request.body) <= 300 for request in requests)
     assert len(requests) > 2
     assert [text for request in requests for text in request.json()["input"]] == texts
@@ -115,7 +115,7 @@ def test_no_request_is_longer_than_the_bytes_allowed(emulator: GigaChatEmulator,
 
 def test_a_single_text_beyond_the_bytes_allowed_goes_alone(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     giga.embeddings(["a", "b" * 500, "c"], batch_bytes=100)
-    assert [request.json()["input"] for request in sent_to(emulator, PATH)] == [["a"], ["b" * 500], ["c"]]
+    assert [request.json()["input"] for request in bodies_sent_to(emulator, PATH)] == [["a"], ["b" * 500], ["c"]]
 
 
 def test_the_raw_form_of_a_joined_answer_has_every_item_as_it_was_sent(
@@ -148,7 +148,7 @@ def test_a_failure_of_the_first_request_has_nothing_to_keep(emulator: GigaChatEm
     with pytest.raises(ServerError) as caught:
         giga.embeddings(["a", "b"], batch_size=1)
     assert caught.value.completion is None
-    assert len(sent_to(emulator, PATH)) == 1
+    assert len(bodies_sent_to(emulator, PATH)) == 1
 
 
 def test_an_invalid_response_keeps_the_vectors_so_far(emulator: GigaChatEmulator, giga: GigaChat) -> None:
@@ -171,19 +171,19 @@ def test_each_request_is_tried_again_by_itself(emulator: GigaChatEmulator) -> No
     with client_of(emulator, max_retries=1) as giga:
         emulator.inject(Fault(status=503), path=PATH)
         assert len(giga.embeddings(["a", "b"], batch_size=1).data) == 2
-    assert [request.json()["input"] for request in sent_to(emulator, PATH)] == [["a"], ["a"], ["b"]]
+    assert [request.json()["input"] for request in bodies_sent_to(emulator, PATH)] == [["a"], ["a"], ["b"]]
 
 
 def test_a_request_that_may_be_billed_is_not_repeated(emulator: GigaChatEmulator) -> None:
     emulator.inject(Fault(reset=True), path=PATH)
     with client_of(emulator, max_retries=2) as giga, pytest.raises(APIConnectionError):
         giga.embeddings("text")
-    assert len(sent_to(emulator, PATH)) == 1
+    assert len(bodies_sent_to(emulator, PATH)) == 1
 
 
 def test_the_options_of_the_call_go_with_every_request(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     giga.embeddings(["a", "b"], batch_size=1, session_id="s-1")
-    assert [request.headers["x-session-id"] for request in sent_to(emulator, PATH)] == ["s-1", "s-1"]
+    assert [request.headers["x-session-id"] for request in bodies_sent_to(emulator, PATH)] == ["s-1", "s-1"]
 
 
 # -- unusual responses -----------------------------------------------------------------------------------

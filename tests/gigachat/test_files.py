@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from support.ids import stable_id
-from support.platform_tools import answer_with, client_of, sent_to
+from support.platform_tools import answer_with, bodies_sent_to, client_of
 from support.reliability_tools import at_most
 
 from gigaclient import GigaChat
@@ -35,7 +35,7 @@ TEXT = "Прилив в полдень.\r\n--\r\n".encode()
 
 def uploaded(emulator: GigaChatEmulator) -> tuple[str | None, str | None, bytes]:
     """Return the name, type and content of the last uploaded file."""
-    request = sent_to(emulator, "/files")[-1]
+    request = bodies_sent_to(emulator, "/files")[-1]
     part = form(request.headers["content-type"], request.body)["file"]
     return part.filename, part.mime, part.content
 
@@ -52,7 +52,7 @@ def test_a_file_is_sent_from_its_path(emulator: GigaChatEmulator, giga: GigaChat
         assert (file.filename, file.bytes, file.purpose) == ("tides.txt", len(TEXT), "general")
         assert file.modalities == ["text"]
         assert file.raw["access_policy"] == "private"
-        assert file.request_id == sent_to(emulator, "/files")[-1].headers["x-request-id"]
+        assert file.request_id == bodies_sent_to(emulator, "/files")[-1].headers["x-request-id"]
         assert uploaded(emulator) == ("tides.txt", "text/plain", TEXT)
         assert giga.get_file_content(file.id) == TEXT
 
@@ -119,7 +119,7 @@ def test_a_file_is_sent_from_memory(
 
 def test_the_headers_of_a_tuple_go_into_the_part(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     giga.upload_file(("photo.png", PICTURE, None, {"X-Kept": "yes"}))
-    assert b"\r\nX-Kept: yes\r\n" in sent_to(emulator, "/files")[-1].body
+    assert b"\r\nX-Kept: yes\r\n" in bodies_sent_to(emulator, "/files")[-1].body
 
 
 def test_a_string_in_a_tuple_is_the_text_itself(emulator: GigaChatEmulator, giga: GigaChat) -> None:
@@ -241,7 +241,7 @@ def test_every_type_of_the_table_is_taken(giga: GigaChat) -> None:
 
 def test_an_upload_is_a_form_of_two_fields(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     giga.upload_file(("a.txt", TEXT), client_id="user-7")
-    request = sent_to(emulator, "/files")[-1]
+    request = bodies_sent_to(emulator, "/files")[-1]
     assert request.method == "POST"
     assert request.headers["content-type"].startswith("multipart/form-data; boundary=")
     assert request.headers["content-length"] == str(len(request.body))
@@ -270,7 +270,7 @@ def test_an_upload_is_not_repeated_after_a_fault_of_the_server(emulator: GigaCha
     with client_of(emulator, max_retries=2) as giga:
         with pytest.raises(ServerError):
             giga.upload_file(("a.txt", TEXT))
-        assert len(sent_to(emulator, "/files")) == 1
+        assert len(bodies_sent_to(emulator, "/files")) == 1
 
 
 @pytest.mark.parametrize("fault", [Fault(reset=True), Fault(hang_up=True)])
@@ -280,7 +280,7 @@ def test_an_upload_is_not_repeated_when_the_connection_was_lost(emulator: GigaCh
         with pytest.raises(APIConnectionError) as caught:
             giga.upload_file(("a.txt", TEXT))
         assert caught.value.sent
-        assert len(sent_to(emulator, "/files")) == 1
+        assert len(bodies_sent_to(emulator, "/files")) == 1
 
 
 def test_an_upload_is_not_repeated_when_no_answer_came_in_time(emulator: GigaChatEmulator) -> None:
@@ -288,7 +288,7 @@ def test_an_upload_is_not_repeated_when_no_answer_came_in_time(emulator: GigaCha
     with client_of(emulator, max_retries=2, timeout=0.5) as giga:
         with pytest.raises(APITimeoutError):
             giga.upload_file(("a.txt", TEXT))
-        assert len(sent_to(emulator, "/files")) == 1
+        assert len(bodies_sent_to(emulator, "/files")) == 1
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -298,7 +298,7 @@ def test_a_rejected_upload_is_retried(emulator: GigaChatEmulator, status: int) -
         file = giga.upload_file(io.BytesIO(TEXT), filename="a.txt")
         assert len(giga.get_files().data) == 1
         assert giga.get_file_content(file) == TEXT
-    first, second = [request for request in sent_to(emulator, "/files") if request.method == "POST"]
+    first, second = [request for request in bodies_sent_to(emulator, "/files") if request.method == "POST"]
     assert first.body == second.body
 
 
@@ -442,7 +442,7 @@ def test_an_upload_is_not_sent_twice_on_a_connection_that_was_in_use(
     emulator.inject(Fault(reset=True), path="/files")
     with pytest.raises(APIConnectionError):
         giga.upload_file(("a.txt", TEXT))
-    assert [request.method for request in sent_to(emulator, "/files")] == ["GET", "POST"]
+    assert [request.method for request in bodies_sent_to(emulator, "/files")] == ["GET", "POST"]
 
 
 @pytest.mark.parametrize("wrong", ["", ".", "..", None, 7, b"id", ["id"]])

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.stream_tools import DONE, WAIT_SECONDS, Background, payload, until, wire
+from support.stream_tools import DONE, WAIT_SECONDS, Background, payload, sse_bytes, until
 
 from gigaclient import GigaChat
 from gigaclient.errors import AuthenticationError, ConfigError, NotFoundError, StreamInterruptedError
@@ -42,7 +42,7 @@ def test_generate_yields_the_text_piece_by_piece(giga: GigaChat) -> None:
 
 def test_generate_yields_no_progress_and_no_reasoning(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     emulator.answer(
-        wire(
+        sse_bytes(
             payload("10 seconds left", delta={"role": "function_in_progress", "name": "text2image"}),
             payload("", delta={"role": "assistant", "reasoning_content": "hmm"}),
             payload("Here."),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.platform_tools import answer_with, sent_to
+from support.platform_tools import answer_with, bodies_sent_to
 
 from gigaclient import ChatCompletion, GigaChat, Message
 from gigaclient.errors import APITimeoutError, ConfigError, InvalidResponseError, NotFoundError, ServerError
@@ -191,7 +191,7 @@ def test_a_picture_is_a_file_that_is_read_and_never_lost_in_half(emulator: GigaC
     emulator.inject(Fault(cut_after_bytes=100), path="/content")
     with pytest.raises(Exception, match="cut short"):
         giga.get_image(file)
-    assert sent_to(emulator, "/content")[-1].headers["accept"] == "*/*"
+    assert bodies_sent_to(emulator, "/content")[-1].headers["accept"] == "*/*"
 
 
 # -- the type Image ----------------------------------------------------------------------------------

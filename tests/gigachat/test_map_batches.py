@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 from support.stream_tools import WAIT_SECONDS, Background, until
-from support.thread_tools import SOON, asked, client_of, rows_of
+from support.thread_tools import SOON, client_of, requests_to, rows_of
 
 from gigaclient import Chat, GigaChat, Message
 from gigaclient.bulk.checkpoint import Checkpoint
@@ -65,7 +65,7 @@ def run(giga: GigaChat, prompts: Any, **options: Any) -> list[MapResult]:
 
 def created(emulator: GigaChatEmulator) -> list[list[dict[str, Any]]]:
     """Return the rows of each request to create a batch."""
-    return [rows_of(request) for request in asked(emulator, "POST", PATH)]
+    return [rows_of(request) for request in requests_to(emulator, "POST", PATH)]
 
 
 def row_id_of(giga: GigaChat, emulator: GigaChatEmulator, prompt: str) -> str:
@@ -77,7 +77,7 @@ def row_id_of(giga: GigaChat, emulator: GigaChatEmulator, prompt: str) -> str:
 
 def polled_batches(emulator: GigaChatEmulator) -> int:
     """Return the number of polled batches, each of which is in the checkpoint by then."""
-    return len({request.params.get("batch_id") for request in asked(emulator, "GET", PATH)})
+    return len({request.params.get("batch_id") for request in requests_to(emulator, "GET", PATH)})
 
 
 def start_unfinished_run(
@@ -113,11 +113,11 @@ def test_each_prompt_gets_its_answer_whatever_the_order_of_the_rows(giga: GigaCh
 def test_the_rows_are_what_chat_would_have_sent(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     prompts = ["Hello", [Message(role="user", content="Hello")], Chat(messages=[{"role": "user", "content": "Hi"}])]
     run(giga, prompts, temperature=0.5, model="GigaChat-2-Pro", headers={"X-Team": "search"})
-    request = asked(emulator, "POST", PATH)[0]
+    request = requests_to(emulator, "POST", PATH)[0]
     assert (request.params, request.headers["x-team"]) == ({"method": "chat_completions"}, "search")
     for prompt in prompts:
         giga.chat(prompt, temperature=0.5, model="GigaChat-2-Pro")
-    sent = [one.json() for one in asked(emulator, "POST", "/chat/completions")]
+    sent = [one.json() for one in requests_to(emulator, "POST", "/chat/completions")]
     assert [row["request"] for row in rows_of(request)] == sent
 
 
@@ -141,8 +141,8 @@ def test_several_batches_run_at_once(giga: GigaChat, emulator: GigaChatEmulator)
     with giga.map(count_prompts(*range(2, 14)), via="batches", batch_size=2, poll_interval=SOON) as results:
         waiting = Background(lambda: list(results))
         until(lambda: len(created(emulator)) == 4, "four batches")
-        before = len(asked(emulator, "GET", PATH))
-        until(lambda: len(asked(emulator, "GET", PATH)) >= before + 12, "further polls")
+        before = len(requests_to(emulator, "GET", PATH))
+        until(lambda: len(requests_to(emulator, "GET", PATH)) >= before + 12, "further polls")
         assert len(created(emulator)) == 4
         emulator.batches.looks = 1
         assert [result.text for result in waiting.join().result] == [count_answer(number) for number in range(2, 14)]
@@ -271,11 +271,11 @@ def test_a_batch_creation_refused_with_429_is_retried_later(giga: GigaChat, emul
 def test_a_refused_poll_does_not_create_the_batch_again(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     emulator.batches.looks = NEVER
     waiting = Background(lambda: run(giga, count_prompts(2, 3)))
-    until(lambda: bool(asked(emulator, "GET", PATH)), "a poll")
+    until(lambda: bool(requests_to(emulator, "GET", PATH)), "a poll")
     # More refusals than wait_for_batch() tolerates: the whole task is queued again and continues with its batch.
     emulator.inject(Fault(status=429, retry_after=0), path=PATH, times=20)
-    seen = len(asked(emulator, "GET", PATH))
-    until(lambda: len(asked(emulator, "GET", PATH)) > seen + 21, "polls after the refusals")
+    seen = len(requests_to(emulator, "GET", PATH))
+    until(lambda: len(requests_to(emulator, "GET", PATH)) > seen + 21, "polls after the refusals")
     emulator.batches.looks = 1
     assert [result.text for result in waiting.join().result] == [count_answer(2), count_answer(3)]
     assert len(created(emulator)) == 1
@@ -310,7 +310,7 @@ def test_a_pause_before_the_results_are_fetched_again_ends_as_well(emulator: Gig
     with client_of(emulator, retry_backoff_factor=1000.0) as patient:
         results = patient.map(count_prompts(2, 3), via="batches", poll_interval=SOON, max_seconds=2.0)
         assert list(results) == []
-    assert [len(asked(emulator, "GET", "/content")), results.stopped] == [1, "max_seconds"]
+    assert [len(requests_to(emulator, "GET", "/content")), results.stopped] == [1, "max_seconds"]
     assert time.monotonic() - began_at < WAIT_SECONDS
 
 
@@ -318,7 +318,7 @@ def test_an_interrupt_ends_a_wait_of_minutes_and_leaves_no_thread(giga: GigaChat
     emulator.batches.looks = NEVER
 
     def interrupt() -> None:
-        until(lambda: bool(asked(emulator, "GET", PATH)), "a poll")
+        until(lambda: bool(requests_to(emulator, "GET", PATH)), "a poll")
         os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
@@ -436,7 +436,7 @@ def test_a_batch_of_this_run_that_the_service_denies_is_an_error_and_not_paid_fo
 ) -> None:
     emulator.batches.looks = NEVER
     waiting = Background(lambda: run(giga, count_prompts(2, 3)))
-    until(lambda: bool(asked(emulator, "GET", PATH)), "a poll")
+    until(lambda: bool(requests_to(emulator, "GET", PATH)), "a poll")
     emulator.inject(Fault(status=404, body={"status": 404, "message": "Batch task not found"}), path=PATH)
     assert [type(result.error) for result in waiting.join().result] == [NotFoundError] * 2
     assert len(created(emulator)) == 1
@@ -448,7 +448,7 @@ def test_a_run_whose_polls_failed_is_followed_by_one_that_waits_for_the_same_bat
     path = tmp_path / "c.jsonl"
     emulator.batches.looks = NEVER
     waiting = Background(lambda: run(giga, count_prompts(2, 3), checkpoint=path, max_retries=0))
-    until(lambda: bool(asked(emulator, "GET", PATH)), "a poll")
+    until(lambda: bool(requests_to(emulator, "GET", PATH)), "a poll")
     emulator.inject(Fault(status=500), path=PATH, times=None)
     assert [type(result.error) for result in waiting.join().result] == [ServerError] * 2
     emulator.clear()
@@ -492,7 +492,7 @@ def test_a_run_may_be_continued_without_batches_and_the_other_way_round(
     list(giga.map(count_prompts(2, 3, 4), checkpoint=path))
     results = run(giga, count_prompts(4, 3, 2, 5), checkpoint=path)
     assert [result.restored for result in results] == [True, True, True, False]
-    assert [len(asked(emulator, "POST", end)) for end in ("/chat/completions", PATH)] == [1, 2]
+    assert [len(requests_to(emulator, "POST", end)) for end in ("/chat/completions", PATH)] == [1, 2]
 
 
 def test_a_batch_that_cannot_be_noted_still_brings_its_results(
@@ -547,7 +547,7 @@ def test_a_run_that_is_killed_while_it_waits_creates_no_batch_twice(
         try:
             until(
                 lambda: (
-                    len({one.params.get("batch_id") for one in asked(emulator, "GET", PATH)}) == 4
+                    len({one.params.get("batch_id") for one in requests_to(emulator, "GET", PATH)}) == 4
                     or process.poll() is not None
                 ),
                 "looks at four batches",

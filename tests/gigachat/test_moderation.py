@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.platform_tools import answer_with, client_of, sent_to
+from support.platform_tools import answer_with, bodies_sent_to, client_of
 from support.reliability_tools import Task
 
 from gigaclient import Function, GigaChat, Message
@@ -144,7 +144,7 @@ def test_the_filter_checks_messages(emulator: GigaChatEmulator, giga: GigaChat) 
     assert found.is_profane is True
     assert found.usage is not None
     assert found.usage.filter_tokens == 7
-    assert sent_to(emulator, "/filter/check")[-1].json() == {
+    assert bodies_sent_to(emulator, "/filter/check")[-1].json() == {
         "model": "GigaFilter",
         "messages": [{"role": "user", "content": "Good morning"}, {"role": "assistant", "content": "You idiot"}],
     }
@@ -154,7 +154,7 @@ def test_further_fields_of_the_filter_are_sent_and_options_are_not(emulator: Gig
     settings = {"neuro": False, "blacklist": False, "whitelist": True, "unnormalized_history": False}
     found = giga.filter_check("You idiot", "GigaFilter", settings=settings, functions=None, request_id="r-1", new=[1])
     assert found.is_profane is False
-    request = sent_to(emulator, "/filter/check")[-1]
+    request = bodies_sent_to(emulator, "/filter/check")[-1]
     assert request.json() == {
         "model": "GigaFilter",
         "settings": settings,
@@ -182,7 +182,7 @@ def test_a_description_becomes_functions(emulator: GigaChatEmulator, giga: GigaC
     }[form]  # fmt: skip
     found = giga.openapi_function_convert(description)
     assert [(function.name, function.description) for function in found.functions] == [("get_tides", "Tides")]
-    request = sent_to(emulator, "/functions/convert")[-1]
+    request = bodies_sent_to(emulator, "/functions/convert")[-1]
     assert json.loads(request.body) == PATHS
     assert "content-type" not in request.headers  # as the official SDK sends it
 
@@ -190,7 +190,7 @@ def test_a_description_becomes_functions(emulator: GigaChatEmulator, giga: GigaC
 def test_a_description_in_yaml_is_sent_unchanged(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     text = "paths:\n  /приливы:\n    get:\n      operationId: tides\n      summary: Прилив\n"
     assert giga.openapi_function_convert(openapi_function=text).functions[0].description == "Прилив"
-    assert sent_to(emulator, "/functions/convert")[-1].body == text.encode()
+    assert bodies_sent_to(emulator, "/functions/convert")[-1].body == text.encode()
 
 
 def test_a_converted_function_may_be_passed_to_chat(giga: GigaChat) -> None:
@@ -227,7 +227,7 @@ def test_a_good_function_is_valid_and_has_warnings(emulator: GigaChatEmulator, g
         FunctionIssue(description="consider adding call examples", schema_location="(root).parameters")
     ]
     assert verdict.json_ai_rules_version
-    assert sent_to(emulator, "/functions/validate")[-1].json() == {
+    assert bodies_sent_to(emulator, "/functions/validate")[-1].json() == {
         "name": "get_tide", "description": "The tide at a port", "parameters": GOOD.parameters,
         "return_parameters": GOOD.return_parameters,
     }  # fmt: skip

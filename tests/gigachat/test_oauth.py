@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.thread_tools import WAIT_SECONDS
-from support.token_tools import LONG, Crowd, shown_by, together, until
+from support.token_tools import LONG, ThreadGroup, shown_by, together, until
 
 from gigaclient import (
     APIConnectionError,
@@ -421,7 +421,7 @@ def test_a_late_401_does_not_drop_the_newer_token(emulator: GigaChatEmulator) ->
     with client(emulator) as giga:
         giga.chat("hi")
         emulator.inject(Fault(unauthorized=True, before_s=0.5))
-        late = Crowd(1, lambda n: giga.chat("Repeat: late").text)
+        late = ThreadGroup(1, lambda n: giga.chat("Repeat: late").text)
         until(lambda: len(emulator.requests) == 2)
         emulator.revoke_tokens()
         assert giga.chat("hi").text
@@ -483,7 +483,7 @@ def test_no_call_waits_for_a_token_refresh_even_while_the_oauth_server_hangs(emu
         giga.chat("hi")
         time.sleep(0.6)
         emulator.oauth_pause_s = 60.0
-        crowd = Crowd(8, lambda n: [bool(giga.chat("hi").text) for _ in range(5)])
+        crowd = ThreadGroup(8, lambda n: [bool(giga.chat("hi").text) for _ in range(5)])
         assert crowd.results() == [[True] * 5] * 8
         assert max(crowd.seconds) < WAIT_SECONDS
         assert emulator.oauth_calls == 2, "one refresh, in the background"
@@ -510,7 +510,7 @@ def test_a_hung_token_call_gives_every_thread_its_error_within_its_own_timeout(e
     emulator.oauth_pause_s = 60.0
     with client(emulator) as giga:
         timeouts = [0.5, 2.0] * 6
-        crowd = Crowd(12, lambda n: giga.chat("hi", timeout=timeouts[n]))
+        crowd = ThreadGroup(12, lambda n: giga.chat("hi", timeout=timeouts[n]))
         errors = crowd.results()
     assert [type(error) for error in errors] == [APITimeoutError] * 12
     assert len({id(error) for error in errors}) == 12
@@ -523,9 +523,9 @@ def test_a_hung_token_call_gives_every_thread_its_error_within_its_own_timeout(e
 def test_a_short_deadline_does_not_end_the_wait_of_other_callers(emulator: GigaChatEmulator) -> None:
     emulator.oauth_pause_s = 1.0
     with client(emulator) as giga:
-        hasty = Crowd(1, lambda n: giga.chat("hi", deadline=0.3))
+        hasty = ThreadGroup(1, lambda n: giga.chat("hi", deadline=0.3))
         until(lambda: emulator.oauth_calls == 1)
-        others = Crowd(6, lambda n: giga.chat(f"Repeat: word{n}").text)
+        others = ThreadGroup(6, lambda n: giga.chat(f"Repeat: word{n}").text)
         error = hasty.results()[0]
         assert isinstance(error, APITimeoutError)
         assert error.timeout_kind == "deadline"
@@ -547,7 +547,7 @@ def test_a_failed_token_call_fails_all_who_wait_with_one_call(emulator: GigaChat
 def test_close_ends_the_wait_for_a_token_at_once(emulator: GigaChatEmulator) -> None:
     emulator.oauth_pause_s = 60.0
     giga = client(emulator)
-    crowd = Crowd(4, lambda n: giga.chat("hi"))
+    crowd = ThreadGroup(4, lambda n: giga.chat("hi"))
     until(lambda: emulator.oauth_calls == 1)
     giga.close()
     errors = crowd.results(WAIT_SECONDS)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.stream_tools import DONE, WAIT_SECONDS, Background, client_of, event, payload, until, wire
+from support.stream_tools import DONE, WAIT_SECONDS, Background, client_of, event, payload, sse_bytes, until
 
 from gigaclient import ChatStream, GigaChat
 from gigaclient.errors import (
@@ -174,7 +174,7 @@ def test_a_progress_report_is_seen_and_is_not_text(giga: GigaChat) -> None:
 
 def test_unknown_fields_of_a_chunk_stay_reachable(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     chunk = payload("hi", finish="brand_new", future={"x": None}, delta={"mood": "good", "role": "oracle"})
-    emulator.answer(wire(chunk) + DONE)
+    emulator.answer(sse_bytes(chunk) + DONE)
     stream = giga.stream(PROMPT)
     assert [one.raw for one in stream] == [chunk]
     assert stream.completion.finish_reason == "brand_new"
@@ -330,7 +330,7 @@ def test_either_end_marker_or_finish_reason_will_do(emulator: GigaChatEmulator, 
 
 
 def test_a_server_that_stays_after_its_end_marker_is_not_waited_for(emulator: GigaChatEmulator, giga: GigaChat) -> None:
-    whole = wire(payload("hi", finish="stop")) + DONE
+    whole = sse_bytes(payload("hi", finish="stop")) + DONE
     emulator.answer(lambda _: Answer(200, {"Content-Type": "text/event-stream"}, [whole, Pause(None)]))
     stream = giga.stream(PROMPT, timeout=600)
     assert Background(stream.result).join().result.text == "hi"  # join has a limit far below 600 s

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.stream_tools import DONE, Background, event, payload, until, wire
-from support.thread_tools import SOON, WAIT_SECONDS, asked, client_of
+from support.stream_tools import DONE, Background, event, payload, sse_bytes, until
+from support.thread_tools import SOON, WAIT_SECONDS, client_of, requests_to
 
 from gigaclient import Function, GigaChat, Message, Usage
 from gigaclient.errors import (
@@ -49,7 +49,7 @@ def giga(emulator: GigaChatEmulator) -> Iterator[GigaChat]:
 
 
 def sent(emulator: GigaChatEmulator, end: str) -> Any:
-    return asked(emulator, "POST", end)[-1].json()
+    return requests_to(emulator, "POST", end)[-1].json()
 
 
 def stream_of(emulator: GigaChatEmulator, giga: GigaChat, body: bytes, **fault: Any) -> ThreadStream:
@@ -141,11 +141,11 @@ def test_threads_are_listed_by_assistant_limit_and_time(emulator: GigaChatEmulat
     assert [thread.id for thread in giga.threads.get_threads().threads] == [of_one, of_two, of_none]
     assert [thread.id for thread in giga.threads.list([two]).threads] == [of_two]
     assert {thread.assistant_id for thread in giga.threads.list(assistants_ids=(one, two)).threads} == {one, two}
-    request = asked(emulator, "GET", "/threads")[-1]
+    request = requests_to(emulator, "GET", "/threads")[-1]
     assert request.query == f"assistants_ids={one}&assistants_ids={two}"
     assert [thread.id for thread in giga.threads.list(limit=1).threads] == [of_one]
     assert giga.threads.list(before=1000, limit=5).threads == []
-    assert asked(emulator, "GET", "/threads")[-1].params == {"limit": "5", "before": "1000"}
+    assert requests_to(emulator, "GET", "/threads")[-1].params == {"limit": "5", "before": "1000"}
     assert giga.assistants.get(one).data[0].threads_count == 1
 
 
@@ -153,7 +153,7 @@ def test_messages_are_listed_by_limit_and_time(emulator: GigaChatEmulator, giga:
     thread_id = giga.threads.add_messages(messages=["one", "two", "three"], model="GigaChat-2").thread_id
     assert [one.content for one in giga.threads.get_messages(thread_id, limit=2).messages] == ["two", "three"]
     assert giga.threads.get_messages(thread_id, before=1).messages == []
-    assert asked(emulator, "GET", "/messages")[-1].params == {"thread_id": thread_id, "before": "1"}
+    assert requests_to(emulator, "GET", "/messages")[-1].params == {"thread_id": thread_id, "before": "1"}
 
 
 # -- messages --------------------------------------------------------------------------------------
@@ -359,7 +359,7 @@ def test_a_run_is_waited_for_until_it_ends(emulator: GigaChatEmulator, giga: Gig
     giga.threads.run(thread_id)
     result = giga.threads.wait_for_run(thread_id, poll_interval=SOON)
     assert (result.status, result.text) == (("failed", "") if failing else ("ready", COUNTED))
-    assert len(asked(emulator, "GET", "/threads/run")) == 4
+    assert len(requests_to(emulator, "GET", "/threads/run")) == 4
 
 
 def test_an_unknown_status_does_not_end_the_wait(emulator: GigaChatEmulator, giga: GigaChat) -> None:
@@ -383,7 +383,7 @@ def test_close_ends_a_wait_for_a_run(emulator: GigaChatEmulator) -> None:
     giga = client_of(emulator)
     emulator.inject(Fault(body={"status": "in_progress"}), times=None, path="/threads/run")
     waiting = Background(lambda: giga.threads.wait_for_run("t", poll_interval=3600))
-    until(lambda: len(asked(emulator, "GET", "/run")) == 1 and giga.stats().in_flight == 0, "the first look")
+    until(lambda: len(requests_to(emulator, "GET", "/run")) == 1 and giga.stats().in_flight == 0, "the first look")
     giga.close()
     assert isinstance(waiting.join().error, (APIConnectionError, ConfigError))
 
@@ -412,7 +412,7 @@ def test_a_request_that_may_have_arrived_is_not_repeated(
     emulator.inject(fault, path=end)
     with pytest.raises(error_type):
         call(giga.threads)
-    assert len(asked(emulator, "POST", end)) == 1
+    assert len(requests_to(emulator, "POST", end)) == 1
 
 
 def test_a_rerun_is_retried(emulator: GigaChatEmulator, giga: GigaChat) -> None:
@@ -470,7 +470,7 @@ def test_the_usage_of_a_stream_is_the_sum_of_its_chunks(emulator: GigaChatEmulat
     assert answer.raw["usage"]["total_tokens"] == answer.usage.total_tokens
     assert answer.raw["message"] == {"role": "assistant", "content": COUNTED}
     assert "choices" not in answer.raw
-    request = asked(emulator, "POST", RUN)[-1]
+    request = requests_to(emulator, "POST", RUN)[-1]
     assert request.headers["accept"] == "text/event-stream"
     assert request.json() == {
         "model": "GigaChat-2",
@@ -484,7 +484,7 @@ def test_counts_that_only_some_chunks_have_are_summed_too(emulator: GigaChatEmul
     chunks = [chunk("a", 9, 1), chunk("b", 0, 2), chunk("c", 0, 3, finish="stop")]
     chunks[0]["usage"]["precached_prompt_tokens"] = 4
     chunks[1]["usage"] = None
-    answer = stream_of(emulator, giga, wire(*chunks) + DONE).result()
+    answer = stream_of(emulator, giga, sse_bytes(*chunks) + DONE).result()
     assert answer.usage == Usage(prompt_tokens=9, completion_tokens=4, total_tokens=13, precached_prompt_tokens=4)
 
 
@@ -523,16 +523,16 @@ def test_a_cut_stream_keeps_its_text(emulator: GigaChatEmulator, giga: GigaChat)
     assert isinstance(partial, ThreadCompletion)
     assert (partial.text, partial.finish_reason) == ("1, 2, 3,", None)
     assert partial.usage is not None and partial.usage.prompt_tokens > 0
-    assert len(asked(emulator, "POST", RUN)) == 1
+    assert len(requests_to(emulator, "POST", RUN)) == 1
 
 
 def test_a_stream_that_ends_without_marker_and_reason_is_incomplete(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     with pytest.raises(StreamInterruptedError, match="without an end marker"):
-        stream_of(emulator, giga, wire(chunk("a", 1, 1))).result()
+        stream_of(emulator, giga, sse_bytes(chunk("a", 1, 1))).result()
     with pytest.raises(StreamInterruptedError, match="without an end marker"):
         stream_of(emulator, giga, b"").result()
-    assert stream_of(emulator, giga, wire(chunk("a", 1, 1)) + DONE).result().text == "a"
-    assert stream_of(emulator, giga, wire(chunk("a", 1, 1, finish="stop"))).result().text == "a"
+    assert stream_of(emulator, giga, sse_bytes(chunk("a", 1, 1)) + DONE).result().text == "a"
+    assert stream_of(emulator, giga, sse_bytes(chunk("a", 1, 1, finish="stop"))).result().text == "a"
 
 
 def test_an_error_within_a_stream_has_the_text_so_far(emulator: GigaChatEmulator, giga: GigaChat) -> None:
@@ -555,7 +555,7 @@ def test_an_error_within_a_stream_has_the_text_so_far(emulator: GigaChatEmulator
 def test_an_invalid_chunk_is_an_error(
     emulator: GigaChatEmulator, giga: GigaChat, data: str, error_type: type[Exception]
 ) -> None:
-    stream = stream_of(emulator, giga, wire(chunk("a", 1, 1)) + event(data) + DONE)
+    stream = stream_of(emulator, giga, sse_bytes(chunk("a", 1, 1)) + event(data) + DONE)
     with pytest.raises(error_type) as caught:
         list(stream)
     assert getattr(caught.value, "text", None) == "a"
@@ -563,7 +563,7 @@ def test_an_invalid_chunk_is_an_error(
 
 def test_a_chunk_without_choices_may_bring_the_usage(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     bare = {"choices": [], "usage": {"prompt_tokens": 0, "completion_tokens": 2, "total_tokens": 2}}
-    answer = stream_of(emulator, giga, wire(chunk("a", 1, 1, finish="stop"), bare) + DONE).result()
+    answer = stream_of(emulator, giga, sse_bytes(chunk("a", 1, 1, finish="stop"), bare) + DONE).result()
     assert answer.usage == Usage(prompt_tokens=1, completion_tokens=3, total_tokens=4)
 
 

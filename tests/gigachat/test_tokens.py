@@ -6,7 +6,7 @@ import pickle
 from typing import Any
 
 import pytest
-from support.platform_tools import answer_with, client_of, sent_to
+from support.platform_tools import answer_with, bodies_sent_to, client_of
 
 from gigaclient import GigaChat
 from gigaclient.errors import BadRequestError, ConfigError, InvalidResponseError, NotFoundError, ServerError
@@ -20,29 +20,32 @@ def test_texts_are_counted_in_their_order(emulator: GigaChatEmulator, giga: Giga
     counts = giga.tokens_count(["Привет!", "", "Nice to meet you 👋"])
     assert [(count.tokens, count.characters) for count in counts] == [(2, 7), (0, 0), (6, 18)]
     assert all(isinstance(count, TokensCount) for count in counts)
-    assert sent_to(emulator, PATH)[0].json() == {"model": "GigaChat-2", "input": ["Привет!", "", "Nice to meet you 👋"]}
+    assert bodies_sent_to(emulator, PATH)[0].json() == {
+        "model": "GigaChat-2",
+        "input": ["Привет!", "", "Nice to meet you 👋"],
+    }
 
 
 def test_one_string_is_one_text(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     assert len(giga.tokens_count("abc")) == 1
-    assert sent_to(emulator, PATH)[0].json()["input"] == ["abc"]  # the API does not accept a bare string
+    assert bodies_sent_to(emulator, PATH)[0].json()["input"] == ["abc"]  # the API does not accept a bare string
 
 
 def test_the_names_are_those_of_the_official_sdk(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     giga.tokens_count(input_=(text for text in ["a", "b"]), model="GigaChat-2-Pro")
-    assert sent_to(emulator, PATH)[0].json() == {"model": "GigaChat-2-Pro", "input": ["a", "b"]}
+    assert bodies_sent_to(emulator, PATH)[0].json() == {"model": "GigaChat-2-Pro", "input": ["a", "b"]}
 
 
 def test_the_clients_model_counts_unless_another_is_named(emulator: GigaChatEmulator) -> None:
     with client_of(emulator, model="GigaChat-2-Max") as giga:
         giga.tokens_count("a")
-    assert sent_to(emulator, PATH)[0].json()["model"] == "GigaChat-2-Max"
+    assert bodies_sent_to(emulator, PATH)[0].json()["model"] == "GigaChat-2-Max"
 
 
 def test_each_count_has_the_ids_of_its_call(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     answer_with(emulator, PATH, [{"tokens": 1, "object": "tokens", "new": "x"}, {"tokens": 2.0, "characters": None}])
     first, second = giga.tokens_count(["a", "b"])
-    sent = sent_to(emulator, PATH)[0].headers["x-request-id"]
+    sent = bodies_sent_to(emulator, PATH)[0].headers["x-request-id"]
     assert first.request_id == second.request_id == first.headers["x-request-id"] == sent
     assert first.raw == {"tokens": 1, "object": "tokens", "new": "x"}
     assert (second.tokens, second.characters) == (2, None)

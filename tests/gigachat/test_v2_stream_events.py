@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.stream_tools import DONE, FakeReply
+from support.stream_tools import DONE, FakeResponse
 
 from gigaclient.errors import (
     APIConnectionError,
@@ -53,7 +53,7 @@ def done(name: str | None = LAST, /, **fields: Any) -> bytes:
 
 
 def stream(*blocks: bytes | BaseException) -> ChatResponseStream:
-    return ChatResponseStream(FakeReply(blocks), request_id="r-1")
+    return ChatResponseStream(FakeResponse(blocks), request_id="r-1")
 
 
 def result(*blocks: bytes | BaseException) -> Any:
@@ -212,7 +212,7 @@ def test_the_answer_so_far_is_there_at_any_time() -> None:
 def test_the_raw_form_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunks, "_MAX_UNDECODED_BYTES", 1000)
     accumulator = assembly.ResponseAccumulator()
-    opened = ChatResponseStream(FakeReply([*(delta("x" * 50) for _ in range(200)), done()]))
+    opened = ChatResponseStream(FakeResponse([*(delta("x" * 50) for _ in range(200)), done()]))
     for chunk in opened:
         accumulator.add(chunk, msgspec.json.encode(chunk.raw))
         assert sum(len(raw) for raw in accumulator._unread) < 2000
@@ -242,7 +242,7 @@ def test_an_answer_without_an_end_is_cut(blocks: list[bytes]) -> None:
 
 
 def test_what_happens_after_the_last_event_does_not_matter() -> None:
-    response = FakeReply([delta("a"), done(), APIConnectionError("reset")])
+    response = FakeResponse([delta("a"), done(), APIConnectionError("reset")])
     opened = ChatResponseStream(response)
     assert opened.result().text == "a"
     assert (response.drained, response.read) == (1, 2)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support.stream_tools import DONE, WAIT_SECONDS, Background, FakeReply, event, payload, wire
+from support.stream_tools import DONE, WAIT_SECONDS, Background, FakeResponse, event, payload, sse_bytes
 
 from gigaclient.errors import (
     APIConnectionError,
@@ -33,8 +33,10 @@ END = event(payload("", finish="stop", usage={"prompt_tokens": 1, "completion_to
 WHOLE = [*HELLO, END, DONE]
 
 
-def stream_of(*blocks: bytes | BaseException | Callable[[], bytes], **timeouts: float) -> tuple[ChatStream, FakeReply]:
-    response = FakeReply(blocks, **timeouts)
+def stream_of(
+    *blocks: bytes | BaseException | Callable[[], bytes], **timeouts: float
+) -> tuple[ChatStream, FakeResponse]:
+    response = FakeResponse(blocks, **timeouts)
     return ChatStream(response, ChunkParser("r-1"), request_id="r-1"), response
 
 
@@ -390,7 +392,7 @@ def _small_decoder(init: Callable[..., None]) -> Callable[..., None]:
 
 def test_only_chunks_renew_the_event_timeout() -> None:
     begun: list[str] = []
-    response = FakeReply([b": ping\n\n", HELLO[0], b": ping\n\n", b"data\n\n", HELLO[1] + END, DONE])
+    response = FakeResponse([b": ping\n\n", HELLO[0], b": ping\n\n", b"data\n\n", HELLO[1] + END, DONE])
     original = type(response.deadline).begin_event
 
     class Watched(type(response.deadline)):  # type: ignore[misc]
@@ -407,7 +409,7 @@ def test_only_chunks_renew_the_event_timeout() -> None:
 
 def test_the_time_that_the_reader_takes_is_not_the_servers_silence() -> None:
     times: list[int] = []
-    response = FakeReply(WHOLE)
+    response = FakeResponse(WHOLE)
 
     class Watched(type(response.deadline)):  # type: ignore[misc]
         def begin_event(self) -> None:
@@ -439,6 +441,6 @@ def test_functions_can_be_called_by_a_stream() -> None:
 
 
 def test_a_stream_of_everything_in_single_bytes_is_the_same() -> None:
-    data = wire(payload("Привет, "), payload("мир \u2028 🙂"), payload("", finish="stop")) + DONE
+    data = sse_bytes(payload("Привет, "), payload("мир \u2028 🙂"), payload("", finish="stop")) + DONE
     stream, _ = stream_of(*(data[at : at + 1] for at in range(len(data))))
     assert [chunk.text for chunk in stream] == ["Привет, ", "мир \u2028 🙂", ""]

@@ -23,12 +23,12 @@ from gigaclient.testing import Answer, GigaChatEmulator, RecordedRequest, Server
 ALL_WELL = ("ok", "not_checked")
 
 
-def examined(emulator: GigaChatEmulator, *, chat: bool = False, check_seconds: float = 10.0, **changes: Any) -> Report:
+def report_on(emulator: GigaChatEmulator, *, chat: bool = False, check_seconds: float = 10.0, **changes: Any) -> Report:
     """Return the report on an emulator. ``changes`` override its client options; None removes one."""
     options = {**emulator.client_options, **changes}
     options = {name: value for name, value in options.items() if value is not None}
     report = examine(chat=chat, check_seconds=check_seconds, **options)
-    shows_no(report, emulator.credentials, *decoded(emulator.credentials))
+    assert_no_secrets(report, emulator.credentials, *decoded(emulator.credentials))
     return report
 
 
@@ -37,7 +37,7 @@ def decoded(key: str) -> list[str]:
     return base64.b64decode(key).decode().split(":")
 
 
-def shows_no(report: Report, *secrets: str) -> None:
+def assert_no_secrets(report: Report, *secrets: str) -> None:
     """Assert that no form of the report contains one of ``secrets``."""
     forms = [str(report), repr(report), report.as_text(ascii_symbols=True), json.dumps(report.as_dict())]
     for secret in secrets:

@@ -27,7 +27,7 @@ def words(count: int) -> tuple[list[str], list[str]]:
     return [f"Say {word} and nothing else" for word in expected], expected
 
 
-def most_asked(emulator: GigaChatEmulator) -> int:
+def max_repeats(emulator: GigaChatEmulator) -> int:
     """Return the number of requests with the most frequent prompt."""
     return max(Counter(emulator.prompts).values())
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from support.kernel import PATIENCE_S, Ran
+from support.kernel import TIMEOUT_S, Ran
 
 from gigaclient.testing import GigaChatEmulator
 
@@ -17,7 +17,7 @@ def shows(text: str) -> Callable[[str, dict[str, Any]], bool]:
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
-    ends_at = time.monotonic() + PATIENCE_S
+    ends_at = time.monotonic() + TIMEOUT_S
     while not condition():
         if time.monotonic() > ends_at:
             return False

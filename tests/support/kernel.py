@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-PATIENCE_S = 40.0
+TIMEOUT_S = 40.0
 
 
 @dataclass
@@ -101,13 +101,13 @@ class Kernel:
         request = self.client.execute(code, allow_stdin=answers is not None, stop_on_error=stop_on_error)
         ran = Ran()
         done = False
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + TIMEOUT_S
         while True:
-            assert time.monotonic() < deadline, f"no end of {code!r} after {PATIENCE_S} s: {ran.messages[-3:]}"
+            assert time.monotonic() < deadline, f"no end of {code!r} after {TIMEOUT_S} s: {ran.messages[-3:]}"
             if answers is not None:
                 self._answer(answers)
             try:
-                message = self.client.get_iopub_msg(timeout=0.2 if answers is not None else PATIENCE_S)
+                message = self.client.get_iopub_msg(timeout=0.2 if answers is not None else TIMEOUT_S)
             except queue.Empty:
                 continue
             if message["parent_header"].get("msg_id") != request:
@@ -120,7 +120,7 @@ class Kernel:
             if type_ == "status" and content["execution_state"] == "idle":
                 break
         while True:
-            response = self.client.get_shell_msg(timeout=PATIENCE_S)
+            response = self.client.get_shell_msg(timeout=TIMEOUT_S)
             if response["parent_header"].get("msg_id") == request:
                 ran.response = response["content"]
                 self.transcript.append(ran.everything())
@@ -155,7 +155,7 @@ def kernel(environment: Mapping[str, str], folder: str) -> Iterator[Kernel]:
     client = manager.client()
     client.start_channels()
     try:
-        client.wait_for_ready(timeout=PATIENCE_S)
+        client.wait_for_ready(timeout=TIMEOUT_S)
         yield Kernel(manager, client)
     finally:
         client.stop_channels()

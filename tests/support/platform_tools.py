@@ -25,7 +25,7 @@ def answer_with(emulator: GigaChatEmulator, path: str, body: Any, *, kind: str =
     emulator.inject(Fault(body=body, content_type=kind), path=path)
 
 
-def sent_to(emulator: GigaChatEmulator, path: str) -> list[Any]:
+def bodies_sent_to(emulator: GigaChatEmulator, path: str) -> list[Any]:
     """Return the requests for ``path`` so far."""
     return [request for request in emulator.requests if request.path.endswith(path)]
 

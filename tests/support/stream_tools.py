@@ -43,7 +43,7 @@ def event(data: Any) -> bytes:
     return b"data: " + line + b"\n\n"
 
 
-def wire(*data: Any) -> bytes:
+def sse_bytes(*data: Any) -> bytes:
     """Encode several events."""
     return b"".join(map(event, data))
 
@@ -58,7 +58,7 @@ def client_of(emulator: GigaChatEmulator, **options: Any) -> GigaChat:
     return GigaChat(**options)
 
 
-class FakeReply:
+class FakeResponse:
     """A response with these blocks. An exception among them is raised, and a callable is called for its block."""
 
     def __init__(self, blocks: Iterable[bytes | BaseException | Callable[[], bytes]], **timeouts: float) -> None:

@@ -21,7 +21,7 @@ def client_of(emulator: GigaChatEmulator, **options: Any) -> GigaChat:
     return GigaChat(**options)
 
 
-def asked(emulator: GigaChatEmulator, method: str, end: str) -> list[RecordedRequest]:
+def requests_to(emulator: GigaChatEmulator, method: str, end: str) -> list[RecordedRequest]:
     """Return the requests so far with this method and with a path that ends in ``end``."""
     return [request for request in emulator.requests if request.method == method and request.path.endswith(end)]
 

@@ -72,7 +72,7 @@ def credential(value: str = "token", expires_at: float = float("inf"), margin: f
     return Credential(Secret(value), expires_at=expires_at, margin=margin)
 
 
-def patient(connect: float = 10.0, read: float = LONG, deadline: float = float("inf")) -> Deadline:
+def deadline_of(connect: float = 10.0, read: float = LONG, deadline: float = float("inf")) -> Deadline:
     """Return a deadline with these timeouts."""
     return Deadline(Timeouts(connect, read, deadline=deadline))
 
@@ -83,7 +83,7 @@ def value_of(result: Any) -> str:
     return result.value.reveal()
 
 
-class Crowd:
+class ThreadGroup:
     """Threads that start at the same time. ``outcomes`` has the result or error of each, in order."""
 
     def __init__(self, count: int, work: Callable[[int], Any]) -> None:
@@ -121,7 +121,7 @@ class Crowd:
 
 def together(count: int, work: Callable[[int], Any], seconds: float = LONG) -> list[Any]:
     """Run ``work(n)`` in ``count`` threads at once; return the result or error of each."""
-    return Crowd(count, work).results(seconds)
+    return ThreadGroup(count, work).results(seconds)
 
 
 def shown_by(error: BaseException) -> str:

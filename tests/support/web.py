@@ -58,7 +58,7 @@ def events(body: bytes) -> list[Event]:
     return [event_of(block) for block in text.split("\n\n")[:-1]]
 
 
-def said(found: Sequence[Event]) -> str:
+def text_of(found: Sequence[Event]) -> str:
     """Join the texts of the unnamed events."""
     return "".join(event.json["text"] for event in found if event.name == "message")
 

@@ -14,7 +14,7 @@ FILES = {
     "test_function.py": 4,
     "test_flask_view.py": 4,
     "test_django_view.py": 3,
-    "test_patience.py": 2,
+    "test_timeouts.py": 2,
     "test_with_unittest.py": 1,
 }
 PYTEST = ("-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "-p", "no:randomly")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from support.event_stream_tools import COUNT, FIVE, body_of, collected
 from support.reliability_tools import wait_until
-from support.web import events, names, pumps, said
+from support.web import events, names, pumps, text_of
 
 from gigaclient import GigaChat
 from gigaclient.contrib.event_stream import EventStream
@@ -39,7 +39,7 @@ def test_a_loop_goes_on_while_the_model_is_silent_and_gets_pings(giga: GigaChat,
         return await reading, turns
 
     found, turns = asyncio.run(main())
-    assert said(events(found)) == FIVE
+    assert text_of(events(found)) == FIVE
     assert 3 <= found.count(b": ping\n\n") <= 60
     assert turns > 5
 

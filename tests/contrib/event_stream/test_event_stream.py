@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from support.event_stream_tools import COUNT, FIVE, answer_of, body_of, stream_of
 from support.ids import stable_id
 from support.reliability_tools import wait_until
-from support.stream_tools import DONE, payload, wire
-from support.web import events, names, said
+from support.stream_tools import DONE, payload, sse_bytes
+from support.web import events, names, text_of
 
 from gigaclient import Conversation, FakeGpt, GigaChat, errors
 from gigaclient.contrib.event_stream import HEADERS, EventStream, status_of
@@ -28,7 +28,7 @@ from gigaclient.testing import FakeGptEmulator, Fault, GigaChatEmulator
 def test_a_whole_answer_byte_by_byte() -> None:
     usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
     last = payload("", finish="stop", usage=usage)
-    stream, _ = stream_of(wire(payload("Привет"), payload(', \n"мир"\u2028🌊'), last) + DONE)
+    stream, _ = stream_of(sse_bytes(payload("Привет"), payload(', \n"мир"\u2028🌊'), last) + DONE)
     assert body_of(stream).decode() == (
         'data: {"text":"Привет"}\n\n'
         'data: {"text":", \\n\\"мир\\"\u2028🌊"}\n\n'
@@ -53,7 +53,7 @@ def test_the_headers_forbid_collecting_and_compressing() -> None:
 
 def test_an_answer_without_text_is_done_without_text() -> None:
     call = {"function_call": {"name": "tide", "arguments": {"port": "Murmansk"}}}
-    stream, _ = stream_of(wire(payload(None, delta=call, finish="function_call")) + DONE)
+    stream, _ = stream_of(sse_bytes(payload(None, delta=call, finish="function_call")) + DONE)
     found = events(body_of(stream))
     assert names(found) == ["done"]
     assert found[-1].json["finish_reason"] == "function_call"
@@ -64,9 +64,9 @@ def test_the_first_piece_is_there_at_once_even_if_the_first_chunk_has_no_text() 
 
     def later() -> bytes:
         assert gate.wait(20)
-        return wire(payload("a", finish="stop")) + DONE
+        return sse_bytes(payload("a", finish="stop")) + DONE
 
-    stream, _ = stream_of(wire(payload("")), later)
+    stream, _ = stream_of(sse_bytes(payload("")), later)
     pieces = iter(EventStream(stream, ping_s=math.inf))
     assert next(pieces) == b": ping\n\n"  # so that the headers are sent at once
     gate.set()
@@ -96,7 +96,7 @@ STREAMS: dict[str, Callable[[GigaChat], Any]] = {
 def test_every_kind_of_stream_becomes_events(stream_type: str, giga: GigaChat) -> None:
     stream = STREAMS[stream_type](giga)
     found = events(body_of(stream))
-    assert said(found) == stream.completion.text != ""
+    assert text_of(found) == stream.completion.text != ""
     assert names(found)[-1] == "done"
     done = found[-1].json
     assert done["finish_reason"] == "stop"
@@ -121,7 +121,7 @@ def test_a_conversation_has_the_turn_once_its_events_have_ended(giga: GigaChat) 
 def test_a_stream_of_fakegpt_becomes_events(fakegpt_emulator: FakeGptEmulator) -> None:
     with FakeGpt(**fakegpt_emulator.client_options) as fake:
         found = events(body_of(fake.stream(COUNT)))
-    assert said(found) == FIVE
+    assert text_of(found) == FIVE
     assert names(found)[-1] == "done"
 
 
@@ -198,7 +198,7 @@ def test_a_stream_that_was_closed_before_is_an_error() -> None:
     ids=stable_id,
 )  # fmt: skip
 def test_wrong_options_are_refused_by_name_and_close_the_stream(options: dict[str, Any]) -> None:
-    stream, reply = stream_of(wire(payload("a", finish="stop")) + DONE)
+    stream, reply = stream_of(sse_bytes(payload("a", finish="stop")) + DONE)
     with pytest.raises(errors.ConfigError, match=next(iter(options))):
         EventStream(stream, **options)
     assert reply.closed
@@ -230,7 +230,7 @@ def test_a_failure_in_the_middle_is_an_event_after_the_text(
     with caplog.at_level(logging.WARNING, "gigaclient"):
         found = events(b"".join(body))
     assert names(found) == ["message"] * 3 + ["error"]
-    assert said(found) == body.text == "1, 2, 3,"
+    assert text_of(found) == body.text == "1, 2, 3,"
     reported = found[-1].json
     assert (reported["status"], reported["type"], reported["retry_after"]) == (429, "RateLimitError", None)
     assert reported["message"] == "too many requests at the moment: try again a little later"
@@ -242,7 +242,7 @@ def test_a_failure_in_the_middle_is_an_event_after_the_text(
 def test_a_cut_in_the_middle_is_an_error_event_and_never_done(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     emulator.inject(Fault(cut_after_events=3))
     found = events(body_of(giga.stream(COUNT)))
-    assert said(found) == "1, 2, 3,"
+    assert text_of(found) == "1, 2, 3,"
     assert names(found)[-1] == "error"
     assert found[-1].json["status"] == 502
 

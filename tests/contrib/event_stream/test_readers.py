@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from support.event_stream_tools import COUNT, FIVE, answer_of, body_of, collected
 from support.reliability_tools import Task, wait_until
-from support.stream_tools import DONE, FakeReply, event, payload, wire
-from support.web import events, names, pumps, said
+from support.stream_tools import DONE, FakeResponse, event, payload, sse_bytes
+from support.web import events, names, pumps, text_of
 
 from gigaclient import ChatStream, GigaChat, errors
 from gigaclient.contrib.event_stream import EventStream
@@ -82,9 +82,9 @@ def test_chunks_without_text_do_not_keep_pings_away() -> None:
         yield event(payload("a"))
         while not over.wait(0.02):
             yield event(payload(""))
-        yield wire(payload("b", finish="stop")) + DONE
+        yield sse_bytes(payload("b", finish="stop")) + DONE
 
-    stream = ChatStream(FakeReply(thinking()), ChunkParser(None))
+    stream = ChatStream(FakeResponse(thinking()), ChunkParser(None))
     pieces = iter(EventStream(stream, ping_s=0.1))
     assert [next(pieces) for _ in range(3)] == [b'data: {"text":"a"}\n\n', b": ping\n\n", b": ping\n\n"]
     over.set()
@@ -154,7 +154,7 @@ def test_in_a_forked_child_a_body_of_the_parent_says_so_and_the_parent_reads_on(
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     found += pieces
-    assert said(events(b"".join(found))) == FIVE
+    assert text_of(events(b"".join(found))) == FIVE
 
 
 # -- slow readers ------------------------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def test_in_a_forked_child_a_body_of_the_parent_says_so_and_the_parent_reads_on(
 def test_a_slow_reader_holds_the_upstream_back() -> None:
     size, count = 64 * 1024, 400
     blocks = (event(payload("x" * size)) for _ in range(count))
-    reply = FakeReply([*blocks, wire(payload("", finish="stop")) + DONE])
+    reply = FakeResponse([*blocks, sse_bytes(payload("", finish="stop")) + DONE])
     body = EventStream(ChatStream(reply, ChunkParser(None)))
     pieces = iter(body)
     next(pieces)
@@ -184,7 +184,7 @@ def test_a_reader_that_reads_nothing_ends_the_upstream_call_and_loses_no_queued_
     found = [next(pieces)]
     wait_until(lambda: emulator.open_streams == 0 and not pumps(), what="the end of the upstream call")
     found += pieces
-    assert said(events(b"".join(found))) == "1, 2, 3, 4, 5, 6, 7, 8, 9,"
+    assert text_of(events(b"".join(found))) == "1, 2, 3, 4, 5, 6, 7, 8, 9,"
     assert names(events(b"".join(found)))[-1] == "error"
     assert "took nothing" in str(body.error)
 

@@ -11,7 +11,7 @@ from flask import Blueprint, Flask, current_app, g
 from flask.testing import FlaskClient
 from support.flask_tools import COUNT, app_of
 from support.reliability_tools import wait_until
-from support.web import events, names, said
+from support.web import events, names, text_of
 
 from gigaclient import AuthenticationError, ConfigError, GigaChat, GigaClientError, RateLimitError
 from gigaclient.contrib.flask import GigaClient, error_response, gigachat, stream_response
@@ -30,7 +30,7 @@ def test_a_stream_becomes_an_event_stream(browser: FlaskClient) -> None:
     assert "Content-Length" not in answer.headers
     assert "Привет".encode() in answer.data
     found = events(answer.data)
-    assert said(found) == "Привет, мир"
+    assert text_of(found) == "Привет, мир"
     assert names(found)[-1] == "done"
 
 

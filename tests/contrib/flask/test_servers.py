@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from support.flask_tools import COUNT
 from support.reliability_tools import together, wait_until
-from support.web import Served, Visit, end, gunicorn, names, said
+from support.web import Served, Visit, end, gunicorn, names, text_of
 
 from gigaclient.testing import Fault, GigaChatEmulator
 from gigaclient.testing.fault_server import Answer
@@ -78,7 +78,7 @@ def test_a_whole_answer_comes_through_and_both_workers_give_it(threads: Served, 
         with Visit(threads.port, "/chat", {"prompt": f"Say fish{number} and nothing else"}) as visit:
             found = list(visit.events())
         assert names(found)[-1] == "done"
-        return said(found)
+        return text_of(found)
 
     assert together(chat, 12) == [f"fish{number}" for number in range(12)]
     served_by = set()
@@ -113,7 +113,7 @@ def test_an_error_in_the_middle_is_an_event_and_the_response_ends_normally(
     emulator.inject(Fault(cut_after_events=3))
     with Visit(threads.port, "/chat", COUNT) as visit:
         found = list(visit.events())
-    assert said(found) == "1, 2, 3,"
+    assert text_of(found) == "1, 2, 3,"
     assert names(found)[-1] == "error"
     assert found[-1].json["type"] == "StreamInterruptedError"
 
@@ -179,7 +179,7 @@ def test_the_example_under_gunicorns_sync_worker(
         check_page(served.port)
         with Visit(served.port, "/chat", ask_of("Скажи: Привет")) as visit:
             found = list(visit.events())
-        assert (said(found), names(found)[-1]) == ("Привет", "done")
+        assert (text_of(found), names(found)[-1]) == ("Привет", "done")
         emulator.inject(Fault(stall_after_events=2))
         with Visit(served.port, "/chat", ask_of("Count from 1 to 5")) as visit:
             assert [visit.event(), visit.event()] == [("message", '{"text":"1,"}'), ("message", '{"text":" 2,"}')]
@@ -207,7 +207,7 @@ def test_the_example_with_its_emulator(development: int) -> None:
     check_page(development)
     with Visit(development, "/chat", ask_of("Посчитай от 1 до 5")) as visit:
         found = list(visit.events())
-    assert (said(found), names(found)[-1]) == (FIVE, "done")
+    assert (text_of(found), names(found)[-1]) == (FIVE, "done")
     wrong: list[tuple[Any, int]] = [
         ({"messages": []}, 400),
         ({"messages": ["Hello"]}, 400),

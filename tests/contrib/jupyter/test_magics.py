@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from support.jupyter_tools import eventually, last_body, one_sentence, shows
-from support.kernel import PATIENCE_S, Kernel
+from support.kernel import TIMEOUT_S, Kernel
 
 from gigaclient.testing import Fault, GigaChatEmulator
 
@@ -149,7 +149,7 @@ def test_after_an_interrupt_the_cells_that_wait_are_not_run(notebook: Kernel, em
     seen = len(emulator.requests)
     notebook.run(f"%giga {LONG}", at=shows("5,"), do=interrupt, stop_on_error=True)
     while True:
-        reply = notebook.client.get_shell_msg(timeout=PATIENCE_S)
+        reply = notebook.client.get_shell_msg(timeout=TIMEOUT_S)
         if reply["parent_header"].get("msg_id") == waiting[0]:
             break
     assert reply["content"]["status"] == "aborted"
