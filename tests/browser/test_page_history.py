@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from selenium.webdriver.common.action_chains import ActionChains
-from support.browser import DONE, Browser, ChatPage, PageServer, texts, until
+from support.browser import Browser, ChatPage, until
+from support.page_server import DONE, PageServer, texts
 
 from gigaclient.testing.fault_server import Pause
 

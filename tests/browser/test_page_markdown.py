@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from support.browser import DONE, Browser, ChatPage, PageServer, event, texts, until
+from support.browser import Browser, ChatPage, until
+from support.page_server import DONE, PageServer, event, texts
 from support.page_texts import MARKDOWN
 
 from gigaclient.testing.fault_server import Pause

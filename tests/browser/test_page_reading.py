@@ -9,7 +9,8 @@ import re
 import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
-from support.browser import DONE, PAGE, Browser, ChatPage, PageServer, event, texts, until
+from support.browser import Browser, ChatPage, until
+from support.page_server import DONE, PAGE, PageServer, event, texts
 from support.page_texts import MARKDOWN
 
 from gigaclient.testing.fault_server import Pause
