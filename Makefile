@@ -1,4 +1,4 @@
-# One-word chores. Each makes the environment it needs under .venv/, and makes it anew when its pins change.
+# Commands of one word. Each creates the environment it needs under .venv/, and again when its pins change.
 # Another Python: make test PYTHON=python3.12. Some tests: make test ARGS="-k stream".
 
 PYTHON ?= python3
@@ -9,14 +9,14 @@ ARGS ?=
 WORKERS ?= --numprocesses=auto --dist=worksteal
 SECONDS ?= 60
 
-# pyenv puts a python3.12 on PATH that starts only while that version is the chosen one; the script finds the real one.
+# pyenv puts a python3.12 on PATH that works only if that version is selected; the script finds the real one.
 ifneq ($(filter python3.%,$(PYTHON)),)
 override PYTHON := $(or $(shell scripts/find-python $(PYTHON:python%=%) 2>/dev/null),$(PYTHON))
 endif
 
-# The X.Y of $(PYTHON), looked up once and only when a rule needs it; "none" gets its message from scripts/make-venv.
+# The X.Y of $(PYTHON), computed once, when a rule needs it; scripts/make-venv reports "none".
 VERSION = $(eval VERSION := $$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || echo none))$(VERSION)
-# Folders are in it as well: their time changes when a file is deleted.
+# With folders, because their time changes when a file is deleted.
 SOURCES := setup.cfg setup.py MANIFEST.in $(wildcard README.md) $(shell find gigaclient certs -not -path '*__pycache__*' -not -name '.*')
 PINS := requirements/pins.txt requirements/newest.txt
 
@@ -30,7 +30,7 @@ TEST = .venv/test-$(VERSION)
 OLDEST = .venv/floor-$(VERSION)
 DEMO = .venv/demo-$(VERSION)
 
-# The "pytest" script of the environment, not "python -m pytest", which would put the checkout on sys.path.
+# The "pytest" script of the environment: "python -m pytest" would put the checkout on sys.path.
 PYTEST = env -u PYTHONPATH $(1)/bin/pytest --no-skips $(WORKERS) $(ARGS)
 INSTALL = $(1)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --force-reinstall dist/gigaclient-*.whl && touch $(1)/.installed
 
@@ -41,13 +41,13 @@ INSTALL = $(1)/bin/python -m pip install -qq --disable-pip-version-check --no-de
 .SECONDEXPANSION:
 .PHONY: help demo soak fuzz test lint format wheel test-all test-floor audit bench bench-short browser clusters docs check clean run-floor
 
-help: ## list the chores
+help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $$(DEMO)/.installed ## see both providers answer and stream; needs no key
+demo: $$(DEMO)/.installed ## show both providers answer and stream; needs no key
 	@env -u PYTHONPATH $(DEMO)/bin/gigaclient demo $(ARGS)
 
-test: $$(TEST)/.installed ## install as a wheel would, run all tests
+test: $$(TEST)/.installed ## build and install the wheel, run all tests on all cores
 	@echo "Testing the installed package on Python $(VERSION), newest dependencies."
 	@$(call PYTEST,$(TEST))
 
@@ -59,10 +59,10 @@ lint: $(TOOLS)/.ready ## style and docstrings (ruff), prose, and types (mypy --s
 	$(TOOLS)/bin/mypy gigaclient scripts/typed_user.py || status=1; \
 	exit $$status
 
-format: $(TOOLS)/.ready ## let ruff format the code and mend what it can
+format: $(TOOLS)/.ready ## let ruff format the code and fix what it can
 	@$(TOOLS)/bin/ruff check --quiet --fix . ; $(TOOLS)/bin/ruff format .
 
-wheel: dist/.built $(TOOLS)/.ready ## build; install wheel, sdist and checkout cleanly; find the certificate
+wheel: dist/.built $(TOOLS)/.ready ## build; install wheel, sdist and checkout in clean environments
 	@scripts/check-installs $(PYTHON)
 
 test-all: ## the tests on every Python we support
@@ -73,7 +73,7 @@ test-all: ## the tests on every Python we support
 		else missing="$${missing:-} $$version"; fi; \
 	done; echo "Passed on Python:$$ran.$${missing:+ NOT RUN, as not found:$$missing.}"
 
-test-floor: ## the tests on the oldest dependencies we allow
+test-floor: ## the tests on the oldest allowed dependencies
 	@if python=$$(scripts/find-python $(FLOOR)); then $(MAKE) --no-print-directory run-floor PYTHON=$$python; \
 	elif [ -n "$${CI:-}" ]; then exit 1; \
 	else echo "NOT RUN: the tests on the oldest dependencies need Python $(FLOOR)."; fi
@@ -85,32 +85,32 @@ run-floor: $$(OLDEST)/.installed
 browser: $(BROWSER)/.installed ## drive the example chat pages in a headless Chromium; pictures go to outputs/
 	@env -u PYTHONPATH $(BROWSER)/bin/pytest --no-skips --browser tests/browser $(ARGS)
 
-clusters: $(CLUSTERS)/.installed ## many prompts on Dask and Celery (with redis-server), and from pandas and polars
+clusters: $(CLUSTERS)/.installed ## many prompts on Dask and Celery (needs redis-server), and from pandas and polars
 	@env -u PYTHONPATH $(CLUSTERS)/bin/pytest --no-skips --clusters tests/clusters $(ARGS)
 
-docs: $(DOCS)/.ready ## the documentation as a site, in both languages: build/docs/index.html
+docs: $(DOCS)/.ready ## build the documentation site in both languages: build/docs/index.html
 	@scripts/build-docs $(DOCS)/bin/python build/docs
 
-audit: $(TOOLS)/.ready ## look for known vulnerabilities in the dependencies
+audit: $(TOOLS)/.ready ## search the dependencies for known vulnerabilities
 	@$(TOOLS)/bin/python scripts/audit.py
 
-bench: .venv/bench/.ready dist/.built ## measure beside every peer and write benchmarks/RESULTS.md; half an hour
+bench: .venv/bench/.ready dist/.built ## compare with all other clients, write benchmarks/RESULTS.md; half an hour
 	@env -u PYTHONPATH .venv/bench/bin/python benchmarks $(ARGS)
 
-bench-short: $$(TEST)/.installed ## fail where a ratio to requests or urllib3 has got worse
+bench-short: $$(TEST)/.installed ## fail when a ratio to requests or urllib3 is worse than before
 	@env -u PYTHONPATH $(TEST)/bin/python benchmarks --short $(ARGS)
 
-check: lint test ## all of it: what has to pass before a change goes in
+check: lint test ## everything that has to pass before a change is merged
 	@$(MAKE) --no-print-directory test-all VERSIONS="$(filter-out $(VERSION),$(VERSIONS))"
 	@$(MAKE) --no-print-directory test-floor wheel demo docs browser clusters audit soak bench-short
 
-soak: $$(TEST)/.installed ## a bad day under load: make soak SECONDS=600
+soak: $$(TEST)/.installed ## many threads against a server with faults: make soak SECONDS=600
 	@env -u PYTHONPATH $(TEST)/bin/python scripts/soak.py $(SECONDS)
 
-fuzz: $(FUZZ)/.installed ## look for bytes that break the parsers: make fuzz SECONDS=600
+fuzz: $(FUZZ)/.installed ## search for bytes that break the parsers: make fuzz SECONDS=600
 	@env -u PYTHONPATH $(FUZZ)/bin/python fuzz/run.py $(FUZZ)/corpus $(SECONDS)
 
-clean: ## remove everything these chores have made
+clean: ## remove everything that these commands created
 	rm -rf .venv dist build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -128,7 +128,7 @@ $(FUZZ)/.ready: requirements/fuzz.txt $(PINS)
 $(DOCS)/.ready: requirements/docs.txt
 	@scripts/make-venv $(@D) $(PYTHON) "the documentation" -r requirements/docs.txt
 
-# With the extras that the examples need, as their users install them.
+# With the extras that the examples need.
 $(BROWSER)/.ready: requirements/browser.txt requirements/test.txt setup.cfg $(PINS) | dist/.built
 	@scripts/make-venv $(@D) $(PYTHON) "the browser" -r requirements/browser.txt -c requirements/test.txt -c requirements/newest.txt "$$(echo dist/gigaclient-*.whl)[django,flask,testing]"
 
@@ -147,11 +147,11 @@ $(CLUSTERS)/.installed: $(CLUSTERS)/.ready dist/.built
 .venv/floor-%/.ready: requirements/test.txt requirements/floor.txt requirements/pins.txt
 	@scripts/make-venv $(@D) $(PYTHON) "the tests on the oldest dependencies" -r requirements/test.txt -r requirements/floor.txt
 
-# What measures and draws; what is measured goes into folders of its own inside (benchmarks/environments.py).
+# For the measuring code; the measured packages are in folders inside (benchmarks/environments.py).
 .venv/bench/.ready: requirements/bench.txt
 	@scripts/make-venv $(@D) $(PYTHON) "the benchmark" -c requirements/bench.txt matplotlib trustme certifi
 
-# The extra and nothing else, so that the demo shows what a user of gigaclient[testing] has.
+# With the extra alone, so that the demo runs as for a user of gigaclient[testing].
 .venv/demo-%/.ready: requirements/test.txt setup.cfg $(PINS) | dist/.built
 	@scripts/make-venv $(@D) $(PYTHON) "the demo" -c requirements/test.txt -c requirements/newest.txt "$$(echo dist/gigaclient-*.whl)[testing]"
 

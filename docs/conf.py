@@ -1,11 +1,10 @@
-"""How Sphinx makes the site of these pages: ``make docs``, which runs ``scripts/build-docs``.
+"""Build the documentation site with Sphinx: ``make docs`` runs ``scripts/build-docs``.
 
-One folder of pages, two runs: English (with the reference and the project's own pages) and Russian (``-t ru``), so that
-each has its own search, its own index of words and its own words on the buttons. The site has the folders that the
-sources have, so a relative link that works in the repository works on the site, from one language to the other as well.
+There are two runs over one folder: English, with the reference and the project's pages, and Russian (``-t ru``). So each
+language has its own search and index. The site has the folders of the sources, so a relative link that works in the
+repository works on the site too, also between the languages.
 
-The pages are plain CommonMark and read well in the repository. What the site needs beside that is made here: the
-contents at the side come from the lists of links on each language's ``index.md``.
+The pages are plain CommonMark. This file adds the sidebar, from the lists of links on each language's ``index.md``.
 """
 
 from __future__ import annotations
@@ -31,11 +30,11 @@ sys.path.insert(0, str(CHECKOUT))
 
 RUSSIAN: bool = tags.has("ru")  # type: ignore[name-defined]  # noqa: F821  # Sphinx runs this file with "tags" in it
 HERE = "ru" if RUSSIAN else ""
-"""Where this run's pages are on the site, and under docs/."""
+"""The folder of this run's pages, on the site and under docs/."""
 
 _log = logging.getLogger(__name__)
 
-# -- what there is -----------------------------------------------------------------------------------------------------
+# -- sources -----------------------------------------------------------------------------------------------------
 
 version_of: dict[str, str] = {}
 exec((CHECKOUT / "gigaclient" / "version.py").read_text("utf-8"), version_of)
@@ -48,7 +47,7 @@ root_doc = "index" if RUSSIAN else "en/index"
 exclude_patterns = ["_*", "ru", "images"]
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 templates_path = ["_templates"]
-# In a copy, because Sphinx writes what it compiles of these words beside them.
+# In a copy, because Sphinx writes its compiled files next to the sources.
 _words = tempfile.TemporaryDirectory(prefix="gigaclient-docs-")
 shutil.copytree(DOCS / "_locale", Path(_words.name) / "locale")
 locale_dirs = [str(Path(_words.name) / "locale")]
@@ -57,7 +56,7 @@ myst_heading_anchors = 3
 
 # -- the reference -----------------------------------------------------------------------------------------------------
 
-# Rooms for optional packages are described even where those are not installed.
+# Modules that need optional packages are documented even if those are not installed.
 _OPTIONAL = (
     *("IPython", "asgiref", "click", "cryptography", "django", "filelock", "flask", "h11", "keyring", "prompt_toolkit"),
     *("pytest", "rich", "traitlets", "trustme", "werkzeug", "yaml"),
@@ -72,27 +71,27 @@ maximum_signature_line_length = 88
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
-# Headings that our docstrings have beside the usual ones.
+# Sections of our docstrings that Google's convention does not have.
 napoleon_custom_sections = [
     ("Instead of the answer", "params_style"),
     ("How the answer is written", "params_style"),
     ("Within an event stream", "params_style"),
 ]
 add_module_names = False
-# Nothing is fetched while the site is made, so names of other packages lead nowhere.
+# Nothing is fetched during the build, so names of other packages cannot be resolved.
 nitpicky = True
-suppress_warnings = ["ref.python"]  # two classes are called EventStream; what is meant is found first
-# So do type variables, and what only the inside of a class is made of.
+suppress_warnings = ["ref.python"]  # a short name may have two targets; the first one is right
+# The same holds for type variables and private classes.
 nitpick_ignore_regex = [
     ("py:.*", r"(?!gigaclient\b).*"),
     ("py:class", r"gigaclient\..*\.(_\w+|\w*T)"),
-    ("py:class", r"gigaclient\.gigachat\.(road\.Road|conversation\.Client)"),
+    ("py:class", r"gigaclient\.gigachat\.(resource\.APIResource|conversation\.Client)"),
     ("py:class", r"gigaclient\.transport\.\w+"),
-    ("py:class", r"gigaclient\.testing\.wire\.Headers"),
+    ("py:class", r"gigaclient\.testing\.(http_messages\.HeaderList|routing\.RoutedRequest|emulator\.E)"),
     ("py:class", r"gigaclient\.contrib\.event_stream\.Readable"),
 ]
 
-# -- how it looks ------------------------------------------------------------------------------------------------------
+# -- appearance ------------------------------------------------------------------------------------------------------
 
 html_theme = "furo"
 html_title = "gigaclient"
@@ -115,19 +114,19 @@ html_sidebars = {
         "sidebar/scroll-end.html",
     ]
 }
-# Signatures are text of ours, and "text" is what most blocks without Python are.
+# Most blocks that are not Python are plain text.
 highlight_language = "text"
 pygments_style = "friendly"
 pygments_dark_style = "github-dark"
 
 
-# -- the contents at the side ------------------------------------------------------------------------------------------
+# -- the sidebar ------------------------------------------------------------------------------------------
 
 _ENTRY = re.compile(r"^- \[(?P<text>[^]]+)\]\((?P<target>[^)#:]+\.(?:md|rst))\)")
 
 
 def _entries(index: str) -> dict[str, list[tuple[str, str]]]:
-    """By heading of the index: its links to pages that there are, as text and path."""
+    """Return the links of the index to existing pages, as text and path, by heading."""
     found: dict[str, list[tuple[str, str]]] = {}
     heading = ""
     for line in index.splitlines():
@@ -144,7 +143,7 @@ def _index() -> str:
 
 
 def _add_contents(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Sphinx wants each page in a ``toctree``: one for each heading of the index that lists pages."""
+    """Add a ``toctree`` for each heading of the index that lists pages, since Sphinx needs each page in one."""
     if docname != root_doc:
         return
     folder = DOCS / language
@@ -160,7 +159,7 @@ def _add_contents(app: Sphinx, docname: str, source: list[str]) -> None:
 
 
 def _lead_on(app: Sphinx, doctree: nodes.document) -> None:
-    """Links to pages of the other run, and to files of the repository that are not on the site.
+    """Resolve links to pages of the other run, and to files of the repository that are not on the site.
 
     A page that the index promises and that is not written yet is no link; tests/test_docs.py says that it is missing.
     """
@@ -181,7 +180,7 @@ def _lead_on(app: Sphinx, doctree: nodes.document) -> None:
             node.replace_self(list(node.children))
             continue
         if path is None or not path.exists() or target.startswith("#"):
-            continue  # Sphinx says so
+            continue  # Sphinx reports it
         if is_page and path.is_relative_to(DOCS):
             address = os.path.relpath(path.with_suffix(".html"), page.parent).replace(os.sep, "/")
             link = nodes.reference("", "", internal=True, refuri=f"{address}#{anchor}" if anchor else address)
@@ -192,7 +191,7 @@ def _lead_on(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def _in_the_repository(node: nodes.Element, path: Path) -> nodes.Node:
-    """The link's own text, with the path where it does not say it."""
+    """Return the text of the link, with the path if the text does not name it."""
     place = path.relative_to(CHECKOUT).as_posix() + ("/" if path.is_dir() else "")
     text = node.astext()
     shown = nodes.inline("", "")
@@ -203,11 +202,11 @@ def _in_the_repository(node: nodes.Element, path: Path) -> nodes.Node:
     return shown
 
 
-# -- from one language to the other ------------------------------------------------------------------------------------
+# -- switching the language ------------------------------------------------------------------------------------
 
 
 def _other_language(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object) -> None:
-    """The same page in the other language; its first page for one that there is no counterpart of."""
+    """Return the same page in the other language, or its first page if there is no counterpart."""
     here = f"{HERE}/{pagename}" if HERE else pagename
     folder, _, name = here.rpartition("/")
     there = "en" if RUSSIAN else "ru"
@@ -218,7 +217,7 @@ def _other_language(app: Sphinx, pagename: str, templatename: str, context: dict
     else:
         other = f"{there}/index"
     context["other_language"] = os.path.relpath(f"{other}.html", folder or ".").replace(os.sep, "/")
-    # The reference and the project's own pages are in English alone; the Russian contents lead there as well.
+    # The reference and the pages of the project exist in English only; the Russian sidebar links to them.
     outside = []
     if RUSSIAN:
         for entries in _entries(_index()).values():
@@ -231,9 +230,9 @@ def _other_language(app: Sphinx, pagename: str, templatename: str, context: dict
 
 
 def _as_markup(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
-    """Docstrings are written for ``help()``: an indented example is a block of code, whatever stands before it."""
+    """Turn a docstring, written for ``help()``, into markup: an indented example becomes a block of code."""
     if what in ("attribute", "property") and lines and lines[0]:
-        lines[:0] = ["..", ""]  # or napoleon would take what stands before a colon in the first line for a type
+        lines[:0] = ["..", ""]  # or napoleon takes the text before a colon in the first line for a type
     for place, line in enumerate(lines):
         if line.startswith("Raises, "):
             lines[place] = "Raises:"
@@ -243,7 +242,7 @@ def _as_markup(app: Sphinx, what: str, name: str, thing: object, options: object
                 "",
                 "Within an event stream:",
             ]
-        if line.startswith("    As :"):  # under "Raises:", where everything begins with a class
+        if line.startswith("    As :"):  # under "Raises:", each entry begins with a class
             lines[place] = line.replace("    As :", "    GigaClientError: as :", 1)
         if what == "module" and place and line.startswith("    ") and not lines[place - 1]:
             before = next((text for text in reversed(lines[:place]) if text), "")
@@ -256,8 +255,9 @@ def _as_markup(app: Sphinx, what: str, name: str, thing: object, options: object
 def _where_it_is_described(
     app: Sphinx, env: BuildEnvironment, node: addnodes.pending_xref, content: nodes.Node
 ) -> nodes.Node | None:
-    """What GigaChat is put together of is described as GigaChat's own, and a function where people import it from."""
-    target = re.sub(r"^gigaclient\.gigachat\.endpoints\.\w+\.\w+Endpoints\.", "gigaclient.GigaChat.", node["reftarget"])
+    """Find a method of a base class of GigaChat under GigaChat, and a function under the name that people import."""
+    mixin = r"^gigaclient\.gigachat\.(?:resources\.)?\w+\.\w+Endpoints\."
+    target = re.sub(mixin, "gigaclient.GigaChat.", node["reftarget"])
     target = {"gigaclient.functions.function": "gigaclient.function"}.get(target, target)
     if node.get("refdomain") != "py" or target == node["reftarget"]:
         return None

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-DEFAULT = ("gigaclient", "tests", "benchmarks", "examples", "fuzz", "scripts")
+DEFAULT = ("gigaclient", "tests", "benchmarks", "docs", "examples", "fuzz", "scripts")
 MOST_IDIOMS = 0.01
 
 _QUESTION = re.compile(r"(?:What|Whether|Who|Whom|Where|How|Which|Why|When)\b")

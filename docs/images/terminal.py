@@ -37,10 +37,10 @@ print(unique([3, 1, 3, 2]))  # [3, 1, 2]
 2. `list` gives them back in order.
 """
 
-# A shell whose terminal is the one that it was started at.
+# A shell whose terminal is the one of this script.
 SHELL = "import fcntl, os, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp('bash', ['bash', '--norc'])"
 
-# Rich's own, without the fonts that it fetches from elsewhere.
+# Rich's template, without the fonts that it fetches.
 SVG = """\
 <svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
 <style>
@@ -87,7 +87,7 @@ def main() -> None:
         for (name, bold, underlined), run in itertools.groupby(
             cells, lambda cell: (cell.fg, cell.bold, cell.underscore)
         ):
-            # The names that rich has for what pyte found.
+            # The names that rich uses for the attributes of pyte.
             colour = None if name == "default" else name.replace("brown", "yellow").replace("bright", "bright_")
             line.append("".join(cell.data for cell in run), Style(color=colour, bold=bold, underline=underlined))
         line.rstrip()
