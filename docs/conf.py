@@ -1,8 +1,8 @@
 """Build the documentation site with Sphinx: ``make docs`` runs ``scripts/build-docs``.
 
-There are two runs over one folder: English, with the reference and the project's pages, and Russian (``-t ru``). So each
-language has its own search and index. The site has the folders of the sources, so a relative link that works in the
-repository works on the site too, also between the languages.
+There are two runs over one folder: English, with the reference and the project's pages, and Russian (``-t ru``). So
+each language has its own search and index. The site has the folders of the sources, so a relative link that works in
+the repository works on the site too, also between the languages.
 
 The pages are plain CommonMark. This file adds the sidebar, from the lists of links on each language's ``index.md``.
 """
