@@ -153,6 +153,12 @@ def test_every_package_in_the_table_of_layers_exists() -> None:
     assert set(layers()) - {module.partition(".")[0] for module in modules()} == {CERTS}
 
 
+def test_every_path_on_the_page_exists() -> None:
+    paths = re.findall(r"`((?:[\w.]+/)+(?:\w+\.py)?)`", PAGE.read_text("utf-8"))
+    assert len(paths) > 40
+    assert [path for path in paths if not any((root / path).exists() for root in (PACKAGE, CHECKOUT))] == []
+
+
 def test_the_root_holds_few_modules_and_no_private_one() -> None:
     root = {path.stem for path in PACKAGE.glob("*.py")}
     assert len(root) <= MAX_ROOT_MODULES
