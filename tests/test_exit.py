@@ -40,7 +40,7 @@ def mute_server() -> Iterator[int]:
 SETUP = """
 import threading, time
 from gigaclient import GigaChat
-giga = GigaChat(**given)
+giga = GigaChat(**parameters)
 
 def in_thread(function):
     thread = threading.Thread(target=function, daemon=True)
@@ -75,7 +75,7 @@ while giga.stats().in_flight != 4: time.sleep(0.01)
 time.sleep(0.1)
 """,
     "threads in the queue": """
-narrow = GigaChat(**given, max_connections=1)
+narrow = GigaChat(**parameters, max_connections=1)
 stream = half_read(narrow.stream('Count from 1 to 5'))
 for _ in range(3): in_thread(lambda: narrow.chat("Hello"))
 while narrow.stats().waiting != 3: time.sleep(0.01)

@@ -20,7 +20,7 @@ FLAGS = ("-W", "ignore::DeprecationWarning")  # Python 3.12 warns about a fork w
 SETUP = """
 import multiprocessing, os, random, signal, threading, time, uuid
 from gigaclient import GigaChat
-giga = GigaChat(**given)
+giga = GigaChat(**parameters)
 
 def right(client=None):
     word = uuid.uuid4().hex
@@ -197,7 +197,7 @@ print("good")
 def test_forks_at_any_moment_of_busy_threads_cause_no_deadlock(gigachat_emulator: GigaChatEmulator) -> None:
     script = """
 over = threading.Event()
-narrow = GigaChat(**given, max_connections=2)
+narrow = GigaChat(**parameters, max_connections=2)
 
 def be_busy():
     while not over.is_set():
@@ -238,7 +238,7 @@ print("good")
 
 def test_the_calls_of_the_parent_take_no_permit_in_the_child(gigachat_emulator: GigaChatEmulator) -> None:
     script = """
-narrow = GigaChat(**given, max_connections=1)
+narrow = GigaChat(**parameters, max_connections=1)
 stream = narrow.stream("Count from 1 to 5")
 next(stream)
 waiting = threading.Thread(target=lambda: narrow.chat("Hello"))

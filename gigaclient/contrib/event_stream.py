@@ -32,7 +32,7 @@ from typing import Any, Final, Protocol
 
 from gigaclient.contrib.error_payloads import error_headers, error_payload, status_of
 from gigaclient.contrib.event_format import PING, data_event, default_data, done_event, error_event
-from gigaclient.contrib.stream_reader import ChunkSource, End, Item, Render, Within, read_in_thread
+from gigaclient.contrib.stream_reader import ChunkSource, Item, Render, StreamEnd, Within, read_in_thread
 from gigaclient.errors import ConfigError, GigaClientError
 
 __all__ = ["HEADERS", "EventStream", "error_headers", "error_payload", "status_of"]
@@ -180,7 +180,7 @@ class EventStream:
                     self._check_process()
                     yield PING
                     continue
-                if isinstance(item, End) or self._closed:
+                if isinstance(item, StreamEnd) or self._closed:
                     break
                 yield item
                 self._permits.put(None)
@@ -229,7 +229,7 @@ class EventStream:
                         yield PING
                         ping_at = loop.time() + self._ping_s
                 item = ready.popleft()
-                if isinstance(item, End) or self._closed:
+                if isinstance(item, StreamEnd) or self._closed:
                     break
                 yield item
                 self._permits.put(None)
@@ -265,7 +265,7 @@ class EventStream:
         self._started = True
         self._deliver = deliver
         if self._closed or self._first is None:
-            deliver(End(None))
+            deliver(StreamEnd(None))
             return
         for _ in range(_MAX_QUEUED_EVENTS):
             self._permits.put(None)
@@ -279,7 +279,7 @@ class EventStream:
                 daemon=True,
             ).start()
         except RuntimeError as error:  # no more threads
-            deliver(End(error))
+            deliver(StreamEnd(error))
 
     def _check_process(self) -> None:
         if self._process != os.getpid():
@@ -290,10 +290,10 @@ class EventStream:
         self._stream.close()
         self._permits.put(None)  # wakes the reading thread, which then finds the stream closed
         if self._deliver is not None:
-            self._deliver(End(None))
+            self._deliver(StreamEnd(None))
 
     def _last_event(self, end: Item) -> bytes:
-        error = end.error if isinstance(end, End) else None
+        error = end.error if isinstance(end, StreamEnd) else None
         if error is None:
             return done_event(self._stream)
         self.error = error

@@ -12,16 +12,16 @@ from typing import Any, NamedTuple, Protocol
 from gigaclient.contrib.event_format import data_event
 from gigaclient.errors import StreamInterruptedError
 
-__all__ = ["ChunkSource", "End", "Item", "Render", "Within", "read_in_thread"]
+__all__ = ["ChunkSource", "Item", "Render", "StreamEnd", "Within", "read_in_thread"]
 
 
-class End(NamedTuple):
+class StreamEnd(NamedTuple):
     """The end of a stream, with the error that ended it."""
 
     error: BaseException | None
 
 
-Item = bytes | End
+Item = bytes | StreamEnd
 Render = Callable[[Any], str | Mapping[str, Any] | None]
 Within = Callable[[], AbstractContextManager[Any]]
 
@@ -54,7 +54,7 @@ def read_in_thread(
     except BaseException as error:
         stream.close()
         failure = error
-    deliver(End(failure))
+    deliver(StreamEnd(failure))
     del failure  # its traceback holds this frame
 
 

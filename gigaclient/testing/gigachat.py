@@ -30,7 +30,7 @@ from gigaclient.testing.faults import EventAnswer, respond
 from gigaclient.testing.files import EmulatedFiles
 from gigaclient.testing.function_tools import FunctionTools
 from gigaclient.testing.http_messages import Answer, RawAnswer, RecordedRequest
-from gigaclient.testing.models import Models, recorded_models
+from gigaclient.testing.models import EmulatedModels, recorded_models
 from gigaclient.testing.oauth import LEFT_OUT, SCOPES, Authentication, TokenShape
 from gigaclient.testing.recordings import Recording, recording
 from gigaclient.testing.routing import STREAM_ERROR, AnyAnswer, Refusal, Route, RoutedRequest, json_answer
@@ -145,7 +145,7 @@ class GigaChatEmulator(Emulator):
         self.assistants = EmulatedAssistants(self)
         self.threads = EmulatedThreads(self, self.assistants)
         self.routes: tuple[Route, ...] = (
-            *Models(self).routes,
+            *EmulatedModels(self).routes,
             *self._authentication.routes,
             *self.v1.routes,
             *self.v2.routes,

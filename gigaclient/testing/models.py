@@ -8,12 +8,12 @@ from gigaclient.testing.recordings import recording
 from gigaclient.testing.replies_v1 import build_of
 from gigaclient.testing.routing import AnyAnswer, Refusal, Route, RoutedRequest, Service, json_answer
 
-__all__ = ["Models", "recorded_models"]
+__all__ = ["EmulatedModels", "recorded_models"]
 
 _UNRECORDED_MODELS = ("GigaChat-2-Reasoning", "GigaChat-3-Ultra", "GigaChat-3-Pro", "GigaChat-3-Lightning")
 
 
-class Models:
+class EmulatedModels:
     """The routes of ``/models``."""
 
     def __init__(self, service: Service) -> None:

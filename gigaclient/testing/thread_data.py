@@ -12,7 +12,7 @@ from gigaclient.testing.assistants import StoredAssistant
 from gigaclient.testing.routing import Service, limits_of
 from gigaclient.testing.validation_v1 import check
 
-__all__ = ["Run", "Thread", "chat_request", "chunks", "message_to_json", "reply_to"]
+__all__ = ["EmulatedRun", "EmulatedThread", "chat_request", "chunks", "message_to_json", "reply_to"]
 
 _RUN_OPTIONS = (
     "temperature",
@@ -29,7 +29,7 @@ _RUN_OPTIONS = (
 
 
 @dataclass
-class Run:
+class EmulatedRun:
     """A run in the background. Its result is computed at the start and published at the end."""
 
     started_at: float
@@ -39,7 +39,7 @@ class Run:
 
 
 @dataclass
-class Thread:
+class EmulatedThread:
     """A thread as the emulator stores it."""
 
     client: str
@@ -50,12 +50,12 @@ class Thread:
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     status: str = "ready"
     messages: list[dict[str, Any]] = field(default_factory=list)
-    run: Run | None = None
+    run: EmulatedRun | None = None
     run_messages: list[dict[str, Any]] = field(default_factory=list)
 
 
 def chat_request(
-    thread: Thread, messages: Sequence[dict[str, Any]], body: Mapping[str, Any], service: Service
+    thread: EmulatedThread, messages: Sequence[dict[str, Any]], body: Mapping[str, Any], service: Service
 ) -> dict[str, Any]:
     """Return the chat request that answers ``messages``; raise :class:`Refusal` when it is invalid.
 
@@ -80,7 +80,7 @@ def chat_request(
 
 
 def reply_to(
-    request: Mapping[str, Any], thread: Thread, service: Service
+    request: Mapping[str, Any], thread: EmulatedThread, service: Service
 ) -> tuple[replies_v1.ModelReply, dict[str, Any]]:
     """Return the model's reply to a chat request, and the message to store."""
     reply = replies_v1.replies(request)[0]

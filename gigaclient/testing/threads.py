@@ -23,7 +23,7 @@ from gigaclient.testing.routing import (
     json_answer,
     stream_answer,
 )
-from gigaclient.testing.thread_data import Run, Thread, chat_request, chunks, message_to_json, reply_to
+from gigaclient.testing.thread_data import EmulatedRun, EmulatedThread, chat_request, chunks, message_to_json, reply_to
 from gigaclient.testing.validation_v1 import check
 
 __all__ = ["EmulatedThreads"]
@@ -54,7 +54,7 @@ class EmulatedThreads:
         self._service = service
         self._assistants = assistants
         self._lock = threading.Lock()
-        self._threads: dict[str, Thread] = {}
+        self._threads: dict[str, EmulatedThread] = {}
         self.routes: tuple[Route, ...] = (
             Route("GET", "v1", "/threads", self._list),
             Route("POST", "v1", "/threads", self._create),
@@ -147,7 +147,7 @@ class EmulatedThreads:
         now = int(self._service.now_s())
         with self._lock:
             self._check_unlocked(thread)
-            thread.run = Run(time.monotonic(), "failed" if self.failing else "ready", message)
+            thread.run = EmulatedRun(time.monotonic(), "failed" if self.failing else "ready", message)
             thread.status, thread.updated_at, thread.run_messages = "in_progress", now, []
         return json_answer(200, {"status": "in_progress", "thread_id": thread.id, "created_at": now}, call.headers)
 
@@ -201,7 +201,7 @@ class EmulatedThreads:
     def _answer(
         self,
         call: RoutedRequest,
-        thread: Thread,
+        thread: EmulatedThread,
         body: Mapping[str, Any],
         *,
         added: list[dict[str, Any]] | None = None,
@@ -235,15 +235,15 @@ class EmulatedThreads:
 
     # -- helpers
 
-    def _new_thread(self, call: RoutedRequest, assistant: StoredAssistant | None, model: str | None) -> Thread:
+    def _new_thread(self, call: RoutedRequest, assistant: StoredAssistant | None, model: str | None) -> EmulatedThread:
         if assistant is not None:
             model = assistant.model
         if model is None:
             model = next((name for name, type_ in self._service.models.items() if type_ == "chat"), "GigaChat")
         now = int(self._service.now_s())
-        return Thread(call.client, model, now, now, assistant)
+        return EmulatedThread(call.client, model, now, now, assistant)
 
-    def _thread_for(self, call: RoutedRequest, body: Mapping[str, Any]) -> tuple[Thread, bool]:
+    def _thread_for(self, call: RoutedRequest, body: Mapping[str, Any]) -> tuple[EmulatedThread, bool]:
         """Return the thread of a request with messages, and True when it is a new one."""
         if any(body.get(name, "") is None for name in ("thread_id", "assistant_id", "model")):
             raise Refusal(400, INVALID_JSON)
@@ -261,7 +261,7 @@ class EmulatedThreads:
             raise Refusal(400, INVALID_JSON)
         return self._new_thread(call, assistant, body.get("model")), True
 
-    def _existing(self, call: RoutedRequest, body: Mapping[str, Any]) -> Thread:
+    def _existing(self, call: RoutedRequest, body: Mapping[str, Any]) -> EmulatedThread:
         if "model" in body:
             raise Refusal(422, "Invalid params: model and thread_id exclude each other")
         with self._lock:
@@ -269,7 +269,7 @@ class EmulatedThreads:
             self._check_unlocked(thread)
             return thread
 
-    def _set_assistant(self, call: RoutedRequest, thread: Thread, body: Mapping[str, Any]) -> None:
+    def _set_assistant(self, call: RoutedRequest, thread: EmulatedThread, body: Mapping[str, Any]) -> None:
         """Make the request's assistant, if any, the assistant of the thread."""
         if "assistant_id" not in body or (thread.assistant is not None and thread.assistant.id == body["assistant_id"]):
             return
@@ -279,7 +279,7 @@ class EmulatedThreads:
         if before is not None:
             self._assistants.release(before.id)
 
-    def _find(self, call: RoutedRequest, thread_id: Any) -> Thread:
+    def _find(self, call: RoutedRequest, thread_id: Any) -> EmulatedThread:
         if not isinstance(thread_id, str) or not thread_id:
             raise Refusal(400, INVALID_JSON)
         thread = self._threads.get(thread_id)
@@ -288,11 +288,11 @@ class EmulatedThreads:
             raise Refusal(404, "No such thread")
         return thread
 
-    def _check_unlocked(self, thread: Thread) -> None:
+    def _check_unlocked(self, thread: EmulatedThread) -> None:
         if thread.run is not None:
             raise Refusal(422, "Invalid params: the thread is locked by a run")
 
-    def _validated_messages(self, body: Mapping[str, Any], thread: Thread) -> list[dict[str, Any]]:
+    def _validated_messages(self, body: Mapping[str, Any], thread: EmulatedThread) -> list[dict[str, Any]]:
         sent = body.get("messages")
         if not isinstance(sent, list) or not sent:
             raise Refusal(400, INVALID_JSON)
@@ -304,7 +304,7 @@ class EmulatedThreads:
         now = int(self._service.now_s())
         return [{**message, "message_id": str(uuid.uuid4()), "created_at": now} for message in sent]
 
-    def _append(self, thread: Thread, messages: list[dict[str, Any]], is_new: bool) -> None:
+    def _append(self, thread: EmulatedThread, messages: list[dict[str, Any]], is_new: bool) -> None:
         if is_new and thread.assistant is not None:
             self._assistants.use(thread.client, thread.assistant.id)
         with self._lock:
@@ -315,13 +315,13 @@ class EmulatedThreads:
             thread.status = "ready"
 
     def _chat_request(
-        self, thread: Thread, body: Mapping[str, Any], added: list[dict[str, Any]] | None = None
+        self, thread: EmulatedThread, body: Mapping[str, Any], added: list[dict[str, Any]] | None = None
     ) -> dict[str, Any]:
         with self._lock:
             messages = [*thread.messages, *(added or [])]
         return chat_request(thread, messages, body, self._service)
 
-    def _to_json(self, thread: Thread) -> dict[str, Any]:
+    def _to_json(self, thread: EmulatedThread) -> dict[str, Any]:
         response: dict[str, Any] = {
             self.id_name: thread.id,
             "model": thread.model,

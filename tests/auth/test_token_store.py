@@ -30,10 +30,10 @@ WALL = 1_800_000_000.0
 
 WORKER = """
 from gigaclient import GigaChat
-with GigaChat(**given["options"]) as giga:
+with GigaChat(**parameters["options"]) as giga:
     print("ready", flush=True)
     sys.stdin.readline()
-    print(giga.chat(f"Say {given['word']} and nothing else").text)
+    print(giga.chat(f"Say {parameters['word']} and nothing else").text)
 """
 
 
@@ -443,7 +443,7 @@ def test_waiting_for_the_lock_ends_when_the_call_is_cancelled(path: str) -> None
 def test_the_lock_of_a_process_that_was_killed_is_free(path: str) -> None:
     script = """
 import filelock, time
-filelock.FileLock(given + ".lock").acquire()
+filelock.FileLock(parameters + ".lock").acquire()
 print("locked", flush=True)
 time.sleep(60)
 """
@@ -474,10 +474,10 @@ def test_a_child_forked_during_a_login_does_not_keep_the_lock(gigachat_emulator:
     script = """
 import os, threading, time
 from gigaclient import GigaChat
-giga = GigaChat(**given)
+giga = GigaChat(**parameters)
 login = threading.Thread(target=giga.get_token)
 login.start()
-while not os.path.exists(given["token_cache"] + ".lock"):
+while not os.path.exists(parameters["token_cache"] + ".lock"):
     time.sleep(0.01)
 time.sleep(0.1)
 child = os.fork()

@@ -25,7 +25,7 @@ LINES = [
 
 PARSE = """
     const { EventParser } = await import("/events.js");
-    const bytes = Uint8Array.from(atob(given[0]), (letter) => letter.charCodeAt(0));
+    const bytes = Uint8Array.from(atob(args[0]), (letter) => letter.charCodeAt(0));
     const parse = (cuts) => {
         const events = [];
         const parser = new EventParser((event) => events.push(event));

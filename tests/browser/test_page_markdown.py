@@ -149,7 +149,7 @@ def test_the_sanitizer_does_not_rely_on_the_parser(page: ChatPage, browser: Brow
                 return original.call(this, text, environment);
             };
             const place = document.createElement("div");
-            new MarkdownView(place).draw(given[0]);
+            new MarkdownView(place).draw(args[0]);
             const inside = [...place.querySelectorAll("*")];
             return {
                 tags: inside.map(({localName}) => localName),

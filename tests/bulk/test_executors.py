@@ -261,7 +261,7 @@ def test_processes_that_are_forked_amid_busy_threads_answer_as_well(
 import multiprocessing, threading
 from concurrent.futures import ProcessPoolExecutor
 from gigaclient import GigaChat
-giga = GigaChat(**given)
+giga = GigaChat(**parameters)
 over = threading.Event()
 
 def be_busy():
@@ -291,7 +291,7 @@ import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from gigaclient import GigaChat
 pool = ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn"))
-for result in GigaChat(**given).map((f"Say {number} and nothing else" for number in range(10**6)), executor=pool):
+for result in GigaChat(**parameters).map((f"Say {number} and nothing else" for number in range(10**6)), executor=pool):
     print(result.text)
     if result.index == 3:
         break

@@ -34,17 +34,17 @@ def test_words_are_the_question_and_the_answer_is_plain_text(emulator: GigaChatE
 
 
 def test_piped_text_is_the_question(emulator: GigaChatEmulator) -> None:
-    assert run("chat", given="Count from 1 to 3\n").out == "1, 2, 3\n"
+    assert run("chat", stdin="Count from 1 to 3\n").out == "1, 2, 3\n"
     assert question(emulator) == "Count from 1 to 3"
 
 
 def test_a_dash_reads_standard_input(emulator: GigaChatEmulator) -> None:
-    assert run("chat", "-", given="Count from 1 to 3\n").out == "1, 2, 3\n"
+    assert run("chat", "-", stdin="Count from 1 to 3\n").out == "1, 2, 3\n"
 
 
 @pytest.mark.parametrize("words", [("Explain this:",), ("Explain", "this:", "-")])
 def test_words_and_a_pipe_are_combined(words: tuple[str, ...], emulator: GigaChatEmulator) -> None:
-    run("chat", *words, given="Traceback\n  of many lines\n")
+    run("chat", *words, stdin="Traceback\n  of many lines\n")
     assert question(emulator) == "Explain this:\n\nTraceback\n  of many lines"
 
 
@@ -112,7 +112,7 @@ def test_usage_goes_to_standard_error(emulator: GigaChatEmulator) -> None:
 
 
 def test_input_in_utf16_is_read_as_powershell_writes_it(emulator: GigaChatEmulator) -> None:
-    run("chat", given="Привет\r\nмир".encode("utf-16"))
+    run("chat", stdin="Привет\r\nмир".encode("utf-16"))
     assert question(emulator) == "Привет\nмир"
 
 

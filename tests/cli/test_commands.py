@@ -87,7 +87,7 @@ def test_a_plan_without_packages_is_code_4(emulator: GigaChatEmulator, monkeypat
 
 def test_tokens_in_a_pipe_are_numbers_alone(emulator: GigaChatEmulator) -> None:
     assert run("tokens", "Hello, world", "a").out == "4\n1\n"
-    assert run("tokens", given="Hello, world").out == "4\n"
+    assert run("tokens", stdin="Hello, world").out == "4\n"
 
 
 def test_tokens_as_json_have_a_sum(emulator: GigaChatEmulator) -> None:
@@ -104,7 +104,7 @@ def test_vectors_in_a_pipe_are_a_json_array_on_each_line(emulator: GigaChatEmula
 
 
 def test_vectors_as_json_have_their_index(emulator: GigaChatEmulator) -> None:
-    document = run("embed", "--lines", "--json", given="one\n\ntwo\n").json
+    document = run("embed", "--lines", "--json", stdin="one\n\ntwo\n").json
     assert [item["index"] for item in document["embeddings"]] == [0, 1]
     assert document["model"] == "Embeddings"
     assert document["usage"]["prompt_tokens"] > 0
@@ -144,7 +144,7 @@ def test_a_file_goes_up_is_listed_comes_back_and_is_deleted(
 
 
 def test_standard_input_goes_up_under_a_name(emulator: GigaChatEmulator) -> None:
-    ended = run("files", "upload", "-", "--name", "from a pipe.txt", given="text")
+    ended = run("files", "upload", "-", "--name", "from a pipe.txt", stdin="text")
     assert run("files", "get", ended.out.strip(), "--json").json["filename"] == "from a pipe.txt"
 
 
@@ -154,7 +154,7 @@ def test_a_download_stays_in_its_folder_for_any_file_name(
     folder = tmp_path / "inner"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    identifier = run("files", "upload", "-", "--name", "../.profile\x1b.txt", given="text").out.strip()
+    identifier = run("files", "upload", "-", "--name", "../.profile\x1b.txt", stdin="text").out.strip()
     written = run("files", "download", identifier).out.strip()
     assert "/" not in written
     assert not written.startswith(".")
@@ -173,15 +173,15 @@ def test_a_missing_file_is_reported_before_anything_is_sent(emulator: GigaChatEm
 # -- batches -----------------------------------------------------------------------------------------------------------
 
 
-def created(emulator: GigaChatEmulator, *arguments: str, given: str) -> str:
-    ended = run("batch", "create", "-", *arguments, given=given)
+def created(emulator: GigaChatEmulator, *arguments: str, stdin: str) -> str:
+    ended = run("batch", "create", "-", *arguments, stdin=stdin)
     assert ended.code == 0, ended.err
     return ended.out.strip()
 
 
 def test_a_batch_of_questions_is_answered_line_by_line(emulator: GigaChatEmulator) -> None:
     identifier = created(
-        emulator, "--lines", "-s", "Be brief.", "-m", "GigaChat-2", given="Count from 1 to 3\n\nCount from 1 to 2\n"
+        emulator, "--lines", "-s", "Be brief.", "-m", "GigaChat-2", stdin="Count from 1 to 3\n\nCount from 1 to 2\n"
     )
     assert identifier in run("batch", "list").out
     waited = run("batch", "wait", identifier, "--poll", "0.01", "--json")
@@ -241,7 +241,7 @@ def test_the_file_of_a_batch_may_be_under_home(
 def test_a_wait_that_is_too_short_is_code_6(emulator: GigaChatEmulator) -> None:
     emulator.batches.seconds = 600
     try:
-        identifier = created(emulator, "--lines", given="Hello\n")
+        identifier = created(emulator, "--lines", stdin="Hello\n")
         ended = run("batch", "wait", identifier, "--poll", "0.05", "--within", "0.2")
     finally:
         emulator.batches.seconds = None
@@ -253,7 +253,7 @@ def test_a_wait_that_is_too_short_is_code_6(emulator: GigaChatEmulator) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "given", "message"),
+    ("arguments", "stdin", "message"),
     [
         (("chat", ""), None, "empty"),
         (("chat",), " \n", "empty"),
@@ -272,10 +272,10 @@ def test_a_wait_that_is_too_short_is_code_6(emulator: GigaChatEmulator) -> None:
     ],
 )
 def test_a_wrong_command_line_is_code_2_and_sends_nothing(
-    arguments: tuple[str, ...], given: str | bytes | None, message: str, emulator: GigaChatEmulator
+    arguments: tuple[str, ...], stdin: str | bytes | None, message: str, emulator: GigaChatEmulator
 ) -> None:
     before = len(emulator.requests)
-    ended = run(*arguments, given=given)
+    ended = run(*arguments, stdin=stdin)
     assert (ended.code, ended.out) == (2, "")
     assert message in ended.err
     assert len(emulator.requests) == before

@@ -80,7 +80,7 @@ def mode(path: Path) -> int:
 
 
 def test_the_key_goes_into_the_keyring_and_is_used(ring: Keyring, key: str, folders: Path) -> None:
-    ended = run("login", given=key + "\n")
+    ended = run("login", stdin=key + "\n")
     assert ended.code == 0, ended.err
     assert "the system's keyring (memory)" in ended.out
     assert list(ring.passwords.values()) == [key]
@@ -89,7 +89,7 @@ def test_the_key_goes_into_the_keyring_and_is_used(ring: Keyring, key: str, fold
 
 
 def test_logout_empties_the_keyring(ring: Keyring, key: str, folders: Path) -> None:
-    run("login", given=key)
+    run("login", stdin=key)
     assert "keyring" in run("logout").out
     assert ring.passwords == {}
     assert not (folders / "credentials.json").exists()
@@ -98,8 +98,8 @@ def test_logout_empties_the_keyring(ring: Keyring, key: str, folders: Path) -> N
 
 
 def test_a_file_can_be_chosen_and_then_the_keyring_holds_no_older_key(ring: Keyring, key: str, folders: Path) -> None:
-    run("login", given=key)
-    assert run("login", "--file", given=key).code == 0
+    run("login", stdin=key)
+    assert run("login", "--file", stdin=key).code == 0
     assert ring.passwords == {}
     assert key in (folders / "credentials.json").read_text()
     assert run("tokens", "Hello").code == 0
@@ -107,14 +107,14 @@ def test_a_file_can_be_chosen_and_then_the_keyring_holds_no_older_key(ring: Keyr
 
 def test_a_keyring_that_refuses_the_key_is_reported(ring: Keyring, key: str, folders: Path) -> None:
     ring.locked = True
-    ended = run("login", given=key)
+    ended = run("login", stdin=key)
     assert ended.code == 3
     assert "--file" in ended.err
     assert not folders.exists()
 
 
 def test_a_locked_keyring_is_reported_without_its_message(ring: Keyring, key: str) -> None:
-    run("login", given=key)
+    run("login", stdin=key)
     ring.locked = True
     ended = run("tokens", "Hello")
     assert ended.code == 3
@@ -133,7 +133,7 @@ def test_without_a_login_no_keyring_is_opened(key: str, monkeypatch: pytest.Monk
 def test_without_the_package_keyring_the_error_names_the_extra(
     ring: Keyring, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run("login", given=key)
+    run("login", stdin=key)
     monkeypatch.setitem(sys.modules, "keyring", None)
     with pytest.raises(ConfigError, match=r'pip install "gigaclient\[cli\]"'):
         credentials.stored()
@@ -146,7 +146,7 @@ def test_without_the_package_keyring_the_error_names_the_extra(
 def test_without_a_keyring_the_key_is_in_a_private_file(key: str, folders: Path) -> None:
     folders.parent.mkdir()
     folders.mkdir(mode=0o755)
-    ended = run("login", given=key)
+    ended = run("login", stdin=key)
     assert ended.code == 0, ended.err
     path = folders / "credentials.json"
     assert str(path) in ended.out
@@ -163,14 +163,14 @@ def test_without_a_keyring_the_key_is_in_a_private_file(key: str, folders: Path)
 @pytest.mark.usefixtures("no_keyring")
 @pytest.mark.parametrize("others", [0o640, 0o604, 0o620])
 def test_a_file_that_others_may_read_is_refused_with_advice(others: int, key: str, folders: Path) -> None:
-    run("login", given=key)
+    run("login", stdin=key)
     (folders / "credentials.json").chmod(others)
     ended = run("tokens", "Hello")
     assert ended.code == 3
     assert "chmod 600" in ended.err
     assert "new key" in ended.err
     assert key not in ended.err
-    assert run("login", given=key).code == 0
+    assert run("login", stdin=key).code == 0
     assert run("tokens", "Hello").code == 0
 
 
@@ -188,7 +188,7 @@ def test_a_damaged_file_is_reported_and_can_be_removed(content: str, key: str, f
 @pytest.mark.usefixtures("no_keyring")
 def test_a_path_under_home_is_shown_without_the_name_of_its_owner(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", "relative/paths/are/ignored")
-    ended = run("login", given=key)
+    ended = run("login", stdin=key)
     assert "~/.config/gigaclient/credentials.json" in ended.out
     assert credentials.credentials_file() == Path.home() / ".config/gigaclient/credentials.json"
 
@@ -224,7 +224,7 @@ def test_each_system_has_its_folders(
 @pytest.mark.usefixtures("no_keyring")
 def test_a_folder_that_cannot_be_written_is_reported(key: str, tmp_path: Path) -> None:
     (tmp_path / "config").write_text("a file where a folder should be")
-    ended = run("login", given=key)
+    ended = run("login", stdin=key)
     assert ended.code == 3
     assert "cannot be" in ended.err
     assert key not in ended.err
@@ -236,12 +236,12 @@ def test_a_folder_that_cannot_be_written_is_reported(key: str, tmp_path: Path) -
 @pytest.mark.parametrize("scope", ["GIGACHAT_API_B2B", "GIGACHAT_API_CORP"])
 def test_the_scope_is_detected_and_used(scope: str, ring: Keyring, key: str, emulator: GigaChatEmulator) -> None:
     company = emulator.add_credentials(scope)
-    assert run("login", "--json", given=company).json["scope"] == scope
+    assert run("login", "--json", stdin=company).json["scope"] == scope
     assert run("tokens", "Hello").code == 0
 
 
 def test_a_scope_that_does_not_fit_is_refused(ring: Keyring, key: str) -> None:
-    ended = run("login", "--scope", "GIGACHAT_API_CORP", given=key)
+    ended = run("login", "--scope", "GIGACHAT_API_CORP", stdin=key)
     assert ended.code == 3
     assert "another plan" in ended.err
     assert ring.passwords == {}
@@ -249,14 +249,14 @@ def test_a_scope_that_does_not_fit_is_refused(ring: Keyring, key: str) -> None:
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", ""])
 def test_spaces_and_the_scheme_around_the_key_are_removed(line_end: str, ring: Keyring, key: str) -> None:
-    assert run("login", given=f"\ufeff  Basic {key} {line_end}").code == 0
+    assert run("login", stdin=f"\ufeff  Basic {key} {line_end}").code == 0
     assert list(ring.passwords.values()) == [key]
 
 
 def test_a_refused_key_is_not_stored(ring: Keyring, key: str, folders: Path) -> None:
     with GigaChatEmulator() as other:
         unknown = other.credentials
-    ended = run("login", given=unknown)
+    ended = run("login", stdin=unknown)
     assert ended.code == 3
     assert unknown not in ended.err
     assert ring.passwords == {}
@@ -268,7 +268,7 @@ def test_an_unverified_key_is_not_stored(
 ) -> None:
     monkeypatch.setenv("GIGACHAT_MAX_RETRIES", "0")
     emulator.inject(Fault(status=503), path="/oauth")
-    assert run("login", given=key).code == 8
+    assert run("login", stdin=key).code == 8
     assert ring.passwords == {}
 
 
@@ -277,7 +277,7 @@ def test_an_invalid_key_is_refused_before_anything_is_sent(
     text: str, ring: Keyring, key: str, emulator: GigaChatEmulator
 ) -> None:
     before = emulator.oauth_calls
-    ended = run("login", given=text)
+    ended = run("login", stdin=text)
     assert (ended.code, ended.out) == (3, "")
     assert not text.strip() or text.strip() not in ended.err
     assert emulator.oauth_calls == before
@@ -295,10 +295,10 @@ def test_the_key_is_never_an_argument(ring: Keyring, key: str) -> None:
 def test_the_environment_overrides_the_stored_key(
     ring: Keyring, key: str, emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run("login", given=key)
+    run("login", stdin=key)
     monkeypatch.setenv("GIGACHAT_CREDENTIALS", "not-base64!")
     assert run("tokens", "Hello").code == 3
-    warned = run("login", given=key)
+    warned = run("login", stdin=key)
     assert "GIGACHAT_CREDENTIALS is set, and is used instead" in warned.err
     monkeypatch.delenv("GIGACHAT_CREDENTIALS")
     monkeypatch.setenv("GIGACHAT_ACCESS_TOKEN", emulator.issue_token())
@@ -310,7 +310,7 @@ def test_status_names_the_source_and_not_the_key(
     ring: Keyring, key: str, emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert (run("login", "--status").code, run("login", "--status", "--json").json) == (3, {"logged_in": False})
-    run("login", given=key)
+    run("login", stdin=key)
     calls = emulator.oauth_calls
     stored = run("login", "--status", "--json").json
     assert (stored["place"], stored["scope"]) == ("keyring", "GIGACHAT_API_PERS")
@@ -328,7 +328,7 @@ def test_no_output_shows_the_key_or_its_secret_half(ring: Keyring, key: str) -> 
     secret = base64.b64decode(key).decode().partition(":")[2]
     commands = (("login",), ("login", "--json"), ("login", "--status"), ("models", "--debug"), ("logout",))
     for command in commands:
-        ended = run(*command, given=key)
+        ended = run(*command, stdin=key)
         assert ended.code == 0, ended.err
         assert key not in ended.out + ended.err
         assert key[:12] not in ended.out + ended.err

@@ -88,10 +88,10 @@ def test_all_file_formats_are_read(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "given"), [((), '"Say Good"\n'), (("-",), '"Say Good"\n'), (("--lines",), "Say Good")]
+    ("arguments", "stdin"), [((), '"Say Good"\n'), (("-",), '"Say Good"\n'), (("--lines",), "Say Good")]
 )
-def test_a_pipe_is_read(arguments: tuple[str, ...], given: str, sent: Callable[[], list[dict[str, Any]]]) -> None:
-    assert run("map", *arguments, given=given).code == 0
+def test_a_pipe_is_read(arguments: tuple[str, ...], stdin: str, sent: Callable[[], list[dict[str, Any]]]) -> None:
+    assert run("map", *arguments, stdin=stdin).code == 0
     assert questions(sent()) == ["Say Good"]
 
 
@@ -127,8 +127,8 @@ def test_options_become_fields_of_each_request(
 def test_the_system_message_is_added_to_conversations_without_one(sent: Callable[[], list[dict[str, Any]]]) -> None:
     hello = {"role": "user", "content": "Hello"}
     own = {"role": "system", "content": "Be long."}
-    given = [[hello], [own, hello], {"messages": [hello], "max_tokens": 7}]
-    ended = run("map", "-s", "Be brief.", "--workers", "1", given="".join(json.dumps(one) + "\n" for one in given))
+    stdin = [[hello], [own, hello], {"messages": [hello], "max_tokens": 7}]
+    ended = run("map", "-s", "Be brief.", "--workers", "1", stdin="".join(json.dumps(one) + "\n" for one in stdin))
     assert ended.code == 0
     brief = {"role": "system", "content": "Be brief."}
     bodies = sent()
@@ -179,7 +179,7 @@ def test_via_batches_uses_the_batch_api(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "given", "message"),
+    ("arguments", "stdin", "message"),
     [
         (("{reviews}", "--template", "Sort"), None, "--template names no field"),
         (("{reviews}", "--template", "{} {text}"), None, "--template has both {} and {text}"),
@@ -199,11 +199,11 @@ def test_via_batches_uses_the_batch_api(
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
 def test_a_wrong_command_line_is_code_2_and_sends_nothing(
-    arguments: tuple[str, ...], given: str | None, message: str, reviews: Path, emulator: GigaChatEmulator
+    arguments: tuple[str, ...], stdin: str | None, message: str, reviews: Path, emulator: GigaChatEmulator
 ) -> None:
     before = len(emulator.requests)
     named = {"{reviews}": str(reviews), "{folder}": str(reviews.parent)}
-    ended = run("map", *(named.get(argument, argument) for argument in arguments), given=given)
+    ended = run("map", *(named.get(argument, argument) for argument in arguments), stdin=stdin)
     assert (ended.code, ended.out) == (2, "")
     assert message in ended.err
     assert len(emulator.requests) == before
@@ -264,7 +264,7 @@ def test_a_line_in_another_encoding_ends_the_reading_of_a_table(tmp_path: Path, 
 
 
 def test_a_lone_surrogate_is_kept(emulator: GigaChatEmulator) -> None:
-    ended = run("map", "--template", "{text}", given='{"text": "Good", "more": "\\ud800"}\n')
+    ended = run("map", "--template", "{text}", stdin='{"text": "Good", "more": "\\ud800"}\n')
     assert ended.code == 0
     assert ended.json_lines[0]["input"] == {"text": "Good", "more": "\ud800"}
 

@@ -197,7 +197,7 @@ RUSSIAN = "Привет, «мир» — ёж, 你好"
 )
 def test_output_and_input_are_utf8_whatever_the_locale(environment: dict[str, str], emulator: GigaChatEmulator) -> None:
     emulator.answer(RUSSIAN)
-    result = run_child("chat", "Скажи:", given=RUSSIAN.encode(), environment=environment)
+    result = run_child("chat", "Скажи:", stdin=RUSSIAN.encode(), environment=environment)
     assert (result.code, result.out, result.err) == (0, RUSSIAN + "\n", "")
     body = json.loads([r for r in emulator.requests if r.path.endswith("/chat/completions")][-1].body)
     assert body["messages"][-1]["content"] == f"Скажи:\n\n{RUSSIAN}"

@@ -47,9 +47,9 @@ def as_dicts(results):
     return [{"text": r.text, "error": r.error and repr(r.error), "seconds": r.seconds} for r in results]
 
 if __name__ == "__main__":
-    giga = GigaChat(**given["options"], timeout=40)
+    giga = GigaChat(**parameters["options"], timeout=40)
     report = {}
-    with LocalCluster(n_workers=2, threads_per_worker=given["threads"], dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=2, threads_per_worker=parameters["threads"], dashboard_address=None) as cluster:
         with Client(cluster) as client:
             executor = client.get_executor(pure=True)
             workers = client.run(os.getpid)
@@ -64,8 +64,8 @@ if __name__ == "__main__":
             except ConfigError as error:
                 report["struct"] = str(error)
 
-            prompts = [f"Say {number} and nothing else" for number in range(given["prompts"])]
-            results = giga.map(prompts, executor=executor, max_workers=2 * given["threads"])
+            prompts = [f"Say {number} and nothing else" for number in range(parameters["prompts"])]
+            results = giga.map(prompts, executor=executor, max_workers=2 * parameters["threads"])
             killed = []
             for result in results:
                 killed.append(result)
@@ -96,8 +96,8 @@ def script_run() -> Iterator[ScriptRun]:
     with GigaChatEmulator(answer_pause_s=0.3) as emulator:
         # The first prompt is refused: it must be sent again, and not be taken for an answered one.
         emulator.inject(Fault(status=429, retry_after=0))
-        given = {"options": emulator.client_options, "prompts": PROMPTS, "threads": THREADS}
-        report = json.loads(run_python(SCRIPT, given, timeout=55))
+        parameters = {"options": emulator.client_options, "prompts": PROMPTS, "threads": THREADS}
+        report = json.loads(run_python(SCRIPT, parameters, timeout=55))
         yield ScriptRun(report, Counter(emulator.prompts), emulator.oauth_calls)
 
 

@@ -377,7 +377,7 @@ def test_a_conversation_continues_an_earlier_history(giga: GigaChat) -> None:
     assert len(conversation.messages) == 5
     assert earlier == before
     conversation.messages.clear()
-    assert len(conversation.messages) == 5, "what is given out is a copy"
+    assert len(conversation.messages) == 5, "the returned list is a copy"
     conversation.reset()
     assert history_texts(conversation) == [("system", "Answer briefly.")]
 

@@ -180,8 +180,8 @@ def test_a_schema_with_a_title_is_a_function() -> None:
 
 
 def test_examples_become_their_type() -> None:
-    given: Any = [{"request": "r", "params": {"a": 1}}]
-    specification = ChatFunctionSpecification(name="f", few_shot_examples=given)
+    examples: Any = [{"request": "r", "params": {"a": 1}}]
+    specification = ChatFunctionSpecification(name="f", few_shot_examples=examples)
     assert specification.few_shot_examples == [ChatFunctionExample(request="r", params={"a": 1})]
 
 

@@ -134,10 +134,10 @@ class Browser:
         return self.driver.execute_script(script, *arguments)
 
     def run_async(self, script: str, *arguments: Any) -> Any:
-        """Run the body of an async function, whose arguments are in ``given``, and return its result."""
+        """Run the body of an async function, whose arguments are in ``args``, and return its result."""
         wrapped = f"""
             const done = arguments[arguments.length - 1];
-            const work = async (...given) => {{ {script} }};
+            const work = async (...args) => {{ {script} }};
             work(...[...arguments].slice(0, -1)).then(
                 (value) => done({{value}}), (error) => done({{error: `${{error.name}}: ${{error.message}}`}}));
         """

@@ -28,20 +28,20 @@ def question() -> tuple[str, str]:
 
 
 def python(
-    script: str, given: Any = None, *, flags: tuple[str, ...] = (), timeout: float = 30
+    script: str, parameters: Any = None, *, flags: tuple[str, ...] = (), timeout: float = 30
 ) -> subprocess.Popen[str]:
-    """Start a child interpreter that runs ``script`` with ``given`` as the variable of that name.
+    """Start a child interpreter that runs ``script`` with ``parameters`` as a variable of that name.
 
     The value is sent through standard input, because all users can read command lines, and it may contain a key.
     """
-    head = "import json, sys\ngiven = json.loads(sys.stdin.readline())\n"
+    head = "import json, sys\nparameters = json.loads(sys.stdin.readline())\n"
     child = subprocess.Popen(
         [sys.executable, *flags, "-c", head + script],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         cwd=SUPPORT, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
     )  # fmt: skip
     assert child.stdin is not None
-    child.stdin.write(json.dumps(given) + "\n")
+    child.stdin.write(json.dumps(parameters) + "\n")
     child.stdin.flush()
     return child
 
@@ -59,9 +59,9 @@ def finish(child: subprocess.Popen[str], *, timeout: float = 30) -> tuple[str, s
     return out, err
 
 
-def run_python(script: str, given: Any = None, *, flags: tuple[str, ...] = (), timeout: float = 30) -> str:
+def run_python(script: str, parameters: Any = None, *, flags: tuple[str, ...] = (), timeout: float = 30) -> str:
     """Run ``script``, assert that it succeeds, and return its output."""
-    child = python(script, given, flags=flags)
+    child = python(script, parameters, flags=flags)
     out, err = finish(child, timeout=timeout)
     assert child.returncode == 0, f"status {child.returncode}: {out[-2000:]}{err[-4000:]}"
     return out

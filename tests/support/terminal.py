@@ -57,9 +57,9 @@ class Ended:
         return json.loads(self.err)["error"]
 
 
-def run(*arguments: str, given: str | bytes | None = None) -> Ended:
-    """Run a command in this process with ``given`` as standard input; None is /dev/null."""
-    data = given.encode() if isinstance(given, str) else given
+def run(*arguments: str, stdin: str | bytes | None = None) -> Ended:
+    """Run a command in this process with ``stdin`` as standard input; None is /dev/null."""
+    data = stdin.encode() if isinstance(stdin, str) else stdin
     original_streams = sys.stdin, sys.stdout, sys.stderr
     with contextlib.ExitStack() as stack:
         out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.TextIOWrapper(io.BytesIO(), "utf-8")
@@ -96,11 +96,11 @@ def child(
     )
 
 
-def run_child(*arguments: str, given: bytes = b"", environment: Mapping[str, str] | None = None) -> Ended:
+def run_child(*arguments: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None) -> Ended:
     """Run the command in a child process to its end."""
     process = child(*arguments, environment=environment)
     try:
-        out, err = process.communicate(given, timeout=LIMIT)
+        out, err = process.communicate(stdin, timeout=LIMIT)
     finally:
         process.kill()
         process.wait(LIMIT)
