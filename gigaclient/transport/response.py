@@ -258,7 +258,7 @@ class Response:
         raw: Any = self._response.raw
         try:
             if not keep_connection:
-                raw.close()
+                _close(raw)
             else:
                 raw._original_response.close()
                 raw.release_conn()
@@ -270,3 +270,13 @@ class Response:
             on_done = self.__dict__.pop("on_done", None)
             if on_done is not None:
                 on_done()
+
+
+def _close(raw: Any) -> None:
+    """Close a response and its connection."""
+    try:
+        raw.close()
+    except ValueError:
+        # In a reference cycle, the garbage collector may have closed the reader first. Then http.client fails to flush
+        # it, and urllib3 does not come to close the connection.
+        raw.connection.close()

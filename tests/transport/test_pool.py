@@ -118,6 +118,15 @@ def test_half_read_streams_do_not_block_the_next_call(authority: Authority, trus
         assert eventually(lambda: server.open_connections == 1)
 
 
+def test_a_response_closes_its_connection_even_if_the_garbage_collector_closed_its_reader_first() -> None:
+    with Server(lambda request: Answer(body=[EVENTS[0], Pause(None)])) as server, transport_to(server.url) as transport:
+        response = send(transport, server.url + "/stream")
+        response._response.raw._fp.fp.close()
+        response.close()
+        assert transport.in_flight == 0
+        assert eventually(lambda: server.open_connections == 0)
+
+
 # -- reuse -----------------------------------------------------------------------------------------------------
 
 
