@@ -19,12 +19,10 @@ from gigaclient._core.base_client import (
 from gigaclient._core.client_cache import ClientCache
 from gigaclient._core.executor import Executor
 from gigaclient._core.limiter import Limiter, limiter_for
-from gigaclient._core.one_call import shared_client, text_pieces
 from gigaclient._core.settings import flag, text, words
 from gigaclient._primitives.deadline import Cancelled, Deadline, DeadlineExceeded
 from gigaclient.auth.token_manager import TokenManager
 from gigaclient.errors import ConfigError, GigaClientError
-from gigaclient.gigachat.authentication import account_id, bearer, token_manager
 from gigaclient.gigachat.bulk_methods import BulkEndpoints
 from gigaclient.gigachat.resources.account import AccountEndpoints
 from gigaclient.gigachat.resources.batches import BatchesEndpoints
@@ -221,6 +219,9 @@ class GigaChat(
     __new__.__wrapped__ = __init__  # type: ignore[attr-defined]  # help() and signature() show these arguments
 
     def _make_executor(self, settings: GigaChatSettings) -> Executor:
+        # Loaded with the first client: a program that imports the package may never make one.
+        from gigaclient.gigachat.authentication import account_id, bearer, token_manager
+
         origins = dict.fromkeys(map(origin_of, (settings.base_url, settings.auth_url, settings.chat_v2_url)))
         shared_transport = transport.Transport(
             settings.trust, tuple(origins), proxy=settings.proxy, session=settings.session
@@ -283,6 +284,8 @@ class GigaChat(
             settings["credentials"] = as_secret(api_key)
         settings.update(scope=scope, proxy=as_secret(proxy))
         api_key = proxy = None
+        from gigaclient._core.one_call import shared_client, text_pieces  # scripts alone use this form
+
         client = shared_client(_shared, cls, settings, "GIGACHAT_")
         if client._settings.auth_method == "none":
             raise ConfigError('no key: pass api_key="<authorization key>" or set GIGACHAT_CREDENTIALS')

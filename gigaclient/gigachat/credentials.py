@@ -12,7 +12,7 @@ import re
 from gigaclient._primitives.secret import Secret
 from gigaclient.errors import ConfigError
 
-__all__ = ["access_token", "authorization_key"]
+__all__ = ["access_token", "authorization_key", "check_pair"]
 
 _UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _UUID_PATTERN = re.compile(_UUID)
@@ -105,3 +105,13 @@ def _decode(text: str) -> bytes | None:
 def _standard_base64(text: str) -> str:
     unpadded = text.rstrip("=").replace("-", "+").replace("_", "/")
     return unpadded + "=" * (-len(unpadded) % 4)
+
+
+def check_pair(user: str | None, password: Secret | None) -> None:
+    """Check that user and password are both set or both missing.
+
+    Raises:
+        ConfigError: one of them is missing.
+    """
+    if (user is None) != (password is None):
+        raise ConfigError("user and password come together: pass both")

@@ -21,10 +21,10 @@ from gigaclient._primitives.deadline import Deadline
 from gigaclient._primitives.secret import MASK, Secret
 from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.auth.token_manager import Credential
-from gigaclient.errors import APIStatusError, AuthenticationError, ConfigError, GigaClientError, InvalidResponseError
+from gigaclient.errors import APIStatusError, AuthenticationError, GigaClientError, InvalidResponseError
 from gigaclient.transport.request import Request, RetrySafety
 
-__all__ = ["check_pair", "key_source", "password_source", "read_token"]
+__all__ = ["key_source", "password_source", "read_token"]
 
 _MAX_ANSWER_BYTES = 256 * 1024
 _MAX_TOKEN_CHARACTERS = 64 * 1024
@@ -233,13 +233,3 @@ def _lifetime(expires_at: float, headers: Mapping[str, str], wall: float) -> flo
     by_server_clock = expires_at - date
     # Some gateways send an invented Date. It is ignored if only by it the token would live for longer than a day.
     return by_local_clock if 0 < by_local_clock <= _ONE_DAY_SECONDS < by_server_clock else by_server_clock
-
-
-def check_pair(user: str | None, password: Secret | None) -> None:
-    """Check that user and password are both set or both missing.
-
-    Raises:
-        ConfigError: one of them is missing.
-    """
-    if (user is None) != (password is None):
-        raise ConfigError("user and password come together: pass both")

@@ -11,8 +11,7 @@ from gigaclient._core.settings import Reader
 from gigaclient._core.tls_settings import CLIENT_CERTIFICATE, TRUST_SETTINGS, read_trust
 from gigaclient._primitives.secret import Secret
 from gigaclient.errors import ConfigError
-from gigaclient.gigachat.credentials import access_token, authorization_key
-from gigaclient.gigachat.oauth import check_pair
+from gigaclient.gigachat.credentials import access_token, authorization_key, check_pair
 
 __all__ = ["GigaChatSettings", "read_settings"]
 

@@ -10,13 +10,13 @@ from gigaclient._core.messages import encode
 from gigaclient._core.responses import invalid_response
 from gigaclient._primitives.deadline import Deadline
 from gigaclient.errors import ConfigError, GigaClientError
-from gigaclient.gigachat.batching import Batcher
 from gigaclient.gigachat.resource import APIResource, parse_response
 from gigaclient.gigachat.resources._validation import checked_text, checked_texts
 from gigaclient.transport.request import Request, RetrySafety
 
 if TYPE_CHECKING:
     from gigaclient._core.settings import CallSettings, Unpack
+    from gigaclient.gigachat.batching import Batcher
     from gigaclient.transport import Response
 
 __all__ = ["MAX_BYTES", "MAX_TEXTS", "EmbeddingsEndpoints", "EmbeddingsRequest", "in_order"]
@@ -119,6 +119,8 @@ class EmbeddingsRequest:
 
     def parts(self) -> Batcher[Any]:
         """Return a collector of texts for one request; a text's size includes its comma."""
+        from gigaclient.gigachat.batching import Batcher
+
         return Batcher(self._max_items, self._max_bytes)
 
     def parts_of(self, encoded: Iterable[bytes]) -> Iterator[list[bytes]]:
