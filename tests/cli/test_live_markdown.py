@@ -8,7 +8,7 @@ import threading
 
 import pyte
 import pytest
-from hypothesis import settings, stdin
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.reliability_tools import wait_until
 
@@ -94,7 +94,7 @@ def draw(chunks: list[str]) -> Display:
 
 
 @settings(max_examples=50)
-@stdin(st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=5), st.lists(st.integers(1, 25), max_size=60))
+@given(st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=5), st.lists(st.integers(1, 25), max_size=60))
 def test_the_final_screen_is_the_same_as_for_the_whole_text(blocks: list[str], cuts: list[int]) -> None:
     source = "\n\n".join(blocks)
     chunks, index = [], 0
