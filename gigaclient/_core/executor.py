@@ -76,7 +76,7 @@ class _Call:
         """One line for each attempt, for the final error."""
         self.retries = 0
         self.refreshes = 0
-        """How many refused tokens were replaced."""
+        """The number of refused tokens that were replaced."""
 
 
 class _Attempt:

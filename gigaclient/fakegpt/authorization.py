@@ -1,4 +1,4 @@
-"""How requests of a FakeGpt client are authorised."""
+"""The authorization headers of a FakeGpt client, and the errors that end its login."""
 
 from __future__ import annotations
 

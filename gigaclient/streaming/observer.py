@@ -1,4 +1,4 @@
-"""What a call and its stream report to, and the observer of a client without hooks."""
+"""The observer of a call and its stream, and the one of clients without hooks."""
 
 from __future__ import annotations
 
