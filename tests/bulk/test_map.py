@@ -123,8 +123,11 @@ def test_results_do_not_wait_for_a_source_that_is_slower_than_the_service(giga: 
             read.append(number)
             yield f"prompt {number}"
 
+    count = 0
     for result in giga.map(prompts(), ordered=ordered):
+        count += 1
         assert len(read) - result.index <= 6
+    assert count == 12
 
 
 def test_no_prompts_are_no_results(giga: GigaChat) -> None:

@@ -98,9 +98,12 @@ def test_a_result_is_on_the_disk_before_it_is_delivered(
         synced.append(path.stat().st_size)
 
     monkeypatch.setattr(os, "fsync", counted)
+    delivered = []
     for result in giga.map(["one", "two", "three"], checkpoint=path):
+        delivered.append(result.input)
         lines = path.read_bytes()[: synced[-1]].decode().splitlines()
         assert any(f'"input":"{result.input}"' in line for line in lines)
+    assert delivered == ["one", "two", "three"]
 
 
 def test_a_full_disk_ends_the_run_after_the_finished_results(

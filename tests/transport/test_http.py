@@ -254,6 +254,12 @@ def test_the_deadline_of_a_whole_client_holds_for_token_head_body_and_stream() -
             assert caught.value.timeout_kind == "deadline"
             assert took.seconds < 0.5 + 0.2 + NOISE
             assert giga.chat("hello").text
+    with GigaChatEmulator() as emulator, GigaChat(**emulator.client_options, max_retries=0) as giga:
+        emulator.inject(Fault(stall_after_events=2), path="/chat/completions")
+        with Stopwatch() as took, pytest.raises(APITimeoutError) as caught:
+            giga.stream("Count from 1 to 9", deadline=0.5).result()
+        assert caught.value.timeout_kind == "deadline"
+        assert took.seconds < 0.5 + 0.2 + NOISE
 
 
 # -- cancellation ----------------------------------------------------------------------------------------------
