@@ -196,3 +196,11 @@ def shared_emulator() -> Iterator[GigaChatEmulator]:
 
     with GigaChatEmulator() as emulator:
         yield emulator
+
+
+@pytest.fixture
+def cleared_emulator(shared_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
+    """The emulator of a module without the requests, faults and scripts of other tests."""
+    shared_emulator.clear()
+    yield shared_emulator
+    shared_emulator.clear()

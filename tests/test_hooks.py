@@ -82,10 +82,8 @@ class Notes:
 
 
 @pytest.fixture
-def emulator(shared_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
-    shared_emulator.clear()
-    yield shared_emulator
-    shared_emulator.clear()
+def emulator(cleared_emulator: GigaChatEmulator) -> GigaChatEmulator:
+    return cleared_emulator
 
 
 @pytest.fixture

@@ -38,10 +38,8 @@ TEXT = "1, 2, 3, 4, 5"
 
 
 @pytest.fixture
-def emulator(shared_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
-    shared_emulator.clear()
-    yield shared_emulator
-    shared_emulator.clear()
+def emulator(cleared_emulator: GigaChatEmulator) -> GigaChatEmulator:
+    return cleared_emulator
 
 
 @pytest.fixture

@@ -38,15 +38,8 @@ ENVIRONMENT = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
 
 @pytest.fixture(scope="module")
-def ours() -> Iterator[Authority]:
-    """The authority that clients trust."""
-    with Authority() as authority:
-        yield authority
-
-
-@pytest.fixture(scope="module")
-def server(ours: Authority) -> Iterator[Server]:
-    with Server(lambda request: Answer(body="ours"), tls=ours) as server:
+def server(authority: Authority) -> Iterator[Server]:
+    with Server(lambda request: Answer(body="ours"), tls=authority) as server:
         yield server
 
 
@@ -69,9 +62,9 @@ def foreign_environment(foreign: Authority, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
-def our_environment(ours: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+def our_environment(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ENVIRONMENT:
-        monkeypatch.setenv(name, ours.ca_file)
+        monkeypatch.setenv(name, authority.ca_file)
 
 
 def refused(transport: Transport, server: Server, url: str = "") -> TLSError:
@@ -90,11 +83,11 @@ def refused(transport: Transport, server: Server, url: str = "") -> TLSError:
 @pytest.mark.usefixtures("foreign_environment")
 @pytest.mark.parametrize("through_proxy", [False, True], ids=["directly", "through a proxy"])
 def test_a_bundle_is_trusted_and_the_environment_is_not(
-    ours: Authority, server: Server, foreign_server: Server, proxy: ConnectProxy, through_proxy: bool
+    authority: Authority, server: Server, foreign_server: Server, proxy: ConnectProxy, through_proxy: bool
 ) -> None:
     address = proxy.url if through_proxy else None
     tunnels = len(proxy.targets)
-    with transport_to(server.url, foreign_server.url, trust=trust_in(ours.ca_file), proxy=address) as transport:
+    with transport_to(server.url, foreign_server.url, trust=trust_in(authority.ca_file), proxy=address) as transport:
         assert ask(transport, server.url + "/") == b"ours"
         refused(transport, foreign_server)
         assert ask(transport, server.url + "/again") == b"ours"
@@ -113,9 +106,9 @@ def test_only_the_shipped_root_is_trusted_even_if_the_environment_names_the_serv
 @pytest.mark.usefixtures("foreign_environment")
 @pytest.mark.parametrize("through_proxy", [False, True], ids=["directly", "through a proxy"])
 def test_a_context_of_the_user_is_trusted_and_nothing_is_added_to_it(
-    ours: Authority, server: Server, foreign_server: Server, proxy: ConnectProxy, through_proxy: bool
+    authority: Authority, server: Server, foreign_server: Server, proxy: ConnectProxy, through_proxy: bool
 ) -> None:
-    context = ssl.create_default_context(cafile=ours.ca_file)
+    context = ssl.create_default_context(cafile=authority.ca_file)
     trust = Trust(mode="context", ssl_context=context)
     address = proxy.url if through_proxy else None
     with transport_to(server.url, foreign_server.url, trust=trust, proxy=address) as transport:
@@ -126,10 +119,12 @@ def test_a_context_of_the_user_is_trusted_and_nothing_is_added_to_it(
 
 @pytest.mark.usefixtures("foreign_environment")
 def test_the_pinned_context_holds_one_authority_before_and_after_requests(
-    ours: Authority, server: Server, foreign_server: Server, proxy: ConnectProxy
+    authority: Authority, server: Server, foreign_server: Server, proxy: ConnectProxy
 ) -> None:
     for address in (None, proxy.url):
-        with transport_to(server.url, foreign_server.url, trust=trust_in(ours.ca_file), proxy=address) as transport:
+        with transport_to(
+            server.url, foreign_server.url, trust=trust_in(authority.ca_file), proxy=address
+        ) as transport:
             context = transport._context
             assert context.cert_store_stats()["x509"] == 1
             ask(transport, server.url + "/")
@@ -148,11 +143,11 @@ def test_the_default_trust_holds_exactly_the_shipped_root() -> None:
 @pytest.mark.usefixtures("foreign_environment")
 @pytest.mark.parametrize("right_environment", [False, True], ids=["foreign bundle", "no bundle"])
 def test_a_client_by_default_trusts_the_shipped_root_for_both_of_its_origins(
-    right_environment: bool, ours: Authority, monkeypatch: pytest.MonkeyPatch
+    right_environment: bool, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if right_environment:
         for name in ENVIRONMENT:
-            monkeypatch.setenv(name, ours.ca_file)
+            monkeypatch.setenv(name, authority.ca_file)
     with GigaChat(credentials="MTox") as giga:
         adapters = giga._executor.transport._session.adapters
         assert list(adapters) == ["https://ngw.devices.sberbank.ru:9443/", "https://api.giga.chat/"]
@@ -181,10 +176,10 @@ def test_on_a_session_of_the_users_own_other_hosts_keep_their_adapters() -> None
 
 @pytest.mark.parametrize("name", ["SSLKEYLOGFILE"])
 def test_session_secrets_are_written_nowhere(
-    name: str, ours: Authority, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, authority: Authority, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, str(tmp_path / "keys"))
-    with transport_to(server.url, trust=trust_in(ours.ca_file)) as transport:
+    with transport_to(server.url, trust=trust_in(authority.ca_file)) as transport:
         ask(transport, server.url + "/")
     assert not (tmp_path / "keys").exists()
 
@@ -200,7 +195,7 @@ def tls_proxy(foreign: Authority) -> Iterator[ConnectProxy]:
 
 
 def test_an_https_proxy_is_checked_by_the_systems_authorities_and_the_server_by_the_pin(
-    ours: Authority,
+    authority: Authority,
     foreign: Authority,
     server: Server,
     foreign_server: Server,
@@ -208,7 +203,7 @@ def test_an_https_proxy_is_checked_by_the_systems_authorities_and_the_server_by_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", foreign.ca_file)
-    trust = trust_in(ours.ca_file)
+    trust = trust_in(authority.ca_file)
     with transport_to(server.url, foreign_server.url, trust=trust, proxy=tls_proxy.url) as transport:
         assert ask(transport, server.url + "/") == b"ours"
         error = refused(transport, foreign_server)
@@ -217,10 +212,10 @@ def test_an_https_proxy_is_checked_by_the_systems_authorities_and_the_server_by_
 
 
 def test_the_error_names_an_https_proxy_that_is_not_trusted(
-    ours: Authority, server: Server, tls_proxy: ConnectProxy
+    authority: Authority, server: Server, tls_proxy: ConnectProxy
 ) -> None:
     tunnels = len(tls_proxy.targets)
-    with transport_to(server.url, trust=trust_in(ours.ca_file), proxy=tls_proxy.url) as transport:
+    with transport_to(server.url, trust=trust_in(authority.ca_file), proxy=tls_proxy.url) as transport:
         error = refused(transport, server)
     assert "the certificate of the proxy " + tls_proxy.url in str(error)
     assert "REQUESTS_CA_BUNDLE" in str(error)
@@ -238,10 +233,10 @@ def test_insecure_trust_does_not_extend_to_an_https_proxy(
         assert ask(transport, foreign_server.url + "/") == b"foreign"
 
 
-def test_the_pin_does_not_extend_to_an_https_proxy(ours: Authority, server: Server) -> None:
+def test_the_pin_does_not_extend_to_an_https_proxy(authority: Authority, server: Server) -> None:
     with (
-        ConnectProxy(tls=ours.server_context()) as proxy,
-        transport_to(server.url, trust=trust_in(ours.ca_file), proxy=proxy.url) as transport,
+        ConnectProxy(tls=authority.server_context()) as proxy,
+        transport_to(server.url, trust=trust_in(authority.ca_file), proxy=proxy.url) as transport,
     ):
         assert "the proxy" in str(refused(transport, server))
 
@@ -249,31 +244,31 @@ def test_the_pin_does_not_extend_to_an_https_proxy(ours: Authority, server: Serv
 # -- names and dates -----------------------------------------------------------------------------------
 
 
-def test_a_certificate_for_another_host_is_refused(ours: Authority) -> None:
+def test_a_certificate_for_another_host_is_refused(authority: Authority) -> None:
     with (
-        Server(lambda request: Answer(), tls=ours.server_context("other.example")) as server,
-        transport_to(server.url, trust=trust_in(ours.ca_file)) as transport,
+        Server(lambda request: Answer(), tls=authority.server_context("other.example")) as server,
+        transport_to(server.url, trust=trust_in(authority.ca_file)) as transport,
     ):
         error = refused(transport, server)
     assert "127.0.0.1" in str(error)
     assert "another host" in str(error)
 
 
-def test_a_certificate_that_has_expired_is_refused(ours: Authority) -> None:
+def test_a_certificate_that_has_expired_is_refused(authority: Authority) -> None:
     with (
-        Server(lambda request: Answer(), tls=ours.server_context(expired=True)) as server,
-        transport_to(server.url, trust=trust_in(ours.ca_file)) as transport,
+        Server(lambda request: Answer(), tls=authority.server_context(expired=True)) as server,
+        transport_to(server.url, trust=trust_in(authority.ca_file)) as transport,
     ):
         error = refused(transport, server)
     assert "expired" in str(error)
     assert "clock" in str(error)
 
 
-def test_a_name_that_urllib3_itself_compares_is_refused_as_ours(ours: Authority) -> None:
-    context = ssl.create_default_context(cafile=ours.ca_file)
+def test_a_name_that_urllib3_itself_compares_is_refused_as_ours(authority: Authority) -> None:
+    context = ssl.create_default_context(cafile=authority.ca_file)
     context.check_hostname = False
     with (
-        Server(lambda request: Answer(), tls=ours.server_context("other.example")) as server,
+        Server(lambda request: Answer(), tls=authority.server_context("other.example")) as server,
         transport_to(server.url, trust=Trust(mode="context", ssl_context=context)) as transport,
     ):
         error = refused(transport, server)
@@ -299,9 +294,9 @@ def test_a_refusal_names_the_host_the_issuer_met_and_the_options(
     assert error.__context__ is None
 
 
-def test_a_refusal_says_which_bundle_was_trusted(ours: Authority, foreign_server: Server) -> None:
-    with transport_to(foreign_server.url, trust=trust_in(ours.ca_file)) as transport:
-        assert f"exactly the certificates in {ours.ca_file!r}" in str(refused(transport, foreign_server))
+def test_a_refusal_says_which_bundle_was_trusted(authority: Authority, foreign_server: Server) -> None:
+    with transport_to(foreign_server.url, trust=trust_in(authority.ca_file)) as transport:
+        assert f"exactly the certificates in {authority.ca_file!r}" in str(refused(transport, foreign_server))
 
 
 def test_nothing_is_sent_to_read_the_issuer(foreign_server: Server) -> None:
@@ -312,13 +307,13 @@ def test_nothing_is_sent_to_read_the_issuer(foreign_server: Server) -> None:
 
 
 def test_an_issuer_that_cannot_be_read_does_not_hide_the_refusal(
-    ours: Authority, foreign_server: Server, monkeypatch: pytest.MonkeyPatch
+    authority: Authority, foreign_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(self: TrustAdapter, url: str, proxy: str | None) -> bytes:
         raise ValueError("no")
 
     monkeypatch.setattr(TrustAdapter, "presented_certificate", broken)
-    with transport_to(foreign_server.url, trust=trust_in(ours.ca_file)) as transport:
+    with transport_to(foreign_server.url, trust=trust_in(authority.ca_file)) as transport:
         error = refused(transport, foreign_server)
     assert error.issuer is None
     assert "could not be read" in str(error)
@@ -355,9 +350,9 @@ def test_system_trust_is_that_of_requests(
 
 
 def test_the_system_takes_a_folder_of_authorities_as_well(
-    ours: Authority, server: Server, foreign_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    authority: Authority, server: Server, foreign_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / openssl_name(ours.ca_pem)).write_bytes(ours.ca_pem)
+    (tmp_path / openssl_name(authority.ca_pem)).write_bytes(authority.ca_pem)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path))
     with transport_to(server.url, foreign_server.url, trust=Trust(mode="system")) as transport:
         assert ask(transport, server.url + "/") == b"ours"
@@ -408,12 +403,12 @@ def test_trust_with_a_path_and_ca_bundle_file_mean_the_same(argument: str) -> No
     ids=str,
 )
 def test_contradicting_trust_settings_are_refused(
-    contradiction: dict[str, object], ours: Authority, tmp_path: Path
+    contradiction: dict[str, object], authority: Authority, tmp_path: Path
 ) -> None:
     (tmp_path / "empty.pem").write_bytes(b"")
     stands_for = {
-        "BUNDLE": ours.ca_file,
-        "CONTEXT": ssl.create_default_context(cafile=ours.ca_file),
+        "BUNDLE": authority.ca_file,
+        "CONTEXT": ssl.create_default_context(cafile=authority.ca_file),
         "EMPTY": str(tmp_path / "empty.pem"),
     }
     arguments = {name: stands_for.get(str(value), value) for name, value in contradiction.items()}
@@ -474,22 +469,27 @@ def test_an_intermediate_in_the_bundle_is_trusted_like_a_root(tmp_path: Path) ->
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["TLS 1.2", "TLS 1.3"])
 class TestClientCertificates:
     @pytest.fixture
-    def careful_server(self, version: ssl.TLSVersion, ours: Authority, foreign: Authority) -> Iterator[Server]:
+    def careful_server(self, version: ssl.TLSVersion, authority: Authority, foreign: Authority) -> Iterator[Server]:
         """A server of our authority that requires a client certificate of the foreign one."""
-        context = ours.server_context(client_ca=foreign)
+        context = authority.server_context(client_ca=foreign)
         context.minimum_version = context.maximum_version = version
         with Server(lambda request: Answer(body=request.client_certificate or ""), tls=context) as server:
             yield server
 
     @pytest.mark.parametrize("password", [None, "correct horse"])
     def test_a_client_shows_its_certificate_and_keeps_the_pin(
-        self, careful_server: Server, ours: Authority, foreign: Authority, foreign_server: Server, password: str | None
+        self,
+        careful_server: Server,
+        authority: Authority,
+        foreign: Authority,
+        foreign_server: Server,
+        password: str | None,
     ) -> None:
         issued = foreign.issue_client("client.example", password=password)
         with GigaChat(
             base_url=careful_server.url,
             auth_url=foreign_server.url,
-            ca_bundle_file=ours.ca_file,
+            ca_bundle_file=authority.ca_file,
             cert_file=issued.cert_file,
             key_file=issued.key_file,
             key_file_password=password,
@@ -499,19 +499,21 @@ class TestClientCertificates:
             refused(transport, foreign_server)
 
     def test_without_one_the_error_says_which_arguments_are_missing(
-        self, careful_server: Server, ours: Authority
+        self, careful_server: Server, authority: Authority
     ) -> None:
         with (
-            transport_to(careful_server.url, trust=trust_in(ours.ca_file)) as transport,
+            transport_to(careful_server.url, trust=trust_in(authority.ca_file)) as transport,
             pytest.raises(TLSError, match="pass cert_file and key_file") as caught,
         ):
             ask(transport, careful_server.url + "/")
         assert caught.value.host == "127.0.0.1"
         assert careful_server.requests == []
 
-    def test_with_one_of_another_authority_the_error_says_so(self, careful_server: Server, ours: Authority) -> None:
-        issued = ours.issue_client()
-        trust = Trust(authorities=ours.ca_pem.decode(), cert_file=issued.cert_file, key_file=issued.key_file)
+    def test_with_one_of_another_authority_the_error_says_so(
+        self, careful_server: Server, authority: Authority
+    ) -> None:
+        issued = authority.issue_client()
+        trust = Trust(authorities=authority.ca_pem.decode(), cert_file=issued.cert_file, key_file=issued.key_file)
         with (
             transport_to(careful_server.url, trust=trust) as transport,
             pytest.raises(TLSError, match="does not accept the one that it got"),
@@ -522,24 +524,24 @@ class TestClientCertificates:
 # -- the user's session --------------------------------------------------------------------------------
 
 
-def test_verify_false_on_the_users_session_is_refused_for_our_origins(ours: Authority, server: Server) -> None:
-    with requests.Session() as session, transport_to(server.url, trust=trust_in(ours.ca_file), session=session):
+def test_verify_false_on_the_users_session_is_refused_for_our_origins(authority: Authority, server: Server) -> None:
+    with requests.Session() as session, transport_to(server.url, trust=trust_in(authority.ca_file), session=session):
         with pytest.raises(ConfigError, match="verify=False"):
             session.get(server.url + "/", verify=False, timeout=10)
         session.verify = False
         with pytest.raises(ConfigError, match="verify=False"):
             session.get(server.url + "/", timeout=10)
         with pytest.raises(ConfigError, match=r"session\.verify"):
-            Transport(trust_in(ours.ca_file), ("https://other.example",), session=session)
+            Transport(trust_in(authority.ca_file), ("https://other.example",), session=session)
 
 
 @pytest.mark.usefixtures("foreign_environment")
 def test_the_users_own_requests_to_our_origins_are_pinned_too(
-    ours: Authority, server: Server, foreign_server: Server
+    authority: Authority, server: Server, foreign_server: Server
 ) -> None:
     with (
         requests.Session() as session,
-        transport_to(server.url, foreign_server.url, trust=trust_in(ours.ca_file), session=session) as transport,
+        transport_to(server.url, foreign_server.url, trust=trust_in(authority.ca_file), session=session) as transport,
     ):
         assert session.get(server.url + "/", timeout=10).text == "ours"
         with pytest.raises(requests.exceptions.SSLError):
@@ -548,14 +550,14 @@ def test_the_users_own_requests_to_our_origins_are_pinned_too(
         assert transport._context.cert_store_stats()["x509"] == 1
 
 
-def test_two_clients_with_different_trust_on_one_session_are_refused(ours: Authority) -> None:
+def test_two_clients_with_different_trust_on_one_session_are_refused(authority: Authority) -> None:
     with (
         requests.Session() as session,
-        transport_to("https://a.example", trust=trust_in(ours.ca_file), session=session),
+        transport_to("https://a.example", trust=trust_in(authority.ca_file), session=session),
     ):
         with pytest.raises(ConfigError, match="two sessions"):
             Transport(Trust(), ("https://a.example",), session=session)
-        with transport_to("https://a.example", trust=trust_in(ours.ca_file), session=session):
+        with transport_to("https://a.example", trust=trust_in(authority.ca_file), session=session):
             assert sum(isinstance(adapter, TrustAdapter) for adapter in session.adapters.values()) == 1
 
 
@@ -565,14 +567,14 @@ def test_two_clients_with_different_trust_on_one_session_are_refused(ours: Autho
 @pytest.mark.parametrize("method", ["pickle", "copy", "deepcopy"])
 @pytest.mark.usefixtures("foreign_environment")
 def test_an_adapter_comes_back_from_pickle_and_copy_with_its_pin(
-    method: str, ours: Authority, server: Server, foreign_server: Server
+    method: str, authority: Authority, server: Server, foreign_server: Server
 ) -> None:
     functions = {
         "pickle": lambda thing: pickle.loads(pickle.dumps(thing)),
         "copy": copy.copy,
         "deepcopy": copy.deepcopy,
     }
-    adapter = TrustAdapter(trust_in(ours.ca_file))
+    adapter = TrustAdapter(trust_in(authority.ca_file))
     other = functions[method](adapter)
     assert other is not adapter
     assert other.poolmanager is not adapter.poolmanager
@@ -584,8 +586,8 @@ def test_an_adapter_comes_back_from_pickle_and_copy_with_its_pin(
     assert other._context.cert_store_stats()["x509"] == 1
 
 
-def test_an_adapter_with_a_context_of_the_user_cannot_be_pickled(ours: Authority) -> None:
-    adapter = TrustAdapter(Trust(mode="context", ssl_context=ssl.create_default_context(cafile=ours.ca_file)))
+def test_an_adapter_with_a_context_of_the_user_cannot_be_pickled(authority: Authority) -> None:
+    adapter = TrustAdapter(Trust(mode="context", ssl_context=ssl.create_default_context(cafile=authority.ca_file)))
     with pytest.raises(ConfigError, match="cannot be pickled"):
         pickle.dumps(adapter)
 

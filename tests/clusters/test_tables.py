@@ -8,25 +8,13 @@ import numpy
 import pandas
 import polars
 import pytest
+from support.prompt_tools import prompts_of, refusal_of
 
 from gigaclient.bulk.prompts import Prompts
 from gigaclient.errors import ConfigError
 
 PANDAS = pandas.DataFrame({"text": ["Good", "Bad"], "rating": [5, 1]})
 POLARS = polars.DataFrame({"text": ["Good", "Bad"], "rating": [5, 1]})
-
-
-def prompts_of(inputs: Any, template: Any = None) -> list[Any]:
-    """Return the prompt of each input."""
-    prompts = Prompts(inputs, template)
-    return [prompts.ask(one) for one in prompts]
-
-
-def refusal_of(input_: Any, template: Any = None) -> str:
-    """Return the message that refuses an input."""
-    with pytest.raises(ConfigError) as caught:
-        Prompts([], template).ask(input_)
-    return str(caught.value)
 
 
 COLUMNS = {

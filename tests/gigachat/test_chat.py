@@ -48,10 +48,8 @@ def shared_emulator() -> Iterator[GigaChatEmulator]:
 
 
 @pytest.fixture
-def emulator(shared_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
-    shared_emulator.clear()
-    yield shared_emulator
-    shared_emulator.clear()
+def emulator(cleared_emulator: GigaChatEmulator) -> GigaChatEmulator:
+    return cleared_emulator
 
 
 def sent(emulator: GigaChatEmulator) -> Any:

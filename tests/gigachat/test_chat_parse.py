@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import attrs
@@ -49,10 +48,8 @@ class TideModel(pydantic.BaseModel):
 
 
 @pytest.fixture
-def emulator(shared_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
-    shared_emulator.clear()
-    yield shared_emulator
-    shared_emulator.clear()
+def emulator(cleared_emulator: GigaChatEmulator) -> GigaChatEmulator:
+    return cleared_emulator
 
 
 def sent(emulator: GigaChatEmulator) -> Any:

@@ -8,7 +8,6 @@ import json
 import pickle
 import threading
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -30,10 +29,8 @@ def get_tide(port: str) -> float:
 
 
 @pytest.fixture
-def emulator(shared_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
-    shared_emulator.clear()
-    yield shared_emulator
-    shared_emulator.clear()
+def emulator(cleared_emulator: GigaChatEmulator) -> GigaChatEmulator:
+    return cleared_emulator
 
 
 def sent(emulator: GigaChatEmulator) -> Any:

@@ -9,7 +9,7 @@ import contextlib
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -409,10 +409,8 @@ def function_of(name: str) -> Any:
 
 
 @pytest.fixture
-def emulator(shared_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
-    shared_emulator.clear()
-    yield shared_emulator
-    shared_emulator.clear()
+def emulator(cleared_emulator: GigaChatEmulator) -> GigaChatEmulator:
+    return cleared_emulator
 
 
 class Case:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import responses
 from support.stream_tools import WAIT_SECONDS
+from testing.v2_requests import TIDE, WEATHER
 
 from gigaclient import GigaChat
 from gigaclient.context import chat_completions_url_cvar, chat_url_cvar
@@ -29,17 +30,6 @@ from gigaclient.errors import (
 from gigaclient.gigachat.settings import read_settings
 from gigaclient.testing import Fault, GigaChatEmulator
 from gigaclient.types import ChatCompletionRequest, ChatMessage
-
-TIDE = {
-    "name": "get_tide",
-    "description": "Tells the height of the tide in a port",
-    "parameters": {"type": "object", "properties": {"port": {"type": "string"}}, "required": ["port"]},
-}
-WEATHER = {
-    "name": "get_weather",
-    "description": "Tells the weather in a city",
-    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
-}
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import ssl
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,12 +34,6 @@ from gigaclient.transport.tls import (
     shipped_root,
     system_context,
 )
-
-
-@pytest.fixture(scope="module")
-def other() -> Iterator[Authority]:
-    with Authority() as authority:
-        yield authority
 
 
 def loaded_certificates(pem: str) -> list[bytes]:
@@ -76,9 +69,9 @@ def test_a_certificate_is_recognised_by_its_content(form: str, name: str, author
     assert loaded_certificates(read_bundle(path)) == [ssl.PEM_cert_to_DER_cert(authority.ca_pem.decode())]
 
 
-def test_every_certificate_of_a_bundle_is_read(authority: Authority, other: Authority, tmp_path: Path) -> None:
+def test_every_certificate_of_a_bundle_is_read(authority: Authority, foreign: Authority, tmp_path: Path) -> None:
     path = tmp_path / "both.pem"
-    path.write_bytes(authority.ca_pem + b"# and\n" + forms(other.ca_pem)["PEM in PEM"])
+    path.write_bytes(authority.ca_pem + b"# and\n" + forms(foreign.ca_pem)["PEM in PEM"])
     assert len(loaded_certificates(read_bundle(path))) == 2
 
 
