@@ -14,6 +14,7 @@ import msgspec
 
 from gigaclient._primitives.deadline import Deadline
 from gigaclient._primitives.secret import Secret
+from gigaclient._primitives.serialization import JSON_ERRORS
 
 __all__ = ["MAX_TOKEN_CHARACTERS", "FileTokenStore", "ObjectTokenStore", "StoreUnusable", "TokenStore"]
 
@@ -160,7 +161,7 @@ class FileTokenStore:
             raise _Replaceable("it is too large")
         try:
             content = msgspec.json.decode(data)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
+        except JSON_ERRORS:
             content = None
         entries = content.get("entries") if isinstance(content, dict) else None
         if not isinstance(entries, dict):
@@ -192,7 +193,7 @@ class ObjectTokenStore:
             raise StoreUnusable("it holds something else than a token")
         try:
             return msgspec.json.decode(value)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
+        except JSON_ERRORS:
             return "junk"
 
     def save(self, key: str, record: Mapping[str, Any], lifetime: float) -> None:

@@ -11,6 +11,7 @@ from gigaclient._primitives.secret import Secret
 from gigaclient.doctor.report import Diagnosis
 from gigaclient.doctor.service import SCOPES
 from gigaclient.doctor.settings_report import PREFIX, PROXY_VARIABLES, InspectedSettings, misspelt_variables
+from gigaclient.doctor.trust_store import bundle_variable
 from gigaclient.gigachat.settings import GigaChatSettings
 
 __all__ = ["decode_key", "examine_environment", "examine_key", "examine_settings"]
@@ -75,7 +76,7 @@ def examine_environment(settings: GigaChatSettings) -> Diagnosis:
 
 def _notes(settings: GigaChatSettings) -> list[str]:
     """Report the variables that other programs use: which of them gigaclient uses, and which it ignores."""
-    bundle = next((name for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") if os.environ.get(name)), None)
+    bundle = bundle_variable()
     notes, ignored = [], []
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
         value = os.environ.get(name)

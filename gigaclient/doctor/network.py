@@ -24,10 +24,9 @@ from gigaclient.doctor.trust_store import (
     alternatives,
     describe_verified,
     explain_refusal,
-    unverified_context,
 )
 from gigaclient.errors import ConfigError
-from gigaclient.transport.tls import Trust, system_context
+from gigaclient.transport.tls import Trust, insecure_context, system_context
 
 __all__ = ["HostCheck", "examine_proxies"]
 
@@ -187,8 +186,8 @@ class HostCheck:
             return handshake(stream, context, self.host.name)
 
     def _unverified_handshake(self) -> HandshakeResult:
-        """Read the chain without verification. Only the handshake goes over this connection."""
-        return self._handshake(unverified_context())
+        """Read the chain without verification and without a client certificate. Only the handshake is sent."""
+        return self._handshake(insecure_context())
 
     def _warn_unverified(self, result: HandshakeResult) -> Diagnosis:
         self._start_clock()

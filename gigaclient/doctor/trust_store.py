@@ -14,16 +14,16 @@ from gigaclient.doctor.probe_socket import HandshakeResult, ProbeError
 from gigaclient.doctor.report import Diagnosis, Outcome
 from gigaclient.errors import ConfigError
 from gigaclient.gigachat.settings import GigaChatSettings
-from gigaclient.transport.tls import Trust, insecure_context, read_bundle, shipped_root
+from gigaclient.transport.tls import Trust, read_bundle, shipped_root
 
 __all__ = [
     "Alternative",
     "alternatives",
+    "bundle_variable",
     "describe_trust",
     "describe_verified",
     "examine_trust",
     "explain_refusal",
-    "unverified_context",
 ]
 
 _WARN_DAYS = 365
@@ -80,14 +80,15 @@ def describe_trust(trust: Trust) -> str:
     if trust.mode == "insecure":
         return "any certificate (verify_ssl_certs=False)"
     if trust.mode == "system":
-        variable = _bundle_variable()
+        variable = bundle_variable()
         return f"only the file of {variable}" if variable else "the public authorities of certifi and this system"
     if trust.source:
         return f"exactly the certificates in {trust.source}"
     return "exactly the Russian Trusted Root CA that ships with gigaclient"
 
 
-def _bundle_variable() -> str | None:
+def bundle_variable() -> str | None:
+    """Return the variable that names the certificate bundle of requests; None if neither is set."""
     return next((name for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") if os.environ.get(name)), None)
 
 
@@ -371,8 +372,3 @@ def describe_verified(handshake: HandshakeResult, now: datetime.datetime) -> Dia
             next_step=f"the server's certificate expires in {days} days: its operator has to renew it",
         )
     return Diagnosis(detail=detail)
-
-
-def unverified_context() -> ssl.SSLContext:
-    """Make a context to read a chain; without a client certificate, because nothing may be sent."""
-    return insecure_context()

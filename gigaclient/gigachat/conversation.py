@@ -12,6 +12,7 @@ import msgspec
 from gigaclient._core.messages import as_messages, encode
 from gigaclient._core.request_options import CALL_OPTIONS
 from gigaclient._primitives import fork_safety as forks
+from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.errors import ConfigError
 from gigaclient.gigachat.conversation_stream import ConversationStream, PendingTurn
 from gigaclient.gigachat.history import History
@@ -248,7 +249,7 @@ class Conversation:
         if isinstance(saved, (str, bytes)):
             try:
                 fields = msgspec.json.decode(saved)
-            except (msgspec.MsgspecError, ValueError, RecursionError):
+            except JSON_ERRORS:
                 fields = None
         if not isinstance(fields, Mapping) or not isinstance(fields.get("messages"), Sequence):
             raise ConfigError("this is no saved conversation: to_json() and to_dict() make one")

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.transport.request import Request
 from gigaclient.types.models import Model
 
@@ -30,7 +31,7 @@ def requested_model(request: Request) -> str | None:
         return None
     try:
         body = msgspec.json.decode(request.body)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except JSON_ERRORS:
         return None
     model = body.get("model") if isinstance(body, dict) else None
     return model if isinstance(model, str) and model else None

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from gigaclient._primitives.serialization import SerializationError, encode
+from gigaclient._primitives.serialization import JSON_ERRORS, SerializationError, encode
 from gigaclient._primitives.struct import fields_of
 from gigaclient.errors import ConfigError
 
@@ -44,7 +44,7 @@ def _is_json_object(text: str) -> bool:
         return False
     try:
         msgspec.json.decode(text)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except JSON_ERRORS:
         return False
     return True
 

@@ -13,8 +13,9 @@ pytest imports this package for its plugin wherever gigaclient is installed.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from gigaclient._primitives.lazy import lazy_names
 
 if TYPE_CHECKING:
     from gigaclient.testing.authority import Authority, ClientCertificate
@@ -53,13 +54,6 @@ _EXPORTS = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    for module, names in _EXPORTS.items():
-        if name in names:
-            value = globals()[name] = getattr(import_module(f"{__name__}.{module}"), name)
-            return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(
+    globals(), {name: f".{module}" for module, names in _EXPORTS.items() for name in names}
+)

@@ -28,6 +28,7 @@ from gigaclient.testing.fakegpt_requests import ProxyRefusal, prompt_of, read_bo
 from gigaclient.testing.fault_server import Server
 from gigaclient.testing.faults import EventAnswer, respond
 from gigaclient.testing.http_messages import Answer, Pause, RawAnswer, RecordedRequest
+from gigaclient.testing.routing import AnyAnswer
 
 __all__ = ["FakeGptEmulator"]
 
@@ -36,7 +37,6 @@ _BOT_FILTER_PAGE = """<!DOCTYPE html>
 <html lang="en-US"><head><title>Just a moment...</title></head>
 <body><h1>Checking if the site connection is secure</h1></body></html>
 """
-AnyAnswer: TypeAlias = Answer | RawAnswer | EventAnswer
 Scripted: TypeAlias = str | bytes | Iterable[str] | Callable[[RecordedRequest], Any]
 
 

@@ -174,10 +174,6 @@ class FaultQueue:
         with self._lock:
             self._waiting.clear()
 
-    def __len__(self) -> int:
-        with self._lock:
-            return len(self._waiting)
-
 
 def event(payload: Any, *, name: str | None = None) -> bytes:
     """Encode a server-sent event. Its data is ``payload`` as compact JSON, or unchanged when it is a text."""

@@ -104,9 +104,8 @@ class HeaderList(Mapping[str, str]):
     """Case-insensitive header fields. The values of a repeated name are joined by ``", "``."""
 
     def __init__(self, items: Iterable[tuple[str, str]] = ()) -> None:
-        self.items_as_sent: tuple[tuple[str, str], ...] = tuple(items)
         self._values: dict[str, list[str]] = {}
-        for name, value in self.items_as_sent:
+        for name, value in items:
             self._values.setdefault(name.lower(), []).append(value)
 
     def __getitem__(self, name: str) -> str:
@@ -124,7 +123,7 @@ class HeaderList(Mapping[str, str]):
 
     def __repr__(self) -> str:
         shown = {name: "***" if name in _SECRET_HEADERS else self[name] for name in self}
-        return f"Headers({shown})"
+        return f"HeaderList({shown})"
 
 
 @dataclass(frozen=True)

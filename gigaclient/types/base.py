@@ -8,6 +8,8 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import msgspec
 
+from gigaclient._primitives.serialization import JSON_ERRORS
+
 __all__ = ["APIResponse", "Record", "untyped"]
 
 _Fields: TypeAlias = dict[str, Any]  # within Record, dict is the method
@@ -23,7 +25,7 @@ def untyped(body: bytes) -> Any:
     # levels than the stack permits.
     try:
         return msgspec.json.decode(body)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except JSON_ERRORS:
         try:
             return json.loads(body.decode("utf-8", "replace"))
         except (ValueError, RecursionError):

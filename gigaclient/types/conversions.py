@@ -15,6 +15,7 @@ import msgspec
 import msgspec.structs
 
 from gigaclient._primitives.decoding import convert
+from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.errors import ConfigError
 from gigaclient.types.coercion import coerce, field_types
 
@@ -137,7 +138,7 @@ def from_json(text: str | bytes) -> Any:
     """
     try:
         return msgspec.json.decode(text)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+    except JSON_ERRORS as error:
         reason = str(error)
     raise ConfigError(f"not JSON: {reason}")
 

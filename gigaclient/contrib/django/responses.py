@@ -16,14 +16,13 @@ from django.db import connections
 from django.http import StreamingHttpResponse
 
 from gigaclient.contrib.event_stream import EventStream, Readable
+from gigaclient.contrib.stream_reader import Render
 from gigaclient.errors import ConfigError
 
 __all__ = ["EventStreamResponse", "Source", "astream_response", "stream_response"]
 
 Source = Readable | Callable[[], Readable]
 """An open stream, or a function that opens one."""
-
-_Render = Callable[[Any], str | Mapping[str, Any] | None]
 
 
 class EventStreamResponse(StreamingHttpResponse):
@@ -80,7 +79,7 @@ def stream_response(
     status: int = 200,
     headers: Mapping[str, str] | None = None,
     ping_s: float = 2.0,
-    render: _Render | None = None,
+    render: Render | None = None,
     on_end: Callable[[Any], object] | None = None,
     reader_timeout_s: float = 60.0,
 ) -> EventStreamResponse:
@@ -121,7 +120,7 @@ async def astream_response(
     status: int = 200,
     headers: Mapping[str, str] | None = None,
     ping_s: float = 2.0,
-    render: _Render | None = None,
+    render: Render | None = None,
     on_end: Callable[[Any], object] | None = None,
     reader_timeout_s: float = 60.0,
 ) -> EventStreamResponse:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.errors import ConfigError
 from gigaclient.types.base import Record
 
@@ -50,7 +51,7 @@ def decoded_object(value: Any) -> Any:
     if isinstance(value, str):
         try:
             decoded = msgspec.json.decode(value)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
+        except JSON_ERRORS:
             return value
         return decoded if isinstance(decoded, dict) else value
     return value
