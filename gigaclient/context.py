@@ -1,8 +1,9 @@
-"""Context variables that add headers to every call made in their context, named as in the official SDK.
+"""Context variables that change the calls made in their context, named as in the official SDK.
 
-Set one in a web view, a task or a function, and every call within it sends the header. A call argument of the same name
-wins. ``authorization_cvar`` holds a whole header value with its scheme (``"Bearer …"``). It replaces the client's token
-for those calls, and no token is refreshed for them.
+Set one in a web view, a task or a function, and every call within it sends the header. The exceptions are
+``chat_url_cvar`` and ``chat_completions_url_cvar``, which replace the path of a chat request. A call argument of the
+same name wins. ``authorization_cvar`` holds a whole header value with its scheme (``"Bearer …"``). It replaces the
+client's token for those calls, and no token is refreshed for them.
 
 Source: the request headers of https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/gigachat-api and the
 module ``gigachat.context`` of the official SDK (names only).

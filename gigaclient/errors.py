@@ -6,7 +6,7 @@
     ├── ConfigError (ValueError)              these settings or arguments cannot work; nothing was sent
     │   └── ModelNotSpecifiedError            the model of a call is an empty string
     ├── APIConnectionError                    no response: refused, reset, DNS, proxy
-    │   ├── TLSError                          the certificate was not accepted
+    │   ├── TLSError                          the TLS handshake failed, or a certificate was refused
     │   └── APITimeoutError (TimeoutError)    no response in time; .timeout_kind says which timeout expired
     ├── StreamInterruptedError                the stream broke or ended early; .text and .completion hold its part
     ├── InvalidResponseError (RuntimeError)   the response does not match the API's documentation
@@ -117,11 +117,11 @@ class APIConnectionError(GigaClientError):
 
 
 class TLSError(APIConnectionError):
-    """The server's certificate was not accepted, so nothing was sent.
+    """The TLS handshake failed: one side refused the other's certificate, or the server does not speak TLS.
 
     Attributes:
-        host: the host that presented it.
-        issuer: the issuer named in that certificate; None if it could not be read.
+        host: the server, or the proxy, of the failed handshake.
+        issuer: the issuer of the refused server certificate; None if it is unknown.
     """
 
     host: str | None = None

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar, overload
 
 import msgspec
 
+from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.errors import ConfigError
 from gigaclient.schema.results import result_text
 from gigaclient.schema.signature import Signature, unwrap
@@ -274,7 +275,7 @@ def _name_of(target: Any) -> str:
     name = str(_overrides_of(target).name or getattr(unwrapped, "__name__", type(unwrapped).__name__))
     if not _NAME.fullmatch(name):
         raise ConfigError(
-            f"the model cannot call {name!r}: Latin letters, digits and underscores are taken; give it a name with "
+            f"the model cannot call {name!r}: use Latin letters, digits and underscores; give it another name with "
             '@function(name="…")'
         )
     if name in BUILT_IN:
@@ -315,7 +316,7 @@ def as_object(arguments: Any) -> Mapping[str, Any]:
     if isinstance(arguments, (str, bytes)):
         try:
             arguments = msgspec.json.decode(arguments) if arguments.strip() else {}
-        except (msgspec.MsgspecError, ValueError, RecursionError):
+        except JSON_ERRORS:
             raise BadArguments("the arguments are not JSON") from None
     if arguments is None:
         return {}

@@ -52,11 +52,11 @@ def main() -> int:
             print(run.stdout + run.stderr, file=sys.stderr)
             print(f"audit: pip-audit failed with status {run.returncode} with the output above", file=sys.stderr)
             return 1
-        return _judge(json.loads(found.read_text())["dependencies"])
+        return _report_vulnerabilities(json.loads(found.read_text())["dependencies"])
 
 
 def _pinned_with_dependencies(folder: Path) -> Path:
-    """Return the newest runtime dependencies, and the pins that they need."""
+    """Write a requirements file of the newest runtime dependencies and their pins; return its path."""
     needed = {"certifi", "charset-normalizer", "idna"}
     lines = _pins("newest.txt") + [pin for pin in _pins("pins.txt") if pin.partition("==")[0] in needed]
     path = folder / "runtime.txt"
@@ -68,7 +68,7 @@ def _pins(name: str) -> list[str]:
     return [line for line in (REQUIREMENTS / name).read_text().splitlines() if "==" in line]
 
 
-def _judge(dependencies: list[dict[str, Any]]) -> int:
+def _report_vulnerabilities(dependencies: list[dict[str, Any]]) -> int:
     audited = [dependency for dependency in dependencies if "skip_reason" not in dependency]
     if not audited:
         reasons = [dependency["skip_reason"] for dependency in dependencies]

@@ -58,10 +58,10 @@ def problems(site: Path) -> list[str]:
             if not target.is_relative_to(site) or not target.is_file():
                 found.append(f"{name} links to {link}, which is not there")
             elif parts.fragment and target in pages and unquote(parts.fragment) not in pages[target].anchors:
-                found.append(f"{name} links to {link}, and there is no such place on that page")
+                found.append(f"{name} links to {link}, and that page has no such anchor")
         other = "en" if name.parts[0] == "ru" else "ru"
         if other not in page.languages:
-            found.append(f"{name} does not lead to the other language")
+            found.append(f"{name} has no link to the other language")
     for language in ("", "ru"):
         for style in sorted((site / language / "_static").rglob("*.css")):
             for address in re.findall(r"""(?:url\(|@import)\s*["']?(https?:)?//""", style.read_text("utf-8")):
@@ -78,7 +78,7 @@ def main() -> int:
     for problem in found:
         print(problem, file=sys.stderr)
     count = len(list(site.rglob("*.html")))
-    print(f"{count} pages in {sys.argv[1]}, {'every link leads somewhere' if not found else f'{len(found)} problems'}")
+    print(f"{count} pages in {sys.argv[1]}, {'no broken links' if not found else f'{len(found)} problems'}")
     return 1 if found else 0
 
 

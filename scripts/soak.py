@@ -22,7 +22,8 @@ def main(arguments: list[str]) -> int:
     seconds = float(arguments[0]) if arguments else 60.0
     seed = int(os.environ.get("SEED", time.time()))
     print(
-        f"A bad day of {seconds:g} s, with 64 threads on one client; SEED={seed} brings the same choices.", flush=True
+        f"Soak test of {seconds:g} s: 64 threads, one client, a failing server; SEED={seed} repeats the choices.",
+        flush=True,
     )
     begun = time.monotonic()
     with emulator() as server:
@@ -35,7 +36,7 @@ def main(arguments: list[str]) -> int:
             print(f"round {rounds}: {last}", flush=True)
             problems += last.wrong + grown(first, last, megabytes=16.0)
             if not last.outcomes["chat"] or not last.outcomes["stream"]:
-                problems.append("no call went through")
+                problems.append("no chat, or no stream, succeeded")
             if problems:
                 break
     for problem in problems[:20]:

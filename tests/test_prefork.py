@@ -29,7 +29,8 @@ def right(client=None):
     return (client or giga).stream(f"Say {word} and nothing else").result().text == word
 
 def child(function, seconds=20):
-    # What a forked worker does; it ends with status 0 when the function says True, and never hangs on.
+    # Fork a worker that runs the function. It exits with status 0 if the function returns True. An alarm ends it if it
+# hangs.
     pid = os.fork()
     if not pid:
         signal.alarm(seconds)

@@ -382,7 +382,7 @@ def test_a_background_token_refresh_that_fails_shows_nothing(
         while "failed" not in detector.log.getvalue() and ends_at:
             ends_at -= 1
             giga.chat("hi")
-        assert "renewing the access token ahead of its expiry failed" in detector.log.getvalue()
+        assert "refreshing the access token before its expiry failed" in detector.log.getvalue()
     note_tokens(detector, emulator)
     assert detector.found() == []
 

@@ -104,7 +104,9 @@ class CommonSettings(FrozenStruct, frozen=True, kw_only=True):
     def __reduce__(self) -> tuple[Any, ...]:
         for name, value in (("session", self.session), ("ssl_context", self.trust.ssl_context)):
             if value is not None:
-                raise ConfigError(f"a client with {name}= cannot be pickled or copied: the {name} cannot travel")
+                raise ConfigError(
+                    f"a client with {name}= cannot be pickled or copied: create another client with {name}="
+                )
         return _rebuild, (type(self), {name: getattr(self, name) for name in self.__struct_fields__})
 
 

@@ -36,7 +36,7 @@ _ADVICE_BY_MESSAGE: tuple[tuple[int, str, str], ...] = (
     (
         400,
         "invalid json syntax",
-        "the API says so for any field that is not of the shape it wants, too: check names, types and roles",
+        "the API also returns this for a field with a wrong name or type: check names, types and roles",
     ),
     (
         400,
@@ -48,7 +48,7 @@ _ADVICE_BY_MESSAGE: tuple[tuple[int, str, str], ...] = (
     (
         400,
         "invalid function result",
-        "the content of a function message is a JSON object written as a string: pass a dict, and it is written so",
+        "the content of a function message is a JSON object as a string: pass a dict, and the client encodes it",
     ),
     (401, "token has expired", "pass credentials= and the client gets new tokens by itself"),
     (404, "no such model", "get_models() lists what this key may use"),
@@ -64,7 +64,7 @@ _ADVICE_BY_MESSAGE: tuple[tuple[int, str, str], ...] = (
     (
         422,
         "repetition_penalty must be",
-        "1.0 changes nothing, more repeats less; leave it out for the default",
+        "1.0 has no effect, a higher value reduces repetition; leave it out for the default",
     ),
     (422, "must be in range", "choose a value in that range, or leave the field out for the default"),
     (
@@ -213,7 +213,7 @@ def _server_now(headers: Mapping[str, str], now: float) -> float:
 
 def _advice(status: int, message: str, headers: Mapping[str, str]) -> str:
     if status == 403 and message == "Unauthorized":
-        return "the gateway answers so when User-Agent is missing or blank: do not override it"
+        return "the gateway returns this when User-Agent is missing or blank: do not override it"
     if status == 403 and "html" in headers.get("content-type", ""):
         return "this page comes from a gateway, not from the API: check base_url and the proxy"
     lowered = message.lower()

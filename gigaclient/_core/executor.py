@@ -253,8 +253,8 @@ class Executor:
         """Send the request once and return its response, read if the call has a limit for its body."""
         if call.request.attempt_id is not None:
             call.headers[call.request.attempt_id] = new_id()
-        # Before the permit, so that no call holds one while the token endpoint hangs; and again with it, because the
-        # token may have been refused while this call stood in the queue.
+        # Get the token before the permit, so that no call holds a permit while the token endpoint hangs. Get it again
+        # afterwards, because it may have been refused while this call waited for the permit.
         self._credential(call)
         self.transport.register(call.deadline)
         permit = self.limiter.acquire(call.deadline)
@@ -276,7 +276,7 @@ class Executor:
         return response
 
     def _on_failure(self, call: _Call, attempt: _Attempt, failure: GigaClientError) -> None:
-        """Return when the call has to be tried again, after the pause that this takes; raise the final error if not."""
+        """Wait for the backoff and return if the call is to be retried; otherwise raise the final error."""
         if not attempt.is_ready:
             # Fetching a token is a call through this loop too, and has had its retries.
             raise self._finalize_error(call, failure)

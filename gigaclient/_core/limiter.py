@@ -2,10 +2,10 @@
 
 GigaChat answers 429 to more parallel generations than the plan has (one, for a personal key). Calls wait here instead,
 first come first served and within their deadline. Without ``max_connections``, or when that is too high, the limit is
-found from responses with status 429. The first of a burst lowers the limit to half, or to the number of calls that were
-accepted at once before, if that is higher. The others lower it to the number of calls that still run. After a run of
-successes the limit grows by one. If that leads to a 429, the step is undone, and the next run must be four times as
-long.
+found from responses with status 429. The first of a burst lowers the limit to half of the running calls, or to the
+number of calls that were accepted at once before, if that is higher. The others lower it to the number of calls that
+still run. After a run of successes the limit grows by one. If that leads to a 429, the step is undone, and the next run
+must be four times as long.
 
 Finalisers release permits too, in any thread at any moment, and a Ctrl-C can hit between any two steps. Hence three
 rules. The held slots are a set: its ``add`` and ``discard`` are atomic, and doing one twice changes nothing. Each
@@ -25,10 +25,10 @@ from gigaclient._primitives.deadline import Deadline, Latch
 
 __all__ = ["Limiter", "Permit", "limiter_for"]
 
-# Both are multiplied by the limit.
-_SUCCESSES_TO_GROW = 4
-_MAX_SUCCESSES_TO_GROW = _SUCCESSES_TO_GROW * 4**5
 _GROWTH_BACKOFF = 4
+# The next two are multiplied by the limit.
+_SUCCESSES_TO_GROW = 4
+_MAX_SUCCESSES_TO_GROW = _SUCCESSES_TO_GROW * _GROWTH_BACKOFF**5
 _QUEUE_CHECK_SECONDS = 2.0
 
 

@@ -86,7 +86,7 @@ def _as_message(message: Any, index: int) -> Any:
         result = content if is_object else {"result": content}
         return {**_fields(message), "content": encode(result, f"messages[{index}].content").decode()}
     if content is not None and not isinstance(content, str):
-        advice = "decode it to a string" if isinstance(content, bytes) else "text alone is taken here"
+        advice = "decode it to a string" if isinstance(content, bytes) else "only text is accepted here"
         raise ConfigError(f"messages[{index}]: content must be a string, not {type(content).__name__}: {advice}")
     return message
 

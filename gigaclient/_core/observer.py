@@ -15,6 +15,7 @@ from gigaclient._core.responses import embedded_error, invalid_response
 from gigaclient._primitives.decoding import decoder
 from gigaclient._primitives.headers import Headers
 from gigaclient._primitives.secret import Secret
+from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.errors import APIStatusError, ConfigError, GigaClientError, InvalidResponseError
 from gigaclient.hooks import EndEvent, RequestEvent, ResponseEvent
 from gigaclient.streaming.accumulator import add_usage
@@ -62,7 +63,7 @@ class Hooks:
                     self._logged.add(id(hook))
                     name = getattr(hook, "__qualname__", type(hook).__qualname__)
                     _log.warning(
-                        "the hook %s raised %s and was passed over; the call goes on, and this is not said again",
+                        "the hook %s raised %s; the call continues, and later errors of this hook are not logged",
                         name,
                         type(error).__name__,
                         exc_info=error,
@@ -195,7 +196,7 @@ class CallObserver:
             return error
         # A response of the token endpoint may hold a token or quote the key, and secrets are removed only later.
         if isinstance(error, InvalidResponseError):
-            return InvalidResponseError("the token endpoint's answer is not what it should be")
+            return InvalidResponseError("the token endpoint returned an invalid response")
         return type(error)(
             f"the token endpoint answered with HTTP status {error.status_code}",
             status_code=error.status_code,
@@ -293,7 +294,7 @@ def extract_summary(body: bytes) -> ResponseSummary | None:
             summary = reader.decode(body)
         except msgspec.ValidationError:
             continue
-        except (msgspec.MsgspecError, ValueError, RecursionError):
+        except JSON_ERRORS:
             return None
         if isinstance(summary, _Embeddings) and summary.usage is None:
             summary.usage = _sum(usage for usage in (_usage(item.usage) for item in summary.data) if usage is not None)
@@ -315,7 +316,7 @@ def _model_in(request: Request) -> str | None:
         return None
     try:
         return _text(_model_decoder.decode(request.body).model)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except JSON_ERRORS:
         return None
 
 

@@ -70,7 +70,7 @@ def checked_headers(headers: Mapping[str, Any]) -> dict[str, str]:
             raise ConfigError(f"the header {name} must be a string, not {type(value).__name__}")
         if not value.isascii() or not all(c.isprintable() or c == "\t" for c in value):
             raise ConfigError(
-                f"the header {name} may hold visible ASCII characters alone: no line breaks, no Cyrillic; "
+                f"the header {name} may have only printable ASCII characters: no line breaks, no Cyrillic; "
                 "a UUID is a good id"
             )
         checked[name] = Secret(value) if name.lower() in SECRET_HEADERS else value

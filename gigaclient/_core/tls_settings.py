@@ -51,8 +51,8 @@ def read_trust(
             raise ConfigError(f"ssl_context must be an ssl.SSLContext, not {type(ssl_context).__name__}")
         if trust is not None or bundle is not None or cert_file is not None or not verify:
             raise ConfigError(
-                "ssl_context says everything about trust: load the authorities and the client certificate into it, "
-                "and leave trust, ca_bundle_file, verify_ssl_certs and cert_file out"
+                "ssl_context replaces all other trust settings: load the authorities and the client certificate into "
+                "it, and leave trust, ca_bundle_file, verify_ssl_certs and cert_file out"
             )
         return Trust(mode="context", ssl_context=ssl_context)
     if key_file is not None and cert_file is None:
@@ -74,8 +74,8 @@ def _authorities(trust: str | None, shipped_root: bool) -> Trust:
     if trust is None or trust == "pinned":
         if not shipped_root:
             raise ConfigError(
-                'trust="pinned" is the root certificate that ships with this package, and it vouches for no server of '
-                'this service: pass "system", or the path of a bundle'
+                'trust="pinned" trusts only the root certificate that ships with this package, and no server of this '
+                'service has a certificate of it: pass "system", or the path of a bundle'
             )
         return Trust()
     return Trust(authorities=read_bundle(trust), source=trust)

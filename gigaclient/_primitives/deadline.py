@@ -17,11 +17,11 @@ __all__ = ["CancelGroup", "Cancelled", "Deadline", "DeadlineExceeded", "Latch", 
 
 
 class DeadlineExceeded(TimeoutError):
-    """A timeout expired. ``kind`` is ``"connect"``, ``"read"``, ``"event"`` or ``"deadline"``."""
+    """A timeout expired. ``timeout_kind`` is ``"connect"``, ``"read"``, ``"event"`` or ``"deadline"``."""
 
     def __init__(self, timeout_kind: str) -> None:
         super().__init__(f"timeout expired: {timeout_kind}")
-        self.kind = timeout_kind
+        self.timeout_kind = timeout_kind
 
 
 class Cancelled(ConnectionAbortedError):
@@ -71,7 +71,7 @@ class Timeouts:
         self.connect = connect
         self.read = read
         self.configured_event = event
-        # Keep-alive comments prove that the server is running, so such a stream gets longer, but not for ever.
+        # A stream that sends only keep-alive comments comes from a running server: it gets more time, but not for ever.
         self.event = 4 * read if event is None else event
         self.deadline = deadline
 

@@ -37,7 +37,7 @@ def encode(body: Any, path: str = "") -> bytes:
     except SerializationError:
         raise
     except UnicodeEncodeError:
-        reason = "a text holds half of a surrogate pair, which is no character: repair where it was decoded"
+        reason = "a text holds half of a surrogate pair, which is not a character: fix the code that decoded it"
     except RecursionError:
         reason = "it is nested too deep, or holds itself"
     except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:

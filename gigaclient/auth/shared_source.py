@@ -78,7 +78,7 @@ class SharedSource:
         self._wall = wall
         self._monotonic = monotonic
         self._key = ""
-        # A second request for a token means that this one was refused, so it is never returned again.
+        # A second call means that this token was refused, expired or due for a refresh, so it is never returned again.
         self._last_returned: Secret | None = None
         self._warned: set[str] = set()
 

@@ -259,7 +259,7 @@ class TokenManager:
         finally:
             self._publish(fetch)
         if reason is not None:
-            _log.warning("renewing the access token ahead of its expiry failed, the old one is used on: %s", reason)
+            _log.warning("refreshing the access token before its expiry failed, the current one stays: %s", reason)
 
 
 def _has_longer_timeout(fetch: _InFlight, deadline: Deadline) -> bool:

@@ -203,8 +203,8 @@ def _run_error(error: BaseException, prefix: str) -> GigaClientError:
     advice = ""
     if isinstance(error, BrokenExecutor):
         advice = (
-            ". One process that is killed ends them all; and a script whose processes are spawned needs its code under "
-            'if __name__ == "__main__":'
+            ". If one worker process is killed, the whole pool stops. A script that spawns processes needs its code "
+            'under if __name__ == "__main__":'
         )
     elif isinstance(error, ImportError):
         advice = ". Its workers need gigaclient of this version, and the modules of your functions and types"

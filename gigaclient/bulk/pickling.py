@@ -97,7 +97,7 @@ def _pickle_with_code(value: Any, cloudpickle: Any) -> bytes:
             reduced = super().reducer_override(obj)
             if reduced is not NotImplemented and isinstance(obj, msgspec.StructMeta):
                 raise ConfigError(  # it would lose its fields
-                    f"the msgspec.Struct {obj.__qualname__} of a script or notebook cannot travel: define it in a "
+                    f"the msgspec.Struct {obj.__qualname__} of a script or notebook cannot be pickled: define it in a "
                     "module that the workers have, or make it a dataclass"
                 )
             return reduced

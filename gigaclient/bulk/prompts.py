@@ -140,8 +140,8 @@ def _template_function(template: Any) -> Callable[[Any], Any] | None:
 
 def _prompt(input_: Any) -> Any:
     """Return the prompt that an input is by itself."""
-    type_name = input_.__class__
-    if type_name is str or type_name is list or type_name is Chat:
+    type_ = input_.__class__
+    if type_ is str or type_ is list or type_ is Chat:
         return input_
     input_ = unwrap(input_)
     if isinstance(input_, str):
@@ -161,14 +161,14 @@ def _problem_with_input(input_: Any) -> str:
     if is_missing(input_):
         return f"there is no prompt: the input is {input_}; leave such inputs out"
     if _is_message(input_):
-        return "a message is no prompt of its own: a prompt is a string, or a list of messages"
+        return "a single message is not a prompt: pass a string, or put the message into a list"
     if isinstance(input_, BYTES):
         return "the input is bytes: decode it to a string first"
     if isinstance(input_, (numbers.Number, datetime.date)):
         return f'a prompt is text, and the input is of type {type_name}: template="… {{}} …" makes text of it'
     names = field_names(input_)
     if names is not None:
-        return f"the input has the fields {join_names(names)}: template= says what is asked of them"
+        return f"the input has the fields {join_names(names)}: pass template= to make a prompt of them"
     if isinstance(input_, tuple):
         return f"the input is a row of {len(input_)} values: a function as template= makes a prompt of it"
     return f"an input of type {type_name} is no prompt: template= makes prompts of inputs"

@@ -82,7 +82,8 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
             results are delivered first.
         NotFoundError: the model that all prompts go to does not exist.
         ConfigError: there is no key, or the client was closed.
-        RateLimitError: the service answered 429 ten times in a row, or demanded a wait above ten minutes.
+        RateLimitError: the service answered 429 more than ten times in a row, or asked for a wait of more than ten
+            minutes.
         OSError: the checkpoint cannot be written.
         Exception: any exception of the iterable of prompts, after the results of the prompts before it; with
             ``raise_errors``, the error of the first failed result.

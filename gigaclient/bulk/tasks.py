@@ -100,7 +100,7 @@ class Job(abc.ABC, Generic[ClientT, ResultT]):
         kind: the operation and the service: a part of each key.
         requeues_on_429: a task that met a 429 has done nothing yet, so it can run again from its beginning.
         max_items_per_task: the largest number of items in a task.
-        gathers_for: seconds that the iterable of prompts may take to fill a task; then the task runs unfilled.
+        max_gather_seconds: seconds that reading the prompts may take to fill a task; then the task runs partly filled.
         at_once: the largest number of running tasks, where the account's limit does not apply; None to find it out.
         fatal_errors: errors of this job that every further task would meet: the first one ends the run.
         keyed: the job reads the keys of items. Without this and without a checkpoint, keys are not computed.

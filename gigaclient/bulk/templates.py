@@ -176,8 +176,8 @@ def is_missing(value: Any) -> bool:
     """Return True for None, NaN, and the missing values of pandas."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
-    may_be_none = isinstance(value, numbers.Number) or type(value).__name__ in ("datetime64", "timedelta64")  # numpy
-    if not may_be_none or isinstance(value, int):
+    may_be_nan = isinstance(value, numbers.Number) or type(value).__name__ in ("datetime64", "timedelta64")  # numpy
+    if not may_be_nan or isinstance(value, int):
         return False
     try:
         return bool(value != value)

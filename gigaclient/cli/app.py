@@ -89,7 +89,7 @@ def run(arguments: Sequence[str]) -> int:
         if error.errno == errno.EPIPE or isinstance(error, BrokenPipeError):
             _discard(sys.stdout)
             return exit_codes.BROKEN_PIPE
-        # For example a full disk. The interpreter must not write the rest again when it exit_codes.
+        # For example a full disk. The interpreter must not write the rest again when it exits.
         if error.errno in (errno.ENOSPC, errno.EIO, errno.EBADF):
             _discard(sys.stdout)
         _report_error(screen, error)
@@ -98,7 +98,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     if os.environ.get(COMPLETION_VARIABLE):
-        # click exit_codes the process here.
+        # click exits the process here.
         _application.main(list(arguments), prog_name=PROGRAM, complete_var=COMPLETION_VARIABLE)
     try:
         with _application.make_context(PROGRAM, list(arguments)) as context:
@@ -149,7 +149,7 @@ def _discard(stream: TextIO) -> None:
 
 @contextlib.contextmanager
 def _short_warnings(screen: Screen) -> Iterator[None]:
-    """Print warnings of gigaclient on one line, without the source file."""
+    """Print each UserWarning on one line, without the source file; drop other warnings, unless -W is set."""
 
     def show(
         message: Warning | str,

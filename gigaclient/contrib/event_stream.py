@@ -260,7 +260,7 @@ class EventStream:
 
     def _start(self, deliver: Callable[[Item], None]) -> None:
         if self._started:
-            raise ConfigError("the body of an answer is read once: make a new one of a new stream")
+            raise ConfigError("an EventStream can be iterated only once: make another one of a new stream")
         self._check_process()
         self._started = True
         self._deliver = deliver
@@ -335,10 +335,10 @@ def _check_stream(stream: Any) -> None:
     type_name = type(stream).__name__
     if isinstance(stream, GeneratorType):  # giga.generate(…), whose upstream call would stay open
         stream.close()
-    raise ConfigError(f"an opened stream is needed: pass giga.stream(…) itself, not what is made of it ({type_name})")
+    raise ConfigError(f"an open stream is needed: pass giga.stream(…), not a {type_name}")
 
 
 def _seconds(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-        raise ConfigError(f"{name} must be a number of seconds above 0; math.inf is never")
+        raise ConfigError(f"{name} must be a number of seconds above 0; math.inf means never")
     return float(value) if value < threading.TIMEOUT_MAX else math.inf

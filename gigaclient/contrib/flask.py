@@ -32,6 +32,7 @@ from gigaclient.contrib.client_registry import (
     unknown_options,
 )
 from gigaclient.contrib.event_stream import EventStream, Readable, error_headers, error_payload, status_of
+from gigaclient.contrib.stream_reader import Render
 from gigaclient.errors import ConfigError, GigaClientError
 from gigaclient.gigachat import GigaChat
 from gigaclient.protocols import ChatProvider
@@ -155,7 +156,7 @@ def stream_response(
     status: int = 200,
     headers: Mapping[str, str] | None = None,
     ping_s: float = 2.0,
-    render: Callable[[Any], str | Mapping[str, Any] | None] | None = None,
+    render: Render | None = None,
     on_end: Callable[[Any], object] | None = None,
     reader_timeout_s: float = 60.0,
 ) -> Response:
@@ -252,6 +253,6 @@ def _warn_of_sync_worker(app: Flask) -> None:
     if str(environment.get("SERVER_SOFTWARE", "")).startswith("gunicorn/") and not environment.get("wsgi.multithread"):
         _sync_worker_warned = True
         app.logger.warning(
-            "gunicorn's sync worker is killed in the middle of a stream that takes longer than --timeout, and serves "
-            "nobody else meanwhile: start it with --worker-class gthread --threads 16"
+            "gunicorn's sync worker is killed in the middle of a stream that takes longer than --timeout, and handles "
+            "no other request during the stream: start it with --worker-class gthread --threads 16"
         )

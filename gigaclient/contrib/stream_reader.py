@@ -76,6 +76,6 @@ def _deliver_chunks(
         try:
             permits.get(timeout=None if reader_timeout_s == math.inf else reader_timeout_s)
         except queue.Empty:
-            raise StreamInterruptedError(f"the reader of the answer took nothing for {reader_timeout_s:g} s") from None
+            raise StreamInterruptedError(f"the browser read nothing for {reader_timeout_s:g} s") from None
         deliver(event)
     stream.result()  # raises if another thread closed the stream before the answer was complete

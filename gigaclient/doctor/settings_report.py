@@ -50,7 +50,7 @@ ENVIRONMENT_SETTINGS = tuple(name for name in _ARGUMENTS if name not in _ARGUMEN
 
 _SECRETS = frozenset({"access_token", "credentials", "key_file_password", "password", "user"})
 
-# Names that other_message tools use for these settings.
+# Names that other tools use for these settings.
 _ALIASES = {
     "API_KEY": "credentials",
     "AUTH": "credentials",
@@ -88,7 +88,7 @@ class SettingSource(FrozenStruct, frozen=True, kw_only=True):
 
     Attributes:
         name: the name of the argument.
-        source: ``argument``, the name of a variable, or the words of the caller.
+        source: ``argument``, the name of an environment variable, or the text that ``sources`` has for the argument.
         display: the value for the report, or a mask for a secret.
         unused_reason: the reason why it has no effect; empty when it has one.
     """

@@ -20,8 +20,6 @@ from gigaclient._core.base_client import (
     RequestEvent,
     ResponseEvent,
     as_secret,
-    environment_key,
-    fingerprint,
     headers_as_secrets,
 )
 from gigaclient._core.client_cache import ClientCache
@@ -90,7 +88,7 @@ class FakeGpt(BaseClient[FakeGptSettings]):
         headers: replace the browser-like headers of every request, which are there for bot filters; None as a value
             removes that header. A ``Cookie`` here is sent together with the login's own.
         plain_authorization: send the access token as ``Authorization`` in addition to ``X-Authorization``, for servers
-            without a front end that keeps the former for itself.
+            whose front end does not use the ``Authorization`` header itself.
         model: accepted for the common interface.
         on_request, on_response, on_end: functions that are called before each attempt, after each attempt, and at the
             end of each call; one or a list. See :mod:`gigaclient.hooks`.
@@ -109,8 +107,8 @@ class FakeGpt(BaseClient[FakeGptSettings]):
 
     _name = "FakeGpt"
     _insecure_warning = (
-        "verify_ssl_certs=False: anybody on the line can read the login, the prompts and the answers. Delete it, or "
-        "pass the server's certificate as ca_bundle_file="
+        "verify_ssl_certs=False: anybody on the network path can read the login, prompts and answers. Delete it, "
+        "or pass the server's certificate as ca_bundle_file="
     )
 
     def __init__(
@@ -280,13 +278,10 @@ class FakeGpt(BaseClient[FakeGptSettings]):
         settings.update(proxy=as_secret(proxy), access_token=as_secret(settings.get("access_token")))
         settings["headers"] = headers_as_secrets(settings.get("headers"))
         proxy = None
-        cache_key = {name: fingerprint(value) for name, value in settings.items() if value is not None}
-        cache_key[""] = f"{cls.__module__}.{cls.__qualname__} {environment_key('FAKEGPT_')}"
-        client = _shared.get(cache_key, lambda: cls(**settings))
-        if model is not None:
-            kwargs["model"] = model
-        request, request_options = client._chat_request(messages, kwargs, stream=stream)
-        return client._texts(request, request_options) if stream else client._text(request, request_options)
+        from gigaclient._core.one_call import shared_client, text_pieces  # scripts alone use this form
+
+        client = shared_client(_shared, cls, settings, "FAKEGPT_")
+        return text_pieces(client, messages, model, kwargs, stream=stream)
 
     # -- the client itself -------------------------------------------------------------------------------------------
 

@@ -26,9 +26,7 @@ class FakeGptJob(ChatJob):
     def __init__(self, options: dict[str, Any]) -> None:
         unsupported = sorted(_GIGACHAT_OPTIONS & options.keys())
         if unsupported:
-            raise ConfigError(
-                f"FakeGpt has no {', '.join(unsupported)}: only GigaChat.map takes what its API alone can do"
-            )
+            raise ConfigError(f"FakeGpt does not support {', '.join(unsupported)}: only GigaChat.map does")
         super().__init__("FakeGpt", options)
 
     def content(self, request: Request) -> bytes:

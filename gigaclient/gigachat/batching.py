@@ -14,8 +14,8 @@ class Batcher(Generic[T]):
     """Collects items into groups. An item larger than the byte limit gets a group with no other item.
 
     Args:
-        most: the maximum number of items in a group.
-        most_bytes: the maximum number of bytes in a group.
+        max_items: the maximum number of items in a group.
+        max_bytes: the maximum number of bytes in a group.
     """
 
     def __init__(self, max_items: int, max_bytes: int) -> None:

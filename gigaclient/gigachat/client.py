@@ -47,40 +47,6 @@ if TYPE_CHECKING:
 __all__ = ["GigaChat"]
 
 
-_CLIENT_OPTIONS = frozenset(
-    {
-        "access_token",
-        "auth_url",
-        "base_url",
-        "ca_bundle_file",
-        "cert_file",
-        "credentials",
-        "deadline",
-        "event_timeout",
-        "key_file",
-        "key_file_password",
-        "max_connections",
-        "max_retries",
-        "on_end",
-        "on_request",
-        "on_response",
-        "password",
-        "retry_backoff_factor",
-        "retry_on_status_codes",
-        "scope",
-        "session",
-        "session_id",
-        "ssl_context",
-        "timeout",
-        "token_cache",
-        "trust",
-        "user",
-        "v2_url",
-        "verify_ssl_certs",
-    }
-)
-
-
 # Arguments of other SDKs, and of earlier versions of the official one.
 _FOREIGN_ARGUMENTS = {
     "api_key": "pass credentials=, the authorization key",
@@ -342,7 +308,7 @@ class GigaChat(
                 credential = tokens.get(deadline) if tokens is not None else None
         except DeadlineExceeded as error:
             host = urlsplit(self._settings.auth_url).hostname or ""
-            failure = transport.timed_out(error.kind, host, deadline, sent=False)
+            failure = transport.timed_out(error.timeout_kind, host, deadline, sent=False)
         except Cancelled:
             failure = ConfigError("this client is closed: make a new one")
         if failure is not None:
@@ -389,3 +355,6 @@ class GigaChat(
 
 
 _shared: ClientCache[GigaChat] = ClientCache()
+
+# The constructor's arguments that create_generator takes as keywords.
+_CLIENT_OPTIONS = frozenset(GigaChat.__init__.__kwdefaults__ or ()) - {"flags", "model", "profanity_check", "proxy"}

@@ -50,7 +50,7 @@ _ADVICE_BY_STATUS = {
     404: "there is nothing at that address: check auth_url; user and password need a base_url that has /token",
     405: "there is something else at that address: check auth_url",
 }
-# All client errors but those that may pass.
+# All 4xx except 408 and 429, which are temporary.
 _REFUSALS = frozenset(range(400, 500)) - {408, 429}
 
 
@@ -231,5 +231,6 @@ def _lifetime(expires_at: float, headers: Mapping[str, str], wall: float) -> flo
     if abs(wall - date) < _CLOCKS_AGREE_SECONDS:
         return by_local_clock
     by_server_clock = expires_at - date
-    # Some gateways send an invented Date. It is ignored if only by it the token would live for longer than a day.
+    # Some gateways send a wrong Date. It is ignored if the token would live longer than a day by it, and not by the
+    # local clock.
     return by_local_clock if 0 < by_local_clock <= _ONE_DAY_SECONDS < by_server_clock else by_server_clock

@@ -34,19 +34,19 @@ _MAX_FAILURES = 5
 
 def poll(
     executor: Executor,
-    look: Callable[[float], T],
-    over: Callable[[T], bool],
+    fetch_state: Callable[[float], T],
+    is_done: Callable[[T], bool],
     describe: Callable[[T | None], str],
     *,
     poll_interval: Any,
     timeout: Any,
 ) -> T:
-    """Call ``look`` until ``over`` accepts its result, and return that result.
+    """Call ``fetch_state`` until ``is_done`` accepts its result, and return that result.
 
     Args:
         executor: the executor of the client; ``close()`` of the client and cancelling the task end the wait.
-        look: returns the current state; its argument is the seconds it may take, ``inf`` for no limit.
-        over: whether the wait is over.
+        fetch_state: returns the current state; its argument is the seconds it may take, ``inf`` for no limit.
+        is_done: returns True for a state that ends the wait.
         describe: describes the last state for the error message; its argument is None if no poll succeeded.
         poll_interval: seconds before the second poll; each pause is 1.5 times the last, up to 60 s.
         timeout: seconds for the whole wait; None for no limit.
@@ -54,7 +54,7 @@ def poll(
     Raises:
         APITimeoutError: the time is up; ``completion`` is the last state.
         ConfigError: a number cannot work, or the client is closed.
-        GigaClientError: an error of ``look`` that waiting cannot fix, or too many failures in a row.
+        GigaClientError: an error of ``fetch_state`` that waiting cannot fix, or too many failures in a row.
     """
     pause = settings.named("poll_interval", settings.seconds, poll_interval)
     max_pause = max(pause, _MAX_PAUSE_SECONDS)
@@ -68,12 +68,12 @@ def poll(
         failure: GigaClientError | None = None
         wait = pause
         try:
-            last = look(max(deadline.left(), 0.001))
+            last = fetch_state(max(deadline.left(), 0.001))
         except GigaClientError as error:
             failure = error
         if failure is None:
             failures = 0
-            if last is not None and over(last):
+            if last is not None and is_done(last):
                 return last
         elif deadline.left() > 0.0:
             failures += 1

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["RawEventStream"]
 
 
-class _Nothing:
+class _NullAccumulator:
     """The accumulator of a raw stream; it keeps nothing, since the events have no known meaning."""
 
     text = ""
@@ -32,7 +32,7 @@ class _Nothing:
         return APIResponse()
 
 
-class _AsItCame:
+class _RawEventParser:
     def parse_event(self, event: Event) -> ServerEvent | None:
         """Return the event with its data unparsed."""
         return ServerEvent(event.data, event.event, event.id)
@@ -64,7 +64,7 @@ class RawEventStream(Iterator[ServerEvent]):
         self.headers: Mapping[str, str] = Headers(response.headers)
         self.request_id = request_id
         self._events: Stream[ServerEvent, APIResponse] = Stream(
-            response, _AsItCame(), _Nothing(), request_id=request_id
+            response, _RawEventParser(), _NullAccumulator(), request_id=request_id
         )
 
     @property

@@ -76,7 +76,7 @@ class APIResource(BaseClient[GigaChatSettings]):
         raise self._with_model_hint(failure, request, settings, deadline.left())
 
     def _send_stream(self, request: Request, settings: RequestOptions) -> Response:
-        """Send a streaming request; return the unread response and the request id."""
+        """Send a streaming request and return the unread response."""
         ends_at = time.monotonic() + (settings.timeouts or self._executor.timeouts).deadline
         failure: NotFoundError
         try:

@@ -72,7 +72,7 @@ class GigaChatSettings(CommonSettings, frozen=True, kw_only=True):
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.token_cache is not None and not isinstance(self.token_cache, str):
-            raise ConfigError("a client with token_cache= cannot be pickled or copied: the token_cache cannot travel")
+            raise ConfigError("a client whose token_cache= is an object cannot be pickled or copied: pass a path")
         return super().__reduce__()
 
 

@@ -128,12 +128,13 @@ def _build(type_: Any, strict: bool) -> TypeSchema[Any]:
     return TypeSchema({**wrapper, **closed, **definitions}, read, wrapped=True)
 
 
-def _schema_from_dict(given: Any) -> dict[str, Any]:
-    schema = given.schema if isinstance(given, ResponseFormat) else dict(given)
-    if isinstance(given, Mapping) and given.get("type") == "json_schema":
+def _schema_from_dict(schema_or_format: Any) -> dict[str, Any]:
+    is_format = isinstance(schema_or_format, ResponseFormat)
+    schema = schema_or_format.schema if is_format else dict(schema_or_format)
+    if isinstance(schema_or_format, Mapping) and schema_or_format.get("type") == "json_schema":
         # A complete response format: of this API, or with the schema nested as in OpenAI's.
-        nested = given.get("json_schema")
-        schema = given.get("schema") or (nested.get("schema") if isinstance(nested, Mapping) else None)
+        nested = schema_or_format.get("json_schema")
+        schema = schema_or_format.get("schema") or (nested.get("schema") if isinstance(nested, Mapping) else None)
     if not schema:
         raise ConfigError("the schema is empty: pass a JSON Schema such as {'type': 'object', 'properties': {…}}")
     return dict(schema)

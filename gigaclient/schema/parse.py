@@ -81,7 +81,7 @@ _FENCE = re.compile(r"```[a-zA-Z]*[ \t]*\n?(.*?)```", re.DOTALL)
 def _reason_for_no_value(completion: Completion, text: str) -> str | None:
     """Return the reason why the answer cannot hold a value, or None."""
     if completion.finish_reason in _FILTERED:
-        return f"the filter held the answer back (finish_reason {completion.finish_reason})"
+        return f"the filter blocked the answer (finish_reason {completion.finish_reason})"
     if getattr(completion, "function_call", None) or getattr(completion, "function_calls", None):
         return "the model called a function instead of answering: run it (giga.run does) and parse the last answer"
     if not text.strip():

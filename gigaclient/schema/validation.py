@@ -32,7 +32,7 @@ def validated(read: Callable[[], Any]) -> Any:
         if is_pydantic_error(error):
             reason = pydantic_reason(error)
         else:
-            reason, cause = f"making it raised {type(error).__name__}: {error}", error
+            reason, cause = f"its constructor raised {type(error).__name__}: {error}", error
     raise ValidationFailed(f"the answer does not fit: {reason}") from cause
 
 

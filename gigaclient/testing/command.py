@@ -23,7 +23,8 @@ __all__ = ["main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Start both emulators, print shell lines with their settings, and serve until Ctrl-C or SIGTERM.
 
-    Returns 0, or 2 when a port is taken. ``--help`` and wrong arguments exit as argparse does.
+    Returns 0, or 2 after an error of the operating system, such as a port in use. ``--help`` and wrong arguments exit
+    as argparse does.
     """
     options = _parser().parse_args(argv)
     with Authority() as authority, _interruptible() as interrupted:

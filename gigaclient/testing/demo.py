@@ -47,7 +47,7 @@ def _run(pause: float) -> None:
         fakegpt_emulator = stack.enter_context(FakeGptEmulator(event_pause_s=pause))
         fake = stack.enter_context(FakeGpt(**fakegpt_emulator.client_options))
 
-        _title("A recorded answer of the live GigaChat API, replayed over TLS and decoded by the real path")
+        _title("A recorded answer of the live GigaChat API, replayed over TLS and decoded by the client")
         emulator.replay("v1-stream.sse")
         answers.append(_show_stream(emulated_giga, "Count from 1 to 3"))
 

@@ -38,9 +38,9 @@ def wait_failure(
     """Return the error for an expired timeout or a cancel; both become errors nowhere else."""
     if isinstance(failure, Cancelled):
         return APIConnectionError("the call was ended by close()", sent=sent)
-    seconds = getattr(deadline.timeouts, failure.kind)
-    message = _TIMEOUT_MESSAGES[failure.kind].format(host=host, seconds=seconds)
-    return APITimeoutError(message, sent=sent, timeout_kind=failure.kind)
+    seconds = getattr(deadline.timeouts, failure.timeout_kind)
+    message = _TIMEOUT_MESSAGES[failure.timeout_kind].format(host=host, seconds=seconds)
+    return APITimeoutError(message, sent=sent, timeout_kind=failure.timeout_kind)
 
 
 def translate(failure: BaseException, state: ConnectionState, host: str, proxy: str | None = None) -> GigaClientError:

@@ -18,13 +18,13 @@ EVENT_STREAM = "text/event-stream"
 class RetrySafety(enum.Enum):
     """The consequence of sending a request twice."""
 
-    IDEMPOTENT = "freely"
-    """None, because it only reads or fetches a token. Also retried when the connection broke before the response."""
+    IDEMPOTENT = "idempotent"
+    """No consequence: it only reads or fetches a token. Also retried when the connection broke before the response."""
 
-    BILLABLE = "paid"
+    BILLABLE = "billable"
     """A second response may be charged (a chat). Retried after an error status, or when it was certainly not sent."""
 
-    NON_IDEMPOTENT = "never twice"
+    NON_IDEMPOTENT = "non_idempotent"
     """It would create something twice (an upload). Retried only when the server refused it, or it was not sent."""
 
 

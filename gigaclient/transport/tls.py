@@ -347,8 +347,8 @@ class Trust(FrozenStruct, frozen=True):
             return text + "It was made for another host: check the address, and that no proxy answers in its place."
         if "missing authority key identifier" in lowered or "basic constraints" in lowered:
             return (
-                text + "Python 3.13 and later hold certificates to RFC 5280 strictly: have the authority issue it "
-                "again with that extension, or pass an ssl_context of your own without VERIFY_X509_STRICT."
+                text + "Python 3.13 and later check certificates strictly (RFC 5280): ask the authority to issue it "
+                "again with that extension, or pass your own ssl_context without VERIFY_X509_STRICT."
             )
         return text + (
             "If that issuer is expected here (a company's proxy, or a new authority of the service), pass "

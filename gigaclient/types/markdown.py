@@ -49,7 +49,7 @@ _BEGUN = re.compile(
 )
 _HARMLESS = re.compile(r"</?(?:br|sub|sup)\s*/?>", re.IGNORECASE)
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
-_GOOD_SCHEMES = frozenset({"http", "https", "mailto"})
+_SAFE_SCHEMES = frozenset({"http", "https", "mailto"})
 # Active HTML, which is escaped in code that some Markdown readers may not treat as code.
 _ACTIVE = re.compile(
     r"<(?=/?(?:script|style|iframe|object|embed|link|meta|base|form|svg|math)\b|[A-Za-z][^<>]*=|[!?])", re.IGNORECASE
@@ -212,12 +212,12 @@ def _formula(tex: str) -> str:
     return _BEGINS_SOMETHING.sub(r"\g<0> ", re.sub(r"\n[ \t]*(?=\n)", "", tex))
 
 
-def _leads_to_a_page(target: str) -> bool:
+def _is_safe_link(target: str) -> bool:
     address = re.sub(r"[\s\\\x00-\x1f]", "", html.unescape(target.lstrip("<")))
     scheme = _SCHEME.match(address)
     if scheme is None:
         return 0 < len(target) < 300  # a longer target may hide its scheme
-    return scheme[1].lower() in _GOOD_SCHEMES
+    return scheme[1].lower() in _SAFE_SCHEMES
 
 
 def _inline_formula(found: re.Match[str], pictures: bool) -> str:
@@ -239,7 +239,7 @@ def _tag(found: re.Match[str], pictures: bool) -> str:
 
 
 def _link(found: re.Match[str], pictures: bool) -> str:
-    if _leads_to_a_page(found["target"]):
+    if _is_safe_link(found["target"]):
         return found[0]
     return "]\\(" if found[0] == "](" else "\\:"
 

@@ -351,7 +351,7 @@ def shoot():
         signal.pthread_kill(main, signal.SIGINT)
     stop.set()
 
-# A function, because Python 3.13.0 does not count the place where a loop begins anew to the try block around the loop.
+# The loop is in a function: in Python 3.13.0 the jump back to a loop's start is outside the try block around the loop.
 def be_interrupted():
     armed.append(True)
     while armed and not stop.is_set():  # an interrupt that hits a finaliser disarms, and raises nothing

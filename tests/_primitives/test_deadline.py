@@ -65,7 +65,7 @@ def test_the_expired_timeout_is_reported_and_recorded(
     clock.now += passed
     with pytest.raises(DeadlineExceeded) as caught:
         deadline.remaining()
-    assert caught.value.kind == deadline.expired == expected
+    assert caught.value.timeout_kind == deadline.expired == expected
     assert isinstance(caught.value, TimeoutError)
 
 
@@ -73,7 +73,7 @@ def test_the_first_expired_timeout_is_recorded(clock: Clock) -> None:
     deadline = make_deadline(clock, read=5.0, deadline=8.0)
     deadline.exceeded("connect")
     clock.now += 8.0
-    assert deadline.exceeded().kind == "deadline"
+    assert deadline.exceeded().timeout_kind == "deadline"
     assert deadline.expired == "connect"
 
 

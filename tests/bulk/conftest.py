@@ -42,7 +42,7 @@ def giga(emulator: GigaChatEmulator, refusals: list[Any]) -> Iterator[GigaChat]:
 
 @pytest.fixture
 def only_pythons_pickler(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Remove other picklers, which include more: tests before these may have loaded one."""
+    """Hide cloudpickle, which an earlier test may have loaded: it can pickle objects that pickle cannot."""
     monkeypatch.delitem(sys.modules, "cloudpickle", raising=False)
 
 

@@ -195,7 +195,7 @@ def test_an_item_takes_few_bytes_and_gives_them_back_when_it_is_claimed(path: Pa
         assert traced() - before < full / 3
 
 
-# Unlike hashes: all keys in one row, and equal to bytes across the border of two records.
+# The worst case of the index: unlike hashes, the keys share their first bytes, and match bytes across two records.
 _KEYS = st.integers(0, 3).map(lambda number: bytes(16) if number == 0 else bytes(14) + bytes([number // 2, number % 2]))
 
 

@@ -29,7 +29,7 @@ class FakeTerminal(io.StringIO):
 
 @pytest.fixture
 def use_terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[], FakeTerminal]:
-    """Replace standard error by a terminal; the test itself calls it, because pytest replaces it between the two."""
+    """Return a function that replaces standard error by a terminal, because pytest replaces it after the fixtures."""
 
     def start() -> FakeTerminal:
         monkeypatch.setenv("TERM", "xterm")

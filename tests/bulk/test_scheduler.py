@@ -186,7 +186,7 @@ def test_no_task_runs_before_the_retry_after_of_a_429() -> None:
     waiting = ThreadGroup(1, lambda n: subject.take())
     assert waiting.is_busy_after(0.2)
     clock.now += 34.0
-    subject.offer(task(3))  # the wait's own end would do as well, within two seconds
+    subject.offer(task(3))  # without this, the wait would end by itself within two seconds
     assert waiting.results() == [refused]
 
 

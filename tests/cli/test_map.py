@@ -212,7 +212,7 @@ def test_a_wrong_command_line_is_code_2_and_sends_nothing(
 def test_advice_names_the_options_of_the_command() -> None:
     assert _with_option_names('template="… {} …" makes text of it') == '--template "… {} …" makes text of it'
     assert _with_option_names("template names no field") == "--template names no field"
-    assert _with_option_names("the fields id: template= says") == "the fields id: --template says"
+    assert _with_option_names("the fields id: pass template=") == "the fields id: pass --template"
 
 
 # -- errors ------------------------------------------------------------------------------------------------------------

@@ -116,7 +116,7 @@ def test_functions_and_types_of_a_script_travel(script_run: ScriptRun) -> None:
     assert pids <= set(script_run.report["pids"])
     assert len(script_run.report["functions"]) == 6
     assert script_run.report["value"] == ["Feeling(mood='mood')", True]
-    assert "msgspec.Struct Record of a script or notebook cannot travel" in script_run.report["struct"]
+    assert "msgspec.Struct Record of a script or notebook cannot be pickled" in script_run.report["struct"]
 
 
 def test_equal_prompts_and_refused_ones_are_separate_tasks(script_run: ScriptRun) -> None:

@@ -59,7 +59,7 @@ def test_an_argument_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) 
         ({"access_token": "Bearer  "}, "empty"),
         ({"access_token": "secretword secretword"}, "characters"),
         ({"access_token": 5}, "string"),
-        ({"trust": "pinned"}, "vouches for no server"),
+        ({"trust": "pinned"}, "no server of this service has a certificate of it"),
         ({"trust": "system", "ca_bundle_file": "x"}, "both name"),
         ({"verify_ssl_certs": False, "trust": "system"}, "verify_ssl_certs=False accepts any certificate"),
         ({"ssl_context": "tls"}, "SSLContext"),

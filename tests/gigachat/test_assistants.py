@@ -192,7 +192,7 @@ def test_an_unknown_model_gets_the_same_hint_as_for_chat(giga: GigaChat) -> None
 
 def test_a_server_without_assistants_is_reported(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     emulator.inject(Fault(status=404, body={"status": 404, "message": "Not Found"}), path="/assistants")
-    with pytest.raises(NotFoundError, match="if this server has assistants at all"):
+    with pytest.raises(NotFoundError, match="not every server supports them"):
         giga.assistants.get()
 
 

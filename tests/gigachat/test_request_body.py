@@ -380,7 +380,7 @@ NOT_MESSAGES: list[tuple[Any, str]] = [
     ([Message(role=None)], "messages[0] needs a role"),  # type: ignore[arg-type]
     ([{"role": "user", "content": b"hi"}], "content must be a string, not bytes: decode"),
     ([{"role": "user", "content": 5}], "content must be a string, not int"),
-    ([{"role": "user", "content": [{"type": "text", "text": "hi"}]}], "text alone is taken here"),
+    ([{"role": "user", "content": [{"type": "text", "text": "hi"}]}], "only text is accepted here"),
     ([{"role": "function", "content": b"{}"}], "content must be a string, not bytes"),
     ([{"role": "function", "content": object()}], "messages[0].content.result"),
     ([{"role": "function", "content": {"x": float("nan")}}], "messages[0].content.x must be a finite number"),

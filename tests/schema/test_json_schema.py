@@ -90,7 +90,7 @@ def test_limits_reach_the_schema() -> None:
         (set[str], {"type": "array", "items": {"type": "string"}, "uniqueItems": True}),
         (tuple[int, int], {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2}),
         (Literal["yes", "no"], {"enum": ["no", "yes"], "type": "string"}),
-        (Kind, {"enum": ["high", "low"], "type": "string", "description": "How it is."}),
+        (Kind, {"enum": ["high", "low"], "type": "string", "description": "The kind of a tide."}),
         (int, {"type": "integer"}),
         (bool, {"type": "boolean"}),
         (datetime.date, {"type": "string", "format": "date"}),

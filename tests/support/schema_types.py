@@ -20,7 +20,7 @@ from gigaclient.types import ChatCompletion, Choice, Message
 
 
 class Kind(enum.Enum):
-    """How it is."""
+    """The kind of a tide."""
 
     HIGH = "high"
     LOW = "low"

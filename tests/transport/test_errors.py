@@ -401,7 +401,7 @@ def test_endless_interim_responses_last_no_longer_than_the_read_timeout() -> Non
 
 
 def test_deadline_exceeded_carries_its_kind() -> None:
-    assert DeadlineExceeded("read").kind == "read"
+    assert DeadlineExceeded("read").timeout_kind == "read"
 
 
 def test_a_refused_connection_is_no_timeout() -> None:

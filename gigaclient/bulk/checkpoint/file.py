@@ -245,8 +245,8 @@ class Checkpoint:
             self._holds_lock = try_lock(self._descriptor)
             if not self._holds_lock:
                 problem = (
-                    "another run is using it: wait for that run to end, or give each run a file of its own "
-                    "(in this program, a run that was not read to its end goes on until it is closed)"
+                    "another run is using it: wait until that run ends, or give each run a different file "
+                    "(a run of this program that was not read to its end continues until it is closed)"
                 )
         if problem is not None:
             raise ConfigError(f"the checkpoint {self.path}: {problem}")

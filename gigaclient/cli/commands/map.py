@@ -196,7 +196,7 @@ class _ResultWriter:
 
 
 def _prompts(file: str | None, lines: bool, stack: contextlib.ExitStack) -> Any:
-    """Return the prompts for ``map``; ``stack`` closes the files that are stream for them."""
+    """Return the prompts for ``map``; ``stack`` closes the file that is opened for them."""
     if file is None or file == "-":
         if file is None and not piped_input():
             raise click.UsageError("there are no prompts: name a file, or pipe JSON lines in")

@@ -48,7 +48,7 @@ MESSAGES: Mapping[str, str] = {
     "gigaclient.W002": "a client is made in the settings",
     "gigaclient.W003": "a client is made when a module is imported",
     "gigaclient.W004": "a plain generator is streamed under ASGI",
-    "gigaclient.W005": "Django does not tell of closed browsers under ASGI",
+    "gigaclient.W005": "Django does not detect closed browsers under ASGI",
     "gigaclient.W006": "there is no key",
     "gigaclient.W007": "an async view waits for the model and stops the event loop",
 }
@@ -245,8 +245,8 @@ def check_streaming(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[c
     if is_for_asgi and django.VERSION[:2] < MIN_DJANGO_FOR_ASGI_DISCONNECTS:
         found.append(
             checks.Warning(
-                f"Django {django.get_version()} learns nothing of closed browsers under ASGI: an answer that nobody "
-                "reads any more is generated, and paid for, to its end.",
+                f"Django {django.get_version()} does not detect closed browsers under ASGI: the model generates the "
+                "rest of the answer, and you pay for it.",
                 hint="Run it under WSGI, or install Django 5.0 or newer.",
                 id="gigaclient.W005",
             )

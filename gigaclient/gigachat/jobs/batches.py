@@ -212,7 +212,7 @@ class BatchJob(GigaChatJob):
             batch = client._create_batch(content, "chat_completions", client._call_settings(self._call_options))
         except APIConnectionError as error:
             if error.sent:
-                _log.warning("a batch may have been created whose id did not come; get_batches() lists all there are")
+                _log.warning("a batch may have been created, but its id was not received; see get_batches()")
             raise
         task.note = task_batch = _TaskBatch(batch.id, row_ids)
         self._add_note(_Note(batch.id, rows=row_ids))
@@ -314,14 +314,14 @@ def batch_job(
         ConfigError: the arguments contradict each other.
     """
     if executor is not None:
-        raise ConfigError('via="batches" has nothing for an executor to do: leave executor= out')
+        raise ConfigError('via="batches" does not use an executor: leave executor= out')
     if functions is not None:
         descriptions = as_function_list(functions)
         callables = [name for name, tool in as_tools(descriptions).items() if tool.call is not None]
         if callables:
             raise ConfigError(
-                f'via="batches" cannot call functions here while a batch is answered there ({", ".join(callables)}): '
-                "pass their descriptions alone, or leave via= out"
+                f'via="batches" cannot call Python functions ({", ".join(callables)}): '
+                "pass only their descriptions, or leave via= out"
             )
         options = {**options, "functions": descriptions}
     return BatchJob(response_format, options, strict=strict, batch_size=batch_size, poll_interval=poll_interval)

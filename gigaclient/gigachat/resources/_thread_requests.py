@@ -32,7 +32,7 @@ __all__ = [
 
 _ResponseT = TypeVar("_ResponseT", bound=APIResponse)
 
-_NOT_FOUND_ADVICE = "threads.list() shows those there are, if this server has threads at all"
+_NOT_FOUND_ADVICE = "threads.list() lists the threads; not every server supports them"
 
 # A string is a message of the user.
 MessageLike = types.Message | str | Mapping[str, Any]

@@ -25,7 +25,7 @@ __all__ = ["AssistantsResource"]
 _ResponseT = TypeVar("_ResponseT", bound=APIResponse)
 
 _MAX_METADATA_PAIRS = 16
-_NOT_FOUND_ADVICE = "assistants.get() lists those there are, if this server has assistants at all"
+_NOT_FOUND_ADVICE = "assistants.get() lists the assistants; not every server supports them"
 
 
 class AssistantsResource:

@@ -74,7 +74,7 @@ class BatchesEndpoints(APIResource):
         else:
             fields = sorted(options.keys() - CALL_OPTIONS)
             if fields:
-                raise ConfigError(f"a file is sent as it is: {', '.join(fields)} must be in its rows")
+                raise ConfigError(f"a file is sent unchanged: {', '.join(fields)} must be in its rows")
             by_id = batch_file.read_requests(content)
         return _attach_requests(self._create_batch(content, method, settings), by_id)
 

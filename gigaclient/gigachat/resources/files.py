@@ -282,7 +282,7 @@ def _form(file: Any, purpose: str, filename: str | None, content_type: str | Non
 def _file_id(file: Any) -> str:
     identifier = file if isinstance(file, str) else getattr(file, "id", None)
     if not isinstance(identifier, str):
-        raise ConfigError(f"a file is named by its id, or by what has one, not by {type(file).__name__}")
+        raise ConfigError(f"a file must be an id or an object with an .id, not {type(file).__name__}")
     return identifier
 
 

@@ -97,5 +97,5 @@ def _document(document: Any) -> bytes:
         return text.encode()
     except UnicodeEncodeError:
         raise ConfigError(
-            "openapi_function holds half of a surrogate pair, which is no character: repair where it was decoded"
+            "openapi_function holds half of a surrogate pair, which is not a character: fix the code that decoded it"
         ) from None

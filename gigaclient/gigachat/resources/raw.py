@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RawEndpoints"]
 
-_READS = ("GET", "HEAD", "OPTIONS")
+_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _UNQUOTED = "/%:@!$&'()*+,;=~-._"
 
 
@@ -113,7 +113,7 @@ class RawEndpoints(APIResource):
             body=body,
             content_type=body_type,
             accept="text/event-stream" if stream else "*/*",
-            retry_safety=RetrySafety.IDEMPOTENT if repeat or method in _READS else RetrySafety.NON_IDEMPOTENT,
+            retry_safety=RetrySafety.IDEMPOTENT if repeat or method in _SAFE_METHODS else RetrySafety.NON_IDEMPOTENT,
         )
         if stream:
             from gigaclient.gigachat.raw_stream import RawEventStream

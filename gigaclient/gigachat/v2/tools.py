@@ -96,6 +96,6 @@ def tool_config_of(value: Any, tools: list[dict[str, Any]]) -> Any:
         config.setdefault("mode", "forced")
     if config.get("mode") == "forced" and len(names) != 1:
         raise ConfigError(
-            "tool_config \"forced\" needs exactly one of function_name (one's own) and tool_name (the service's)"
+            'tool_config "forced" needs exactly one of function_name (yours) and tool_name (the service\'s)'
         )
     return config

@@ -137,7 +137,7 @@ def named_tool(value: Any) -> Any:
         return value
     if value not in TOOLS:
         raise ConfigError(
-            f"there is no tool {value!r} that a name is enough for: {', '.join(TOOLS)}; one's own functions go into "
-            'functions=[…], and a tool that is not known here is given as {"name": {…}}'
+            f"there is no built-in tool {value!r}; the built-in tools are {', '.join(TOOLS)}. Pass your own functions "
+            'in functions=[…], and any other tool as {"name": {…}}'
         )
     return {value: {}}

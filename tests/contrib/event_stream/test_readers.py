@@ -186,7 +186,7 @@ def test_a_reader_that_reads_nothing_ends_the_upstream_call_and_loses_no_queued_
     found += pieces
     assert text_of(events(b"".join(found))) == "1, 2, 3, 4, 5, 6, 7, 8, 9,"
     assert names(events(b"".join(found)))[-1] == "error"
-    assert "took nothing" in str(body.error)
+    assert "the browser read nothing" in str(body.error)
 
 
 # -- where things run --------------------------------------------------------------------------------------------------
