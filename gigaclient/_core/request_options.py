@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gigaclient._core.settings import named_or_none, seconds, timeout, timeouts_from, whole
+from gigaclient._primitives import fork_safety as forks
 from gigaclient._primitives.deadline import Timeouts
-from gigaclient._primitives.ids import new_id
 from gigaclient._primitives.secret import Secret
 from gigaclient._primitives.struct import FrozenStruct
 from gigaclient.context import (
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack as Unpack  # type checkers include it; it is not needed at run time
 
 
-__all__ = ["CALL_OPTIONS", "RequestOptions", "call_options", "checked_headers", "request_headers"]
+__all__ = ["CALL_OPTIONS", "RequestOptions", "call_options", "checked_headers", "new_id", "request_headers"]
 
 # RFC 9110, section 5.6.2.
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -131,12 +132,12 @@ def call_options(arguments: dict[str, Any], default: Timeouts, session_id: str |
     Raises:
         ConfigError: a value cannot be sent or cannot work.
     """
-    if (
-        session_id is None
-        and CALL_OPTIONS.isdisjoint(arguments)
-        and all(variable.get() is None for variable in _VARIABLES)
-    ):
-        return _NO_OPTIONS  # a fast path for most calls
+    if session_id is None and CALL_OPTIONS.isdisjoint(arguments):
+        for variable in _VARIABLES:
+            if variable.get() is not None:
+                break
+        else:
+            return _NO_OPTIONS  # a fast path for most calls
     _hide_secrets(arguments)
     headers: dict[str, Any] = {} if session_id is None else {"X-Session-ID": session_id}
     # Later sources win. No local variable may hold a header before its secret is hidden.
@@ -202,3 +203,34 @@ def request_headers(defaults: Mapping[str, str], request: Request, options: Requ
     else:
         headers["X-Request-ID"] = new_id()
     return headers
+
+
+class _IdGenerator:
+    """A private random generator, so that ids differ even when a program seeds the shared one.
+
+    ``os.urandom`` releases the GIL on each call, and each of 64 threads then waits to get it back. Nothing secret
+    depends on the ids.
+    """
+
+    def __init__(self) -> None:
+        self.after_fork_in_child()
+        forks.register(self)
+
+    def after_fork_in_child(self) -> None:
+        """Reseed, because the parent goes on with the old state."""
+        self.bits = random.Random().getrandbits
+
+
+_ids = _IdGenerator()
+
+
+def new_id() -> str:
+    """Return a random UUID (RFC 9562, section 5.4) as text.
+
+    The module ``uuid`` takes twice as long, and 3 ms to import.
+    """
+    digits = bytearray(_ids.bits(128).to_bytes(16, "big"))
+    digits[6] = digits[6] & 0x0F | 0x40  # the version
+    digits[8] = digits[8] & 0x3F | 0x80  # the variant
+    text = digits.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

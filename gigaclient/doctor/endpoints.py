@@ -15,7 +15,7 @@ from gigaclient.doctor.report import Diagnosis
 from gigaclient.doctor.settings_report import PROXY_VARIABLES, InspectedSettings
 from gigaclient.errors import ConfigError
 from gigaclient.transport import origin_of
-from gigaclient.transport.adapter import TrustAdapter
+from gigaclient.transport.http import TrustAdapter
 from gigaclient.transport.proxies import proxy_for, without_password
 from gigaclient.transport.tls import Trust
 

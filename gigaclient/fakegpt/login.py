@@ -13,7 +13,7 @@ from __future__ import annotations
 import secrets
 import string
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -57,9 +57,9 @@ class Cookies:
             if separator and name:
                 self._values[name] = Secret(value)
 
-    def absorb(self, cookies: Mapping[str, Secret]) -> bool:
+    def absorb(self, response: Response) -> bool:
         """Store the cookies of a response; return True if there were any."""
-        found = {name: value for name, value in cookies.items() if value}
+        found = _cookies_of(response)
         self._values.update(found)
         return bool(found)
 
@@ -105,7 +105,7 @@ def _log_in(executor: Executor, cookies: Cookies, deadline: Deadline) -> Credent
     accounts = _accounts_in(response)
     if isinstance(accounts, GigaClientError):
         return accounts
-    cookies.absorb(response.cookies)
+    cookies.absorb(response)
 
     token_key, password = secrets.choice(accounts), Secret(random_string())
     request = Request(
@@ -114,16 +114,15 @@ def _log_in(executor: Executor, cookies: Cookies, deadline: Deadline) -> Credent
         body=urlencode({"token_key": token_key.reveal(), "session_password": password.reveal()}).encode("utf-8"),
         content_type="application/x-www-form-urlencoded",
         accept="*/*",
-        accept_redirect=True,
     )
     sent = [token_key, password]
-    response = _send(executor, request, cookies, sent, deadline)
+    response = _send(executor.accepting_redirects(), request, cookies, sent, deadline)
     if isinstance(response, GigaClientError):
         return response
     login_error = _refusal_of(response, sent)
     if login_error is not None:
         return login_error
-    if not cookies.absorb(response.cookies):
+    if not cookies.absorb(response):
         return _refused(response, "no login: the service accepted it and set no cookie")
 
     response = _send(executor, Request("GET", _SESSION), cookies, sent, deadline)
@@ -132,7 +131,7 @@ def _log_in(executor: Executor, cookies: Cookies, deadline: Deadline) -> Credent
     token = _token_in(response)
     if isinstance(token, GigaClientError):
         return token
-    cookies.absorb(response.cookies)
+    cookies.absorb(response)
     return Credential(token, cookies=cookies.header)
 
 
@@ -176,7 +175,7 @@ def _refusal_of(response: Response, sent: list[Secret]) -> GigaClientError | Non
     if (
         data is None
         and response.status < 300
-        and not response.cookies
+        and not _cookies_of(response)
         and page_title(excerpt(response.body)) is not None
     ):
         return _unexpected(response, _LOGIN, data, "no cookie")
@@ -210,6 +209,10 @@ def _token_in(response: Response) -> Secret | GigaClientError:
     if len(token) > _MAX_TOKEN_CHARACTERS or not token.isascii() or not token.isprintable() or " " in token:
         return _unexpected(response, _SESSION, data, "an accessToken that no header can carry")
     return Secret(token)
+
+
+def _cookies_of(response: Response) -> dict[str, Secret]:
+    return {cookie.name: Secret(cookie.value) for cookie in response.original.cookies if cookie.value}
 
 
 def _decode_json(body: bytes) -> Any:

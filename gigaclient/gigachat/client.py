@@ -17,12 +17,12 @@ from gigaclient._core.base_client import (
     as_secret,
 )
 from gigaclient._core.client_cache import ClientCache
-from gigaclient._core.executor import Executor
+from gigaclient._core.executor import Call, Executor
 from gigaclient._core.limiter import Limiter, limiter_for
 from gigaclient._core.settings import flag, text, words
 from gigaclient._primitives.deadline import Cancelled, Deadline, DeadlineExceeded
 from gigaclient.auth.token_manager import TokenManager
-from gigaclient.errors import ConfigError, GigaClientError
+from gigaclient.errors import ConfigError, GigaClientError, NotFoundError
 from gigaclient.gigachat.bulk_methods import BulkEndpoints
 from gigaclient.gigachat.resources.account import AccountEndpoints
 from gigaclient.gigachat.resources.batches import BatchesEndpoints
@@ -205,6 +205,7 @@ class GigaChat(
                 retry=settings.retry,
                 timeouts=settings.timeouts,
                 headers={"User-Agent": f"gigaclient/{__version__}"},
+                explain_not_found=_add_suggestions,
                 hooks=settings.hooks(self._name, purpose),
             )
 
@@ -308,7 +309,7 @@ class GigaChat(
                 credential = tokens.get(deadline) if tokens is not None else None
         except DeadlineExceeded as error:
             host = urlsplit(self._settings.auth_url).hostname or ""
-            failure = transport.timed_out(error.timeout_kind, host, deadline, sent=False)
+            failure = transport.wait_failure(error, host, deadline, sent=False)
         except Cancelled:
             failure = ConfigError("this client is closed: make a new one")
         if failure is not None:
@@ -352,6 +353,12 @@ class GigaChat(
             f"<GigaChat model={settings.model!r} base_url={settings.base_url!r} scope={settings.scope!r} "
             f"auth={settings.auth_method}>"
         )
+
+
+def _add_suggestions(executor: Executor, call: Call, failure: NotFoundError) -> None:
+    from gigaclient.gigachat.suggestions import add_suggestions  # loaded at the first such error
+
+    add_suggestions(executor, call, failure)
 
 
 _shared: ClientCache[GigaChat] = ClientCache()

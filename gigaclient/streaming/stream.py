@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import enum
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, TypeVar
 
@@ -18,14 +19,25 @@ from gigaclient.errors import (
 )
 from gigaclient.streaming import sse
 from gigaclient.streaming.accumulator import ChatAccumulator
-from gigaclient.streaming.observer import NULL_OBSERVER, Observer
 from gigaclient.types import APIResponse, ChatCompletion, ChatCompletionChunk
 
 if TYPE_CHECKING:
     from gigaclient._primitives.deadline import Deadline
 
-__all__ = ["END", "Accumulator", "ChatStream", "End", "EventParser", "Stream", "StreamResponse"]
+__all__ = [
+    "END",
+    "NULL_OBSERVER",
+    "Accumulator",
+    "ChatStream",
+    "ClosingContext",
+    "End",
+    "EventParser",
+    "Observer",
+    "Stream",
+    "StreamResponse",
+]
 
+T = TypeVar("T")
 ChunkT = TypeVar("ChunkT")
 ResponseT = TypeVar("ResponseT", bound=APIResponse)
 _Chunk_co = TypeVar("_Chunk_co", covariant=True)
@@ -33,6 +45,7 @@ _Chunk_contra = TypeVar("_Chunk_contra", contravariant=True)
 _Response_co = TypeVar("_Response_co", bound=APIResponse, covariant=True)
 _Accumulator_contra = TypeVar("_Accumulator_contra", contravariant=True)
 _StreamT = TypeVar("_StreamT", bound="Stream[Any, Any]")
+_ContextT = TypeVar("_ContextT", bound="ClosingContext")
 
 
 class End(enum.Enum):
@@ -93,7 +106,71 @@ class StreamResponse(Protocol):
         """Close the connection."""
 
 
-class Stream(Iterator[ChunkT], Generic[ChunkT, ResponseT]):
+class Observer(Protocol):
+    """Follow one call: its attempts, its chunks and its end."""
+
+    def begin(self, url: str, request_id: str) -> None:
+        """Note that the call can be sent: its end will be reported."""
+
+    def sending(self, headers: Mapping[str, str]) -> None:
+        """Report that the next attempt is sent."""
+
+    def response(self, status: int | None, headers: Mapping[str, str], *, request_id: str | None = None) -> None:
+        """Report the response of an attempt."""
+
+    def failure(self, error: Any, response: Any, *, retry_in: float | None) -> None:
+        """Report the failure of an attempt; ``retry_in`` is the pause before the next one, None if there is none."""
+
+    def count_chunks(self, chunks: Iterator[T]) -> Iterator[T]:
+        """Count ``chunks`` as they are read."""
+
+    def observe_blocks(self, blocks: Generator[bytes, None, None]) -> Generator[bytes, None, None]:
+        """Report the end of a body that is read block by block."""
+
+    def end(
+        self, error: BaseException | None = None, *, answer: Callable[[], Any] | None = None, closed: bool = False
+    ) -> None:
+        """Report the end of the call; ``answer`` returns the completion so far."""
+
+    def end_with_body(self, response: Any, accept: str) -> None:
+        """Report the end of a call whose body was read whole."""
+
+
+class _NullObserver:
+    """The observer of clients without hooks."""
+
+    def ignore(self, *args: Any, **named: Any) -> None:
+        """Do nothing."""
+
+    begin = sending = response = failure = end = end_with_body = ignore
+
+    def pass_through(self, items: Any) -> Any:
+        """Return ``items``."""
+        return items
+
+    count_chunks = observe_blocks = pass_through
+
+
+NULL_OBSERVER: Observer = _NullObserver()
+
+
+class ClosingContext(abc.ABC):
+    """A context manager that calls :meth:`close` when the ``with`` block is left."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Release the resources of the object."""
+
+    def __enter__(self: _ContextT) -> _ContextT:
+        return self
+
+    def __exit__(
+        self, type_: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Stream(ClosingContext, Iterator[ChunkT], Generic[ChunkT, ResponseT]):
     """A streamed response: iterate over its chunks, or call :meth:`result` for the whole completion.
 
     The request was sent and its status checked before this object is created. Nothing is retried after that, and no
@@ -206,14 +283,6 @@ class Stream(Iterator[ChunkT], Generic[ChunkT, ResponseT]):
             raise
         self._observer.end(failure, answer=lambda: failure.completion)
         raise failure
-
-    def __enter__(self: _StreamT) -> _StreamT:
-        return self
-
-    def __exit__(
-        self, type_: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __del__(self) -> None:
         # A stream that is dropped before its end must release its connection and its permit.
