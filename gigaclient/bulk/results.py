@@ -110,7 +110,7 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
         job.prepare(client, job.sample)
         self._checkpoint = Checkpoint(map_options.checkpoint) if map_options.checkpoint is not None else None
         limiter = client._executor.limiter
-        self._throttle = Throttle(max_running, (lambda: limiter.limit) if job.at_once is None else None)
+        self._throttle = Throttle(max_running, (lambda: limiter.limit) if job.max_concurrent_tasks is None else None)
         self._scheduler = Scheduler(self._throttle, Budget(self._limits), fatal_errors=job.fatal_errors)
         self._recorder = Recorder(self._checkpoint, job)
         try:
@@ -292,7 +292,7 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
         index, self._read = self._read, self._read + 1
         self._unfinished += 1
         try:
-            request, content = self._job.prepare(self._client, self._prompts.ask(input_))
+            request, content = self._job.prepare(self._client, self._prompts.prompt_for(input_))
             key = key_of(self._job.kind, content) if self._needs_keys else NO_KEY
             item = Item(index, input_, request, key)
         except Exception as error:

@@ -31,7 +31,7 @@ def run_task(client: BaseClient[Any], job: Job[Any, Any], task: Task, cancel_gro
         bound._executor.retry = _without_429(bound._executor.retry)
     failure: Exception
     try:
-        results = job.ask(bound, task)
+        results = job.run(bound, task)
     except Exception as error:
         failure = error
     except BaseException as error:  # sys.exit() in a function of the caller: the run would wait for this thread

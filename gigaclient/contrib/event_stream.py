@@ -193,9 +193,9 @@ class EventStream:
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """Iterate over the body without blocking the event loop."""
-        return self._events_for_loop()
+        return self._async_events()
 
-    async def _events_for_loop(self) -> AsyncIterator[bytes]:
+    async def _async_events(self) -> AsyncIterator[bytes]:
         import asyncio  # only needed here
 
         loop = asyncio.get_running_loop()

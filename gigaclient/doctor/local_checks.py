@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
-import re
 
 from gigaclient._primitives.secret import Secret
 from gigaclient.doctor.report import Diagnosis
-from gigaclient.doctor.service import SCOPES
 from gigaclient.doctor.settings_report import PREFIX, PROXY_VARIABLES, InspectedSettings, misspelt_variables
 from gigaclient.doctor.trust_store import bundle_variable
+from gigaclient.gigachat.credentials import UUID, split_key
+from gigaclient.gigachat.scopes import SCOPES
 from gigaclient.gigachat.settings import GigaChatSettings
 
-__all__ = ["decode_key", "examine_environment", "examine_key", "examine_settings"]
+__all__ = ["examine_environment", "examine_key", "examine_settings"]
 
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _KEY_SETTINGS = ("access_token", "credentials", "password", "user")
 
 
@@ -130,13 +127,13 @@ def examine_key(inspected: InspectedSettings) -> Diagnosis:
 
 def _examine_credentials(inspected: InspectedSettings, key: Secret) -> Diagnosis:
     settings = inspected.settings
-    first, second = decode_key(key) or ("", "")
+    first, second = split_key(key) or ("", "")
     lines = [f"authorization key of {len(key)} characters: base64 of id:secret, for {settings.scope}"]
     steps = []
     originals = [secret.reveal() for secret in inspected.secrets]
     if key.reveal() not in originals:
         lines.append("quotes, spaces, a scheme or missing padding around it were corrected")
-    odd = [name for name, part in (("id", first), ("secret", second)) if not _UUID.fullmatch(part)]
+    odd = [name for name, part in (("id", first), ("secret", second)) if not UUID.fullmatch(part)]
     if odd:
         lines.append(
             f"the {' and the '.join(odd)} in it {'are not UUIDs' if len(odd) > 1 else 'is not a UUID'}; usual keys "
@@ -149,12 +146,3 @@ def _examine_credentials(inspected: InspectedSettings, key: Secret) -> Diagnosis
     if settings.access_token is not None:
         lines.append("an access token is set too: a client would use it first, the doctor checks the key")
     return Diagnosis(outcome="warning" if steps else "ok", detail="\n".join(lines), next_step="; ".join(steps))
-
-
-def decode_key(key: Secret) -> tuple[str, str] | tuple[()]:
-    """Split an authorization key into client id and secret; return () when it is not base64 of both."""
-    try:
-        first, colon, second = base64.b64decode(key.reveal()).decode("utf-8", "replace").partition(":")
-    except (binascii.Error, ValueError):
-        return ()
-    return (first, second) if colon else ()

@@ -30,12 +30,10 @@ from gigaclient.errors import (
     TLSError,
 )
 from gigaclient.gigachat import GigaChat
+from gigaclient.gigachat.scopes import SCOPES, client_in_scope, is_wrong_scope
 
 __all__ = ["ServiceCheck"]
 
-SCOPES = ("GIGACHAT_API_PERS", "GIGACHAT_API_B2B", "GIGACHAT_API_CORP")
-
-_WRONG_SCOPE_CODE = 7
 _CLOCK_WARN_SECONDS = 60.0
 _MAX_NAMES = 6
 _MAX_PACKAGES = 4
@@ -113,7 +111,7 @@ class ServiceCheck:
         except AuthenticationError as error:
             message, advice = _split_advice(error.message.removeprefix("no access token: "))
             detail = f"{error.status_code}{_code_suffix(error)}: {message}"
-            if error.code == _WRONG_SCOPE_CODE:
+            if is_wrong_scope(error):
                 advice = self._right_scope() or advice
             return Diagnosis(outcome="failure", detail=detail, next_step=advice or _next_step_for(error))
         except GigaClientError as error:
@@ -124,16 +122,13 @@ class ServiceCheck:
         return Diagnosis(detail=f"received, valid until {expires_at.strftime('%H:%M')} UTC by the service's clock")
 
     def _right_scope(self) -> str:
-        """Try each known scope; return the advice to use the one that the service accepts, or ""."""
-        for scope in SCOPES:
-            if scope == self._inspected.settings.scope:
-                continue
-            try:
-                self._call(self._make_client(scope=scope).get_token)
-            except GigaClientError:
-                continue
-            return f'this key belongs to {scope}: pass scope="{scope}" (GIGACHAT_SCOPE={scope})'
-        return ""
+        """Try the other scopes; return the advice to use the one that the service accepts, or ""."""
+        others = [scope for scope in SCOPES if scope != self._inspected.settings.scope]
+        try:
+            _, scope = client_in_scope(lambda scope: self._make_client(scope=scope), others)
+        except GigaClientError:
+            return ""
+        return f'this key belongs to {scope}: pass scope="{scope}" (GIGACHAT_SCOPE={scope})'
 
     def list_models(self) -> Diagnosis:
         """List the models that this key may use, and check that the selected one is among them."""

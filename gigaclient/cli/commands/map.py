@@ -286,7 +286,7 @@ def _map_template(prompts: Any, template: str | None, system: str | None) -> str
     except ConfigError as error:
         reason = _with_option_names(error.message)
     else:
-        return template if not system else lambda row: _with_system(converter.ask(row), system)
+        return template if not system else lambda row: _with_system(converter.prompt_for(row), system)
     raise click.UsageError(reason)
 
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.bulk.jobs import ChatJob
 from gigaclient.bulk.tasks import Task, TaskResult
 from gigaclient.errors import ConfigError
 from gigaclient.functions import as_function_list, as_tools
 from gigaclient.schema.json_schema import type_schema_of
 from gigaclient.schema.parse import parse_completion
+from gigaclient.types.base import untyped
 
 if TYPE_CHECKING:
     from gigaclient.gigachat.tool_loop import OnError
@@ -39,9 +37,9 @@ class GigaChatJob(ChatJob):
             form = {"type": "json_schema", "schema": type_schema_of(type_).schema, "strict": bool(strict)}
             self.options["response_format"] = form
 
-    def ask(self, client: Any, task: Task) -> list[TaskResult]:
+    def run(self, client: Any, task: Task) -> list[TaskResult]:
         """Send the prompt and read the response's value."""
-        results = super().ask(client, task)
+        results = super().run(client, task)
         for result in results:
             self.read(result)
         return results
@@ -59,7 +57,7 @@ class GigaChatJob(ChatJob):
         """Return the fields of a result for the checkpoint."""
         line = super().saved(result)
         if self._type is not None:
-            line["value"] = _decode_json(line["text"])
+            line["value"] = untyped(line["text"].encode())
         return line
 
     def restored(self, line: Mapping[str, Any]) -> TaskResult:
@@ -98,7 +96,7 @@ class RunJob(GigaChatJob):
         request, _ = client._chat_request(prompt, {**self.options, "functions": self._specifications}, stream=False)
         return prompt, self.content(request)
 
-    def ask(self, client: Any, task: Task) -> list[TaskResult]:
+    def run(self, client: Any, task: Task) -> list[TaskResult]:
         """Run the dialogue of one prompt."""
         run = client.run(
             task.items[0].request,
@@ -130,11 +128,3 @@ def chat_job(
     if options.get("stream"):
         raise ConfigError("map() gives whole answers: leave stream= out")
     return GigaChatJob(response_format, options, strict=strict)
-
-
-def _decode_json(text: str) -> Any:
-    """Decode ``text`` as JSON; return None if it is not JSON."""
-    try:
-        return msgspec.json.decode(text.encode())
-    except JSON_ERRORS:
-        return None
