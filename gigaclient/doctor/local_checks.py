@@ -37,11 +37,7 @@ def examine_settings(inspected: InspectedSettings) -> Diagnosis:
     lines = [f"not valid: {_with_name(name, reason)}" for name, reason in broken.items()] + lines
     labels = {setting.name: setting.label for setting in inspected.explicit_settings}
     to_fix = [labels.get(name, PREFIX + name.upper()) for name in broken]
-    return Diagnosis(
-        outcome="failure",
-        detail="\n".join(lines),
-        next_step=f"fix or remove {', '.join(to_fix)}; the checks below ignore it",
-    )
+    return Diagnosis.failure("\n".join(lines), f"fix or remove {', '.join(to_fix)}; the checks below ignore it")
 
 
 def _with_name(name: str, reason: str) -> str:
@@ -99,28 +95,22 @@ def examine_key(inspected: InspectedSettings) -> Diagnosis:
     for name in _KEY_SETTINGS:
         if name in inspected.problems:
             message, _, advice = inspected.problems[name].partition("; ")
-            return Diagnosis(
-                outcome="failure",
-                detail=message,
-                next_step=advice or "copy it again from the project's page in Studio",
-            )
+            return Diagnosis.failure(message, advice or "copy it again from the project's page in Studio")
     if settings.credentials is not None:
         return _examine_credentials(inspected, settings.credentials)
     if settings.user is not None:
         return Diagnosis(detail="user and password, for a server whose base_url has /token")
     if settings.access_token is not None:
-        return Diagnosis(
-            outcome="warning",
-            detail=f"an access token of {len(settings.access_token)} characters",
-            next_step="a token expires after half an hour, and this one cannot be refreshed: pass credentials= (the "
+        return Diagnosis.warning(
+            f"an access token of {len(settings.access_token)} characters",
+            "a token expires after half an hour, and this one cannot be refreshed: pass credentials= (the "
             "authorization key) if the program runs longer",
         )
     if settings.trust.cert_file is not None or settings.trust.ssl_context is not None:
         return Diagnosis(detail="the client certificate identifies the client")
-    return Diagnosis(
-        outcome="failure",
-        detail="no key: neither credentials nor an access token, a user or a certificate",
-        next_step="set GIGACHAT_CREDENTIALS to the authorization key from the project's page in Studio, or store it "
+    return Diagnosis.failure(
+        "no key: neither credentials nor an access token, a user or a certificate",
+        "set GIGACHAT_CREDENTIALS to the authorization key from the project's page in Studio, or store it "
         "with gigaclient login",
     )
 

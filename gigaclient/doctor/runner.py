@@ -123,16 +123,14 @@ class _Examiner:
             # Twice the limit: a failed check may take as long again to find the cause.
             diagnosis = within(2 * self._seconds, step)
         except ProbeTimeout:
-            diagnosis = Diagnosis(
-                outcome="failure",
-                detail=f"not finished within {2 * self._seconds:g} s",
-                next_step="the system does not respond: check the network and its name servers",
+            diagnosis = Diagnosis.failure(
+                f"not finished within {2 * self._seconds:g} s",
+                "the system does not respond: check the network and its name servers",
             )
         except Exception as error:  # a bug in a check must not lose the rest of the report
-            diagnosis = Diagnosis(
-                outcome="failure",
-                detail=f"the doctor itself failed here ({type(error).__name__})",
-                next_step="that is a bug in gigaclient: report it with this text",
+            diagnosis = Diagnosis.failure(
+                f"the doctor itself failed here ({type(error).__name__})",
+                "that is a bug in gigaclient: report it with this text",
             )
         return self._record(id, title, diagnosis, time.monotonic() - began)
 
@@ -263,7 +261,7 @@ _MISSING = {
 
 
 def _not_checked(reason: str) -> Diagnosis:
-    return Diagnosis(outcome="not_checked", detail=_NOT_CHECKED + reason)
+    return Diagnosis.not_checked(_NOT_CHECKED + reason)
 
 
 def _secrets(inspected: InspectedSettings) -> list[str]:

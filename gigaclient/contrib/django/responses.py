@@ -15,8 +15,8 @@ from django.core.signals import request_finished, request_started
 from django.db import connections
 from django.http import StreamingHttpResponse
 
-from gigaclient.contrib.event_stream import EventStream, Readable
-from gigaclient.contrib.stream_reader import Render
+from gigaclient.contrib.event_stream import EventStream
+from gigaclient.contrib.stream_reader import Readable, Render
 from gigaclient.errors import ConfigError
 
 __all__ = ["EventStreamResponse", "Source", "astream_response", "stream_response"]

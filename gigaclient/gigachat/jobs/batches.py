@@ -293,23 +293,18 @@ def _unsettled(notes: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     return {batch_id: [*rows] for batch_id, rows in batches.items() if rows}
 
 
-def batch_job(
-    *,
-    response_format: Any,
-    strict: bool,
-    functions: Any,
-    executor: Any,
-    batch_size: int | None,
-    poll_interval: float | None,
-    options: Mapping[str, Any],
-) -> BatchJob:
+def batch_job(type_: Any, functions: Any, options: Mapping[str, Any], **batch_options: Any) -> BatchJob:
     """Return the job for the arguments of ``giga.map(…, via="batches")``.
 
+    Args:
+        type_: as for :class:`BatchJob`.
+        functions: descriptions of functions; batches cannot call any.
+        options: as for ``giga.chat``.
+        batch_options: the other arguments of :class:`BatchJob`.
+
     Raises:
-        ConfigError: the arguments contradict each other.
+        ConfigError: a function can be called, or another argument cannot work.
     """
-    if executor is not None:
-        raise ConfigError('via="batches" does not use an executor: leave executor= out')
     if functions is not None:
         descriptions = as_function_list(functions)
         callables = [name for name, tool in as_tools(descriptions).items() if tool.call is not None]
@@ -319,4 +314,4 @@ def batch_job(
                 "pass only their descriptions, or leave via= out"
             )
         options = {**options, "functions": descriptions}
-    return BatchJob(response_format, options, strict=strict, batch_size=batch_size, poll_interval=poll_interval)
+    return BatchJob(type_, options, **batch_options)
