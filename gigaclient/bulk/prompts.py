@@ -73,7 +73,7 @@ class Prompts:
         for input_ in self._inputs:  # noqa: UP028
             yield input_
 
-    def ask(self, input_: Any) -> Any:
+    def prompt_for(self, input_: Any) -> Any:
         """Return the prompt for one input: a string, a list of messages, or a whole request.
 
         Raises:

@@ -21,6 +21,7 @@ from gigaclient._primitives.secret import Secret
 from gigaclient.errors import ConfigError
 
 __all__ = [
+    "MAX_KEY_CHARACTERS",
     "Credentials",
     "Place",
     "config_folder",
@@ -36,7 +37,7 @@ __all__ = [
 Place: TypeAlias = Literal["keyring", "file"]
 
 _SERVICE, _USER = "gigaclient", "GigaChat"
-_MAX_KEY_BYTES = 64 * 1024
+MAX_KEY_CHARACTERS = 64 * 1024
 _LOG_IN_AGAIN = "log in again with gigaclient login, or set GIGACHAT_CREDENTIALS"
 
 # If one of them is set, the stored key is not used.
@@ -207,7 +208,7 @@ def read_key_file(path: str) -> Secret:
     """
     try:
         with open(os.path.expanduser(path), encoding="utf-8-sig") as file:
-            return Secret(file.read(_MAX_KEY_BYTES).strip())
+            return Secret(file.read(MAX_KEY_CHARACTERS).strip())
     except OSError as error:
         reason = error.strerror or "it cannot be opened"
     except UnicodeDecodeError:

@@ -19,7 +19,17 @@ from gigaclient.errors import ConfigError
 if TYPE_CHECKING:
     from gigaclient import FakeGpt, GigaChat
 
-__all__ = ["Terminal", "file_text", "input_text", "output_options", "with_client", "with_screen"]
+__all__ = [
+    "POSITIVE",
+    "Terminal",
+    "file_text",
+    "input_text",
+    "model_options",
+    "output_options",
+    "provider_option",
+    "with_client",
+    "with_screen",
+]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -82,11 +92,15 @@ class Terminal(Screen):
                 arguments.setdefault("scope", stored.scope)
         return GigaChat(**arguments)
 
-    def fakegpt(self) -> FakeGpt:
-        """Make a client of FakeGpt; the caller closes it."""
+    def client(self, provider: str) -> GigaChat | FakeGpt:
+        """Make a client of the service that ``--provider`` names; the caller closes it.
+
+        Raises:
+            ConfigError: as for :meth:`gigachat`.
+        """
         from gigaclient import FakeGpt
 
-        return FakeGpt(**self.settings)
+        return self.gigachat() if provider == "gigachat" else FakeGpt(**self.settings)
 
 
 def _combine(*options: Callable[[_Function], _Function]) -> Callable[[_Function], _Function]:
@@ -104,12 +118,24 @@ output_options: Callable[[_Function], _Function] = _combine(
 )
 """``--json`` and ``--no-color``, as ``as_json`` and ``no_color``."""
 
-_POSITIVE = click.FloatRange(min=0, min_open=True)
+provider_option: Callable[[_Function], _Function] = click.option(
+    "--provider", type=click.Choice(["gigachat", "fakegpt"]), default="gigachat", help="The service."
+)
+
+model_options: Callable[[_Function], _Function] = _combine(
+    click.option("-m", "--model", help="The model; gigaclient models lists them."),
+    click.option("-t", "--temperature", type=click.FloatRange(min=0), help="Higher values give more varied answers."),
+    click.option("--top-p", type=click.FloatRange(0, 1), help="The probability mass to sample from, 0 to 1."),
+    click.option("--max-tokens", type=click.IntRange(min=1), help="The token limit of an answer."),
+)
+"""The options of a request that are fields of its body, under the same names."""
+
+POSITIVE = click.FloatRange(min=0, min_open=True)
 
 _client_options: Callable[[_Function], _Function] = _combine(
     output_options,
-    click.option("--timeout", type=_POSITIVE, metavar="S", help="Seconds without data after which the call fails."),
-    click.option("--deadline", type=_POSITIVE, metavar="S", help="Seconds for the whole call, retries included."),
+    click.option("--timeout", type=POSITIVE, metavar="S", help="Seconds without data after which the call fails."),
+    click.option("--deadline", type=POSITIVE, metavar="S", help="Seconds for the whole call, retries included."),
     click.option("--base-url", metavar="URL", help="The address of the service."),
     click.option(
         "--ca-bundle",

@@ -55,7 +55,7 @@ class HostCheck:
     def resolve(self) -> Diagnosis:
         """Resolve the host's name, unless the proxy does it."""
         if self.route.proxy is not None:
-            return Diagnosis(outcome="not_checked", detail=f"{self.host.name}: the proxy resolves it")
+            return Diagnosis.not_checked(f"{self.host.name}: the proxy resolves it")
         return self.endpoint.resolve()
 
     # -- the connection --------------------------------------------------------------------------------------------
@@ -67,16 +67,13 @@ class HostCheck:
         failures, error = self.endpoint.try_connect()
         target = f"port {self.host.port}"
         if error is not None:
-            return Diagnosis(
-                outcome="failure", detail=f"{target}: {'; '.join(failures)}", next_step=self._connection_advice(error)
-            )
+            return Diagnosis.failure(f"{target}: {'; '.join(failures)}", self._connection_advice(error))
         detail = f"{target} of {self.endpoint.ip} accepts connections"
         if not failures:
             return Diagnosis(detail=detail)
-        return Diagnosis(
-            outcome="warning",
-            detail=f"{detail}; {'; '.join(failures)}",
-            next_step="an address that does not respond delays each new connection: if it contains colons, IPv6 is "
+        return Diagnosis.warning(
+            f"{detail}; {'; '.join(failures)}",
+            "an address that does not respond delays each new connection: if it contains colons, IPv6 is "
             "configured on this machine and does not work",
         )
 
@@ -102,11 +99,9 @@ class HostCheck:
             with self._connection():
                 return Diagnosis(detail=target)
         except ProbeError as error:
-            return Diagnosis(
-                outcome="failure", detail=f"{target}: {error.reason}", next_step=self._tunnel_advice(error)
-            )
+            return Diagnosis.failure(f"{target}: {error.reason}", self._tunnel_advice(error))
         except ConfigError as error:  # the trust settings for the proxy's own certificate
-            return Diagnosis(outcome="failure", detail=f"{target}: {error.message}", next_step="fix that variable")
+            return Diagnosis.failure(f"{target}: {error.message}", "fix that variable")
 
     def _tunnel_advice(self, error: ProbeError) -> str:
         if error.cause == "proxy_login":
@@ -152,7 +147,7 @@ class HostCheck:
     def check_tls(self) -> Diagnosis:
         """Do a handshake with the client's trust; after a failure, spend as much time again to find the cause."""
         if not self.host.is_tls:
-            return Diagnosis(outcome="not_checked", detail="http:// has no TLS")
+            return Diagnosis.not_checked("http:// has no TLS")
         self._start_clock()
         try:
             result = self._handshake(self._trust.make_context())
@@ -165,10 +160,8 @@ class HostCheck:
                 else describe_verified(result, self._now)
             )
         if failure.cause != "certificate":
-            return Diagnosis(
-                outcome="failure",
-                detail=f"the handshake with {self.host.name} failed: {failure.reason}",
-                next_step=self._handshake_advice(failure),
+            return Diagnosis.failure(
+                f"the handshake with {self.host.name} failed: {failure.reason}", self._handshake_advice(failure)
             )
         self._start_clock()
         return explain_refusal(
@@ -198,9 +191,7 @@ class HostCheck:
             else "find out which authority signs here, and pass its root certificate as ca_bundle_file"
         )
         described = describe_verified(result, self._now)
-        return Diagnosis(
-            outcome="warning", detail=described.detail.replace("verified", "not verified", 1), next_step=step
-        )
+        return Diagnosis.warning(described.detail.replace("verified", "not verified", 1), step)
 
     def _find_alternative(self) -> Alternative | None:
         for alternative in alternatives(self._trust):
@@ -263,9 +254,7 @@ def _examine_proxy(endpoint: Endpoint, route: ProxyRoute) -> Diagnosis:
     failures, error = endpoint.try_connect()
     if error is None:
         return Diagnosis(detail=target)
-    return Diagnosis(
-        outcome="failure",
-        detail=f"{target}: {'; '.join(failures)}",
-        next_step=f"the proxy cannot be reached: check the address in {route.source}, or remove it if this network "
-        "needs none",
+    return Diagnosis.failure(
+        f"{target}: {'; '.join(failures)}",
+        f"the proxy cannot be reached: check the address in {route.source}, or remove it if this network needs none",
     )

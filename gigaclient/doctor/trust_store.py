@@ -290,7 +290,7 @@ def explain_refusal(
     if alternative is not None:
         lines.append(f"it would be trusted with: {alternative.name}")
     step = _next_step(host, refusal.code, chain, alternative, through_proxy, now)
-    return Diagnosis(outcome="failure", detail="\n".join(lines), next_step=step)
+    return Diagnosis.failure("\n".join(lines), step)
 
 
 def _chain_lines(chain: Sequence[Certificate]) -> list[str]:
@@ -366,9 +366,7 @@ def describe_verified(handshake: HandshakeResult, now: datetime.datetime) -> Dia
     )
     days = (leaf.not_after - now).days
     if days < _LEAF_WARN_DAYS:
-        return Diagnosis(
-            outcome="warning",
-            detail=detail,
-            next_step=f"the server's certificate expires in {days} days: its operator has to renew it",
+        return Diagnosis.warning(
+            detail, f"the server's certificate expires in {days} days: its operator has to renew it"
         )
     return Diagnosis(detail=detail)

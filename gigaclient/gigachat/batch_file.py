@@ -22,7 +22,7 @@ from gigaclient.gigachat.request_body import chat_body
 from gigaclient.types.base import untyped
 from gigaclient.types.coercion import coerce
 
-__all__ = ["METHODS", "in_order", "lines", "named", "read_requests", "read_result", "written"]
+__all__ = ["METHODS", "encode_requests", "in_order", "lines", "read_requests", "read_result", "with_ids"]
 
 METHODS = ("chat_completions", "embedder")
 
@@ -35,7 +35,7 @@ _ID = re.compile(rb'\s*\{\s*"id"\s*:\s*("(?:[^"\\]|\\.)*")')
 # -- requests --------------------------------------------------------------------------------------------------------
 
 
-def named(requests: Any) -> Iterator[tuple[str, Any]]:
+def with_ids(requests: Any) -> Iterator[tuple[str, Any]]:
     """Yield each request with its id; a request without one gets the id ``row-<position>``, counted from 1.
 
     Raises:
@@ -80,13 +80,13 @@ def _copy(request: Any) -> Any:
     return list(request)
 
 
-def written(
+def encode_requests(
     requests: Any, method: str, options: Mapping[str, Any], defaults: Mapping[str, Any]
 ) -> tuple[bytes, dict[str, Any]]:
     """Return the file, and the requests by their ids.
 
     Args:
-        requests: as for :func:`named`.
+        requests: as for :func:`with_ids`.
         method: one of :data:`METHODS`.
         options: body fields for each request; names of call options are left out.
         defaults: body fields of chats that do not set them.
@@ -96,7 +96,7 @@ def written(
     """
     rows: list[bytes] = []
     by_id: dict[str, Any] = {}
-    for row_id, request in named(requests):
+    for row_id, request in with_ids(requests):
         reason = None
         try:
             if method == "embedder":

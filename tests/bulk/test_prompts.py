@@ -38,7 +38,7 @@ def test_whatever_can_be_iterated_is_a_list_of_prompts(prompts: Any, total: int 
         total = 2
     found = Prompts(prompts)
     assert found.total == total
-    texts = [found.ask(one) for one in found]
+    texts = [found.prompt_for(one) for one in found]
     assert texts == ["a", "b"]
     assert {type(text) for text in texts} == {str}
 

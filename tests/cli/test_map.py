@@ -313,7 +313,7 @@ def test_a_file_that_is_not_a_checkpoint_is_not_changed(reviews: Path, emulator:
     before = reviews.read_bytes()
     ended = run("map", str(reviews), "-o", str(reviews), "--template", "{text}")
     assert ended.code == 3
-    assert "is no checkpoint" in ended.err
+    assert "is not a checkpoint" in ended.err
     assert reviews.read_bytes() == before
 
 

@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from gigaclient.cli import exit_codes
-from gigaclient.cli.options import Terminal, file_text, input_text, with_client
+from gigaclient.cli.options import POSITIVE, Terminal, file_text, input_text, with_client
 from gigaclient.cli.output import as_document
 
 if TYPE_CHECKING:
@@ -100,12 +100,8 @@ def get(terminal: Terminal, id: str) -> None:
 
 @command.command("wait")
 @click.argument("id")
-@click.option(
-    "--poll", type=click.FloatRange(min=0, min_open=True), default=2.0, metavar="S", help="Seconds between checks."
-)
-@click.option(
-    "--within", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Stop waiting after S seconds."
-)
+@click.option("--poll", type=POSITIVE, default=2.0, metavar="S", help="Seconds between checks.")
+@click.option("--within", type=POSITIVE, metavar="S", help="Stop waiting after S seconds.")
 @with_client
 def wait(terminal: Terminal, id: str, poll: float, within: float | None) -> None:
     """Wait until a batch is completed. --within ends the wait with exit code 6; the batch continues."""

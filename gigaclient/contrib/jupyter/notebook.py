@@ -13,7 +13,7 @@ from gigaclient.errors import ConfigError
 from gigaclient.gigachat import GigaChat
 
 if TYPE_CHECKING:
-    from gigaclient.contrib.jupyter.reading import ReadableStream
+    from gigaclient.contrib.stream_reader import Readable
     from gigaclient.gigachat.conversation import Conversation
 
 __all__ = ["Notebook", "current"]
@@ -88,7 +88,7 @@ class Notebook:
                 changes.append(f"{name}: {value}")
         return changes
 
-    def ask(self, text: str, options: GigaOptions) -> ReadableStream:
+    def ask(self, text: str, options: GigaOptions) -> Readable:
         """Send a question; its answer is added to the dialogue when it is complete.
 
         Raises:

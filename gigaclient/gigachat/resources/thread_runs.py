@@ -147,15 +147,16 @@ class ThreadRuns(ThreadRequests):
         client._call_settings(options)
         final = (types.ThreadStatus.READY, types.ThreadStatus.FAILED, types.ThreadStatus.DELETED)
 
-        def look(left: float) -> types.ThreadRunResult:
+        def fetch_run(left: float) -> types.ThreadRunResult:
             return self.get_run(thread_id, **with_deadline(options, left, client._executor.timeouts.deadline))
 
         def describe(seen: types.ThreadRunResult | None) -> str:
-            return f"the run of thread {thread_id} is still {seen.status if seen is not None else 'not to be seen'}"
+            state = f"still {seen.status}" if seen is not None else "in an unknown state"
+            return f"the run of thread {thread_id} is {state}"
 
         return poll(
             client._executor,
-            look,
+            fetch_run,
             lambda seen: seen.status in final,
             describe,
             poll_interval=poll_interval,

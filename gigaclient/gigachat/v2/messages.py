@@ -127,9 +127,10 @@ class MessageConverter:
         if "name" not in result:
             raise ConfigError(f"{path}: a function's result needs the function's name")
         value = result.setdefault("result", None)
+        decoded = result_object(value)
         # A text that holds a JSON object stays a text: some servers require it.
-        if not (isinstance(value, str) and _holds_object(value)):
-            result["result"] = result_object(value)
+        if not isinstance(value, str) or decoded == {"result": value}:
+            result["result"] = decoded
         return result
 
     def _call_of(self, result: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -142,10 +143,6 @@ class MessageConverter:
             elif name is None or call["name"] == name:
                 return call
         return None
-
-
-def _holds_object(text: str) -> bool:
-    return bool(result_object(text) != {"result": text})
 
 
 def _has_results(content: Any) -> bool:
@@ -215,8 +212,9 @@ def _call(call: Any, path: str) -> dict[str, Any]:
         raise ConfigError(f"{path}: a function call needs the function's name")
     arguments = fields.get("arguments")
     if isinstance(arguments, str):
-        if arguments.strip() and not _holds_object(arguments):
-            raise ConfigError(f"{path}: the arguments of a call must be a JSON object, not {arguments[:100]!r}")
-        arguments = result_object(arguments) if arguments.strip() else {}
+        text = arguments
+        arguments = result_object(text) if text.strip() else {}
+        if arguments == {"result": text}:  # it was not decoded
+            raise ConfigError(f"{path}: the arguments of a call must be a JSON object, not {text[:100]!r}")
     fields["arguments"] = {} if arguments is None else arguments
     return fields
