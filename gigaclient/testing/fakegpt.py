@@ -136,7 +136,6 @@ class FakeGptEmulator(Emulator):
         super().__init__(authority)
         self._loads = {secrets.token_hex(16): number for number in range(accounts)}
         self._sessions: dict[tuple[str, str], _Session] = {}
-        self._conversations: dict[str, list[dict[str, str]]] = {}
         self._logins = 0
         self.server = Server(self._serve, tls=self.authority, port=port)
 
@@ -164,11 +163,6 @@ class FakeGptEmulator(Emulator):
         return [prompt_of(request) for request in self.requests if request.path == _CONVERSATION]
 
     @property
-    def aborted(self) -> int:
-        """The number of responses whose client disconnected before their end."""
-        return self.server.aborted
-
-    @property
     def logins(self) -> int:
         """The number of calls of ``/auth/login``, refused ones included."""
         with self._lock:
@@ -181,14 +175,14 @@ class FakeGptEmulator(Emulator):
         with self._lock:
             self._sessions.clear()
 
-    def answer(self, value: Scripted, *, times: int = 1) -> None:
+    def answer(self, value: Scripted, *, times: int | None = 1) -> None:
         """Script the next ``times`` conversations.
 
         Args:
             value: A text is the answer. An iterable of texts gives the cumulative states of the stream, one event
                 each. Bytes are the raw body of the stream. A callable gets the request and returns any of these, or
-                an ``Answer``, ``RawAnswer`` or ``EventAnswer``.
-            times: The number of conversations.
+                an ``Answer``, ``RawAnswer`` or ``EventAnswer``, or None for the emulator's own answer.
+            times: The number of conversations. ``None`` answers each one for which no other script waits.
         """
         script = value if isinstance(value, (str, bytes)) or callable(value) else tuple(value)
         self._scripts.add(script, _CONVERSATION, times=times)
@@ -323,16 +317,8 @@ def _conversation(emulator: FakeGptEmulator, request: RecordedRequest) -> AnyAns
         return value
     if isinstance(value, bytes):
         return Answer(200, {"Content-Type": "text/event-stream; charset=utf-8"}, [value])
-    conversation_id = body.get("conversation_id")
     if value is None:
-        with emulator._lock:
-            before = emulator._conversations.get(str(conversation_id), [])
-        messages = [*before, *split_dialogue("".join(body["messages"][0]["content"]["parts"]))]
-        value = canned_model.answer(messages)
-        if conversation_id is not None:
-            with emulator._lock:
-                reply = {"role": "assistant", "content": value}
-                emulator._conversations[str(conversation_id)] = [*messages, reply]
+        value = canned_model.answer(split_dialogue("".join(body["messages"][0]["content"]["parts"])))
     states = cumulative_states(emulator, value) if isinstance(value, str) else [str(state) for state in value]
     return emulator._stream(body, states)
 
