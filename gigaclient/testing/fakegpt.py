@@ -25,8 +25,9 @@ from gigaclient.testing.authority import Authority
 from gigaclient.testing.emulator import Emulator
 from gigaclient.testing.fakegpt_events import cumulative_states, stream_events
 from gigaclient.testing.fakegpt_requests import ProxyRefusal, prompt_of, read_body, split_dialogue
+from gigaclient.testing.fault_answers import early_answer, respond
 from gigaclient.testing.fault_server import Server
-from gigaclient.testing.faults import EventAnswer, respond
+from gigaclient.testing.faults import EventAnswer
 from gigaclient.testing.http_messages import Answer, Pause, RawAnswer, RecordedRequest
 from gigaclient.testing.routing import AnyAnswer
 
@@ -137,7 +138,7 @@ class FakeGptEmulator(Emulator):
         self._loads = {secrets.token_hex(16): number for number in range(accounts)}
         self._sessions: dict[tuple[str, str], _Session] = {}
         self._logins = 0
-        self.server = Server(self._serve, tls=self.authority, port=port)
+        self.server = Server(self._serve, tls=self.authority, port=port, on_head=self._answer_head)
 
     @property
     def _servers(self) -> tuple[Server, ...]:
@@ -209,6 +210,10 @@ class FakeGptEmulator(Emulator):
                 return _json(refusal.status, refusal.payload)
 
         return respond(fault, regular_answer, headers={}, error_body=_error_body)
+
+    def _answer_head(self, request: RecordedRequest) -> Answer | RawAnswer | None:
+        fault = self._faults.take(request.path, named_only=request.path != _CONVERSATION, early=True)
+        return early_answer(fault, _error_body)
 
     def _is_blocked(self, request: RecordedRequest) -> bool:
         if self.html_wall is True or (isinstance(self.html_wall, str) and request.path.endswith(self.html_wall)):

@@ -25,8 +25,8 @@ from gigaclient.testing.chat_v1 import ChatV1, chat_body, last_prompt
 from gigaclient.testing.chat_v2 import ChatV2
 from gigaclient.testing.emulator import Emulator, LimitReached
 from gigaclient.testing.error_bodies import api_error, oauth_error
+from gigaclient.testing.fault_answers import early_answer, respond
 from gigaclient.testing.fault_server import Server
-from gigaclient.testing.faults import respond
 from gigaclient.testing.files import EmulatedFiles
 from gigaclient.testing.function_tools import FunctionTools
 from gigaclient.testing.http_messages import Answer, RawAnswer, RecordedRequest
@@ -158,7 +158,12 @@ class GigaChatEmulator(Emulator):
         )
 
         self.api_server = Server(
-            self._serve_api, tls=self.authority, port=port, client_ca=client_ca, idle_timeout_s=idle_timeout_s
+            self._serve_api,
+            tls=self.authority,
+            port=port,
+            client_ca=client_ca,
+            on_head=self._answer_head,
+            idle_timeout_s=idle_timeout_s,
         )
         self.oauth_server = Server(self._serve_oauth, tls=self.authority, port=auth_port)
 
@@ -297,6 +302,9 @@ class GigaChatEmulator(Emulator):
 
     # -- the API server
 
+    def _answer_head(self, request: RecordedRequest) -> Answer | RawAnswer | None:
+        return early_answer(self._faults.take(request.path, early=True), api_error)
+
     def _serve_api(self, request: RecordedRequest) -> Answer | RawAnswer:
         headers = {
             "Server": "SynGX",
@@ -328,11 +336,7 @@ class GigaChatEmulator(Emulator):
             except Refusal as refusal:
                 answer = json_answer(refusal.status, refusal.body, headers)
                 if refusal.status == 429 and self.limit_retry_after is not None:
-                    answer.headers = {
-                        **headers,
-                        "Content-Type": "application/json; charset=utf-8",
-                        "Retry-After": str(self.limit_retry_after),
-                    }
+                    answer.headers = {**dict(answer.headers), "Retry-After": str(self.limit_retry_after)}
                 return answer
 
         return respond(fault, regular_answer, headers=headers, error_body=api_error)
