@@ -42,7 +42,7 @@ WEATHER = {
         ({"messages": [{"role": "user", "content": ["x"]}]}, 400, INVALID),
         ({"messages": [{**USER, "attachments": "id"}]}, 400, INVALID),
         ({"messages": [{**USER, "attachments": ["report.pdf"]}]}, 400, INVALID),
-        ({"messages": [{**USER, "attachments": ["/home/me/report"]}]}, 400, INVALID),
+        ({"messages": [{**USER, "attachments": ["./docs/report"]}]}, 400, INVALID),
         ({"messages": [{**USER, "attachments": [""]}]}, 400, INVALID),
         ({"messages": [{"role": "assistant", "function_call": "f"}]}, 400, INVALID),
         ({"stream": "yes"}, 400, INVALID),
