@@ -45,10 +45,13 @@ _ADVICE_BY_MESSAGE: tuple[tuple[int, str, str], ...] = (
     ),
     (400, "empty schema", "give response_format a schema with at least one property"),
     (400, "invalid model version", "leave out what follows the colon in the model's name; get_model() shows the build"),
-    (
-        400,
-        "invalid function result",
-        "the content of a function message is a JSON object as a string: pass a dict, and the client encodes it",
+    *(
+        (
+            status,
+            "invalid function result",
+            "the content of a function message is a JSON object as a string: pass a dict, and the client encodes it",
+        )
+        for status in (400, 422)
     ),
     (401, "token has expired", "pass credentials= and the client gets new tokens by itself"),
     (404, "no such model", "get_models() lists what this key may use"),

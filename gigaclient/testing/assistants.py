@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from gigaclient.testing.routing import INVALID_JSON, AnyAnswer, Refusal, Route, RoutedRequest, Service, json_answer
-from gigaclient.testing.validation_v1 import check
+from gigaclient.testing.validation_v1 import check, is_file_id
 
 __all__ = ["EmulatedAssistants", "StoredAssistant"]
 
@@ -151,7 +151,7 @@ class EmulatedAssistants:
                 raise Refusal(400, INVALID_JSON)
         if len(fields.get("metadata", {})) > _MAX_METADATA_PAIRS:
             raise Refusal(422, f"Invalid params: metadata must have at most {_MAX_METADATA_PAIRS} pairs")
-        if not all(isinstance(file_id, str) for file_id in fields.get("file_ids", [])):
+        if not all(map(is_file_id, fields.get("file_ids", []))):
             raise Refusal(400, INVALID_JSON)
         # The rules of chat apply to the model and the functions.
         check(

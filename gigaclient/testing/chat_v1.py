@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gigaclient.testing import replies_v1
-from gigaclient.testing.faults import END_MARKER, event
+from gigaclient.testing.faults import END_MARKER, EventAnswer, event
 from gigaclient.testing.files import EmulatedFiles
-from gigaclient.testing.http_messages import RecordedRequest
+from gigaclient.testing.http_messages import Answer, RawAnswer, RecordedRequest
 from gigaclient.testing.routing import (
     AnyAnswer,
     Refusal,
@@ -66,18 +66,20 @@ class ChatV1:
     def _chat(self, call: RoutedRequest) -> AnyAnswer:
         service = self._service
         body = check(call.json(), **limits_of(service))
-        scripted = service.next_script("POST", "v1/chat/completions")
-        if scripted is not None:
-            return service.scripted_answer(call, scripted, body)
-        body = self._with_history(body)
+        scripted = service.next_script(call)
+        if isinstance(scripted, (Answer, RawAnswer, EventAnswer)):
+            return scripted
         release = service.enter(call.client, stream=bool(body.get("stream")))
         try:
+            if scripted is not None:
+                return self._scripted(call, scripted, body, release)
+            body = self._with_history(body)
             return self._answer(call, body, replies_v1.replies(body), release)
         except BaseException:
             release()
             raise
 
-    def scripted(
+    def _scripted(
         self, call: RoutedRequest, value: Any, body: Mapping[str, Any], release: Callable[[], None]
     ) -> AnyAnswer:
         """Return the answer for a scripted text, message or complete response."""

@@ -65,6 +65,11 @@ class RoutedRequest:
     client: str
     headers: Mapping[str, str]
 
+    @property
+    def script_key(self) -> str:
+        """The name of the request's endpoint in the queue of scripted answers."""
+        return f"{self.request.method} {self.version}{self.path}"
+
     def json(self) -> Any:
         """Parse the body; raise :class:`Refusal` with the service's text when it is not JSON."""
         try:
@@ -102,11 +107,8 @@ class Service(Protocol):
     def enter(self, client: str, *, stream: bool) -> Callable[[], None]:
         """Take one of the client's slots, or refuse with 429. The returned function releases it once."""
 
-    def next_script(self, method: str, path: str) -> Any:
-        """Return the next scripted answer for ``path`` (such as ``v1/files``), or None."""
-
-    def scripted_answer(self, call: RoutedRequest, value: Any, body: Mapping[str, Any] | None = None) -> AnyAnswer:
-        """Return the answer of a script. ``body`` is the validated request, if it was validated."""
+    def next_script(self, call: RoutedRequest) -> Any:
+        """Return the scripted answer to ``call``, or None: a text, a mapping, or a complete answer."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Sample values of JSON Schemas and regular expressions, for function calls and structured answers.
 
-Numbers, dates, names and enum values come from the prompt where it has them. The same input always gets the same value.
+Numbers, dates, enum values and capitalized names come from the prompt where it has them. The same input always gets the
+same value.
 """
 
 from __future__ import annotations
@@ -11,56 +12,28 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gigaclient.testing.canned_model import stems
 from gigaclient.testing.extra import extra_is_missing
 
 __all__ = ["Hints", "instance", "matching_text"]
 
 _MAX_DEPTH = 8
 _MAX_ATTEMPTS = 20
-_PLACE = re.compile(
-    r"city|town|place|location|\bport\b|country|region|address|город|место|порт|страна|регион", re.IGNORECASE
-)
-_CITIES = {"москв": "Москва", "петербург": "Санкт-Петербург", "мурманск": "Мурманск"}
 
 
 class Hints:
-    """The values in a prompt. Numbers, dates and quoted texts are returned in their order."""
+    """The values in a prompt. Each is used once, in the order of the prompt."""
 
     def __init__(self, prompt: str) -> None:
-        self.prompt = prompt
-        dates = r"\d{4}-\d\d-\d\d"
-        self._dates = re.findall(dates, prompt)
-        self._numbers = re.findall(r"-?\d+(?:\.\d+)?", re.sub(dates, " ", prompt))
-        self._quoted = re.findall(r"[\"«“']([^\"»”']+)[\"»”']", prompt)
-        self._stems = set(stems(prompt))
-
-    def number(self) -> float | None:
-        """Return the next number, or None."""
-        return float(self._numbers.pop(0)) if self._numbers else None
-
-    def date(self) -> str | None:
-        """Return the next ISO date, or None."""
-        return self._dates.pop(0) if self._dates else None
-
-    def quoted(self) -> str | None:
-        """Return the next quoted text, or None."""
-        return self._quoted.pop(0) if self._quoted else None
-
-    def place(self) -> str | None:
-        """Return the name of a city, or the first capitalized words after the beginning, or None."""
-        lower = self.prompt.lower()
-        # In Russian prompts the name of a city is usually inflected.
-        for stem, city in _CITIES.items():
-            if stem in lower:
-                return city
-        found = re.search(r"(?<=[\w,] )[A-ZА-ЯЁ][\w-]+(?: [A-ZА-ЯЁ][\w-]+)*", self.prompt)
-        return found[0] if found else None
+        date = r"\d{4}-\d\d-\d\d"
+        self.dates = re.findall(date, prompt)
+        self.numbers = [float(number) for number in re.findall(r"-?\d+(?:\.\d+)?", re.sub(date, " ", prompt))]
+        # Not the first word of a sentence: it is always capitalized.
+        self.names = re.findall(r"(?<=[\w,] )[A-ZА-ЯЁ][\w-]+(?: [A-ZА-ЯЁ][\w-]+)*", prompt)
+        self._prompt = prompt.lower()
 
     def mentions(self, text: str) -> bool:
-        """Return True if the prompt contains ``text`` or all its words."""
-        found = stems(text)
-        return text.lower() in self.prompt.lower() or (bool(found) and self._stems.issuperset(found))
+        """Return True if the prompt contains ``text``."""
+        return text.lower() in self._prompt
 
 
 def instance(schema: Any, hints: Hints | None = None, *, examples: Mapping[str, Any] | None = None) -> Any:
@@ -119,7 +92,7 @@ class _Sampler:
             return self._object(schema, depth, examples)
         if type_ == "array":
             return self._array(schema, name, depth)
-        if name in examples and not self._has_hint(schema, type_, name):
+        if name in examples and not self._hints_for(schema, type_):
             return examples[name]
         if type_ in ("integer", "number"):
             return self._number(schema, type_)
@@ -127,12 +100,13 @@ class _Sampler:
             return schema.get("default", True)
         return None if type_ == "null" else self._string(schema, name)
 
-    def _has_hint(self, schema: Mapping[str, Any], type_: str, name: str) -> bool:
+    def _hints_for(self, schema: Mapping[str, Any], type_: str) -> list[Any]:
+        """Return the unused values of the prompt that a value of ``schema`` can be."""
         if type_ in ("integer", "number"):
-            return bool(self._hints._numbers)
+            return self._hints.numbers
         if schema.get("format") in ("date", "date-time"):
-            return bool(self._hints._dates)
-        return _is_place(schema, name) and self._hints.place() is not None
+            return self._hints.dates
+        return self._hints.names if type_ == "string" and schema.get("format") not in _FORMATS else []
 
     def _resolve(self, schema: Any) -> Mapping[str, Any]:
         for _ in range(32):
@@ -188,11 +162,10 @@ class _Sampler:
         return items
 
     def _number(self, schema: Mapping[str, Any], type_: str) -> float | int:
-        value = self._hints.number()
-        if value is None:
-            value = schema.get("default")
-        if not isinstance(value, (int, float)):
-            value = 1.0
+        default = schema.get("default")
+        value = default if isinstance(default, (int, float)) else 1.0
+        if self._hints.numbers:
+            value = self._hints.numbers.pop(0)
         low, high = _bounds(schema)
         value = min(max(value, low), high)
         step = schema.get("multipleOf")
@@ -206,24 +179,19 @@ class _Sampler:
 
     def _string(self, schema: Mapping[str, Any], name: str) -> str:
         format_ = schema.get("format")
-        if format_ == "date":
-            return self._hints.date() or _DATE
-        if format_ == "date-time":
-            return f"{self._hints.date() or _DATE}T12:00:00Z"
+        hints = self._hints_for(schema, "string")
+        if format_ in ("date", "date-time"):
+            date = hints.pop(0) if hints else "2026-10-02"
+            return date if format_ == "date" else f"{date}T12:00:00Z"
         if format_ in _FORMATS:
             return _FORMATS[format_]
-        value = (self._hints.place() if _is_place(schema, name) else None) or self._hints.quoted()
-        if value is None and isinstance(schema.get("default"), str):
-            value = schema["default"]
-        if value is None and schema.get("examples"):
-            value = str(schema["examples"][0])
-        if value is None:
-            value = " ".join(name.replace("_", " ").split()) or "text"
+        value = hints.pop(0) if hints else schema.get("default")
+        if not isinstance(value, str):
+            value = str((schema.get("examples") or [" ".join(name.replace("_", " ").split()) or "text"])[0])
         value = value.ljust(int(schema.get("minLength", 0)), ".")
         return value[: int(schema["maxLength"])] if "maxLength" in schema else value
 
 
-_DATE = "2026-10-02"
 _FORMATS = {
     "time": "12:00:00",
     "uuid": "2f0d3a7e-0f56-4a07-9d4e-4d2a6f0c1b22",
@@ -251,10 +219,6 @@ def _bounds(schema: Mapping[str, Any]) -> tuple[float, float]:
     if high is None and isinstance(below, (int, float)) and not isinstance(below, bool):
         high = below - 1
     return -math.inf if low is None else low, math.inf if high is None else high
-
-
-def _is_place(schema: Mapping[str, Any], name: str) -> bool:
-    return bool(_PLACE.search(name) or _PLACE.search(str(schema.get("description", ""))))
 
 
 def _is_null(schema: Any) -> bool:

@@ -17,7 +17,9 @@ __all__ = [
     "check_format",
     "check_names",
     "check_numbers",
+    "check_result",
     "check_types",
+    "is_file_id",
     "known_model",
 ]
 
@@ -90,11 +92,16 @@ def _check_shape(body: Mapping[str, Any]) -> None:
         if content is None and "function_call" not in message:
             raise Refusal(400, INVALID_JSON)
         attached = message.get("attachments")
-        if attached is not None and not (isinstance(attached, list) and all(isinstance(i, str) for i in attached)):
+        if attached is not None and not (isinstance(attached, list) and all(map(is_file_id, attached))):
             raise Refusal(400, INVALID_JSON)
         call = message.get("function_call")
         if call is not None and not (isinstance(call, dict) and isinstance(call.get("name"), str)):
             raise Refusal(400, INVALID_JSON)
+
+
+def is_file_id(value: Any) -> bool:
+    """Return False for a value that cannot be the id of a file, such as a path or a file name."""
+    return isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_-]+", value) is not None
 
 
 def check_types(fields: Mapping[str, Any], types: Mapping[str, tuple[type, ...]]) -> None:
@@ -159,13 +166,16 @@ def _check_history(messages: Sequence[Mapping[str, Any]]) -> None:
                 422,
                 "Invalid params: every assistant function result must have an assistant function call in history",
             )
-        try:
-            json.loads(message.get("content") or "")
-        except ValueError:
-            name = message.get("name") or before["function_call"]["name"]
-            raise Refusal(
-                400, f"invalid function result for function {name} json string {message.get('content')}"
-            ) from None
+        check_result(message.get("name") or before["function_call"]["name"], message.get("content") or "")
+
+
+def check_result(name: str, result: str) -> None:
+    """Raise :class:`Refusal` when the result of the function ``name`` is not JSON."""
+    try:
+        json.loads(result)
+    except ValueError:
+        message = f"Invalid params: invalid function result for function {name} json string {result}"
+        raise Refusal(422, message) from None
 
 
 def _check_functions(body: Mapping[str, Any], unsupported: bool) -> None:

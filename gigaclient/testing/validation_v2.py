@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -122,7 +121,8 @@ def _is_part(part: Mapping[str, Any], results: Collection[str]) -> bool:
     if text is not None and not isinstance(text, str):
         return False
     if files is not None and not (
-        isinstance(files, list) and all(isinstance(file, dict) and isinstance(file.get("id"), str) for file in files)
+        isinstance(files, list)
+        and all(isinstance(file, dict) and validation_v1.is_file_id(file.get("id")) for file in files)
     ):
         return False
     if call is not None and not (_is_named(call) and isinstance(call.get("arguments"), dict)):
@@ -140,15 +140,7 @@ def _is_named(value: Any) -> bool:
 
 
 def _is_result(value: Any, allowed: Collection[str]) -> bool:
-    if isinstance(value, dict):
-        return "object" in allowed
-    if not isinstance(value, str) or "text" not in allowed:
-        return False
-    try:
-        json.loads(value)
-    except ValueError:
-        return False
-    return True
+    return (isinstance(value, dict) and "object" in allowed) or (isinstance(value, str) and "text" in allowed)
 
 
 def _check_model(body: Mapping[str, Any], models: Mapping[str, str], exhausted: Collection[str]) -> str:
@@ -222,6 +214,8 @@ def _check_history(messages: Sequence[Mapping[str, Any]]) -> None:
             if call_of_result is None:
                 raise Refusal(422, no_call)
             pending.remove(call_of_result)
+            if isinstance(result["result"], str):
+                validation_v1.check_result(result["name"], result["result"])
         if pending and not results and not calls:
             raise Refusal(422, no_result)
         pending += calls if message["role"] == "assistant" else []
