@@ -6,12 +6,12 @@ The calls use a client with the same settings, so a call that works here works i
 from __future__ import annotations
 
 import datetime
-import email.utils
 import time
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from gigaclient._core.error_mapping import server_time
 from gigaclient.doctor.report import Diagnosis
 from gigaclient.doctor.settings_report import InspectedSettings, NullTokenCache
 from gigaclient.errors import (
@@ -232,9 +232,8 @@ class ServiceCheck:
 
     def _note_clock(self, headers: Mapping[str, str], before: float) -> None:
         after = time.time()
-        try:
-            date = email.utils.parsedate_to_datetime(headers["date"]).timestamp()
-        except (KeyError, TypeError, ValueError, OverflowError, IndexError):
+        date = server_time(headers)
+        if date is None:
             return
         # Dates are cut to whole seconds: on average the time is half a second later.
         self._clocks.append((date + 0.5 - (before + after) / 2, 0.5 + (after - before) / 2))
