@@ -180,14 +180,12 @@ class ThreadRuns(ThreadRequests):
             settings: as for :meth:`run`, and ``event_timeout``.
 
         Returns:
-            The stream. The request has been sent and its status checked. Later errors are described in
-            :class:`~gigaclient.streaming.stream.Stream`.
+            The open stream; :class:`~gigaclient.streaming.stream.Stream` describes its errors.
 
         Raises:
             ConfigError, APIStatusError, APIConnectionError, InvalidResponseError: as for :meth:`run`.
 
-        Retried only if the server rejected it unprocessed or certainly did not receive it. Source:
-        https://github.com/ai-forever/gigachat
+        Retried as :meth:`run`. Source: https://github.com/ai-forever/gigachat
         """
         body, call_options = _run_body(_renamed(thread_options, options), settings)
         body.update(target_fields(checked_id(thread_id), assistant_id, None))
@@ -280,14 +278,12 @@ class ThreadRuns(ThreadRequests):
             settings: as for :meth:`run_messages`, and ``event_timeout``.
 
         Returns:
-            The stream. The request has been sent and its status checked. Later errors are described in
-            :class:`~gigaclient.streaming.stream.Stream`.
+            The open stream; :class:`~gigaclient.streaming.stream.Stream` describes its errors.
 
         Raises:
             ConfigError, APIStatusError, APIConnectionError, InvalidResponseError: as for :meth:`run_messages`.
 
-        Retried only if the server rejected it unprocessed or certainly did not receive it. Source:
-        https://github.com/ai-forever/gigachat
+        Retried as :meth:`run_messages`. Source: https://github.com/ai-forever/gigachat
         """
         body, call_options = self._messages_body(messages, thread_id, assistant_id, model, thread_options, settings)
         if update_interval is not None:
@@ -312,8 +308,7 @@ class ThreadRuns(ThreadRequests):
             settings: as for :meth:`rerun_messages`, and ``event_timeout``.
 
         Returns:
-            The stream. The request has been sent and its status checked. Later errors are described in
-            :class:`~gigaclient.streaming.stream.Stream`.
+            The open stream; :class:`~gigaclient.streaming.stream.Stream` describes its errors.
 
         Raises:
             ConfigError, APIStatusError, APIConnectionError, InvalidResponseError: as for :meth:`rerun_messages`.
