@@ -70,7 +70,7 @@ class Credentials:
 class _Entry(msgspec.Struct, omit_defaults=True):
     """The content of the file; it has the key itself only if there is no keyring."""
 
-    place: Literal["keyring", "file"]
+    place: Place
     scope: str
     credentials: str | None = None
 
