@@ -114,7 +114,7 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
         self._scheduler = Scheduler(self._throttle, Budget(self._limits), fatal_errors=job.fatal_errors)
         self._recorder = Recorder(self._checkpoint, job)
         try:
-            self._pool = _pool(client, job, self._scheduler, self._recorder, max_running, map_options.executor)
+            self._pool = self._make_pool(max_running, map_options.executor)
             self._bar: Progress = progress_for(map_options.progress, total=self._prompts.total, unit=job.item_name)
         except BaseException:
             if self._checkpoint is not None:
@@ -208,6 +208,15 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
         return f"<MapResults {state}: {self._answered} answered, {self._failed} failed of {self._read} read>"
 
     # -- internals ---------------------------------------------------------------------------------------------------
+
+    def _make_pool(self, max_running: int, executor: Executor | None) -> WorkerPool | ExecutorPool:
+        # The pool must not refer to this object: dropping the iterator ends the run.
+        complete = partial(complete_task, self._scheduler, self._job, self._recorder)
+        if executor is None:
+            return WorkerPool(self._scheduler, partial(run_task, self._client, self._job), complete, max_running)
+        from gigaclient.bulk.executors import ExecutorPool  # loaded only when an executor is used
+
+        return ExecutorPool(self._scheduler, self._job, self._client, complete, executor)
 
     def _next(self) -> Delivery | None:
         """Return the next result; None when there are no more."""
@@ -378,19 +387,3 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
                 self._answered,
                 self._failed,
             )
-
-
-def _pool(
-    client: BaseClient[Any],
-    job: Job[Any, Any],
-    scheduler: Scheduler,
-    recorder: Recorder,
-    max_running: int,
-    executor: Executor | None,
-) -> WorkerPool | ExecutorPool:
-    complete = partial(complete_task, scheduler, job, recorder)
-    if executor is None:
-        return WorkerPool(scheduler, partial(run_task, client, job), complete, max_running)
-    from gigaclient.bulk.executors import ExecutorPool  # loaded only when an executor is used
-
-    return ExecutorPool(scheduler, job, client, complete, executor)

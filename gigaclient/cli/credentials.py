@@ -27,6 +27,7 @@ __all__ = [
     "config_folder",
     "credentials_file",
     "forget",
+    "in_use",
     "read_key_file",
     "state_folder",
     "store",
@@ -60,11 +61,16 @@ class Credentials:
     place: Place
     description: str
 
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of a client with this key. A scope in the environment takes precedence."""
+        has_scope = bool(os.environ.get("GIGACHAT_SCOPE", "").strip())
+        return {"credentials": self.credentials, **({} if has_scope else {"scope": self.scope})}
+
 
 class _Entry(msgspec.Struct, omit_defaults=True):
     """The content of the file; it has the key itself only if there is no keyring."""
 
-    place: Literal["keyring", "file"]
+    place: Place
     scope: str
     credentials: str | None = None
 
@@ -132,6 +138,15 @@ def stored() -> Credentials | None:
     if key is None:
         raise ConfigError(f"the system's keyring does not return the key ({reason or 'it has none'}): {_LOG_IN_AGAIN}")
     return Credentials(key, entry.scope, "keyring", _keyring_name(keyring.get_keyring()))
+
+
+def in_use() -> Credentials | None:
+    """Return the stored key, unless an environment variable replaces it; None when there is none.
+
+    Raises:
+        ConfigError: as in :func:`stored`.
+    """
+    return stored() if variable_in_use() is None else None
 
 
 def store(credentials: str, scope: str, *, in_file: bool = False) -> Credentials:

@@ -70,7 +70,7 @@ class Terminal(Screen):
 
         return None if self._credentials_file is None else credentials.read_key_file(self._credentials_file)
 
-    def gigachat(self, **settings: Any) -> GigaChat:
+    def gigachat(self) -> GigaChat:
         """Make a client of GigaChat; the caller closes it.
 
         Raises:
@@ -79,7 +79,7 @@ class Terminal(Screen):
         from gigaclient import GigaChat
         from gigaclient.cli import credentials
 
-        arguments = {**self.settings, **settings}
+        arguments = dict(self.settings)
         key = self.key_from_file()
         if key is not None:
             arguments["credentials"] = key
@@ -87,9 +87,7 @@ class Terminal(Screen):
             stored = credentials.stored()
             if stored is None:
                 raise ConfigError(_NO_KEY)
-            arguments["credentials"] = stored.credentials
-            if not os.environ.get("GIGACHAT_SCOPE", "").strip():
-                arguments.setdefault("scope", stored.scope)
+            arguments = {**stored.arguments(), **arguments}
         return GigaChat(**arguments)
 
     def client(self, provider: str) -> GigaChat | FakeGpt:
@@ -139,6 +137,7 @@ _client_options: Callable[[_Function], _Function] = _combine(
     click.option("--base-url", metavar="URL", help="The address of the service."),
     click.option(
         "--ca-bundle",
+        "ca_bundle_file",
         type=click.Path(dir_okay=False),
         metavar="PATH",
         help="A file with the only certificate authorities to trust.",
@@ -168,24 +167,10 @@ def with_client(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of commands with a client; pass a :class:`Terminal` as the first argument."""
 
     @functools.wraps(function)
-    def command(
-        as_json: bool,
-        no_color: bool,
-        timeout: float | None,
-        deadline: float | None,
-        base_url: str | None,
-        ca_bundle: str | None,
-        credentials_file: str | None,
-        debug: bool,
-        **options: Any,
-    ) -> Any:
-        settings = {"timeout": timeout, "deadline": deadline, "base_url": base_url, "ca_bundle_file": ca_bundle}
-        terminal = Terminal(
-            json=as_json,
-            no_color=no_color,
-            settings={name: value for name, value in settings.items() if value is not None},
-            credentials_file=credentials_file,
-        )
+    def command(as_json: bool, no_color: bool, credentials_file: str | None, debug: bool, **options: Any) -> Any:
+        settings = {name: options.pop(name) for name in ("timeout", "deadline", "base_url", "ca_bundle_file")}
+        settings = {name: value for name, value in settings.items() if value is not None}
+        terminal = Terminal(json=as_json, no_color=no_color, settings=settings, credentials_file=credentials_file)
         with _debug_log(debug):
             return function(terminal, **options)
 

@@ -104,28 +104,19 @@ class HostCheck:
             return Diagnosis.failure(f"{target}: {error.message}", "fix that variable")
 
     def _tunnel_advice(self, error: ProbeError) -> str:
-        if error.cause == "proxy_login":
-            return (
-                f"the proxy rejects the login: put user and password into {self.route.source}, as "
-                "http://user:password@host:port, with special characters percent-encoded; NTLM and Kerberos are not "
-                "supported"
-            )
-        if error.cause == "proxy_refused":
-            return (
-                f"the proxy does not allow a tunnel: have its administrator allow CONNECT to "
-                f"{self.host.name}:{self.host.port}"
-            )
-        if error.cause == "not_http":
-            return f"that is not an HTTP proxy: check the address in {self.route.source}"
-        if error.cause == "certificate":
-            return (
-                "the proxy's own certificate is checked against the public authorities, or the file that "
-                "REQUESTS_CA_BUNDLE names: set that variable; or write http:// in the proxy's address, as most "
-                "proxies need"
-            )
-        if error.cause == "not_tls":
-            return f"the proxy itself does not use TLS: write http:// in its address ({self.route.source})"
-        return f"the proxy opened no tunnel: ask its administrator about {self.host.name}:{self.host.port}"
+        target = f"{self.host.name}:{self.host.port}"
+        advice = {
+            "proxy_login": f"the proxy rejects the login: put user and password into {self.route.source}, as "
+            "http://user:password@host:port, with special characters percent-encoded; NTLM and Kerberos are not "
+            "supported",
+            "proxy_refused": f"the proxy does not allow a tunnel: have its administrator allow CONNECT to {target}",
+            "not_http": f"that is not an HTTP proxy: check the address in {self.route.source}",
+            "certificate": "the proxy's own certificate is checked against the public authorities, or the file that "
+            "REQUESTS_CA_BUNDLE names: set that variable; or write http:// in the proxy's address, as most proxies "
+            "need",
+            "not_tls": f"the proxy itself does not use TLS: write http:// in its address ({self.route.source})",
+        }
+        return advice.get(error.cause, f"the proxy opened no tunnel: ask its administrator about {target}")
 
     def _start_clock(self) -> None:
         """Start the time limit that the connections from now on share."""
@@ -207,23 +198,19 @@ class HostCheck:
             return None
 
     def _handshake_advice(self, error: ProbeError) -> str:
-        if error.cause == "client_certificate":
-            return "the server requires a client certificate, or rejects this one: pass cert_file and key_file"
-        if error.cause == "not_tls":
-            return f"that port does not use TLS: check {self.host.setting or 'what is between it and this machine'}"
-        if error.cause == "old_tls":
-            return "the server supports only versions of TLS older than 1.2, which are not safe: update it"
-        if error.cause == "closed":
-            return (
-                "a device on the network closes the connection when it sees the name: a filter of the network or the "
-                "provider. Try another network, or a proxy (HTTPS_PROXY)"
-            )
-        if error.cause == "timeout":
-            return (
-                "the connection is open, but the handshake gets no response: a firewall or a filter blocks it, or the "
-                "server is overloaded. Try again, and from another network"
-            )
-        return "try from another network; if it fails there too, contact the server's operator"
+        advice = {
+            "client_certificate": "the server requires a client certificate, or rejects this one: pass cert_file and "
+            "key_file",
+            "not_tls": "that port does not use TLS: check "
+            + (self.host.setting or "what is between it and this machine"),
+            "old_tls": "the server supports only versions of TLS older than 1.2, which are not safe: update it",
+            "closed": "a device on the network closes the connection when it sees the name: a filter of the network or "
+            "the provider. Try another network, or a proxy (HTTPS_PROXY)",
+            "timeout": "the connection is open, but the handshake gets no response: a firewall or a filter blocks it, "
+            "or the server is overloaded. Try again, and from another network",
+        }
+        other = "try from another network; if it fails there too, contact the server's operator"
+        return advice.get(error.cause, other)
 
 
 def examine_proxies(checks: Sequence[HostCheck]) -> Diagnosis:

@@ -16,11 +16,11 @@ from gigaclient.doctor.network import HostCheck, examine_proxies
 from gigaclient.doctor.probe_socket import ProbeTimeout, within
 from gigaclient.doctor.redaction import Redactor
 from gigaclient.doctor.report import Check, Diagnosis, Report
-from gigaclient.doctor.service import ServiceCheck
+from gigaclient.doctor.service import ServiceCheck, explain_failure
 from gigaclient.doctor.settings_report import PROXY_VARIABLES, InspectedSettings, inspect_settings
 from gigaclient.doctor.trust_store import examine_trust
 from gigaclient.doctor.versions import examine_versions
-from gigaclient.errors import ConfigError
+from gigaclient.errors import ConfigError, GigaClientError
 from gigaclient.gigachat.credentials import split_key
 
 __all__ = ["examine", "examine_from"]
@@ -127,6 +127,8 @@ class _Examiner:
                 f"not finished within {2 * self._seconds:g} s",
                 "the system does not respond: check the network and its name servers",
             )
+        except GigaClientError as error:
+            diagnosis = explain_failure(error)
         except Exception as error:  # a bug in a check must not lose the rest of the report
             diagnosis = Diagnosis.failure(
                 f"the doctor itself failed here ({type(error).__name__})",

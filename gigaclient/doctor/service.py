@@ -6,12 +6,12 @@ The calls use a client with the same settings, so a call that works here works i
 from __future__ import annotations
 
 import datetime
-import email.utils
 import time
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from gigaclient._core.error_mapping import server_time
 from gigaclient.doctor.report import Diagnosis
 from gigaclient.doctor.settings_report import InspectedSettings, NullTokenCache
 from gigaclient.errors import (
@@ -32,7 +32,7 @@ from gigaclient.errors import (
 from gigaclient.gigachat import GigaChat
 from gigaclient.gigachat.scopes import SCOPES, client_in_scope, is_wrong_scope
 
-__all__ = ["ServiceCheck"]
+__all__ = ["ServiceCheck", "explain_failure"]
 
 _CLOCK_WARN_SECONDS = 60.0
 _MAX_NAMES = 6
@@ -43,6 +43,8 @@ _MAX_ANSWER_TOKENS = 16
 
 class ServiceCheck:
     """The checks that call the service, with clients of the examined settings. Close it after use.
+
+    They raise the errors of their calls, which :func:`explain_failure` turns into a diagnosis.
 
     Args:
         inspected: the settings.
@@ -115,8 +117,6 @@ class ServiceCheck:
             if is_wrong_scope(error):
                 advice = self._right_scope() or advice
             return Diagnosis.failure(detail, advice or _next_step_for(error))
-        except GigaClientError as error:
-            return _failed(error)
         if not token.expires_at:
             return Diagnosis(detail="received, without an expiry time")
         expires_at = datetime.datetime.fromtimestamp(token.expires_at / 1000, datetime.timezone.utc)
@@ -137,9 +137,7 @@ class ServiceCheck:
             models = self._call(self.client.get_models)
         except NotFoundError as error:
             # The endpoint always exists, so the client's advice about an unknown model does not apply.
-            return _failed(error, _next_step_for(error))
-        except GigaClientError as error:
-            return _failed(error)
+            return explain_failure(error, _next_step_for(error))
         names = [model.id for model in models.data]
         chats = [model.id for model in models.data if model.type in (None, "chat")] or names
         if not names:
@@ -163,8 +161,6 @@ class ServiceCheck:
             return Diagnosis.not_checked("a pay-as-you-go plan has no packages")
         except NotFoundError:
             return Diagnosis.not_checked("this server has no balance")
-        except GigaClientError as error:
-            return _failed(error)
         left = [
             f"{package.usage} {package.value:,.0f}".replace(",", " ")
             for package in balance
@@ -185,16 +181,11 @@ class ServiceCheck:
         """Stream a short chat; it costs a few tokens."""
         began = time.monotonic()
         first: float | None = None
-        chunks = 0
-        try:
-            with self.client.stream(_QUESTION, max_tokens=_MAX_ANSWER_TOKENS) as stream:
-                for chunk in stream:
-                    if chunk.text:
-                        chunks += 1
-                        first = time.monotonic() - began if first is None else first
-                completion = stream.completion
-        except GigaClientError as error:
-            return _failed(error)
+        with self.client.stream(_QUESTION, max_tokens=_MAX_ANSWER_TOKENS) as stream:
+            for chunk in stream:
+                if chunk.text and first is None:
+                    first = time.monotonic() - began
+            completion = stream.completion
         if first is None:
             return Diagnosis.warning(
                 f"{completion.model}: an answer without text ({completion.finish_reason})",
@@ -212,9 +203,7 @@ class ServiceCheck:
         except AuthenticationError as error:
             return Diagnosis(detail=f"the API responds, and requires a token ({error.status_code})")
         except NotFoundError as error:
-            return _failed(error, _next_step_for(error))
-        except GigaClientError as error:
-            return _failed(error)
+            return explain_failure(error, _next_step_for(error))
         return Diagnosis.warning("the API accepts calls without a key", "check base_url")
 
     # -- time --------------------------------------------------------------------------------------------------------
@@ -232,9 +221,8 @@ class ServiceCheck:
 
     def _note_clock(self, headers: Mapping[str, str], before: float) -> None:
         after = time.time()
-        try:
-            date = email.utils.parsedate_to_datetime(headers["date"]).timestamp()
-        except (KeyError, TypeError, ValueError, OverflowError, IndexError):
+        date = server_time(headers)
+        if date is None:
             return
         # Dates are cut to whole seconds: on average the time is half a second later.
         self._clocks.append((date + 0.5 - (before + after) / 2, 0.5 + (after - before) / 2))
@@ -270,7 +258,8 @@ def _split_advice(message: str) -> tuple[str, str]:
     return message, advice
 
 
-def _failed(error: GigaClientError, step: str = "") -> Diagnosis:
+def explain_failure(error: GigaClientError, step: str = "") -> Diagnosis:
+    """Return the failure of a call; ``step`` replaces the advice of the client."""
     message, advice = _split_advice(error.message)
     if isinstance(error, APIStatusError):
         message = f"{error.status_code}: {message}"

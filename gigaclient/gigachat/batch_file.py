@@ -15,7 +15,7 @@ from gigaclient import types
 from gigaclient._core.error_mapping import error_in, excerpt
 from gigaclient._core.messages import encode
 from gigaclient._core.request_options import CALL_OPTIONS
-from gigaclient._primitives.serialization import JSON_ERRORS
+from gigaclient._primitives.serialization import JSON_ERRORS, decode_or_none
 from gigaclient._primitives.struct import fields_of
 from gigaclient.errors import ConfigError, GigaClientError, InvalidResponseError
 from gigaclient.gigachat.request_body import chat_body
@@ -137,10 +137,7 @@ def read_requests(content: bytes) -> dict[str, Any]:
     for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
         if not line.strip():
             continue
-        try:
-            row = msgspec.json.decode(line)
-        except JSON_ERRORS:
-            row = None
+        row = decode_or_none(line)
         row_id = row.get("id") if isinstance(row, dict) else None
         if not isinstance(row_id, str) or not row_id or not isinstance(row.get("request"), dict):
             raise ConfigError(f'line {number} of the batch must be {{"id": "…", "request": {{…}}}} in JSON')

@@ -6,14 +6,12 @@ import difflib
 from collections.abc import Iterable
 from urllib.parse import unquote
 
-import msgspec
-
 from gigaclient._core.executor import Call, Executor
 from gigaclient._core.limiter import Limiter
 from gigaclient._core.request_options import RequestOptions
 from gigaclient._core.responses import parse_response
 from gigaclient._primitives.deadline import Timeouts
-from gigaclient._primitives.serialization import JSON_ERRORS
+from gigaclient._primitives.serialization import decode_or_none
 from gigaclient.errors import GigaClientError, NotFoundError
 from gigaclient.transport.request import Request
 from gigaclient.types.models import Model, Models
@@ -60,10 +58,7 @@ def requested_model(request: Request) -> str | None:
         return unquote(name)
     if request.body is None or request.content_type != "application/json":
         return None
-    try:
-        body = msgspec.json.decode(request.body)
-    except JSON_ERRORS:
-        return None
+    body = decode_or_none(request.body)
     model = body.get("model") if isinstance(body, dict) else None
     return model if isinstance(model, str) and model else None
 

@@ -130,8 +130,8 @@ def test_a_line_without_json_is_one_failed_input(tmp_path: Path) -> None:
         with pytest.raises(ConfigError) as caught:
             found.prompt_for(pickle.loads(pickle.dumps(bad)))
         problems.append(str(caught.value))
-    assert problems[0].startswith(f"{path}, line 3, is no JSON: ")
-    assert problems[1].startswith(f"{path}, line 4, is no JSON: ")
+    assert problems[0].startswith(f"{path}, line 3, is not JSON: ")
+    assert problems[1].startswith(f"{path}, line 4, is not JSON: ")
     assert "UTF-8" in problems[1]
 
 
@@ -159,7 +159,7 @@ def test_files_that_are_no_prompts_are_refused_with_advice(tmp_path: Path) -> No
         assert "csv.DictReader(file)" in refusal(tmp_path / name)
     with open(tmp_path / "reviews.csv") as file:
         assert "csv.DictReader(file)" in refusal(file)
-    assert refusal(tmp_path / "none.jsonl") == f"{tmp_path / 'none.jsonl'} is not there"
+    assert refusal(tmp_path / "none.jsonl") == f"{tmp_path / 'none.jsonl'} does not exist"
     assert "is a folder" in refusal(tmp_path)
     (tmp_path / "folder.jsonl").mkdir()
     assert "is a folder" in refusal(tmp_path / "folder.jsonl")

@@ -38,10 +38,8 @@ def create(
     file: str,
     lines: bool,
     method: str,
-    model: str | None,
     system: str | None,
-    temperature: float | None,
-    max_tokens: int | None,
+    **fields: Any,
 ) -> None:
     """Send FILE, or standard input for "-": one JSON object per line, in the format of the API.
 
@@ -49,11 +47,10 @@ def create(
 
     Prints the id of the batch.
     """
-    fields = {"model": model, "temperature": temperature, "max_tokens": max_tokens}
     options = {name: value for name, value in fields.items() if value is not None}
     if (options or system) and not lines:
         raise click.UsageError("without --lines the file is sent unchanged: set the model and other fields in its rows")
-    if method == "embedder" and (system or temperature is not None or max_tokens is not None):
+    if method == "embedder" and (system or options.keys() - {"model"}):
         raise click.UsageError("--system, --temperature and --max-tokens are for chats")
     requests: Any = file
     if lines or file == "-":

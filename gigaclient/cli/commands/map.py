@@ -53,7 +53,9 @@ gigaclient map questions.txt | jq -r .text
 
 @click.command("map", short_help="ask a question for each line of a file, many at a time", help=_HELP)
 @click.argument("file", required=False)
-@click.option("-o", "--output", metavar="PATH", help="Save the results here; the same command again continues.")
+@click.option(
+    "-o", "--output", "checkpoint", metavar="PATH", help="Save the results here; the same command again continues."
+)
 @click.option("--template", metavar="TEXT", help="The question: {field} stands for a field, {} for a whole line.")
 @click.option("--template-file", type=click.Path(dir_okay=False), metavar="PATH", help="The same, from a file.")
 @click.option("--lines", is_flag=True, help="Each line is a question, not JSON; always so in a .txt file.")
@@ -61,10 +63,12 @@ gigaclient map questions.txt | jq -r .text
 @click.option("-s", "--system", metavar="TEXT", help="The system message of each question.")
 @click.option("--schema", type=click.Path(dir_okay=False), metavar="PATH", help="A JSON Schema for the answers.")
 @click.option("--as-completed", is_flag=True, help="Print results in the order in which they finish.")
-@click.option("--workers", type=_COUNT, metavar="N", help="Run at most N requests at a time.")
+@click.option("--workers", "max_workers", type=_COUNT, metavar="N", help="Run at most N requests at a time.")
 @click.option("--max-tokens-total", type=_COUNT, metavar="N", help="Stop before more than N tokens are spent.")
 @click.option("--max-seconds", type=POSITIVE, metavar="S", help="Stop after S seconds.")
-@click.option("--stop-after-errors", type=_COUNT, metavar="N", help="Stop after N failed lines in a row.")
+@click.option(
+    "--stop-after-errors", "max_errors_in_row", type=_COUNT, metavar="N", help="Stop after N failed lines in a row."
+)
 @click.option("--via", type=click.Choice(["chat", "batches"]), help="batches: use the batch API; later, cheaper.")
 @provider_option
 @click.option("--no-progress", is_flag=True, help="No progress bar.")
@@ -73,7 +77,7 @@ gigaclient map questions.txt | jq -r .text
 def command(
     terminal: Terminal,
     file: str | None,
-    output: str | None,
+    checkpoint: str | None,
     template: str | None,
     template_file: str | None,
     lines: bool,
@@ -84,22 +88,14 @@ def command(
     provider: str,
     no_progress: bool,
     quiet: bool,
-    workers: int | None,
-    max_tokens_total: int | None,
-    max_seconds: float | None,
-    stop_after_errors: int | None,
     **fields: Any,
 ) -> int:
     """Run ``gigaclient map``."""
-    output = None if output == "-" else output
+    output = None if checkpoint == "-" else checkpoint
     if provider == "fakegpt" and (schema is not None or via is not None):
         raise click.UsageError("--schema and --via are for GigaChat")
     options = {
         **fields,
-        "max_workers": workers,
-        "max_tokens_total": max_tokens_total,
-        "max_seconds": max_seconds,
-        "max_errors_in_row": stop_after_errors,
         "response_format": None if schema is None else _schema(schema),
         "via": via,
         "checkpoint": output,

@@ -37,11 +37,8 @@ class Notebook:
             ConfigError: the environment has an invalid value, or the stored key cannot be read.
         """
         if self._client is None:
-            stored = credentials.stored() if credentials.variable_in_use() is None else None
-            if stored is not None:
-                self._client = GigaChat(credentials=stored.credentials, scope=stored.scope)
-            else:
-                self._client = GigaChat()
+            stored = credentials.in_use()
+            self._client = GigaChat(**stored.arguments()) if stored is not None else GigaChat()
             self._own = True
         return self._client
 

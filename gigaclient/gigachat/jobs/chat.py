@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from gigaclient._primitives.serialization import decode_or_none
 from gigaclient.bulk.jobs import ChatJob
 from gigaclient.bulk.tasks import Task, TaskResult
 from gigaclient.errors import ConfigError
 from gigaclient.functions import as_function_list, as_tools
 from gigaclient.schema.json_schema import type_schema_of
 from gigaclient.schema.parse import parse_completion
-from gigaclient.types.base import untyped
 
 if TYPE_CHECKING:
     from gigaclient.gigachat.tool_loop import OnError
@@ -57,7 +57,7 @@ class GigaChatJob(ChatJob):
         """Return the fields of a result for the checkpoint."""
         line = super().saved(result)
         if self._type is not None:
-            line["value"] = untyped(line["text"].encode())
+            line["value"] = decode_or_none(line["text"].encode())
         return line
 
     def restored(self, line: Mapping[str, Any]) -> TaskResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -172,15 +173,12 @@ class BatchesEndpoints(APIResource):
 
         An unknown status does not end the wait. Source: https://developers.sber.ru/docs/ru/gigachat/guides/batches
         """
-        from gigaclient.gigachat.polling import poll, with_deadline
+        from gigaclient.gigachat.polling import poll
 
         id_ = _batch_id(batch)
         self._call_settings(options)
         if isinstance(batch, types.Batch) and batch.done:
             return batch
-
-        def fetch_batch(left: float) -> types.Batch:
-            return self.get_batch(batch, **with_deadline(options, left, self._executor.timeouts.deadline))
 
         def describe(seen: types.Batch | None) -> str:
             counts = seen.request_counts if seen is not None else None
@@ -190,9 +188,10 @@ class BatchesEndpoints(APIResource):
 
         return poll(
             self._executor,
-            fetch_batch,
+            functools.partial(self.get_batch, batch),
             lambda seen: seen.done,
             describe,
+            options=options,
             poll_interval=poll_interval,
             timeout=timeout,
         )
