@@ -42,9 +42,9 @@ def is_russian(text: str) -> bool:
 
 
 def stems(text: str) -> list[str]:
-    """Return the first five letters of the longer words of ``text``, so that inflected forms are equal."""
+    """Return the longer words of ``text`` without their endings, so that inflected forms are equal."""
     split = re.sub(r"([a-z])([A-Z])", r"\1 \2", text).replace("_", " ").lower()
-    return [word[:5] for word in re.findall(r"[^\W\d_]{4,}", split)]
+    return [word[: min(5, len(word) - 1)] for word in re.findall(r"[^\W\d_]{4,}", split)]
 
 
 def answer(messages: Sequence[Mapping[str, Any]]) -> str:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gigaclient.testing.canned_model import stems
 from gigaclient.testing.extra import extra_is_missing
 
 __all__ = ["Hints", "instance", "matching_text"]
@@ -30,10 +31,12 @@ class Hints:
         # Not the first word of a sentence: it is always capitalized.
         self.names = re.findall(r"(?<=[\w,] )[A-ZА-ЯЁ][\w-]+(?: [A-ZА-ЯЁ][\w-]+)*", prompt)
         self._prompt = prompt.lower()
+        self._stems = set(stems(prompt))
 
     def mentions(self, text: str) -> bool:
-        """Return True if the prompt contains ``text``."""
-        return text.lower() in self._prompt
+        """Return True if the prompt contains ``text`` or inflected forms of its words."""
+        found = stems(text)
+        return text.lower() in self._prompt or (bool(found) and self._stems.issuperset(found))
 
 
 def instance(schema: Any, hints: Hints | None = None) -> Any:
