@@ -42,10 +42,9 @@ def is_russian(text: str) -> bool:
 
 
 def stems(text: str) -> list[str]:
-    """Return the first letters of the significant words of ``text``, so that inflected forms are equal."""
+    """Return the longer words of ``text`` without their endings, so that inflected forms are equal."""
     split = re.sub(r"([a-z])([A-Z])", r"\1 \2", text).replace("_", " ").lower()
-    found = re.findall(r"[^\W\d_]{3,}", split)
-    return [word[:5] if len(word) > 5 else word[: max(3, len(word) - 1)] for word in found if word not in _STOP_WORDS]
+    return [word[: min(5, len(word) - 1)] for word in re.findall(r"[^\W\d_]{4,}", split)]
 
 
 def answer(messages: Sequence[Mapping[str, Any]]) -> str:
@@ -156,20 +155,3 @@ def _evaluate(node: ast.expr) -> Fraction:
     if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
         return _OPERATORS[type(node.op)](_evaluate(node.left), _evaluate(node.right))
     raise ValueError("not arithmetic")
-
-
-# --- words that are no subject of a prompt -----------------------------------------------------------------------
-
-_STOP_WORDS = frozenset(
-    re.findall(
-        r"\w+",
-        """
-    the and for with that this from what which when where who how why are was were can could would should will does did
-    you your please tell explain about get find give show make let its not any all use using into out has have had
-    there here they them then than over under some such need want know like answer question following user returns
-    как что это для или при про над под чем где кто когда зачем почему какой какая какие какое каков какова мне меня
-    тебе вас вам его она они оно был была было были есть нет так там тут если чтобы можно нужно надо пожалуйста скажи
-    расскажи покажи дай сделай пользователь возвращает получить узнать найти ответь напиши объясни хочу знать
-        """,
-    )
-)

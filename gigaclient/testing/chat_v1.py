@@ -19,7 +19,6 @@ from gigaclient.testing.routing import (
     Service,
     compact,
     json_answer,
-    limits_of,
     stream_answer,
 )
 from gigaclient.testing.validation_v1 import check
@@ -65,7 +64,7 @@ class ChatV1:
 
     def _chat(self, call: RoutedRequest) -> AnyAnswer:
         service = self._service
-        body = check(call.json(), **limits_of(service))
+        body = check(call.json(), service)
         scripted = service.next_script(call)
         if isinstance(scripted, (Answer, RawAnswer, EventAnswer)):
             return scripted
@@ -126,12 +125,7 @@ class ChatV1:
         spent = sum(
             limit if reply.finish_reason == "length" and limit is not None else reply.tokens() for reply in replies
         )
-        return {
-            "prompt_tokens": prompt,
-            "completion_tokens": spent,
-            "total_tokens": prompt + spent,
-            "precached_prompt_tokens": self._cached(call, body, prompt),
-        }
+        return {**replies_v1.usage(prompt, spent), "precached_prompt_tokens": self._cached(call, body, prompt)}
 
     def _cached(self, call: RoutedRequest, body: Mapping[str, Any], prompt: int) -> int:
         """Count the tokens of the prefix that this session has sent before; 2 without a prefix, as recorded."""

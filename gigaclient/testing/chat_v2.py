@@ -20,7 +20,6 @@ from gigaclient.testing.routing import (
     RoutedRequest,
     Service,
     json_answer,
-    limits_of,
     stream_answer,
 )
 from gigaclient.testing.validation_v2 import RESULT_ROLES, STATE_IDS, check, prompt_tokens
@@ -80,7 +79,7 @@ class ChatV2:
         history = self._history(request)
         body = check(
             request,
-            **limits_of(service),
+            service,
             unavailable_tools=self.unavailable_tools,
             history=history,
             roles=RESULT_ROLES if self.strict_roles is None else (self.strict_roles,),
@@ -118,10 +117,9 @@ class ChatV2:
         return response_from(dict(value))
 
     def _store_files(self, call: RoutedRequest, created_files: Sequence[tuple[str, str, str]]) -> None:
-        end_user = call.request.headers.get("x-client-id")
         for identifier, name, mime in created_files:
             content = PICTURE if mime == "image/jpeg" else _EMPTY_GLB
-            self._files.add(call.client, content, name, mime=mime, end_user=end_user, identifier=identifier)
+            self._files.add(call.client, content, name, mime=mime, end_user=call.end_user, identifier=identifier)
 
     # -- threads
 

@@ -24,6 +24,7 @@ __all__ = [
     "reasoning",
     "replies",
     "reply_from",
+    "usage",
     "with_build",
     "words_per_chunk",
 ]
@@ -100,6 +101,11 @@ def prompt_tokens(body: Mapping[str, Any]) -> int:
         count += 1 + canned_model.tokens(message.get("content") or "")
         count += canned_model.tokens(compact(call) if call else "")
     return count + canned_model.tokens(compact(body["functions"]) if body.get("functions") else "")
+
+
+def usage(prompt: int, spent: int) -> dict[str, int]:
+    """Return the usage of a response from its numbers of tokens."""
+    return {"prompt_tokens": prompt, "completion_tokens": spent, "total_tokens": prompt + spent}
 
 
 def replies(body: Mapping[str, Any]) -> list[ModelReply]:
@@ -180,10 +186,7 @@ def _function_call_reply(body: Mapping[str, Any]) -> ModelReply | None:
         function = _best_function(functions, prompt)
     if function is None:
         return None
-    shots = function.get("few_shot_examples") or []
-    examples = shots[0].get("params") if shots and isinstance(shots[0], dict) else None
-    parameters = function.get("parameters") or {"type": "object"}
-    arguments = sampling.instance(parameters, sampling.Hints(prompt), examples=examples)
+    arguments = sampling.instance(function.get("parameters") or {"type": "object"}, sampling.Hints(prompt))
     if isinstance(choice, dict) and isinstance(choice.get("partial_arguments"), dict) and isinstance(arguments, dict):
         arguments.update(choice["partial_arguments"])
     return ModelReply("", "function_call", {"name": function["name"], "arguments": arguments}, str(uuid.uuid4()))
@@ -194,11 +197,9 @@ def _best_function(functions: Sequence[Mapping[str, Any]], prompt: str) -> Mappi
     prompt_stems = set(canned_model.stems(prompt))
     best, best_score = None, 0
     for function in functions:
-        shots = function.get("few_shot_examples") or []
-        requests = " ".join(str(shot.get("request", "")) for shot in shots if isinstance(shot, dict))
-        description_stems = set(canned_model.stems(f"{function.get('description') or ''} {requests}"))
-        name_stems = set(canned_model.stems(function["name"]))
-        score = 2 * len(prompt_stems & name_stems) + len(prompt_stems & description_stems)
+        name_stems = canned_model.stems(function["name"])
+        description_stems = canned_model.stems(function.get("description") or "")
+        score = 2 * len(prompt_stems.intersection(name_stems)) + len(prompt_stems.intersection(description_stems))
         if score > best_score:
             best, best_score = function, score
     return best

@@ -49,7 +49,6 @@ class Responder:
         self._body = body
         self._messages = [*history, *body["messages"]]
         self._prompt = _last_prompt(self._messages)
-        self._russian = canned_model.is_russian(self._prompt)
         self._options = body.get("model_options") or {}
         self._config = body.get("tool_config") or {}
         self._functions = functions_of(body)
@@ -206,27 +205,21 @@ class Responder:
         return [{"files": files}, {"text": replies_v1.caption(self._prompt)}]
 
     def _search(self) -> list[dict[str, Any]]:
-        sources = {
-            str(number): {"url": f"https://example.com/{number}", "title": title}
-            for number, title in enumerate(
-                ("Первая страница", "Вторая страница") if self._russian else ("The first page", "The second page"), 1
-            )
-        }
+        titles = {"1": "The first page", "2": "The second page"}
+        sources = {number: {"url": f"https://example.com/{number}", "title": title} for number, title in titles.items()}
         text = f"{self._text()} [sources=[1, 2]]"
         return [{"text": text, "inline_data": {"sources": sources, "images": [], "widgets": []}}]
 
     def _page(self) -> list[dict[str, Any]]:
         found = _URL.search(self._prompt)
         url = found[0].rstrip(".,;)") if found else "https://example.com/"
-        text = f"На странице {url} написано: пример." if self._russian else f"The page {url} says: an example."
-        return [{"text": text}]
+        return [{"text": f"The page {url} says: an example."}]
 
     def _text_parts(self) -> list[dict[str, Any]]:
         return [{"text": self._text()}]
 
     def _time(self) -> list[dict[str, Any]]:
-        now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self._now_s))
-        return [{"text": f"Сейчас {now}." if self._russian else f"It is {now}."}]
+        return [{"text": time.strftime("It is %Y-%m-%d %H:%M:%S UTC.", time.gmtime(self._now_s))}]
 
 
 def response_from(message: dict[str, Any]) -> dict[str, Any]:

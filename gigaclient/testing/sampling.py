@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gigaclient.testing.canned_model import stems
 from gigaclient.testing.extra import extra_is_missing
 
 __all__ = ["Hints", "instance", "matching_text"]
@@ -30,23 +31,24 @@ class Hints:
         # Not the first word of a sentence: it is always capitalized.
         self.names = re.findall(r"(?<=[\w,] )[A-ZА-ЯЁ][\w-]+(?: [A-ZА-ЯЁ][\w-]+)*", prompt)
         self._prompt = prompt.lower()
+        self._stems = set(stems(prompt))
 
     def mentions(self, text: str) -> bool:
-        """Return True if the prompt contains ``text``."""
-        return text.lower() in self._prompt
+        """Return True if the prompt contains ``text`` or inflected forms of its words."""
+        found = stems(text)
+        return text.lower() in self._prompt or (bool(found) and self._stems.issuperset(found))
 
 
-def instance(schema: Any, hints: Hints | None = None, *, examples: Mapping[str, Any] | None = None) -> Any:
+def instance(schema: Any, hints: Hints | None = None) -> Any:
     """Return a sample value of ``schema``.
 
     Args:
         schema: A JSON Schema. Local ``$ref`` are resolved, the first branch of ``anyOf``/``oneOf`` that is not null
             is used, and ``allOf`` is merged. Optional properties are included, up to a limited depth.
         hints: The values to use.
-        examples: Values for the properties of the outermost object, used when the hints have none.
     """
     sampler = _Sampler(schema if isinstance(schema, dict) else {}, hints or Hints(""))
-    return sampler.sample(schema, "", 0, examples or {})
+    return sampler.sample(schema, "", 0)
 
 
 def matching_text(pattern: str, prompt: str = "") -> str | None:
@@ -80,7 +82,7 @@ class _Sampler:
         self._root = root
         self._hints = hints
 
-    def sample(self, schema: Any, name: str, depth: int, examples: Mapping[str, Any]) -> Any:
+    def sample(self, schema: Any, name: str, depth: int) -> Any:
         schema = self._resolve(schema)
         if "const" in schema:
             return schema["const"]
@@ -89,24 +91,14 @@ class _Sampler:
             return next((o for o in options if isinstance(o, str) and self._hints.mentions(o)), options[0])
         type_ = _type_of(schema)
         if type_ == "object":
-            return self._object(schema, depth, examples)
+            return self._object(schema, depth)
         if type_ == "array":
             return self._array(schema, name, depth)
-        if name in examples and not self._hints_for(schema, type_):
-            return examples[name]
         if type_ in ("integer", "number"):
             return self._number(schema, type_)
         if type_ == "boolean":
             return schema.get("default", True)
         return None if type_ == "null" else self._string(schema, name)
-
-    def _hints_for(self, schema: Mapping[str, Any], type_: str) -> list[Any]:
-        """Return the unused values of the prompt that a value of ``schema`` can be."""
-        if type_ in ("integer", "number"):
-            return self._hints.numbers
-        if schema.get("format") in ("date", "date-time"):
-            return self._hints.dates
-        return self._hints.names if type_ == "string" and schema.get("format") not in _FORMATS else []
 
     def _resolve(self, schema: Any) -> Mapping[str, Any]:
         for _ in range(32):
@@ -143,21 +135,21 @@ class _Sampler:
                 target = target.get(part.replace("~1", "/").replace("~0", "~"), {}) if isinstance(target, dict) else {}
         return target
 
-    def _object(self, schema: Mapping[str, Any], depth: int, examples: Mapping[str, Any]) -> dict[str, Any]:
+    def _object(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
         properties: Mapping[str, Any] = schema.get("properties") or {}
         required: Sequence[str] = schema.get("required") or ()
         names = [name for name in properties if depth < _MAX_DEPTH // 2 or name in required]
         if depth >= _MAX_DEPTH:
             names = []
-        return {name: self.sample(properties[name], name, depth + 1, examples if depth == 0 else {}) for name in names}
+        return {name: self.sample(properties[name], name, depth + 1) for name in names}
 
     def _array(self, schema: Mapping[str, Any], name: str, depth: int) -> list[Any]:
         prefix = schema.get("prefixItems") or []
-        items = [self.sample(item, name, depth + 1, {}) for item in prefix]
+        items = [self.sample(item, name, depth + 1) for item in prefix]
         default = 0 if depth >= _MAX_DEPTH // 2 else min(2, schema.get("maxItems", 2))
         count = max(int(schema.get("minItems", 0)), default)
         while len(items) < count and depth < _MAX_DEPTH and schema.get("items", True) is not False:
-            value = self.sample(schema.get("items") or {}, name, depth + 1, {})
+            value = self.sample(schema.get("items") or {}, name, depth + 1)
             items.append(f"{value} {len(items) + 1}" if schema.get("uniqueItems") and value in items else value)
         return items
 
@@ -179,13 +171,12 @@ class _Sampler:
 
     def _string(self, schema: Mapping[str, Any], name: str) -> str:
         format_ = schema.get("format")
-        hints = self._hints_for(schema, "string")
         if format_ in ("date", "date-time"):
-            date = hints.pop(0) if hints else "2026-10-02"
+            date = self._hints.dates.pop(0) if self._hints.dates else "2026-10-02"
             return date if format_ == "date" else f"{date}T12:00:00Z"
         if format_ in _FORMATS:
             return _FORMATS[format_]
-        value = hints.pop(0) if hints else schema.get("default")
+        value = self._hints.names.pop(0) if self._hints.names else schema.get("default")
         if not isinstance(value, str):
             value = str((schema.get("examples") or [" ".join(name.replace("_", " ").split()) or "text"])[0])
         value = value.ljust(int(schema.get("minLength", 0)), ".")

@@ -174,13 +174,6 @@ def test_a_forced_function_is_called_for_every_prompt(gigachat: GigaChatEmulator
     assert message(answer)["function_call"]["arguments"]["city"] == "Oslo"
 
 
-def test_a_few_shot_example_supplies_missing_arguments(gigachat: GigaChatEmulator) -> None:
-    shots = [{"request": "umbrella today", "params": {"city": "Tomsk", "days": 9}}]
-    with Giga(gigachat) as giga:
-        answer = giga.chat("do i need an umbrella", functions=[{**WEATHER, "few_shot_examples": shots}]).json()
-    assert message(answer)["function_call"]["arguments"] == {"city": "Tomsk", "days": 9, "unit": "celsius"}
-
-
 def test_a_streamed_call_is_in_one_chunk(gigachat: GigaChatEmulator) -> None:
     with Giga(gigachat) as giga:
         chunks = payloads(giga.chat("weather in Berlin", functions=[WEATHER], stream=True).body)
