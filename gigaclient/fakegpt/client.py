@@ -274,13 +274,11 @@ class FakeGpt(BaseClient[FakeGptSettings]):
             ConfigError: (a ``ValueError``) an argument is invalid. Raised by this call; errors of the server come with
                 the first piece.
         """
-        settings = {name: kwargs.pop(name) for name in list(kwargs) if name in _CLIENT_OPTIONS}
-        settings.update(proxy=as_secret(proxy), access_token=as_secret(settings.get("access_token")))
-        settings["headers"] = headers_as_secrets(settings.get("headers"))
+        kwargs["proxy"] = as_secret(proxy)
         proxy = None
         from gigaclient._core.one_call import shared_client, text_pieces  # scripts alone use this form
 
-        client = shared_client(_shared, cls, settings, "FAKEGPT_")
+        client = shared_client(_shared, cls, FakeGpt.__init__, kwargs, "FAKEGPT_")
         return text_pieces(client, messages, model, kwargs, stream=stream)
 
     # -- the client itself -------------------------------------------------------------------------------------------
@@ -379,6 +377,3 @@ class FakeGpt(BaseClient[FakeGptSettings]):
 
 
 _shared: ClientCache[FakeGpt] = ClientCache()
-
-# The constructor's arguments that create_generator takes as keywords.
-_CLIENT_OPTIONS = frozenset({"base_url", *(FakeGpt.__init__.__kwdefaults__ or ())}) - {"model", "proxy"}
