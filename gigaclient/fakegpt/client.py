@@ -26,6 +26,7 @@ from gigaclient._core.client_cache import ClientCache
 from gigaclient._core.executor import Executor
 from gigaclient._core.limiter import Limiter, limiter_for
 from gigaclient._core.request_options import RequestOptions, call_options
+from gigaclient._core.responses import refuse_page
 from gigaclient.auth.token_manager import Credential, TokenManager
 from gigaclient.errors import APIConnectionError
 from gigaclient.fakegpt.authorization import account_id, both_headers, is_login_refused, x_authorization
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
     from gigaclient.types.bulk import MapResult
 
 __all__ = ["FakeGpt"]
-
-_MAX_PAGE_BYTES = 64 * 1024
 
 _log = logging.getLogger("gigaclient")
 
@@ -364,16 +363,10 @@ class FakeGpt(BaseClient[FakeGptSettings]):
             failure = error
         else:
             if response.media_type in ("text/html", "application/json"):
-                self._raise_for_page(response)
+                refuse_page(response, page_error)
             events = SnapshotParser(response.request_id)
             return ChatStream(response, events, request_id=response.request_id), events, response.headers
         raise failure
-
-    def _raise_for_page(self, response: transport.Response) -> None:
-        response.body = response.read_some(_MAX_PAGE_BYTES)
-        error = page_error(response)
-        response.observer.end(error)
-        raise error
 
 
 _shared: ClientCache[FakeGpt] = ClientCache()
