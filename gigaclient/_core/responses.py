@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import msgspec
 
@@ -16,7 +17,9 @@ from gigaclient.types.coercion import coerce
 if TYPE_CHECKING:
     from gigaclient.transport import Response
 
-__all__ = ["decode", "embedded_error", "invalid_response", "parse_response"]
+__all__ = ["decode", "embedded_error", "invalid_response", "parse_response", "refuse_page"]
+
+_MAX_PAGE_BYTES = 64 * 1024
 
 T = TypeVar("T")
 ResponseT = TypeVar("ResponseT", bound=APIResponse)
@@ -74,3 +77,11 @@ def invalid_response(response: Response, reason: str) -> InvalidResponseError:
         body=excerpt(response.body),
         headers=response.headers,
     )
+
+
+def refuse_page(response: Response, describe: Callable[[Response], GigaClientError]) -> NoReturn:
+    """Raise the error that ``describe`` returns for a response that is no stream; its ``body`` has the beginning."""
+    response.body = response.read_some(_MAX_PAGE_BYTES)
+    failure = describe(response)
+    response.observer.end(failure)
+    raise failure

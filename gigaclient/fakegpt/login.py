@@ -23,11 +23,11 @@ from gigaclient._core.error_mapping import excerpt
 from gigaclient._core.executor import Executor
 from gigaclient._core.request_options import RequestOptions
 from gigaclient._primitives.deadline import Deadline
-from gigaclient._primitives.secret import Secret
+from gigaclient._primitives.secret import Secret, mask
 from gigaclient._primitives.serialization import JSON_ERRORS
-from gigaclient.auth.token_manager import Credential
+from gigaclient.auth.token_manager import Credential, fits_header
 from gigaclient.errors import APIStatusError, AuthenticationError, GigaClientError, InvalidResponseError
-from gigaclient.fakegpt.error_mapping import error_in, explain, mask, page_title, status_in
+from gigaclient.fakegpt.error_mapping import error_in, explain, page_title, status_in
 from gigaclient.transport.request import Request
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ __all__ = ["Cookies", "login_source", "random_string"]
 
 _LETTERS = string.ascii_lowercase + string.digits
 _MAX_RESPONSE_BYTES = 1024 * 1024
-_MAX_TOKEN_CHARACTERS = 64 * 1024
 
 _LOADS, _LOGIN, _SESSION = "/api/loads", "/auth/login", "/api/auth/session"
 
@@ -180,11 +179,11 @@ def _refusal_of(response: Response, sent: list[Secret]) -> GigaClientError | Non
     ):
         return _unexpected(response, _LOGIN, data, "no cookie")
     error = error_in(data, request_id=response.request_id, headers=response.headers)
-    if error is None and isinstance(data, dict) and status_in(data) is not None:
-        error = APIStatusError("it names no reason", status_code=status_in(data) or 0, code=data.get("code"), body=data)
+    status = status_in(data) if isinstance(data, dict) else None
+    if error is None and status is not None:
+        error = APIStatusError("it names no reason", status_code=status, code=data.get("code"), body=data)
     if error is None:
         return None
-    status = status_in(data) if isinstance(data, dict) else None
     if status is not None and (status == 429 or status >= 500):
         return explain(error, f"no login: {_LOGIN}: ", sent)  # a retry may help
     hidden = [secret.reveal() for secret in sent]
@@ -206,7 +205,7 @@ def _token_in(response: Response) -> Secret | GigaClientError:
         fields = ", ".join(sorted(str(name)[:40] for name in list(data)[:10])) or "none"
         return _refused(response, f"no login: {_SESSION} gave no accessToken for the cookie; its fields: {fields}")
     token = token.strip()
-    if len(token) > _MAX_TOKEN_CHARACTERS or not token.isascii() or not token.isprintable() or " " in token:
+    if not fits_header(token):
         return _unexpected(response, _SESSION, data, "an accessToken that no header can carry")
     return Secret(token)
 

@@ -57,8 +57,6 @@ _FOREIGN_ARGUMENTS = {
     "verify_ssl": "leave it out; the certificate that GigaChat's servers need ships with gigaclient",
 }
 
-_SECRET_OPTIONS = ("access_token", "credentials", "key_file_password", "password")
-
 _CHANGES: Mapping[str, Callable[[Any], Any]] = {
     **COMMON_CHANGES,
     "profanity_check": flag,
@@ -245,15 +243,13 @@ class GigaChat(
             ConfigError: (a ``ValueError``) the key is missing, or another value cannot work. This call raises it;
                 errors of the server are raised with the first piece.
         """
-        settings = {name: kwargs.pop(name) for name in list(kwargs) if name in _CLIENT_OPTIONS}
-        settings.update({name: as_secret(settings[name]) for name in _SECRET_OPTIONS if name in settings})
         if api_key is not None:
-            settings["credentials"] = as_secret(api_key)
-        settings.update(scope=scope, proxy=as_secret(proxy))
+            kwargs["credentials"] = as_secret(api_key)
+        kwargs.update(scope=scope, proxy=as_secret(proxy))
         api_key = proxy = None
         from gigaclient._core.one_call import shared_client, text_pieces  # scripts alone use this form
 
-        client = shared_client(_shared, cls, settings, "GIGACHAT_")
+        client = shared_client(_shared, cls, GigaChat.__init__, kwargs, "GIGACHAT_")
         if client._settings.auth_method == "none":
             raise ConfigError('no key: pass api_key="<authorization key>" or set GIGACHAT_CREDENTIALS')
         if stream:
@@ -362,6 +358,3 @@ def _add_suggestions(executor: Executor, call: Call, failure: NotFoundError) -> 
 
 
 _shared: ClientCache[GigaChat] = ClientCache()
-
-# The constructor's arguments that create_generator takes as keywords.
-_CLIENT_OPTIONS = frozenset(GigaChat.__init__.__kwdefaults__ or ()) - {"flags", "model", "profanity_check", "proxy"}

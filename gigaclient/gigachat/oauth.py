@@ -17,16 +17,15 @@ from gigaclient._core.error_mapping import CLOCKS_AGREE_SECONDS, server_time
 from gigaclient._core.executor import Executor
 from gigaclient._core.request_options import RequestOptions
 from gigaclient._primitives.deadline import Deadline
-from gigaclient._primitives.secret import MASK, Secret
+from gigaclient._primitives.secret import Secret, mask
 from gigaclient._primitives.serialization import decode_or_none
-from gigaclient.auth.token_manager import Credential
+from gigaclient.auth.token_manager import Credential, fits_header
 from gigaclient.errors import APIStatusError, AuthenticationError, GigaClientError, InvalidResponseError
 from gigaclient.transport.request import Request
 
 __all__ = ["key_source", "password_source", "read_token"]
 
 _MAX_ANSWER_BYTES = 256 * 1024
-_MAX_TOKEN_CHARACTERS = 64 * 1024
 
 # Seconds reach this number in the year 5138, milliseconds passed it in 1973.
 _MILLISECONDS_FROM = 10**11
@@ -103,10 +102,10 @@ def _fetch(
 
 
 def _rejection(error: APIStatusError, key: str) -> APIStatusError:
-    body = _mask(error.body, key)
+    body = mask(error.body, [key])
     reason = body.get("message") if isinstance(body, dict) else None
     if not isinstance(reason, str) or not reason:
-        reason = _mask(error.message, key).partition(" - ")[0]
+        reason = mask(error.message, [key]).partition(" - ")[0]
     # Sources disagree on the status of these codes, so the code decides.
     advice = _ADVICE.get(error.code) if isinstance(error.code, int) else None
     if advice is None:
@@ -124,17 +123,6 @@ def _rejection(error: APIStatusError, key: str) -> APIStatusError:
     )
     rejection.attempts = error.attempts
     return rejection
-
-
-def _mask(data: Any, key: str) -> Any:
-    """Return ``data`` with ``key`` masked, because a gateway may quote the request that it refused."""
-    if isinstance(data, str):
-        return data.replace(key, MASK) if key else data
-    if isinstance(data, dict):
-        return {_mask(name, key): _mask(value, key) for name, value in data.items()}
-    if isinstance(data, list):
-        return [_mask(value, key) for value in data]
-    return data
 
 
 def read_token(
@@ -162,7 +150,7 @@ def read_token(
     token = _first_text(data, "access_token", "tok")
     if not token:
         return InvalidResponseError(f"the token endpoint's answer holds no token; its fields: {_field_names(data)}")
-    if len(token) > _MAX_TOKEN_CHARACTERS or not token.isascii() or not token.isprintable() or " " in token:
+    if not fits_header(token):
         return InvalidResponseError("the token endpoint's answer holds a token that no header can carry")
     expires_at = _unix_seconds(data.get("expires_at"))
     if expires_at is None:

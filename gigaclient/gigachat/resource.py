@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from gigaclient._core.base_client import BaseClient
 from gigaclient._core.executor import MAX_RESPONSE_BYTES
 from gigaclient._core.request_options import CALL_OPTIONS, RequestOptions, call_options
-from gigaclient._core.responses import embedded_error, invalid_response, parse_response
+from gigaclient._core.responses import embedded_error, invalid_response, parse_response, refuse_page
 from gigaclient._primitives.deadline import Deadline
+from gigaclient.errors import GigaClientError
 from gigaclient.gigachat.settings import GigaChatSettings
 from gigaclient.transport.request import EVENT_STREAM, Request
 from gigaclient.types import APIResponse
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["APIResource", "names_a_version", "parse_response"]
 
 ResponseT = TypeVar("ResponseT", bound=APIResponse)
-
-_MAX_PAGE_BYTES = 64 * 1024
 
 
 def names_a_version(path: str) -> bool:
@@ -68,10 +67,7 @@ class APIResource(BaseClient[GigaChatSettings]):
 
     def _check_event_stream(self, response: Response) -> None:
         if response.media_type:
-            response.body = response.read_some(_MAX_PAGE_BYTES)
-            failure = embedded_error(response) or invalid_response(response, "it is not an event stream")
-            response.observer.end(failure)
-            raise failure
+            refuse_page(response, _no_event_stream)
 
     def _call_settings(self, options: Mapping[str, Any]) -> RequestOptions:
         """Read the options of one call.
@@ -85,3 +81,7 @@ class APIResource(BaseClient[GigaChatSettings]):
         if unknown:
             raise TypeError(f"no such option: {', '.join(unknown)}. A call takes {', '.join(sorted(CALL_OPTIONS))}")
         return call_options(dict(options), self._executor.timeouts, self._settings.session_id)
+
+
+def _no_event_stream(response: Response) -> GigaClientError:
+    return embedded_error(response) or invalid_response(response, "it is not an event stream")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import enum
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, TypeVar
 
@@ -32,12 +32,10 @@ __all__ = [
     "ClosingContext",
     "End",
     "EventParser",
-    "Observer",
     "Stream",
     "StreamResponse",
 ]
 
-T = TypeVar("T")
 ChunkT = TypeVar("ChunkT")
 ResponseT = TypeVar("ResponseT", bound=APIResponse)
 _Chunk_co = TypeVar("_Chunk_co", covariant=True)
@@ -106,38 +104,8 @@ class StreamResponse(Protocol):
         """Close the connection."""
 
 
-class Observer(Protocol):
-    """Follow one call: its attempts, its chunks and its end."""
-
-    def begin(self, url: str, request_id: str) -> None:
-        """Note that the call can be sent: its end will be reported."""
-
-    def sending(self, headers: Mapping[str, str]) -> None:
-        """Report that the next attempt is sent."""
-
-    def response(self, status: int | None, headers: Mapping[str, str], *, request_id: str | None = None) -> None:
-        """Report the response of an attempt."""
-
-    def failure(self, error: Any, response: Any, *, retry_in: float | None) -> None:
-        """Report the failure of an attempt; ``retry_in`` is the pause before the next one, None if there is none."""
-
-    def count_chunks(self, chunks: Iterator[T]) -> Iterator[T]:
-        """Count ``chunks`` as they are read."""
-
-    def observe_blocks(self, blocks: Generator[bytes, None, None]) -> Generator[bytes, None, None]:
-        """Report the end of a body that is read block by block."""
-
-    def end(
-        self, error: BaseException | None = None, *, answer: Callable[[], Any] | None = None, closed: bool = False
-    ) -> None:
-        """Report the end of the call; ``answer`` returns the completion so far."""
-
-    def end_with_body(self, response: Any, accept: str) -> None:
-        """Report the end of a call whose body was read whole."""
-
-
 class _NullObserver:
-    """The observer of clients without hooks."""
+    """The observer of the calls of clients without hooks; the other one is ``_core.observer.CallObserver``."""
 
     def ignore(self, *args: Any, **named: Any) -> None:
         """Do nothing."""
@@ -151,7 +119,7 @@ class _NullObserver:
     count_chunks = observe_blocks = pass_through
 
 
-NULL_OBSERVER: Observer = _NullObserver()
+NULL_OBSERVER = _NullObserver()
 
 
 class ClosingContext(abc.ABC):
@@ -206,7 +174,7 @@ class Stream(ClosingContext, Iterator[ChunkT], Generic[ChunkT, ResponseT]):
         # until the garbage collector runs.
         self._chunks = _read(response, parser, accumulator)
         self._request_id = request_id
-        self._observer: Observer = getattr(response, "observer", NULL_OBSERVER)
+        self._observer: Any = getattr(response, "observer", NULL_OBSERVER)
         self._chunks = self._observer.count_chunks(self._chunks)
 
     @property

@@ -236,7 +236,7 @@ class _DeadlinePool(HTTPConnectionPool):
     def urlopen(self, method: str, url: str, body: Any = None, headers: Any = None, *args: Any, **options: Any) -> Any:
         """Send a request through a connection of the pool."""
         if isinstance(headers, HeaderDict):
-            headers = dict(headers.pairs.values())  # urllib3 copies the headers, and copying a dict is much faster
+            headers = dict(headers._store.values())  # urllib3 copies the headers, and copying a dict is much faster
         return super().urlopen(method, url, body, headers, *args, **options)
 
     def _get_conn(self, timeout: float | None = None) -> Any:

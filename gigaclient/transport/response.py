@@ -30,39 +30,13 @@ _DRAIN_SECONDS = 0.1
 
 
 class HeaderDict(CaseInsensitiveDict[str]):
-    """A ``CaseInsensitiveDict`` that is built from pairs in one step.
-
-    Attributes:
-        pairs: the original name and the value, by the name in lower case.
-    """
+    """A ``CaseInsensitiveDict`` that is built from pairs in one step."""
 
     def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
-        self.pairs: dict[str, tuple[str, str]] = {}
+        # The form in which requests keeps them: the name and the value, by the name in lower case.
+        self._store = {}  # type: ignore[assignment]
         for pair in pairs:
-            self.pairs[pair[0].lower()] = pair
-
-    def __setitem__(self, name: str, value: str) -> None:
-        self.pairs[name.lower()] = (name, value)
-
-    def __getitem__(self, name: str) -> str:
-        return self.pairs[name.lower()][1]
-
-    def __delitem__(self, name: str) -> None:
-        del self.pairs[name.lower()]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter([name for name, _ in self.pairs.values()])
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def lower_items(self) -> Iterator[tuple[str, str]]:
-        """Iterate over names in lower case, and values."""
-        return iter([(lowered, pair[1]) for lowered, pair in self.pairs.items()])
-
-    def copy(self) -> HeaderDict:
-        """Return a copy."""
-        return HeaderDict(self.pairs.values())
+            self._store[pair[0].lower()] = pair
 
 
 class Response:

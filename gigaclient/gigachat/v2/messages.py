@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from gigaclient._core.messages import listed, not_a_message
 from gigaclient._primitives.struct import fields_of
 from gigaclient.errors import ConfigError
 from gigaclient.gigachat.v2.request_values import as_dict, as_list, move_state_id
-from gigaclient.types import APIResponse, Message, Record
+from gigaclient.types import Message, Record
 from gigaclient.types.chat import FunctionCall
 from gigaclient.types.chat_v2 import REASONING, ChatContentPart, ChatMessageChunk, result_object
 
@@ -28,13 +29,7 @@ class MessageConverter:
             messages = [{"role": "user", "content": messages}]
         elif isinstance(messages, (ChatMessageChunk, Message)):
             messages = [messages]
-        if isinstance(messages, (bytes, bytearray, memoryview)):
-            raise ConfigError("messages are bytes: decode them to a string first")
-        if not isinstance(messages, Iterable) or isinstance(messages, (Mapping, APIResponse)):
-            raise ConfigError(
-                f"messages must be a string, a list of messages or a request, not {type(messages).__name__}"
-            )
-        self._source = list(messages)
+        self._source = listed(messages)
         self._calls: list[dict[str, Any]] = []  # calls without a result so far
         self._state_id: Any = None  # the state id of the last message with calls
 
@@ -65,12 +60,7 @@ class MessageConverter:
         elif isinstance(message, Mapping):
             fields = {name: value for name, value in message.items() if value is not None}
         else:
-            hint = ""
-            if isinstance(message, str):
-                hint = "; a prompt alone is passed as a string, not in a list"
-            elif isinstance(message, APIResponse):
-                hint = "; append its .message"
-            raise ConfigError(f"{path} must be a dict or a ChatMessage, not {type(message).__name__}{hint}")
+            raise not_a_message(message, path, "ChatMessage")
         role = fields.get("role")
         if not isinstance(role, str) or not role:
             raise ConfigError(f'{path} needs a role: "system", "user", "assistant" or "tool"')
