@@ -29,6 +29,7 @@ from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.errors import ConfigError
 from gigaclient.schema.results import result_text
 from gigaclient.schema.signature import Signature, unwrap
+from gigaclient.schema.tolerant import find_documents
 from gigaclient.schema.validation import ValidationFailed
 from gigaclient.types import Function, FunctionFewShot, Record
 
@@ -180,38 +181,68 @@ class Tool:
         tool.name, tool.call, tool._signature = signature.name, target, signature
         return tool
 
-    def arguments(self, arguments: Any) -> dict[str, Any]:
+    def arguments(self, arguments: Any, *, repair: bool = True, repairs: list[str] | None = None) -> dict[str, Any]:
         """Convert the model's arguments to keyword arguments of the types in the signature.
 
         Args:
             arguments: a mapping, or the JSON of an object; None for no arguments.
+            repair: mend JSON that is not valid, and read JSON text where the signature has a list or an object.
+            repairs: gets a sentence for each thing that was mended.
 
         Raises:
             BadArguments: they do not fit.
         """
         if self._signature is None:
             raise ConfigError(f"{self.name} has nothing to call")
+        mended: list[str] = []
         try:
-            return self._signature.convert(as_object(arguments))
+            converted = self._signature.convert(
+                as_object(arguments, repair=repair, repairs=mended), repair=repair, repairs=mended
+            )
         except ValidationFailed as error:
             reason = str(error)
+        else:
+            if repairs is not None:
+                repairs.extend(mended)
+            return converted
         raise BadArguments(reason)
 
     def run(self, arguments: Mapping[str, Any]) -> str:
         """Call the function with the result of :meth:`arguments`; return its result as a JSON object.
 
         Raises:
-            ConfigError: the result cannot be encoded as JSON.
+            ConfigError: the result has no form in JSON; see :func:`result_text`.
+            Exception: any exception of the function.
+        """
+        return self.text_of(self.result(arguments))
+
+    def result(self, arguments: Mapping[str, Any]) -> Any:
+        """Call the function with the result of :meth:`arguments`; return its result.
+
+        Raises:
             Exception: any exception of the function.
         """
         if self.call is None:
             raise ConfigError(f"{self.name} has nothing to call")
-        result = self.call(**arguments)
+        return self.call(**arguments)
+
+    def text_of(self, result: Any) -> str:
+        """Return a result of the function as the text of a JSON object.
+
+        Raises:
+            ConfigError: the result is a coroutine, or has no form in JSON; see :func:`result_text`.
+        """
         if inspect.isawaitable(result):
             if inspect.iscoroutine(result):
                 result.close()
             raise ConfigError(f"{self.name} is asynchronous: pass a function that returns when it is done")
         return result_text(result, self.name)
+
+    @property
+    def parameters(self) -> Any:
+        """The JSON Schema of its parameters in the specification; None if it has none."""
+        spec = self.spec
+        return spec.get("parameters") if isinstance(spec, Mapping) else getattr(spec, "parameters", None)
 
     def __repr__(self) -> str:
         return f"<Tool {self.name}>"
@@ -311,15 +342,49 @@ def _check_example(example: FunctionFewShot, signature: Signature) -> None:
 # -- arguments --------------------------------------------------------------------------------------------------------
 
 
-def as_object(arguments: Any) -> Mapping[str, Any]:
-    """Return the model's arguments as a mapping; raise :class:`BadArguments` if they are not an object."""
+def as_object(arguments: Any, *, repair: bool = True, repairs: list[str] | None = None) -> Mapping[str, Any]:
+    """Return the model's arguments as a mapping.
+
+    Args:
+        arguments: a mapping, or JSON; None for no arguments.
+        repair: mend JSON that is not valid.
+        repairs: gets a sentence for each thing that was mended.
+
+    Raises:
+        BadArguments: they are not an object.
+    """
     if isinstance(arguments, (str, bytes)):
-        try:
-            arguments = msgspec.json.decode(arguments) if arguments.strip() else {}
-        except JSON_ERRORS:
-            raise BadArguments("the arguments are not JSON") from None
+        text = arguments.decode("utf-8", "replace") if isinstance(arguments, bytes) else arguments
+        arguments = _decode_arguments(text, repair, [] if repairs is None else repairs) if text.strip() else {}
     if arguments is None:
         return {}
     if not isinstance(arguments, Mapping):
-        raise BadArguments(f"the arguments must be an object, not {type(arguments).__name__}")
+        raise BadArguments(f"the arguments must be a JSON object, not {_JSON_NAMES.get(type(arguments), 'that')}")
     return arguments
+
+
+_JSON_NAMES: dict[type, str] = {
+    list: "an array",
+    str: "a string",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+}
+
+
+def _decode_arguments(text: str, repair: bool, repairs: list[str]) -> Any:
+    try:
+        decoded = msgspec.json.decode(text.encode("utf-8", "replace"))
+    except JSON_ERRORS:
+        decoded = None
+    if isinstance(decoded, str) and repair:
+        # JSON of an object that was encoded twice.
+        text, decoded = decoded, None
+        repairs.append("read JSON inside a string")
+    if decoded is not None or text.strip() == "null":
+        return decoded
+    documents = find_documents(text) if repair else []
+    if not documents:
+        raise BadArguments("the arguments are not JSON: send one JSON object")
+    repairs.extend(documents[-1].repaired)
+    return msgspec.json.decode(documents[-1].data)

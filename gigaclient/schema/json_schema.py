@@ -19,6 +19,7 @@ import msgspec
 from msgspec import inspect as nodes
 
 from gigaclient._primitives.decoding import decoder, new_decoder
+from gigaclient._primitives.surrogates import well_formed
 from gigaclient.errors import ConfigError
 from gigaclient.schema.descriptions import type_name
 from gigaclient.schema.generator import ADVICE, SchemaGenerator
@@ -73,7 +74,7 @@ class TypeSchema(Generic[T]):
         Raises:
             ValidationFailed: the data is not JSON, or not a value of the type.
         """
-        encoded = data.encode("utf-8", "replace") if isinstance(data, str) else data
+        encoded = well_formed(data).encode() if isinstance(data, str) else data
         reason = json_error(encoded)
         if reason is not None:
             raise ValidationFailed(reason)

@@ -9,13 +9,14 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from gigaclient._primitives.serialization import SerializationError, encode
+from gigaclient._primitives.serialization import JSON_ERRORS, SerializationError, encode
 from gigaclient.errors import ConfigError
 from gigaclient.schema.descriptions import description_of
 from gigaclient.schema.docstrings import Docstring, parse_docstring
 from gigaclient.schema.generator import Omitted
 from gigaclient.schema.json_schema import TypeSchema, type_schema_of
-from gigaclient.schema.validation import ValidationFailed
+from gigaclient.schema.repair import decode_texts
+from gigaclient.schema.validation import ValidationFailed, in_words
 
 __all__ = ["Signature", "unwrap"]
 
@@ -111,12 +112,45 @@ class Signature:
         """Return the schema of results; None if the return annotation allows anything."""
         return _return_schema(self._hints.get("return"), self.docstring.returns)
 
-    def convert(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    def convert(
+        self, arguments: Mapping[str, Any], *, repair: bool = True, repairs: list[str] | None = None
+    ) -> dict[str, Any]:
         """Convert the arguments to the annotated types; omitted arguments stay omitted.
 
+        Args:
+            arguments: the arguments of the model.
+            repair: read JSON text where the signature has a list or an object.
+            repairs: gets a sentence for each such text.
+
         Raises:
-            ValidationFailed: they do not fit; the message names the function and the path.
+            ValidationFailed: they do not fit; the message names the function and the path, and says what to send.
         """
+        try:
+            return self._convert(arguments)
+        except ValidationFailed as error:
+            failure = error
+        notes: list[str] = []
+        if repair:
+            arguments = self._decode_texts(arguments, notes)
+        if not notes:
+            raise failure
+        converted = self._convert(arguments)
+        if repairs is not None:
+            repairs.extend(notes)
+        return converted
+
+    def _decode_texts(self, arguments: Mapping[str, Any], notes: list[str]) -> Mapping[str, Any]:
+        schema = self._type_schema.schema
+        if self._rest is not None:
+            schema = {**schema, "additionalProperties": self._rest.schema.get("additionalProperties")}
+        try:
+            decoded: Mapping[str, Any] = decode_texts(dict(arguments), schema, notes)
+        except JSON_ERRORS:  # nested too deep
+            notes.clear()
+            return arguments
+        return decoded
+
+    def _convert(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         # Models send null for an argument that they omit.
         known = {
             name: value for name, value in arguments.items() if value is not None or self._defaults.get(name, True)
@@ -135,7 +169,7 @@ class Signature:
         try:
             return type_schema.read(encode(arguments, "the arguments"))
         except (ValidationFailed, SerializationError) as error:
-            reason = str(error).partition("the answer does not fit: ")[2] or str(error)
+            reason = in_words(str(error).partition("the answer does not fit: ")[2] or str(error))
         raise ValidationFailed(f"the arguments of {self.name} do not fit: {reason.replace('$[...]', f'$.{further}')}")
 
     @property
