@@ -7,7 +7,7 @@ import functools
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from support.function_examples import Place, Point, convert, get_tide
@@ -251,6 +251,7 @@ def web_search(query: str) -> None: ...
 def text2image(query: str) -> None: ...
 def погода(город: str) -> None: ...
 def odd(x: complex) -> None: ...
+def odd_union(x: list[complex | Place]) -> None: ...
 def unresolved(x: Nowhere) -> None: ...  # type: ignore[name-defined]  # noqa: F821
 
 
@@ -271,6 +272,7 @@ def unresolved(x: Nowhere) -> None: ...  # type: ignore[name-defined]  # noqa: F
         (погода, "Latin letters"),
         (lambda: 1, "Latin letters"),
         (odd, "the parameter 'x': complex"),
+        (odd_union, "the parameter 'x': complex has no JSON Schema"),
         (unresolved, "'Nowhere', which its module does not have"),
         (dict, "wrap it in a function"),
         ("get_tide", "not str"),
@@ -333,6 +335,29 @@ def test_the_annotations_of_a_separate_implementation_are_kept() -> None:
 def test_an_invalid_list_of_functions_is_refused_with_advice(functions: Any, advice: str) -> None:
     with pytest.raises(ConfigError, match=advice):
         as_tools(functions)
+
+
+def visit(
+    places: list[Place | Point], at: Point | str = "", first: Annotated[Place | Point | None, "where"] = None
+) -> None:
+    """Visit places."""
+
+
+def test_unions_of_models_serve_as_parameters() -> None:
+    properties = parameters_of(visit)["properties"]
+    assert [member["title"] for member in properties["places"]["items"]["anyOf"]] == ["Place", "Point"]
+    assert [member["type"] for member in properties["at"]["anyOf"]] == ["object", "string"]
+    assert properties["first"]["description"] == "where"
+    assert [member["type"] for member in properties["first"]["anyOf"]] == ["object", "object"]
+    arguments = {"places": [{"name": "pier"}, {"lat": 1}], "at": {"lat": 2}, "first": {"lat": 3, "lon": 4}}
+    assert convert(visit, arguments) == {
+        "places": [Place("pier"), Point(lat=1)],
+        "at": Point(lat=2),
+        "first": Point(lat=3, lon=4),
+    }
+    assert convert(visit, {"places": '[{"name": "pier"}]', "at": "home"}) == {"places": [Place("pier")], "at": "home"}
+    with pytest.raises(BadArguments, match=r"none of Place, Point .*\$\.places\[0\]"):
+        convert(visit, {"places": [{"depth": 1}]})
 
 
 def test_literals_serve_as_parameters() -> None:

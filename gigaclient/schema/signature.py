@@ -11,11 +11,12 @@ import msgspec
 
 from gigaclient._primitives.serialization import JSON_ERRORS, SerializationError, encode
 from gigaclient.errors import ConfigError
-from gigaclient.schema.descriptions import description_of
+from gigaclient.schema.descriptions import description_of, unresolved_name
 from gigaclient.schema.docstrings import Docstring, parse_docstring
 from gigaclient.schema.generator import Omitted
 from gigaclient.schema.json_schema import TypeSchema, type_schema_of
 from gigaclient.schema.repair import decode_texts
+from gigaclient.schema.unions import with_unions
 from gigaclient.schema.validation import ValidationFailed, in_words
 
 __all__ = ["Signature", "unwrap"]
@@ -84,7 +85,8 @@ class Signature:
                 rest = hint
                 continue
             description = description_of(hint) or docstring.parameters.get(parameter.name, "")
-            described = Annotated[hint, msgspec.Meta(description=description)] if description else hint
+            type_ = with_unions(hint)
+            described = Annotated[type_, msgspec.Meta(description=description)] if description else type_
             if parameter.default is parameter.empty:
                 fields.append((parameter.name, described))
             else:
@@ -184,9 +186,7 @@ def _parameters(target: Any, name: str, with_own_spec: bool) -> tuple[list[inspe
         found = inspect.signature(target).parameters.values()
         return [parameter for parameter in found if parameter.name not in bound], _hints(target)
     except NameError as error:
-        reason = (
-            f"an annotation names {error.name!r}, which its module does not have: define it at the top of the module"
-        )
+        reason = unresolved_name(error)
     except (TypeError, ValueError) as error:
         if with_own_spec:
             return [inspect.Parameter("arguments", inspect.Parameter.VAR_KEYWORD)], {}
