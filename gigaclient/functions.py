@@ -20,16 +20,17 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias, TypeVar, overload
 
 import msgspec
 
-from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.errors import ConfigError
+from gigaclient.schema.arguments import BadArguments, as_object
 from gigaclient.schema.results import result_text
 from gigaclient.schema.signature import Signature, unwrap
-from gigaclient.schema.tolerant import find_documents
 from gigaclient.schema.validation import ValidationFailed
 from gigaclient.types import Function, FunctionFewShot, Record
 
@@ -65,10 +66,6 @@ AnyFunction: TypeAlias = (
 """A function in a list of functions; see :func:`as_tools`."""
 
 _OVERRIDES_ATTRIBUTE = "__gigaclient_function__"
-
-
-class BadArguments(ValueError):
-    """The model's arguments do not fit the function; the message names the path, and may be sent to the model."""
 
 
 # -- specifications ----------------------------------------------------------------------------------------------------
@@ -139,13 +136,29 @@ def function_of(target: Callable[..., Any]) -> Function:
 
 def _spec(target: Any, signature: Signature) -> Function:
     overrides = _overrides_of(target)
+    description = overrides.description or signature.docstring.summary or None
+    parameters = signature.parameters()
+    if sys.flags.optimize > 1:
+        _warn_of_lost_docstrings(signature.name, description, parameters)
     return Function(
         name=signature.name,
-        description=overrides.description or signature.docstring.summary or None,
-        parameters=signature.parameters(),
+        description=description,
+        parameters=parameters,
         few_shot_examples=list(overrides.examples) or None,
         return_parameters=signature.return_parameters(),
     )
+
+
+def _warn_of_lost_docstrings(name: str, description: str | None, parameters: Mapping[str, Any]) -> None:
+    lost = [] if description else [name]
+    lost += [parameter for parameter, schema in parameters["properties"].items() if "description" not in schema]
+    if lost:
+        warnings.warn(
+            f"{name}: python -OO removes docstrings, and the model gets no description of {', '.join(lost)}: write "
+            '@function(description="…"), and Annotated[…, "…"] or Field(description="…") for parameters',
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _overrides_of(target: Any) -> _Overrides:
@@ -337,54 +350,3 @@ def _check_example(example: FunctionFewShot, signature: Signature) -> None:
     else:
         return
     raise ConfigError(f"an example of {signature.name} does not fit it: {reason}")
-
-
-# -- arguments --------------------------------------------------------------------------------------------------------
-
-
-def as_object(arguments: Any, *, repair: bool = True, repairs: list[str] | None = None) -> Mapping[str, Any]:
-    """Return the model's arguments as a mapping.
-
-    Args:
-        arguments: a mapping, or JSON; None for no arguments.
-        repair: mend JSON that is not valid.
-        repairs: gets a sentence for each thing that was mended.
-
-    Raises:
-        BadArguments: they are not an object.
-    """
-    if isinstance(arguments, (str, bytes)):
-        text = arguments.decode("utf-8", "replace") if isinstance(arguments, bytes) else arguments
-        arguments = _decode_arguments(text, repair, [] if repairs is None else repairs) if text.strip() else {}
-    if arguments is None:
-        return {}
-    if not isinstance(arguments, Mapping):
-        raise BadArguments(f"the arguments must be a JSON object, not {_JSON_NAMES.get(type(arguments), 'that')}")
-    return arguments
-
-
-_JSON_NAMES: dict[type, str] = {
-    list: "an array",
-    str: "a string",
-    bool: "a boolean",
-    int: "a number",
-    float: "a number",
-}
-
-
-def _decode_arguments(text: str, repair: bool, repairs: list[str]) -> Any:
-    try:
-        decoded = msgspec.json.decode(text.encode("utf-8", "replace"))
-    except JSON_ERRORS:
-        decoded = None
-    if isinstance(decoded, str) and repair:
-        # JSON of an object that was encoded twice.
-        text, decoded = decoded, None
-        repairs.append("read JSON inside a string")
-    if decoded is not None or text.strip() == "null":
-        return decoded
-    documents = find_documents(text) if repair else []
-    if not documents:
-        raise BadArguments("the arguments are not JSON: send one JSON object")
-    repairs.extend(documents[-1].repaired)
-    return msgspec.json.decode(documents[-1].data)

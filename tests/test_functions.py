@@ -6,9 +6,11 @@ import datetime
 import functools
 import subprocess
 import sys
+import textwrap
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Annotated, Any, Literal
 
+import pydantic
 import pytest
 from support.function_examples import Place, Point, convert, get_tide
 
@@ -157,6 +159,52 @@ def test_an_example_that_does_not_fit_is_refused_by_the_decorator(examples: list
 
     with pytest.raises(ConfigError, match="example"):
         function(examples=examples)(f)
+
+
+def test_field_of_pydantic_describes_a_parameter_as_annotation_or_as_default() -> None:
+    def f(
+        port: Annotated[str, pydantic.Field(description="the port")],
+        day: str = pydantic.Field(description="the day"),
+        ahead: int = pydantic.Field(default=3, description="the days"),
+        names: list[str] = pydantic.Field(default_factory=list, description="some names"),  # noqa: B008
+    ) -> list[Any]:
+        return [port, day, ahead, names]
+
+    parameters = parameters_of(f)
+    descriptions = {name: schema["description"] for name, schema in parameters["properties"].items()}
+    assert descriptions == {"port": "the port", "day": "the day", "ahead": "the days", "names": "some names"}
+    assert parameters["required"] == ["port", "day"]
+    assert parameters["properties"]["ahead"]["default"] == 3
+    assert f(**convert(f, {"port": "a", "day": "b"})) == ["a", "b", 3, []]
+    assert f(**convert(f, {"port": "a", "day": "b", "ahead": 4, "names": ["c"]})) == ["a", "b", 4, ["c"]]
+
+
+def test_without_docstrings_a_warning_says_what_the_model_does_not_get() -> None:
+    script = textwrap.dedent(
+        """
+        import warnings
+        from typing import Annotated
+        from gigaclient.functions import function, function_of
+
+        def bare(port: str, day: Annotated[str, "the day"]) -> None:
+            "Lost."
+
+        @function(description="Kept.")
+        def described(day: Annotated[str, "the day"]) -> None: ...
+
+        warnings.simplefilter("always")
+        with warnings.catch_warnings(record=True) as caught:
+            print(function_of(bare).description, function_of(described).description)
+        for warning in caught:
+            print(warning.message)
+        """
+    )
+    done = subprocess.run([sys.executable, "-OO", "-c", script], check=True, timeout=50, capture_output=True, text=True)
+    first, *warnings = done.stdout.splitlines()
+    assert first == "None Kept."
+    (warning,) = warnings
+    assert "-OO removes docstrings" in warning
+    assert "no description of bare, port:" in warning
 
 
 class Harbour:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Mapping
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -32,6 +32,7 @@ class Signature:
         defaults: the parameters with a default; the value is True if the parameter also accepts null.
         hints: the annotations.
         docstring: the parsed docstring.
+        makers: make the defaults that the function does not have itself, because they are in ``Field(…)``.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Signature:
         defaults: Mapping[str, bool],
         hints: Mapping[str, Any],
         docstring: Docstring,
+        makers: Mapping[str, Callable[[], Any]],
     ) -> None:
         self.name = name
         self._type_schema = type_schema
@@ -49,6 +51,7 @@ class Signature:
         self._defaults = defaults
         self._hints = hints
         self.docstring = docstring
+        self._makers = makers
 
     @classmethod
     def of(cls, target: Any, name: str, *, with_own_spec: bool = False) -> Signature:
@@ -67,6 +70,7 @@ class Signature:
         docstring = parse_docstring(_docstring(target))
         fields: list[Any] = []
         defaults: dict[str, bool] = {}
+        makers: dict[str, Callable[[], Any]] = {}
         rest: Any = None
         for parameter in parameters:
             hint = hints.get(parameter.name, Any if with_own_spec else None)
@@ -84,14 +88,17 @@ class Signature:
             if parameter.kind is parameter.VAR_KEYWORD:
                 rest = hint
                 continue
-            description = description_of(hint) or docstring.parameters.get(parameter.name, "")
+            field = _Field.of(parameter)
+            description = field.description or description_of(hint) or docstring.parameters.get(parameter.name, "")
             type_ = with_unions(hint)
             described = Annotated[type_, msgspec.Meta(description=description)] if description else type_
-            if parameter.default is parameter.empty:
+            if field.default is parameter.empty:
                 fields.append((parameter.name, described))
-            else:
-                defaults[parameter.name] = _accepts_null(hint)
-                fields.append((parameter.name, described, Omitted(parameter.default)))
+                continue
+            defaults[parameter.name] = _accepts_null(hint)
+            fields.append((parameter.name, described, Omitted(field.default)))
+            if field.make_default is not None:
+                makers[parameter.name] = field.make_default
         return cls(
             name,
             _parameters_schema(name, fields, forbid=rest is None),
@@ -99,6 +106,7 @@ class Signature:
             defaults,
             hints,
             docstring,
+            makers,
         )
 
     def parameters(self) -> dict[str, Any]:
@@ -165,7 +173,9 @@ class Signature:
                 further[name] = self._read(self._rest, {name: value}, further=name)[name]
         struct = self._read(self._type_schema, known)
         values = {name: getattr(struct, name) for name in self._names}
-        return {**{name: value for name, value in values.items() if not isinstance(value, Omitted)}, **further}
+        given = {name: value for name, value in values.items() if not isinstance(value, Omitted)}
+        made = {name: make() for name, make in self._makers.items() if name not in given}
+        return {**given, **made, **further}
 
     def _read(self, type_schema: TypeSchema[Any], arguments: Mapping[str, Any], further: str = "...") -> Any:
         try:
@@ -177,6 +187,30 @@ class Signature:
     @property
     def _names(self) -> tuple[str, ...]:
         return tuple(self._type_schema.schema["properties"])
+
+
+class _Field(NamedTuple):
+    """The default of a parameter, and its description if the default is ``Field(…)`` of pydantic."""
+
+    default: Any
+    description: str = ""
+    make_default: Callable[[], Any] | None = None
+
+    @classmethod
+    def of(cls, parameter: inspect.Parameter) -> _Field:
+        """Read the default of ``parameter``."""
+        default: Any = parameter.default
+        # By its methods, because pydantic is not imported here.
+        if not (callable(getattr(default, "is_required", None)) and callable(getattr(default, "get_default", None))):
+            return cls(default)
+        description = " ".join(str(default.description or "").split())
+        if default.is_required():
+            return cls(parameter.empty, description)
+
+        def make() -> Any:
+            return default.get_default(call_default_factory=True)
+
+        return cls(make(), description, make)
 
 
 def _parameters(target: Any, name: str, with_own_spec: bool) -> tuple[list[inspect.Parameter], dict[str, Any]]:
