@@ -145,6 +145,7 @@ class ToolCallEndpoints(ChatEndpoints, TokensEndpoints):
         messages: Iterable[Message | Mapping[str, Any]] = (),
         history_tokens: int | None = None,
         session_id: str | None = None,
+        keep_blocked: bool = False,
         **options: Any,
     ) -> Conversation:
         """Return a dialogue that keeps its history. Nothing is sent before its first turn.
@@ -155,8 +156,9 @@ class ToolCallEndpoints(ChatEndpoints, TokensEndpoints):
             history_tokens: the maximum length of the history in prompt tokens; the oldest turns are dropped above it.
                 ``max_tokens`` limits the responses.
             session_id: ``X-Session-ID`` of each turn, by which the server finds its prompt cache; a new UUID when None.
-            options: as for ``giga.chat``, for each turn; ``functions``, ``max_steps``, ``on_error`` and ``on_step`` as
-                for :meth:`run`.
+            keep_blocked: keep a turn whose response the filter blocked. The service may refuse such a history.
+            options: as for ``giga.chat``, for each turn; ``functions``, ``max_steps``, ``on_error``, ``on_step``,
+                ``on_result`` and ``repair`` as for :meth:`run`.
 
         Returns:
             The conversation: ``.ask(text)``, ``.stream(text)``, ``.messages``, ``.to_json()``.
@@ -169,5 +171,11 @@ class ToolCallEndpoints(ChatEndpoints, TokensEndpoints):
         from gigaclient.gigachat.conversation import Conversation
 
         return Conversation(
-            self, system, messages=messages, history_tokens=history_tokens, session_id=session_id, **options
+            self,
+            system,
+            messages=messages,
+            history_tokens=history_tokens,
+            session_id=session_id,
+            keep_blocked=keep_blocked,
+            **options,
         )
