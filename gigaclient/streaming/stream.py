@@ -20,6 +20,7 @@ from gigaclient.streaming import sse
 from gigaclient.streaming.accumulator import ChatAccumulator
 from gigaclient.streaming.observer import NULL_OBSERVER, Observer
 from gigaclient.types import APIResponse, ChatCompletion, ChatCompletionChunk
+from gigaclient.types.completion import add_repairs
 
 if TYPE_CHECKING:
     from gigaclient._primitives.deadline import Deadline
@@ -124,6 +125,7 @@ class Stream(Iterator[ChunkT], Generic[ChunkT, ResponseT]):
     ) -> None:
         self._response = response
         self._accumulator = accumulator
+        self._parser = parser
         self._state: Literal["open", "ended", "broken", "closed"] = "open"
         # `_read` is not a method: a generator that refers to this object would keep a dropped stream and its connection
         # until the garbage collector runs.
@@ -147,6 +149,7 @@ class Stream(Iterator[ChunkT], Generic[ChunkT, ResponseT]):
         """The completion so far; it is whole (finish reason, function call, usage) after the stream has ended."""
         completion = self._accumulator.completion()
         completion.__dict__["_request_id"] = self._request_id
+        add_repairs(completion, getattr(self._parser, "repaired", ()))
         return completion
 
     @property
