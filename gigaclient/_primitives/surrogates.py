@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-__all__ = ["BROKEN_CHARACTERS", "HalfJoiner", "well_formed", "with_whole_characters"]
+__all__ = ["BROKEN_CHARACTERS", "HalfJoiner", "joined_pairs", "well_formed", "with_whole_characters"]
 
 BROKEN_CHARACTERS = "mended broken characters: halves of surrogate pairs, or bytes that are not UTF-8"
 """The sentence of ``completion.repaired`` that tells of them."""
@@ -14,6 +14,15 @@ BROKEN_CHARACTERS = "mended broken characters: halves of surrogate pairs, or byt
 _ESCAPES = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\(u[dD][89a-fA-F][0-9a-fA-F]{2}|.)", re.DOTALL
 )
+
+
+def joined_pairs(text: str) -> str:
+    """Return ``text`` with each surrogate pair joined to one character.
+
+    Raises:
+        UnicodeDecodeError: a surrogate is alone.
+    """
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
 
 
 def well_formed(text: str) -> str:
