@@ -21,7 +21,7 @@ from gigaclient._primitives.struct import fields_of
 from gigaclient._primitives.surrogates import well_formed
 from gigaclient.errors import ConfigError
 
-__all__ = ["result_text"]
+__all__ = ["result_text", "to_jsonable"]
 
 
 def result_text(value: Any, name: str = "the function") -> str:
@@ -40,6 +40,11 @@ def result_text(value: Any, name: str = "the function") -> str:
     if encoder.not_finite:
         warnings.warn(f"{label} has NaN or an infinite number: the model gets null", UserWarning, stacklevel=2)
     return text
+
+
+def to_jsonable(value: Any) -> Any:
+    """Convert a value of any type to the plain types of JSON, as :func:`result_text` does."""
+    return _ResultEncoder().convert(value)
 
 
 def _encode(encoder: _ResultEncoder, value: Any, label: str) -> str:

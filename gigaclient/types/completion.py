@@ -6,9 +6,10 @@ from collections.abc import Iterable
 
 from gigaclient.types.base import APIResponse
 
-__all__ = ["Completion", "add_repairs"]
+__all__ = ["BLOCKED", "Completion", "add_repairs"]
 
-_BLOCKED = frozenset({"blacklist", "request_blacklist", "response_blacklist", "request_filter", "request_whitelist"})
+BLOCKED = frozenset({"blacklist", "request_blacklist", "response_blacklist", "request_filter", "request_whitelist"})
+"""The finish reasons of answers that the service's filter blocked."""
 
 
 class Completion(APIResponse):
@@ -18,7 +19,7 @@ class Completion(APIResponse):
     def blocked(self) -> bool:
         """True if the service's filter blocked the answer; its text is then a stock refusal."""
         # The class has no fields, so that each response lists its own in the API's order.
-        if getattr(self, "finish_reason", None) in _BLOCKED:
+        if getattr(self, "finish_reason", None) in BLOCKED:
             return True
         # FakeGpt reports it beside the answer.
         reported = getattr(self, "additional_data", None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,6 +14,7 @@ from gigaclient.errors import ConfigError
 from gigaclient.functions import as_function_list, as_tools
 from gigaclient.schema.json_schema import type_schema_of
 from gigaclient.schema.parse import parse_completion
+from gigaclient.schema.results import to_jsonable
 
 if TYPE_CHECKING:
     from gigaclient.gigachat.tool_loop import OnError
@@ -27,14 +28,25 @@ class GigaChatJob(ChatJob):
     Args:
         type_: a type, or a JSON Schema, as for ``giga.chat_parse``; None for text.
         options: as for ``giga.chat``.
+        strict, repair: as for ``giga.chat_parse``.
+        keep_blocked: an answer that the filter blocked is no error, unless a type is set.
 
     Raises:
         ConfigError: the type cannot be described.
     """
 
-    def __init__(self, type_: Any, options: Mapping[str, Any], *, strict: bool = True) -> None:
-        super().__init__("GigaChat", options)
+    def __init__(
+        self,
+        type_: Any,
+        options: Mapping[str, Any],
+        *,
+        strict: bool = True,
+        repair: bool = True,
+        keep_blocked: bool = False,
+    ) -> None:
+        super().__init__("GigaChat", options, keep_blocked=keep_blocked and type_ is None)
         self._type = type_
+        self._repair = repair
         if type_ is not None:
             form = {"type": "json_schema", "schema": type_schema_of(type_).schema, "strict": bool(strict)}
             self.options["response_format"] = form
@@ -48,10 +60,10 @@ class GigaChatJob(ChatJob):
 
     def read(self, result: TaskResult) -> None:
         """Set the value of the response, or the error if it has none."""
-        if self._type is None or result.error is not None:
+        if self._type is None or result.error is not None or result.answer.blocked:
             return
         try:
-            result.value = parse_completion(result.answer, self._type)
+            result.value = parse_completion(result.answer, self._type, repair=self._repair)
         except Exception as error:
             result.error = error
 
@@ -59,7 +71,8 @@ class GigaChatJob(ChatJob):
         """Return the fields of a result for the checkpoint."""
         line = super().saved(result)
         if self._type is not None:
-            line["value"] = _decode_json(line["text"])
+            value = _decode_json(line["text"])
+            line["value"] = to_jsonable(result.value) if value is None else value
         return line
 
     def restored(self, line: Mapping[str, Any]) -> TaskResult:
@@ -83,14 +96,18 @@ class RunJob(GigaChatJob):
         options: Mapping[str, Any],
         *,
         strict: bool = True,
+        repair: bool = True,
+        keep_blocked: bool = False,
         max_steps: int = 10,
         on_error: OnError = "tell",
+        on_result: Callable[[Any], Any] | None = None,
     ) -> None:
-        super().__init__(type_, options, strict=strict)
+        super().__init__(type_, options, strict=strict, repair=repair, keep_blocked=keep_blocked)
         self.kind = "GigaChat run"
         self._functions = list(functions)
         self._max_steps = max_steps
         self._on_error: OnError = on_error
+        self._on_result = on_result
         self._specifications = [tool.spec for tool in as_tools(self._functions).values()]
 
     def prepare(self, client: Any, prompt: Any) -> tuple[Any, bytes]:
@@ -105,6 +122,8 @@ class RunJob(GigaChatJob):
             functions=self._functions,
             max_steps=self._max_steps,
             on_error=self._on_error,
+            on_result=self._on_result,
+            repair=self._repair,
             **self.options,
         )
         result = TaskResult(answer=run.completion, run=run, usage=run.usage)
@@ -113,7 +132,16 @@ class RunJob(GigaChatJob):
 
 
 def chat_job(
-    *, response_format: Any, strict: bool, functions: Any, max_steps: int, on_error: OnError, options: Mapping[str, Any]
+    *,
+    response_format: Any,
+    strict: bool,
+    repair: bool,
+    keep_blocked: bool,
+    functions: Any,
+    max_steps: int,
+    on_error: OnError,
+    on_result: Callable[[Any], Any] | None,
+    options: Mapping[str, Any],
 ) -> GigaChatJob:
     """Return the job for the arguments of ``giga.map``.
 
@@ -124,12 +152,20 @@ def chat_job(
         listed_functions = as_function_list(functions)
         if any(tool.call is not None for tool in as_tools(listed_functions).values()):
             return RunJob(
-                listed_functions, response_format, options, strict=strict, max_steps=max_steps, on_error=on_error
+                listed_functions,
+                response_format,
+                options,
+                strict=strict,
+                repair=repair,
+                keep_blocked=keep_blocked,
+                max_steps=max_steps,
+                on_error=on_error,
+                on_result=on_result,
             )
         options = {**options, "functions": listed_functions}
     if options.get("stream"):
         raise ConfigError("map() gives whole answers: leave stream= out")
-    return GigaChatJob(response_format, options, strict=strict)
+    return GigaChatJob(response_format, options, strict=strict, repair=repair, keep_blocked=keep_blocked)
 
 
 def _decode_json(text: str) -> Any:
