@@ -153,12 +153,10 @@ class _DocumentReader:
                 return False
             while self._closing and self._next() == self._closing[-1]:
                 self._close()
-            if self._closing:
+            # Only after an opening bracket does a value follow without a comma.
+            if self._closing and self.pieces[-1] not in ("{", "["):
                 if self._next() != ",":
-                    # Only after an opening bracket may a value follow without a comma.
-                    if self.pieces[-1] not in ("{", "["):
-                        return False
-                    continue
+                    return False
                 self.position += 1
                 self.pieces.append(",")
         return True

@@ -74,6 +74,8 @@ def test_all_documents_are_found_in_their_order(text: str, found: list[Any]) -> 
         "[1 2]",
         "[1,,2]",
         "[,]",
+        '{"a": [,1]}',
+        '{"a": {,"b": 1}}',
         '{"a" 1}',
         '{"a": 01}',
         '{"a": yes}',
