@@ -171,7 +171,7 @@ class StreamInterruptedError(GigaClientError):
 
 
 class InvalidResponseError(GigaClientError, RuntimeError):
-    """The response does not match the API's documentation: not JSON, not UTF-8, an HTML page, a missing field.
+    """The response does not match the API's documentation: not JSON, an HTML page, a missing field.
 
     Attributes:
         status_code: the HTTP status of the response.

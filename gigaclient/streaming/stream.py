@@ -110,7 +110,7 @@ class Stream(Iterator[ChunkT], Generic[ChunkT, ResponseT]):
         APITimeoutError: silence for longer than the read timeout, no event for longer than the event timeout, or the
             deadline passed.
         APIStatusError: the server sent an error object in the stream; its status decides the class.
-        InvalidResponseError: an event is not JSON, not UTF-8, or not a chunk.
+        InvalidResponseError: an event is not JSON, or not a chunk.
 
     Each of them has what arrived so far as ``.text`` and ``.completion``.
     """
