@@ -10,6 +10,7 @@
     │   └── APITimeoutError (TimeoutError)    no response in time; .timeout_kind says which timeout expired
     ├── StreamInterruptedError                the stream broke or ended early; .text and .completion hold its part
     ├── InvalidResponseError (RuntimeError)   the response does not match the API's documentation
+    │   └── ContentFilterError                the service's filter blocked the answer; .completion
     ├── LengthFinishReasonError               structured output cut by the token limit; .completion
     ├── TooManyStepsError                     the model went on calling functions; .run holds the turns so far
     └── APIStatusError                        .status_code .message .code .body .headers .request_id .retry_after .url
@@ -35,6 +36,7 @@ __all__ = [
     "AuthenticationError",
     "BadRequestError",
     "ConfigError",
+    "ContentFilterError",
     "ForbiddenError",
     "GigaClientError",
     "InvalidResponseError",
@@ -169,7 +171,7 @@ class StreamInterruptedError(GigaClientError):
 
 
 class InvalidResponseError(GigaClientError, RuntimeError):
-    """The response does not match the API's documentation: not JSON, not UTF-8, an HTML page, a missing field.
+    """The response does not match the API's documentation: not JSON, an HTML page, a missing field.
 
     Attributes:
         status_code: the HTTP status of the response.
@@ -194,6 +196,16 @@ class InvalidResponseError(GigaClientError, RuntimeError):
         self.status_code = status_code
         self.body = body
         self.headers = Headers(headers)
+
+
+class ContentFilterError(InvalidResponseError):
+    """The service's filter blocked the answer. ``.completion`` and ``.text`` hold what it sent instead."""
+
+    def __init__(self, message: str = "", *, request_id: str | None = None, completion: Any = None) -> None:
+        super().__init__(message, request_id=request_id, status_code=200)
+        self.completion = completion
+        if completion is not None:
+            self.text = completion.text
 
 
 class LengthFinishReasonError(GigaClientError):

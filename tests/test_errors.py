@@ -18,6 +18,7 @@ from gigaclient.errors import (
     AuthenticationError,
     BadRequestError,
     ConfigError,
+    ContentFilterError,
     ForbiddenError,
     GigaClientError,
     InvalidResponseError,
@@ -44,6 +45,7 @@ TREE: dict[type[Exception], tuple[type[BaseException], ...]] = {
     APITimeoutError: (APIConnectionError, TimeoutError),
     StreamInterruptedError: (GigaClientError,),
     InvalidResponseError: (GigaClientError, RuntimeError),
+    ContentFilterError: (InvalidResponseError,),
     LengthFinishReasonError: (GigaClientError,),
     TooManyStepsError: (GigaClientError,),
     APIStatusError: (GigaClientError,),
@@ -71,6 +73,7 @@ SAMPLES: list[GigaClientError] = [
     APITimeoutError("too slow", timeout_kind="event", sent=True, request_id="r-1"),
     StreamInterruptedError("cut", request_id="r-1"),
     InvalidResponseError("a page", request_id="r-1", status_code=200, body="<html>", headers={"server": "nginx"}),
+    ContentFilterError("blocked", completion=ANSWER),
     LengthFinishReasonError("too long", completion=ANSWER),
     TooManyStepsError("too many", completion=ANSWER),
     *(
