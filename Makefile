@@ -35,7 +35,8 @@ OLDEST = .venv/floor-$(MINOR)
 DEMO = .venv/demo-$(MINOR)
 
 # The "pytest" script of the environment: "python -m pytest" would put the checkout on sys.path.
-PYTEST = env -u PYTHONPATH $(1)/$(BIN)/pytest --no-skips $(WORKERS) $(ARGS)
+# Windows may skip what needs POSIX.
+PYTEST = env -u PYTHONPATH $(1)/$(BIN)/pytest $(if $(filter Windows_NT,$(OS)),,--no-skips) $(WORKERS) $(ARGS)
 INSTALL = $(1)/$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --force-reinstall dist/gigaclient-*.whl && touch $(1)/.installed
 
 .DEFAULT_GOAL := help
@@ -66,7 +67,7 @@ coverage: $$(TEST)/.installed ## measure which lines and branches of the core th
 	@scripts/measure-coverage $(TEST)/$(BIN) build/coverage $(WORKERS) $(ARGS)
 
 mutate: $(MUTANTS)/.ready ## break the core in small ways and list what no test notices: make mutate ARGS=gigaclient/_core/retry.py
-	@scripts/mutate $(MUTANTS)/$(BIN)/python build/mutants $(ARGS)
+	@env -u PYTHONPATH $(MUTANTS)/$(BIN)/python scripts/mutate.py build/mutants $(ARGS)
 
 lint: $(TOOLS)/.ready ## style and docstrings (ruff), prose, types (mypy --strict), and workflows
 	@status=0; \
@@ -153,6 +154,9 @@ $(TOOLS)/.ready: requirements/tools.txt requirements/test.txt $(PINS)
 
 $(FUZZ)/.ready: requirements/fuzz.txt $(PINS)
 	@scripts/make-venv $(@D) $(PYTHON) "fuzzing" -r requirements/fuzz.txt -r requirements/newest.txt
+
+$(MUTANTS)/.ready: requirements/mutants.txt requirements/test.txt $(PINS)
+	@scripts/make-venv $(@D) $(PYTHON) "mutants" -r requirements/mutants.txt -r requirements/newest.txt
 
 $(DOCS)/.ready: requirements/docs.txt
 	@scripts/make-venv $(@D) $(PYTHON) "the documentation" -r requirements/docs.txt
