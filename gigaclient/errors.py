@@ -20,6 +20,8 @@
 
 Each of them can be pickled, and none holds a key, a token, a password, an ``Authorization`` header or a prepared
 request. An error inside a stream has the part that had arrived before it as ``.text`` and ``.completion``.
+
+The one warning class, :class:`GigaClientDeprecationWarning`, is no part of the tree.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ __all__ = [
     "ConfigError",
     "ContentFilterError",
     "ForbiddenError",
+    "GigaClientDeprecationWarning",
     "GigaClientError",
     "InvalidResponseError",
     "LengthFinishReasonError",
@@ -94,6 +97,14 @@ class GigaClientError(Exception):
     # classes that require them.
     def __reduce__(self) -> tuple[Callable[..., GigaClientError], tuple[Any, ...]]:
         return _restore, (type(self), self.args, self.__dict__.copy())
+
+
+class GigaClientDeprecationWarning(DeprecationWarning):
+    """A name or an argument of gigaclient that a later version removes; the message names its replacement.
+
+    What is deprecated keeps working for at least one minor version. Python shows this warning in the main module and
+    under pytest. To turn it into an error: ``warnings.simplefilter("error", GigaClientDeprecationWarning)``.
+    """
 
 
 class ConfigError(GigaClientError, ValueError):
