@@ -26,6 +26,7 @@ FUZZ := .venv/fuzz
 DOCS := .venv/docs
 BROWSER := .venv/browser
 CLUSTERS := .venv/clusters
+DEPLOYMENT := .venv/deployment
 TEST = .venv/test-$(VERSION)
 OLDEST = .venv/floor-$(VERSION)
 DEMO = .venv/demo-$(VERSION)
@@ -39,7 +40,7 @@ INSTALL = $(1)/bin/python -m pip install -qq --disable-pip-version-check --no-de
 .DELETE_ON_ERROR:
 .SECONDARY:
 .SECONDEXPANSION:
-.PHONY: help demo soak fuzz test lint format wheel test-all test-floor audit bench bench-short browser clusters docs check clean run-floor
+.PHONY: help demo soak fuzz test lint format wheel test-all test-floor audit bench bench-short browser clusters deployment docs check clean run-floor
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,6 +89,9 @@ browser: $(BROWSER)/.installed ## drive the example chat pages in a headless Chr
 clusters: $(CLUSTERS)/.installed ## many prompts on Dask and Celery (needs redis-server), and from pandas and polars
 	@env -u PYTHONPATH $(CLUSTERS)/bin/pytest --no-skips --clusters tests/clusters $(ARGS)
 
+deployment: $(DEPLOYMENT)/.installed ## freeze programs, and run clients under gevent, eventlet and uWSGI
+	@env -u PYTHONPATH $(DEPLOYMENT)/bin/pytest --no-skips --deployment tests/deployment $(ARGS)
+
 docs: $(DOCS)/.ready ## build the documentation site in both languages: build/docs/index.html
 	@scripts/build-docs $(DOCS)/bin/python build/docs
 
@@ -102,7 +106,7 @@ bench-short: $$(TEST)/.installed ## fail when a ratio to requests or urllib3 is 
 
 check: lint test ## everything that has to pass before a change is merged
 	@$(MAKE) --no-print-directory test-all VERSIONS="$(filter-out $(VERSION),$(VERSIONS))"
-	@$(MAKE) --no-print-directory test-floor wheel demo docs browser clusters audit soak bench-short
+	@$(MAKE) --no-print-directory test-floor wheel demo docs browser clusters deployment audit soak bench-short
 
 soak: $$(TEST)/.installed ## many threads against a server with faults: make soak SECONDS=600
 	@env -u PYTHONPATH $(TEST)/bin/python scripts/soak.py $(SECONDS)
@@ -139,6 +143,12 @@ $(CLUSTERS)/.ready: requirements/clusters.txt requirements/test.txt setup.cfg $(
 	@scripts/make-venv $(@D) $(PYTHON) "clusters" -r requirements/clusters.txt -c requirements/test.txt -c requirements/newest.txt "$$(echo dist/gigaclient-*.whl)[django,testing]"
 
 $(CLUSTERS)/.installed: $(CLUSTERS)/.ready dist/.built
+	@$(call INSTALL,$(@D))
+
+$(DEPLOYMENT)/.ready: requirements/deployment.txt requirements/test.txt setup.cfg $(PINS) | dist/.built
+	@scripts/make-venv $(@D) $(PYTHON) "deployment" -r requirements/deployment.txt -c requirements/test.txt -c requirements/newest.txt "$$(echo dist/gigaclient-*.whl)[django,testing]" gunicorn
+
+$(DEPLOYMENT)/.installed: $(DEPLOYMENT)/.ready dist/.built
 	@$(call INSTALL,$(@D))
 
 .venv/test-%/.ready: requirements/test.txt $(PINS)

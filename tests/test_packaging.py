@@ -142,7 +142,16 @@ def test_the_floor_that_is_tested_is_the_floor_that_is_declared(config: configpa
 
 def test_each_package_is_pinned_to_one_version() -> None:
     seen: dict[str, str] = {}
-    for name in ("pins.txt", "build.txt", "tools.txt", "test.txt", "browser.txt", "clusters.txt", "newest.txt"):
+    for name in (
+        "pins.txt",
+        "build.txt",
+        "tools.txt",
+        "test.txt",
+        "browser.txt",
+        "clusters.txt",
+        "deployment.txt",
+        "newest.txt",
+    ):
         for package, version in pins(name).items():
             assert seen.setdefault(package, version) == version, f"{package} has two pins"
 
@@ -243,7 +252,7 @@ def test_continuous_integration_runs_what_make_check_runs() -> None:
     assert os.access(CHECKOUT / ".ci/run", os.X_OK)
     commands = "\n".join(line for line in script.splitlines() if not line.startswith("#"))
     stages = set(re.findall(r"\bmake ([a-z-]+)\b", commands))
-    tests = {"test", "test-all", "test-floor", "browser", "clusters"}
+    tests = {"test", "test-all", "test-floor", "browser", "clusters", "deployment"}
     assert stages == tests | {"lint", "wheel", "demo", "docs", "audit", "soak", "bench-short"}
     rule = re.search(r"^check: (.*?) ##(.*?)\n\n", (CHECKOUT / "Makefile").read_text("utf-8"), re.MULTILINE | re.DOTALL)
     assert rule
