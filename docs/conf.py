@@ -88,7 +88,7 @@ nitpick_ignore_regex = [
     ("py:class", r"gigaclient\.gigachat\.(resource\.APIResource|conversation\.Client)"),
     ("py:class", r"gigaclient\.transport\.\w+"),
     ("py:class", r"gigaclient\.testing\.(http_messages\.HeaderList|routing\.RoutedRequest|emulator\.E)"),
-    ("py:class", r"gigaclient\.contrib\.event_stream\.Readable"),
+    ("py:class", r"gigaclient\.contrib\.stream_reader\.Readable"),
 ]
 
 # -- appearance ------------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from gigaclient.gigachat.oauth import read_token
 from gigaclient.gigachat.stream_events import ChunkParser
 from gigaclient.streaming import sse
 from gigaclient.streaming.stream import ChatStream, EventParser
-from gigaclient.transport.chunked import ChunkedDecoder, MalformedChunkError
+from gigaclient.transport.framing import ChunkedDecoder, MalformedChunkError
 from gigaclient.types import ChatCompletion
 
 _LIMIT = 4096

@@ -123,8 +123,8 @@ def test_a_wrong_file_is_an_error_message(
     assert example.main(["nothing-here.jsonl"]) == 2
     assert example.main(["mine.jsonl", "--checkpoint", str(EXAMPLE / "README.md")]) == 2
     missing, no_checkpoint = capsys.readouterr().err.splitlines()
-    assert "nothing-here.jsonl is not there" in missing
-    assert "no checkpoint" in no_checkpoint
+    assert "nothing-here.jsonl does not exist" in missing
+    assert "not a checkpoint" in no_checkpoint
     assert gigachat_env.prompts == []
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import hashlib
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,12 +20,12 @@ import msgspec.structs
 
 from gigaclient._core import settings
 from gigaclient._core.executor import Executor
-from gigaclient._core.request_options import SECRET_HEADERS, RequestOptions
+from gigaclient._core.request_options import RequestOptions, headers_as_secrets
 from gigaclient._core.retry import DEFAULT_STATUS_CODES, RetryPolicy
 from gigaclient._core.settings import Reader
 from gigaclient._core.stats import Stats
 from gigaclient._primitives.deadline import CancelGroup, Timeouts
-from gigaclient._primitives.secret import Secret
+from gigaclient._primitives.secret import Secret, as_secret
 from gigaclient._primitives.struct import FrozenStruct
 from gigaclient.errors import ConfigError
 from gigaclient.protocols import Messages
@@ -84,9 +85,8 @@ class CommonSettings(FrozenStruct, frozen=True, kw_only=True):
     @property
     def timeouts(self) -> Timeouts:
         """The timeouts of a call that sets none."""
-        return settings.timeouts_from(
-            Timeouts(), (self.connect_timeout, self.read_timeout), self.deadline, self.event_timeout
-        )
+        deadline = math.inf if self.deadline is None else self.deadline
+        return Timeouts(self.connect_timeout, self.read_timeout, self.event_timeout, deadline)
 
     @property
     def retry(self) -> RetryPolicy:
@@ -304,20 +304,6 @@ def _from_settings(cls: type[ClientT], settings: Any) -> ClientT:
     client = object.__new__(cls)
     client._build(settings)
     return client
-
-
-def as_secret(value: Any) -> Any:
-    """Return ``value`` as a :class:`~gigaclient._primitives.secret.Secret` if it is text or bytes."""
-    if isinstance(value, bytes):  # as base64.b64encode returns a key
-        value = value.decode("latin-1")
-    return Secret(value) if isinstance(value, str) else value
-
-
-def headers_as_secrets(headers: Any) -> Any:
-    """Return ``headers`` with the secret values hidden from tracebacks."""
-    if not isinstance(headers, Mapping):
-        return headers
-    return {name: as_secret(value) if str(name).lower() in SECRET_HEADERS else value for name, value in headers.items()}
 
 
 def fingerprint(value: Any) -> Any:

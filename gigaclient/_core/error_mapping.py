@@ -13,14 +13,14 @@ from gigaclient._core.retry import parse_retry_after
 from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.errors import APIStatusError
 
-__all__ = ["error_in", "excerpt", "status_error"]
+__all__ = ["CLOCKS_AGREE_SECONDS", "error_in", "excerpt", "server_time", "status_error"]
 
 _EXCERPT_CHARACTERS = 500
 _TITLE_WITHIN_BYTES = 4096
 _TITLE = re.compile(r"<title[^<>]*>([^<]*)", re.IGNORECASE)
 
-# A server's Date and this machine's clock differ by less than this when both are right.
-_CLOCKS_AGREE_SECONDS = 5.0
+CLOCKS_AGREE_SECONDS = 5.0
+"""A server's ``Date`` and this machine's clock differ by less than this when both are right."""
 
 _ADVICE = {
     401: "the access token or key was not accepted: check credentials and scope",
@@ -45,10 +45,13 @@ _ADVICE_BY_MESSAGE: tuple[tuple[int, str, str], ...] = (
     ),
     (400, "empty schema", "give response_format a schema with at least one property"),
     (400, "invalid model version", "leave out what follows the colon in the model's name; get_model() shows the build"),
-    (
-        400,
-        "invalid function result",
-        "the content of a function message is a JSON object as a string: pass a dict, and the client encodes it",
+    *(
+        (
+            status,
+            "invalid function result",
+            "the content of a function message is a JSON object as a string: pass a dict, and the client encodes it",
+        )
+        for status in (400, 422)
     ),
     (401, "token has expired", "pass credentials= and the client gets new tokens by itself"),
     (404, "no such model", "get_models() lists what this key may use"),
@@ -203,12 +206,17 @@ def _number(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _server_now(headers: Mapping[str, str], now: float) -> float:
+def server_time(headers: Mapping[str, str]) -> float | None:
+    """Return the Unix time of the ``Date`` header; None without a valid one."""
     try:
-        date = email.utils.parsedate_to_datetime(headers["date"]).timestamp()
+        return email.utils.parsedate_to_datetime(headers["date"]).timestamp()
     except (KeyError, TypeError, ValueError, OverflowError, IndexError):
-        return now
-    return now if abs(now - date) < _CLOCKS_AGREE_SECONDS else date
+        return None
+
+
+def _server_now(headers: Mapping[str, str], now: float) -> float:
+    date = server_time(headers)
+    return now if date is None or abs(now - date) < CLOCKS_AGREE_SECONDS else date
 
 
 def _advice(status: int, message: str, headers: Mapping[str, str]) -> str:

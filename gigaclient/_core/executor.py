@@ -18,22 +18,21 @@ import msgspec.structs
 
 from gigaclient import transport
 from gigaclient._core.error_mapping import status_error
-from gigaclient._core.limiter import Limiter, Permit
-from gigaclient._core.request_options import RequestOptions, request_headers
+from gigaclient._core.limiter import Limiter
+from gigaclient._core.request_options import RequestOptions, new_id, request_headers
 from gigaclient._core.retry import RetryPolicy
 from gigaclient._core.stats import Stats
 from gigaclient._primitives.deadline import CancelGroup, Cancelled, Deadline, DeadlineExceeded, Timeouts
-from gigaclient._primitives.ids import new_id
 from gigaclient.auth.token_manager import Credential, TokenManager
-from gigaclient.errors import APIStatusError, ConfigError, GigaClientError
-from gigaclient.streaming.observer import NULL_OBSERVER
+from gigaclient.errors import APIStatusError, ConfigError, GigaClientError, NotFoundError
+from gigaclient.streaming.stream import NULL_OBSERVER
 from gigaclient.transport.request import Request, origin_of
 
 if TYPE_CHECKING:
     from gigaclient._core.observer import Hooks
     from gigaclient.transport import Response, Transport
 
-__all__ = ["MAX_RESPONSE_BYTES", "Executor"]
+__all__ = ["MAX_RESPONSE_BYTES", "Call", "Executor"]
 
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 _MAX_ERROR_BYTES = 64 * 1024
@@ -42,54 +41,31 @@ _MAX_ID_CHARACTERS = 200
 _log = logging.getLogger("gigaclient")
 
 
-class _Call:
+class Call(msgspec.Struct, eq=False):
     """The state of one call, shared by its attempts."""
 
-    __slots__ = (
-        "attempts",
-        "deadline",
-        "headers",
-        "limit",
-        "needs_token",
-        "observer",
-        "policy",
-        "refreshes",
-        "request",
-        "request_id",
-        "retries",
-        "url",
-    )
-
+    request: Request
+    options: RequestOptions
+    deadline: Deadline
+    observer: Any
+    limit: int | None
+    """The largest body in bytes; None for a body that the caller reads."""
     headers: dict[str, str]
-    needs_token: bool
-    policy: RetryPolicy
     request_id: str
     url: str
-
-    def __init__(self, request: Request, deadline: Deadline, observer: Any, limit: int | None) -> None:
-        self.request = request
-        self.deadline = deadline
-        self.observer = observer
-        self.limit = limit
-        """The largest body in bytes; None for a body that the caller reads."""
-        self.attempts: list[str] = []
-        """One line for each attempt, for the final error."""
-        self.retries = 0
-        self.refreshes = 0
-        """The number of refused tokens that were replaced."""
-
-
-class _Attempt:
-    """One attempt of a call."""
-
-    __slots__ = ("credential", "is_ready", "response", "started_at")
-
-    def __init__(self) -> None:
-        self.started_at = time.monotonic()
-        self.credential: Credential | None = None
-        self.is_ready = False
-        """The token, if one is needed, and the permit are there."""
-        self.response: Response | None = None
+    policy: RetryPolicy
+    needs_token: bool
+    attempts: list[str] = []
+    """One line for each attempt, for the final error."""
+    retries: int = 0
+    refreshes: int = 0
+    """The number of refused tokens that were replaced."""
+    # Of the present attempt:
+    started_at: float = 0.0
+    credential: Credential | None = None
+    is_ready: bool = False
+    """The token, if one is needed, and the permit are there."""
+    response: Any = None
 
 
 class Executor:
@@ -102,6 +78,7 @@ class Executor:
         authorize: returns the headers for a credential.
         is_auth_error: returns True if an error response means that the credential is no longer valid.
         reword_error: rewords the error for an error status for the users of this service.
+        explain_not_found: adds advice to the final error of a call for something that the service does not have.
         hooks: the hooks that observe the calls; None for most clients.
         limiter: the concurrency limit of the account.
         retry: the retry policy.
@@ -122,6 +99,7 @@ class Executor:
         headers: Mapping[str, str],
         is_auth_error: Callable[[Response], bool] = lambda response: response.status == 401,
         reword_error: Callable[[APIStatusError], APIStatusError] = lambda error: error,
+        explain_not_found: Callable[[Executor, Call, NotFoundError], None] = lambda executor, call, error: None,
         hooks: Hooks | None = None,
     ) -> None:
         self.transport = transport
@@ -136,6 +114,8 @@ class Executor:
         self._authorized: tuple[Credential | None, dict[str, str]] = (None, {})
         self._is_auth_error = is_auth_error
         self._reword_error = reword_error
+        self._explain_not_found = explain_not_found
+        self._accepted = range(200, 300)
         self._headers = headers
         self._host = urlsplit(base_url).hostname or ""
         self._retries = 0
@@ -150,6 +130,12 @@ class Executor:
         """Return a copy whose calls belong to the group ``cancel_group``; everything else is shared."""
         copy = self.with_policy(self.retry, self.timeouts)
         copy.cancel_group = cancel_group
+        return copy
+
+    def accepting_redirects(self) -> Executor:
+        """Return a copy for which a redirect, which is never followed, is a valid response."""
+        copy = self.with_policy(self.retry, self.timeouts)
+        copy._accepted = range(200, 400)
         return copy
 
     def begin(self, deadline: Deadline) -> None:
@@ -205,51 +191,50 @@ class Executor:
 
     # -- the send loop -------------------------------------------------------------------------------------------------
 
-    def _begin(self, request: Request, options: RequestOptions, deadline: Deadline, limit: int | None) -> _Call:
+    def _begin(self, request: Request, options: RequestOptions, deadline: Deadline, limit: int | None) -> Call:
         """Prepare a call. Nothing is sent yet; invalid input raises ConfigError."""
         observer: Any = NULL_OBSERVER
         if self.hooks is not None:
             from gigaclient._core.observer import CallObserver  # loaded only by clients with hooks
 
             observer = CallObserver(self.hooks, request, is_stream=limit is None)
-        call = _Call(request, deadline, observer, limit)
         try:
             self.begin(deadline)
-            call.headers = request_headers(self._headers, request, options)
-            call.request_id = call.headers["X-Request-ID"]
-            call.url = self._url(request)
-            call.needs_token = self.tokens is not None and request.authorized and options.authorization is None
-            call.policy = self.retry
+            headers = request_headers(self._headers, request, options)
+            request_id, url = headers["X-Request-ID"], self._url(request)
+            needs_token = self.tokens is not None and request.authorized and options.authorization is None
+            policy = self.retry
             if options.max_retries is not None:
-                call.policy = msgspec.structs.replace(call.policy, max_retries=options.max_retries)
-            observer.begin(call.url, call.request_id)
+                policy = msgspec.structs.replace(policy, max_retries=options.max_retries)
+            observer.begin(url, request_id)
         except BaseException as error:
             observer.end(error)
             raise
-        return call
+        return Call(request, options, deadline, observer, limit, headers, request_id, url, policy, needs_token)
 
-    def _execute(self, call: _Call) -> Response:
+    def _execute(self, call: Call) -> Response:
         """Try until an attempt succeeds or its failure is final."""
         try:
             while True:
-                attempt = _Attempt()
+                call.started_at = time.monotonic()
+                call.credential, call.is_ready, call.response = None, False, None
                 try:
-                    return self._attempt(call, attempt)
+                    return self._attempt(call)
                 except GigaClientError as error:
                     failure = error
                 except (DeadlineExceeded, Cancelled) as error:
                     failure = transport.wait_failure(error, self._host, call.deadline, sent=False)
                 except BaseException:
-                    if attempt.response is not None:
-                        attempt.response.close()
+                    if call.response is not None:
+                        call.response.close()
                     raise
-                self._on_failure(call, attempt, failure)
+                self._on_failure(call, failure)
         except BaseException as error:
             self.transport.forget(call.deadline)
             call.observer.end(error)
             raise
 
-    def _attempt(self, call: _Call, attempt: _Attempt) -> Response:
+    def _attempt(self, call: Call) -> Response:
         """Send the request once and return its response, read if the call has a limit for its body."""
         if call.request.attempt_id is not None:
             call.headers[call.request.attempt_id] = new_id()
@@ -259,30 +244,38 @@ class Executor:
         self.transport.register(call.deadline)
         permit = self.limiter.acquire(call.deadline)
         try:
-            attempt.credential = self._credential(call)
-            attempt.is_ready = True
+            call.credential = self._credential(call)
+            call.is_ready = True
             call.observer.sending(call.headers)
             if self.cancel_group is not None:
                 self.cancel_group.sent += 1
-            response = attempt.response = self._send(call, attempt.credential, permit)
+            headers = self._authorized_headers(call)
+            response = call.response = self.transport.send(call.request, call.url, headers, call.deadline)
+            response.on_done = permit.release
+            if response.status == 429:
+                permit.refused()
+            elif response.status < 400:
+                permit.succeeded()
         except BaseException:
             permit.release()
             raise
-        self._raise_for_status(call, response)
+        response.request_id = response.headers.get("x-request-id", call.request_id)[:_MAX_ID_CHARACTERS]
+        if response.status not in self._accepted:
+            raise self._status_error(call, response)
         if call.limit is not None:
             response.body = response.read(call.limit)
-        self._log_attempt(call, attempt, response.status)
+        self._log_attempt(call, response.status)
         call.observer.response(response.status, response.headers, request_id=response.request_id)
         return response
 
-    def _on_failure(self, call: _Call, attempt: _Attempt, failure: GigaClientError) -> None:
+    def _on_failure(self, call: Call, failure: GigaClientError) -> None:
         """Wait for the backoff and return if the call is to be retried; otherwise raise the final error."""
-        if not attempt.is_ready:
+        if not call.is_ready:
             # Fetching a token is a call through this loop too, and has had its retries.
             raise self._finalize_error(call, failure)
-        self._log_attempt(call, attempt, _describe(failure))
-        if self._replace_token(call, attempt, failure):
-            call.observer.failure(failure, attempt.response, retry_in=0.0)
+        self._log_attempt(call, _describe(failure))
+        if self._replace_token(call, failure):
+            call.observer.failure(failure, call.response, retry_in=0.0)
             return
         delay = call.policy.delay(
             call.retries,
@@ -293,7 +286,7 @@ class Executor:
         )
         if call.deadline.cancelled:
             delay = None
-        call.observer.failure(failure, attempt.response, retry_in=delay)
+        call.observer.failure(failure, call.response, retry_in=delay)
         if delay is None:
             raise self._finalize_error(call, failure)
         call.retries += 1
@@ -308,15 +301,10 @@ class Executor:
             failure = transport.wait_failure(Cancelled(), self._host, call.deadline, sent=True)
         raise self._finalize_error(call, failure)
 
-    def _replace_token(self, call: _Call, attempt: _Attempt, failure: GigaClientError) -> bool:
+    def _replace_token(self, call: Call, failure: GigaClientError) -> bool:
         """Drop a token that the server refused; return True if the call is to be repeated with another one."""
-        refused = attempt.credential
-        if (
-            attempt.response is None
-            or refused is None
-            or self.tokens is None
-            or not self._is_auth_error(attempt.response)
-        ):
+        refused = call.credential
+        if call.response is None or refused is None or self.tokens is None or not self._is_auth_error(call.response):
             return False
         if not self.tokens.renewable:
             failure.message += "; it was passed in as a fixed token, so the client cannot get another one"
@@ -328,7 +316,7 @@ class Executor:
         call.refreshes += 1
         return True
 
-    def _credential(self, call: _Call) -> Credential | None:
+    def _credential(self, call: Call) -> Credential | None:
         if not call.needs_token or self.tokens is None:
             return None
         self.transport.register(call.deadline)
@@ -340,44 +328,33 @@ class Executor:
             )
         return credential
 
-    def _send(self, call: _Call, credential: Credential | None, permit: Permit) -> Response:
-        headers = call.headers
-        if credential is not None:
-            # The caller's headers win, Authorization among them.
-            headers = {**self._authorization(credential), **headers}
-        response = self.transport.send(call.request, call.url, headers, call.deadline)
-        response.on_done = permit.release
-        if response.status == 429:
-            permit.refused()
-        elif response.status < 400:
-            permit.succeeded()
-        return response
-
-    def _authorization(self, credential: Credential) -> dict[str, str]:
-        known, headers = self._authorized
+    def _authorized_headers(self, call: Call) -> dict[str, str]:
+        credential = call.credential
+        if credential is None:
+            return call.headers
+        known, authorization = self._authorized
         if known is not credential:
-            headers = self._authorize(credential)
-            self._authorized = credential, headers
-        return headers
+            authorization = self._authorize(credential)
+            self._authorized = credential, authorization
+        return {**authorization, **call.headers}  # the caller's headers win, Authorization among them
 
-    def _raise_for_status(self, call: _Call, response: Response) -> None:
-        response.request_id = response.headers.get("x-request-id", call.request_id)[:_MAX_ID_CHARACTERS]
-        if 200 <= response.status <= (399 if call.request.accept_redirect else 299):
-            return
+    def _status_error(self, call: Call, response: Response) -> APIStatusError:
         body = response.read_some(_MAX_ERROR_BYTES)
         error = status_error(response.status, body, response.headers, request_id=response.request_id, now=time.time())
         error.url = call.url.partition("?")[0]
-        raise self._reword_error(error)
+        return self._reword_error(error)
 
-    def _finalize_error(self, call: _Call, failure: GigaClientError) -> GigaClientError:
+    def _finalize_error(self, call: Call, failure: GigaClientError) -> GigaClientError:
         failure.attempts = (*call.attempts, *failure.attempts)
         if failure.request_id is None:
             failure.request_id = call.request_id
+        if isinstance(failure, NotFoundError):
+            self._explain_not_found(self, call, failure)
         failure.__context__ = None
         return failure
 
-    def _log_attempt(self, call: _Call, attempt: _Attempt, outcome: object) -> None:
-        seconds = time.monotonic() - attempt.started_at
+    def _log_attempt(self, call: Call, outcome: object) -> None:
+        seconds = time.monotonic() - call.started_at
         call.attempts.append(f"{outcome} after {seconds:.2f} s")
         message = "%s %s: %s in %.3f s, attempt %d, request %s"
         method, path = call.request.method, call.request.path.partition("?")[0]

@@ -19,6 +19,9 @@ import threading
 import weakref
 from collections import deque
 from threading import get_ident
+from typing import Any
+
+import msgspec
 
 from gigaclient._primitives import fork_safety
 from gigaclient._primitives.deadline import Deadline, Latch
@@ -32,14 +35,12 @@ _MAX_SUCCESSES_TO_GROW = _SUCCESSES_TO_GROW * _GROWTH_BACKOFF**5
 _QUEUE_CHECK_SECONDS = 2.0
 
 
-class _Slot:
+class _Slot(msgspec.Struct, eq=False):
     """The slot of one call, queued or held."""
 
-    __slots__ = ("latch", "released")
-
-    def __init__(self) -> None:
-        self.latch = Latch()
-        self.released = False
+    latch: Any = None
+    """The latch that its call waits for, if it is queued."""
+    released: bool = False
 
 
 class Permit:
@@ -61,8 +62,7 @@ class Permit:
             self._limiter._release(self._slot)
             raise
 
-    def __del__(self) -> None:
-        self.release()
+    __del__ = release
 
     def refused(self) -> None:
         """Record that the server answered the call with 429."""
@@ -142,6 +142,7 @@ class Limiter:
                 if not self._queue and len(self._held) < self._limit:
                     self._held.add(slot)
                 else:
+                    slot.latch = Latch()
                     self._queue.append(slot)
             self._advance()
             while slot not in self._held:
@@ -172,18 +173,15 @@ class Limiter:
 
     def _advance(self) -> None:
         me = get_ident()
-        while self._may_grant():
+        while self._queue and len(self._held) < self._limit:
             if self._last_owner == me and self._lock.locked():
                 return  # a finaliser inside our own use of the lock; the thread checks again when it leaves the lock
             with self._lock:
                 self._last_owner = me
                 self._grant()
 
-    def _may_grant(self) -> bool:
-        return bool(self._queue) and len(self._held) < self._limit
-
     def _grant(self) -> None:
-        while self._may_grant():
+        while self._queue and len(self._held) < self._limit:
             slot = self._queue[0]
             if not slot.released:
                 self._held.add(slot)

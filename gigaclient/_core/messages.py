@@ -11,9 +11,9 @@ from gigaclient._primitives.serialization import SerializationError, is_dataclas
 from gigaclient._primitives.serialization import encode as encode_json
 from gigaclient._primitives.struct import fields_of
 from gigaclient.errors import ConfigError
-from gigaclient.types import Chat, ChatCompletion, Message
+from gigaclient.types import APIResponse, Chat, Message
 
-__all__ = ["as_messages", "as_request", "encode"]
+__all__ = ["as_messages", "as_request", "encode", "listed", "not_a_message"]
 
 
 def as_request(messages: Any, extra: Any = None) -> dict[str, Any]:
@@ -55,14 +55,29 @@ def as_messages(messages: Any) -> list[Any]:
         return [Message(role="user", content=messages)]
     if isinstance(messages, Message):
         messages = [messages]
-    if isinstance(messages, (bytes, bytearray, memoryview)):
-        raise ConfigError("messages are bytes: decode them to a string first")
-    if not isinstance(messages, Iterable) or isinstance(messages, (Mapping, ChatCompletion)):
-        raise ConfigError(f"messages must be a string, a list of messages or a request, not {type(messages).__name__}")
-    messages = list(messages)
+    messages = listed(messages)
     if not messages:
         raise ConfigError("messages is empty: the model needs at least one message")
     return [_as_message(message, index) for index, message in enumerate(messages)]
+
+
+def listed(messages: Any) -> list[Any]:
+    """Return the items of ``messages``, unchecked; raise ConfigError if it is no list of messages."""
+    if isinstance(messages, (bytes, bytearray, memoryview)):
+        raise ConfigError("messages are bytes: decode them to a string first")
+    if not isinstance(messages, Iterable) or isinstance(messages, (Mapping, APIResponse)):
+        raise ConfigError(f"messages must be a string, a list of messages or a request, not {type(messages).__name__}")
+    return list(messages)
+
+
+def not_a_message(message: Any, path: str, type_: str) -> ConfigError:
+    """Return the error for an item of a list of messages that is neither a dict nor of ``type_``."""
+    hint = ""
+    if isinstance(message, str):
+        hint = "; a prompt alone is passed as a string, not in a list"
+    elif isinstance(message, APIResponse):
+        hint = "; append its .message"
+    return ConfigError(f"{path} must be a dict or a {type_}, not {type(message).__name__}{hint}")
 
 
 def _as_message(message: Any, index: int) -> Any:
@@ -72,12 +87,7 @@ def _as_message(message: Any, index: int) -> Any:
         message = {name: value for name, value in message.items() if value is not None}
         content, role = message.get("content"), message.get("role")
     else:
-        hint = ""
-        if isinstance(message, str):
-            hint = "; a prompt alone is passed as a string, not in a list"
-        elif isinstance(message, ChatCompletion):
-            hint = "; append its .message"
-        raise ConfigError(f"messages[{index}] must be a dict or a Message, not {type(message).__name__}{hint}")
+        raise not_a_message(message, f"messages[{index}]", "Message")
     if not isinstance(role, str) or not role:
         raise ConfigError(f'messages[{index}] needs a role: "system", "user", "assistant" or "function"')
     if role == "function" and content is not None and not isinstance(content, (str, bytes, bytearray)):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from gigaclient._core.settings import named_or_none, seconds, timeout, timeouts_from, whole
+from gigaclient._core.settings import named_or_none, seconds, timeout, whole
+from gigaclient._primitives import fork_safety as forks
 from gigaclient._primitives.deadline import Timeouts
-from gigaclient._primitives.ids import new_id
-from gigaclient._primitives.secret import Secret
+from gigaclient._primitives.secret import Secret, as_secret
 from gigaclient._primitives.struct import FrozenStruct
 from gigaclient.context import (
     agent_id_cvar,
@@ -30,7 +31,15 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack as Unpack  # type checkers include it; it is not needed at run time
 
 
-__all__ = ["CALL_OPTIONS", "RequestOptions", "call_options", "checked_headers", "request_headers"]
+__all__ = [
+    "CALL_OPTIONS",
+    "RequestOptions",
+    "call_options",
+    "checked_headers",
+    "headers_as_secrets",
+    "new_id",
+    "request_headers",
+]
 
 # RFC 9110, section 5.6.2.
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -96,25 +105,11 @@ CALL_OPTIONS = frozenset(
 """Arguments of a call that are options and are not sent in the body."""
 
 
-def _hide_secrets(arguments: dict[str, Any]) -> None:
-    """Replace secrets in ``arguments`` itself, because a traceback may print it."""
-    if isinstance(arguments.get("authorization"), str):
-        arguments["authorization"] = Secret(arguments["authorization"])
-    if isinstance(arguments.get("headers"), Mapping):
-        arguments["headers"] = _as_secrets(arguments["headers"])
-
-
-def _as_secrets(headers: Any) -> dict[Any, Any]:
-    """Return a copy without headers that are None, with secret values hidden from tracebacks."""
-    if headers is None:
-        return {}
+def headers_as_secrets(headers: Any) -> Any:
+    """Return ``headers`` with the secret values hidden from tracebacks; anything but a mapping unchanged."""
     if not isinstance(headers, Mapping):
-        raise ConfigError("headers must be a mapping of names to values")
-    return {
-        name: Secret(value) if isinstance(value, str) and str(name).lower() in SECRET_HEADERS else value
-        for name, value in headers.items()
-        if value is not None
-    }
+        return headers
+    return {name: as_secret(value) if str(name).lower() in SECRET_HEADERS else value for name, value in headers.items()}
 
 
 _VARIABLES: tuple[ContextVar[Any], ...] = (
@@ -131,53 +126,71 @@ def call_options(arguments: dict[str, Any], default: Timeouts, session_id: str |
     Raises:
         ConfigError: a value cannot be sent or cannot work.
     """
-    if (
-        session_id is None
-        and CALL_OPTIONS.isdisjoint(arguments)
-        and all(variable.get() is None for variable in _VARIABLES)
-    ):
-        return _NO_OPTIONS  # a fast path for most calls
-    _hide_secrets(arguments)
+    if session_id is None and CALL_OPTIONS.isdisjoint(arguments):
+        for variable in _VARIABLES:
+            if variable.get() is not None:
+                break
+        else:
+            return _NO_OPTIONS  # a fast path for most calls
+    # In `arguments` itself, because a traceback may print it.
+    for name, hide in (("authorization", as_secret), ("headers", headers_as_secrets)):
+        if name in arguments:
+            arguments[name] = hide(arguments[name])
     headers: dict[str, Any] = {} if session_id is None else {"X-Session-ID": session_id}
     # Later sources win. No local variable may hold a header before its secret is hidden.
-    for source in map(
-        _as_secrets,
-        (
-            {"Authorization": authorization_cvar.get()},
-            {header: variable.get() for header, variable in _ID_HEADERS.values()},
-            custom_headers_cvar.get(),
-            {"Authorization": arguments.get("authorization")},
-            {header: arguments.get(name) for name, (header, _) in _ID_HEADERS.items()},
-            arguments.get("headers"),
-        ),
+    for source in (
+        {"Authorization": as_secret(authorization_cvar.get())},
+        {header: variable.get() for header, variable in _ID_HEADERS.values()},
+        headers_as_secrets(custom_headers_cvar.get()),
+        {"Authorization": arguments.get("authorization")},
+        {header: arguments.get(name) for name, (header, _) in _ID_HEADERS.items()},
+        arguments.get("headers"),
     ):
-        for name in source:
-            lowered = str(name).lower()
-            if lowered in _FRAMING:
-                raise ConfigError(f"the header {name} is written by the transport: leave it out")
-            headers = {known: kept for known, kept in headers.items() if str(known).lower() != lowered}
-            headers[name] = source[name]
+        headers = _merged(headers, source)
     checked = checked_headers(headers)
     authorization = None
     for name in [name for name in checked if name.lower() == "authorization"]:
         authorization = Secret(checked.pop(name))
         if " " not in authorization.reveal().strip():
             raise ConfigError('authorization must be a whole header value with its scheme, such as "Bearer <token>"')
-    changed = any(arguments.get(name) is not None for name in ("timeout", "deadline", "event_timeout"))
     return RequestOptions(
         headers=checked,
-        timeouts=_changed_timeouts(arguments, default) if changed else None,
+        timeouts=_changed_timeouts(arguments, default),
         max_retries=named_or_none("max_retries", whole(0), arguments.get("max_retries")),
         authorization=authorization,
     )
 
 
-def _changed_timeouts(arguments: Mapping[str, Any], default: Timeouts) -> Timeouts:
-    return timeouts_from(
-        default,
-        named_or_none("timeout", timeout, arguments.get("timeout")),
-        named_or_none("deadline", seconds, arguments.get("deadline")),
-        named_or_none("event_timeout", seconds, arguments.get("event_timeout")),
+def _merged(headers: dict[str, Any], more: Any) -> dict[str, Any]:
+    """Return ``headers`` with those of ``more`` that are not None; names of any case replace each other."""
+    if more is None:
+        return headers
+    if not isinstance(more, Mapping):
+        raise ConfigError("headers must be a mapping of names to values")
+    for name in more:
+        if more[name] is None:
+            continue
+        lowered = str(name).lower()
+        if lowered in _FRAMING:
+            raise ConfigError(f"the header {name} is written by the transport: leave it out")
+        headers = {known: kept for known, kept in headers.items() if str(known).lower() != lowered}
+        headers[name] = more[name]
+    return headers
+
+
+def _changed_timeouts(arguments: Mapping[str, Any], default: Timeouts) -> Timeouts | None:
+    connect_and_read = named_or_none("timeout", timeout, arguments.get("timeout"))
+    deadline = named_or_none("deadline", seconds, arguments.get("deadline"))
+    event = named_or_none("event_timeout", seconds, arguments.get("event_timeout"))
+    if connect_and_read is None and deadline is None and event is None:
+        return None
+    connect, read = connect_and_read or (default.connect, default.read)
+    # An event timeout that the user did not set follows the read timeout.
+    return Timeouts(
+        connect,
+        read,
+        default.configured_event if event is None else event,
+        default.deadline if deadline is None else deadline,
     )
 
 
@@ -202,3 +215,34 @@ def request_headers(defaults: Mapping[str, str], request: Request, options: Requ
     else:
         headers["X-Request-ID"] = new_id()
     return headers
+
+
+class _IdGenerator:
+    """A private random generator, so that ids differ even when a program seeds the shared one.
+
+    ``os.urandom`` releases the GIL on each call, and each of 64 threads then waits to get it back. Nothing secret
+    depends on the ids.
+    """
+
+    def __init__(self) -> None:
+        self.after_fork_in_child()
+        forks.register(self)
+
+    def after_fork_in_child(self) -> None:
+        """Reseed, because the parent goes on with the old state."""
+        self.bits = random.Random().getrandbits
+
+
+_ids = _IdGenerator()
+
+
+def new_id() -> str:
+    """Return a random UUID (RFC 9562, section 5.4) as text.
+
+    The module ``uuid`` takes twice as long, and 3 ms to import.
+    """
+    digits = bytearray(_ids.bits(128).to_bytes(16, "big"))
+    digits[6] = digits[6] & 0x0F | 0x40  # the version
+    digits[8] = digits[8] & 0x3F | 0x80  # the variant
+    text = digits.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import msgspec
 
 from gigaclient._core.error_mapping import error_in, excerpt
+from gigaclient._primitives.decoding import decoder
 from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.errors import APIStatusError, GigaClientError, InvalidResponseError
+from gigaclient.types import APIResponse
 from gigaclient.types.coercion import coerce
 
 if TYPE_CHECKING:
     from gigaclient.transport import Response
 
-__all__ = ["decode", "embedded_error", "invalid_response"]
+__all__ = ["decode", "embedded_error", "invalid_response", "parse_response", "refuse_page"]
+
+_MAX_PAGE_BYTES = 64 * 1024
 
 T = TypeVar("T")
+ResponseT = TypeVar("ResponseT", bound=APIResponse)
 
 
-def decode(response: Response, decoder: msgspec.json.Decoder[T]) -> T:
-    """Decode the body into the type that the API documents.
+def parse_response(response: Response, type_: type[ResponseT]) -> ResponseT:
+    """Decode a response as ``type_``, and attach its raw form, request id and headers.
 
     Raises:
         APIStatusError: the body is an error object although the status is 2xx.
         InvalidResponseError: the body is something else.
     """
+    answer = decode(response, decoder(type_))
+    answer.__dict__.update(_raw=response.body, _request_id=response.request_id, _headers=response.headers)
+    return answer
+
+
+def decode(response: Response, decoder: msgspec.json.Decoder[T]) -> T:
+    """Decode the body into the type of ``decoder``; raise as :func:`parse_response` does."""
     try:
         return decoder.decode(response.body)
     except JSON_ERRORS as error:
@@ -64,3 +77,11 @@ def invalid_response(response: Response, reason: str) -> InvalidResponseError:
         body=excerpt(response.body),
         headers=response.headers,
     )
+
+
+def refuse_page(response: Response, describe: Callable[[Response], GigaClientError]) -> NoReturn:
+    """Raise the error that ``describe`` returns for a response that is no stream; its ``body`` has the beginning."""
+    response.body = response.read_some(_MAX_PAGE_BYTES)
+    failure = describe(response)
+    response.observer.end(failure)
+    raise failure

@@ -14,14 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 from urllib.parse import urlsplit
 
-from gigaclient._primitives.deadline import Timeouts
 from gigaclient._primitives.secret import Secret
 from gigaclient.errors import ConfigError
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack as Unpack  # type checkers include it; it is not needed at run time
 
-__all__ = ["CallSettings", "Reader", "base_url", "named", "named_or_none", "timeouts_from"]
+__all__ = ["CallSettings", "Reader", "base_url", "named", "named_or_none"]
 
 T = TypeVar("T")
 
@@ -291,20 +290,6 @@ def _allows_plain_http(host: str, private: bool) -> bool:
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
     return address.is_loopback or (private and address.is_private)
-
-
-def timeouts_from(
-    default: Timeouts, timeout_option: Any = None, deadline: Any = None, event_timeout: Any = None
-) -> Timeouts:
-    """Return ``default`` with every option that is not None applied."""
-    connect, read = (default.connect, default.read) if timeout_option is None else timeout(timeout_option)
-    return Timeouts(
-        connect=connect,
-        read=read,
-        # An event timeout that the user did not set follows the read timeout.
-        event=default.configured_event if event_timeout is None else seconds(event_timeout),
-        deadline=default.deadline if deadline is None else seconds(deadline),
-    )
 
 
 def named(name: str, parse: Callable[[Any], T], value: Any) -> T:

@@ -125,10 +125,6 @@ class Deadline:
         self._phase_ends = ends_at = self._clock() + seconds
         self._ends_at = ends_at if ends_at < self.deadline_at else self.deadline_at
 
-    def begin_response(self) -> None:
-        """Start the read timeout that all headers of the response must arrive within."""
-        self.begin("read", self.timeouts.read)
-
     def begin_event(self) -> None:
         """Start the event timeout that the next event of a stream must arrive within."""
         self.begin("event", self.timeouts.event)

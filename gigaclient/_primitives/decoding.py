@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -24,15 +24,20 @@ T = TypeVar("T")
 # Reentrant, because a finaliser may run while the lock is held and decode something. `steps` is entered before the
 # lock is taken, so that the lock is never held at a fork.
 _lock = threading.RLock()
-_decoders: dict[Any, Any] = {}
 
 
-def decoder(type_: type[T]) -> msgspec.json.Decoder[T]:
-    """Return the strict decoder of one of our types; created at the first use and cached."""
-    cached: msgspec.json.Decoder[T] | None = _decoders.get(type_)
-    if cached is None:
-        cached = _decoders[type_] = new_decoder(type_)
-    return cached
+class _Decoders(dict[Any, Any]):
+    def __missing__(self, type_: Any) -> Any:
+        cached = self[type_] = new_decoder(type_)
+        return cached
+
+
+class _DecoderOf(Protocol):
+    def __call__(self, type_: type[T], /) -> msgspec.json.Decoder[T]: ...
+
+
+decoder: _DecoderOf = _Decoders().__getitem__
+"""Return the strict decoder of one of our types; created at the first use and cached."""
 
 
 def new_decoder(

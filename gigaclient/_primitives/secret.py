@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
+__all__ = ["MASK", "Secret", "as_secret", "mask"]
+
 MASK = "***"
 
 
@@ -33,3 +38,24 @@ class Secret(str):
 
     def __reduce__(self) -> tuple[type[Secret], tuple[str]]:
         return type(self), (self.reveal(),)
+
+
+def as_secret(value: Any) -> Any:
+    """Return ``value`` as a :class:`Secret` if it is text or bytes."""
+    if isinstance(value, bytes):  # as base64.b64encode returns a key
+        value = value.decode("latin-1")
+    return Secret(value) if isinstance(value, str) else value
+
+
+def mask(value: Any, secrets: Iterable[str]) -> Any:
+    """Replace each of ``secrets`` in ``value``, at any depth, because a server may quote what it refused."""
+    hidden = [secret for secret in secrets if secret]
+    if isinstance(value, str):
+        for secret in hidden:
+            value = value.replace(secret, MASK)
+        return value
+    if isinstance(value, dict):
+        return {mask(name, hidden): mask(inner, hidden) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [mask(inner, hidden) for inner in value]
+    return value

@@ -12,11 +12,19 @@ import msgspec
 
 from gigaclient._primitives.struct import fields_of
 
-__all__ = ["JSON_ERRORS", "SerializationError", "encode", "is_dataclass"]
+__all__ = ["JSON_ERRORS", "SerializationError", "decode_or_none", "encode", "is_dataclass"]
 
 # What msgspec raises for invalid JSON: its own errors, UnicodeDecodeError for text that is not UTF-8, and
 # RecursionError for JSON nested too deep.
 JSON_ERRORS = (msgspec.MsgspecError, ValueError, RecursionError)
+
+
+def decode_or_none(data: bytes) -> Any:
+    """Decode JSON; return None if it is invalid."""
+    try:
+        return msgspec.json.decode(data)
+    except JSON_ERRORS:
+        return None
 
 
 class SerializationError(ValueError):

@@ -18,13 +18,14 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecu
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from gigaclient._core.limiter import Permit
 from gigaclient._primitives.deadline import CancelGroup, Cancelled, Deadline, Timeouts
 from gigaclient.bulk.pickling import PROCESSES_PREFIX, Pickled, describe_error, pickle_once, pickle_value
 from gigaclient.bulk.remote_worker import run_task_remotely
 from gigaclient.bulk.scheduler import Scheduler
 from gigaclient.bulk.tasks import Item, Job, Task, TaskResult
-from gigaclient.bulk.thread_pool import complete_task
 from gigaclient.bulk.worker import run_task
 from gigaclient.errors import ConfigError, GigaClientError, RateLimitError
 
@@ -65,7 +66,7 @@ class ExecutorPool:
         scheduler: the source of tasks, and the destination of results.
         job: runs a task.
         client: the client to run with.
-        record: writes a task's results to the checkpoint and returns their position there.
+        complete: takes the results of a task; see :func:`gigaclient.bulk.thread_pool.complete_task`.
         executor: runs the tasks.
 
     Raises:
@@ -77,12 +78,11 @@ class ExecutorPool:
         scheduler: Scheduler,
         job: Job[Any, Any],
         client: BaseClient[Any],
-        record: Callable[[Task, Sequence[TaskResult]], int],
+        complete: Callable[[Task, Sequence[TaskResult] | None], None],
         executor: Executor,
     ) -> None:
         self._scheduler = scheduler
-        self._job = job
-        self._record = record
+        self._complete = complete
         self._executor = check_executor(executor)
         self._submitter: _LocalSubmitter | _ProcessSubmitter
         if isinstance(executor, ThreadPoolExecutor):
@@ -137,9 +137,7 @@ class ExecutorPool:
                 self._scheduler.finish(task, None)
             except Exception as error:
                 failure = ConfigError(f"{PROCESSES_PREFIX}this prompt cannot be pickled ({describe_error(error)})")
-                complete_task(
-                    self._scheduler, self._job, self._record, task, [TaskResult(error=failure) for _ in task.items]
-                )
+                self._complete(task, [TaskResult(error=failure) for _ in task.items])
             else:
                 try:
                     self._submit(task, submitted)
@@ -164,7 +162,7 @@ class ExecutorPool:
             if not results:
                 self._scheduler.finish(task, None)
                 return
-            complete_task(self._scheduler, self._job, self._record, task, results)
+            self._complete(task, results)
         except BaseException as error:
             self._abandon(task, error)
 
@@ -211,7 +209,7 @@ def _run_error(error: BaseException, prefix: str) -> GigaClientError:
     return GigaClientError(f"{prefix} ({describe_error(error)}); the results so far were delivered{advice}")
 
 
-class _SubmittedTask:
+class _SubmittedTask(msgspec.Struct, eq=False):
     """A submitted task.
 
     Attributes:
@@ -221,18 +219,11 @@ class _SubmittedTask:
         submitted_at: the time of submission, by the monotonic clock.
     """
 
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        arguments: tuple[Any, ...],
-        permit: Permit | None = None,
-        cancel_group: CancelGroup | None = None,
-    ) -> None:
-        self.function = function
-        self.arguments = arguments
-        self.permit = permit
-        self.cancel_group = cancel_group
-        self.submitted_at = 0.0
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    permit: Permit | None = None
+    cancel_group: CancelGroup | None = None
+    submitted_at: float = 0.0
 
     def cancel(self) -> None:
         """Cancel the call, if it runs in this process."""

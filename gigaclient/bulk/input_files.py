@@ -64,7 +64,7 @@ class PromptFile:
         if problem is None and ending not in (*_JSON_ENDINGS, _TEXT_ENDING) and (ending or self._path is not None):
             problem = (
                 "is not read as prompts: a file is .jsonl or .ndjson (JSON on each line) or .txt (a prompt on each "
-                "line); of another, pass its rows with template=, as csv.DictReader(file) gives them"
+                "line); of another kind of file, pass the rows, such as csv.DictReader(file), with template="
             )
         if problem is not None:
             raise ConfigError(f"{self._name} {problem}")
@@ -150,7 +150,7 @@ class PromptFile:
             reason = "it is not text in UTF-8"
         except (ValueError, RecursionError):
             pass
-        return self._bad_line(line, number, f"is no JSON: {reason}")
+        return self._bad_line(line, number, f"is not JSON: {reason}")
 
     def _bad_line(self, line: Any, number: int, problem: str) -> BadLine:
         bad = BadLine(line if isinstance(line, str) else line.decode("utf-8", "replace"))
@@ -171,5 +171,5 @@ def _problem_with_path(path: str) -> str | None:
     if os.path.isdir(path):
         return "is a folder: pass one of its files"
     if not os.path.exists(path):
-        return "is not there"
+        return "does not exist"
     return None

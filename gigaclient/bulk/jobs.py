@@ -34,7 +34,7 @@ class ChatJob(Job[Any, MapResult]):
         """Return the part of ``request`` that identifies it."""
         return request.body or b""
 
-    def ask(self, client: BaseClient[Any], task: Task) -> list[TaskResult]:
+    def run(self, client: BaseClient[Any], task: Task) -> list[TaskResult]:
         """Send the chat request of the task's only item."""
         request, settings = task.items[0].request
         failure: NotFoundError

@@ -52,7 +52,8 @@ class MapOptions(NamedTuple):
         Raises:
             ConfigError: ``max_workers`` or ``executor`` is invalid.
         """
-        wanted: int | None = settings.named_or_none("max_workers", settings.whole(1), self.max_workers) or job.at_once
+        wanted: int | None = settings.named_or_none("max_workers", settings.whole(1), self.max_workers)
+        wanted = wanted or job.max_concurrent_tasks
         if self.executor is None:
             return wanted or _MAX_WORKERS
         from gigaclient.bulk.executors import check_executor, worker_count

@@ -73,7 +73,7 @@ class Prompts:
         for input_ in self._inputs:  # noqa: UP028
             yield input_
 
-    def ask(self, input_: Any) -> Any:
+    def prompt_for(self, input_: Any) -> Any:
         """Return the prompt for one input: a string, a list of messages, or a whole request.
 
         Raises:
@@ -98,7 +98,7 @@ def _problem_with(prompts: Any, *, has_template: bool) -> str | None:
     ):
         return f"a {type_name} is one prompt: put it into a list"
     if isinstance(prompts, Mapping):
-        return f"a {type_name} is no list of prompts: pass its .values(), or a list of such with template="
+        return f"a {type_name} is not a list of prompts: pass its .values(), or a list of such rows with template="
     # Looked up on the class, because some tables compute theirs.
     if hasattr(class_, "columns") and not callable(class_.columns):
         return (
@@ -107,7 +107,7 @@ def _problem_with(prompts: Any, *, has_template: bool) -> str | None:
         )
     dimensions = getattr(prompts, "ndim", 1)
     if isinstance(dimensions, int) and dimensions != 1:
-        return f"an array of {dimensions} dimensions is no list of prompts: pass one column of it"
+        return f"an array of {dimensions} dimensions is not a list of prompts: pass one of its columns"
     if not hasattr(class_, "__iter__") and not hasattr(class_, "__getitem__"):
         if hasattr(class_, "__aiter__"):
             return f"the prompts are asynchronous ({type_name}), which is not supported: gather them into a list"
@@ -171,7 +171,7 @@ def _problem_with_input(input_: Any) -> str:
         return f"the input has the fields {join_names(names)}: pass template= to make a prompt of them"
     if isinstance(input_, tuple):
         return f"the input is a row of {len(input_)} values: a function as template= makes a prompt of it"
-    return f"an input of type {type_name} is no prompt: template= makes prompts of inputs"
+    return f"an input of type {type_name} is not a prompt: pass template= to make a prompt of it"
 
 
 def _is_message(value: Any) -> bool:

@@ -25,7 +25,7 @@ from gigaclient.bulk.progress import Progress, progress_for
 from gigaclient.bulk.prompts import Prompts
 from gigaclient.bulk.scheduler import Finished, Scheduler
 from gigaclient.bulk.tasks import NO_KEY, Item, Job, Task, TaskResult, key_of, used
-from gigaclient.bulk.thread_pool import WorkerPool
+from gigaclient.bulk.thread_pool import WorkerPool, complete_task
 from gigaclient.bulk.throttle import Throttle
 from gigaclient.bulk.worker import run_task
 from gigaclient.errors import ConfigError
@@ -110,11 +110,11 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
         job.prepare(client, job.sample)
         self._checkpoint = Checkpoint(map_options.checkpoint) if map_options.checkpoint is not None else None
         limiter = client._executor.limiter
-        self._throttle = Throttle(max_running, (lambda: limiter.limit) if job.at_once is None else None)
+        self._throttle = Throttle(max_running, (lambda: limiter.limit) if job.max_concurrent_tasks is None else None)
         self._scheduler = Scheduler(self._throttle, Budget(self._limits), fatal_errors=job.fatal_errors)
         self._recorder = Recorder(self._checkpoint, job)
         try:
-            self._pool = _pool(client, job, self._scheduler, self._recorder, max_running, map_options.executor)
+            self._pool = self._make_pool(max_running, map_options.executor)
             self._bar: Progress = progress_for(map_options.progress, total=self._prompts.total, unit=job.item_name)
         except BaseException:
             if self._checkpoint is not None:
@@ -209,6 +209,15 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
 
     # -- internals ---------------------------------------------------------------------------------------------------
 
+    def _make_pool(self, max_running: int, executor: Executor | None) -> WorkerPool | ExecutorPool:
+        # The pool must not refer to this object: dropping the iterator ends the run.
+        complete = partial(complete_task, self._scheduler, self._job, self._recorder)
+        if executor is None:
+            return WorkerPool(self._scheduler, partial(run_task, self._client, self._job), complete, max_running)
+        from gigaclient.bulk.executors import ExecutorPool  # loaded only when an executor is used
+
+        return ExecutorPool(self._scheduler, self._job, self._client, complete, executor)
+
     def _next(self) -> Delivery | None:
         """Return the next result; None when there are no more."""
         if self._inputs is None:
@@ -292,7 +301,7 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
         index, self._read = self._read, self._read + 1
         self._unfinished += 1
         try:
-            request, content = self._job.prepare(self._client, self._prompts.ask(input_))
+            request, content = self._job.prepare(self._client, self._prompts.prompt_for(input_))
             key = key_of(self._job.kind, content) if self._needs_keys else NO_KEY
             item = Item(index, input_, request, key)
         except Exception as error:
@@ -354,11 +363,8 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
         self._deliveries.add(item.index, result, position)
 
     def _stop(self, reason: str) -> None:
-        self._scheduler.stop(_COMPLETE if reason == "closed" and self._is_complete() else reason)
+        self._scheduler.stop(_COMPLETE if reason == "closed" and self._exhausted and self._unfinished == 0 else reason)
         self._pool.cancel()
-
-    def _is_complete(self) -> bool:
-        return self._exhausted and self._unfinished == 0
 
     def _release(self) -> None:
         if self._closed:
@@ -381,18 +387,3 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
                 self._answered,
                 self._failed,
             )
-
-
-def _pool(
-    client: BaseClient[Any],
-    job: Job[Any, Any],
-    scheduler: Scheduler,
-    recorder: Recorder,
-    max_running: int,
-    executor: Executor | None,
-) -> WorkerPool | ExecutorPool:
-    if executor is None:
-        return WorkerPool(scheduler, job, partial(run_task, client, job), recorder, max_running)
-    from gigaclient.bulk.executors import ExecutorPool  # loaded only when an executor is used
-
-    return ExecutorPool(scheduler, job, client, recorder, executor)

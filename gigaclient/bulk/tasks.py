@@ -9,20 +9,19 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
-from gigaclient.errors import GigaClientError
+from gigaclient.bulk.checkpoint.lines import KEY_BYTES
+from gigaclient.errors import APIStatusError, GigaClientError
 from gigaclient.types.bulk import ItemResult
 
 if TYPE_CHECKING:
     from gigaclient.bulk.checkpoint import Checkpoint
 
-__all__ = ["NO_KEY", "Item", "Job", "Task", "TaskResult", "error_of_all", "key_of", "used"]
+__all__ = ["NO_KEY", "Item", "Job", "Task", "TaskResult", "error_of_all", "key_of", "may_be_one_item", "used"]
 
 ResultT = TypeVar("ResultT", bound="ItemResult[Any]")
 ClientT = TypeVar("ClientT")
 
-_KEY_BYTES = 16
-
-NO_KEY = bytes(_KEY_BYTES)
+NO_KEY = bytes(KEY_BYTES)
 """The key of an item that cannot be sent, and of all items when keys are not needed."""
 
 
@@ -93,7 +92,7 @@ class Task(msgspec.Struct, eq=False):
 class Job(abc.ABC, Generic[ClientT, ResultT]):
     """The work that is done for each prompt. Picklable, unless it holds unpicklable objects of the caller.
 
-    ``prepare``, ``gather``, ``rest``, ``result`` and ``restored`` run in the thread that iterates the results. ``ask``
+    ``prepare``, ``gather``, ``rest``, ``result`` and ``restored`` run in the thread that iterates the results. ``run``
     runs in many threads, or in other processes.
 
     Attributes:
@@ -101,7 +100,7 @@ class Job(abc.ABC, Generic[ClientT, ResultT]):
         requeues_on_429: a task that met a 429 has done nothing yet, so it can run again from its beginning.
         max_items_per_task: the largest number of items in a task.
         max_gather_seconds: seconds that reading the prompts may take to fill a task; then the task runs partly filled.
-        at_once: the largest number of running tasks, where the account's limit does not apply; None to find it out.
+        max_concurrent_tasks: the largest number of running tasks; None to find the account's limit.
         fatal_errors: errors of this job that every further task would meet: the first one ends the run.
         keyed: the job reads the keys of items. Without this and without a checkpoint, keys are not computed.
         item_name: the unit of the progress bar.
@@ -114,20 +113,20 @@ class Job(abc.ABC, Generic[ClientT, ResultT]):
     requeues_on_429: bool = True
     max_items_per_task: int = 1
     max_gather_seconds: float = 1.0
-    at_once: int | None = None
+    max_concurrent_tasks: int | None = None
     fatal_errors: tuple[type[GigaClientError], ...] = ()
     keyed: bool = False
 
     @abc.abstractmethod
     def prepare(self, client: ClientT, prompt: Any) -> tuple[Any, bytes]:
-        """Return the request of ``prompt`` for :meth:`ask`, and the content that its key is made of.
+        """Return the request of ``prompt`` for :meth:`run`, and the content that its key is made of.
 
         Raises:
             ConfigError: the prompt cannot be sent.
         """
 
     @abc.abstractmethod
-    def ask(self, client: ClientT, task: Task) -> list[TaskResult]:
+    def run(self, client: ClientT, task: Task) -> list[TaskResult]:
         """Send the items of ``task`` and return a result for each, in order. An exception is the error of each item."""
 
     @abc.abstractmethod
@@ -173,13 +172,18 @@ def key_of(kind: str, content: bytes) -> bytes:
         content: JSON.
     """
     canonical = msgspec.json.encode(msgspec.json.decode(content), order="sorted")
-    return hashlib.sha256(kind.encode() + b"\0" + canonical).digest()[:_KEY_BYTES]
+    return hashlib.sha256(kind.encode() + b"\0" + canonical).digest()[:KEY_BYTES]
 
 
 def error_of_all(results: Sequence[TaskResult]) -> Exception | None:
     """Return the error that the whole task met: the same one for each of its items; None if there is none."""
     error = results[0].error if results else None
     return error if all(task_result.error is error for task_result in results) else None
+
+
+def may_be_one_item(error: Exception) -> bool:
+    """Return True if one item of a request may have caused its error: it is too long, or its content is refused."""
+    return isinstance(error, APIStatusError) and error.status_code in (400, 413, 422)
 
 
 def used(usage: Any) -> int | None:

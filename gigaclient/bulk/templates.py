@@ -99,9 +99,7 @@ def _text_for(input_: Any, name: str, names: Collection[str] | None) -> str:
         return _to_text(input_, "the input")
     value = _ABSENT if names is None else _field(input_, name)
     if value is _ABSENT:
-        hint = (
-            f"it has {join_names(names)}" if names else f"it is of type {type(input_).__name__}, for which {{}} stands"
-        )
+        hint = f"it has {join_names(names)}" if names else f"write {{}} for an input of type {type(input_).__name__}"
         raise ConfigError(f"template names {{{name}}}, and the input has no such field: {hint}")
     return _to_text(value, f"the field {name}", names)
 

@@ -22,24 +22,21 @@ class WorkerPool:
 
     Args:
         scheduler: the source of tasks, and the destination of results.
-        job: splits failed tasks.
         run_task: runs a task; never raises.
-        record: writes a task's results to the checkpoint and returns their position there.
+        complete: takes the results of a task; see :func:`complete_task`.
         max_threads: the largest number of threads.
     """
 
     def __init__(
         self,
         scheduler: Scheduler,
-        job: Job[Any, Any],
         run_task: Callable[[Task, CancelGroup], Sequence[TaskResult]],
-        record: Callable[[Task, Sequence[TaskResult]], int],
+        complete: Callable[[Task, Sequence[TaskResult] | None], None],
         max_threads: int,
     ) -> None:
         self._scheduler = scheduler
-        self._job = job
         self._run_task = run_task
-        self._record = record
+        self._complete = complete
         self._max_threads = max_threads
         self._threads: list[threading.Thread] = []
         self._cancel_groups: set[CancelGroup] = set()
@@ -108,9 +105,7 @@ class WorkerPool:
                     cancel_group.cancel()
                 results = self._run_task(task, cancel_group)
                 self._cancel_groups.discard(cancel_group)
-                complete_task(
-                    self._scheduler, self._job, self._record, task, None if cancel_group.cancelled else results
-                )
+                self._complete(task, None if cancel_group.cancelled else results)
                 task = None
         # not an error of a prompt: the run ends with it, and does not wait for this thread
         except BaseException as error:
@@ -126,12 +121,21 @@ def complete_task(
     task: Task,
     results: Sequence[TaskResult] | None,
 ) -> None:
-    """Write the results of ``task`` (None: it was abandoned) to the checkpoint, then deliver them."""
+    """Write the results of ``task`` (None: it was abandoned) to the checkpoint, then deliver them.
+
+    Args:
+        scheduler: the destination of results; it queues the parts of a task that is split.
+        job: splits failed tasks.
+        record: writes a task's results to the checkpoint and returns their position there.
+        task: the task.
+        results: one for each of its items.
+    """
     position = 0
     if results is not None:
         if scheduler.requeue_if_refused(task, results):
             return
-        parts = _parts_of(job, task, results)
+        error = error_of_all(results)
+        parts = job.split(task, error) if error is not None and len(task.items) > 1 else ()
         if parts and scheduler.replace(task, parts):
             return
         if scheduler.stop_on_fatal_error(results):
@@ -142,8 +146,3 @@ def complete_task(
         except BaseException as error:  # a full disk, for example: deliver these results, and run no more tasks
             scheduler.stop(error)
     scheduler.finish(task, results, position)
-
-
-def _parts_of(job: Job[Any, Any], task: Task, results: Sequence[TaskResult]) -> Sequence[Task]:
-    error = error_of_all(results)
-    return job.split(task, error) if error is not None and len(task.items) > 1 else ()

@@ -31,7 +31,7 @@ def run_task(client: BaseClient[Any], job: Job[Any, Any], task: Task, cancel_gro
         bound._executor.retry = _without_429(bound._executor.retry)
     failure: Exception
     try:
-        results = job.ask(bound, task)
+        results = job.run(bound, task)
     except Exception as error:
         failure = error
     except BaseException as error:  # sys.exit() in a function of the caller: the run would wait for this thread
@@ -42,7 +42,7 @@ def run_task(client: BaseClient[Any], job: Job[Any, Any], task: Task, cancel_gro
         failure.__traceback__ = None  # its frames would keep the request as long as the result
     # The items were valid. If nothing was sent, for lack of a key or because the client is closed, every item fails.
     fatal = isinstance(failure, ConfigError) and not cancel_group.sent
-    results = [TaskResult(error=failure, answer=_partial_answer(failure), fatal=fatal) for _ in task.items]
+    results = [TaskResult(error=failure, answer=getattr(failure, "completion", None), fatal=fatal) for _ in task.items]
     return _add_measurements(results, task, cancel_group)
 
 
@@ -50,10 +50,6 @@ def run_task(client: BaseClient[Any], job: Job[Any, Any], task: Task, cancel_gro
 def _without_429(retry: RetryPolicy) -> RetryPolicy:
     statuses = tuple(status for status in retry.status_codes if status != _TOO_MANY_REQUESTS)
     return msgspec.structs.replace(retry, status_codes=statuses)
-
-
-def _partial_answer(failure: Exception) -> Any:
-    return getattr(failure, "completion", None)
 
 
 def _add_measurements(results: list[TaskResult], task: Task, cancel_group: CancelGroup) -> list[TaskResult]:

@@ -151,12 +151,11 @@ class Screen:
 
     def line(self, text: str) -> None:
         """Write a line of the result."""
-        sys.stdout.write(self._printable(text) + "\n")
-        sys.stdout.flush()
+        self.text(text + "\n")
 
     def text(self, text: str) -> None:
         """Write a part of the result, and flush it."""
-        sys.stdout.write(self._printable(text))
+        sys.stdout.write(printable(text) if self.on_terminal else text)
         sys.stdout.flush()
 
     def note(self, text: str) -> None:
@@ -198,9 +197,6 @@ class Screen:
             line = "  ".join(padded).rstrip()
             sys.stdout.write(f"{bold}{line}{reset}\n" if number == 0 else f"{line}\n")
         sys.stdout.flush()
-
-    def _printable(self, text: str) -> str:
-        return printable(text) if self.on_terminal else text
 
     def _write_error(self, style: str, label: str, text: str) -> None:
         stream = sys.stderr

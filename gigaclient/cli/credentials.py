@@ -21,11 +21,13 @@ from gigaclient._primitives.secret import Secret
 from gigaclient.errors import ConfigError
 
 __all__ = [
+    "MAX_KEY_CHARACTERS",
     "Credentials",
     "Place",
     "config_folder",
     "credentials_file",
     "forget",
+    "in_use",
     "read_key_file",
     "state_folder",
     "store",
@@ -36,7 +38,7 @@ __all__ = [
 Place: TypeAlias = Literal["keyring", "file"]
 
 _SERVICE, _USER = "gigaclient", "GigaChat"
-_MAX_KEY_BYTES = 64 * 1024
+MAX_KEY_CHARACTERS = 64 * 1024
 _LOG_IN_AGAIN = "log in again with gigaclient login, or set GIGACHAT_CREDENTIALS"
 
 # If one of them is set, the stored key is not used.
@@ -59,11 +61,16 @@ class Credentials:
     place: Place
     description: str
 
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of a client with this key. A scope in the environment takes precedence."""
+        has_scope = bool(os.environ.get("GIGACHAT_SCOPE", "").strip())
+        return {"credentials": self.credentials, **({} if has_scope else {"scope": self.scope})}
+
 
 class _Entry(msgspec.Struct, omit_defaults=True):
     """The content of the file; it has the key itself only if there is no keyring."""
 
-    place: Literal["keyring", "file"]
+    place: Place
     scope: str
     credentials: str | None = None
 
@@ -131,6 +138,15 @@ def stored() -> Credentials | None:
     if key is None:
         raise ConfigError(f"the system's keyring does not return the key ({reason or 'it has none'}): {_LOG_IN_AGAIN}")
     return Credentials(key, entry.scope, "keyring", _keyring_name(keyring.get_keyring()))
+
+
+def in_use() -> Credentials | None:
+    """Return the stored key, unless an environment variable replaces it; None when there is none.
+
+    Raises:
+        ConfigError: as in :func:`stored`.
+    """
+    return stored() if variable_in_use() is None else None
 
 
 def store(credentials: str, scope: str, *, in_file: bool = False) -> Credentials:
@@ -207,7 +223,7 @@ def read_key_file(path: str) -> Secret:
     """
     try:
         with open(os.path.expanduser(path), encoding="utf-8-sig") as file:
-            return Secret(file.read(_MAX_KEY_BYTES).strip())
+            return Secret(file.read(MAX_KEY_CHARACTERS).strip())
     except OSError as error:
         reason = error.strerror or "it cannot be opened"
     except UnicodeDecodeError:

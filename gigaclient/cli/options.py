@@ -19,7 +19,17 @@ from gigaclient.errors import ConfigError
 if TYPE_CHECKING:
     from gigaclient import FakeGpt, GigaChat
 
-__all__ = ["Terminal", "file_text", "input_text", "output_options", "with_client", "with_screen"]
+__all__ = [
+    "POSITIVE",
+    "Terminal",
+    "file_text",
+    "input_text",
+    "model_options",
+    "output_options",
+    "provider_option",
+    "with_client",
+    "with_screen",
+]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -60,7 +70,7 @@ class Terminal(Screen):
 
         return None if self._credentials_file is None else credentials.read_key_file(self._credentials_file)
 
-    def gigachat(self, **settings: Any) -> GigaChat:
+    def gigachat(self) -> GigaChat:
         """Make a client of GigaChat; the caller closes it.
 
         Raises:
@@ -69,7 +79,7 @@ class Terminal(Screen):
         from gigaclient import GigaChat
         from gigaclient.cli import credentials
 
-        arguments = {**self.settings, **settings}
+        arguments = dict(self.settings)
         key = self.key_from_file()
         if key is not None:
             arguments["credentials"] = key
@@ -77,16 +87,18 @@ class Terminal(Screen):
             stored = credentials.stored()
             if stored is None:
                 raise ConfigError(_NO_KEY)
-            arguments["credentials"] = stored.credentials
-            if not os.environ.get("GIGACHAT_SCOPE", "").strip():
-                arguments.setdefault("scope", stored.scope)
+            arguments = {**stored.arguments(), **arguments}
         return GigaChat(**arguments)
 
-    def fakegpt(self) -> FakeGpt:
-        """Make a client of FakeGpt; the caller closes it."""
+    def client(self, provider: str) -> GigaChat | FakeGpt:
+        """Make a client of the service that ``--provider`` names; the caller closes it.
+
+        Raises:
+            ConfigError: as for :meth:`gigachat`.
+        """
         from gigaclient import FakeGpt
 
-        return FakeGpt(**self.settings)
+        return self.gigachat() if provider == "gigachat" else FakeGpt(**self.settings)
 
 
 def _combine(*options: Callable[[_Function], _Function]) -> Callable[[_Function], _Function]:
@@ -104,15 +116,28 @@ output_options: Callable[[_Function], _Function] = _combine(
 )
 """``--json`` and ``--no-color``, as ``as_json`` and ``no_color``."""
 
-_POSITIVE = click.FloatRange(min=0, min_open=True)
+provider_option: Callable[[_Function], _Function] = click.option(
+    "--provider", type=click.Choice(["gigachat", "fakegpt"]), default="gigachat", help="The service."
+)
+
+model_options: Callable[[_Function], _Function] = _combine(
+    click.option("-m", "--model", help="The model; gigaclient models lists them."),
+    click.option("-t", "--temperature", type=click.FloatRange(min=0), help="Higher values give more varied answers."),
+    click.option("--top-p", type=click.FloatRange(0, 1), help="The probability mass to sample from, 0 to 1."),
+    click.option("--max-tokens", type=click.IntRange(min=1), help="The token limit of an answer."),
+)
+"""The options of a request that are fields of its body, under the same names."""
+
+POSITIVE = click.FloatRange(min=0, min_open=True)
 
 _client_options: Callable[[_Function], _Function] = _combine(
     output_options,
-    click.option("--timeout", type=_POSITIVE, metavar="S", help="Seconds without data after which the call fails."),
-    click.option("--deadline", type=_POSITIVE, metavar="S", help="Seconds for the whole call, retries included."),
+    click.option("--timeout", type=POSITIVE, metavar="S", help="Seconds without data after which the call fails."),
+    click.option("--deadline", type=POSITIVE, metavar="S", help="Seconds for the whole call, retries included."),
     click.option("--base-url", metavar="URL", help="The address of the service."),
     click.option(
         "--ca-bundle",
+        "ca_bundle_file",
         type=click.Path(dir_okay=False),
         metavar="PATH",
         help="A file with the only certificate authorities to trust.",
@@ -142,24 +167,10 @@ def with_client(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of commands with a client; pass a :class:`Terminal` as the first argument."""
 
     @functools.wraps(function)
-    def command(
-        as_json: bool,
-        no_color: bool,
-        timeout: float | None,
-        deadline: float | None,
-        base_url: str | None,
-        ca_bundle: str | None,
-        credentials_file: str | None,
-        debug: bool,
-        **options: Any,
-    ) -> Any:
-        settings = {"timeout": timeout, "deadline": deadline, "base_url": base_url, "ca_bundle_file": ca_bundle}
-        terminal = Terminal(
-            json=as_json,
-            no_color=no_color,
-            settings={name: value for name, value in settings.items() if value is not None},
-            credentials_file=credentials_file,
-        )
+    def command(as_json: bool, no_color: bool, credentials_file: str | None, debug: bool, **options: Any) -> Any:
+        settings = {name: options.pop(name) for name in ("timeout", "deadline", "base_url", "ca_bundle_file")}
+        settings = {name: value for name, value in settings.items() if value is not None}
+        terminal = Terminal(json=as_json, no_color=no_color, settings=settings, credentials_file=credentials_file)
         with _debug_log(debug):
             return function(terminal, **options)
 

@@ -47,29 +47,30 @@ def renders_markdown(screen: Screen, plain: bool) -> bool:
 def show(screen: Screen, stream: TextStream, *, plain: bool) -> None:
     """Write the text of ``stream`` as it arrives. The output ends with a line break, also after an error.
 
+    Call it within :func:`echo_off`.
+
     Raises:
         GigaClientError, KeyboardInterrupt: the stream ended with it; the received text is on the screen.
     """
     if renders_markdown(screen, plain):
         from gigaclient.cli.live_markdown import LiveMarkdown
 
-        with echo_off(), LiveMarkdown(sys.stdout, colour=wants_colour(sys.stdout, screen.no_color)) as live:
+        with LiveMarkdown(sys.stdout, colour=wants_colour(sys.stdout, screen.no_color)) as live:
             for chunk in stream:
                 live.feed(chunk.text)
         return
     line_ended = True
-    with echo_off() if screen.on_terminal else contextlib.nullcontext():
-        try:
-            for chunk in stream:
-                text = chunk.text
-                if text:
-                    screen.text(text)
-                    line_ended = text.endswith("\n")
-        finally:
-            failure = sys.exc_info()[1]
-            output_is_gone = isinstance(failure, OSError) and not isinstance(failure, GigaClientError)
-            if not line_ended and not output_is_gone:
-                screen.text("\n")
+    try:
+        for chunk in stream:
+            text = chunk.text
+            if text:
+                screen.text(text)
+                line_ended = text.endswith("\n")
+    finally:
+        failure = sys.exc_info()[1]
+        output_is_gone = isinstance(failure, OSError) and not isinstance(failure, GigaClientError)
+        if not line_ended and not output_is_gone:
+            screen.text("\n")
 
 
 def show_notes(screen: Screen, completion: ChatCompletion) -> None:

@@ -28,11 +28,11 @@ import threading
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from types import GeneratorType, MappingProxyType
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from gigaclient.contrib.error_payloads import error_headers, error_payload, status_of
 from gigaclient.contrib.event_format import PING, data_event, default_data, done_event, error_event
-from gigaclient.contrib.stream_reader import ChunkSource, Item, Render, StreamEnd, Within, read_in_thread
+from gigaclient.contrib.stream_reader import Item, Readable, Render, StreamEnd, Within, read_in_thread
 from gigaclient.errors import ConfigError, GigaClientError
 
 __all__ = ["HEADERS", "EventStream", "error_headers", "error_payload", "status_of"]
@@ -50,18 +50,6 @@ HEADERS: Final[Mapping[str, str]] = MappingProxyType(
 _MAX_QUEUED_EVENTS = 8
 
 _log = logging.getLogger("gigaclient")
-
-
-class Readable(ChunkSource, Protocol):
-    """The methods that a stream needs here. All streams of gigaclient have them."""
-
-    @property
-    def text(self) -> str:
-        """The text received so far."""
-
-    @property
-    def completion(self) -> Any:
-        """The answer received so far."""
 
 
 class EventStream:
@@ -193,9 +181,9 @@ class EventStream:
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """Iterate over the body without blocking the event loop."""
-        return self._events_for_loop()
+        return self._async_events()
 
-    async def _events_for_loop(self) -> AsyncIterator[bytes]:
+    async def _async_events(self) -> AsyncIterator[bytes]:
         import asyncio  # only needed here
 
         loop = asyncio.get_running_loop()

@@ -31,8 +31,8 @@ from gigaclient.contrib.client_registry import (
     provider_of,
     unknown_options,
 )
-from gigaclient.contrib.event_stream import EventStream, Readable, error_headers, error_payload, status_of
-from gigaclient.contrib.stream_reader import Render
+from gigaclient.contrib.event_stream import EventStream, error_headers, error_payload, status_of
+from gigaclient.contrib.stream_reader import Readable, Render
 from gigaclient.errors import ConfigError, GigaClientError
 from gigaclient.gigachat import GigaChat
 from gigaclient.protocols import ChatProvider
@@ -139,11 +139,7 @@ def _clients() -> ClientsByAlias:
     return clients
 
 
-def _default() -> GigaChat:
-    return get_client(kind=GigaChat)
-
-
-gigachat: GigaChat = cast("GigaChat", LocalProxy(_default))
+gigachat: GigaChat = cast("GigaChat", LocalProxy(lambda: get_client(kind=GigaChat)))
 """A proxy of the client of the alias ``"default"`` of the current app, like :data:`flask.current_app`; for views."""
 
 

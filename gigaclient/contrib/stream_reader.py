@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import math
 import queue
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
 from gigaclient.contrib.event_format import data_event
 from gigaclient.errors import StreamInterruptedError
 
-__all__ = ["ChunkSource", "Item", "Render", "StreamEnd", "Within", "read_in_thread"]
+__all__ = ["Item", "Readable", "Render", "StreamEnd", "Within", "read_in_thread"]
 
 
 class StreamEnd(NamedTuple):
@@ -26,8 +26,18 @@ Render = Callable[[Any], str | Mapping[str, Any] | None]
 Within = Callable[[], AbstractContextManager[Any]]
 
 
-class ChunkSource(Protocol):
-    """An open stream of chunks."""
+class Readable(Protocol):
+    """The methods that a stream needs here. All streams of gigaclient have them."""
+
+    @property
+    def text(self) -> str:
+        """The text received so far."""
+
+    @property
+    def completion(self) -> Any:
+        """The answer received so far."""
+
+    def __iter__(self) -> Iterator[Any]: ...
 
     def __next__(self) -> Any: ...
 
@@ -39,7 +49,7 @@ class ChunkSource(Protocol):
 
 
 def read_in_thread(
-    stream: ChunkSource,
+    stream: Readable,
     render: Render,
     permits: queue.SimpleQueue[None],
     deliver: Callable[[Item], None],
@@ -59,7 +69,7 @@ def read_in_thread(
 
 
 def _deliver_chunks(
-    stream: ChunkSource,
+    stream: Readable,
     render: Render,
     permits: queue.SimpleQueue[None],
     deliver: Callable[[Item], None],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -115,16 +114,11 @@ def _credentials(path: str | None) -> dict[str, tuple[Any, str]]:
 
     if path is not None:
         return {"credentials": (credentials.read_key_file(path), "--credentials-file")}
-    if credentials.variable_in_use() is not None:
-        return {}
-    stored = credentials.stored()
+    stored = credentials.in_use()
     if stored is None:
         return {}
     source = f"gigaclient login, in {stored.description}"
-    found: dict[str, tuple[Any, str]] = {"credentials": (stored.credentials, source)}
-    if not os.environ.get("GIGACHAT_SCOPE", "").strip():
-        found["scope"] = (stored.scope, source)
-    return found
+    return {name: (value, source) for name, value in stored.arguments().items()}
 
 
 def _write(text: str) -> None:

@@ -15,7 +15,7 @@ from gigaclient.doctor.report import Diagnosis
 from gigaclient.doctor.settings_report import PROXY_VARIABLES, InspectedSettings
 from gigaclient.errors import ConfigError
 from gigaclient.transport import origin_of
-from gigaclient.transport.adapter import TrustAdapter
+from gigaclient.transport.http import TrustAdapter
 from gigaclient.transport.proxies import proxy_for, without_password
 from gigaclient.transport.tls import Trust
 
@@ -123,10 +123,9 @@ class Endpoint:
         try:
             self._addresses = within(self.seconds, lambda: resolve(self.name, self.port))
         except ProbeTimeout:
-            return Diagnosis(
-                outcome="failure",
-                detail=f"{self.name}: no response within {self.seconds:g} s",
-                next_step="the name servers of this machine do not respond: check the network, the VPN and the "
+            return Diagnosis.failure(
+                f"{self.name}: no response within {self.seconds:g} s",
+                "the name servers of this machine do not respond: check the network, the VPN and the "
                 "system's DNS settings",
             )
         except ProbeError as error:
@@ -138,23 +137,19 @@ class Endpoint:
                 step = f"check {self.setting} for a typing error; if it is right, {step}"
             if error.cause == "lookup_failed":
                 step = "the name servers of this machine fail: check the network, the VPN and the DNS settings"
-            return Diagnosis(outcome="failure", detail=f"{self.name}: {error.reason}", next_step=step)
+            return Diagnosis.failure(f"{self.name}: {error.reason}", step)
         ips = list(dict.fromkeys(address.ip for address in self._addresses))
         if ips == [self.name]:
             return Diagnosis(detail=f"{self.name} needs no DNS")
         detail = f"{self.name}: {', '.join(ips[:4])}" + (f" and {len(ips) - 4} more" if len(ips) > 4 else "")
         unexpected = [ip for ip in ips if _is_unexpected(self.name, ip)]
         if unexpected:
-            return Diagnosis(
-                outcome="warning",
-                detail=detail,
-                next_step=f"{unexpected[0]} is not a public address: a hosts file, a VPN or a filter changes it",
+            return Diagnosis.warning(
+                detail, f"{unexpected[0]} is not a public address: a hosts file, a VPN or a filter changes it"
             )
         if time.monotonic() - began > _SLOW_LOOKUP_SECONDS:
-            return Diagnosis(
-                outcome="warning",
-                detail=detail,
-                next_step="resolving a name takes this long before each new connection: check the name servers",
+            return Diagnosis.warning(
+                detail, "resolving a name takes this long before each new connection: check the name servers"
             )
         return Diagnosis(detail=detail)
 
@@ -232,10 +227,9 @@ def find_routes(inspected: InspectedSettings, hosts: list[Host]) -> tuple[list[P
             proxy = proxy_for(host.origin, settings.proxy, settings.session)
         except ConfigError as error:
             source = _proxy_source(inspected, None, is_broken=True)
-            failure = Diagnosis(
-                outcome="failure",
-                detail=f"{error.message}\nthe checks below ignore it",
-                next_step=f"fix or unset {source}: an http:// proxy works, and NO_PROXY={host.name} bypasses it",
+            failure = Diagnosis.failure(
+                f"{error.message}\nthe checks below ignore it",
+                f"fix or unset {source}: an http:// proxy works, and NO_PROXY={host.name} bypasses it",
             )
             return [ProxyRoute() for _ in hosts], failure
         routes.append(ProxyRoute(proxy=proxy, source=_proxy_source(inspected, proxy)))

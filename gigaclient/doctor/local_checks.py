@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
-import re
 
 from gigaclient._primitives.secret import Secret
 from gigaclient.doctor.report import Diagnosis
-from gigaclient.doctor.service import SCOPES
 from gigaclient.doctor.settings_report import PREFIX, PROXY_VARIABLES, InspectedSettings, misspelt_variables
 from gigaclient.doctor.trust_store import bundle_variable
+from gigaclient.gigachat.credentials import UUID, split_key
+from gigaclient.gigachat.scopes import SCOPES
 from gigaclient.gigachat.settings import GigaChatSettings
 
-__all__ = ["decode_key", "examine_environment", "examine_key", "examine_settings"]
+__all__ = ["examine_environment", "examine_key", "examine_settings"]
 
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _KEY_SETTINGS = ("access_token", "credentials", "password", "user")
 
 
@@ -40,11 +37,7 @@ def examine_settings(inspected: InspectedSettings) -> Diagnosis:
     lines = [f"not valid: {_with_name(name, reason)}" for name, reason in broken.items()] + lines
     labels = {setting.name: setting.label for setting in inspected.explicit_settings}
     to_fix = [labels.get(name, PREFIX + name.upper()) for name in broken]
-    return Diagnosis(
-        outcome="failure",
-        detail="\n".join(lines),
-        next_step=f"fix or remove {', '.join(to_fix)}; the checks below ignore it",
-    )
+    return Diagnosis.failure("\n".join(lines), f"fix or remove {', '.join(to_fix)}; the checks below ignore it")
 
 
 def _with_name(name: str, reason: str) -> str:
@@ -102,41 +95,35 @@ def examine_key(inspected: InspectedSettings) -> Diagnosis:
     for name in _KEY_SETTINGS:
         if name in inspected.problems:
             message, _, advice = inspected.problems[name].partition("; ")
-            return Diagnosis(
-                outcome="failure",
-                detail=message,
-                next_step=advice or "copy it again from the project's page in Studio",
-            )
+            return Diagnosis.failure(message, advice or "copy it again from the project's page in Studio")
     if settings.credentials is not None:
         return _examine_credentials(inspected, settings.credentials)
     if settings.user is not None:
         return Diagnosis(detail="user and password, for a server whose base_url has /token")
     if settings.access_token is not None:
-        return Diagnosis(
-            outcome="warning",
-            detail=f"an access token of {len(settings.access_token)} characters",
-            next_step="a token expires after half an hour, and this one cannot be refreshed: pass credentials= (the "
+        return Diagnosis.warning(
+            f"an access token of {len(settings.access_token)} characters",
+            "a token expires after half an hour, and this one cannot be refreshed: pass credentials= (the "
             "authorization key) if the program runs longer",
         )
     if settings.trust.cert_file is not None or settings.trust.ssl_context is not None:
         return Diagnosis(detail="the client certificate identifies the client")
-    return Diagnosis(
-        outcome="failure",
-        detail="no key: neither credentials nor an access token, a user or a certificate",
-        next_step="set GIGACHAT_CREDENTIALS to the authorization key from the project's page in Studio, or store it "
+    return Diagnosis.failure(
+        "no key: neither credentials nor an access token, a user or a certificate",
+        "set GIGACHAT_CREDENTIALS to the authorization key from the project's page in Studio, or store it "
         "with gigaclient login",
     )
 
 
 def _examine_credentials(inspected: InspectedSettings, key: Secret) -> Diagnosis:
     settings = inspected.settings
-    first, second = decode_key(key) or ("", "")
+    first, second = split_key(key) or ("", "")
     lines = [f"authorization key of {len(key)} characters: base64 of id:secret, for {settings.scope}"]
     steps = []
     originals = [secret.reveal() for secret in inspected.secrets]
     if key.reveal() not in originals:
         lines.append("quotes, spaces, a scheme or missing padding around it were corrected")
-    odd = [name for name, part in (("id", first), ("secret", second)) if not _UUID.fullmatch(part)]
+    odd = [name for name, part in (("id", first), ("secret", second)) if not UUID.fullmatch(part)]
     if odd:
         lines.append(
             f"the {' and the '.join(odd)} in it {'are not UUIDs' if len(odd) > 1 else 'is not a UUID'}; usual keys "
@@ -149,12 +136,3 @@ def _examine_credentials(inspected: InspectedSettings, key: Secret) -> Diagnosis
     if settings.access_token is not None:
         lines.append("an access token is set too: a client would use it first, the doctor checks the key")
     return Diagnosis(outcome="warning" if steps else "ok", detail="\n".join(lines), next_step="; ".join(steps))
-
-
-def decode_key(key: Secret) -> tuple[str, str] | tuple[()]:
-    """Split an authorization key into client id and secret; return () when it is not base64 of both."""
-    try:
-        first, colon, second = base64.b64decode(key.reveal()).decode("utf-8", "replace").partition(":")
-    except (binascii.Error, ValueError):
-        return ()
-    return (first, second) if colon else ()

@@ -55,7 +55,7 @@ class HostCheck:
     def resolve(self) -> Diagnosis:
         """Resolve the host's name, unless the proxy does it."""
         if self.route.proxy is not None:
-            return Diagnosis(outcome="not_checked", detail=f"{self.host.name}: the proxy resolves it")
+            return Diagnosis.not_checked(f"{self.host.name}: the proxy resolves it")
         return self.endpoint.resolve()
 
     # -- the connection --------------------------------------------------------------------------------------------
@@ -67,16 +67,13 @@ class HostCheck:
         failures, error = self.endpoint.try_connect()
         target = f"port {self.host.port}"
         if error is not None:
-            return Diagnosis(
-                outcome="failure", detail=f"{target}: {'; '.join(failures)}", next_step=self._connection_advice(error)
-            )
+            return Diagnosis.failure(f"{target}: {'; '.join(failures)}", self._connection_advice(error))
         detail = f"{target} of {self.endpoint.ip} accepts connections"
         if not failures:
             return Diagnosis(detail=detail)
-        return Diagnosis(
-            outcome="warning",
-            detail=f"{detail}; {'; '.join(failures)}",
-            next_step="an address that does not respond delays each new connection: if it contains colons, IPv6 is "
+        return Diagnosis.warning(
+            f"{detail}; {'; '.join(failures)}",
+            "an address that does not respond delays each new connection: if it contains colons, IPv6 is "
             "configured on this machine and does not work",
         )
 
@@ -102,35 +99,24 @@ class HostCheck:
             with self._connection():
                 return Diagnosis(detail=target)
         except ProbeError as error:
-            return Diagnosis(
-                outcome="failure", detail=f"{target}: {error.reason}", next_step=self._tunnel_advice(error)
-            )
+            return Diagnosis.failure(f"{target}: {error.reason}", self._tunnel_advice(error))
         except ConfigError as error:  # the trust settings for the proxy's own certificate
-            return Diagnosis(outcome="failure", detail=f"{target}: {error.message}", next_step="fix that variable")
+            return Diagnosis.failure(f"{target}: {error.message}", "fix that variable")
 
     def _tunnel_advice(self, error: ProbeError) -> str:
-        if error.cause == "proxy_login":
-            return (
-                f"the proxy rejects the login: put user and password into {self.route.source}, as "
-                "http://user:password@host:port, with special characters percent-encoded; NTLM and Kerberos are not "
-                "supported"
-            )
-        if error.cause == "proxy_refused":
-            return (
-                f"the proxy does not allow a tunnel: have its administrator allow CONNECT to "
-                f"{self.host.name}:{self.host.port}"
-            )
-        if error.cause == "not_http":
-            return f"that is not an HTTP proxy: check the address in {self.route.source}"
-        if error.cause == "certificate":
-            return (
-                "the proxy's own certificate is checked against the public authorities, or the file that "
-                "REQUESTS_CA_BUNDLE names: set that variable; or write http:// in the proxy's address, as most "
-                "proxies need"
-            )
-        if error.cause == "not_tls":
-            return f"the proxy itself does not use TLS: write http:// in its address ({self.route.source})"
-        return f"the proxy opened no tunnel: ask its administrator about {self.host.name}:{self.host.port}"
+        target = f"{self.host.name}:{self.host.port}"
+        advice = {
+            "proxy_login": f"the proxy rejects the login: put user and password into {self.route.source}, as "
+            "http://user:password@host:port, with special characters percent-encoded; NTLM and Kerberos are not "
+            "supported",
+            "proxy_refused": f"the proxy does not allow a tunnel: have its administrator allow CONNECT to {target}",
+            "not_http": f"that is not an HTTP proxy: check the address in {self.route.source}",
+            "certificate": "the proxy's own certificate is checked against the public authorities, or the file that "
+            "REQUESTS_CA_BUNDLE names: set that variable; or write http:// in the proxy's address, as most proxies "
+            "need",
+            "not_tls": f"the proxy itself does not use TLS: write http:// in its address ({self.route.source})",
+        }
+        return advice.get(error.cause, f"the proxy opened no tunnel: ask its administrator about {target}")
 
     def _start_clock(self) -> None:
         """Start the time limit that the connections from now on share."""
@@ -152,7 +138,7 @@ class HostCheck:
     def check_tls(self) -> Diagnosis:
         """Do a handshake with the client's trust; after a failure, spend as much time again to find the cause."""
         if not self.host.is_tls:
-            return Diagnosis(outcome="not_checked", detail="http:// has no TLS")
+            return Diagnosis.not_checked("http:// has no TLS")
         self._start_clock()
         try:
             result = self._handshake(self._trust.make_context())
@@ -165,10 +151,8 @@ class HostCheck:
                 else describe_verified(result, self._now)
             )
         if failure.cause != "certificate":
-            return Diagnosis(
-                outcome="failure",
-                detail=f"the handshake with {self.host.name} failed: {failure.reason}",
-                next_step=self._handshake_advice(failure),
+            return Diagnosis.failure(
+                f"the handshake with {self.host.name} failed: {failure.reason}", self._handshake_advice(failure)
             )
         self._start_clock()
         return explain_refusal(
@@ -198,9 +182,7 @@ class HostCheck:
             else "find out which authority signs here, and pass its root certificate as ca_bundle_file"
         )
         described = describe_verified(result, self._now)
-        return Diagnosis(
-            outcome="warning", detail=described.detail.replace("verified", "not verified", 1), next_step=step
-        )
+        return Diagnosis.warning(described.detail.replace("verified", "not verified", 1), step)
 
     def _find_alternative(self) -> Alternative | None:
         for alternative in alternatives(self._trust):
@@ -216,23 +198,19 @@ class HostCheck:
             return None
 
     def _handshake_advice(self, error: ProbeError) -> str:
-        if error.cause == "client_certificate":
-            return "the server requires a client certificate, or rejects this one: pass cert_file and key_file"
-        if error.cause == "not_tls":
-            return f"that port does not use TLS: check {self.host.setting or 'what is between it and this machine'}"
-        if error.cause == "old_tls":
-            return "the server supports only versions of TLS older than 1.2, which are not safe: update it"
-        if error.cause == "closed":
-            return (
-                "a device on the network closes the connection when it sees the name: a filter of the network or the "
-                "provider. Try another network, or a proxy (HTTPS_PROXY)"
-            )
-        if error.cause == "timeout":
-            return (
-                "the connection is open, but the handshake gets no response: a firewall or a filter blocks it, or the "
-                "server is overloaded. Try again, and from another network"
-            )
-        return "try from another network; if it fails there too, contact the server's operator"
+        advice = {
+            "client_certificate": "the server requires a client certificate, or rejects this one: pass cert_file and "
+            "key_file",
+            "not_tls": "that port does not use TLS: check "
+            + (self.host.setting or "what is between it and this machine"),
+            "old_tls": "the server supports only versions of TLS older than 1.2, which are not safe: update it",
+            "closed": "a device on the network closes the connection when it sees the name: a filter of the network or "
+            "the provider. Try another network, or a proxy (HTTPS_PROXY)",
+            "timeout": "the connection is open, but the handshake gets no response: a firewall or a filter blocks it, "
+            "or the server is overloaded. Try again, and from another network",
+        }
+        other = "try from another network; if it fails there too, contact the server's operator"
+        return advice.get(error.cause, other)
 
 
 def examine_proxies(checks: Sequence[HostCheck]) -> Diagnosis:
@@ -263,9 +241,7 @@ def _examine_proxy(endpoint: Endpoint, route: ProxyRoute) -> Diagnosis:
     failures, error = endpoint.try_connect()
     if error is None:
         return Diagnosis(detail=target)
-    return Diagnosis(
-        outcome="failure",
-        detail=f"{target}: {'; '.join(failures)}",
-        next_step=f"the proxy cannot be reached: check the address in {route.source}, or remove it if this network "
-        "needs none",
+    return Diagnosis.failure(
+        f"{target}: {'; '.join(failures)}",
+        f"the proxy cannot be reached: check the address in {route.source}, or remove it if this network needs none",
     )

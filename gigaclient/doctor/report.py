@@ -31,6 +31,21 @@ class Diagnosis(FrozenStruct, frozen=True, kw_only=True):
     detail: str = ""
     next_step: str = ""
 
+    @classmethod
+    def failure(cls, detail: str, next_step: str) -> Diagnosis:
+        """Return a failure, and what to do about it."""
+        return cls(outcome="failure", detail=detail, next_step=next_step)
+
+    @classmethod
+    def warning(cls, detail: str, next_step: str) -> Diagnosis:
+        """Return a warning, and what to do about it."""
+        return cls(outcome="warning", detail=detail, next_step=next_step)
+
+    @classmethod
+    def not_checked(cls, detail: str) -> Diagnosis:
+        """Return the reason why nothing was checked."""
+        return cls(outcome="not_checked", detail=detail)
+
 
 class Check(FrozenStruct, frozen=True, kw_only=True):
     """The result of one check.

@@ -11,16 +11,17 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from gigaclient.doctor.endpoints import HOSTS, Endpoint, Host, ProxyRoute, find_hosts, find_routes
-from gigaclient.doctor.local_checks import decode_key, examine_environment, examine_key, examine_settings
+from gigaclient.doctor.local_checks import examine_environment, examine_key, examine_settings
 from gigaclient.doctor.network import HostCheck, examine_proxies
 from gigaclient.doctor.probe_socket import ProbeTimeout, within
 from gigaclient.doctor.redaction import Redactor
 from gigaclient.doctor.report import Check, Diagnosis, Report
-from gigaclient.doctor.service import ServiceCheck
+from gigaclient.doctor.service import ServiceCheck, explain_failure
 from gigaclient.doctor.settings_report import PROXY_VARIABLES, InspectedSettings, inspect_settings
 from gigaclient.doctor.trust_store import examine_trust
 from gigaclient.doctor.versions import examine_versions
-from gigaclient.errors import ConfigError
+from gigaclient.errors import ConfigError, GigaClientError
+from gigaclient.gigachat.credentials import split_key
 
 __all__ = ["examine", "examine_from"]
 
@@ -122,16 +123,16 @@ class _Examiner:
             # Twice the limit: a failed check may take as long again to find the cause.
             diagnosis = within(2 * self._seconds, step)
         except ProbeTimeout:
-            diagnosis = Diagnosis(
-                outcome="failure",
-                detail=f"not finished within {2 * self._seconds:g} s",
-                next_step="the system does not respond: check the network and its name servers",
+            diagnosis = Diagnosis.failure(
+                f"not finished within {2 * self._seconds:g} s",
+                "the system does not respond: check the network and its name servers",
             )
+        except GigaClientError as error:
+            diagnosis = explain_failure(error)
         except Exception as error:  # a bug in a check must not lose the rest of the report
-            diagnosis = Diagnosis(
-                outcome="failure",
-                detail=f"the doctor itself failed here ({type(error).__name__})",
-                next_step="that is a bug in gigaclient: report it with this text",
+            diagnosis = Diagnosis.failure(
+                f"the doctor itself failed here ({type(error).__name__})",
+                "that is a bug in gigaclient: report it with this text",
             )
         return self._record(id, title, diagnosis, time.monotonic() - began)
 
@@ -207,35 +208,35 @@ class _Examiner:
 
     def _check_service(self, service: ServiceCheck, *, chat: bool) -> None:
         settings = self._inspected.settings
-        no_proxy = self._missing_proxy()
+        missing_proxy = self._missing_proxy()
         has_key = self._checks["key"].outcome not in ("failure", "not_checked")
         fetches = settings.credentials is not None
-        no_api = no_proxy or self._missing_route("api")
-        no_token = no_proxy or (self._missing("key")) or self._missing_route("auth" if fetches else "api")
-        if has_key and not no_token:
+        missing_for_api = missing_proxy or self._missing_route("api")
+        missing_token = missing_proxy or (self._missing("key")) or self._missing_route("auth" if fetches else "api")
+        if has_key and not missing_token:
             self._run("token", "Token", service.fetch_token)
-            no_token = self._missing("token")
+            missing_token = self._missing("token")
         else:
-            self._record("token", "Token", _not_checked(no_token))
-        if no_api or no_token:
-            self._run("models", "Models", lambda: self._without_token(service, no_api, no_token))
-            self._record("balance", "Balance", _not_checked(no_api or no_token))
+            self._record("token", "Token", _not_checked(missing_token))
+        if missing_for_api or missing_token:
+            self._run("models", "Models", lambda: self._without_token(service, missing_for_api, missing_token))
+            self._record("balance", "Balance", _not_checked(missing_for_api or missing_token))
         else:
             self._run("models", "Models", service.list_models)
             self._run("balance", "Balance", service.read_balance)
         self._run("clock", "Clock", service.compare_clocks)
-        if chat and (no_api or no_token):
-            self._record("chat", "Chat", _not_checked(no_api or no_token))
+        if chat and (missing_for_api or missing_token):
+            self._record("chat", "Chat", _not_checked(missing_for_api or missing_token))
         elif chat:
             self._run("chat", "Chat", service.chat)
 
-    def _without_token(self, service: ServiceCheck, no_api: str, no_token: str) -> Diagnosis:
-        if no_api:
-            return _not_checked(no_api)
+    def _without_token(self, service: ServiceCheck, missing_for_api: str, missing_token: str) -> Diagnosis:
+        if missing_for_api:
+            return _not_checked(missing_for_api)
         diagnosis = service.try_connect()
         if diagnosis.outcome == "failure":
             return diagnosis
-        return _not_checked(f"{no_token}; {diagnosis.detail}")
+        return _not_checked(f"{missing_token}; {diagnosis.detail}")
 
     def _missing_proxy(self) -> str:
         if self._checks["proxy"].outcome == "failure" and not self._inspected.settings.session:
@@ -262,13 +263,13 @@ _MISSING = {
 
 
 def _not_checked(reason: str) -> Diagnosis:
-    return Diagnosis(outcome="not_checked", detail=_NOT_CHECKED + reason)
+    return Diagnosis.not_checked(_NOT_CHECKED + reason)
 
 
 def _secrets(inspected: InspectedSettings) -> list[str]:
     secrets = [secret.reveal() for secret in inspected.secrets]
     if inspected.settings.credentials is not None:
-        secrets += decode_key(inspected.settings.credentials)
+        secrets += split_key(inspected.settings.credentials)
     for name in PROXY_VARIABLES:
         secrets.append(os.environ.get(name, ""))
     for address in list(secrets):

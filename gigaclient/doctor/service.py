@@ -6,12 +6,12 @@ The calls use a client with the same settings, so a call that works here works i
 from __future__ import annotations
 
 import datetime
-import email.utils
 import time
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from gigaclient._core.error_mapping import server_time
 from gigaclient.doctor.report import Diagnosis
 from gigaclient.doctor.settings_report import InspectedSettings, NullTokenCache
 from gigaclient.errors import (
@@ -30,12 +30,10 @@ from gigaclient.errors import (
     TLSError,
 )
 from gigaclient.gigachat import GigaChat
+from gigaclient.gigachat.scopes import SCOPES, client_in_scope, is_wrong_scope
 
-__all__ = ["ServiceCheck"]
+__all__ = ["ServiceCheck", "explain_failure"]
 
-SCOPES = ("GIGACHAT_API_PERS", "GIGACHAT_API_B2B", "GIGACHAT_API_CORP")
-
-_WRONG_SCOPE_CODE = 7
 _CLOCK_WARN_SECONDS = 60.0
 _MAX_NAMES = 6
 _MAX_PACKAGES = 4
@@ -45,6 +43,8 @@ _MAX_ANSWER_TOKENS = 16
 
 class ServiceCheck:
     """The checks that call the service, with clients of the examined settings. Close it after use.
+
+    They raise the errors of their calls, which :func:`explain_failure` turns into a diagnosis.
 
     Args:
         inspected: the settings.
@@ -107,33 +107,29 @@ class ServiceCheck:
         settings = self._inspected.settings
         if settings.credentials is None and settings.user is None:
             reason = "an access token is set" if settings.access_token is not None else "the client certificate is used"
-            return Diagnosis(outcome="not_checked", detail=f"nothing to fetch: {reason}")
+            return Diagnosis.not_checked(f"nothing to fetch: {reason}")
         try:
             token = self._call(self.client.get_token)
         except AuthenticationError as error:
             message, advice = _split_advice(error.message.removeprefix("no access token: "))
-            detail = f"{error.status_code}{_code_suffix(error)}: {message}"
-            if error.code == _WRONG_SCOPE_CODE:
+            code = f", code {error.code}" if error.code is not None else ""
+            detail = f"{error.status_code}{code}: {message}"
+            if is_wrong_scope(error):
                 advice = self._right_scope() or advice
-            return Diagnosis(outcome="failure", detail=detail, next_step=advice or _next_step_for(error))
-        except GigaClientError as error:
-            return _failed(error)
+            return Diagnosis.failure(detail, advice or _next_step_for(error))
         if not token.expires_at:
             return Diagnosis(detail="received, without an expiry time")
         expires_at = datetime.datetime.fromtimestamp(token.expires_at / 1000, datetime.timezone.utc)
         return Diagnosis(detail=f"received, valid until {expires_at.strftime('%H:%M')} UTC by the service's clock")
 
     def _right_scope(self) -> str:
-        """Try each known scope; return the advice to use the one that the service accepts, or ""."""
-        for scope in SCOPES:
-            if scope == self._inspected.settings.scope:
-                continue
-            try:
-                self._call(self._make_client(scope=scope).get_token)
-            except GigaClientError:
-                continue
-            return f'this key belongs to {scope}: pass scope="{scope}" (GIGACHAT_SCOPE={scope})'
-        return ""
+        """Try the other scopes; return the advice to use the one that the service accepts, or ""."""
+        others = [scope for scope in SCOPES if scope != self._inspected.settings.scope]
+        try:
+            _, scope = client_in_scope(lambda scope: self._make_client(scope=scope), others)
+        except GigaClientError:
+            return ""
+        return f'this key belongs to {scope}: pass scope="{scope}" (GIGACHAT_SCOPE={scope})'
 
     def list_models(self) -> Diagnosis:
         """List the models that this key may use, and check that the selected one is among them."""
@@ -141,25 +137,19 @@ class ServiceCheck:
             models = self._call(self.client.get_models)
         except NotFoundError as error:
             # The endpoint always exists, so the client's advice about an unknown model does not apply.
-            return _failed(error, _next_step_for(error))
-        except GigaClientError as error:
-            return _failed(error)
+            return explain_failure(error, _next_step_for(error))
         names = [model.id for model in models.data]
         chats = [model.id for model in models.data if model.type in (None, "chat")] or names
         if not names:
-            return Diagnosis(
-                outcome="failure",
-                detail="the list is empty",
-                next_step="this key may use no model: check the project's plan and packages in Studio",
+            return Diagnosis.failure(
+                "the list is empty", "this key may use no model: check the project's plan and packages in Studio"
             )
         detail = f"{len(names)}: {', '.join(chats[:_MAX_NAMES])}"
         detail += f" and {len(names) - len(chats[:_MAX_NAMES])} more" if len(names) > len(chats[:_MAX_NAMES]) else ""
         selected = self._inspected.settings.model
         if selected.partition(":")[0] not in [name.partition(":")[0] for name in names]:
-            return Diagnosis(
-                outcome="warning",
-                detail=detail,
-                next_step=f"{selected}, the default model of calls, is not in the list: pass model= (GIGACHAT_MODEL)",
+            return Diagnosis.warning(
+                detail, f"{selected}, the default model of calls, is not in the list: pass model= (GIGACHAT_MODEL)"
             )
         return Diagnosis(detail=detail)
 
@@ -168,11 +158,9 @@ class ServiceCheck:
         try:
             balance = self._call(self.client.get_balance).balance
         except ForbiddenError:
-            return Diagnosis(outcome="not_checked", detail="a pay-as-you-go plan has no packages")
+            return Diagnosis.not_checked("a pay-as-you-go plan has no packages")
         except NotFoundError:
-            return Diagnosis(outcome="not_checked", detail="this server has no balance")
-        except GigaClientError as error:
-            return _failed(error)
+            return Diagnosis.not_checked("this server has no balance")
         left = [
             f"{package.usage} {package.value:,.0f}".replace(",", " ")
             for package in balance
@@ -183,10 +171,9 @@ class ServiceCheck:
         )
         empty = [package.usage for package in balance if package.value is not None and package.value <= 0]
         if empty:
-            return Diagnosis(
-                outcome="warning",
-                detail=f"tokens left: {summary}",
-                next_step=f"no tokens left for {', '.join(empty)}: such calls fail with 402 until you buy a package",
+            return Diagnosis.warning(
+                f"tokens left: {summary}",
+                f"no tokens left for {', '.join(empty)}: such calls fail with 402 until you buy a package",
             )
         return Diagnosis(detail=f"tokens left: {summary}" if summary else "no package")
 
@@ -194,21 +181,15 @@ class ServiceCheck:
         """Stream a short chat; it costs a few tokens."""
         began = time.monotonic()
         first: float | None = None
-        chunks = 0
-        try:
-            with self.client.stream(_QUESTION, max_tokens=_MAX_ANSWER_TOKENS) as stream:
-                for chunk in stream:
-                    if chunk.text:
-                        chunks += 1
-                        first = time.monotonic() - began if first is None else first
-                completion = stream.completion
-        except GigaClientError as error:
-            return _failed(error)
+        with self.client.stream(_QUESTION, max_tokens=_MAX_ANSWER_TOKENS) as stream:
+            for chunk in stream:
+                if chunk.text and first is None:
+                    first = time.monotonic() - began
+            completion = stream.completion
         if first is None:
-            return Diagnosis(
-                outcome="warning",
-                detail=f"{completion.model}: an answer without text ({completion.finish_reason})",
-                next_step="try another question; if that fails too, send the request id to the service's support",
+            return Diagnosis.warning(
+                f"{completion.model}: an answer without text ({completion.finish_reason})",
+                "try another question; if that fails too, send the request id to the service's support",
             )
         spent = f", {completion.usage.total_tokens} tokens" if completion.usage is not None else ""
         return Diagnosis(
@@ -222,10 +203,8 @@ class ServiceCheck:
         except AuthenticationError as error:
             return Diagnosis(detail=f"the API responds, and requires a token ({error.status_code})")
         except NotFoundError as error:
-            return _failed(error, _next_step_for(error))
-        except GigaClientError as error:
-            return _failed(error)
-        return Diagnosis(outcome="warning", detail="the API accepts calls without a key", next_step="check base_url")
+            return explain_failure(error, _next_step_for(error))
+        return Diagnosis.warning("the API accepts calls without a key", "check base_url")
 
     # -- time --------------------------------------------------------------------------------------------------------
 
@@ -242,9 +221,8 @@ class ServiceCheck:
 
     def _note_clock(self, headers: Mapping[str, str], before: float) -> None:
         after = time.time()
-        try:
-            date = email.utils.parsedate_to_datetime(headers["date"]).timestamp()
-        except (KeyError, TypeError, ValueError, OverflowError, IndexError):
+        date = server_time(headers)
+        if date is None:
             return
         # Dates are cut to whole seconds: on average the time is half a second later.
         self._clocks.append((date + 0.5 - (before + after) / 2, 0.5 + (after - before) / 2))
@@ -252,7 +230,7 @@ class ServiceCheck:
     def compare_clocks(self) -> Diagnosis:
         """Compare this machine's clock with the ``Date`` headers of the responses."""
         if not self._clocks:
-            return Diagnosis(outcome="not_checked", detail="no response of the service had a date")
+            return Diagnosis.not_checked("no response of the service had a date")
         offset, margin = min(self._clocks, key=lambda clock: clock[1])
         if abs(offset) <= max(margin, 1.0):
             return Diagnosis(detail="this machine and the service agree")
@@ -260,10 +238,9 @@ class ServiceCheck:
         detail = f"this machine's clock is {_format_duration(abs(offset))} {direction} the service's"
         if abs(offset) <= _CLOCK_WARN_SECONDS:
             return Diagnosis(detail=detail)
-        return Diagnosis(
-            outcome="warning",
-            detail=detail,
-            next_step="set this machine's clock (NTP): certificates and tokens have times of validity; "
+        return Diagnosis.warning(
+            detail,
+            "set this machine's clock (NTP): certificates and tokens have times of validity; "
             "gigaclient itself allows for the difference",
         )
 
@@ -281,11 +258,8 @@ def _split_advice(message: str) -> tuple[str, str]:
     return message, advice
 
 
-def _code_suffix(error: APIStatusError) -> str:
-    return f", code {error.code}" if error.code is not None else ""
-
-
-def _failed(error: GigaClientError, step: str = "") -> Diagnosis:
+def explain_failure(error: GigaClientError, step: str = "") -> Diagnosis:
+    """Return the failure of a call; ``step`` replaces the advice of the client."""
     message, advice = _split_advice(error.message)
     if isinstance(error, APIStatusError):
         message = f"{error.status_code}: {message}"
@@ -295,7 +269,7 @@ def _failed(error: GigaClientError, step: str = "") -> Diagnosis:
         message = reason + label + rest.partition("; ")[0]
     if error.request_id and isinstance(error, (APIStatusError, InvalidResponseError)):
         message += f" (request {error.request_id})"
-    return Diagnosis(outcome="failure", detail=message, next_step=step or advice or _next_step_for(error))
+    return Diagnosis.failure(message, step or advice or _next_step_for(error))
 
 
 _STEPS: tuple[tuple[type[GigaClientError], str], ...] = (

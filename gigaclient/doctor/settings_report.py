@@ -52,23 +52,12 @@ _SECRETS = frozenset({"access_token", "credentials", "key_file_password", "passw
 
 # Names that other tools use for these settings.
 _ALIASES = {
-    "API_KEY": "credentials",
-    "AUTH": "credentials",
-    "AUTHORIZATION": "credentials",
-    "AUTHORIZATION_KEY": "credentials",
-    "AUTH_KEY": "credentials",
-    "AUTH_TOKEN": "credentials",
-    "CA_BUNDLE": "ca_bundle_file",
-    "CA_FILE": "ca_bundle_file",
-    "CERT": "ca_bundle_file",
-    "CLIENT_SECRET": "credentials",
-    "CREDENTIAL": "credentials",
-    "KEY": "credentials",
-    "SECRET": "credentials",
+    **dict.fromkeys(("API_KEY", "AUTH", "AUTHORIZATION", "AUTHORIZATION_KEY", "AUTH_KEY", "AUTH_TOKEN"), "credentials"),
+    **dict.fromkeys(("CLIENT_SECRET", "CREDENTIAL", "KEY", "SECRET"), "credentials"),
+    **dict.fromkeys(("CA_BUNDLE", "CA_FILE", "CERT"), "ca_bundle_file"),
+    **dict.fromkeys(("VERIFY", "VERIFY_SSL"), "verify_ssl_certs"),
     "TOKEN": "access_token",
     "URL": "base_url",
-    "VERIFY": "verify_ssl_certs",
-    "VERIFY_SSL": "verify_ssl_certs",
 }
 
 

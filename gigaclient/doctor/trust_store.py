@@ -37,34 +37,13 @@ _HOST_MISMATCH, _ADDRESS_MISMATCH = 62, 64
 
 _RUSSIAN = "Russian Trusted"
 
-# Words in the names of authorities that intercept TLS, and the kind of product.
+# Products that intercept TLS, and words in the names of their authorities.
 _INTERCEPTORS = {
-    "adguard": "an ad blocker on this machine",
-    "avast": "an antivirus on this machine",
-    "avg": "an antivirus on this machine",
-    "bitdefender": "an antivirus on this machine",
-    "blue coat": "a company's proxy",
-    "burp": "a debugging proxy",
-    "charles proxy": "a debugging proxy",
-    "check point": "a company's firewall",
-    "cisco umbrella": "a company's proxy",
-    "doctor web": "an antivirus on this machine",
-    "dr.web": "an antivirus on this machine",
-    "eset": "an antivirus on this machine",
-    "fiddler": "a debugging proxy",
-    "forcepoint": "a company's proxy",
-    "fortigate": "a company's firewall",
-    "fortinet": "a company's firewall",
-    "kaspersky": "an antivirus on this machine",
-    "mitmproxy": "a debugging proxy",
-    "netskope": "a company's proxy",
-    "palo alto": "a company's firewall",
-    "portswigger": "a debugging proxy",
-    "proxyman": "a debugging proxy",
-    "sophos": "a company's firewall",
-    "squid": "a company's proxy",
-    "usergate": "a company's firewall",
-    "zscaler": "a company's proxy",
+    "an ad blocker on this machine": ("adguard",),
+    "an antivirus on this machine": ("avast", "avg", "bitdefender", "doctor web", "dr.web", "eset", "kaspersky"),
+    "a company's proxy": ("blue coat", "cisco umbrella", "forcepoint", "netskope", "squid", "zscaler"),
+    "a company's firewall": ("check point", "fortigate", "fortinet", "palo alto", "sophos", "usergate"),
+    "a debugging proxy": ("burp", "charles proxy", "fiddler", "mitmproxy", "portswigger", "proxyman"),
 }
 
 
@@ -290,7 +269,7 @@ def explain_refusal(
     if alternative is not None:
         lines.append(f"it would be trusted with: {alternative.name}")
     step = _next_step(host, refusal.code, chain, alternative, through_proxy, now)
-    return Diagnosis(outcome="failure", detail="\n".join(lines), next_step=step)
+    return Diagnosis.failure("\n".join(lines), step)
 
 
 def _chain_lines(chain: Sequence[Certificate]) -> list[str]:
@@ -338,7 +317,9 @@ def _next_step(
             "pass it as ca_bundle_file"
         )
     names = " ".join((*(one.issuer for one in chain), *(one.subject for one in chain))).lower()
-    known_product = next((product for word, product in _INTERCEPTORS.items() if word in names), None)
+    known_product = next(
+        (product for product, words in _INTERCEPTORS.items() if any(word in names for word in words)), None
+    )
     root = chain[-1].issuer if not chain[-1].is_self_issued else chain[-1].subject
     interceptor = known_product or ("the proxy" if through_proxy else "a company's proxy or an antivirus")
     return (
@@ -366,9 +347,7 @@ def describe_verified(handshake: HandshakeResult, now: datetime.datetime) -> Dia
     )
     days = (leaf.not_after - now).days
     if days < _LEAF_WARN_DAYS:
-        return Diagnosis(
-            outcome="warning",
-            detail=detail,
-            next_step=f"the server's certificate expires in {days} days: its operator has to renew it",
+        return Diagnosis.warning(
+            detail, f"the server's certificate expires in {days} days: its operator has to renew it"
         )
     return Diagnosis(detail=detail)

@@ -26,6 +26,7 @@ from gigaclient._core.client_cache import ClientCache
 from gigaclient._core.executor import Executor
 from gigaclient._core.limiter import Limiter, limiter_for
 from gigaclient._core.request_options import RequestOptions, call_options
+from gigaclient._core.responses import refuse_page
 from gigaclient.auth.token_manager import Credential, TokenManager
 from gigaclient.errors import APIConnectionError
 from gigaclient.fakegpt.authorization import account_id, both_headers, is_login_refused, x_authorization
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
     from gigaclient.types.bulk import MapResult
 
 __all__ = ["FakeGpt"]
-
-_MAX_PAGE_BYTES = 64 * 1024
 
 _log = logging.getLogger("gigaclient")
 
@@ -274,13 +273,11 @@ class FakeGpt(BaseClient[FakeGptSettings]):
             ConfigError: (a ``ValueError``) an argument is invalid. Raised by this call; errors of the server come with
                 the first piece.
         """
-        settings = {name: kwargs.pop(name) for name in list(kwargs) if name in _CLIENT_OPTIONS}
-        settings.update(proxy=as_secret(proxy), access_token=as_secret(settings.get("access_token")))
-        settings["headers"] = headers_as_secrets(settings.get("headers"))
+        kwargs["proxy"] = as_secret(proxy)
         proxy = None
         from gigaclient._core.one_call import shared_client, text_pieces  # scripts alone use this form
 
-        client = shared_client(_shared, cls, settings, "FAKEGPT_")
+        client = shared_client(_shared, cls, FakeGpt.__init__, kwargs, "FAKEGPT_")
         return text_pieces(client, messages, model, kwargs, stream=stream)
 
     # -- the client itself -------------------------------------------------------------------------------------------
@@ -366,19 +363,10 @@ class FakeGpt(BaseClient[FakeGptSettings]):
             failure = error
         else:
             if response.media_type in ("text/html", "application/json"):
-                self._raise_for_page(response)
+                refuse_page(response, page_error)
             events = SnapshotParser(response.request_id)
             return ChatStream(response, events, request_id=response.request_id), events, response.headers
         raise failure
 
-    def _raise_for_page(self, response: transport.Response) -> None:
-        response.body = response.read_some(_MAX_PAGE_BYTES)
-        error = page_error(response)
-        response.observer.end(error)
-        raise error
-
 
 _shared: ClientCache[FakeGpt] = ClientCache()
-
-# The constructor's arguments that create_generator takes as keywords.
-_CLIENT_OPTIONS = frozenset({"base_url", *(FakeGpt.__init__.__kwdefaults__ or ())}) - {"model", "proxy"}

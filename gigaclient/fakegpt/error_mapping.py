@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gigaclient._core.responses import invalid_response
-from gigaclient._primitives.secret import MASK, Secret
+from gigaclient._primitives.secret import Secret, mask
 from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.errors import APIStatusError, GigaClientError
 
 if TYPE_CHECKING:
     from gigaclient.transport import Response
 
-__all__ = ["error_in", "explain", "mask", "page_error", "page_title", "status_in"]
+__all__ = ["error_in", "explain", "page_error", "page_title", "status_in"]
 
 _STATUS_OF_CODE = {
     "token_expired": 401,
@@ -65,11 +65,12 @@ def error_in(data: Any, *, request_id: str | None, headers: Mapping[str, str] | 
     if not isinstance(data, dict):
         return None
     # {"message": "…"} alone may be anything; with an error's code it is the web layer's error.
-    by_code = status_in(data) is not None and not isinstance(data.get("message"), dict)
+    outer_status = status_in(data)
+    by_code = outer_status is not None and not isinstance(data.get("message"), dict)
     if not data.get("error") and not data.get("detail") and not by_code:
         return None
     message, code, inner_status = _error_parts(data)
-    status = inner_status or status_in(data) or 500
+    status = inner_status or outer_status or 500
     return APIStatusError.class_for(status)(
         _with_advice(message or "the service reported an error without saying which", status),
         status_code=status,
@@ -143,20 +144,6 @@ def page_title(text: str) -> str | None:
         return None
     start, end = text.lower().find("<title>"), text.lower().find("</title>")
     return text[start + 7 : end].strip() if 0 <= start < end else ""
-
-
-def mask(value: Any, secrets: Iterable[str]) -> Any:
-    """Replace each of ``secrets`` in ``value``, at any depth."""
-    hidden = [secret for secret in secrets if secret]
-    if isinstance(value, str):
-        for secret in hidden:
-            value = value.replace(secret, MASK)
-        return value
-    if isinstance(value, dict):
-        return {mask(name, hidden): mask(inner, hidden) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [mask(inner, hidden) for inner in value]
-    return value
 
 
 def _error_parts(data: Mapping[str, Any]) -> tuple[str, int | str | None, int | None]:

@@ -20,6 +20,7 @@ from gigaclient.streaming.accumulator import ChatAccumulator
 from gigaclient.streaming.sse import Event
 from gigaclient.streaming.stream import END, End
 from gigaclient.types import ChatCompletionChunk, ChunkChoice, Delta
+from gigaclient.types.base import untyped
 
 __all__ = ["SnapshotParser"]
 
@@ -103,7 +104,7 @@ class SnapshotParser:
         if decoded is None:
             return self._parse_other(data)
         if decoded.error or decoded.detail or decoded.message is None:
-            self._check_for_error(data)
+            self._raise_if_error(untyped(data))
         if decoded.message is not None:
             return self._chunk_of(decoded.message, data)
         moderation = decoded.moderation_response
@@ -143,17 +144,13 @@ class SnapshotParser:
         except JSON_ERRORS:
             self._broken = "it is not JSON"
             return None
-        self._check_for_error(data)
+        self._raise_if_error(other)
         if isinstance(other, dict) and isinstance(other.get("message"), dict):
             self._broken = "its message is not of the usual shape"
         return None
 
-    def _check_for_error(self, data: bytes) -> None:
-        try:
-            whole = msgspec.json.decode(data)
-        except JSON_ERRORS:
-            return  # broken in a field that is not used: the typed decoder reads only known fields
-        failure = error_in(whole, request_id=self._request_id)
+    def _raise_if_error(self, data: Any) -> None:
+        failure = error_in(data, request_id=self._request_id)
         if failure is not None:
             raise failure
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import secrets
 import string
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -23,11 +23,11 @@ from gigaclient._core.error_mapping import excerpt
 from gigaclient._core.executor import Executor
 from gigaclient._core.request_options import RequestOptions
 from gigaclient._primitives.deadline import Deadline
-from gigaclient._primitives.secret import Secret
+from gigaclient._primitives.secret import Secret, mask
 from gigaclient._primitives.serialization import JSON_ERRORS
-from gigaclient.auth.token_manager import Credential
+from gigaclient.auth.token_manager import Credential, fits_header
 from gigaclient.errors import APIStatusError, AuthenticationError, GigaClientError, InvalidResponseError
-from gigaclient.fakegpt.error_mapping import error_in, explain, mask, page_title, status_in
+from gigaclient.fakegpt.error_mapping import error_in, explain, page_title, status_in
 from gigaclient.transport.request import Request
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ __all__ = ["Cookies", "login_source", "random_string"]
 
 _LETTERS = string.ascii_lowercase + string.digits
 _MAX_RESPONSE_BYTES = 1024 * 1024
-_MAX_TOKEN_CHARACTERS = 64 * 1024
 
 _LOADS, _LOGIN, _SESSION = "/api/loads", "/auth/login", "/api/auth/session"
 
@@ -57,9 +56,9 @@ class Cookies:
             if separator and name:
                 self._values[name] = Secret(value)
 
-    def absorb(self, cookies: Mapping[str, Secret]) -> bool:
+    def absorb(self, response: Response) -> bool:
         """Store the cookies of a response; return True if there were any."""
-        found = {name: value for name, value in cookies.items() if value}
+        found = _cookies_of(response)
         self._values.update(found)
         return bool(found)
 
@@ -105,7 +104,7 @@ def _log_in(executor: Executor, cookies: Cookies, deadline: Deadline) -> Credent
     accounts = _accounts_in(response)
     if isinstance(accounts, GigaClientError):
         return accounts
-    cookies.absorb(response.cookies)
+    cookies.absorb(response)
 
     token_key, password = secrets.choice(accounts), Secret(random_string())
     request = Request(
@@ -114,16 +113,15 @@ def _log_in(executor: Executor, cookies: Cookies, deadline: Deadline) -> Credent
         body=urlencode({"token_key": token_key.reveal(), "session_password": password.reveal()}).encode("utf-8"),
         content_type="application/x-www-form-urlencoded",
         accept="*/*",
-        accept_redirect=True,
     )
     sent = [token_key, password]
-    response = _send(executor, request, cookies, sent, deadline)
+    response = _send(executor.accepting_redirects(), request, cookies, sent, deadline)
     if isinstance(response, GigaClientError):
         return response
     login_error = _refusal_of(response, sent)
     if login_error is not None:
         return login_error
-    if not cookies.absorb(response.cookies):
+    if not cookies.absorb(response):
         return _refused(response, "no login: the service accepted it and set no cookie")
 
     response = _send(executor, Request("GET", _SESSION), cookies, sent, deadline)
@@ -132,7 +130,7 @@ def _log_in(executor: Executor, cookies: Cookies, deadline: Deadline) -> Credent
     token = _token_in(response)
     if isinstance(token, GigaClientError):
         return token
-    cookies.absorb(response.cookies)
+    cookies.absorb(response)
     return Credential(token, cookies=cookies.header)
 
 
@@ -176,16 +174,16 @@ def _refusal_of(response: Response, sent: list[Secret]) -> GigaClientError | Non
     if (
         data is None
         and response.status < 300
-        and not response.cookies
+        and not _cookies_of(response)
         and page_title(excerpt(response.body)) is not None
     ):
         return _unexpected(response, _LOGIN, data, "no cookie")
     error = error_in(data, request_id=response.request_id, headers=response.headers)
-    if error is None and isinstance(data, dict) and status_in(data) is not None:
-        error = APIStatusError("it names no reason", status_code=status_in(data) or 0, code=data.get("code"), body=data)
+    status = status_in(data) if isinstance(data, dict) else None
+    if error is None and status is not None:
+        error = APIStatusError("it names no reason", status_code=status, code=data.get("code"), body=data)
     if error is None:
         return None
-    status = status_in(data) if isinstance(data, dict) else None
     if status is not None and (status == 429 or status >= 500):
         return explain(error, f"no login: {_LOGIN}: ", sent)  # a retry may help
     hidden = [secret.reveal() for secret in sent]
@@ -207,9 +205,13 @@ def _token_in(response: Response) -> Secret | GigaClientError:
         fields = ", ".join(sorted(str(name)[:40] for name in list(data)[:10])) or "none"
         return _refused(response, f"no login: {_SESSION} gave no accessToken for the cookie; its fields: {fields}")
     token = token.strip()
-    if len(token) > _MAX_TOKEN_CHARACTERS or not token.isascii() or not token.isprintable() or " " in token:
+    if not fits_header(token):
         return _unexpected(response, _SESSION, data, "an accessToken that no header can carry")
     return Secret(token)
+
+
+def _cookies_of(response: Response) -> dict[str, Secret]:
+    return {cookie.name: Secret(cookie.value) for cookie in response.original.cookies if cookie.value}
 
 
 def _decode_json(body: bytes) -> Any:

@@ -12,6 +12,7 @@ from gigaclient._core.request_options import checked_headers
 from gigaclient._core.settings import Reader
 from gigaclient._core.tls_settings import TRUST_SETTINGS, read_trust
 from gigaclient._primitives.secret import Secret
+from gigaclient.auth.token_manager import fits_header
 from gigaclient.errors import ConfigError
 from gigaclient.fakegpt.conversation import SERVER_MODEL
 
@@ -75,7 +76,7 @@ def _access_token(value: str) -> Secret:
     token = Secret(re.sub(r"^\s*bearer(?:\s+|$)", "", str.__str__(value), flags=re.IGNORECASE).strip())
     if not token:
         raise ConfigError("is empty")
-    if not token.isascii() or not token.isprintable() or " " in token:
+    if not fits_header(token):
         raise ConfigError("has characters that a token cannot have; copy it again")
     return token
 

@@ -15,14 +15,14 @@ from gigaclient import types
 from gigaclient._core.error_mapping import error_in, excerpt
 from gigaclient._core.messages import encode
 from gigaclient._core.request_options import CALL_OPTIONS
-from gigaclient._primitives.serialization import JSON_ERRORS
+from gigaclient._primitives.serialization import JSON_ERRORS, decode_or_none
 from gigaclient._primitives.struct import fields_of
 from gigaclient.errors import ConfigError, GigaClientError, InvalidResponseError
 from gigaclient.gigachat.request_body import chat_body
 from gigaclient.types.base import untyped
 from gigaclient.types.coercion import coerce
 
-__all__ = ["METHODS", "in_order", "lines", "named", "read_requests", "read_result", "written"]
+__all__ = ["METHODS", "encode_requests", "in_order", "lines", "read_requests", "read_result", "with_ids"]
 
 METHODS = ("chat_completions", "embedder")
 
@@ -35,7 +35,7 @@ _ID = re.compile(rb'\s*\{\s*"id"\s*:\s*("(?:[^"\\]|\\.)*")')
 # -- requests --------------------------------------------------------------------------------------------------------
 
 
-def named(requests: Any) -> Iterator[tuple[str, Any]]:
+def with_ids(requests: Any) -> Iterator[tuple[str, Any]]:
     """Yield each request with its id; a request without one gets the id ``row-<position>``, counted from 1.
 
     Raises:
@@ -80,13 +80,13 @@ def _copy(request: Any) -> Any:
     return list(request)
 
 
-def written(
+def encode_requests(
     requests: Any, method: str, options: Mapping[str, Any], defaults: Mapping[str, Any]
 ) -> tuple[bytes, dict[str, Any]]:
     """Return the file, and the requests by their ids.
 
     Args:
-        requests: as for :func:`named`.
+        requests: as for :func:`with_ids`.
         method: one of :data:`METHODS`.
         options: body fields for each request; names of call options are left out.
         defaults: body fields of chats that do not set them.
@@ -96,7 +96,7 @@ def written(
     """
     rows: list[bytes] = []
     by_id: dict[str, Any] = {}
-    for row_id, request in named(requests):
+    for row_id, request in with_ids(requests):
         reason = None
         try:
             if method == "embedder":
@@ -137,10 +137,7 @@ def read_requests(content: bytes) -> dict[str, Any]:
     for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
         if not line.strip():
             continue
-        try:
-            row = msgspec.json.decode(line)
-        except JSON_ERRORS:
-            row = None
+        row = decode_or_none(line)
         row_id = row.get("id") if isinstance(row, dict) else None
         if not isinstance(row_id, str) or not row_id or not isinstance(row.get("request"), dict):
             raise ConfigError(f'line {number} of the batch must be {{"id": "…", "request": {{…}}}} in JSON')

@@ -118,26 +118,15 @@ class BulkEndpoints(ChatEndpoints):
         if via == "batches":
             from gigaclient.gigachat.jobs.batches import batch_job  # loaded late: few accounts have batches
 
+            if executor is not None:
+                raise ConfigError('via="batches" does not use an executor: leave executor= out')
             job = batch_job(
-                response_format=response_format,
-                strict=strict,
-                functions=functions,
-                executor=executor,
-                batch_size=batch_size,
-                poll_interval=poll_interval,
-                options=options,
+                response_format, functions, options, strict=strict, batch_size=batch_size, poll_interval=poll_interval
             )
         else:
             if batch_size is not None or poll_interval is not None:
                 raise ConfigError('batch_size= and poll_interval= are for via="batches"')
-            job = chat_job(
-                response_format=response_format,
-                strict=strict,
-                functions=functions,
-                max_steps=max_steps,
-                on_error=on_error,
-                options=options,
-            )
+            job = chat_job(response_format, functions, options, strict=strict, max_steps=max_steps, on_error=on_error)
         return MapResults(self, job, prompts, map_options, template=template)
 
     def embed_many(

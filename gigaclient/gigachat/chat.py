@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from gigaclient.gigachat.chat_requests import ChatRequests
+import msgspec
+
+from gigaclient._core.request_options import CALL_OPTIONS, RequestOptions, call_options
+from gigaclient._core.responses import embedded_error, invalid_response, parse_response
+from gigaclient.context import chat_url_cvar
+from gigaclient.gigachat.chat_requests import MAX_CHAT_BYTES, ChatRequests
+from gigaclient.gigachat.request_body import chat_body
+from gigaclient.gigachat.stream_events import ChunkParser
 from gigaclient.protocols import Messages
 from gigaclient.streaming.stream import ChatStream
+from gigaclient.transport.request import EVENT_STREAM, Request, RetrySafety
 from gigaclient.types import ChatCompletion
 
 if TYPE_CHECKING:
@@ -21,6 +30,9 @@ if TYPE_CHECKING:
 __all__ = ["ChatEndpoints", "ChatResource"]
 
 T = TypeVar("T")
+
+_PATH = "/chat/completions"
+_encode = msgspec.json.Encoder().encode
 
 
 class ChatResource:
@@ -244,6 +256,46 @@ class ChatResource:
 
 class ChatEndpoints(ChatRequests):
     """``/chat/completions``."""
+
+    def _chat_request(
+        self, messages: Messages, options: dict[str, Any], *, stream: bool
+    ) -> tuple[Request, RequestOptions]:
+        if self._closed or self._executor.transport.closed:
+            self._check_open()
+        settings = self._settings
+        request_options = call_options(options, self._executor.timeouts, settings.session_id)
+        path = chat_url_cvar.get()
+        if path != _PATH:
+            path = self._resolve_path("chat_url_cvar", path)
+        encoded = None
+        if messages.__class__ is str and options.keys() <= CALL_OPTIONS:
+            # A short path for the most frequent call, a prompt without body fields: only the text may be invalid.
+            body = {"messages": [{"role": "user", "content": messages}], **settings.body_defaults}
+            if stream:
+                body["stream"] = True
+            with contextlib.suppress(UnicodeEncodeError):
+                encoded = _encode(body)
+        request = Request(
+            "POST",
+            path,
+            body=encoded or chat_body(messages, options, settings.body_defaults, stream=stream),
+            accept=EVENT_STREAM if stream else "application/json",
+            retry_safety=RetrySafety.BILLABLE,
+        )
+        return request, request_options
+
+    def _completion(self, request: Request, request_options: RequestOptions) -> ChatCompletion:
+        response = self._executor.fetch(request, request_options, limit=MAX_CHAT_BYTES)
+        completion = parse_response(response, ChatCompletion)
+        if not completion.choices:
+            raise embedded_error(response) or invalid_response(response, "it has no choices")
+        return completion
+
+    def _open_stream(self, request: Request, request_options: RequestOptions) -> ChatStream:
+        response = self._executor.open(request, request_options)
+        if response.media_type != EVENT_STREAM:
+            self._check_event_stream(response)
+        return ChatStream(response, ChunkParser(response.request_id), request_id=response.request_id)
 
     @property
     def chat(self) -> ChatResource:

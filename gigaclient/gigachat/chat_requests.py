@@ -1,4 +1,4 @@
-"""Build, send and decode the chat requests of both API versions."""
+"""The chat requests of API v2, and the addresses of both versions."""
 
 from __future__ import annotations
 
@@ -7,51 +7,29 @@ from typing import TYPE_CHECKING, Any
 
 from gigaclient._core.request_options import RequestOptions, call_options
 from gigaclient._core.responses import embedded_error, invalid_response
-from gigaclient.context import chat_completions_url_cvar, chat_url_cvar
+from gigaclient.context import chat_completions_url_cvar
 from gigaclient.errors import ConfigError
-from gigaclient.gigachat.request_body import chat_body
 from gigaclient.gigachat.resource import APIResource, names_a_version, parse_response
-from gigaclient.gigachat.stream_events import ChunkParser
-from gigaclient.protocols import Messages
-from gigaclient.streaming.stream import ChatStream
 from gigaclient.transport import origin_of
-from gigaclient.transport.request import Request, RetrySafety
-from gigaclient.types import ChatCompletion
+from gigaclient.transport.request import EVENT_STREAM, Request, RetrySafety
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gigaclient.gigachat.v2.stream import ChatResponseStream
+    from gigaclient.protocols import Messages
     from gigaclient.types import ChatCompletionRequest, ChatCompletionResponse, ChatMessage, Message
 
     MessagesV2 = Messages | Iterable[ChatMessage | Message | Mapping[str, Any]] | ChatMessage | ChatCompletionRequest
 
-__all__ = ["ChatRequests"]
+__all__ = ["MAX_CHAT_BYTES", "ChatRequests"]
 
 # Far above any real response. Small JSON objects take thirty times as much memory when they are decoded.
 MAX_CHAT_BYTES = 16 * 1024 * 1024
 
 
 class ChatRequests(APIResource):
-    """The requests to ``/chat/completions``, shared by the methods of the client and of ``giga.chat``."""
-
-    def _chat_request(
-        self, messages: Messages, options: dict[str, Any], *, stream: bool
-    ) -> tuple[Request, RequestOptions]:
-        self._check_open()
-        settings = self._settings
-        request_options = call_options(options, self._executor.timeouts, settings.session_id)
-        request = Request(
-            "POST",
-            self._chat_path(),
-            body=chat_body(messages, options, settings.body_defaults, stream=stream),
-            accept="text/event-stream" if stream else "application/json",
-            retry_safety=RetrySafety.BILLABLE,
-        )
-        return request, request_options
-
-    def _chat_path(self) -> str:
-        return self._resolve_path("chat_url_cvar", chat_url_cvar.get())
+    """The requests to ``/chat/completions`` of API v2; see :class:`~gigaclient.gigachat.chat.ChatEndpoints` for v1."""
 
     def _resolve_path(self, variable: str, path: str) -> str:
         if "://" in path:
@@ -73,7 +51,7 @@ class ChatRequests(APIResource):
             "POST",
             settings.chat_v2_url if path is None else self._resolve_path("chat_completions_url_cvar", path),
             body=chat_v2_body(messages, options, settings.body_defaults, stream=stream),
-            accept="text/event-stream" if stream else "application/json",
+            accept=EVENT_STREAM if stream else "application/json",
             retry_safety=RetrySafety.BILLABLE,
         )
         return request, request_options
@@ -97,15 +75,4 @@ class ChatRequests(APIResource):
             raise failure
         if not completion.messages:
             raise embedded_error(response) or invalid_response(response, "it has no messages")
-        return completion
-
-    def _open_stream(self, request: Request, request_options: RequestOptions) -> ChatStream:
-        response = self._send_stream(request, request_options)
-        return ChatStream(response, ChunkParser(response.request_id), request_id=response.request_id)
-
-    def _completion(self, request: Request, request_options: RequestOptions) -> ChatCompletion:
-        response = self._send_with_options(request, request_options, limit=MAX_CHAT_BYTES)
-        completion = parse_response(response, ChatCompletion)
-        if not completion.choices:
-            raise embedded_error(response) or invalid_response(response, "it has no choices")
         return completion

@@ -17,12 +17,12 @@ from gigaclient._core.base_client import (
     as_secret,
 )
 from gigaclient._core.client_cache import ClientCache
-from gigaclient._core.executor import Executor
+from gigaclient._core.executor import Call, Executor
 from gigaclient._core.limiter import Limiter, limiter_for
 from gigaclient._core.settings import flag, text, words
 from gigaclient._primitives.deadline import Cancelled, Deadline, DeadlineExceeded
 from gigaclient.auth.token_manager import TokenManager
-from gigaclient.errors import ConfigError, GigaClientError
+from gigaclient.errors import ConfigError, GigaClientError, NotFoundError
 from gigaclient.gigachat.bulk_methods import BulkEndpoints
 from gigaclient.gigachat.resources.account import AccountEndpoints
 from gigaclient.gigachat.resources.batches import BatchesEndpoints
@@ -56,8 +56,6 @@ _FOREIGN_ARGUMENTS = {
     "verify": "leave it out; the certificate that GigaChat's servers need ships with gigaclient",
     "verify_ssl": "leave it out; the certificate that GigaChat's servers need ships with gigaclient",
 }
-
-_SECRET_OPTIONS = ("access_token", "credentials", "key_file_password", "password")
 
 _CHANGES: Mapping[str, Callable[[Any], Any]] = {
     **COMMON_CHANGES,
@@ -205,6 +203,7 @@ class GigaChat(
                 retry=settings.retry,
                 timeouts=settings.timeouts,
                 headers={"User-Agent": f"gigaclient/{__version__}"},
+                explain_not_found=_add_suggestions,
                 hooks=settings.hooks(self._name, purpose),
             )
 
@@ -244,15 +243,13 @@ class GigaChat(
             ConfigError: (a ``ValueError``) the key is missing, or another value cannot work. This call raises it;
                 errors of the server are raised with the first piece.
         """
-        settings = {name: kwargs.pop(name) for name in list(kwargs) if name in _CLIENT_OPTIONS}
-        settings.update({name: as_secret(settings[name]) for name in _SECRET_OPTIONS if name in settings})
         if api_key is not None:
-            settings["credentials"] = as_secret(api_key)
-        settings.update(scope=scope, proxy=as_secret(proxy))
+            kwargs["credentials"] = as_secret(api_key)
+        kwargs.update(scope=scope, proxy=as_secret(proxy))
         api_key = proxy = None
         from gigaclient._core.one_call import shared_client, text_pieces  # scripts alone use this form
 
-        client = shared_client(_shared, cls, settings, "GIGACHAT_")
+        client = shared_client(_shared, cls, GigaChat.__init__, kwargs, "GIGACHAT_")
         if client._settings.auth_method == "none":
             raise ConfigError('no key: pass api_key="<authorization key>" or set GIGACHAT_CREDENTIALS')
         if stream:
@@ -308,7 +305,7 @@ class GigaChat(
                 credential = tokens.get(deadline) if tokens is not None else None
         except DeadlineExceeded as error:
             host = urlsplit(self._settings.auth_url).hostname or ""
-            failure = transport.timed_out(error.timeout_kind, host, deadline, sent=False)
+            failure = transport.wait_failure(error, host, deadline, sent=False)
         except Cancelled:
             failure = ConfigError("this client is closed: make a new one")
         if failure is not None:
@@ -354,7 +351,10 @@ class GigaChat(
         )
 
 
-_shared: ClientCache[GigaChat] = ClientCache()
+def _add_suggestions(executor: Executor, call: Call, failure: NotFoundError) -> None:
+    from gigaclient.gigachat.suggestions import add_suggestions  # loaded at the first such error
 
-# The constructor's arguments that create_generator takes as keywords.
-_CLIENT_OPTIONS = frozenset(GigaChat.__init__.__kwdefaults__ or ()) - {"flags", "model", "profanity_check", "proxy"}
+    add_suggestions(executor, call, failure)
+
+
+_shared: ClientCache[GigaChat] = ClientCache()

@@ -12,11 +12,11 @@ import re
 from gigaclient._primitives.secret import Secret
 from gigaclient.errors import ConfigError
 
-__all__ = ["access_token", "authorization_key", "check_pair"]
+__all__ = ["UUID", "access_token", "authorization_key", "check_pair", "split_key"]
 
-_UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
-_UUID_PATTERN = re.compile(_UUID)
-_PAIR_PATTERN = re.compile(f"{_UUID}:{_UUID}")
+UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+_PAIR = re.compile(f"{UUID.pattern}:{UUID.pattern}")
 _SCHEME = re.compile(r"^(?:authorization|basic|bearer)(?=[\s:])[\s:]*", re.IGNORECASE)
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 
@@ -42,6 +42,12 @@ def authorization_key(value: str) -> Secret:
     return Secret(_standard_base64(key))
 
 
+def split_key(key: Secret) -> tuple[str, str] | tuple[()]:
+    """Split an authorization key into client id and secret; return () if it is not base64 of both."""
+    client_id, colon, secret = (_decode(key.reveal()) or b"").decode("utf-8", "replace").partition(":")
+    return (client_id, secret) if colon else ()
+
+
 def access_token(value: str) -> Secret:
     """Return a ready access token without a pasted ``Bearer``.
 
@@ -62,9 +68,9 @@ def access_token(value: str) -> Secret:
 def _invalid_key_reason(key: str) -> str | None:
     if not key:
         return f"is empty; {_KEY_HINT}"
-    if _UUID_PATTERN.fullmatch(key):
+    if UUID.fullmatch(key):
         return f"is a client id or a client secret, not the authorization key; {_KEY_HINT}"
-    if _PAIR_PATTERN.fullmatch(key):
+    if _PAIR.fullmatch(key):
         return "is client_id:client_secret in plain text; pass it encoded in base64, as Studio shows it"
     if "." in key and len(key) > 200:
         return "looks like an access token; pass that as access_token="

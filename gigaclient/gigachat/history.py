@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from gigaclient._core.messages import as_messages, encode
 from gigaclient.errors import ConfigError
 from gigaclient.types import Message, Usage
@@ -18,7 +20,7 @@ __all__ = ["History", "Turn"]
 _TOKENS_PER_MESSAGE = 4
 
 
-class Turn:
+class Turn(msgspec.Struct, eq=False):
     """The messages from one user's message to before the next.
 
     Attributes:
@@ -26,11 +28,8 @@ class Turn:
         tokens: their number of tokens; None if they have not been counted.
     """
 
-    __slots__ = ("messages", "tokens")
-
-    def __init__(self, messages: list[Any], tokens: int | None = None) -> None:
-        self.messages = messages
-        self.tokens = tokens
+    messages: list[Any]
+    tokens: int | None = None
 
     def text(self) -> str:
         """Return the texts of all messages."""

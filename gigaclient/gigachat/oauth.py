@@ -6,34 +6,30 @@ Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-toke
 from __future__ import annotations
 
 import base64
-import email.utils
 import math
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
-import msgspec
-
+from gigaclient._core.error_mapping import CLOCKS_AGREE_SECONDS, server_time
 from gigaclient._core.executor import Executor
 from gigaclient._core.request_options import RequestOptions
 from gigaclient._primitives.deadline import Deadline
-from gigaclient._primitives.secret import MASK, Secret
-from gigaclient._primitives.serialization import JSON_ERRORS
-from gigaclient.auth.token_manager import Credential
+from gigaclient._primitives.secret import Secret, mask
+from gigaclient._primitives.serialization import decode_or_none
+from gigaclient.auth.token_manager import Credential, fits_header
 from gigaclient.errors import APIStatusError, AuthenticationError, GigaClientError, InvalidResponseError
-from gigaclient.transport.request import Request, RetrySafety
+from gigaclient.transport.request import Request
 
 __all__ = ["key_source", "password_source", "read_token"]
 
 _MAX_ANSWER_BYTES = 256 * 1024
-_MAX_TOKEN_CHARACTERS = 64 * 1024
 
 # Seconds reach this number in the year 5138, milliseconds passed it in 1973.
 _MILLISECONDS_FROM = 10**11
 
-# Below this difference both clocks are right, and the local one is used, because it is finer than ``Date``.
-_CLOCKS_AGREE_SECONDS = 5.0
 _ONE_DAY_SECONDS = 86400.0
 
 _ADVICE = {
@@ -57,36 +53,22 @@ _REFUSALS = frozenset(range(400, 500)) - {408, 429}
 def key_source(executor: Executor, auth_url: str, key: Secret, scope: str) -> Callable[[Deadline], Credential]:
     """Return a function that fetches tokens from the OAuth host with an authorization key."""
     authorization = Secret("Basic " + key.reveal())
-
-    def fetch(deadline: Deadline) -> Credential:
-        return _request(
-            executor,
-            Request(
-                "POST",
-                auth_url,
-                body=urlencode({"scope": scope}).encode("ascii"),
-                content_type="application/x-www-form-urlencoded",
-                retry_safety=RetrySafety.IDEMPOTENT,
-                attempt_id="RqUID",
-            ),
-            authorization,
-            deadline,
-        )
-
-    return fetch
+    request = Request(
+        "POST",
+        auth_url,
+        body=urlencode({"scope": scope}).encode("ascii"),
+        content_type="application/x-www-form-urlencoded",
+        attempt_id="RqUID",
+    )
+    return partial(_request, executor, request, authorization)
 
 
 def password_source(executor: Executor, base_url: str, user: str, password: Secret) -> Callable[[Deadline], Credential]:
     """Return a function that fetches tokens from ``{base_url}/token`` with user and password."""
     pair = f"{user}:{password.reveal()}".encode()
     authorization = Secret("Basic " + base64.b64encode(pair).decode("ascii"))
-
-    def fetch(deadline: Deadline) -> Credential:
-        return _request(
-            executor, Request("POST", base_url + "/token", body=b"", content_type=None), authorization, deadline
-        )
-
-    return fetch
+    request = Request("POST", base_url + "/token", body=b"", content_type=None)
+    return partial(_request, executor, request, authorization)
 
 
 def _request(executor: Executor, request: Request, authorization: Secret, deadline: Deadline) -> Credential:
@@ -120,10 +102,10 @@ def _fetch(
 
 
 def _rejection(error: APIStatusError, key: str) -> APIStatusError:
-    body = _mask(error.body, key)
+    body = mask(error.body, [key])
     reason = body.get("message") if isinstance(body, dict) else None
     if not isinstance(reason, str) or not reason:
-        reason = _mask(error.message, key).partition(" - ")[0]
+        reason = mask(error.message, [key]).partition(" - ")[0]
     # Sources disagree on the status of these codes, so the code decides.
     advice = _ADVICE.get(error.code) if isinstance(error.code, int) else None
     if advice is None:
@@ -141,17 +123,6 @@ def _rejection(error: APIStatusError, key: str) -> APIStatusError:
     )
     rejection.attempts = error.attempts
     return rejection
-
-
-def _mask(data: Any, key: str) -> Any:
-    """Return ``data`` with ``key`` masked, because a gateway may quote the request that it refused."""
-    if isinstance(data, str):
-        return data.replace(key, MASK) if key else data
-    if isinstance(data, dict):
-        return {_mask(name, key): _mask(value, key) for name, value in data.items()}
-    if isinstance(data, list):
-        return [_mask(value, key) for value in data]
-    return data
 
 
 def read_token(
@@ -173,16 +144,13 @@ def read_token(
         The credential, or the error for a response without a usable token. The error names the fields and never their
         values. It is returned because the frames of this function hold the token, and a traceback may show them.
     """
-    try:
-        data = msgspec.json.decode(body)
-    except JSON_ERRORS:
-        data = None
+    data = decode_or_none(body)
     if not isinstance(data, dict):
         return InvalidResponseError("the token endpoint did not answer with a JSON object")
     token = _first_text(data, "access_token", "tok")
     if not token:
         return InvalidResponseError(f"the token endpoint's answer holds no token; its fields: {_field_names(data)}")
-    if len(token) > _MAX_TOKEN_CHARACTERS or not token.isascii() or not token.isprintable() or " " in token:
+    if not fits_header(token):
         return InvalidResponseError("the token endpoint's answer holds a token that no header can carry")
     expires_at = _unix_seconds(data.get("expires_at"))
     if expires_at is None:
@@ -224,11 +192,9 @@ def _unix_seconds(value: Any) -> float | None:
 
 def _lifetime(expires_at: float, headers: Mapping[str, str], wall: float) -> float:
     by_local_clock = expires_at - wall
-    try:
-        date = email.utils.parsedate_to_datetime(headers["date"]).timestamp()
-    except (KeyError, TypeError, ValueError, OverflowError, IndexError):
-        return by_local_clock
-    if abs(wall - date) < _CLOCKS_AGREE_SECONDS:
+    date = server_time(headers)
+    # If both clocks are right, the local one is used, because it is finer than the header.
+    if date is None or abs(wall - date) < CLOCKS_AGREE_SECONDS:
         return by_local_clock
     by_server_clock = expires_at - date
     # Some gateways send a wrong Date. It is ignored if the token would live longer than a day by it, and not by the

@@ -18,7 +18,7 @@ from gigaclient.errors import (
     TLSError,
 )
 
-__all__ = ["poll", "with_deadline"]
+__all__ = ["poll"]
 
 T = TypeVar("T")
 
@@ -34,10 +34,11 @@ _MAX_FAILURES = 5
 
 def poll(
     executor: Executor,
-    fetch_state: Callable[[float], T],
+    fetch_state: Callable[..., T],
     is_done: Callable[[T], bool],
     describe: Callable[[T | None], str],
     *,
+    options: dict[str, Any],
     poll_interval: Any,
     timeout: Any,
 ) -> T:
@@ -45,9 +46,10 @@ def poll(
 
     Args:
         executor: the executor of the client; ``close()`` of the client and cancelling the task end the wait.
-        fetch_state: returns the current state; its argument is the seconds it may take, ``inf`` for no limit.
+        fetch_state: returns the current state; its arguments are call options.
         is_done: returns True for a state that ends the wait.
         describe: describes the last state for the error message; its argument is None if no poll succeeded.
+        options: the call options of each poll; its deadline is shortened to the rest of the wait.
         poll_interval: seconds before the second poll; each pause is 1.5 times the last, up to 60 s.
         timeout: seconds for the whole wait; None for no limit.
 
@@ -68,7 +70,7 @@ def poll(
         failure: GigaClientError | None = None
         wait = pause
         try:
-            last = fetch_state(max(deadline.left(), 0.001))
+            last = fetch_state(**_with_deadline(options, max(deadline.left(), 0.001), executor.timeouts.deadline))
         except GigaClientError as error:
             failure = error
         if failure is None:
@@ -93,7 +95,7 @@ def poll(
         raise failure
 
 
-def with_deadline(options: dict[str, Any], left: float, usual: float) -> dict[str, Any]:
+def _with_deadline(options: dict[str, Any], left: float, usual: float) -> dict[str, Any]:
     """Return the call options with a deadline of at most ``left`` seconds; ``usual`` is the client's deadline."""
     requested = options.get("deadline")
     deadline = min(left, usual if requested is None else settings.named("deadline", settings.seconds, requested))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from gigaclient._primitives.headers import Headers
 from gigaclient.errors import GigaClientError
-from gigaclient.streaming.stream import Stream
+from gigaclient.streaming.stream import ClosingContext, Stream
 from gigaclient.types.base import APIResponse
 from gigaclient.types.raw import ServerEvent
 
@@ -41,7 +40,7 @@ class _RawEventParser:
         """Accept any end: such a stream has no known end marker, and the transport checks the announced length."""
 
 
-class RawEventStream(Iterator[ServerEvent]):
+class RawEventStream(ClosingContext, Iterator[ServerEvent]):
     """The events of ``giga.request(…, stream=True)``, each a :class:`~gigaclient.types.ServerEvent`.
 
     A context manager. The connection is released at the end, after an error, when the ``with`` block is left, and by
@@ -85,14 +84,6 @@ class RawEventStream(Iterator[ServerEvent]):
         except GigaClientError as error:
             error.completion = None
             raise
-
-    def __enter__(self) -> RawEventStream:
-        return self
-
-    def __exit__(
-        self, type_: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<EventStream {'closed' if self.closed else 'open'}, request {self.request_id}>"

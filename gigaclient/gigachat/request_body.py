@@ -17,7 +17,7 @@ from gigaclient.errors import ConfigError, ModelNotSpecifiedError
 from gigaclient.types import Function
 from gigaclient.types.chat import as_schema
 
-__all__ = ["chat_body", "normalize_response_format"]
+__all__ = ["chat_body", "check_model", "normalize_response_format"]
 
 
 def chat_body(messages: Any, options: Mapping[str, Any], defaults: Mapping[str, Any], *, stream: bool) -> bytes:
@@ -35,13 +35,8 @@ def chat_body(messages: Any, options: Mapping[str, Any], defaults: Mapping[str, 
         ConfigError: the request cannot work; the message says what to change.
     """
     fields = {name: value for name, value in options.items() if value is not None and name not in CALL_OPTIONS}
-    body: dict[str, Any]
-    if messages.__class__ is str and not fields:
-        # A short path for the most frequent call: a prompt without body fields.
-        body = {"messages": [{"role": "user", "content": messages}]}
-    else:
-        body = {**as_request(messages, fields.pop("additional_fields", None)), **fields}
-        body["messages"] = as_messages(body["messages"])
+    body = {**as_request(messages, fields.pop("additional_fields", None)), **fields}
+    body["messages"] = as_messages(body["messages"])
     for name, value in defaults.items():
         if value is not None and name not in body and not (name == "model" and _has_stored_model(body)):
             body[name] = value
@@ -54,12 +49,17 @@ def chat_body(messages: Any, options: Mapping[str, Any], defaults: Mapping[str, 
         body["response_format"] = _response_format(body["response_format"])
     if "functions" in body:
         body["functions"] = _prepare_functions(body["functions"])
+    check_model(body)
+    return encode(body)
+
+
+def check_model(body: Mapping[str, Any]) -> None:
+    """Raise ModelNotSpecifiedError if the body of a request names an empty model."""
     model = body.get("model")
     if isinstance(model, str) and not model.strip():
         raise ModelNotSpecifiedError(
             "model is empty: name one (get_models() lists them), or leave it out for the client's own"
         )
-    return encode(body)
 
 
 def _prepare_functions(values: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -25,7 +26,7 @@ _CHAT_PATH = "/chat/completions"
 CREDENTIAL_SETTINGS = frozenset({"credentials", "access_token", "user", "password"})
 
 
-class GigaChatSettings(CommonSettings, frozen=True, kw_only=True):
+class GigaChatSettings(CommonSettings, frozen=True, kw_only=True, dict=True):
     """All settings of a client. They can be pickled unless they hold an object of the caller."""
 
     _hidden: ClassVar[frozenset[str]] = CommonSettings._hidden | {
@@ -44,14 +45,15 @@ class GigaChatSettings(CommonSettings, frozen=True, kw_only=True):
     session_id: str | None = None
     token_cache: Any = None
 
-    @property
+    @functools.cached_property
     def body_defaults(self) -> dict[str, Any]:
         """The body fields of chat requests that do not set them."""
-        return {
+        fields = {
             "model": self.model,
             "profanity_check": self.profanity_check,
             "flags": None if self.flags is None else list(self.flags),
         }
+        return {name: value for name, value in fields.items() if value is not None}
 
     @property
     def chat_v2_url(self) -> str:

@@ -1,4 +1,4 @@
-"""Suggestions for a model name that the service does not know. Pure; loaded at the first such error."""
+"""Suggestions for a model name that the service does not know; loaded at the first such error."""
 
 from __future__ import annotations
 
@@ -6,19 +6,48 @@ import difflib
 from collections.abc import Iterable
 from urllib.parse import unquote
 
-import msgspec
-
-from gigaclient._primitives.serialization import JSON_ERRORS
+from gigaclient._core.executor import Call, Executor
+from gigaclient._core.limiter import Limiter
+from gigaclient._core.request_options import RequestOptions
+from gigaclient._core.responses import parse_response
+from gigaclient._primitives.deadline import Timeouts
+from gigaclient._primitives.serialization import decode_or_none
+from gigaclient.errors import GigaClientError, NotFoundError
 from gigaclient.transport.request import Request
-from gigaclient.types.models import Model
+from gigaclient.types.models import Model, Models
 
-__all__ = ["advice_for", "requested_model"]
+__all__ = ["add_suggestions", "advice_for", "requested_model"]
 
+_LOOKUP_SECONDS = 3.0
 _MAX_SUGGESTED = 3
 _MAX_LISTED = 8
 
 # The type of model that an endpoint takes, for endpoints that take only one.
 _MODEL_TYPES = (("/chat/completions", "chat"), ("/embeddings", "embedder"), ("/ai/check", "aicheck"))
+
+
+def add_suggestions(executor: Executor, call: Call, failure: NotFoundError) -> None:
+    """Add the names of similar models to ``failure``, if it is about an unknown model.
+
+    This sends one short request within the call's deadline. It does not queue for a permit, and its failure is ignored.
+    """
+    message = failure.message.partition(" - ")[0]  # without our advice
+    name = requested_model(call.request) if "model" in message.lower() else None
+    seconds = min(_LOOKUP_SECONDS, call.deadline.left())
+    if name is None or seconds <= 0:
+        return
+    lookup = executor.with_policy(executor.retry, Timeouts(seconds, seconds, deadline=seconds))
+    lookup.limiter, lookup.cancel_group = Limiter(), None
+    headers = {name: value for name, value in call.options.headers.items() if name.lower() != "x-request-id"}
+    options = RequestOptions(headers=headers, max_retries=0, authorization=call.options.authorization)
+    try:
+        models = parse_response(lookup.fetch(Request("GET", "/models"), options), Models)
+    except GigaClientError:
+        return
+    advice = advice_for(name, models.data, call.request.path)
+    if advice:
+        failure.message = f"{message}: {advice} - get_models() lists what this key may use"
+        failure.args = (failure.message,)
 
 
 def requested_model(request: Request) -> str | None:
@@ -29,10 +58,7 @@ def requested_model(request: Request) -> str | None:
         return unquote(name)
     if request.body is None or request.content_type != "application/json":
         return None
-    try:
-        body = msgspec.json.decode(request.body)
-    except JSON_ERRORS:
-        return None
+    body = decode_or_none(request.body)
     model = body.get("model") if isinstance(body, dict) else None
     return model if isinstance(model, str) and model else None
 

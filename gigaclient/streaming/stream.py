@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import enum
 from collections.abc import Iterator
@@ -18,13 +19,22 @@ from gigaclient.errors import (
 )
 from gigaclient.streaming import sse
 from gigaclient.streaming.accumulator import ChatAccumulator
-from gigaclient.streaming.observer import NULL_OBSERVER, Observer
 from gigaclient.types import APIResponse, ChatCompletion, ChatCompletionChunk
 
 if TYPE_CHECKING:
     from gigaclient._primitives.deadline import Deadline
 
-__all__ = ["END", "Accumulator", "ChatStream", "End", "EventParser", "Stream", "StreamResponse"]
+__all__ = [
+    "END",
+    "NULL_OBSERVER",
+    "Accumulator",
+    "ChatStream",
+    "ClosingContext",
+    "End",
+    "EventParser",
+    "Stream",
+    "StreamResponse",
+]
 
 ChunkT = TypeVar("ChunkT")
 ResponseT = TypeVar("ResponseT", bound=APIResponse)
@@ -33,6 +43,7 @@ _Chunk_contra = TypeVar("_Chunk_contra", contravariant=True)
 _Response_co = TypeVar("_Response_co", bound=APIResponse, covariant=True)
 _Accumulator_contra = TypeVar("_Accumulator_contra", contravariant=True)
 _StreamT = TypeVar("_StreamT", bound="Stream[Any, Any]")
+_ContextT = TypeVar("_ContextT", bound="ClosingContext")
 
 
 class End(enum.Enum):
@@ -93,7 +104,41 @@ class StreamResponse(Protocol):
         """Close the connection."""
 
 
-class Stream(Iterator[ChunkT], Generic[ChunkT, ResponseT]):
+class _NullObserver:
+    """The observer of the calls of clients without hooks; the other one is ``_core.observer.CallObserver``."""
+
+    def ignore(self, *args: Any, **named: Any) -> None:
+        """Do nothing."""
+
+    begin = sending = response = failure = end = end_with_body = ignore
+
+    def pass_through(self, items: Any) -> Any:
+        """Return ``items``."""
+        return items
+
+    count_chunks = observe_blocks = pass_through
+
+
+NULL_OBSERVER = _NullObserver()
+
+
+class ClosingContext(abc.ABC):
+    """A context manager that calls :meth:`close` when the ``with`` block is left."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Release the resources of the object."""
+
+    def __enter__(self: _ContextT) -> _ContextT:
+        return self
+
+    def __exit__(
+        self, type_: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Stream(ClosingContext, Iterator[ChunkT], Generic[ChunkT, ResponseT]):
     """A streamed response: iterate over its chunks, or call :meth:`result` for the whole completion.
 
     The request was sent and its status checked before this object is created. Nothing is retried after that, and no
@@ -129,7 +174,7 @@ class Stream(Iterator[ChunkT], Generic[ChunkT, ResponseT]):
         # until the garbage collector runs.
         self._chunks = _read(response, parser, accumulator)
         self._request_id = request_id
-        self._observer: Observer = getattr(response, "observer", NULL_OBSERVER)
+        self._observer: Any = getattr(response, "observer", NULL_OBSERVER)
         self._chunks = self._observer.count_chunks(self._chunks)
 
     @property
@@ -206,14 +251,6 @@ class Stream(Iterator[ChunkT], Generic[ChunkT, ResponseT]):
             raise
         self._observer.end(failure, answer=lambda: failure.completion)
         raise failure
-
-    def __enter__(self: _StreamT) -> _StreamT:
-        return self
-
-    def __exit__(
-        self, type_: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __del__(self) -> None:
         # A stream that is dropped before its end must release its connection and its permit.

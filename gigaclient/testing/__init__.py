@@ -20,7 +20,7 @@ from gigaclient._primitives.lazy import lazy_names
 if TYPE_CHECKING:
     from gigaclient.testing.authority import Authority, ClientCertificate
     from gigaclient.testing.fakegpt import FakeGptEmulator
-    from gigaclient.testing.fault_server import Answer, Cut, Pause, RawAnswer, RecordedRequest, Reset, Server
+    from gigaclient.testing.fault_server import Answer, Cut, Pause, RawAnswer, RecordedRequest, Reset, Server, interim
     from gigaclient.testing.faults import EventAnswer, Fault
     from gigaclient.testing.gigachat import LEFT_OUT, GigaChatEmulator
     from gigaclient.testing.recordings import Recording, recording
@@ -41,6 +41,7 @@ __all__ = [
     "Recording",
     "Reset",
     "Server",
+    "interim",
     "recording",
 ]
 
@@ -50,7 +51,7 @@ _EXPORTS = {
     "faults": ("EventAnswer", "Fault"),
     "gigachat": ("LEFT_OUT", "GigaChatEmulator"),
     "recordings": ("Recording", "recording"),
-    "fault_server": ("Answer", "Cut", "Pause", "RawAnswer", "RecordedRequest", "Reset", "Server"),
+    "fault_server": ("Answer", "Cut", "Pause", "RawAnswer", "RecordedRequest", "Reset", "Server", "interim"),
 }
 
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from gigaclient.testing.routing import INVALID_JSON, AnyAnswer, Refusal, Route, RoutedRequest, Service, json_answer
-from gigaclient.testing.validation_v1 import check
+from gigaclient.testing.routing import INVALID_JSON, AnyAnswer, Refusal, Route, RoutedRequest, Service
+from gigaclient.testing.validation_v1 import check, is_file_id
 
 __all__ = ["EmulatedAssistants", "StoredAssistant"]
 
@@ -99,7 +99,7 @@ class EmulatedAssistants:
                 found = [self._find(call.client, assistant_id)]
             else:
                 found = [assistant for assistant in self._assistants.values() if assistant.client == call.client]
-            return json_answer(200, {"data": [self._to_json(assistant) for assistant in found]}, call.headers)
+            return call.answer({"data": [self._to_json(assistant) for assistant in found]})
 
     def _create(self, call: RoutedRequest) -> AnyAnswer:
         body = call.json_object()
@@ -110,7 +110,7 @@ class EmulatedAssistants:
         assistant = StoredAssistant(call.client, body["model"], now, now, fields)
         with self._lock:
             self._assistants[assistant.id] = assistant
-        return json_answer(200, {"assistant_id": assistant.id, "created_at": assistant.created_at}, call.headers)
+        return call.answer({"assistant_id": assistant.id, "created_at": assistant.created_at})
 
     def _modify(self, call: RoutedRequest) -> AnyAnswer:
         body = call.json_object()
@@ -121,14 +121,14 @@ class EmulatedAssistants:
         with self._lock:
             assistant.fields = {**assistant.fields, **fields}
             assistant.updated_at = int(self._service.now_s())
-            return json_answer(200, self._to_json(assistant), call.headers)
+            return call.answer(self._to_json(assistant))
 
     def _delete(self, call: RoutedRequest) -> AnyAnswer:
         body = call.json_object()
         with self._lock:
             assistant = self._find(call.client, body.get("assistant_id"))
             del self._assistants[assistant.id]
-        return json_answer(200, {"assistant_id": assistant.id, "deleted": True}, call.headers)
+        return call.answer({"assistant_id": assistant.id, "deleted": True})
 
     def _delete_file(self, call: RoutedRequest) -> AnyAnswer:
         body = call.json_object()
@@ -141,7 +141,7 @@ class EmulatedAssistants:
                 **assistant.fields,
                 "file_ids": [file_id for file_id in files if file_id != body["file_id"]],
             }
-        return json_answer(200, {"file_id": body["file_id"], "deleted": True}, call.headers)
+        return call.answer({"file_id": body["file_id"], "deleted": True})
 
     def _validated_fields(self, body: Mapping[str, Any], model: str) -> dict[str, Any]:
         # The official SDK sends a null for each field that is not set.
@@ -151,18 +151,11 @@ class EmulatedAssistants:
                 raise Refusal(400, INVALID_JSON)
         if len(fields.get("metadata", {})) > _MAX_METADATA_PAIRS:
             raise Refusal(422, f"Invalid params: metadata must have at most {_MAX_METADATA_PAIRS} pairs")
-        if not all(isinstance(file_id, str) for file_id in fields.get("file_ids", [])):
+        if not all(map(is_file_id, fields.get("file_ids", []))):
             raise Refusal(400, INVALID_JSON)
         # The rules of chat apply to the model and the functions.
-        check(
-            {
-                "model": model,
-                "messages": [{"role": "user", "content": ""}],
-                **({"functions": fields["functions"]} if "functions" in fields else {}),
-            },
-            models=self._service.models,
-            without_functions=self._service.models_without_functions,
-        )
+        functions = {"functions": fields["functions"]} if "functions" in fields else {}
+        check({"model": model, "messages": [{"role": "user", "content": ""}], **functions}, self._service)
         return fields
 
     def _to_json(self, assistant: StoredAssistant) -> dict[str, Any]:

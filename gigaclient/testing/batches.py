@@ -20,8 +20,6 @@ from gigaclient.testing.routing import (
     RoutedRequest,
     Service,
     compact,
-    json_answer,
-    limits_of,
 )
 from gigaclient.testing.text_tools import embeddings
 from gigaclient.testing.validation_v1 import check
@@ -103,7 +101,7 @@ class EmulatedBatches:
         batch = _Batch(call.client, method, len(rows), failed, results, now, now, started_at=time.monotonic())
         with self._lock:
             self._batches[batch.id] = batch
-            return json_answer(200, _item(batch), call.headers)
+            return call.answer(_item(batch))
 
     def _list(self, call: RoutedRequest) -> AnyAnswer:
         self._check_scope(call)
@@ -130,7 +128,7 @@ class EmulatedBatches:
             payload = items
         elif self.list_shape == "item" and len(items) == 1:
             payload = items[0]
-        return json_answer(200, payload, call.headers)
+        return call.answer(payload)
 
     def _check_scope(self, call: RoutedRequest) -> None:
         if self.scopes is not None and self._service.scope_of(call.client) not in self.scopes:
@@ -177,20 +175,19 @@ class EmulatedBatches:
         return {"id": row_id, self.row_shape: response}
 
     def _embeddings(self, request: Any) -> dict[str, Any]:
-        return embeddings(request, models=self._service.models, exhausted=self._service.exhausted_models)
+        return embeddings(request, self._service)
 
     def _completion(self, request: Any) -> dict[str, Any]:
         service = self._service
-        body = check(request, **limits_of(service))
+        body = check(request, service)
         if body.get("stream"):
             raise Refusal(400, INVALID_JSON)
         replies = replies_v1.replies(body)
-        prompt, spent = replies_v1.prompt_tokens(body), sum(reply.tokens() for reply in replies)
         return replies_v1.completion(
             replies,
             model=replies_v1.with_build(body.get("model")),
             created=int(service.now_s()),
-            usage={"prompt_tokens": prompt, "completion_tokens": spent, "total_tokens": prompt + spent},
+            usage=replies_v1.usage(replies_v1.prompt_tokens(body), sum(reply.tokens() for reply in replies)),
         )
 
 

@@ -1,4 +1,4 @@
-"""The answers of the emulated model: echo, counting, arithmetic, and a table of scripted answers.
+"""The answers of the emulated model: echo, counting and arithmetic. All other answers must be scripted.
 
 The same prompt always gets the same answer. It is in Russian if the prompt has Cyrillic letters, otherwise in English.
 """
@@ -42,24 +42,32 @@ def is_russian(text: str) -> bool:
 
 
 def stems(text: str) -> list[str]:
-    """Return the first letters of the significant words of ``text``, so that inflected forms are equal."""
+    """Return the longer words of ``text`` without their endings, so that inflected forms are equal."""
     split = re.sub(r"([a-z])([A-Z])", r"\1 \2", text).replace("_", " ").lower()
-    found = re.findall(r"[^\W\d_]{3,}", split)
-    return [word[:5] if len(word) > 5 else word[: max(3, len(word) - 1)] for word in found if word not in _STOP_WORDS]
+    return [word[: min(5, len(word) - 1)] for word in re.findall(r"[^\W\d_]{4,}", split)]
 
 
 def answer(messages: Sequence[Mapping[str, Any]]) -> str:
     """Return the answer to ``messages`` (``role`` and ``content`` of each)."""
-    prompts = [str(message.get("content") or "") for message in messages if message.get("role") == "user"]
-    prompt = prompts.pop().strip() if prompts else ""
+    prompts = (str(message.get("content") or "") for message in reversed(messages) if message.get("role") == "user")
+    prompt = next(prompts, "").strip()
     echoed = _echo(prompt)
     if echoed is not None:
         return echoed
     # Only the beginning and the end of a long prompt, where the question is: the patterns are slow on long texts.
     prompt = prompt if len(prompt) <= 4000 else f"{prompt[:2000]} {prompt[-2000:]}"
-    russian = is_russian(prompt)
-    text = _repeat_word(prompt) or _count(prompt) or _calculate(prompt) or _user_name(prompt, prompts, russian)
-    return text or _scripted(prompt, russian)
+    text = _DEFAULT_RUSSIAN if is_russian(prompt) else _DEFAULT_ENGLISH
+    return _repeat_word(prompt) or _count(prompt) or _calculate(prompt) or text.format(prompt[:200])
+
+
+_DEFAULT_ENGLISH = (
+    "This answer comes from the emulator of gigaclient.testing, which has no model. It repeats texts, counts and "
+    "calculates; script any other answer with its method answer(). The prompt was: “{}”"
+)
+_DEFAULT_RUSSIAN = (
+    "Это ответ эмулятора из gigaclient.testing, за которым нет модели. Он повторяет тексты, считает и вычисляет; "
+    "любой другой ответ задайте его методом answer(). Вопрос был такой: “{}”"
+)
 
 
 # --- echo ------------------------------------------------------------------------------------------------------
@@ -147,63 +155,3 @@ def _evaluate(node: ast.expr) -> Fraction:
     if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
         return _OPERATORS[type(node.op)](_evaluate(node.left), _evaluate(node.right))
     raise ValueError("not arithmetic")
-
-
-# --- scripted answers ------------------------------------------------------------------------------------------
-
-_NAME = re.compile(r"(?i)(?:my name is|меня зовут)\s+([^\W\d_][\w-]*)")
-
-
-def _user_name(prompt: str, earlier: Sequence[str], russian: bool) -> str | None:
-    """Answer "My name is Anna" and, from the earlier prompts, "What is my name?": for tests of dialogues."""
-    if re.search(r"what(?:'s| is) my name|как меня зовут", prompt, re.IGNORECASE):
-        names = _NAME.findall("\n".join(earlier))
-        if not names:
-            return "Вы ещё не сказали, как вас зовут." if russian else "You have not told me your name yet."
-        return f"Вас зовут {names[-1]}." if russian else f"Your name is {names[-1]}."
-    found = _NAME.search(prompt)
-    if found is None:
-        return None
-    return f"Приятно познакомиться, {found[1]}!" if russian else f"Nice to meet you, {found[1]}!"
-
-
-# A pattern, the answer in English, the answer in Russian. The first match wins.
-_SCRIPTED = (
-    (
-        r"capital of russia|столиц\w* (?:у )?росси",
-        "The capital of Russia is Moscow.",
-        "Столица России — Москва.",
-    ),
-    (
-        r"^\W*(?:hello|hi|hey|good (?:morning|day|evening)|привет|здравствуй|добр(?:ый|ое) )",
-        "Hello! How can I help you today?",
-        "Здравствуйте! Чем я могу вам помочь?",
-    ),
-    (
-        "",
-        "This answer comes from the emulator of gigaclient.testing, which has no model. It repeats texts, counts and "
-        "calculates; script any other answer with its method answer(). The prompt was: {prompt}",
-        "Это ответ эмулятора из gigaclient.testing, за которым нет модели. Он повторяет тексты, считает и вычисляет; "
-        "любой другой ответ задайте его методом answer(). Вопрос был такой: {prompt}",
-    ),
-)
-
-
-def _scripted(prompt: str, russian: bool) -> str:
-    english_text, russian_text = next(texts for pattern, *texts in _SCRIPTED if re.search(pattern, prompt, re.I))
-    return (russian_text if russian else english_text).replace("{prompt}", f"“{prompt[:200]}”")
-
-
-_STOP_WORDS = frozenset(
-    re.findall(
-        r"\w+",
-        """
-    the and for with that this from what which when where who how why are was were can could would should will does did
-    you your please tell explain about get find give show make let its not any all use using into out has have had
-    there here they them then than over under some such need want know like answer question following user returns
-    как что это для или при про над под чем где кто когда зачем почему какой какая какие какое каков какова мне меня
-    тебе вас вам его она они оно был была было были есть нет так там тут если чтобы можно нужно надо пожалуйста скажи
-    расскажи покажи дай сделай пользователь возвращает получить узнать найти ответь напиши объясни хочу знать
-        """,
-    )
-)

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gigaclient.testing import replies_v1
-from gigaclient.testing.faults import END_MARKER, event
+from gigaclient.testing.faults import END_MARKER, EventAnswer, event
 from gigaclient.testing.files import EmulatedFiles
-from gigaclient.testing.http_messages import RecordedRequest
+from gigaclient.testing.http_messages import Answer, RawAnswer, RecordedRequest
 from gigaclient.testing.routing import (
     AnyAnswer,
     Refusal,
@@ -19,7 +19,6 @@ from gigaclient.testing.routing import (
     Service,
     compact,
     json_answer,
-    limits_of,
     stream_answer,
 )
 from gigaclient.testing.validation_v1 import check
@@ -65,19 +64,21 @@ class ChatV1:
 
     def _chat(self, call: RoutedRequest) -> AnyAnswer:
         service = self._service
-        body = check(call.json(), **limits_of(service))
-        scripted = service.next_script("POST", "v1/chat/completions")
-        if scripted is not None:
-            return service.scripted_answer(call, scripted, body)
-        body = self._with_history(body)
+        body = check(call.json(), service)
+        scripted = service.next_script(call)
+        if isinstance(scripted, (Answer, RawAnswer, EventAnswer)):
+            return scripted
         release = service.enter(call.client, stream=bool(body.get("stream")))
         try:
+            if scripted is not None:
+                return self._scripted(call, scripted, body, release)
+            body = self._with_history(body)
             return self._answer(call, body, replies_v1.replies(body), release)
         except BaseException:
             release()
             raise
 
-    def scripted(
+    def _scripted(
         self, call: RoutedRequest, value: Any, body: Mapping[str, Any], release: Callable[[], None]
     ) -> AnyAnswer:
         """Return the answer for a scripted text, message or complete response."""
@@ -124,12 +125,7 @@ class ChatV1:
         spent = sum(
             limit if reply.finish_reason == "length" and limit is not None else reply.tokens() for reply in replies
         )
-        return {
-            "prompt_tokens": prompt,
-            "completion_tokens": spent,
-            "total_tokens": prompt + spent,
-            "precached_prompt_tokens": self._cached(call, body, prompt),
-        }
+        return {**replies_v1.usage(prompt, spent), "precached_prompt_tokens": self._cached(call, body, prompt)}
 
     def _cached(self, call: RoutedRequest, body: Mapping[str, Any], prompt: int) -> int:
         """Count the tokens of the prefix that this session has sent before; 2 without a prefix, as recorded."""

@@ -11,6 +11,7 @@ from gigaclient.testing import canned_model, replies_v1
 from gigaclient.testing.chat_v1 import PrefixCache
 from gigaclient.testing.faults import END_MARKER, EventAnswer, event
 from gigaclient.testing.files import PICTURE, EmulatedFiles
+from gigaclient.testing.http_messages import Answer, RawAnswer
 from gigaclient.testing.replies_v2 import Responder, output_tokens, response_from
 from gigaclient.testing.routing import (
     AnyAnswer,
@@ -19,7 +20,6 @@ from gigaclient.testing.routing import (
     RoutedRequest,
     Service,
     json_answer,
-    limits_of,
     stream_answer,
 )
 from gigaclient.testing.validation_v2 import RESULT_ROLES, STATE_IDS, check, prompt_tokens
@@ -49,7 +49,8 @@ class ChatV2:
         add_done_marker: End streams with ``data: [DONE]``.
         unnamed_events: Send events without names.
         state_id_only_in_done: In a stream, send the state id with the last event only.
-        function_call_only_in_done: In a stream, send function calls with the last event only.
+        function_call_only_in_done: In a stream, send function calls and their state id with the last event only, as the
+            service does. ``False`` sends them in an event before it.
         text_in_done: Repeat the complete text in the last event of a stream.
         string_content: Send texts as strings instead of lists of parts.
     """
@@ -62,7 +63,7 @@ class ChatV2:
         self.add_done_marker = False
         self.unnamed_events = False
         self.state_id_only_in_done = False
-        self.function_call_only_in_done = False
+        self.function_call_only_in_done = True
         self.text_in_done = False
         self.string_content = False
         self._service = service
@@ -78,13 +79,15 @@ class ChatV2:
         history = self._history(request)
         body = check(
             request,
-            **limits_of(service),
+            service,
             unavailable_tools=self.unavailable_tools,
             history=history,
             roles=RESULT_ROLES if self.strict_roles is None else (self.strict_roles,),
             results=("object", "text") if self.strict_results is None else (self.strict_results,),
         )
-        scripted = service.next_script("POST", "v2/chat/completions")
+        scripted = service.next_script(call)
+        if isinstance(scripted, (Answer, RawAnswer, EventAnswer)):
+            return scripted
         release = service.enter(call.client, stream=bool(body.get("stream")))
         try:
             if scripted is not None:
@@ -98,12 +101,6 @@ class ChatV2:
         except BaseException:
             release()
             raise
-
-    def scripted(
-        self, call: RoutedRequest, value: Any, body: Mapping[str, Any], release: Callable[[], None]
-    ) -> AnyAnswer:
-        """Return the scripted answer to a request that was not validated."""
-        return self._answer(call, {"messages": [], **body}, [], self._from_script(value), release)
 
     def _from_script(self, value: Any) -> dict[str, Any]:
         """Build a complete response from a text, a message, or a complete response of either API."""
@@ -120,10 +117,9 @@ class ChatV2:
         return response_from(dict(value))
 
     def _store_files(self, call: RoutedRequest, created_files: Sequence[tuple[str, str, str]]) -> None:
-        end_user = call.request.headers.get("x-client-id")
         for identifier, name, mime in created_files:
             content = PICTURE if mime == "image/jpeg" else _EMPTY_GLB
-            self._files.add(call.client, content, name, mime=mime, end_user=end_user, identifier=identifier)
+            self._files.add(call.client, content, name, mime=mime, end_user=call.end_user, identifier=identifier)
 
     # -- threads
 

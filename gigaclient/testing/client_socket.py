@@ -44,6 +44,8 @@ class ClientSocket:
         inbox: The bytes that were read and not used yet.
         idle: True between two requests.
         close_requested: True after close_if_idle has ended the connection.
+        is_silent: True when no further request is answered.
+        client_finished: True when the client will send nothing more.
         closed: Set when the socket is closed.
         client_certificate: The subject's common name of the client's certificate, if it sent one.
     """
@@ -52,6 +54,8 @@ class ClientSocket:
         self.inbox = bytearray()
         self.idle = False
         self.close_requested = False
+        self.is_silent = False
+        self.client_finished = False
         self.closed = threading.Event()
         self.client_certificate: str | None = None
         self._sock: socket.socket = sock
@@ -134,6 +138,7 @@ class ClientSocket:
             while True:
                 data = self._sock.recv(_READ_BYTES)
                 if not data:
+                    self.client_finished = True
                     return False
                 self.inbox += data
                 if self._tls is None or not self._tls.pending():

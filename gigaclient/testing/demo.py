@@ -19,7 +19,7 @@ from gigaclient.testing import FakeGptEmulator, GigaChatEmulator
 
 __all__ = ["main"]
 
-_PROMPT = "What is the capital of Russia?"
+_PROMPT = "What is 12 times 12?"
 _STREAMED_PROMPT = "Посчитай от 1 до 10"
 
 

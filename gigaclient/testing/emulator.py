@@ -109,6 +109,11 @@ class Emulator(ABC):
         return self._servers[0].connections
 
     @property
+    def aborted(self) -> int:
+        """The number of API responses whose client disconnected before their end."""
+        return self._servers[0].aborted
+
+    @property
     def open_streams(self) -> int:
         """The number of streams that are being sent now."""
         with self._lock:

@@ -25,8 +25,9 @@ from gigaclient.testing.authority import Authority
 from gigaclient.testing.emulator import Emulator
 from gigaclient.testing.fakegpt_events import cumulative_states, stream_events
 from gigaclient.testing.fakegpt_requests import ProxyRefusal, prompt_of, read_body, split_dialogue
+from gigaclient.testing.fault_answers import early_answer, respond
 from gigaclient.testing.fault_server import Server
-from gigaclient.testing.faults import EventAnswer, respond
+from gigaclient.testing.faults import EventAnswer
 from gigaclient.testing.http_messages import Answer, Pause, RawAnswer, RecordedRequest
 from gigaclient.testing.routing import AnyAnswer
 
@@ -136,9 +137,8 @@ class FakeGptEmulator(Emulator):
         super().__init__(authority)
         self._loads = {secrets.token_hex(16): number for number in range(accounts)}
         self._sessions: dict[tuple[str, str], _Session] = {}
-        self._conversations: dict[str, list[dict[str, str]]] = {}
         self._logins = 0
-        self.server = Server(self._serve, tls=self.authority, port=port)
+        self.server = Server(self._serve, tls=self.authority, port=port, on_head=self._answer_head)
 
     @property
     def _servers(self) -> tuple[Server, ...]:
@@ -164,11 +164,6 @@ class FakeGptEmulator(Emulator):
         return [prompt_of(request) for request in self.requests if request.path == _CONVERSATION]
 
     @property
-    def aborted(self) -> int:
-        """The number of responses whose client disconnected before their end."""
-        return self.server.aborted
-
-    @property
     def logins(self) -> int:
         """The number of calls of ``/auth/login``, refused ones included."""
         with self._lock:
@@ -181,14 +176,14 @@ class FakeGptEmulator(Emulator):
         with self._lock:
             self._sessions.clear()
 
-    def answer(self, value: Scripted, *, times: int = 1) -> None:
+    def answer(self, value: Scripted, *, times: int | None = 1) -> None:
         """Script the next ``times`` conversations.
 
         Args:
             value: A text is the answer. An iterable of texts gives the cumulative states of the stream, one event
                 each. Bytes are the raw body of the stream. A callable gets the request and returns any of these, or
-                an ``Answer``, ``RawAnswer`` or ``EventAnswer``.
-            times: The number of conversations.
+                an ``Answer``, ``RawAnswer`` or ``EventAnswer``, or None for the emulator's own answer.
+            times: The number of conversations. ``None`` answers each one for which no other script waits.
         """
         script = value if isinstance(value, (str, bytes)) or callable(value) else tuple(value)
         self._scripts.add(script, _CONVERSATION, times=times)
@@ -215,6 +210,10 @@ class FakeGptEmulator(Emulator):
                 return _json(refusal.status, refusal.payload)
 
         return respond(fault, regular_answer, headers={}, error_body=_error_body)
+
+    def _answer_head(self, request: RecordedRequest) -> Answer | RawAnswer | None:
+        fault = self._faults.take(request.path, named_only=request.path != _CONVERSATION, early=True)
+        return early_answer(fault, _error_body)
 
     def _is_blocked(self, request: RecordedRequest) -> bool:
         if self.html_wall is True or (isinstance(self.html_wall, str) and request.path.endswith(self.html_wall)):
@@ -323,16 +322,8 @@ def _conversation(emulator: FakeGptEmulator, request: RecordedRequest) -> AnyAns
         return value
     if isinstance(value, bytes):
         return Answer(200, {"Content-Type": "text/event-stream; charset=utf-8"}, [value])
-    conversation_id = body.get("conversation_id")
     if value is None:
-        with emulator._lock:
-            before = emulator._conversations.get(str(conversation_id), [])
-        messages = [*before, *split_dialogue("".join(body["messages"][0]["content"]["parts"]))]
-        value = canned_model.answer(messages)
-        if conversation_id is not None:
-            with emulator._lock:
-                reply = {"role": "assistant", "content": value}
-                emulator._conversations[str(conversation_id)] = [*messages, reply]
+        value = canned_model.answer(split_dialogue("".join(body["messages"][0]["content"]["parts"])))
     states = cumulative_states(emulator, value) if isinstance(value, str) else [str(state) for state in value]
     return emulator._stream(body, states)
 

@@ -15,6 +15,7 @@ import threading
 import time
 import traceback
 from collections import deque
+from collections.abc import Callable
 from types import TracebackType
 
 from gigaclient.testing.authority import Authority
@@ -30,7 +31,9 @@ from gigaclient.testing.http_messages import (
     RecordedRequest,
     Reset,
     Step,
+    interim,
 )
+from gigaclient.testing.request_reader import BodyTooLargeError, RequestReader
 from gigaclient.testing.response_writer import error_response, write
 
 try:
@@ -38,9 +41,10 @@ try:
 except ImportError as error:
     raise extra_is_missing(error) from error
 
-__all__ = ["Answer", "Cut", "HeaderList", "Pause", "RawAnswer", "RecordedRequest", "Reset", "Server", "Step"]
+__all__ = ["Answer", "Cut", "HeaderList", "Pause", "RawAnswer", "RecordedRequest", "Reset", "Server", "Step", "interim"]
 
 _HOST = "127.0.0.1"
+_LINGER_S = 2.0
 
 
 class Server:
@@ -52,7 +56,11 @@ class Server:
         tls: The authority that signs the certificate, or a TLS context; ``None`` is plain HTTP.
         port: The port; 0 is a free one.
         client_ca: The authority of required client certificates (only with an ``Authority`` in ``tls``).
+        on_head: Called with each request before its body is read, so the request has none. An answer is sent at once,
+            and the connection ends; None reads the body and calls ``handler``.
         idle_timeout_s: Close a kept-alive connection after this many seconds without a request.
+        idle_response: Raw bytes to send on an idle connection before it is closed, by ``idle_timeout_s`` or
+            :meth:`drop_idle_connections`. Some servers send a 408.
         handshake_timeout_s: The limit for a TLS handshake in seconds.
         keep_requests: The number of requests that :attr:`requests` keeps.
         max_body_bytes: The limit for the body of a request; a longer one gets 413.
@@ -65,7 +73,9 @@ class Server:
         tls: Authority | ssl.SSLContext | None = None,
         port: int = 0,
         client_ca: Authority | str | None = None,
+        on_head: Callable[[RecordedRequest], Answer | RawAnswer | None] | None = None,
         idle_timeout_s: float | None = None,
+        idle_response: bytes = b"",
         handshake_timeout_s: float = 10.0,
         keep_requests: int = 100_000,
         max_body_bytes: int = 96 * 1024 * 1024,
@@ -75,7 +85,9 @@ class Server:
         self.handler = handler
         self._context = tls.server_context(client_ca=client_ca) if isinstance(tls, Authority) else tls
         self._requested_port = port
+        self.on_head = on_head
         self.idle_timeout_s = idle_timeout_s
+        self.idle_response = idle_response
         self.handshake_timeout_s = handshake_timeout_s
         self.max_body_bytes = max_body_bytes
         self._lock = threading.Lock()
@@ -188,6 +200,14 @@ class Server:
             connection.closed.wait(max(0.0, deadline - time.monotonic()))
         return len(dropped)
 
+    def silence_idle_connections(self) -> int:
+        """Never answer again on the kept-alive connections that are idle, and return their number.
+
+        They stay open, as a connection does whose peer has lost its address. New connections are answered.
+        """
+        with self._lock:
+            return sum(connection.silence_if_idle() for connection in self._open.values())
+
     def __enter__(self) -> Server:
         return self.start()
 
@@ -242,10 +262,6 @@ class Server:
                 self._handshake_errors.append(f"{type(error).__name__}: {error}")
 
 
-class _BodyTooLargeError(Exception):
-    """The request's body exceeds ``max_body_bytes``."""
-
-
 class _Connection:
     """One accepted connection. All methods except interrupt and close_if_idle run in its thread."""
 
@@ -264,6 +280,11 @@ class _Connection:
     def close_if_idle(self) -> bool:
         """Close the connection if it is between two requests; return True if it was."""
         return self._sock.close_if_idle()
+
+    def silence_if_idle(self) -> bool:
+        """Answer no further request if the connection is between two requests; return True if it is."""
+        self._sock.is_silent = self._sock.is_silent or self._sock.idle
+        return self._sock.idle
 
     # -- the thread
 
@@ -292,27 +313,42 @@ class _Connection:
 
     def _serve_requests(self) -> bool:
         """Answer the requests of the connection; return True when it ends regularly."""
+        reader = RequestReader(self._sock, self.number, self._server)
         while True:
             try:
-                request, http11 = self._read_request()
+                request = reader.next()
             except h11.RemoteProtocolError as error:
                 return self._refuse(error.error_status_hint, str(error))
-            except _BodyTooLargeError:
+            except BodyTooLargeError:
                 return self._refuse(413, "Payload too large")
             if request is None:
+                self._send_idle_response()
                 return True
             self._server._record(request)
-            answer = self._call_handler(request)
-            try:
-                alive = write(self._sock, request, answer, http11=http11)
-            except ClientGoneError:
-                self._server._count_aborted()
-                raise
-            finally:
-                if answer.done is not None:
-                    answer.done()
-            if not alive:
+            early = reader.early_answer
+            if early is not None:
+                if isinstance(early, Answer):
+                    early.keep_alive = False
+                self._write(request, early, http11=reader.http11)
+                return self._linger()
+            if not self._write(request, self._call_handler(request), http11=reader.http11):
                 return True
+
+    def _send_idle_response(self) -> None:
+        """Send ``idle_response`` unless the client itself has ended the connection."""
+        if self._server.idle_response and not self._sock.client_finished:
+            self._sock.send(self._server.idle_response)
+
+    def _write(self, request: RecordedRequest, answer: Answer | RawAnswer, *, http11: bool) -> bool:
+        """Send the answer; return True when the connection can serve another request."""
+        try:
+            return write(self._sock, request, answer, http11=http11)
+        except ClientGoneError:
+            self._server._count_aborted()
+            raise
+        finally:
+            if answer.done is not None:
+                answer.done()
 
     def _call_handler(self, request: RecordedRequest) -> Answer | RawAnswer:
         try:
@@ -325,70 +361,12 @@ class _Connection:
     def _refuse(self, status: int, reason: str) -> bool:
         body = json.dumps({"status": status, "message": reason}).encode()
         self._sock.send(error_response(status, body))
-        # A close with unread bytes would send a reset, and the client would lose the response.
+        return self._linger()
+
+    def _linger(self) -> bool:
+        """Read what the client still sends. A close with unread bytes would reset the connection."""
         self._sock.shutdown(socket.SHUT_WR)
-        deadline = time.monotonic() + 0.5
+        deadline = time.monotonic() + _LINGER_S
         while self._sock.wait(selectors.EVENT_READ, deadline - time.monotonic()) and self._sock.read_available():
             self._sock.inbox.clear()
         return False
-
-    def _read_request(self) -> tuple[RecordedRequest | None, bool]:
-        """Return the next request, and True for HTTP/1.1; None when the client or ``idle_timeout_s`` ended first."""
-        # A new parser for each request, because one parser would expect to write the responses too.
-        parser = h11.Connection(h11.SERVER, max_incomplete_event_size=256 * 1024)
-        started = bool(self._sock.inbox)
-        if started:
-            self._feed(parser)
-        head: h11.Request | None = None
-        body = bytearray()
-        while True:
-            event = parser.next_event()
-            if event is h11.NEED_DATA:
-                if not self._receive(parser, started):
-                    return None, True
-                started = True
-            elif isinstance(event, h11.Request):
-                head = event
-            elif isinstance(event, h11.Data):
-                body += event.data
-                if len(body) > self._server.max_body_bytes:
-                    raise _BodyTooLargeError
-            elif isinstance(event, h11.EndOfMessage):
-                break
-            else:
-                raise ClientGoneError
-        assert head is not None
-        self._sock.inbox += parser.trailing_data[0]
-        return self._recorded(head, bytes(body)), head.http_version == b"1.1"
-
-    def _receive(self, parser: h11.Connection, started: bool) -> bool:
-        """Feed received bytes to the parser; return False when the connection ends before a request has started."""
-        if parser.they_are_waiting_for_100_continue:
-            permission = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
-            self._sock.send(parser.send(permission) or b"")
-        self._sock.idle = not started
-        received = self._sock.receive(None if started else self._server.idle_timeout_s)
-        self._sock.idle = False
-        if not received:
-            if started:
-                raise ClientGoneError
-            return False
-        self._feed(parser)
-        return True
-
-    def _feed(self, parser: h11.Connection) -> None:
-        parser.receive_data(bytes(self._sock.inbox))
-        self._sock.inbox.clear()
-
-    def _recorded(self, head: h11.Request, body: bytes) -> RecordedRequest:
-        path, _, query = head.target.decode("latin-1").partition("?")
-        return RecordedRequest(
-            head.method.decode("ascii").upper(),
-            path,
-            query,
-            HeaderList((n.decode("latin-1"), v.decode("latin-1")) for n, v in head.headers.raw_items()),
-            body,
-            self.number,
-            time.monotonic(),
-            self._sock.client_certificate,
-        )

@@ -7,24 +7,17 @@ change the regular answer while it is sent. They can be combined.
 from __future__ import annotations
 
 import datetime
-import email.utils
-import http
 import json
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from gigaclient.testing.http_messages import Answer, Cut, HeaderItems, Pause, RawAnswer, Reset, Step
+from gigaclient.testing.http_messages import HeaderItems, Pause, Step
 
-__all__ = ["END_MARKER", "EventAnswer", "Fault", "FaultQueue", "apply", "event", "http_date", "respond"]
+__all__ = ["END_MARKER", "EventAnswer", "Fault", "FaultQueue", "event"]
 
 END_MARKER = b"data: [DONE]\n\n"
-
-_PAGE = """<!DOCTYPE html>
-<html><head><title>{title}</title></head>
-<body><center><h1>{title}</h1></center><hr><center>nginx</center></body></html>
-"""
 
 
 @dataclass(frozen=True)
@@ -49,6 +42,12 @@ class Fault:
         close_delimited: The end of the connection ends the body: there is neither a length nor chunks.
         content_type: A wrong content type; ``""`` omits the header.
         cut_after_bytes: The connection ends after this many bytes of the body.
+        early: The answer is sent when the head of the request has been read, while the client still sends the body.
+            Needs one of the fields that replace the answer.
+        before_head: Raw steps before the head of the answer: bytes (each in a packet of its own) and pauses, such as
+            ``(interim(103), interim(100) * 2)``.
+        head: The raw head to send instead of the regular one, with its empty line; the body follows unchanged.
+        after_body: Raw bytes after the complete answer.
 
     Within an event stream (counted in events; ``0`` is before the first one, the end marker counts as one):
         cut_after_events: The connection ends without the last chunk.
@@ -84,6 +83,10 @@ class Fault:
     close_delimited: bool = False
     content_type: str | None = None
     cut_after_bytes: int | None = None
+    early: bool = False
+    before_head: Sequence[Step] = ()
+    head: bytes | None = None
+    after_body: bytes = b""
 
     cut_after_events: int | None = None
     reset_after_events: int | None = None
@@ -107,6 +110,8 @@ class Fault:
     def __post_init__(self) -> None:
         if self.extra and self.extra_after_events is None:
             object.__setattr__(self, "extra_after_events", 0)
+        if self.early and not self.replaces_the_answer:
+            raise ValueError("early needs an answer to send: status, body, html, unauthorized, reset or hang_up")
 
     @property
     def replaces_the_answer(self) -> bool:
@@ -156,11 +161,17 @@ class FaultQueue:
         with self._lock:
             self._waiting.append((fault, path, times))
 
-    def take(self, path: str, *, named_only: bool = False) -> Fault | None:
-        """Remove and return the first fault for ``path``. ``named_only`` skips faults without a path."""
+    def take(self, path: str, *, named_only: bool = False, early: bool = False) -> Fault | None:
+        """Remove and return the first fault for ``path``.
+
+        Args:
+            path: The path of the request.
+            named_only: Skip faults without a path.
+            early: Return a fault with ``early``. Others are skipped, and without this argument those with it are.
+        """
         with self._lock:
             for index, (fault, suffix, times) in enumerate(self._waiting):
-                if (suffix is None and named_only) or (suffix is not None and not path.endswith(suffix)):
+                if fault.early is not early or (named_only if suffix is None else not path.endswith(suffix)):
                     continue
                 if times == 1:
                     del self._waiting[index]
@@ -179,203 +190,3 @@ def event(payload: Any, *, name: str | None = None) -> bytes:
     """Encode a server-sent event. Its data is ``payload`` as compact JSON, or unchanged when it is a text."""
     data = payload if isinstance(payload, str) else json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
     return (f"event: {name}\n" if name else "").encode() + f"data: {data}\n\n".encode()
-
-
-def http_date(moment: datetime.datetime) -> str:
-    """Format ``moment`` as an HTTP date; without a time zone it is UTC."""
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=datetime.timezone.utc)
-    return email.utils.format_datetime(moment.astimezone(datetime.timezone.utc), usegmt=True)
-
-
-def respond(
-    fault: Fault | None,
-    regular_answer: Callable[[], Answer | RawAnswer | EventAnswer],
-    *,
-    headers: Mapping[str, str],
-    error_body: Callable[[int], Any],
-) -> Answer | RawAnswer:
-    """Return the answer to a request that gets ``fault``.
-
-    Args:
-        fault: The fault, or None.
-        regular_answer: Makes the regular answer; not called when the fault replaces it.
-        headers: The provider's usual headers, for an answer that replaces the regular one.
-        error_body: Returns the provider's usual error body for a status.
-    """
-    if fault is None:
-        return apply(Fault(), regular_answer())
-    if fault.reset or fault.hang_up:
-        before: list[Step] = [Pause(_to_pause(fault.before_s))] if fault.before_s else []
-        return RawAnswer([*before, Reset() if fault.reset else Cut(close_notify=True)])
-    if fault.replaces_the_answer:
-        return apply(fault, _replacement(fault, headers, error_body))
-    return apply(fault, regular_answer())
-
-
-def _replacement(fault: Fault, headers: Mapping[str, str], error_body: Callable[[int], Any]) -> Answer:
-    status = fault.status if fault.status is not None else 401 if fault.unauthorized else 200
-    body = fault.body
-    content_type = "application/json; charset=utf-8"
-    if body is None and fault.html:
-        body = _PAGE.format(title=f"{status} {http.HTTPStatus(status).phrase}")
-    elif body is None:
-        body = error_body(status)
-    if fault.html or isinstance(body, (bytes, str)):
-        content_type = "text/html; charset=utf-8" if fault.html else "text/plain; charset=utf-8"
-    if not isinstance(body, (bytes, str)):
-        body = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
-    return Answer(status, {**headers, "Content-Type": content_type}, body)
-
-
-def apply(fault: Fault, answer: Answer | RawAnswer | EventAnswer) -> Answer | RawAnswer:
-    """Apply ``fault`` to ``answer``."""
-    if isinstance(answer, RawAnswer):
-        return answer
-    if isinstance(answer, EventAnswer):
-        pairs = list(answer.headers.items() if isinstance(answer.headers, Mapping) else answer.headers)
-        answer = Answer(
-            200,
-            [*pairs, ("Content-Type", answer.content_type)],
-            _faulty_events(fault, answer),
-            "chunked",
-            done=answer.done,
-        )
-    pairs = list(answer.headers.items() if isinstance(answer.headers, Mapping) else answer.headers)
-    if fault.content_type is not None:
-        pairs = [(name, value) for name, value in pairs if name.lower() != "content-type"]
-        if fault.content_type:
-            pairs.append(("Content-Type", fault.content_type))
-    if fault.retry_after is not None:
-        moment = fault.retry_after
-        pairs.append(("Retry-After", http_date(moment) if isinstance(moment, datetime.datetime) else str(moment)))
-    added = {name.lower() for name in fault.headers}
-    pairs = [(name, value) for name, value in pairs if name.lower() not in added] + list(fault.headers.items())
-    body = answer.body
-    if fault.cut_after_bytes is not None:
-        steps = body.encode() if isinstance(body, str) else body
-        if isinstance(steps, bytes):
-            if not fault.close_delimited and not fault.gzip:
-                pairs.append(("Content-Length", str(len(steps))))
-            body = [steps[: fault.cut_after_bytes], Cut()]
-        else:
-            body = _cut_steps(steps, fault.cut_after_bytes)
-    framing = answer.framing
-    if isinstance(answer.body, (bytes, str)) and framing is None:
-        framing = "length"
-    return replace(
-        answer,
-        headers=pairs,
-        body=body,
-        framing="close" if fault.close_delimited else framing,
-        write_size=fault.write_size if fault.write_size is not None else answer.write_size,
-        write_pause_s=fault.write_pause_s or answer.write_pause_s,
-        gzip=fault.gzip or answer.gzip,
-        before_s=_to_pause(fault.before_s) if fault.before_s else answer.before_s,
-        header_pause_s=fault.header_pause_s or answer.header_pause_s,
-    )
-
-
-def _to_pause(seconds: float) -> float | None:
-    """Return ``seconds``, or None for an infinite pause, as :class:`Pause` and :class:`Answer` expect it."""
-    return None if seconds == float("inf") else seconds
-
-
-def _cut_steps(steps: Iterable[Step], limit: int) -> Iterator[Step]:
-    left = limit
-    for step in steps:
-        if isinstance(step, bytes):
-            if len(step) >= left:
-                yield step[:left]
-                break
-            left -= len(step)
-        yield step
-    yield Cut()
-
-
-def _faulty_events(fault: Fault, answer: EventAnswer) -> Iterator[Step]:
-    pause_s = answer.pause_s if fault.event_pause_s is None else fault.event_pause_s
-    sent = 0
-    for item in answer.events:
-        if isinstance(item, Pause):
-            yield item
-            continue
-        is_end_marker = item == END_MARKER
-        if is_end_marker and fault.no_end_marker:
-            continue
-        if sent and pause_s:
-            yield Pause(pause_s)
-        ended = yield from _faults_between_events(fault, answer, sent)
-        if ended:
-            return
-        if fault.comments:
-            yield _with_line_ends(b": keep-alive\n\n", fault.crlf) * fault.comments
-        block = item
-        if fault.no_finish_reason and not is_end_marker:
-            block = _without_finish_reason(block)
-        if fault.malformed_after_events == sent:
-            block = _truncate_json(block)
-        if fault.invalid_utf8_after_events == sent:
-            block = _insert_invalid_utf8(block)
-        yield _with_line_ends(block, fault.crlf)
-        sent += 1
-    yield from _faults_between_events(fault, answer, sent)
-
-
-def _faults_between_events(fault: Fault, answer: EventAnswer, sent: int) -> Generator[Step, None, bool]:
-    """Yield the steps of faults after ``sent`` events; return True at the end of the stream."""
-    if fault.extra_after_events == sent and fault.extra:
-        yield fault.extra
-    if fault.cut_after_events == sent:
-        yield Cut()
-    if fault.reset_after_events == sent:
-        yield Reset()
-    if fault.stall_after_events == sent:
-        yield Pause(fault.stall_s)
-    if fault.error_after_events == sent:
-        yield _with_line_ends(event(answer.error if fault.error is None else fault.error), fault.crlf)
-        return True
-    if fault.comments_forever_after_events == sent:
-        while True:
-            yield _with_line_ends(b": keep-alive\n\n", fault.crlf)
-            yield Pause(fault.comment_pause_s)
-    return fault.end_after_events == sent
-
-
-def _with_line_ends(block: bytes, line_end: str) -> bytes:
-    return block if line_end == "\n" else block.replace(b"\n", line_end.encode())
-
-
-def _truncate_json(block: bytes) -> bytes:
-    head, field_name, tail = block.partition(b"data: ")
-    data = tail.rstrip(b"\n")
-    return head + field_name + data[: max(1, len(data) // 2)].decode("utf-8", "ignore").encode() + b"\n\n"
-
-
-def _insert_invalid_utf8(block: bytes) -> bytes:
-    for marker in (b'"content":"', b'"parts": ["', b'"text":"', b"{"):
-        before, found, after = block.partition(marker)
-        if found:
-            invalid = b'"\xff\xfe":0,' if found == b"{" else b"\xd0\xff\xfe"
-            return before + found + invalid + after
-    return b'data: "\xff\xfe"\n\n'
-
-
-def _without_finish_reason(block: bytes) -> bytes:
-    head, _, tail = block.partition(b"data: ")
-    try:
-        payload = json.loads(tail)
-    except ValueError:
-        return block
-    if not isinstance(payload, dict):
-        return block
-    changed = payload.pop("finish_reason", None) is not None
-    for choice in payload.get("choices") or ():
-        changed = choice.pop("finish_reason", None) is not None or changed
-    message = payload.get("message")
-    if isinstance(message, dict) and message.get("author", {}).get("role") == "assistant":
-        changed = message.pop("end_turn", None) is not None or changed
-        if message.get("status") == "finished_successfully":
-            message["status"], changed = "in_progress", True
-        changed = message.get("metadata", {}).pop("finish_details", None) is not None or changed
-    return head + event(payload) if changed else block

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gigaclient.testing.http_messages import Answer
-from gigaclient.testing.routing import AnyAnswer, Refusal, Route, RoutedRequest, Service, json_answer
+from gigaclient.testing.routing import AnyAnswer, Refusal, Route, RoutedRequest, Service
 
 __all__ = ["PICTURE", "EmulatedFiles", "Part", "form"]
 
@@ -116,7 +116,7 @@ class EmulatedFiles:
                 with self._lock:
                     exists = identifier in self._files
                 if not exists:
-                    end_user = call.request.headers.get("x-client-id")
+                    end_user = call.end_user
                     self.add(
                         call.client, PICTURE, "image.jpg", mime="image/jpeg", end_user=end_user, identifier=identifier
                     )
@@ -156,38 +156,38 @@ class EmulatedFiles:
             filename,
             mime=mime,
             purpose=purpose,
-            end_user=call.request.headers.get("x-client-id"),
+            end_user=call.end_user,
         )
         return self._describe(call, identifier)
 
     def _list(self, call: RoutedRequest) -> AnyAnswer:
-        end_user = call.request.headers.get("x-client-id")
+        end_user = call.end_user
         with self._lock:
             files = dict(self._files)
         found = [_to_json(name, file) for name, file in files.items() if _is_for(file, call.client, end_user)]
-        return json_answer(200, {"data": found}, call.headers)
+        return call.answer({"data": found})
 
     def _get(self, call: RoutedRequest) -> AnyAnswer:
         return self._describe(call, call.arguments["id"])
 
     def _describe(self, call: RoutedRequest, identifier: str) -> AnyAnswer:
-        file = self._find(call.client, identifier, call.request.headers.get("x-client-id"))
-        return json_answer(200, _to_json(identifier, file), call.headers)
+        file = self._find(call.client, identifier, call.end_user)
+        return call.answer(_to_json(identifier, file))
 
     def _content(self, call: RoutedRequest) -> AnyAnswer:
-        file = self._find(call.client, call.arguments["id"], call.request.headers.get("x-client-id"))
+        file = self._find(call.client, call.arguments["id"], call.end_user)
         content_type = file.mime if file.mime.startswith("image/") else "application/octet-stream"
         return Answer(200, {**call.headers, "Content-Type": content_type}, file.content)
 
     def _delete(self, call: RoutedRequest) -> AnyAnswer:
         identifier = call.arguments["id"]
-        self._find(call.client, identifier, call.request.headers.get("x-client-id"))
+        self._find(call.client, identifier, call.end_user)
         with self._lock:
             deleted = self._files.pop(identifier, None)
         if deleted is None:
             raise Refusal(404, _NO_FILE)
         response = {"id": identifier, "deleted": True, "object": "file", "access_policy": "private"}
-        return json_answer(200, response, call.headers)
+        return call.answer(response)
 
     def _find(self, client: str, identifier: str, end_user: str | None) -> _File:
         with self._lock:

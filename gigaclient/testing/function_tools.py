@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from gigaclient.testing.routing import INVALID_JSON, AnyAnswer, Refusal, Route, RoutedRequest, json_answer
+from gigaclient.testing.routing import INVALID_JSON, AnyAnswer, Refusal, Route, RoutedRequest
 
 __all__ = ["FunctionTools", "convert", "errors", "warnings"]
 
@@ -30,7 +30,7 @@ class FunctionTools:
         )
 
     def _convert(self, call: RoutedRequest) -> AnyAnswer:
-        return json_answer(200, {"functions": convert(call.request.body)}, call.headers)
+        return call.answer({"functions": convert(call.request.body)})
 
     def _validate(self, call: RoutedRequest) -> AnyAnswer:
         function = call.json()
@@ -47,7 +47,7 @@ class FunctionTools:
             result.update(message="Incorrect function syntax", errors=found_errors)
         elif found_warnings:
             result["warnings"] = found_warnings
-        return json_answer(200, result, call.headers)
+        return call.answer(result)
 
 
 def _issue(description: str, location: str) -> dict[str, str]:

@@ -25,8 +25,8 @@ from gigaclient.testing.chat_v1 import ChatV1, chat_body, last_prompt
 from gigaclient.testing.chat_v2 import ChatV2
 from gigaclient.testing.emulator import Emulator, LimitReached
 from gigaclient.testing.error_bodies import api_error, oauth_error
+from gigaclient.testing.fault_answers import early_answer, respond
 from gigaclient.testing.fault_server import Server
-from gigaclient.testing.faults import EventAnswer, respond
 from gigaclient.testing.files import EmulatedFiles
 from gigaclient.testing.function_tools import FunctionTools
 from gigaclient.testing.http_messages import Answer, RawAnswer, RecordedRequest
@@ -158,7 +158,12 @@ class GigaChatEmulator(Emulator):
         )
 
         self.api_server = Server(
-            self._serve_api, tls=self.authority, port=port, client_ca=client_ca, idle_timeout_s=idle_timeout_s
+            self._serve_api,
+            tls=self.authority,
+            port=port,
+            client_ca=client_ca,
+            on_head=self._answer_head,
+            idle_timeout_s=idle_timeout_s,
         )
         self.oauth_server = Server(self._serve_oauth, tls=self.authority, port=auth_port)
 
@@ -228,8 +233,8 @@ class GigaChatEmulator(Emulator):
 
     @property
     def api_aborted(self) -> int:
-        """The number of API responses whose client disconnected before their end."""
-        return self.api_server.aborted
+        """The older name of :attr:`aborted`."""
+        return self.aborted
 
     @property
     def oauth_calls(self) -> int:
@@ -250,30 +255,26 @@ class GigaChatEmulator(Emulator):
 
     # -- scripts
 
-    def answer(self, value: Scripted, *, times: int = 1, place: Literal["v1", "v2"] | None = None) -> None:
-        """Script the next ``times`` answers of chat.
+    def answer(self, value: Scripted, *, times: int | None = 1, place: Literal["v1", "v2"] | None = None) -> None:
+        """Script the next ``times`` answers of chat. Invalid requests are refused all the same.
 
         Args:
             value: A text is the content. A mapping with ``choices`` (API v2: ``messages``) is the complete response;
                 any other mapping is a message, and may have a ``finish_reason``. For a stream, all of these are split
                 into chunks. Bytes are the raw body. A callable gets the request and returns any of these, or an
-                ``Answer``, ``RawAnswer`` or ``EventAnswer``.
-            times: The number of requests.
+                ``Answer``, ``RawAnswer`` or ``EventAnswer``, or None for the emulator's own answer.
+            times: The number of requests. ``None`` answers each one for which no other script waits.
             place: The version of the API; by default the script applies to both.
         """
         versions = ("v1", "v2") if place is None else (place,)
         self._scripts.add(value, *(f"POST {version}/chat/completions" for version in versions), times=times)
 
-    def replay(self, name: str, *, times: int = 1) -> None:
+    def replay(self, name: str, *, times: int | None = 1) -> None:
         """Answer the next ``times`` requests for a recording's endpoint with that recording, byte for byte."""
         found = recording(name)
         versioned = _PREFIX.match(urlsplit(found.uri).path)
         assert versioned is not None
         self._scripts.add(found, f"{found.method} {versioned[1]}{versioned[2]}", times=times)
-
-    def next_script(self, method: str, path: str, *, only: tuple[type, ...] | None = None) -> Any:
-        """Return the next script for ``path`` (such as ``v1/files``), or None; see :meth:`ScriptQueue.next`."""
-        return self._scripts.next(f"{method} {path}", only=only)
 
     # -- the OAuth server
 
@@ -289,7 +290,7 @@ class GigaChatEmulator(Emulator):
             return json_answer(404, {"status": 404, "message": "Not Found"}, headers)
         with self._lock:
             self._oauth_calls += 1
-        replayed = self.next_script("POST", "v2/oauth")
+        replayed = self._scripts.next("POST v2/oauth")
         fault = self._faults.take(request.path, named_only=True)
 
         def regular_answer() -> AnyAnswer:
@@ -300,6 +301,9 @@ class GigaChatEmulator(Emulator):
         return respond(fault, regular_answer, headers=headers, error_body=oauth_error)
 
     # -- the API server
+
+    def _answer_head(self, request: RecordedRequest) -> Answer | RawAnswer | None:
+        return early_answer(self._faults.take(request.path, early=True), api_error)
 
     def _serve_api(self, request: RecordedRequest) -> Answer | RawAnswer:
         headers = {
@@ -332,19 +336,15 @@ class GigaChatEmulator(Emulator):
             except Refusal as refusal:
                 answer = json_answer(refusal.status, refusal.body, headers)
                 if refusal.status == 429 and self.limit_retry_after is not None:
-                    answer.headers = {
-                        **headers,
-                        "Content-Type": "application/json; charset=utf-8",
-                        "Retry-After": str(self.limit_retry_after),
-                    }
+                    answer.headers = {**dict(answer.headers), "Retry-After": str(self.limit_retry_after)}
                 return answer
 
         return respond(fault, regular_answer, headers=headers, error_body=api_error)
 
     def _route(self, call: RoutedRequest) -> AnyAnswer:
-        replayed = self.next_script(call.request.method, call.version + call.path, only=(Recording, bytes))
-        if replayed is not None:
-            return self.scripted_answer(call, replayed)
+        raw = self._scripts.next(call.script_key, only=(Recording, bytes))
+        if raw is not None:
+            return self._raw_answer(call, raw)
         allowed = []
         for route in self.routes:
             matched = route.match(call.version, call.path)
@@ -369,25 +369,23 @@ class GigaChatEmulator(Emulator):
         except LimitReached:
             raise Refusal(429, "Too many requests") from None
 
-    def scripted_answer(self, call: RoutedRequest, value: Any, body: Mapping[str, Any] | None = None) -> AnyAnswer:
-        """Return the answer of a script. ``body`` is the validated request, if it was validated."""
+    def next_script(self, call: RoutedRequest) -> Any:
+        """Return the scripted answer to ``call``, or None: a text, a mapping, or a complete answer."""
+        value = self._scripts.next(call.script_key)
         if callable(value):
             value = value(call.request)
-        if isinstance(value, (Answer, RawAnswer, EventAnswer)):
-            return value
-        if body is None:
-            parsed = call.json() if call.request.body else {}
-            body = parsed if isinstance(parsed, dict) else {}
-        stream = value.is_stream if isinstance(value, Recording) else bool(body.get("stream"))
-        release = self.enter(call.client, stream=stream)
+        return self._raw_answer(call, value) if isinstance(value, (Recording, bytes)) else value
+
+    def _raw_answer(self, call: RoutedRequest, value: Recording | bytes) -> AnyAnswer:
         if isinstance(value, Recording):
+            release = self.enter(call.client, stream=value.is_stream)
             return replay_answer(value, release, pause_s=self.event_pause_s, error=STREAM_ERROR)
-        if isinstance(value, bytes):
-            content_type = "text/event-stream" if stream else "application/json; charset=utf-8"
-            headers = {**call.headers, "Content-Type": content_type}
-            return Answer(200, headers, [value] if stream else value, done=release)
-        chat = self.v2 if call.version == "v2" else self.v1
-        return chat.scripted(call, value, body, release)
+        body = chat_body(call.request) or {}
+        stream = bool(body.get("stream"))
+        content_type = "text/event-stream" if stream else "application/json; charset=utf-8"
+        headers = {**call.headers, "Content-Type": content_type}
+        release = self.enter(call.client, stream=stream)
+        return Answer(200, headers, [value] if stream else value, done=release)
 
     def now_s(self) -> float:
         """Return the service's clock: Unix time in seconds."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ __all__ = [
     "RecordedRequest",
     "Reset",
     "Step",
+    "head_of",
+    "interim",
 ]
 
 _SECRET_HEADERS = frozenset({"authorization", "x-authorization", "cookie", "proxy-authorization"})
@@ -71,6 +74,10 @@ class Answer:
         write_pause_s: Seconds after each piece of ``write_size`` bytes.
         gzip: Compress the body, and flush after every step.
         before_s: Seconds before the first byte of the response; ``None`` is for ever.
+        before_head: Raw steps before the head, such as :func:`interim`. Bytes of one step share a packet.
+        head: The raw head, with its empty line, instead of the one from ``status`` and ``headers``. ``framing`` then
+            only says how the body is written: plain by default, steps in chunks.
+        after_body: Raw bytes after the complete response, in its last packet.
         header_pause_s: Send the head byte by byte with this pause between two bytes.
         keep_alive: ``False`` sends ``Connection: close`` and closes the connection.
         done: Called once, before the last bytes are sent or when the client has disconnected.
@@ -84,6 +91,9 @@ class Answer:
     write_pause_s: float = 0.0
     gzip: bool = False
     before_s: float | None = 0.0
+    before_head: Iterable[Step] = ()
+    head: bytes | None = None
+    after_body: bytes = b""
     header_pause_s: float = 0.0
     keep_alive: bool = True
     done: Callable[[], None] | None = None
@@ -95,6 +105,21 @@ class RawAnswer:
 
     steps: Iterable[Step]
     done: Callable[[], None] | None = None
+
+
+def interim(status: int = 103, headers: HeaderItems = ()) -> bytes:
+    """Return an interim response (1xx) for :attr:`Answer.before_head`."""
+    return head_of(status, headers.items() if isinstance(headers, Mapping) else headers)
+
+
+def head_of(status: int, headers: Iterable[tuple[str, str]]) -> bytes:
+    """Encode the status line and the headers, with the empty line at their end."""
+    try:
+        reason = http.HTTPStatus(status).phrase
+    except ValueError:
+        reason = "Unknown"
+    lines = [f"HTTP/1.1 {status} {reason}", *(f"{name}: {value}" for name, value in headers), "", ""]
+    return "\r\n".join(lines).encode("latin-1")
 
 
 # --- requests --------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import json
 
 from gigaclient.testing.recordings import recording
 from gigaclient.testing.replies_v1 import build_of
-from gigaclient.testing.routing import AnyAnswer, Refusal, Route, RoutedRequest, Service, json_answer
+from gigaclient.testing.routing import AnyAnswer, Refusal, Route, RoutedRequest, Service
 
 __all__ = ["EmulatedModels", "recorded_models"]
 
@@ -25,7 +25,7 @@ class EmulatedModels:
 
     def _list(self, call: RoutedRequest) -> AnyAnswer:
         entries = [_model(name, type_) for name, type_ in self._service.models.items()]
-        return json_answer(200, {"object": "list", "data": entries}, call.headers)
+        return call.answer({"object": "list", "data": entries})
 
     def _get(self, call: RoutedRequest) -> AnyAnswer:
         name, _, version = call.arguments["model"].partition(":")
@@ -33,7 +33,7 @@ class EmulatedModels:
             raise Refusal(404, "No such model")
         if version and version != build_of(name):
             raise Refusal(400, "Invalid model version")
-        return json_answer(200, _model(name, self._service.models[name]), call.headers)
+        return call.answer(_model(name, self._service.models[name]))
 
 
 def recorded_models() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import uuid
@@ -16,12 +17,14 @@ __all__ = [
     "BUILT_IN_FUNCTIONS",
     "ModelReply",
     "build_of",
+    "caption",
     "chunks",
     "completion",
     "prompt_tokens",
     "reasoning",
     "replies",
     "reply_from",
+    "usage",
     "with_build",
     "words_per_chunk",
 ]
@@ -98,6 +101,11 @@ def prompt_tokens(body: Mapping[str, Any]) -> int:
         count += 1 + canned_model.tokens(message.get("content") or "")
         count += canned_model.tokens(compact(call) if call else "")
     return count + canned_model.tokens(compact(body["functions"]) if body.get("functions") else "")
+
+
+def usage(prompt: int, spent: int) -> dict[str, int]:
+    """Return the usage of a response from its numbers of tokens."""
+    return {"prompt_tokens": prompt, "completion_tokens": spent, "total_tokens": prompt + spent}
 
 
 def replies(body: Mapping[str, Any]) -> list[ModelReply]:
@@ -178,52 +186,28 @@ def _function_call_reply(body: Mapping[str, Any]) -> ModelReply | None:
         function = _best_function(functions, prompt)
     if function is None:
         return None
-    shots = function.get("few_shot_examples") or []
-    examples = shots[0].get("params") if shots and isinstance(shots[0], dict) else None
-    parameters = function.get("parameters") or {"type": "object"}
-    arguments = sampling.instance(parameters, sampling.Hints(prompt), examples=examples)
+    arguments = sampling.instance(function.get("parameters") or {"type": "object"}, sampling.Hints(prompt))
     if isinstance(choice, dict) and isinstance(choice.get("partial_arguments"), dict) and isinstance(arguments, dict):
         arguments.update(choice["partial_arguments"])
     return ModelReply("", "function_call", {"name": function["name"], "arguments": arguments}, str(uuid.uuid4()))
 
 
-_ENGLISH_BY_RUSSIAN_STEM = {
-    "погод": "weather",
-    "прили": "tide",
-    "курс": "rate",
-    "валют": "currency",
-    "время": "time",
-    "новос": "news",
-    "город": "city",
-    "билет": "ticket",
-    "рейс": "flight",
-    "отель": "hotel",
-    "адрес": "address",
-    "цена": "price",
-    "заказ": "order",
-    "почт": "mail",
-    "письм": "mail",
-    "перев": "translate",
-    "сложи": "add",
-    "температ": "temperature",
-}
-
-
 def _best_function(functions: Sequence[Mapping[str, Any]], prompt: str) -> Mapping[str, Any] | None:
     """Return the function that shares the most words with the prompt, or None. Words of its name count twice."""
-    lower = prompt.lower()
-    english = " ".join(word for start, word in _ENGLISH_BY_RUSSIAN_STEM.items() if start in lower)
-    prompt_stems = set(canned_model.stems(f"{prompt} {english}"))
+    prompt_stems = set(canned_model.stems(prompt))
     best, best_score = None, 0
     for function in functions:
-        shots = function.get("few_shot_examples") or []
-        requests = " ".join(str(shot.get("request", "")) for shot in shots if isinstance(shot, dict))
-        description_stems = set(canned_model.stems(f"{function.get('description') or ''} {requests}"))
-        name_stems = set(canned_model.stems(function["name"]))
-        score = 2 * len(prompt_stems & name_stems) + len(prompt_stems & description_stems)
+        name_stems = canned_model.stems(function["name"])
+        description_stems = canned_model.stems(function.get("description") or "")
+        score = 2 * len(prompt_stems.intersection(name_stems)) + len(prompt_stems.intersection(description_stems))
         if score > best_score:
             best, best_score = function, score
     return best
+
+
+def caption(prompt: str) -> str:
+    """Return the text beside a picture that was created for ``prompt``."""
+    return "Вот что получилось." if canned_model.is_russian(prompt) else "Here is what came out."
 
 
 def _image_reply(body: Mapping[str, Any]) -> ModelReply | None:
@@ -234,10 +218,9 @@ def _image_reply(body: Mapping[str, Any]) -> ModelReply | None:
     prompt = _prompt(body["messages"])
     if not forced and not (choice == "auto" and listed and _ASKS_FOR_IMAGE.search(prompt)):
         return None
-    caption = "Вот что получилось." if canned_model.is_russian(prompt) else "Here is what came out."
     progress = "Осталось секунд: {}" if canned_model.is_russian(prompt) else "Seconds left: {}"
     return ModelReply(
-        f'<img src="{uuid.uuid4()}" fuse="true"/> {caption}',
+        f'<img src="{uuid.uuid4()}" fuse="true"/> {caption(prompt)}',
         functions_state_id=str(uuid.uuid4()),
         progress=tuple(progress.format(left) for left in (2, 1)),
     )
@@ -274,8 +257,8 @@ def chunks(
 ) -> Iterator[dict[str, Any]]:
     """Yield the chunks of the same response, with ``words`` words in each, without the end marker.
 
-    Only the first chunk of a choice has the role. The last chunk of each choice has an empty content and the
-    ``finish_reason``; the last chunk of all has the ``usage``.
+    Only the first chunk of a choice has the role. The last chunk of each choice has the ``finish_reason``, and an empty
+    content or the function call; the last chunk of all has the ``usage``.
     """
 
     def chunk(delta: Mapping[str, Any], index: int, **fields: Any) -> dict[str, Any]:
@@ -287,12 +270,13 @@ def chunks(
             delta = {"content": text, "role": "function_in_progress", "name": "text2image", "created": created}
             yield chunk(delta, index)
     queues = [_deltas(reply, words) for reply in choices]
-    for row in range(max(len(queue) for queue in queues)):
-        for index, queue in enumerate(queues):
-            if row < len(queue):
-                yield chunk({**queue[row], **({"role": "assistant"} if row == 0 else {})}, index)
-    for index, reply in enumerate(choices):
-        last = chunk({"content": ""}, index, finish_reason=reply.finish_reason)
+    for queue in queues:
+        queue[0]["role"] = "assistant"
+    last_deltas = [queue.pop() for queue in queues]
+    for row in itertools.zip_longest(*queues):
+        yield from (chunk(delta, index) for index, delta in enumerate(row) if delta is not None)
+    for index, (reply, delta) in enumerate(zip(choices, last_deltas, strict=True)):
+        last = chunk(delta, index, finish_reason=reply.finish_reason)
         if index == len(choices) - 1:
             last["usage"] = dict(usage)
         yield last
@@ -306,10 +290,11 @@ def _deltas(reply: ModelReply, words: int) -> list[dict[str, Any]]:
     for start in range(0, len(pieces), words):
         deltas.append({"content": "".join(pieces[start : start + words])})
     if reply.function_call is not None:
-        # The service never splits the arguments: one chunk has all of them.
+        # The service never splits the arguments: the last chunk has all of them.
         deltas.append({"content": "", "function_call": reply.function_call})
-    deltas = deltas or [{"content": ""}]
+    elif not deltas:
+        deltas.append({"content": ""})
     if reply.functions_state_id is not None:
         deltas[-1]["functions_state_id"] = reply.functions_state_id
     deltas[0].update(reply.extra)
-    return deltas
+    return deltas if reply.function_call is not None else [*deltas, {"content": ""}]

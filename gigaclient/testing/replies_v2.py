@@ -11,18 +11,10 @@ from typing import Any
 from gigaclient.testing import canned_model, replies_v1
 from gigaclient.testing.routing import compact
 from gigaclient.testing.sampling import matching_text
-from gigaclient.testing.validation_v2 import RESULT_ROLES, functions_of, message_text
+from gigaclient.testing.validation_v2 import RESULT_ROLES, STATE_IDS, functions_of, message_text
 
 __all__ = ["Responder", "output_tokens", "response_from"]
 
-_ASKS_FOR_3D_MODEL = re.compile(r"\b3[dд]\b|объ[её]мн\w+ модел", re.IGNORECASE)
-_ASKS_TO_SEARCH = re.compile(
-    r"\?|\b(?:search|look up|find|news|latest|today|найди|поищи|погугли|новост\w*|сегодня|последни\w*)\b", re.IGNORECASE
-)
-_ASKS_TO_COMPUTE = re.compile(
-    r"\b(?:compute|calculate|python|code|count|посчитай|вычисли|код\w*|программ\w*)\b|\d\s*[-+*/^]\s*\d", re.IGNORECASE
-)
-_ASKS_FOR_TIME = re.compile(r"\b(?:time|date|today|now|врем\w*|час\w*|дат\w*|число|сегодня|сейчас)\b", re.IGNORECASE)
 _URL = re.compile(r"https?://[^\s<>\"']+")
 
 
@@ -57,11 +49,10 @@ class Responder:
         self._body = body
         self._messages = [*history, *body["messages"]]
         self._prompt = _last_prompt(self._messages)
-        self._russian = canned_model.is_russian(self._prompt)
         self._options = body.get("model_options") or {}
         self._config = body.get("tool_config") or {}
         self._functions = functions_of(body)
-        self._tools = {name for tool in body.get("tools") or [] for name in tool} - {"functions"}
+        self._tools = [name for tool in body.get("tools") or [] for name in tool if name != "functions"]
         self._now_s = now_s
         self.created_files: list[tuple[str, str, str]] = []
 
@@ -73,10 +64,17 @@ class Responder:
             reason = "function_call"
         else:
             message = self._tool_message() or self._formatted() or {"content": [{"text": self._text()}]}
+            if self._messages[-1]["role"] in RESULT_ROLES:
+                message["tool_state_id"] = self._state_id() or str(uuid.uuid4())
             reason = self._limit_tokens(message)
         reasoning = self._reasoning()
         first = [{"role": "reasoning", "content": [{"text": reasoning}]}] if reasoning else []
         return [*first, {"role": "assistant", **message}], reason
+
+    def _state_id(self) -> str | None:
+        """Return the last state id of the dialogue."""
+        found = (message.get(name) for message in reversed(self._messages) for name in STATE_IDS)
+        return next(filter(None, found), None)
 
     # -- texts
 
@@ -172,69 +170,56 @@ class Responder:
     # -- tools of the service
 
     def _tool_message(self) -> dict[str, Any] | None:
+        """Return the message of the forced or the first listed tool, or None without one."""
         mode = self._config.get("mode", "auto")
         if mode == "none" or self._messages[-1]["role"] in RESULT_ROLES:
             return None
-        forced = self._config.get("tool_name") if mode == "forced" else None
-        for name, applies, run in (
-            ("image_generate", self._asks_for_image, self._image),
-            ("model_3d_generate", lambda: _ASKS_FOR_3D_MODEL.search(self._prompt), self._model_3d),
-            ("url_content_extraction", lambda: _URL.search(self._prompt), self._page),
-            ("code_interpreter", lambda: _ASKS_TO_COMPUTE.search(self._prompt), self._code),
-            ("get_datetime", lambda: _ASKS_FOR_TIME.search(self._prompt), self._time),
-            ("web_search", lambda: _ASKS_TO_SEARCH.search(self._prompt), self._search),
-        ):
-            if forced == name or (forced is None and name in self._tools and applies()):
-                execution: dict[str, Any] = {"id": str(uuid.uuid4()), "name": name, "status": "success"}
-                execution.update(seconds_left=0, censored=False)
-                return {
-                    "tool_state_id": str(uuid.uuid4()),
-                    "content": [{"tool_execution": execution}, *run()],
-                }
-        return None
-
-    def _picture(self, *, forced: bool = False) -> replies_v1.ModelReply:
-        choice: Any = {"name": "text2image"} if forced else "auto"
-        messages = [message for message in self._messages if message["role"] == "user"][-1:]
-        return self._v1_reply(messages, functions=[{"name": "text2image"}], function_call=choice)
-
-    def _asks_for_image(self) -> bool:
-        return bool(self._picture().content.startswith("<img "))
+        name = self._config.get("tool_name") if mode == "forced" else next(iter(self._tools), None)
+        run = {
+            "image_generate": self._image,
+            "model_3d_generate": self._model_3d,
+            "url_content_extraction": self._page,
+            "code_interpreter": self._text_parts,
+            "get_datetime": self._time,
+            "web_search": self._search,
+        }.get(name or "")
+        if run is None:
+            return None
+        content = run()
+        if self._body.get("stream"):
+            # The service reports the run of a tool in streams only.
+            execution = {"id": str(uuid.uuid4()), "name": name, "status": "success", "seconds_left": 0}
+            content.insert(0, {"tool_execution": {**execution, "censored": False}})
+        return {"tool_state_id": str(uuid.uuid4()), "content": content}
 
     def _image(self) -> list[dict[str, Any]]:
-        caption = self._picture(forced=True).content.partition("/> ")[2]
-        identifier = str(uuid.uuid4())
-        self.created_files.append((identifier, "image.jpg", "image/jpeg"))
-        return [{"files": [{"id": identifier, "target": "image", "mime": "image/jpeg"}]}, {"text": caption}]
+        return self._created("image.jpg", "image/jpeg", "image")
 
     def _model_3d(self) -> list[dict[str, Any]]:
-        identifier = str(uuid.uuid4())
-        self.created_files.append((identifier, "model.glb", "model/gltf-binary"))
-        caption = "Вот модель." if self._russian else "Here is the model."
-        return [{"files": [{"id": identifier, "target": "3dmodel", "mime": "model/gltf-binary"}]}, {"text": caption}]
+        return self._created("model.glb", "model/gltf-binary", "3dmodel")
+
+    def _created(self, filename: str, mime: str, target: str) -> list[dict[str, Any]]:
+        file_id = str(uuid.uuid4())
+        self.created_files.append((file_id, filename, mime))
+        files = [{"id": file_id, "target": target, "mime": mime}]
+        return [{"files": files}, {"text": replies_v1.caption(self._prompt)}]
 
     def _search(self) -> list[dict[str, Any]]:
-        sources = {
-            str(number): {"url": f"https://example.com/{number}", "title": title}
-            for number, title in enumerate(
-                ("Первая страница", "Вторая страница") if self._russian else ("The first page", "The second page"), 1
-            )
-        }
+        titles = {"1": "The first page", "2": "The second page"}
+        sources = {number: {"url": f"https://example.com/{number}", "title": title} for number, title in titles.items()}
         text = f"{self._text()} [sources=[1, 2]]"
         return [{"text": text, "inline_data": {"sources": sources, "images": [], "widgets": []}}]
 
     def _page(self) -> list[dict[str, Any]]:
         found = _URL.search(self._prompt)
         url = found[0].rstrip(".,;)") if found else "https://example.com/"
-        text = f"На странице {url} написано: пример." if self._russian else f"The page {url} says: an example."
-        return [{"text": text}]
+        return [{"text": f"The page {url} says: an example."}]
 
-    def _code(self) -> list[dict[str, Any]]:
+    def _text_parts(self) -> list[dict[str, Any]]:
         return [{"text": self._text()}]
 
     def _time(self) -> list[dict[str, Any]]:
-        now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self._now_s))
-        return [{"text": f"Сейчас {now}." if self._russian else f"It is {now}."}]
+        return [{"text": time.strftime("It is %Y-%m-%d %H:%M:%S UTC.", time.gmtime(self._now_s))}]
 
 
 def response_from(message: dict[str, Any]) -> dict[str, Any]:

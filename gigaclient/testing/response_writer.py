@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import email.utils
-import http
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 
 from gigaclient.testing.client_socket import ClientGoneError, ClientSocket, ConnectionEndedError
-from gigaclient.testing.http_messages import Answer, Cut, Framing, Pause, RawAnswer, RecordedRequest, Reset, Step
+from gigaclient.testing.http_messages import (
+    Answer,
+    Cut,
+    Framing,
+    Pause,
+    RawAnswer,
+    RecordedRequest,
+    Reset,
+    Step,
+    head_of,
+)
 
 __all__ = ["error_response", "write"]
 
@@ -26,6 +35,8 @@ def write(sock: ClientSocket, request: RecordedRequest, answer: Answer | RawAnsw
         return False
     if answer.before_s is None or answer.before_s > 0:
         sock.pause(answer.before_s)
+    for step in answer.before_head:
+        _run_step(sock, step)
     try:
         return _Writer(sock, request, answer, http11).write()
     finally:
@@ -77,6 +88,8 @@ class _Writer:
         return self._alive
 
     def _complete_head(self, steps: Iterable[Step], has_body: bool) -> bytes:
+        if self._answer.head is not None:
+            return self._answer.head
         headers = self._headers
         if self._answer.gzip:
             headers.append(("Content-Encoding", "gzip"))
@@ -126,7 +139,7 @@ class _Writer:
         if self._answer.done is not None:
             self._answer.done()
         self._sock.idle = self._alive
-        self._sock.send(last)
+        self._sock.send(last + self._answer.after_body)
 
 
 def _run_step(sock: ClientSocket, step: Step) -> None:
@@ -151,15 +164,10 @@ def _framed(data: bytes, framing: Framing) -> bytes:
 
 
 def _head(status: int, headers: Iterable[tuple[str, str]]) -> bytes:
-    try:
-        reason = http.HTTPStatus(status).phrase
-    except ValueError:
-        reason = "Unknown"
     headers = list(headers)
     if not any(name.lower() == "date" for name, _ in headers):
         headers.append(("Date", email.utils.formatdate(usegmt=True)))
-    lines = [f"HTTP/1.1 {status} {reason}", *(f"{name}: {value}" for name, value in headers), "", ""]
-    return "\r\n".join(lines).encode("latin-1")
+    return head_of(status, headers)
 
 
 def _compressed(steps: Iterable[Step]) -> Iterator[Step]:

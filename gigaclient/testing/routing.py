@@ -26,7 +26,6 @@ __all__ = [
     "Service",
     "compact",
     "json_answer",
-    "limits_of",
     "stream_answer",
 ]
 
@@ -65,6 +64,11 @@ class RoutedRequest:
     client: str
     headers: Mapping[str, str]
 
+    @property
+    def script_key(self) -> str:
+        """The name of the request's endpoint in the queue of scripted answers."""
+        return f"{self.request.method} {self.version}{self.path}"
+
     def json(self) -> Any:
         """Parse the body; raise :class:`Refusal` with the service's text when it is not JSON."""
         try:
@@ -72,12 +76,21 @@ class RoutedRequest:
         except ValueError:
             raise Refusal(400, INVALID_JSON) from None
 
-    def json_object(self) -> dict[str, Any]:
-        """Parse the body; raise :class:`Refusal` when it is not a JSON object."""
+    def json_object(self, **required: type) -> dict[str, Any]:
+        """Parse the body; raise :class:`Refusal` unless it is a JSON object with the ``required`` fields."""
         body = self.json()
-        if not isinstance(body, dict):
+        if not isinstance(body, dict) or not all(isinstance(body.get(name), type_) for name, type_ in required.items()):
             raise Refusal(400, INVALID_JSON)
         return body
+
+    @property
+    def end_user(self) -> str | None:
+        """The ``X-Client-ID`` of the request."""
+        return self.request.headers.get("x-client-id")
+
+    def answer(self, payload: Any) -> Answer:
+        """Return ``payload`` as the JSON of a response with status 200."""
+        return json_answer(200, payload, self.headers)
 
 
 Endpoint: TypeAlias = Callable[[RoutedRequest], AnyAnswer]
@@ -102,11 +115,8 @@ class Service(Protocol):
     def enter(self, client: str, *, stream: bool) -> Callable[[], None]:
         """Take one of the client's slots, or refuse with 429. The returned function releases it once."""
 
-    def next_script(self, method: str, path: str) -> Any:
-        """Return the next scripted answer for ``path`` (such as ``v1/files``), or None."""
-
-    def scripted_answer(self, call: RoutedRequest, value: Any, body: Mapping[str, Any] | None = None) -> AnyAnswer:
-        """Return the answer of a script. ``body`` is the validated request, if it was validated."""
+    def next_script(self, call: RoutedRequest) -> Any:
+        """Return the scripted answer to ``call``, or None: a text, a mapping, or a complete answer."""
 
 
 @dataclass(frozen=True)
@@ -130,16 +140,6 @@ class Route:
         if version != self.version:
             return None
         return re.fullmatch(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", self.path), path)
-
-
-def limits_of(service: Service) -> dict[str, Any]:
-    """Return the arguments of the functions ``check`` that validate chat requests."""
-    return {
-        "models": service.models,
-        "without_functions": service.models_without_functions,
-        "exhausted": service.exhausted_models,
-        "context_tokens": service.context_tokens,
-    }
 
 
 def json_answer(

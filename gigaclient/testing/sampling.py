@@ -1,6 +1,7 @@
 """Sample values of JSON Schemas and regular expressions, for function calls and structured answers.
 
-Numbers, dates, names and enum values come from the prompt where it has them. The same input always gets the same value.
+Numbers, dates, enum values and capitalized names come from the prompt where it has them. The same input always gets the
+same value.
 """
 
 from __future__ import annotations
@@ -18,62 +19,36 @@ __all__ = ["Hints", "instance", "matching_text"]
 
 _MAX_DEPTH = 8
 _MAX_ATTEMPTS = 20
-_PLACE = re.compile(
-    r"city|town|place|location|\bport\b|country|region|address|город|место|порт|страна|регион", re.IGNORECASE
-)
-_CITIES = {"москв": "Москва", "петербург": "Санкт-Петербург", "мурманск": "Мурманск"}
 
 
 class Hints:
-    """The values in a prompt. Numbers, dates and quoted texts are returned in their order."""
+    """The values in a prompt. Each is used once, in the order of the prompt."""
 
     def __init__(self, prompt: str) -> None:
-        self.prompt = prompt
-        dates = r"\d{4}-\d\d-\d\d"
-        self._dates = re.findall(dates, prompt)
-        self._numbers = re.findall(r"-?\d+(?:\.\d+)?", re.sub(dates, " ", prompt))
-        self._quoted = re.findall(r"[\"«“']([^\"»”']+)[\"»”']", prompt)
+        date = r"\d{4}-\d\d-\d\d"
+        self.dates = re.findall(date, prompt)
+        self.numbers = [float(number) for number in re.findall(r"-?\d+(?:\.\d+)?", re.sub(date, " ", prompt))]
+        # Not the first word of a sentence: it is always capitalized.
+        self.names = re.findall(r"(?<=[\w,] )[A-ZА-ЯЁ][\w-]+(?: [A-ZА-ЯЁ][\w-]+)*", prompt)
+        self._prompt = prompt.lower()
         self._stems = set(stems(prompt))
 
-    def number(self) -> float | None:
-        """Return the next number, or None."""
-        return float(self._numbers.pop(0)) if self._numbers else None
-
-    def date(self) -> str | None:
-        """Return the next ISO date, or None."""
-        return self._dates.pop(0) if self._dates else None
-
-    def quoted(self) -> str | None:
-        """Return the next quoted text, or None."""
-        return self._quoted.pop(0) if self._quoted else None
-
-    def place(self) -> str | None:
-        """Return the name of a city, or the first capitalized words after the beginning, or None."""
-        lower = self.prompt.lower()
-        # In Russian prompts the name of a city is usually inflected.
-        for stem, city in _CITIES.items():
-            if stem in lower:
-                return city
-        found = re.search(r"(?<=[\w,] )[A-ZА-ЯЁ][\w-]+(?: [A-ZА-ЯЁ][\w-]+)*", self.prompt)
-        return found[0] if found else None
-
     def mentions(self, text: str) -> bool:
-        """Return True if the prompt contains ``text`` or all its words."""
+        """Return True if the prompt contains ``text`` or inflected forms of its words."""
         found = stems(text)
-        return text.lower() in self.prompt.lower() or (bool(found) and self._stems.issuperset(found))
+        return text.lower() in self._prompt or (bool(found) and self._stems.issuperset(found))
 
 
-def instance(schema: Any, hints: Hints | None = None, *, examples: Mapping[str, Any] | None = None) -> Any:
+def instance(schema: Any, hints: Hints | None = None) -> Any:
     """Return a sample value of ``schema``.
 
     Args:
         schema: A JSON Schema. Local ``$ref`` are resolved, the first branch of ``anyOf``/``oneOf`` that is not null
             is used, and ``allOf`` is merged. Optional properties are included, up to a limited depth.
         hints: The values to use.
-        examples: Values for the properties of the outermost object, used when the hints have none.
     """
     sampler = _Sampler(schema if isinstance(schema, dict) else {}, hints or Hints(""))
-    return sampler.sample(schema, "", 0, examples or {})
+    return sampler.sample(schema, "", 0)
 
 
 def matching_text(pattern: str, prompt: str = "") -> str | None:
@@ -107,7 +82,7 @@ class _Sampler:
         self._root = root
         self._hints = hints
 
-    def sample(self, schema: Any, name: str, depth: int, examples: Mapping[str, Any]) -> Any:
+    def sample(self, schema: Any, name: str, depth: int) -> Any:
         schema = self._resolve(schema)
         if "const" in schema:
             return schema["const"]
@@ -116,23 +91,14 @@ class _Sampler:
             return next((o for o in options if isinstance(o, str) and self._hints.mentions(o)), options[0])
         type_ = _type_of(schema)
         if type_ == "object":
-            return self._object(schema, depth, examples)
+            return self._object(schema, depth)
         if type_ == "array":
             return self._array(schema, name, depth)
-        if name in examples and not self._has_hint(schema, type_, name):
-            return examples[name]
         if type_ in ("integer", "number"):
             return self._number(schema, type_)
         if type_ == "boolean":
             return schema.get("default", True)
         return None if type_ == "null" else self._string(schema, name)
-
-    def _has_hint(self, schema: Mapping[str, Any], type_: str, name: str) -> bool:
-        if type_ in ("integer", "number"):
-            return bool(self._hints._numbers)
-        if schema.get("format") in ("date", "date-time"):
-            return bool(self._hints._dates)
-        return _is_place(schema, name) and self._hints.place() is not None
 
     def _resolve(self, schema: Any) -> Mapping[str, Any]:
         for _ in range(32):
@@ -169,30 +135,29 @@ class _Sampler:
                 target = target.get(part.replace("~1", "/").replace("~0", "~"), {}) if isinstance(target, dict) else {}
         return target
 
-    def _object(self, schema: Mapping[str, Any], depth: int, examples: Mapping[str, Any]) -> dict[str, Any]:
+    def _object(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
         properties: Mapping[str, Any] = schema.get("properties") or {}
         required: Sequence[str] = schema.get("required") or ()
         names = [name for name in properties if depth < _MAX_DEPTH // 2 or name in required]
         if depth >= _MAX_DEPTH:
             names = []
-        return {name: self.sample(properties[name], name, depth + 1, examples if depth == 0 else {}) for name in names}
+        return {name: self.sample(properties[name], name, depth + 1) for name in names}
 
     def _array(self, schema: Mapping[str, Any], name: str, depth: int) -> list[Any]:
         prefix = schema.get("prefixItems") or []
-        items = [self.sample(item, name, depth + 1, {}) for item in prefix]
+        items = [self.sample(item, name, depth + 1) for item in prefix]
         default = 0 if depth >= _MAX_DEPTH // 2 else min(2, schema.get("maxItems", 2))
         count = max(int(schema.get("minItems", 0)), default)
         while len(items) < count and depth < _MAX_DEPTH and schema.get("items", True) is not False:
-            value = self.sample(schema.get("items") or {}, name, depth + 1, {})
+            value = self.sample(schema.get("items") or {}, name, depth + 1)
             items.append(f"{value} {len(items) + 1}" if schema.get("uniqueItems") and value in items else value)
         return items
 
     def _number(self, schema: Mapping[str, Any], type_: str) -> float | int:
-        value = self._hints.number()
-        if value is None:
-            value = schema.get("default")
-        if not isinstance(value, (int, float)):
-            value = 1.0
+        default = schema.get("default")
+        value = default if isinstance(default, (int, float)) else 1.0
+        if self._hints.numbers:
+            value = self._hints.numbers.pop(0)
         low, high = _bounds(schema)
         value = min(max(value, low), high)
         step = schema.get("multipleOf")
@@ -206,24 +171,18 @@ class _Sampler:
 
     def _string(self, schema: Mapping[str, Any], name: str) -> str:
         format_ = schema.get("format")
-        if format_ == "date":
-            return self._hints.date() or _DATE
-        if format_ == "date-time":
-            return f"{self._hints.date() or _DATE}T12:00:00Z"
+        if format_ in ("date", "date-time"):
+            date = self._hints.dates.pop(0) if self._hints.dates else "2026-10-02"
+            return date if format_ == "date" else f"{date}T12:00:00Z"
         if format_ in _FORMATS:
             return _FORMATS[format_]
-        value = (self._hints.place() if _is_place(schema, name) else None) or self._hints.quoted()
-        if value is None and isinstance(schema.get("default"), str):
-            value = schema["default"]
-        if value is None and schema.get("examples"):
-            value = str(schema["examples"][0])
-        if value is None:
-            value = " ".join(name.replace("_", " ").split()) or "text"
+        value = self._hints.names.pop(0) if self._hints.names else schema.get("default")
+        if not isinstance(value, str):
+            value = str((schema.get("examples") or [" ".join(name.replace("_", " ").split()) or "text"])[0])
         value = value.ljust(int(schema.get("minLength", 0)), ".")
         return value[: int(schema["maxLength"])] if "maxLength" in schema else value
 
 
-_DATE = "2026-10-02"
 _FORMATS = {
     "time": "12:00:00",
     "uuid": "2f0d3a7e-0f56-4a07-9d4e-4d2a6f0c1b22",
@@ -251,10 +210,6 @@ def _bounds(schema: Mapping[str, Any]) -> tuple[float, float]:
     if high is None and isinstance(below, (int, float)) and not isinstance(below, bool):
         high = below - 1
     return -math.inf if low is None else low, math.inf if high is None else high
-
-
-def _is_place(schema: Mapping[str, Any], name: str) -> bool:
-    return bool(_PLACE.search(name) or _PLACE.search(str(schema.get("description", ""))))
 
 
 def _is_null(schema: Any) -> bool:

@@ -18,7 +18,7 @@ __all__ = ["ScriptQueue", "replay_answer"]
 class _Script:
     paths: tuple[str, ...]
     value: Any
-    times: int
+    times: int | None
 
 
 class ScriptQueue:
@@ -28,25 +28,30 @@ class ScriptQueue:
         self._lock = threading.Lock()
         self._scripts: list[_Script] = []
 
-    def add(self, value: Any, *paths: str, times: int) -> None:
-        """Queue ``value`` for the next ``times`` requests for one of ``paths``."""
-        if times < 1:
-            raise ValueError("times must be at least 1")
+    def add(self, value: Any, *paths: str, times: int | None) -> None:
+        """Queue ``value`` for the next ``times`` requests for one of ``paths``.
+
+        ``None`` has no limit: the value is used whenever no other script waits, and the latest one replaces the others.
+        """
+        if times is not None and times < 1:
+            raise ValueError("times must be at least 1, or None for every request from now on")
         with self._lock:
-            self._scripts.append(_Script(paths, value, times))
+            unlimited = next((i for i, script in enumerate(self._scripts) if script.times is None), len(self._scripts))
+            self._scripts.insert(unlimited, _Script(paths, value, times))
 
     def next(self, path: str, *, only: tuple[type, ...] | None = None) -> Any:
         """Return the next script for ``path``, or None.
 
-        ``only`` returns None unless the script is a callable or of these types, and keeps the script.
+        ``only`` returns None unless the script is of these types, and keeps the script.
         """
         with self._lock:
             for index, script in enumerate(self._scripts):
                 if path in script.paths:
-                    if only is not None and not isinstance(script.value, only) and not callable(script.value):
+                    if only is not None and not isinstance(script.value, only):
                         return None
-                    script.times -= 1
-                    if not script.times:
+                    if script.times is not None:
+                        script.times -= 1
+                    if script.times == 0:
                         del self._scripts[index]
                     return script.value
         return None

@@ -9,11 +9,11 @@ import hashlib
 import math
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from gigaclient.testing import canned_model
-from gigaclient.testing.routing import INVALID_JSON, AnyAnswer, Refusal, Route, RoutedRequest, Service, json_answer
+from gigaclient.testing.routing import INVALID_JSON, AnyAnswer, Refusal, Route, RoutedRequest, Service
 
 __all__ = ["TextTools", "embeddings", "vector"]
 
@@ -43,29 +43,20 @@ class TextTools:
         )
 
     def _embeddings(self, call: RoutedRequest) -> AnyAnswer:
-        service = self._service
-        return json_answer(
-            200, embeddings(call.json(), models=service.models, exhausted=service.exhausted_models), call.headers
-        )
+        return call.answer(embeddings(call.json(), self._service))
 
     def _tokens_count(self, call: RoutedRequest) -> AnyAnswer:
-        body = call.json()
-        if not isinstance(body, dict) or not _is_texts(body.get("input")) or not isinstance(body.get("model"), str):
+        body = call.json_object(model=str)
+        if not _is_texts(body.get("input")):
             raise Refusal(400, INVALID_JSON)
         _check_model(body["model"], self._service.models)
         counted = [
             {"object": "tokens", "tokens": canned_model.tokens(text), "characters": len(text)} for text in body["input"]
         ]
-        return json_answer(200, counted, call.headers)
+        return call.answer(counted)
 
     def _ai_check(self, call: RoutedRequest) -> AnyAnswer:
-        body = call.json()
-        if (
-            not isinstance(body, dict)
-            or not isinstance(body.get("input"), str)
-            or not isinstance(body.get("model"), str)
-        ):
-            raise Refusal(400, INVALID_JSON)
+        body = call.json_object(model=str, input=str)
         if self._service.scope_of(call.client) != "GIGACHAT_API_CORP":
             raise Refusal(403, "Permission denied")
         _check_model(body["model"], self._service.models, "aicheck")
@@ -77,18 +68,13 @@ class TextTools:
         response: dict[str, Any] = {"category": category, "characters": len(text), "tokens": canned_model.tokens(text)}
         if body["model"].startswith("GigaCheckDetection"):
             response["ai_intervals"] = intervals
-        return json_answer(200, response, call.headers)
+        return call.answer(response)
 
     def _filter_check(self, call: RoutedRequest) -> AnyAnswer:
-        body = call.json()
-        if (
-            not isinstance(body, dict)
-            or not isinstance(body.get("model"), str)
-            or not _is_messages(body.get("messages"))
-        ):
-            raise Refusal(400, INVALID_JSON)
+        body = call.json_object(model=str, messages=list)
         settings = body.get("settings") or {}
-        if not isinstance(settings, dict) or not all(isinstance(value, bool) for value in settings.values()):
+        valid = isinstance(settings, dict) and all(isinstance(value, bool) for value in settings.values())
+        if not body["messages"] or not valid or not all(map(_is_message, body["messages"])):
             raise Refusal(400, INVALID_JSON)
         _check_model(body["model"], self._service.models, "filter")
         texts = [message.get("content") or "" for message in body["messages"]]
@@ -97,7 +83,7 @@ class TextTools:
             "is_profane": bool(is_enabled) and any(_PROFANE.search(text) for text in texts),
             "usage": {"filter_tokens": sum(canned_model.tokens(text) for text in texts)},
         }
-        return json_answer(200, response, call.headers)
+        return call.answer(response)
 
     def _balance(self, call: RoutedRequest) -> AnyAnswer:
         if self._service.scope_of(call.client) == "GIGACHAT_API_CORP":
@@ -113,13 +99,13 @@ class TextTools:
             # A fraction, because the real service sends one.
             is_exhausted = embedders <= self._service.exhausted_models
             balance.append({"usage": "embeddings", "value": 0.0 if is_exhausted else _PACKAGE_TOKENS + 0.5})
-        return json_answer(200, {"balance": balance}, call.headers)
+        return call.answer({"balance": balance})
 
 
 # --- vectors ----------------------------------------------------------------------------------------------------
 
 
-def embeddings(body: Any, *, models: Mapping[str, str], exhausted: Collection[str] = ()) -> dict[str, Any]:
+def embeddings(body: Any, service: Service) -> dict[str, Any]:
     """Return the response to a request for embeddings; raise :class:`Refusal` with the service's text."""
     if not isinstance(body, dict) or not isinstance(body.get("model"), str):
         raise Refusal(400, INVALID_JSON)
@@ -129,8 +115,8 @@ def embeddings(body: Any, *, models: Mapping[str, str], exhausted: Collection[st
         texts = [texts]
     if not _is_texts(texts):
         raise Refusal(400, INVALID_JSON)
-    _check_model(name, models, "embedder")
-    if name in exhausted:
+    _check_model(name, service.models, "embedder")
+    if name in service.exhausted_models:
         raise Refusal(402, "Payment Required")
     if any(canned_model.tokens(text) > _MAX_TOKENS.get(name, _DEFAULT_MAX_TOKENS) for text in texts):
         raise Refusal(413, "Payload too large")
@@ -193,15 +179,10 @@ def _is_texts(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(text, str) for text in value)
 
 
-def _is_messages(value: Any) -> bool:
-    def is_message(message: Any) -> bool:
-        return (
-            isinstance(message, dict)
-            and isinstance(message.get("role"), str)
-            and isinstance(message.get("content") or "", str)
-        )
-
-    return isinstance(value, Sequence) and not isinstance(value, str) and bool(value) and all(map(is_message, value))
+def _is_message(value: Any) -> bool:
+    return (
+        isinstance(value, dict) and isinstance(value.get("role"), str) and isinstance(value.get("content") or "", str)
+    )
 
 
 def _check_model(model: str, models: Mapping[str, str], expected_type: str | None = None) -> None:

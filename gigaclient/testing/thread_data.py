@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from gigaclient.testing import canned_model, replies_v1
 from gigaclient.testing.assistants import StoredAssistant
-from gigaclient.testing.routing import Service, limits_of
+from gigaclient.testing.routing import Service
 from gigaclient.testing.validation_v1 import check
 
 __all__ = ["EmulatedRun", "EmulatedThread", "chat_request", "chunks", "message_to_json", "reply_to"]
@@ -76,7 +76,7 @@ def chat_request(
     request = {name: body[name] for name in _RUN_OPTIONS if body.get(name) is not None}
     if "functions" not in request and fields.get("functions"):
         request["functions"] = fields["functions"]
-    return check({**request, "model": thread.model, "messages": sent}, **limits_of(service))
+    return check({**request, "model": thread.model, "messages": sent}, service)
 
 
 def reply_to(
@@ -110,16 +110,10 @@ def chunks(reply: replies_v1.ModelReply, prompt: int) -> Iterator[dict[str, Any]
         is_last = index == len(pieces) - 1
         text += piece
         so_far = total if is_last else canned_model.tokens(text)
-        prompt_tokens = prompt if index == 0 else 0
         delta: dict[str, Any] = {"content": piece, **({"role": "assistant"} if index == 0 else {})}
         choice: dict[str, Any] = {"delta": delta, "index": 0}
         if is_last:
             choice["finish_reason"] = reply.finish_reason
             delta.update({name: value for name, value in reply.message().items() if name not in ("role", "content")})
-        usage = {
-            "prompt_tokens": prompt_tokens,
-            "completion_tokens": so_far - counted,
-            "total_tokens": prompt_tokens + so_far - counted,
-        }
+        yield {"choices": [choice], "usage": replies_v1.usage(prompt if index == 0 else 0, so_far - counted)}
         counted = so_far
-        yield {"choices": [choice], "usage": usage}

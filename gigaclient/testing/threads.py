@@ -83,7 +83,7 @@ class EmulatedThreads:
                 and (before is None or thread.created_at < before)
             ]
             threads = [self._to_json(thread) for thread in found]
-        return json_answer(200, {"threads": threads if limit is None else threads[:limit]}, call.headers)
+        return call.answer({"threads": threads if limit is None else threads[:limit]})
 
     def _create(self, call: RoutedRequest) -> AnyAnswer:
         if call.json() != {}:
@@ -91,7 +91,7 @@ class EmulatedThreads:
         thread = self._new_thread(call, None, None)
         with self._lock:
             self._threads[thread.id] = thread
-            return json_answer(200, self._to_json(thread), call.headers)
+            return call.answer(self._to_json(thread))
 
     def _retrieve(self, call: RoutedRequest) -> AnyAnswer:
         thread_ids = _read_object(call).get("threads_ids")
@@ -101,7 +101,7 @@ class EmulatedThreads:
             # Invented: unknown ids are skipped.
             found = [self._threads[thread_id] for thread_id in thread_ids if thread_id in self._threads]
             threads = [self._to_json(thread) for thread in found if thread.client == call.client]
-        return json_answer(200, {"threads": threads}, call.headers)
+        return call.answer({"threads": threads})
 
     def _delete(self, call: RoutedRequest) -> AnyAnswer:
         thread_id = _read_object(call).get("thread_id")
@@ -122,9 +122,7 @@ class EmulatedThreads:
             messages = [message for message in thread.messages if before is None or message["created_at"] < before]
         if limit is not None:
             messages = messages[-limit:] if limit else []
-        return json_answer(
-            200, {"thread_id": thread.id, "messages": [message_to_json(message) for message in messages]}, call.headers
-        )
+        return call.answer({"thread_id": thread.id, "messages": [message_to_json(message) for message in messages]})
 
     def _add_messages(self, call: RoutedRequest) -> AnyAnswer:
         body = _read_object(call)
@@ -132,7 +130,7 @@ class EmulatedThreads:
         added = self._validated_messages(body, thread)
         self._append(thread, added, is_new)
         messages = [{"message_id": message["message_id"], "created_at": message["created_at"]} for message in added]
-        return json_answer(200, {"thread_id": thread.id, "messages": messages}, call.headers)
+        return call.answer({"thread_id": thread.id, "messages": messages})
 
     # -- runs
 
@@ -149,7 +147,7 @@ class EmulatedThreads:
             self._check_unlocked(thread)
             thread.run = EmulatedRun(time.monotonic(), "failed" if self.failing else "ready", message)
             thread.status, thread.updated_at, thread.run_messages = "in_progress", now, []
-        return json_answer(200, {"status": "in_progress", "thread_id": thread.id, "created_at": now}, call.headers)
+        return call.answer({"status": "in_progress", "thread_id": thread.id, "created_at": now})
 
     def _get_run(self, call: RoutedRequest) -> AnyAnswer:
         thread_id = call.request.params.get("thread_id")
@@ -175,7 +173,7 @@ class EmulatedThreads:
             }
             if thread.run_messages and thread.run is None:
                 response["messages"] = [message_to_json(message) for message in thread.run_messages]
-        return json_answer(200, response, call.headers)
+        return call.answer(response)
 
     def _run_messages(self, call: RoutedRequest) -> AnyAnswer:
         body = _read_object(call)
@@ -225,8 +223,7 @@ class EmulatedThreads:
         }
         prompt = replies_v1.prompt_tokens(request)
         if not stream:
-            spent = reply.tokens()
-            usage = {"prompt_tokens": prompt, "completion_tokens": spent, "total_tokens": prompt + spent}
+            usage = replies_v1.usage(prompt, reply.tokens())
             response = {**head, "usage": usage, "message": reply.message(), "finish_reason": reply.finish_reason}
             return json_answer(200, response, call.headers, self._service.answer_pause_s, release=release)
         pause_s = max(self._service.event_pause_s, float(body.get("update_interval") or 0))
@@ -300,7 +297,7 @@ class EmulatedThreads:
         for message in sent:
             role = message.get("role") if isinstance(message, dict) else None
             checked = {**message, "role": "user"} if role in ("system", "assistant", "function") else message
-            check({"model": thread.model, "messages": [checked]}, models=self._service.models)
+            check({"model": thread.model, "messages": [checked]}, self._service)
         now = int(self._service.now_s())
         return [{**message, "message_id": str(uuid.uuid4()), "created_at": now} for message in sent]
 

@@ -4,83 +4,64 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from gigaclient.testing.replies_v1 import BUILT_IN_FUNCTIONS, build_of, prompt_tokens
-from gigaclient.testing.routing import INVALID_JSON, Refusal
+from gigaclient.testing.routing import INVALID_JSON, Refusal, Service
 
 __all__ = [
     "NUMBERS",
+    "FieldTypes",
     "Ranges",
     "check",
     "check_format",
     "check_names",
     "check_numbers",
+    "check_result",
     "check_types",
+    "is_file_id",
     "known_model",
 ]
 
 _ROLES = ("system", "user", "assistant", "function", "search_result", "function_in_progress")
 _FUNCTION_NAME = re.compile(r"[A-Za-z_.\-][A-Za-z0-9_.\-]*\Z")
 
+FieldTypes: TypeAlias = Mapping[tuple[type, ...], str]
+"""The names of the fields of each type, separated by spaces."""
+
 Ranges: TypeAlias = Mapping[str, tuple[str, Callable[[Any], bool]]]
 """For each number of a request: its range as error messages show it, and the check."""
 
 
-def check(
-    body: Any,
-    *,
-    models: Mapping[str, str],
-    without_functions: Collection[str] = (),
-    exhausted: Collection[str] = (),
-    context_tokens: int = 131_072,
-) -> dict[str, Any]:
-    """Return ``body`` if it is a valid request; raise :class:`Refusal` with the service's text otherwise.
-
-    Args:
-        body: The parsed JSON.
-        models: The model ids and their types.
-        without_functions: Models that refuse ``functions``.
-        exhausted: Models without tokens left in their package (402).
-        context_tokens: The longest prompt; a longer one gets 413.
-    """
+def check(body: Any, service: Service) -> dict[str, Any]:
+    """Return ``body`` if it is a valid request; raise :class:`Refusal` with the service's text otherwise."""
     if not isinstance(body, dict) or not isinstance(body.get("messages"), list) or not body["messages"]:
         raise Refusal(400, INVALID_JSON)
     _check_shape(body)
-    model = _check_model(body, models, exhausted)
+    model = _check_model(body, service)
     check_numbers(body, {**NUMBERS, "n": ("(0, +inf)", lambda value: value > 0)})
     _check_history(body["messages"])
-    _check_functions(body, model in without_functions)
+    _check_functions(body, model in service.models_without_functions)
     check_format(body.get("response_format"))
-    if prompt_tokens(body) > context_tokens:
+    if prompt_tokens(body) > service.context_tokens:
         raise Refusal(413, "Payload too large")
     return body
 
 
+_TYPES: FieldTypes = {
+    (str,): "model reasoning_effort assistant_id",
+    (bool,): "stream profanity_check",
+    (int, float): "temperature top_p repetition_penalty update_interval",
+    (int,): "n max_tokens reasoning_max_tokens",
+    (list,): "functions flags",
+    (dict,): "function_ranker response_format storage additional_data",
+    (str, dict): "function_call",
+}
+
+
 def _check_shape(body: Mapping[str, Any]) -> None:
-    types: dict[str, tuple[type, ...]] = {
-        "model": (str,),
-        "stream": (bool,),
-        "temperature": (int, float),
-        "top_p": (int, float),
-        "n": (int,),
-        "max_tokens": (int,),
-        "repetition_penalty": (int, float),
-        "update_interval": (int, float),
-        "profanity_check": (bool,),
-        "functions": (list,),
-        "function_call": (str, dict),
-        "function_ranker": (dict,),
-        "response_format": (dict,),
-        "reasoning_effort": (str,),
-        "reasoning_max_tokens": (int,),
-        "flags": (list,),
-        "storage": (dict,),
-        "assistant_id": (str,),
-        "additional_data": (dict,),
-    }
-    check_types(body, types)
+    check_types(body, _TYPES)
     for message in body["messages"]:
         if not isinstance(message, dict) or message.get("role") not in _ROLES:
             raise Refusal(400, INVALID_JSON)
@@ -90,39 +71,46 @@ def _check_shape(body: Mapping[str, Any]) -> None:
         if content is None and "function_call" not in message:
             raise Refusal(400, INVALID_JSON)
         attached = message.get("attachments")
-        if attached is not None and not (isinstance(attached, list) and all(isinstance(i, str) for i in attached)):
+        if attached is not None and not (isinstance(attached, list) and all(map(is_file_id, attached))):
             raise Refusal(400, INVALID_JSON)
         call = message.get("function_call")
         if call is not None and not (isinstance(call, dict) and isinstance(call.get("name"), str)):
             raise Refusal(400, INVALID_JSON)
 
 
-def check_types(fields: Mapping[str, Any], types: Mapping[str, tuple[type, ...]]) -> None:
+def is_file_id(value: Any) -> bool:
+    """Return False for a value that cannot be the id of a file, such as a path or a file name."""
+    return isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_-]+", value) is not None
+
+
+def check_types(fields: Mapping[str, Any], types: FieldTypes) -> None:
     """Raise :class:`Refusal` when a field is of another type; None is always valid."""
-    for name, allowed in types.items():
-        value = fields.get(name)
-        if value is not None and (not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed)):
-            raise Refusal(400, INVALID_JSON)
+    for allowed, names in types.items():
+        for value in map(fields.get, names.split()):
+            # A bool is an int for Python, but not for the service.
+            is_bool = isinstance(value, bool) and bool not in allowed
+            if value is not None and (is_bool or not isinstance(value, allowed)):
+                raise Refusal(400, INVALID_JSON)
 
 
-def _check_model(body: Mapping[str, Any], models: Mapping[str, str], exhausted: Collection[str]) -> str:
+def _check_model(body: Mapping[str, Any], service: Service) -> str:
     model = body.get("model")
     storage = body.get("storage") or {}
     if not model:
         if body.get("assistant_id") or storage.get("assistant_id") or storage.get("thread_id"):
             return ""
         raise Refusal(400, INVALID_JSON)
-    return known_model(str(model), models, exhausted)
+    return known_model(str(model), service)
 
 
-def known_model(name: str, models: Mapping[str, str], exhausted: Collection[str]) -> str:
+def known_model(name: str, service: Service) -> str:
     """Return the chat model ``name`` without its build; raise :class:`Refusal` when it is unknown or exhausted."""
     model, _, version = name.partition(":")
-    if models.get(model) != "chat":
+    if service.models.get(model) != "chat":
         raise Refusal(404, "No such model")
     if version and version != build_of(model):
         raise Refusal(400, "Invalid model version")
-    if model in exhausted:
+    if model in service.exhausted_models:
         raise Refusal(402, "Payment Required")
     return model
 
@@ -159,13 +147,16 @@ def _check_history(messages: Sequence[Mapping[str, Any]]) -> None:
                 422,
                 "Invalid params: every assistant function result must have an assistant function call in history",
             )
-        try:
-            json.loads(message.get("content") or "")
-        except ValueError:
-            name = message.get("name") or before["function_call"]["name"]
-            raise Refusal(
-                400, f"invalid function result for function {name} json string {message.get('content')}"
-            ) from None
+        check_result(message.get("name") or before["function_call"]["name"], message.get("content") or "")
+
+
+def check_result(name: str, result: str) -> None:
+    """Raise :class:`Refusal` when the result of the function ``name`` is not JSON."""
+    try:
+        json.loads(result)
+    except ValueError:
+        message = f"Invalid params: invalid function result for function {name} json string {result}"
+        raise Refusal(422, message) from None
 
 
 def _check_functions(body: Mapping[str, Any], unsupported: bool) -> None:

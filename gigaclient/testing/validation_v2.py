@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from gigaclient.testing import canned_model, validation_v1
-from gigaclient.testing.routing import INVALID_JSON, Refusal, compact
+from gigaclient.testing.routing import INVALID_JSON, Refusal, Service, compact
 
 __all__ = ["RESULT_ROLES", "STATE_IDS", "check", "functions_of", "message_text", "prompt_tokens"]
 
@@ -23,24 +22,18 @@ STATE_IDS = ("tools_state_id", "tool_state_id", "functions_state_id")
 
 def check(
     body: Any,
+    service: Service,
     *,
-    models: Mapping[str, str],
-    without_functions: Collection[str] = (),
-    exhausted: Collection[str] = (),
-    context_tokens: int = 131_072,
-    unavailable_tools: Collection[str] = (),
-    history: Sequence[Mapping[str, Any]] = (),
-    roles: Collection[str] = RESULT_ROLES,
-    results: Collection[str] = ("object", "text"),
+    unavailable_tools: Collection[str],
+    history: Sequence[Mapping[str, Any]],
+    roles: Collection[str],
+    results: Collection[str],
 ) -> dict[str, Any]:
     """Return ``body`` if it is a valid request; raise :class:`Refusal` with the service's text otherwise.
 
     Args:
         body: The parsed JSON.
-        models: The model ids and their types.
-        without_functions: Models that refuse functions.
-        exhausted: Models without tokens left in their package (402).
-        context_tokens: The longest prompt; a longer one gets 413.
+        service: The emulator.
         unavailable_tools: Tools that are refused with 422.
         history: The stored messages of the thread, which precede those of the request.
         roles: The allowed roles of a function's result.
@@ -52,48 +45,31 @@ def check(
     validation_v1.check_types(body.get("model_options") or {}, _OPTION_TYPES)
     for message in body["messages"]:
         _check_message(message, roles, results)
-    model = _check_model(body, models, exhausted)
+    model = _check_model(body, service)
     validation_v1.check_numbers(
         body.get("model_options") or {},
         {**validation_v1.NUMBERS, "top_logprobs": ("[1, 5]", lambda value: 1 <= value <= 5)},
     )
-    _check_tools(body, model in without_functions, unavailable_tools)
+    _check_tools(body, model in service.models_without_functions, unavailable_tools)
     _check_history([*history, *body["messages"]])
     _check_format((body.get("model_options") or {}).get("response_format"))
-    if prompt_tokens(body) > context_tokens:
+    if prompt_tokens(body) > service.context_tokens:
         raise Refusal(413, "Payload too large")
     return body
 
 
-_NUMBER = (int, float)
-_FIELD_TYPES: dict[str, tuple[type, ...]] = {
-    "model": (str,),
-    "assistant_id": (str,),
-    "model_options": (dict,),
-    "tools": (list,),
-    "tool_config": (dict,),
-    "stream": (bool,),
-    "storage": (dict,),
-    "user_info": (dict,),
-    "ranker_options": (dict,),
-    "disable_filter": (bool,),
-    "filter_config": (dict,),
-    "flags": (list,),
-    "memory_id": (str,),
-    **dict.fromkeys(STATE_IDS, (str,)),
+_FIELD_TYPES: validation_v1.FieldTypes = {
+    (str,): f"model assistant_id memory_id {' '.join(STATE_IDS)}",
+    (bool,): "stream disable_filter",
+    (list,): "tools flags",
+    (dict,): "model_options tool_config storage user_info ranker_options filter_config",
 }
-_OPTION_TYPES: dict[str, tuple[type, ...]] = {
-    "temperature": _NUMBER,
-    "top_p": _NUMBER,
-    "max_tokens": (int,),
-    "repetition_penalty": _NUMBER,
-    "update_interval": _NUMBER,
-    "response_format": (dict,),
-    "reasoning": (dict,),
-    "parallel_tool_calls": (bool,),
-    "unnormalized_history": (bool,),
-    "top_logprobs": (int,),
-    "preset": (str,),
+_OPTION_TYPES: validation_v1.FieldTypes = {
+    (str,): "preset",
+    (bool,): "parallel_tool_calls unnormalized_history",
+    (int, float): "temperature top_p repetition_penalty update_interval",
+    (int,): "max_tokens top_logprobs",
+    (dict,): "response_format reasoning",
 }
 
 
@@ -106,7 +82,7 @@ def _check_message(message: Any, roles: Collection[str], results: Collection[str
     content = message.get("content")
     if not isinstance(content, list) or not content:
         raise Refusal(400, INVALID_JSON)
-    validation_v1.check_types(message, {**dict.fromkeys(STATE_IDS, (str,)), "message_id": (str,)})
+    validation_v1.check_types(message, {(str,): f"message_id {' '.join(STATE_IDS)}"})
     for part in content:
         if not isinstance(part, dict) or not _is_part(part, results):
             raise Refusal(400, INVALID_JSON)
@@ -122,7 +98,8 @@ def _is_part(part: Mapping[str, Any], results: Collection[str]) -> bool:
     if text is not None and not isinstance(text, str):
         return False
     if files is not None and not (
-        isinstance(files, list) and all(isinstance(file, dict) and isinstance(file.get("id"), str) for file in files)
+        isinstance(files, list)
+        and all(isinstance(file, dict) and validation_v1.is_file_id(file.get("id")) for file in files)
     ):
         return False
     if call is not None and not (_is_named(call) and isinstance(call.get("arguments"), dict)):
@@ -140,24 +117,16 @@ def _is_named(value: Any) -> bool:
 
 
 def _is_result(value: Any, allowed: Collection[str]) -> bool:
-    if isinstance(value, dict):
-        return "object" in allowed
-    if not isinstance(value, str) or "text" not in allowed:
-        return False
-    try:
-        json.loads(value)
-    except ValueError:
-        return False
-    return True
+    return (isinstance(value, dict) and "object" in allowed) or (isinstance(value, str) and "text" in allowed)
 
 
-def _check_model(body: Mapping[str, Any], models: Mapping[str, str], exhausted: Collection[str]) -> str:
+def _check_model(body: Mapping[str, Any], service: Service) -> str:
     model = body.get("model")
     if not model:
         if body.get("assistant_id") or (body.get("storage") or {}).get("thread_id"):
             return ""
         raise Refusal(400, INVALID_JSON)
-    return validation_v1.known_model(str(model), models, exhausted)
+    return validation_v1.known_model(str(model), service)
 
 
 def _check_tools(body: Mapping[str, Any], without_functions: bool, unavailable: Collection[str]) -> None:
@@ -187,7 +156,7 @@ def _check_tools(body: Mapping[str, Any], without_functions: bool, unavailable: 
 def _check_tool_config(config: Mapping[str, Any], functions: list[str], unavailable: Collection[str]) -> None:
     if not config:
         return
-    validation_v1.check_types(config, {"tool_name": (str,), "function_name": (str,), "functions_names_any": (list,)})
+    validation_v1.check_types(config, {(str,): "tool_name function_name", (list,): "functions_names_any"})
     tool, function = config.get("tool_name"), config.get("function_name")
     mode = config.get("mode")
     if mode not in ("auto", "none", "forced", "any") or (mode == "forced" and (tool is None) is (function is None)):
@@ -222,6 +191,8 @@ def _check_history(messages: Sequence[Mapping[str, Any]]) -> None:
             if call_of_result is None:
                 raise Refusal(422, no_call)
             pending.remove(call_of_result)
+            if isinstance(result["result"], str):
+                validation_v1.check_result(result["name"], result["result"])
         if pending and not results and not calls:
             raise Refusal(422, no_result)
         pending += calls if message["role"] == "assistant" else []

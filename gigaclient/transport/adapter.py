@@ -1,4 +1,4 @@
-"""The adapter that makes ``requests`` use a pinned CA.
+"""The connection pools of an adapter of ``requests`` that uses a pinned CA, directly or through a proxy.
 
 An ``ssl_context`` alone is not enough. With ``verify=True`` requests has urllib3 load certifi's roots *into* that
 context, and ``REQUESTS_CA_BUNDLE`` replaces it; which of the two happens differs between versions. So the context is
@@ -12,67 +12,20 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from requests import Response
 from requests.adapters import HTTPAdapter
-from requests.cookies import RequestsCookieJar, extract_cookies_to_jar
-from requests.utils import get_encoding_from_headers
-from urllib3 import HTTPResponse
 from urllib3.poolmanager import PoolManager, ProxyManager
 
 from gigaclient.errors import ConfigError
-from gigaclient.transport.headers import HeaderDict
-from gigaclient.transport.pool import POOL_CLASSES
-from gigaclient.transport.socket import current_state
+from gigaclient.transport.connection import POOL_CLASSES
 from gigaclient.transport.tls import Trust, insecure_context, system_context
 
-__all__ = ["TrustAdapter"]
+__all__ = ["PinnedPools"]
 
 
-# The attributes of a new response, without two that are expensive and rarely needed.
-_RESPONSE_DEFAULTS = {name: value for name, value in vars(Response()).items() if name not in ("cookies", "encoding")}
-
-
-class _FinalResponse(Response):
-    """A response that is never followed as a redirect, with cookies and encoding computed at the first use.
-
-    Even with ``allow_redirects=False``, ``Session.send`` prepares the next request of a redirect: it reads the whole
-    body, however long, parses the address and reads ``.netrc``.
-    """
-
-    def __init__(self, adapter: HTTPAdapter, request: Any, raw: HTTPResponse) -> None:
-        self.__dict__.update(
-            _RESPONSE_DEFAULTS,
-            status_code=raw.status,
-            headers=HeaderDict(raw.headers.itermerged()),
-            raw=raw,
-            reason=raw.reason,
-            url=request.url,
-            history=[],
-            request=request,
-            connection=adapter,
-        )
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "cookies":
-            self.cookies = RequestsCookieJar()
-            if "set-cookie" in self.headers:
-                extract_cookies_to_jar(self.cookies, self.request, self.raw)
-            return self.cookies
-        if name == "encoding":
-            self.encoding = get_encoding_from_headers(self.headers)
-            return self.encoding
-        raise AttributeError(name)
-
-    @property
-    def is_redirect(self) -> bool:
-        """False, so that ``Session.send`` never follows or prepares a redirect."""
-        return False
-
-
-class TrustAdapter(HTTPAdapter):
+class PinnedPools(HTTPAdapter):
     """Connects to the origins it is mounted for with exactly one trust, directly or through a CONNECT proxy.
 
-    Its pool is unlimited and never blocks. It never retries, because the executor retries within the call's deadline.
+    Its pools are unlimited and never block. It never retries, because the executor retries within the call's deadline.
     It pickles as its trust, and unpickles with new connections and the same pin.
     """
 
@@ -92,7 +45,7 @@ class TrustAdapter(HTTPAdapter):
         self._pools: dict[str, Any] = {}  # by origin, for requests without a proxy
         super().__init__(pool_connections=8, pool_maxsize=0, max_retries=0, pool_block=False)
 
-    def __reduce__(self) -> tuple[Callable[..., TrustAdapter], tuple[Any, ...]]:
+    def __reduce__(self) -> tuple[Callable[..., PinnedPools], tuple[Any, ...]]:
         if self.trust.ssl_context is not None:
             raise ConfigError("an ssl_context cannot be pickled: pass ca_bundle_file, cert_file and key_file instead")
         return type(self), (self.trust,)
@@ -134,60 +87,6 @@ class TrustAdapter(HTTPAdapter):
                     pool.close()
         super().close()
 
-    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        """Do nothing: the TLS context alone defines the trust."""
-
-    def get_connection_with_tls_context(self, request: Any, verify: Any, proxies: Any = None, cert: Any = None) -> Any:
-        """Return the connection pool for a request, cached by origin when there is no proxy."""
-        if proxies:
-            return super().get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
-        # In requests, looking the pool up costs more than the rest of a call.
-        url: str = request.url
-        origin = url[: url.find("/", len("https://"))]
-        pool = self._pools.get(origin)
-        if pool is None:
-            pool = super().get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
-            pool = self._pools.setdefault(origin, pool)
-        return pool
-
-    def request_url(self, request: Any, proxies: Any) -> str:
-        """Return the request target; without a proxy it is the path."""
-        if proxies:
-            return super().request_url(request, proxies)
-        path_url: str = request.path_url
-        return path_url
-
-    def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> tuple[Any, Any]:
-        """Return the key of a pool without any TLS options, so that ``verify`` and ``cert`` have no effect."""
-        parts = urlsplit(request.url)
-        return {"scheme": parts.scheme, "host": parts.hostname, "port": parts.port}, {}
-
-    def build_response(self, req: Any, resp: Any) -> Response:
-        """Build the response object; a cheaper one when our transport sends the request."""
-        if current_state() is None or not isinstance(resp, HTTPResponse):
-            return super().build_response(req, resp)
-        response = _FinalResponse(self, req, resp)
-        if not self._lazy:
-            # A user's session may convert it to another class, which does not compute attributes lazily.
-            for name in ("cookies", "encoding"):
-                getattr(response, name)
-        return response
-
-    def send(
-        self,
-        request: Any,
-        stream: bool = False,
-        timeout: Any = None,
-        verify: Any = True,
-        cert: Any = None,
-        proxies: Any = None,
-    ) -> Any:
-        """Send a request; refuse ``verify=False`` when certificates are checked."""
-        if verify is False and self.trust.mode != "insecure":
-            # On a shared context this would switch verification off for every other thread as well.
-            raise ConfigError("verify=False is refused here: the certificate is pinned")
-        return super().send(request, stream, timeout, verify, cert, proxies)
-
     def presented_certificate(self, url: str, proxy: str | None) -> bytes | None:
         """Return the certificate (DER) of ``url``'s server, even an untrusted one; None when there is none.
 
@@ -211,3 +110,8 @@ class TrustAdapter(HTTPAdapter):
             return certificate
         finally:
             connection.close()
+
+    def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> tuple[Any, Any]:
+        """Return the key of a pool without any TLS options, so that ``verify`` and ``cert`` have no effect."""
+        parts = urlsplit(request.url)
+        return {"scheme": parts.scheme, "host": parts.hostname, "port": parts.port}, {}

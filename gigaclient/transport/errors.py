@@ -16,7 +16,7 @@ from urllib3.util.ssl_match_hostname import CertificateError
 
 from gigaclient._primitives.deadline import Cancelled, Deadline, DeadlineExceeded
 from gigaclient.errors import APIConnectionError, APITimeoutError, GigaClientError, InvalidResponseError, TLSError
-from gigaclient.transport.chunked import MalformedChunkError
+from gigaclient.transport.framing import MalformedChunkError
 from gigaclient.transport.socket import ConnectionState
 
 __all__ = ["certificate_failure", "is_lost_connection", "is_proxy_failure", "translate", "wait_failure"]

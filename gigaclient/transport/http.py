@@ -17,22 +17,111 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-from requests.cookies import RequestsCookieJar
+from requests import Response as OriginalResponse
+from requests.cookies import RequestsCookieJar, extract_cookies_to_jar
+from requests.utils import get_encoding_from_headers
+from urllib3 import HTTPResponse
 
 from gigaclient._primitives import fork_safety as forks
-from gigaclient._primitives.deadline import Deadline, Timeouts
+from gigaclient._primitives.deadline import Deadline
 from gigaclient._primitives.secret import Secret
-from gigaclient.errors import ConfigError, GigaClientError, TLSError
-from gigaclient.transport.adapter import TrustAdapter
+from gigaclient.errors import ConfigError, GigaClientError
+from gigaclient.transport.adapter import PinnedPools
+from gigaclient.transport.certificates import refused_certificate
 from gigaclient.transport.errors import certificate_failure, is_lost_connection, is_proxy_failure, translate
-from gigaclient.transport.headers import HeaderDict
 from gigaclient.transport.proxies import proxy_for, without_password
 from gigaclient.transport.request import Request, RetrySafety, origin_of
-from gigaclient.transport.response import PROBE_SECONDS, Response
-from gigaclient.transport.socket import ConnectionState, use_state
-from gigaclient.transport.tls import Trust, issuer_of, system_context
+from gigaclient.transport.response import HeaderDict, Response
+from gigaclient.transport.socket import ConnectionState, this_thread
+from gigaclient.transport.tls import Trust, system_context
 
-__all__ = ["Transport"]
+__all__ = ["Transport", "TrustAdapter"]
+
+
+# The attributes of a new response, without three that are expensive and rarely needed.
+_RESPONSE_DEFAULTS = {
+    name: value for name, value in vars(OriginalResponse()).items() if name not in ("cookies", "encoding", "headers")
+}
+
+
+class _FinalResponse(OriginalResponse):
+    """A response that is never followed as a redirect, with headers, cookies and encoding computed at the first use.
+
+    Even with ``allow_redirects=False``, ``Session.send`` prepares the next request of a redirect: it reads the whole
+    body, however long, parses the address and reads ``.netrc``.
+    """
+
+    is_redirect = False
+    lowered: dict[str, str] | None
+    """The headers by their names in lower case, if they were parsed here."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "headers":
+            self.headers = HeaderDict(self.raw.headers.itermerged())
+            return self.headers
+        if name == "cookies":
+            self.cookies = RequestsCookieJar()
+            if "set-cookie" in self.headers:
+                extract_cookies_to_jar(self.cookies, self.request, self.raw)
+            return self.cookies
+        if name == "encoding":
+            self.encoding = get_encoding_from_headers(self.headers)
+            return self.encoding
+        raise AttributeError(name)
+
+
+class TrustAdapter(PinnedPools):
+    """The steps of ``requests`` and urllib3 for each request, without those that a call does not need."""
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """Refuse ``verify=False`` when certificates are checked; ignore the rest: the TLS context defines the trust."""
+        if verify is False and self.trust.mode != "insecure":
+            # On a shared context this would switch verification off for every other thread as well.
+            raise ConfigError("verify=False is refused here: the certificate is pinned")
+
+    def get_connection_with_tls_context(self, request: Any, verify: Any, proxies: Any = None, cert: Any = None) -> Any:
+        """Return the connection pool for a request, cached by origin when there is no proxy."""
+        if proxies:
+            return super().get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
+        # In requests, looking the pool up costs more than the rest of a call.
+        url: str = request.url
+        origin = url[: url.find("/", len("https://"))]
+        pool = self._pools.get(origin)
+        if pool is None:
+            pool = super().get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
+            pool = self._pools.setdefault(origin, pool)
+        return pool
+
+    def request_url(self, request: Any, proxies: Any) -> str:
+        """Return the request target; without a proxy it is the path."""
+        if proxies:
+            return super().request_url(request, proxies)
+        path_url: str = request.path_url
+        return path_url
+
+    def build_response(self, req: Any, resp: Any) -> OriginalResponse:
+        """Build the response object; a cheaper one when our transport sends the request."""
+        if this_thread.state is None or not isinstance(resp, HTTPResponse):
+            return super().build_response(req, resp)
+        response = _FinalResponse.__new__(_FinalResponse)
+        response.__dict__.update(
+            _RESPONSE_DEFAULTS,
+            status_code=resp.status,
+            raw=resp,
+            reason=resp.reason,
+            url=req.url,
+            history=[],
+            request=req,
+            connection=self,
+            lowered=None,
+        )
+        if self._lazy:
+            response.lowered = getattr(resp._original_response, "lowered", None)
+        else:
+            # A user's session may convert it to another class, which does not compute attributes lazily.
+            for name in ("headers", "cookies", "encoding"):
+                getattr(response, name)
+        return response
 
 
 class _NoCookies(RequestsCookieJar):
@@ -69,9 +158,10 @@ class Transport:
         self.trust = trust
         self._context = trust.make_context()
         self.origins = origins
-        self._proxies = {origin: proxy_for(origin, proxy, session) for origin in origins}
+        found = {origin: proxy_for(origin, proxy, session) for origin in origins}
+        self._proxies = found if any(found.values()) else {}
         # Created now and not at the first request, because the environment is read once.
-        tls_proxy = any(proxy is not None and proxy.lower().startswith("https:") for proxy in self._proxies.values())
+        tls_proxy = any(proxy is not None and proxy.lower().startswith("https:") for proxy in found.values())
         self._proxy_context = system_context() if tls_proxy else None
         if session is not None and session.verify is False and trust.mode != "insecure":
             raise ConfigError(
@@ -83,7 +173,7 @@ class Transport:
         # The calls that close() cancels. No lock guards the set, because a finaliser may call `forget` while its own
         # thread is in here: adding to a set and discarding from it are atomic. `register` adds the call first and then
         # checks `_closed`; close() sets `_closed` first and then reads the set. So one always sees the other.
-        self._closed = False
+        self.closed = False
         self._active: set[Deadline] = set()
         self._session = self._make_session()
         forks.register(self)
@@ -119,7 +209,7 @@ class Transport:
             for origin in self.origins:
                 if self._users_session.adapters.get(origin + "/") is self._adapter:
                     del self._users_session.adapters[origin + "/"]
-        if not self._closed:
+        if not self.closed:
             self._session = self._make_session()
 
     @property
@@ -132,11 +222,6 @@ class Transport:
         """The number of calls that wait for a response or read one."""
         return sum(deadline.in_flight for deadline in tuple(self._active))
 
-    @property
-    def closed(self) -> bool:
-        """True after :meth:`close`."""
-        return self._closed
-
     def send(self, request: Request, url: str, headers: Mapping[str, str], deadline: Deadline) -> Response:
         """Send one request and return the response when its headers have arrived.
 
@@ -148,29 +233,25 @@ class Transport:
         self.register(deadline)
         deadline.in_flight = True
         try:
-            return self._send(request, url, headers, deadline)
+            # The server may close an idle connection at this moment. Then it is unknown whether it read the request, so
+            # a request that must not be sent twice gets a new connection.
+            state = ConnectionState(deadline, fresh=request.retry_safety is RetrySafety.NON_IDEMPOTENT)
+            result, lost = self._send_once(request, url, headers, state)
+            if lost and state.reused and not state.received and not deadline.cancelled:
+                # The server closed the idle connection while our request was on its way. As far as HTTP can tell, it
+                # did not read the request (RFC 9112, section 9.3.1), so send it again, once, on a new connection.
+                state = ConnectionState(deadline, fresh=True)
+                result, _ = self._send_once(request, url, headers, state)
+            if isinstance(result, GigaClientError):
+                raise result
+            return Response(url, result, state, self.forget)
         except BaseException:
             self.forget(deadline)
             raise
 
-    def _send(self, request: Request, url: str, headers: Mapping[str, str], deadline: Deadline) -> Response:
-        # The server may close an idle connection at this moment. Then it is unknown whether it read the request, so a
-        # request that must not be sent twice gets a new connection.
-        state = ConnectionState(deadline, fresh=request.retry_safety is RetrySafety.NON_IDEMPOTENT)
-        prepared = _prepare(request, url, headers, self._users_session)
-        result, lost = self._send_once(prepared, state)
-        if lost and state.reused and not state.received and not deadline.cancelled:
-            # The server closed the idle connection while our request was on its way. As far as HTTP can tell, it did
-            # not read the request (RFC 9112, section 9.3.1), so send it again, once, on a new connection.
-            state = ConnectionState(deadline, fresh=True)
-            result, _ = self._send_once(_prepare(request, url, headers, self._users_session), state)
-        if isinstance(result, GigaClientError):
-            raise result
-        return Response(url, result, state, self.forget)
-
     def _send_once(
-        self, prepared: requests.PreparedRequest, state: ConnectionState
-    ) -> tuple[requests.Response | GigaClientError, bool]:
+        self, request: Request, url: str, headers: Mapping[str, str], state: ConnectionState
+    ) -> tuple[OriginalResponse | GigaClientError, bool]:
         """Return the response or the error, and True if the error is that the peer closed the connection.
 
         The error is returned, not raised: neither its context nor its traceback may hold the library's exception.
@@ -178,61 +259,43 @@ class Transport:
         deadline = state.deadline
         deadline.expired = None  # a timeout of an earlier attempt does not concern this one
         deadline.begin("read", math.inf)
-        url = str(prepared.url)
-        proxy = self._proxies.get(origin_of(url))
+        proxy = self._proxies.get(origin_of(url)) if self._proxies else None
+        prepared = _prepare(request, url, headers, self._users_session)
+        outer = this_thread.state
         try:
             if self._users_session is not None:
                 # A user's adapter does not report what it has sent, so assume that it sent something.
                 state.sent = not isinstance(self._session.get_adapter(url), TrustAdapter)
-            with use_state(state):
-                response = self._session.send(
-                    prepared,
-                    stream=True,
-                    allow_redirects=False,
-                    timeout=(deadline.timeouts.connect, deadline.timeouts.read),
-                    verify=True,
-                    proxies={"http": proxy.reveal(), "https": proxy.reveal()} if proxy else {},
-                )
+            this_thread.state = state
+            response = self._session.send(
+                prepared,
+                stream=True,
+                allow_redirects=False,
+                timeout=(deadline.timeouts.connect, deadline.timeouts.read),
+                verify=True,
+                proxies={"http": proxy.reveal(), "https": proxy.reveal()} if proxy else {},
+            )
             return response, False
         except GigaClientError as error:
             return error, False
         except Exception as error:  # a library, a user's adapter or a user's hook may raise anything
             return self._translate(error, state, url), is_lost_connection(error)
         finally:
+            this_thread.state = outer
             if state.opened:
                 with self._lock:
                     self._opened += 1
 
     def _translate(self, failure: Exception, state: ConnectionState, url: str) -> GigaClientError:
-        host = urlsplit(url).hostname or ""
-        proxy = self._proxies.get(origin_of(url))
-        masked_proxy = without_password(proxy) if proxy else None
+        proxy = self._proxies.get(origin_of(url)) if self._proxies else None
         deadline = state.deadline
         reason = certificate_failure(failure)
         if reason is None or deadline.expired or deadline.cancelled:
-            return translate(failure, state, host, masked_proxy)
-        if proxy is not None and is_proxy_failure(failure):
-            # The pin is not for the proxy: see TrustAdapter.
-            return TLSError(
-                f"the certificate of the proxy {masked_proxy} was refused: {reason}; trusted for proxies: the public "
-                "authorities of this system, or the file that REQUESTS_CA_BUNDLE names",
-                host=urlsplit(proxy.reveal()).hostname,
-            )
-        issuer = self._fetch_issuer(url, proxy, deadline)
-        return TLSError(self.trust.explain(host, reason, issuer), host=host, issuer=issuer)
-
-    def _fetch_issuer(self, url: str, proxy: Secret | None, deadline: Deadline) -> str | None:
-        limit = min(PROBE_SECONDS, deadline.left())
-        probe = Deadline(Timeouts(limit, limit, deadline=limit))
-        deadline.on_cancel(probe.cancel)
-        try:
-            with use_state(ConnectionState(probe)):
-                presented = self._adapter.presented_certificate(url, proxy.reveal() if proxy else None)
-            return issuer_of(presented) if presented is not None else None
-        except Exception:  # the issuer only improves the error message
-            return None
-        finally:
-            deadline.on_cancel(None)
+            host = urlsplit(url).hostname or ""
+            return translate(failure, state, host, without_password(proxy) if proxy else None)
+        return refused_certificate(
+            reason, url, proxy, of_proxy=is_proxy_failure(failure), pools=self._adapter, deadline=deadline
+        )
 
     def register(self, deadline: Deadline) -> None:
         """Register a call that is about to wait, so that :meth:`close` cancels it.
@@ -243,7 +306,7 @@ class Transport:
             ConfigError: this transport is closed.
         """
         self._active.add(deadline)
-        if self._closed:
+        if self.closed:
             self._active.discard(deadline)
             raise ConfigError("this client is closed: make a new one")
 
@@ -263,7 +326,7 @@ class Transport:
 
     def close(self) -> None:
         """Close every connection; calls that wait fail at once. Safe to call more than once."""
-        self._closed = True
+        self.closed = True
         for deadline in tuple(self._active):
             self.forget(deadline)
             deadline.cancel()
@@ -277,16 +340,17 @@ def _prepare(
     request: Request, url: str, headers: Mapping[str, str], users_session: requests.Session | None
 ) -> requests.PreparedRequest:
     # Session.prepare_request would merge cookies, read .netrc and look up a dozen variables for each call.
+    pairs = [*headers.items()]
+    if request.body is not None:
+        pairs.append(("Content-Length", str(len(request.body))))
+    elif request.method not in ("GET", "HEAD"):
+        pairs.append(("Content-Length", "0"))
     prepared = requests.PreparedRequest()
     prepared.method = request.method
     prepared.url = url
-    prepared.headers = HeaderDict(headers.items())  # type: ignore[assignment]
+    prepared.headers = HeaderDict(pairs)  # type: ignore[assignment]
     prepared.body = request.body
     if users_session is not None:
         prepared.prepare_hooks(getattr(users_session, "hooks", None) or {})
         prepared._cookies = RequestsCookieJar()  # for hooks that send the request again
-    if request.body is not None:
-        prepared.headers["Content-Length"] = str(len(request.body))
-    elif request.method not in ("GET", "HEAD"):
-        prepared.headers["Content-Length"] = "0"
     return prepared

@@ -47,7 +47,6 @@ class Request(FrozenStruct, frozen=True):
         retry_safety: the consequence of sending the request twice.
         authorized: False for the few requests without a credential.
         attempt_id: the name of a header that gets a new UUID for each attempt, if the server wants one.
-        accept_redirect: True if a redirect is a valid response (a login by cookie). It is not followed.
     """
 
     _hidden: ClassVar[frozenset[str]] = frozenset({"body"})
@@ -61,7 +60,6 @@ class Request(FrozenStruct, frozen=True):
     retry_safety: RetrySafety = RetrySafety.IDEMPOTENT
     authorized: bool = True
     attempt_id: str | None = None
-    accept_redirect: bool = False
 
 
 def path(*segments: str) -> str:

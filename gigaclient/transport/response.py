@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+from requests.structures import CaseInsensitiveDict
 from urllib3 import HTTPResponse
 
 from gigaclient._primitives.deadline import Cancelled, Deadline
-from gigaclient._primitives.secret import Secret
-from gigaclient.errors import APIConnectionError, GigaClientError, InvalidResponseError
-from gigaclient.transport.chunked import ChunkedDecoder
+from gigaclient.errors import GigaClientError, InvalidResponseError
 from gigaclient.transport.errors import translate
-from gigaclient.transport.headers import HeaderDict
+from gigaclient.transport.framing import ChunkedDecoder, Framing, SizedDecoder, UnframedDecoder
 from gigaclient.transport.socket import READ_BYTES, ConnectionState
 
-__all__ = ["PROBE_SECONDS", "Response"]
+__all__ = ["PROBE_SECONDS", "HeaderDict", "Response"]
 
 PROBE_SECONDS = 5.0
 """Seconds for data that only improves an error message: the beginning of a body, a server's certificate."""
@@ -29,13 +29,24 @@ _COMPRESSED_READ_BYTES = 2 * 1024
 _DRAIN_SECONDS = 0.1
 
 
+class HeaderDict(CaseInsensitiveDict[str]):
+    """A ``CaseInsensitiveDict`` that is built from pairs in one step."""
+
+    def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
+        # The form in which requests keeps them: the name and the value, by the name in lower case.
+        self._store = {}  # type: ignore[assignment]
+        for pair in pairs:
+            self._store[pair[0].lower()] = pair
+
+
 class Response:
     """A response whose headers have arrived. Read it once, by :meth:`blocks` or :meth:`read`, or close it.
 
     Attributes:
         status: the HTTP status.
         headers: the headers without cookies, names in lower case; repeated ones are joined with a comma.
-        cookies: the cookies that the response sets, by name.
+        deadline: the deadline of the call.
+        original: the response of ``requests``.
     """
 
     def __init__(
@@ -46,9 +57,10 @@ class Response:
         forget: Callable[[Deadline], None],
     ) -> None:
         self._forget = forget
-        self._response = response
         self._state = state
         self._url = url
+        self.deadline = state.deadline
+        self.original = response
         # Held by the thread that is inside a read, and never released by the thread that ends the response. Only the
         # holder may touch the connection. No thread ever waits for it, so a finaliser, a signal or a fork cannot
         # deadlock here.
@@ -63,25 +75,15 @@ class Response:
         self.request_id = ""
         """The ``X-Request-ID``: the server's, or else the one that was sent."""
         self.status: int = response.status_code
-        headers: Any = response.headers
-        if not isinstance(headers, HeaderDict):  # a user's adapter may set any mapping
-            headers = HeaderDict(headers.items())
-        self.headers: dict[str, str] = dict(headers.lower_items())
-        self.headers.pop("set-cookie", None)
-
-    @property
-    def cookies(self) -> dict[str, Secret]:
-        """The cookies that the response sets, by name."""
-        return {cookie.name: Secret(cookie.value or "") for cookie in self._response.cookies}
+        headers: dict[str, str] | None = getattr(response, "lowered", None)
+        if headers is None:
+            headers = {name.lower(): value for name, value in response.headers.items()}
+        headers.pop("set-cookie", None)
+        self.headers: dict[str, str] = headers
 
     @property
     def _host(self) -> str:
         return urlsplit(self._url).hostname or ""
-
-    @property
-    def deadline(self) -> Deadline:
-        """The deadline of the call."""
-        return self._state.deadline
 
     @property
     def media_type(self) -> str:
@@ -102,7 +104,7 @@ class Response:
         failure: GigaClientError | None = None
         try:
             if not self._done:
-                yield from self._blocks()
+                yield from self._payloads(*self._open_body())
         except Exception as error:
             failure = error if isinstance(error, GigaClientError) else translate(error, self._state, self._host)
         finally:
@@ -111,74 +113,41 @@ class Response:
         if failure is not None:
             raise failure
 
-    def _blocks(self) -> Iterator[bytes]:
-        response, headers = self._response, self.headers
+    def _open_body(self) -> tuple[Framing, Callable[[], bytes], Callable[[], bytes]]:
+        """Return the framing of the body, a function that reads its first block, and one for all later blocks."""
+        response, headers = self.original, self.headers
+        raw: Any = response.raw
+        read: Callable[[], bytes]
         if getattr(response, "_content_consumed", False):  # a hook of the user's session has read the body
-            yield from self._read_by_hook(response.content)
-            return
-        raw = response.raw
-        if "content-encoding" not in headers:
+            read = functools.partial(io.BytesIO(response.content).read, READ_BYTES)
+            return UnframedDecoder(), read, read
+        compressed = "content-encoding" in headers
+        source = None if compressed else getattr(getattr(raw, "_original_response", None), "fp", None)
+        if source is not None:
             # Read from the connection directly: http.client and urllib3 need several more steps for each block.
-            source = getattr(getattr(raw, "_original_response", None), "fp", None)
             coding = headers.get("transfer-encoding", "").strip().lower()
             length = getattr(raw, "length_remaining", None)
-            if source is not None and coding == "chunked":
-                yield from self._chunked_blocks(source)
-                return
-            if source is not None and not coding and length is not None:
-                yield from self._sized_blocks(source, length)
-                return
-        if not isinstance(raw, HTTPResponse):  # from a user's adapter, or from a recorder such as vcrpy
-            yield from response.iter_content(READ_BYTES)
-            return
-        size = _COMPRESSED_READ_BYTES if "content-encoding" in headers else READ_BYTES
-        yield from self._read_blocks(functools.partial(raw.read1, size, decode_content=True))
-        self._end(keep_connection=True)  # urllib3 has already returned it to the pool
+            framing: Framing | None = None
+            if coding == "chunked":
+                framing = ChunkedDecoder()
+            elif not coding and length is not None:
+                framing = SizedDecoder(length)
+            if framing is not None:
+                read = functools.partial(source.read1, READ_BYTES)
+                # The first read empties the buffer that the headers were read with; later reads bypass it.
+                unbuffered = getattr(getattr(source, "raw", None), "receive", None)
+                return framing, read, functools.partial(unbuffered, READ_BYTES) if unbuffered else read
+        if isinstance(raw, HTTPResponse):
+            read = functools.partial(raw.read1, _COMPRESSED_READ_BYTES if compressed else READ_BYTES, True)
+        else:  # from a user's adapter, or from a recorder such as vcrpy
+            read = functools.partial(next, response.iter_content(READ_BYTES), b"")
+        return UnframedDecoder(), read, read
 
-    def _chunked_blocks(self, source: Any) -> Iterator[bytes]:
-        decoder = ChunkedDecoder()
-        for block in self._read_source(source):
-            payload = decoder.feed(block)
-            if decoder.ended:
-                # Before the last block is yielded, because its receiver may send the next request at once.
-                self._end(keep_connection=not decoder.excess)
-            if payload:
-                yield payload
-            if decoder.ended:
-                return
-        raise APIConnectionError(f"the answer of {self._host} was cut short")
-
-    def _sized_blocks(self, source: Any, left: int) -> Iterator[bytes]:
-        if not left:
-            self._end(keep_connection=True)
-            return
-        for block in self._read_source(source):
-            left -= len(block)
-            if left > 0:
-                yield block
-                continue
-            # Bytes after the body belong to no request, so such a connection cannot be used again.
-            self._end(keep_connection=left == 0)
-            yield block[:left] if left else block
-            return
-        raise APIConnectionError(f"the answer of {self._host} was cut short")
-
-    def _read_by_hook(self, body: bytes) -> Iterator[bytes]:
-        self._end(keep_connection=True)
-        if body:
-            yield body
-
-    def _read_source(self, source: Any) -> Iterator[bytes]:
-        # The first read empties the buffer that the headers were read with; later reads bypass it.
-        unbuffered = getattr(getattr(source, "raw", None), "receive", None)
-        return self._read_blocks(
-            functools.partial(source.read1, READ_BYTES), unbuffered and functools.partial(unbuffered, READ_BYTES)
-        )
-
-    def _read_blocks(self, read: Callable[[], bytes], later: Callable[[], bytes] | None = None) -> Iterator[bytes]:
-        """Yield what ``read()`` returns, until it is empty; after the first block use ``later()`` instead, if any."""
+    def _payloads(
+        self, framing: Framing, read: Callable[[], bytes], read_later: Callable[[], bytes]
+    ) -> Iterator[bytes]:
         read_lock, deadline = self._read_lock, self.deadline
-        while True:
+        while not framing.ended:
             if not read_lock.acquire(False):
                 raise Cancelled("closed")
             try:
@@ -188,10 +157,16 @@ class Response:
                 if deadline.cancelled:
                     # The cancelling thread may have found the lock held, and then left closing to this thread.
                     self._end(keep_connection=False)
-            if not block:
-                return
-            yield block
-            read = later or read
+            read = read_later
+            payload = framing.feed(block) if block else framing.finish()
+            if framing.ended:
+                # Before the last block is yielded, because its receiver may send the next request at once. Bytes after
+                # the body belong to no request, so such a connection cannot be used again.
+                self._end(keep_connection=not framing.excess)
+            if payload:
+                yield payload
+        if not self._done:  # an empty body
+            self._end(keep_connection=True)
 
     def read(self, limit: int) -> bytes:
         """Return the whole body, which must arrive within one read timeout from now.
@@ -255,7 +230,7 @@ class Response:
         if not self._read_lock.acquire(blocking=False) and not reading_is_over:
             return
         self._done = True
-        raw: Any = self._response.raw
+        raw: Any = self.original.raw
         try:
             if not keep_connection:
                 _close(raw)

@@ -20,6 +20,8 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+import msgspec
+
 from gigaclient._primitives.deadline import Cancelled, Deadline
 from gigaclient._primitives.fork_safety import steps
 from gigaclient.transport.tls_handshake import in_steps
@@ -31,10 +33,9 @@ __all__ = [
     "READ_BYTES",
     "ConnectionState",
     "DeadlineSocket",
-    "current_state",
     "shut_down",
     "socket_timeout",
-    "use_state",
+    "this_thread",
 ]
 
 T = TypeVar("T")
@@ -45,54 +46,34 @@ READ_BYTES = 16 * 1024
 _MAX_POLL_MS = 2**31 - 1  # the largest argument of poll()
 
 
-class ConnectionState:
+class ConnectionState(msgspec.Struct, eq=False):
     """The state of one request and its response on a connection, set by the connection for the transport."""
 
-    __slots__ = ("deadline", "ended", "fresh", "opened", "received", "reused", "sent")
-
-    def __init__(self, deadline: Deadline, *, fresh: bool = False) -> None:
-        self.deadline = deadline
-        self.fresh = fresh
-        """Do not use a connection that has been idle."""
-        self.reused = False
-        """The connection has served a request before."""
-        self.opened = False
-        """A connection was made for this request."""
-        self.sent = False
-        """The first byte of the request may have left."""
-        self.received = False
-        """At least one byte of a response arrived."""
-        self.ended = False
-        """The server has closed its side."""
+    deadline: Deadline
+    fresh: bool = False
+    """Do not use a connection that has been idle."""
+    reused: bool = False
+    """The connection has served a request before."""
+    opened: bool = False
+    """A connection was made for this request."""
+    sent: bool = False
+    """The first byte of the request may have left."""
+    received: bool = False
+    """At least one byte of a response arrived."""
+    ended: bool = False
+    """The server has closed its side."""
 
 
-_thread = threading.local()
-
-
-def current_state() -> ConnectionState | None:
-    """Return the state of the request that this thread is sending, or None."""
-    state: ConnectionState | None = getattr(_thread, "state", None)
-    return state
-
-
-class use_state:
-    """Sets the state that connections used by this thread serve.
+class _ThisThread(threading.local):
+    """The state that connections used by this thread serve.
 
     It is thread-local because ``requests`` and urllib3 have no parameter to pass it through.
     """
 
-    __slots__ = ("_outer", "_state")
+    state: ConnectionState | None = None
 
-    def __init__(self, state: ConnectionState) -> None:
-        self._state = state
-        self._outer: ConnectionState | None = None
 
-    def __enter__(self) -> None:
-        self._outer = current_state()
-        _thread.state = self._state
-
-    def __exit__(self, *exc_info: object) -> None:
-        _thread.state = self._outer
+this_thread = _ThisThread()
 
 
 class DeadlineSocket:
@@ -116,7 +97,8 @@ class DeadlineSocket:
         self._is_socket = isinstance(sock, socket.socket)
         self._timeout = self._idle_timeout = sock.gettimeout()
         """The present timeout of the socket, 0 when it is non-blocking; and its timeout while it serves no request."""
-        self._wait_readable = _waiter(sock, _READABLE)
+        self.poll = _poller(sock, _READABLE)
+        """Wait some milliseconds until the socket is readable or broken; return a false value when it is not."""
         self.request_sent = False
         """A request was sent and nothing was read since, so the next read should wait before it tries."""
         self.session_ticket_read = not isinstance(sock, ssl.SSLSocket)
@@ -132,7 +114,8 @@ class DeadlineSocket:
         if previous is not None and previous is not state:
             previous.deadline.on_cancel(None)
         if state is not None:
-            self._set_timeout(0.0)
+            if self._timeout != 0.0:
+                self._set_timeout(0.0)
             state.deadline.on_cancel(functools.partial(self.abort, state))
 
     def _set_timeout(self, seconds: float | None) -> None:
@@ -158,16 +141,12 @@ class DeadlineSocket:
         """
         remaining = deadline.remaining()
         if self._is_socket:
-            wait_ready = self._wait_readable if event == _READABLE else _waiter(self._sock, event)
-            if not wait_ready(remaining):
+            poll = self.poll if event == _READABLE else _poller(self._sock, event)
+            if not poll(min(math.ceil(remaining * 1e3), _MAX_POLL_MS) if remaining < math.inf else None):
                 raise deadline.exceeded()
         elif self._timeout is None or remaining < 0.1 or not -0.05 <= remaining - self._timeout <= 0.05:
             # The next read or write waits. Ignore small differences, since each change costs a system call.
             self._set_timeout(socket_timeout(remaining))
-
-    def is_quiet(self) -> bool:
-        """Return True when no unexpected data has arrived, such as the end of the connection."""
-        return not self._wait_readable(0.0)
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         """Send all of ``data`` within the deadline of the request."""
@@ -210,6 +189,16 @@ class DeadlineSocket:
                 raise
             self.wait(deadline, awaited)
 
+    def receive_first(self, receive: Callable[[Any], T], argument: Any) -> T:
+        """Read the first data, in steps that a fork waits for."""
+        if self.state is None:
+            received = in_steps(cast(ssl.SSLSocket, self._sock), receive, argument)
+        else:
+            with steps:
+                received = receive(argument)
+        self.session_ticket_read = True
+        return received
+
     def makefile(self, mode: str = "rb", buffering: int | None = None, **options: Any) -> io.BufferedReader:
         """Return a buffered reader that obeys the deadline; for ``http.client``."""
         raw = self._sock.makefile("rb", buffering=0)
@@ -247,27 +236,9 @@ class _DeadlineReader(io.RawIOBase):
     def __init__(self, sock: DeadlineSocket, raw: io.RawIOBase) -> None:
         self._sock = sock
         self._raw = raw  # keeps the socket open until it is closed itself
-        if sock.session_ticket_read:
-            self._receive_directly()
-        else:
-            self._recv_into: Callable[[Any], int] = functools.partial(self._receive_first, sock._sock.recv_into)
-            self._recv: Callable[[int], bytes] = functools.partial(self._receive_first, sock._sock.recv)
-
-    def _receive_directly(self) -> None:
         # Bypass `raw` for speed: it would check at each read that it is open, which the buffered reader does already.
-        self._recv_into = self._sock._sock.recv_into
-        self._recv = self._sock._sock.recv
-
-    def _receive_first(self, receive: Callable[[Any], T], argument: Any) -> T:
-        # The first data includes session tickets, so OpenSSL takes locks that a fork has to wait for.
-        if self._sock.state is None:
-            received = in_steps(cast(ssl.SSLSocket, self._sock._sock), receive, argument)
-        else:
-            with steps:
-                received = receive(argument)
-        self._sock.session_ticket_read = True
-        self._receive_directly()
-        return received
+        self._recv_into: Callable[[Any], int] = sock._sock.recv_into
+        self._recv: Callable[[int], bytes] = sock._sock.recv
 
     def readable(self) -> bool:
         """Return True."""
@@ -284,6 +255,8 @@ class _DeadlineReader(io.RawIOBase):
     def _read_with_deadline(self, receive: Callable[[Any], T], argument: Any) -> T:
         sock = self._sock
         state = sock.state
+        if not sock.session_ticket_read:
+            receive = functools.partial(sock.receive_first, receive)
         if state is None:
             sock.unbind()
             return receive(argument)
@@ -320,28 +293,24 @@ def socket_timeout(seconds: float) -> float | None:
 if hasattr(select, "poll"):
     _READABLE, _WRITABLE = select.POLLIN, select.POLLOUT
 
-    def _waiter(sock: socket.socket, event: int) -> Callable[[float], bool]:
-        """Return a function that waits until ``sock`` is ready or broken; it returns False after ``seconds``."""
+    def _poller(sock: socket.socket, event: int) -> Callable[[int | None], Any]:
+        """Return a function that waits until ``sock`` is ready or broken; it returns a false value when time is up."""
         poll = select.poll()
         poll.register(sock, event)
-
-        def ready(seconds: float) -> bool:
-            return bool(poll.poll(min(math.ceil(seconds * 1e3), _MAX_POLL_MS) if seconds < math.inf else None))
-
-        return ready
+        return poll.poll
 
 else:  # Windows
     _READABLE, _WRITABLE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
-    def _waiter(sock: socket.socket, event: int) -> Callable[[float], bool]:
-        """Return a function that waits until ``sock`` is ready or broken; it returns False after ``seconds``."""
+    def _poller(sock: socket.socket, event: int) -> Callable[[int | None], Any]:
+        """Return a function that waits until ``sock`` is ready or broken; it returns a false value when time is up."""
 
-        def ready(seconds: float) -> bool:
+        def poll(milliseconds: int | None) -> Any:
             with selectors.SelectSelector() as selector:
                 selector.register(sock, event)
-                return bool(selector.select(seconds if seconds < threading.TIMEOUT_MAX else None))
+                return selector.select(None if milliseconds is None else milliseconds / 1e3)
 
-        return ready
+        return poll
 
 
 def shut_down(sock: Any) -> None:

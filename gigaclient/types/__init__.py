@@ -154,92 +154,36 @@ __all__ = [
     "Usage",
 ]
 
-# The module of each name that is loaded at first use.
-_LAZY = {
-    "AccessToken": ".token",
-    "ChatCompletionRequest": ".chat_v2",
-    "ChatCompletionResponse": ".chat_v2",
-    "ChatCompletionResponseChunk": ".chat_v2",
-    "ChatContentFile": ".chat_v2",
-    "ChatContentPart": ".chat_v2",
-    "ChatFilterConfig": ".chat_v2",
-    "ChatFilterContentConfig": ".chat_v2",
-    "ChatFilterResponseContentConfig": ".chat_v2",
-    "ChatFunctionCall": ".chat_v2",
-    "ChatFunctionExample": ".chat_v2",
-    "ChatFunctionResult": ".chat_v2",
-    "ChatFunctionSpecification": ".chat_v2",
-    "ChatFunctionsTool": ".chat_v2",
-    "ChatInlineData": ".chat_v2",
-    "ChatLogprob": ".chat_v2",
-    "ChatLogprobToken": ".chat_v2",
-    "ChatMessage": ".chat_v2",
-    "ChatMessageChunk": ".chat_v2",
-    "ChatModelOptions": ".chat_v2",
-    "ChatRankerOptions": ".chat_v2",
-    "ChatReasoning": ".chat_v2",
-    "ChatResponseFormat": ".chat_v2",
-    "ChatSource": ".chat_v2",
-    "ChatStorage": ".chat_v2",
-    "ChatTool": ".chat_v2",
-    "ChatToolConfig": ".chat_v2",
-    "ChatToolExecution": ".chat_v2",
-    "ChatUsage": ".chat_v2",
-    "ChatUsageInputTokensDetails": ".chat_v2",
-    "ChatUserInfo": ".chat_v2",
-    "ChatWebSearchTool": ".chat_v2",
-    "AICheckResult": ".tools",
-    "Assistant": ".assistants",
-    "AssistantAttachment": ".assistants",
-    "AssistantDelete": ".assistants",
-    "AssistantFileDelete": ".assistants",
-    "Assistants": ".assistants",
-    "Balance": ".tools",
-    "BalanceValue": ".tools",
-    "Batch": ".batches",
-    "BatchRequestCounts": ".batches",
-    "BatchResult": ".batches",
-    "Batches": ".batches",
-    "CreateAssistant": ".assistants",
-    "DeletedFile": ".files",
-    "Embedding": ".embeddings",
-    "EmbedResult": ".bulk",
-    "Embeddings": ".embeddings",
-    "EmbeddingsUsage": ".embeddings",
-    "FilterCheck": ".tools",
-    "FilterUsage": ".tools",
-    "FunctionIssue": ".tools",
-    "FunctionParameters": ".parameters",
-    "FunctionParametersProperty": ".parameters",
-    "FunctionValidation": ".tools",
-    "GeneratedFile": ".files",
-    "Image": ".files",
-    "ItemResult": ".bulk",
-    "MapResult": ".bulk",
-    "Model": ".models",
-    "Models": ".models",
-    "RawResponse": ".raw",
-    "ServerEvent": ".raw",
-    "Run": ".tool_runs",
-    "Step": ".tool_runs",
-    "OpenApiFunctions": ".tools",
-    "Thread": ".threads",
-    "ThreadCompletion": ".threads",
-    "ThreadCompletionChunk": ".threads",
-    "ThreadMessage": ".threads",
-    "ThreadMessageAttachment": ".threads",
-    "ThreadMessageResponse": ".threads",
-    "ThreadMessages": ".threads",
-    "ThreadMessagesResponse": ".threads",
-    "ThreadRunOptions": ".threads",
-    "ThreadRunResponse": ".threads",
-    "ThreadRunResult": ".threads",
-    "ThreadStatus": ".threads",
-    "Threads": ".threads",
-    "TokensCount": ".tools",
-    "UploadedFile": ".files",
-    "UploadedFiles": ".files",
+# The names of each module that is loaded at first use.
+_NAMES = {
+    ".assistants": "Assistant AssistantAttachment AssistantDelete AssistantFileDelete Assistants CreateAssistant",
+    ".batches": "Batch BatchRequestCounts BatchResult Batches",
+    ".bulk": "EmbedResult ItemResult MapResult",
+    ".chat_v2": (
+        "ChatCompletionRequest ChatCompletionResponse ChatCompletionResponseChunk ChatContentFile ChatContentPart "
+        "ChatFilterConfig ChatFilterContentConfig ChatFilterResponseContentConfig ChatFunctionCall ChatFunctionExample "
+        "ChatFunctionResult ChatFunctionSpecification ChatFunctionsTool ChatInlineData ChatLogprob ChatLogprobToken "
+        "ChatMessage ChatMessageChunk ChatModelOptions ChatRankerOptions ChatReasoning ChatResponseFormat ChatSource "
+        "ChatStorage ChatTool ChatToolConfig ChatToolExecution ChatUsage ChatUsageInputTokensDetails ChatUserInfo "
+        "ChatWebSearchTool"
+    ),
+    ".embeddings": "Embedding Embeddings EmbeddingsUsage",
+    ".files": "DeletedFile GeneratedFile Image UploadedFile UploadedFiles",
+    ".models": "Model Models",
+    ".parameters": "FunctionParameters FunctionParametersProperty",
+    ".raw": "RawResponse ServerEvent",
+    ".threads": (
+        "Thread ThreadCompletion ThreadCompletionChunk ThreadMessage ThreadMessageAttachment ThreadMessageResponse "
+        "ThreadMessages ThreadMessagesResponse ThreadRunOptions ThreadRunResponse ThreadRunResult ThreadStatus Threads"
+    ),
+    ".token": "AccessToken",
+    ".tool_runs": "Run Step",
+    ".tools": (
+        "AICheckResult Balance BalanceValue FilterCheck FilterUsage FunctionIssue FunctionValidation OpenApiFunctions "
+        "TokensCount"
+    ),
 }
 
-
-__getattr__, __dir__ = lazy_names(globals(), _LAZY)
+__getattr__, __dir__ = lazy_names(
+    globals(), {name: module for module, names in _NAMES.items() for name in names.split()}
+)

@@ -138,6 +138,7 @@ RESULT = "every assistant function result must have an assistant function call i
         (400, "Empty schema with json format type is not supported", "a schema with at least one property"),
         (400, "Invalid model version", "leave out what follows the colon"),
         (400, "invalid function result for function tide json string high", "pass a dict, and the client encodes it"),
+        (422, "Invalid params: invalid function result for function tide json string high", "pass a dict, and the"),
         (401, "Unauthorized", "check credentials and scope"),
         (401, "Token has expired", "pass credentials="),
         (402, "Payment Required", "buy one, or choose another model"),

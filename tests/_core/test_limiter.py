@@ -61,7 +61,7 @@ def test_first_come_is_first_served() -> None:
 
 def test_a_new_call_does_not_overtake_the_queue_even_when_a_permit_is_free() -> None:
     limiter = Limiter(1)
-    earlier = limiter_module._Slot()
+    earlier = limiter_module._Slot(Latch())
     limiter._queue.append(earlier)  # the state before the queue is advanced
     with pytest.raises(DeadlineExceeded):
         acquire(limiter, 0.05)

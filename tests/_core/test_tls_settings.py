@@ -31,7 +31,7 @@ from gigaclient import ConfigError, GigaChat, TLSError
 from gigaclient.errors import APIConnectionError
 from gigaclient.testing import Answer, Authority, GigaChatEmulator, Server
 from gigaclient.transport import Transport, origin_of
-from gigaclient.transport.adapter import TrustAdapter
+from gigaclient.transport.http import TrustAdapter
 from gigaclient.transport.tls import Trust, pinned_context, shipped_root
 
 ENVIRONMENT = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")

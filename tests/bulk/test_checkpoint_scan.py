@@ -175,7 +175,7 @@ OTHERS: dict[str, bytes] = {
 def test_a_file_that_is_no_checkpoint_is_refused_and_left_as_it_is(case: str, path: Path) -> None:
     path.write_bytes(OTHERS[case])
     before = path.stat()
-    with pytest.raises(ConfigError, match=r"no checkpoint .*give the path of a new file") as caught:
+    with pytest.raises(ConfigError, match=r"not a checkpoint .*give the path of a new file") as caught:
         Checkpoint(path)
     assert str(path) in str(caught.value)
     assert path.read_bytes() == OTHERS[case]
@@ -189,7 +189,7 @@ def test_a_file_that_is_no_checkpoint_is_refused_and_left_as_it_is(case: str, pa
 def test_a_huge_file_of_another_kind_is_refused_after_its_beginning(path: Path) -> None:
     with path.open("wb") as file:
         file.truncate(10**12)  # has no blocks on the disk
-    with pytest.raises(ConfigError, match="no checkpoint"):
+    with pytest.raises(ConfigError, match="not a checkpoint"):
         Checkpoint(path)
     assert path.stat().st_size == 10**12
 
@@ -199,7 +199,7 @@ def test_a_first_line_that_is_too_long_to_be_read_is_not_taken_for_half_a_line(
 ) -> None:
     content = written(path, line(1, text="x" * 5000), line(2))
     monkeypatch.setattr(scan, "_MAX_FIRST_LINE_BYTES", 1000)
-    with pytest.raises(ConfigError, match="no checkpoint"):
+    with pytest.raises(ConfigError, match="not a checkpoint"):
         Checkpoint(path)
     assert path.read_bytes() == content
 

@@ -128,10 +128,10 @@ def test_a_line_without_json_is_one_failed_input(tmp_path: Path) -> None:
     problems = []
     for bad in inputs[1:3]:
         with pytest.raises(ConfigError) as caught:
-            found.ask(pickle.loads(pickle.dumps(bad)))
+            found.prompt_for(pickle.loads(pickle.dumps(bad)))
         problems.append(str(caught.value))
-    assert problems[0].startswith(f"{path}, line 3, is no JSON: ")
-    assert problems[1].startswith(f"{path}, line 4, is no JSON: ")
+    assert problems[0].startswith(f"{path}, line 3, is not JSON: ")
+    assert problems[1].startswith(f"{path}, line 4, is not JSON: ")
     assert "UTF-8" in problems[1]
 
 
@@ -142,7 +142,7 @@ def test_a_line_of_text_without_utf8_is_one_failed_input(tmp_path: Path) -> None
     inputs = list(found)
     assert [inputs[0], inputs[2]] == ["a", "b"]
     with pytest.raises(ConfigError, match="line 2, is not text in UTF-8"):
-        found.ask(inputs[1])
+        found.prompt_for(inputs[1])
 
 
 def test_python_wrote_nan_into_a_line_and_the_others_of_its_fields_can_be_used(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_files_that_are_no_prompts_are_refused_with_advice(tmp_path: Path) -> No
         assert "csv.DictReader(file)" in refusal(tmp_path / name)
     with open(tmp_path / "reviews.csv") as file:
         assert "csv.DictReader(file)" in refusal(file)
-    assert refusal(tmp_path / "none.jsonl") == f"{tmp_path / 'none.jsonl'} is not there"
+    assert refusal(tmp_path / "none.jsonl") == f"{tmp_path / 'none.jsonl'} does not exist"
     assert "is a folder" in refusal(tmp_path)
     (tmp_path / "folder.jsonl").mkdir()
     assert "is a folder" in refusal(tmp_path / "folder.jsonl")

@@ -251,7 +251,7 @@ def test_an_internal_error_is_raised_and_does_not_leave_the_caller_waiting(
     def broken(*arguments: Any) -> Any:
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr("gigaclient.bulk.thread_pool.complete_task", broken)
+    monkeypatch.setattr("gigaclient.bulk.results.complete_task", broken)
     with pytest.raises(ZeroDivisionError):
         list(giga.map(["one", "two"]))
 

@@ -38,7 +38,7 @@ def test_whatever_can_be_iterated_is_a_list_of_prompts(prompts: Any, total: int 
         total = 2
     found = Prompts(prompts)
     assert found.total == total
-    texts = [found.ask(one) for one in found]
+    texts = [found.prompt_for(one) for one in found]
     assert texts == ["a", "b"]
     assert {type(text) for text in texts} == {str}
 
@@ -164,8 +164,8 @@ def test_messages_with_a_template_are_rows_like_any_others() -> None:
         ({"role": "user", "content": "Hello"}, "a single message is not a prompt"),
         (Message(role="user", content="Hello"), "a single message is not a prompt"),
         ((7, "Good"), "a row of 2 values: a function as template="),
-        ({"a", "b"}, "an input of type set is no prompt"),
-        (object(), "an input of type object is no prompt"),
+        ({"a", "b"}, "an input of type set is not a prompt"),
+        (object(), "an input of type object is not a prompt"),
         ({str(n): n for n in range(30)}, "18, 19 and 10 more"),
     ],
     ids=stable_id,

@@ -149,7 +149,7 @@ def test_a_value_that_holds_itself_is_refused() -> None:
 
 
 def test_a_field_of_an_input_that_has_none_is_refused_with_what_to_write() -> None:
-    assert "it is of type str, for which {} stands" in refusal_of("Good", "Sort: {title}")
+    assert "write {} for an input of type str" in refusal_of("Good", "Sort: {title}")
 
 
 @pytest.mark.parametrize(
@@ -227,8 +227,8 @@ def test_a_function_makes_whatever_a_prompt_may_be() -> None:
 def test_what_a_function_raises_is_the_error_of_that_input_alone() -> None:
     found = Prompts([{}, {"text": "Good"}], lambda row: row["text"])
     with pytest.raises(KeyError):
-        found.ask({})
-    assert found.ask({"text": "Good"}) == "Good"
+        found.prompt_for({})
+    assert found.prompt_for({"text": "Good"}) == "Good"
 
 
 @pytest.mark.parametrize(("made", "advice"), [(None, "template returned None"), (7, "a prompt is text")])

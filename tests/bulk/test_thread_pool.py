@@ -37,7 +37,7 @@ def test_no_prompt_waits_while_its_thread_starts_another(monkeypatch: pytest.Mon
     scheduler = Scheduler(Throttle(4, None), Budget(Limits()))
     for number in range(20):
         scheduler.offer(Task([Item(number, number, None, NO_KEY)]))
-    pool = WorkerPool(scheduler, None, lambda task, cancel_group: [TaskResult()], lambda task, results: 0, 4)  # type: ignore[arg-type]
+    pool = WorkerPool(scheduler, lambda task, cancel_group: [TaskResult()], scheduler.finish, 4)
     pool.grow()
     came = sorted(scheduler.done.get(timeout=10)[0].items[0].index for _ in range(20))
     all_came.set()

@@ -190,7 +190,7 @@ def test_via_batches_uses_the_batch_api(
         (("{reviews}", "--workers", "0"), None, "--workers"),
         (("{reviews}", "--max-seconds", "0"), None, "--max-seconds"),
         (("{reviews}", "--provider", "fakegpt", "--via", "batches"), None, "are for GigaChat"),
-        (("none.jsonl",), None, "none.jsonl is not there"),
+        (("none.jsonl",), None, "none.jsonl does not exist"),
         (("none.csv",), None, "none.csv: No such file"),
         (("{folder}",), None, "Is a directory"),
         (("reviews.json",), None, "ends in .jsonl, .ndjson, .txt, .csv, .tsv; with --lines"),
@@ -225,7 +225,7 @@ def test_failed_lines_are_reported_and_the_others_answered(tmp_path: Path, emula
     lines = ended.json_lines
     assert ["text" in line for line in lines] == [True, False, False, True]
     assert lines[1]["error"]["type"] == "ConfigError"
-    assert f"{tmp_path / 'reviews.jsonl'}, line 2, is no JSON" in lines[1]["error"]["message"]
+    assert f"{tmp_path / 'reviews.jsonl'}, line 2, is not JSON" in lines[1]["error"]["message"]
     assert (lines[1]["input"], lines[1]["attempts"], lines[1]["usage"]) == ('{"text": ', 0, None)
     assert lines[2]["error"]["message"].startswith("--template names {text}")
     first, *others = ended.err.splitlines()
@@ -313,7 +313,7 @@ def test_a_file_that_is_not_a_checkpoint_is_not_changed(reviews: Path, emulator:
     before = reviews.read_bytes()
     ended = run("map", str(reviews), "-o", str(reviews), "--template", "{text}")
     assert ended.code == 3
-    assert "is no checkpoint" in ended.err
+    assert "is not a checkpoint" in ended.err
     assert reviews.read_bytes() == before
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.dialogue_tools import name_of_the_user
 from support.reliability_tools import wait_until
 from support.terminal import Terminal, at_terminal
 
@@ -155,6 +156,8 @@ def test_an_error_is_one_sentence_and_the_conversation_goes_on(talk: Terminal, e
 
 
 def test_commands_change_the_conversation(talk: Terminal, emulator: GigaChatEmulator, tmp_path: Path) -> None:
+    emulator.answer(name_of_the_user, times=None)
+    emulator.answer("Nice to meet you!")
     talk.type("My name is Bob\r")
     talk.wait_for("Nice to meet you")
     talk.type("/system Be brief.\r")
@@ -164,7 +167,7 @@ def test_commands_change_the_conversation(talk: Terminal, emulator: GigaChatEmul
     talk.type("/temperature 0,3\r")
     talk.wait_for("temperature: 0.3")
     talk.type("What is my name?\r")
-    talk.wait_for("Your name is Bob.")
+    talk.wait_for("It is Bob.")
     body = json.loads([r for r in emulator.requests if r.path.endswith("/chat/completions")][-1].body)
     assert (body["model"], body["temperature"]) == ("GigaChat-2-Max", 0.3)
     assert body["messages"][0] == {"role": "system", "content": "Be brief."}
@@ -178,13 +181,13 @@ def test_commands_change_the_conversation(talk: Terminal, emulator: GigaChatEmul
     talk.type("/reset\r")
     talk.wait_for("a new conversation")
     talk.type("What is my name?\r")
-    talk.wait_for("You have not told me your name yet.")
+    talk.wait_for("You have not told me.")
     assert [message["role"] for message in questions(emulator)[-1]] == ["system", "user"]
 
     talk.type(f"/load {tmp_path / 'talk.json'}\r")
     talk.wait_for("2 questions and their answers")
     talk.type("/retry\r")
-    talk.wait_for("Your name is Bob.", count=2)
+    talk.wait_for("It is Bob.", count=2)
     assert len(questions(emulator)[-1]) == 4
 
     (tmp_path / "other.json").write_text("somebody's")

@@ -104,9 +104,9 @@ def test_empty_cells_of_columns_are_refused_alone() -> None:
     ):
         found = Prompts(column)
         good, empty = found
-        assert found.ask(good) == "Good"
+        assert found.prompt_for(good) == "Good"
         with pytest.raises(ConfigError, match="there is no prompt"):
-            found.ask(empty)
+            found.prompt_for(empty)
 
 
 @pytest.mark.parametrize(

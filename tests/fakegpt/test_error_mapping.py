@@ -17,8 +17,8 @@ from gigaclient import (
     UnprocessableEntityError,
 )
 from gigaclient._core.error_mapping import status_error
-from gigaclient._primitives.secret import Secret
-from gigaclient.fakegpt.error_mapping import error_in, explain, mask, page_title
+from gigaclient._primitives.secret import Secret, mask
+from gigaclient.fakegpt.error_mapping import error_in, explain, page_title
 
 WALL = b"<!DOCTYPE html><html><head><title>Just a moment...</title></head><body>x</body></html>"
 

@@ -211,7 +211,7 @@ def test_what_the_iterable_raises_is_raised_and_nothing_is_sent(emulator: GigaCh
         ({"messages": [{"role": "user", "content": "x"}]}, "put a single one into a list"),
         (Chat(messages=[Message(content="x")]), "a list of requests, not Chat"),
         (17, "a list of requests, not int"),
-        ("Name a river.", "is no file that can be read"),
+        ("Name a river.", "the file 'Name a river.' cannot be read"),
         (b"  \n", "the batch is empty"),
         (b"{}\n", "line 1 of the batch must be"),
         (b'{"id":"a","request":{}}\n\nnot json\n', "line 3 of the batch must be"),
@@ -498,7 +498,7 @@ def test_a_wait_times_out_with_the_last_state(emulator: GigaChatEmulator, giga: 
 def test_the_timeout_of_a_wait_limits_a_hanging_request(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     emulator.inject(Fault(before_s=float("inf")), times=None, path="/batches")
     began_at = time.monotonic()
-    with pytest.raises(APITimeoutError, match=r"the batch b-1 is still not to be seen after 0\.3 s"):
+    with pytest.raises(APITimeoutError, match=r"the batch b-1 is in an unknown state after 0\.3 s"):
         giga.wait_for_batch("b-1", poll_interval=SOON, timeout=0.3)
     assert time.monotonic() - began_at < WAIT_SECONDS
 

@@ -462,7 +462,7 @@ def test_a_silently_cut_response_is_an_error(emulator: GigaChatEmulator, giga: G
 )  # fmt: skip
 def test_an_answer_is_read_whole_in_every_framing(emulator: GigaChatEmulator, giga: GigaChat, fault: Fault) -> None:
     emulator.inject(fault, path=CHAT)
-    assert giga.chat("Привет").text.startswith("Здравствуйте")
+    assert giga.chat("Скажи: привет").text == "привет"
 
 
 def test_unusual_responses_are_accepted(emulator: GigaChatEmulator, giga: GigaChat) -> None:

@@ -227,7 +227,7 @@ def test_invalid_targets_are_refused_before_sending(
     wrong: list[tuple[Any, str]] = [
         (tmp_path, "is a folder"),
         (tmp_path / "no" / "such" / "a.bin", "cannot be written: No such file"),
-        (tmp_path / "pipe", "no ordinary file"),
+        (tmp_path / "pipe", "not a regular file"),
         (io.StringIO(), "binary mode"),
         (7, "must be a path"),
         (b"path", "must be a path"),

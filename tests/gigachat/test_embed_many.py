@@ -358,4 +358,4 @@ def test_collected_items_are_not_pickled_with_the_job(giga: GigaChat) -> None:
     travelled = pickle.loads(pickle.dumps(job))
     assert list(travelled.rest()) == []
     assert [task.items for task in job.rest()] == [[item]]
-    assert [len(result.answer) for result in travelled.ask(giga, Task([item]))] == [1024]
+    assert [len(result.answer) for result in travelled.run(giga, Task([item]))] == [1024]

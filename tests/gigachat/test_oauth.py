@@ -417,6 +417,20 @@ def test_32_threads_that_meet_the_same_revoked_token_cause_one_more_oauth_call(e
             assert emulator.oauth_calls == 2 + turn
 
 
+def test_get_token_waits_for_the_fetch_of_another_thread_only_until_its_own_deadline(
+    emulator: GigaChatEmulator,
+) -> None:
+    emulator.inject(Fault(before_s=600), path="/oauth")
+    with client(emulator) as giga:
+        fetching = ThreadGroup(1, lambda n: giga.get_token())
+        until(lambda: giga.stats().in_flight == 1)
+        with pytest.raises(APITimeoutError) as caught:
+            giga.with_options(deadline=0.1).get_token()
+        assert (caught.value.timeout_kind, caught.value.sent) == ("deadline", False)
+        giga.close()
+        assert isinstance(fetching.results()[0], APIConnectionError)
+
+
 def test_a_late_401_does_not_drop_the_newer_token(emulator: GigaChatEmulator) -> None:
     with client(emulator) as giga:
         giga.chat("hi")

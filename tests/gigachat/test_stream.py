@@ -308,7 +308,7 @@ def test_a_response_that_is_not_an_event_stream_is_refused_with_its_body(
 def test_the_content_type_is_read_without_its_parameters_and_case(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     for content_type in ("Text/Event-Stream ; charset=windows-1251", "text/event-stream;charset=utf-8", ""):
         emulator.inject(Fault(content_type=content_type), path=CHAT)
-        assert giga.stream("Привет").result().text.startswith("Здравствуйте")
+        assert giga.stream("Скажи: привет").result().text == "привет"
 
 
 def test_an_empty_event_stream_is_an_interrupted_one(emulator: GigaChatEmulator, giga: GigaChat) -> None:

@@ -10,8 +10,10 @@ import pytest
 from support.stream_tools import WAIT_SECONDS
 
 from gigaclient import GigaChat, NotFoundError
-from gigaclient.gigachat import resource
-from gigaclient.gigachat.suggestions import advice_for, requested_model
+from gigaclient._core.request_options import RequestOptions
+from gigaclient._primitives.deadline import Deadline, Timeouts
+from gigaclient.gigachat import suggestions
+from gigaclient.gigachat.suggestions import add_suggestions, advice_for, requested_model
 from gigaclient.testing import Fault, GigaChatEmulator
 from gigaclient.transport.request import Request, path
 from gigaclient.types import Model
@@ -149,7 +151,7 @@ def test_a_failed_lookup_is_ignored(emulator: GigaChatEmulator, giga: GigaChat, 
 def test_the_lookup_ends_with_the_deadline_of_the_call(
     emulator: GigaChatEmulator, giga: GigaChat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resource, "_LOOKUP_SECONDS", 600.0)
+    monkeypatch.setattr(suggestions, "_LOOKUP_SECONDS", 600.0)
     giga.get_models()
     emulator.inject(Fault(before_s=600), times=None, path="/models")
     began_at = time.monotonic()
@@ -158,26 +160,24 @@ def test_the_lookup_ends_with_the_deadline_of_the_call(
     assert time.monotonic() - began_at < WAIT_SECONDS
 
 
-def test_no_lookup_starts_when_the_deadline_has_passed(emulator: GigaChatEmulator, giga: GigaChat) -> None:
-    from gigaclient._core.request_options import RequestOptions
-
+def suggested(giga: GigaChat, deadline: Deadline) -> str:
+    """Return the message of the error for an unknown model, whose call has this deadline."""
     request = Request("GET", path("models", "gigachat-2-pro"))
     failure = NotFoundError("No such model", status_code=404)
+    add_suggestions(giga._executor, giga._executor._begin(request, RequestOptions(), deadline, limit=None), failure)
+    return failure.message
+
+
+def test_no_lookup_starts_when_the_deadline_has_passed(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     before = len(emulator.requests)
-    assert giga._with_model_hint(failure, request, RequestOptions(), 0.0) is failure
+    assert suggested(giga, Deadline(Timeouts(deadline=0.0))) == "No such model"
     assert len(emulator.requests) == before
 
 
 def test_the_lookup_does_not_queue(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     # The only permit of this client is taken, as by another thread: the lookup does not queue.
     with giga.stream("Count from 1 to 3"):
-        from gigaclient._core.request_options import RequestOptions
-
-        request = Request("GET", path("models", "gigachat-2-pro"))
-        failure = giga._with_model_hint(
-            NotFoundError("No such model", status_code=404), request, RequestOptions(), 60.0
-        )
-        assert "did you mean" in failure.message
+        assert "did you mean" in suggested(giga, Deadline(Timeouts(deadline=60.0)))
 
 
 def test_the_lookup_uses_the_authorization_of_the_call(emulator: GigaChatEmulator, giga: GigaChat) -> None:

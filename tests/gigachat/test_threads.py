@@ -69,10 +69,12 @@ def chunk(content: str, prompt: int, completion: int, **fields: Any) -> dict[str
 
 
 def test_a_thread_keeps_its_history(giga: GigaChat) -> None:
-    first = giga.threads.run_messages("My name is Vera.")
+    first = giga.threads.run_messages("Count to 2")
     assert first.thread_id is not None and first.message_id is not None
-    second = giga.threads.run_messages(["What is my name?"], thread_id=first.thread_id)
-    assert second.text == str(second) == second._repr_markdown_() == "Your name is Vera."
+    second = giga.threads.run_messages(["Count to 3"], thread_id=first.thread_id)
+    assert second.text == str(second) == second._repr_markdown_() == "1, 2, 3"
+    history = [message.content for message in giga.threads.get_messages(first.thread_id).messages]
+    assert history == ["Count to 2", "1, 2", "Count to 3", "1, 2, 3"]
     assert second.thread_id == first.thread_id
     assert (second.object, second.finish_reason, second.message.role) == ("threads.messages.run", "stop", "assistant")
     assert second.model is not None and second.model.startswith("GigaChat-2:")

@@ -361,4 +361,4 @@ def test_the_raw_answer_keeps_what_is_not_known() -> None:
 def test_the_types_are_loaded_when_they_are_needed() -> None:
     assert types.ChatMessage is ChatMessage
     defined = {name for name, value in vars(types.chat_v2).items() if isinstance(value, type)}
-    assert {name for name, module in types._LAZY.items() if module == ".chat_v2"} == defined
+    assert set(types._NAMES[".chat_v2"].split()) == defined

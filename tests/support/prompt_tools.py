@@ -15,7 +15,7 @@ CONVERSATION = [{"role": "system", "content": "Be brief."}, {"role": "user", "co
 def prompts_of(prompts: Any, template: Any = None) -> list[Any]:
     """Return the prompt of each input."""
     found = Prompts(prompts, template)
-    return [found.ask(one) for one in found]
+    return [found.prompt_for(one) for one in found]
 
 
 def refusal(prompts: Any, template: Any = None) -> str:
@@ -28,5 +28,5 @@ def refusal(prompts: Any, template: Any = None) -> str:
 def refusal_of(input_: Any, template: Any = None) -> str:
     """Return the error for one input."""
     with pytest.raises(ConfigError) as caught:
-        Prompts([], template).ask(input_)
+        Prompts([], template).prompt_for(input_)
     return str(caught.value)

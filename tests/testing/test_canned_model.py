@@ -27,24 +27,20 @@ def say(prompt: str, *before: tuple[str, str]) -> str:
         ("Сколько будет 2+2*3?", "2 + 2 * 3 = 8"),
         ("(2 + 2) * 3 = ?", "(2 + 2) * 3 = 12"),
         ("сколько будет 7 разделить на 2", "7 / 2 = 3.5"),
-        ("What is the capital of Russia?", "The capital of Russia is Moscow."),
-        ("Какая столица у России?", "Столица России — Москва."),
-        ("Hello!", "Hello! How can I help you today?"),
-        ("Привет", "Здравствуйте! Чем я могу вам помочь?"),
-        ("Здравствуйте, эмулятор", "Здравствуйте! Чем я могу вам помочь?"),
-        ("Меня зовут Олег", "Приятно познакомиться, Олег!"),
+        ("Сколько будет 12 × 12?", "12 * 12 = 144"),
     ],
 )
 def test_simple_questions_have_right_answers(prompt: str, text: str) -> None:
     assert say(prompt) == text
 
 
-def test_it_remembers_the_name_of_the_user() -> None:
-    assert say("What is my name?", ("user", "My name is Anna"), ("assistant", "Hi")) == "Your name is Anna."
-    assert say("Как меня зовут?") == "Вы ещё не сказали, как вас зовут."
+def test_the_last_question_of_a_dialogue_is_answered() -> None:
+    assert say("Count to 2", ("user", "Count to 9"), ("assistant", "1, 2, 3, 4, 5, 6, 7, 8, 9")) == "1, 2"
 
 
-@pytest.mark.parametrize("prompt", ["Explain why glaciers move", "Объясни квантовую запутанность", "5/0", "7 * (2"])
+@pytest.mark.parametrize(
+    "prompt", ["Hello!", "Explain why glaciers move", "Объясни квантовую запутанность", "5/0", "7 * (2", "{0}"]
+)
 def test_any_other_answer_repeats_the_prompt_in_its_language(prompt: str) -> None:
     text = say(prompt)
     assert prompt in text and "gigaclient.testing" in text

@@ -69,10 +69,10 @@ def test_keep_alives_can_be_left_out(fakegpt: FakeGptEmulator) -> None:
 @pytest.mark.parametrize(
     ("prompt", "answer"),
     [
-        ("User: My name is Anna\nAssistant: Hello\nUser: What is my name?\nAssistant:", "Your name is Anna."),
-        ("System: be brief\nUser: Столица России?\nAssistant:", "Столица России — Москва."),
+        ("User: Say: yes\nAssistant: yes\nUser: Say: no\nAssistant:", "no"),
+        ("System: be brief\nUser: Сколько будет 2+2?\nAssistant:", "2 + 2 = 4"),
         ("User: two\nlines, say 2+2\nAssistant:", "2 + 2 = 4"),
-        ("What is the capital of Russia?", "The capital of Russia is Moscow."),
+        ("What is 12 times 12?", "12 * 12 = 144"),
     ],
 )
 def test_a_flattened_dialogue_is_parsed(fakegpt: FakeGptEmulator, prompt: str, answer: str) -> None:
@@ -80,15 +80,11 @@ def test_a_flattened_dialogue_is_parsed(fakegpt: FakeGptEmulator, prompt: str, a
         assert texts(pool.enter().talk(prompt).body)[-1].startswith(answer)
 
 
-def test_a_conversation_can_be_continued_on_the_server(fakegpt: FakeGptEmulator) -> None:
+def test_a_conversation_keeps_its_id(fakegpt: FakeGptEmulator) -> None:
     headers = {"X-Authorization": f"Bearer {fakegpt.access_token}"}
-    dialogue = (("My name is Anna", "Nice to meet you, Anna!"), ("What is my name?", "Your name is Anna."))
     with Pool(fakegpt) as pool:
-        for prompt, answer in dialogue:
-            body = conversation_body(prompt, conversation_id="c-1")
-            reply = pool.send("POST", "/api/conversation", body, headers)
-            assert texts(reply.body)[-1] == answer
-            assert payloads(reply.body)[-1]["conversation_id"] == "c-1"
+        reply = pool.send("POST", "/api/conversation", conversation_body("Say: a", conversation_id="c-1"), headers)
+    assert {payload["conversation_id"] for payload in payloads(reply.body)} == {"c-1"}
 
 
 def talk_with(prompt: str = "Count from 1 to 6", **switches: Any) -> bytes:
@@ -163,7 +159,7 @@ def test_scripted_answers(fakegpt: FakeGptEmulator) -> None:
     fakegpt.answer(b"data: raw\n\n")
     fakegpt.answer(lambda request: request.json()["model"], times=2)
     fakegpt.answer(lambda request: Answer(418))
-    fakegpt.answer("never")
+    fakegpt.answer("always", times=None)
     with Pool(fakegpt) as pool:
         pool.enter()
         assert texts(pool.talk("x").body) == ["one", "one two"]
@@ -171,8 +167,11 @@ def test_scripted_answers(fakegpt: FakeGptEmulator) -> None:
         assert pool.talk("x").body == b"data: raw\n\n"
         assert [texts(pool.talk("x").body)[-1] for _ in range(2)] == ["text-davinci-002-render-sha"] * 2
         assert pool.talk("x").status == 418
+        assert [texts(pool.talk("x").body)[-1] for _ in range(3)] == ["always"] * 3
+        fakegpt.answer(lambda request: None, times=None)
+        assert texts(pool.talk("Say: own").body)[-1] == "own"
         fakegpt.clear()
-        assert texts(pool.talk("hello").body)[-1].startswith("Hello!")
+        assert "emulator of gigaclient.testing" in texts(pool.talk("hello").body)[-1]
     with pytest.raises(ValueError, match="times"):
         fakegpt.answer("x", times=0)
 

@@ -7,9 +7,13 @@ import threading
 import uuid
 
 import pytest
-from testing.plain_client import Giga, Http, chat_body, data_of, oauth, payloads, soon, trusting
+from testing.plain_client import Giga, Http, PlainResponse, chat_body, data_of, oauth, payloads, soon, trusting
 
 from gigaclient.testing import Answer, Authority, EventAnswer, Fault, GigaChatEmulator, RecordedRequest, recording
+
+
+def text_of(reply: PlainResponse) -> str:
+    return str(reply.json()["choices"][0]["message"]["content"])
 
 
 def test_client_options_point_at_the_emulator(gigachat: GigaChatEmulator) -> None:
@@ -162,7 +166,7 @@ def test_a_scripted_text_is_the_answer_streamed_or_not(gigachat: GigaChatEmulato
         assert giga.chat("hello").json()["choices"][0]["message"]["content"] == "Ещё раз."
         chunks = payloads(giga.chat("hello", stream=True).body)
         assert [chunk["choices"][0]["delta"]["content"] for chunk in chunks] == ["Ещё", " раз.", ""]
-        assert giga.chat("hello").json()["choices"][0]["message"]["content"].startswith("Hello!")
+        assert text_of(giga.chat("Say: yes")) == "yes"
 
 
 def test_a_scripted_message_and_a_scripted_response_are_sent_unchanged(gigachat: GigaChatEmulator) -> None:
@@ -241,39 +245,40 @@ def test_scripts_come_in_order_and_can_be_cleared(gigachat: GigaChatEmulator) ->
     gigachat.answer("three")
     gigachat.answer("never")
     with Giga(gigachat) as giga:
-        texts = [giga.chat("hello").json()["choices"][0]["message"]["content"] for _ in range(3)]
+        texts = [text_of(giga.chat("hello")) for _ in range(3)]
         gigachat.clear()
-        assert giga.chat("hello").json()["choices"][0]["message"]["content"].startswith("Hello!")
+        assert text_of(giga.chat("Say: yes")) == "yes"
     assert texts == ["one", "Hello.", "three"]
 
 
-def test_the_emulators_stream_has_the_shape_of_the_recorded_one(gigachat: GigaChatEmulator) -> None:
-    recorded = payloads(recording("v1-stream.sse").body)
+def test_a_script_without_a_limit_answers_when_no_other_waits(gigachat: GigaChatEmulator) -> None:
+    gigachat.answer("always", times=None)
+    gigachat.answer("once")
     with Giga(gigachat) as giga:
-        reply = giga.chat("Count from 1 to 4", stream=True)
-    emulated = payloads(reply.body)
-    assert reply.body.endswith(b"}\n\ndata: [DONE]\n\n")
-    for ours, theirs in ((emulated[0], recorded[0]), (emulated[1], recorded[1]), (emulated[-1], recorded[-1])):
-        assert list(ours) == list(theirs)
-        assert list(ours["choices"][0]) == list(theirs["choices"][0])
-        assert sorted(ours["choices"][0]["delta"]) == sorted(theirs["choices"][0]["delta"])
-        assert ours["object"] == theirs["object"]
-    assert list(emulated[-1]["usage"]) == list(recorded[-1]["usage"])
-    assert emulated[-1]["choices"][0] == recorded[-1]["choices"][0]
-
-
-def test_the_emulators_answer_has_the_shape_of_the_recorded_one(gigachat: GigaChatEmulator) -> None:
-    found = recording("v1-chat.json")
-    with Giga(gigachat) as giga:
-        reply = giga.send("POST", "/v1/chat/completions", found.request_body, giga.headers)
+        assert [text_of(giga.chat("hello")) for _ in range(4)] == ["once", "always", "always", "always"]
+        gigachat.answer("newer", times=None)
         gigachat.replay("v1-chat.json")
-        theirs = giga.chat("x").json()
-    ours = reply.json()
-    assert list(ours) == list(theirs)
-    assert list(ours["choices"][0]) == list(theirs["choices"][0])
-    assert list(ours["choices"][0]["message"]) == list(theirs["choices"][0]["message"])
-    assert list(ours["usage"]) == list(theirs["usage"])
-    assert reply.headers["Content-Type"] == found.headers["Content-Type"]
+        assert [text_of(giga.chat("hello")) for _ in range(3)] == ["Hello.", "newer", "newer"]
+        gigachat.clear()
+        assert text_of(giga.chat("Say: yes")) == "yes"
+    with pytest.raises(ValueError, match="times must be at least 1, or None"):
+        gigachat.answer("x", times=0)
+
+
+def test_a_callable_may_leave_a_request_to_the_emulator(gigachat: GigaChatEmulator) -> None:
+    def only_questions(request: RecordedRequest) -> str | None:
+        return "yes" if "?" in request.json()["messages"][-1]["content"] else None
+
+    gigachat.answer(only_questions, times=None)
+    with Giga(gigachat) as giga:
+        assert [text_of(giga.chat(prompt)) for prompt in ("Is it?", "Count to 2", "And now?")] == ["yes", "1, 2", "yes"]
+
+
+def test_an_invalid_request_is_refused_with_a_script_too(gigachat: GigaChatEmulator) -> None:
+    gigachat.answer(lambda request: "answered", times=None)
+    with Giga(gigachat) as giga:
+        assert giga.chat("hello", temperature=0).status == 422
+        assert text_of(giga.chat("hello")) == "answered"
 
 
 # --- load ------------------------------------------------------------------------------------------------------

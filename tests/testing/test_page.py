@@ -62,9 +62,12 @@ def test_the_other_snippets_of_the_page_run_in_order(tmp_path: Path, language: s
     done = run(tmp_path, "-W", "error", "page.py")
     assert done.returncode == 0, done.stdout + done.stderr
     printed = done.stdout.strip().splitlines()
-    assert len(printed) == 9, printed
+    assert len(printed) == 13, printed
     assert "Murmansk" in printed[2] or "Мурманск" in printed[2]
-    assert "1, 2, 3" in printed[-2]
+    assert printed[7] in ("Yes. 1, 2, 3 Yes.", "Да. 1, 2, 3 Да.")
+    assert "1, 2, 3" in printed[8]
+    assert printed[9].startswith(("after two", "после двух"))
+    assert printed[10].endswith(": 1") and printed[11].endswith(("new connection", "новому соединению"))
 
 
 # -- features of the page ----------------------------------------------------------------------------------------------

@@ -70,17 +70,21 @@ def test_values_of_the_prompt_are_used() -> None:
             "guests": {"type": "integer"},
             "price": {"type": "number"},
             "kind": {"enum": ["hotel", "hostel"]},
-            "title": {"type": "string"},
+            "name": {"type": "string"},
+            "email": {"type": "string", "format": "email"},
+            "note": {"type": "string"},
         },
     }
-    hints = Hints('A hostel in Oslo on 2027-01-05 for 3 people, at most 99.5, named "North"')
+    hints = Hints("A hostel in Oslo on 2027-01-05 for 3 people, at most 99.5, like the North Star")
     assert instance(schema, hints) == {
         "city": "Oslo",
         "when": "2027-01-05",
         "guests": 3,
         "price": 99.5,
         "kind": "hostel",
-        "title": "North",
+        "name": "North Star",
+        "email": "someone@example.com",
+        "note": "note",
     }
 
 

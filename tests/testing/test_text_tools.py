@@ -16,8 +16,6 @@ from gigaclient.testing.fault_server import Answer, HeaderList, RecordedRequest
 from gigaclient.testing.routing import Refusal, RoutedRequest
 from gigaclient.testing.text_tools import TextTools, embeddings, vector
 
-MODELS = {"Embeddings": "embedder", "GigaEmbeddings-3B-2025-09": "embedder", "GigaChat-2": "chat"}
-
 
 def call(emulator: GigaChatEmulator, path: str, body: Any = None, scope: str = "GIGACHAT_API_PERS") -> Any:
     """Return the response of the endpoint at ``path`` to ``body``, without a network."""
@@ -56,13 +54,13 @@ def test_similar_texts_have_close_vectors() -> None:
     assert abs(cosine(query, far)) < 0.15
 
 
-def test_the_response_has_an_item_for_each_text() -> None:
-    response = embeddings({"model": "GigaEmbeddings-3B-2025-09", "input": ["one", "two words"]}, models=MODELS)
+def test_the_response_has_an_item_for_each_text(emulator: GigaChatEmulator) -> None:
+    response = embeddings({"model": "GigaEmbeddings-3B-2025-09", "input": ["one", "two words"]}, emulator)
     assert [item["index"] for item in response["data"]] == [0, 1]
     assert [len(item["embedding"]) for item in response["data"]] == [2560, 2560]
     assert [item["usage"]["prompt_tokens"] for item in response["data"]] == [1, canned_model.tokens("two words")]
     assert "usage" not in response
-    assert len(embeddings({"model": "Embeddings", "input": "one"}, models=MODELS)["data"]) == 1
+    assert len(embeddings({"model": "Embeddings", "input": "one"}, emulator)["data"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -78,12 +76,15 @@ def test_the_response_has_an_item_for_each_text() -> None:
         ({"model": "Embeddings", "input": ["a" * 1793]}, 413),
     ],
 )
-def test_requests_for_vectors_are_refused_as_documented(body: Any, status: int) -> None:
+def test_requests_for_vectors_are_refused_as_documented(emulator: GigaChatEmulator, body: Any, status: int) -> None:
     with pytest.raises(Refusal) as caught:
-        embeddings(body, models=MODELS)
+        embeddings(body, emulator)
     assert caught.value.status == status
-    with pytest.raises(Refusal) as caught:
-        embeddings({"model": "Embeddings", "input": ["a"]}, models=MODELS, exhausted={"Embeddings"})
+
+
+def test_an_exhausted_package_has_no_vectors() -> None:
+    with GigaChatEmulator(exhausted_models=["Embeddings"]) as emulator, pytest.raises(Refusal) as caught:
+        embeddings({"model": "Embeddings", "input": ["a"]}, emulator)
     assert caught.value.status == 402
 
 

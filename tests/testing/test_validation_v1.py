@@ -41,6 +41,9 @@ WEATHER = {
         ({"messages": [{"role": "user"}]}, 400, INVALID),
         ({"messages": [{"role": "user", "content": ["x"]}]}, 400, INVALID),
         ({"messages": [{**USER, "attachments": "id"}]}, 400, INVALID),
+        ({"messages": [{**USER, "attachments": ["report.pdf"]}]}, 400, INVALID),
+        ({"messages": [{**USER, "attachments": ["./docs/report"]}]}, 400, INVALID),
+        ({"messages": [{**USER, "attachments": [""]}]}, 400, INVALID),
         ({"messages": [{"role": "assistant", "function_call": "f"}]}, 400, INVALID),
         ({"stream": "yes"}, 400, INVALID),
         ({"max_tokens": True}, 400, INVALID),
@@ -80,8 +83,8 @@ WEATHER = {
         ),
         (
             {"messages": [USER, CALL, {**RESULT, "content": "12:00 o'clock"}]},
-            400,
-            "invalid function result for function f json string 12:00 o'clock",
+            422,
+            "Invalid params: invalid function result for function f json string 12:00 o'clock",
         ),
         (
             {"functions": [{"name": "1st"}, {"name": "ok"}, {"name": "погода"}]},

@@ -27,6 +27,7 @@ from gigaclient.testing import GigaChatEmulator
         ({"messages": [message_of("user", {"type": "text"})]}, 400, INVALID),
         ({"messages": [message_of("user", {"text": 5})]}, 400, INVALID),
         ({"messages": [message_of("user", {"files": ["id"]})]}, 400, INVALID),
+        ({"messages": [message_of("user", {"files": [{"id": "docs/report.pdf"}]})]}, 400, INVALID),
         ({"messages": [message_of("user", "x", tools_state_id=5)]}, 400, INVALID),
         ({"messages": [message_of("assistant", {"function_call": {"name": "f", "arguments": "{}"}})]}, 400, INVALID),
         ({"messages": [message_of("assistant", {"function_call": {"arguments": {}}})]}, 400, INVALID),
@@ -44,8 +45,8 @@ from gigaclient.testing import GigaChatEmulator
                     message_of("tool", {"function_result": {"name": "f", "result": "oops"}}),
                 ]
             },
-            400,
-            INVALID,
+            422,
+            "Invalid params: invalid function result for function f json string oops",
         ),
         (
             {

@@ -21,8 +21,8 @@ from gigaclient._primitives.secret import Secret
 from gigaclient.errors import APIConnectionError, APITimeoutError, GigaClientError, InvalidResponseError, TLSError
 from gigaclient.testing import Answer, Authority, Pause, RawAnswer, Reset, Server
 from gigaclient.transport import wait_failure
-from gigaclient.transport.chunked import MalformedChunkError
 from gigaclient.transport.errors import certificate_failure, is_lost_connection, is_proxy_failure, translate
+from gigaclient.transport.framing import MalformedChunkError
 from gigaclient.transport.socket import ConnectionState
 
 SECRET = "Bearer s3cret-token"

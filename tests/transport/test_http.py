@@ -911,7 +911,7 @@ FORKED = """
     waiting = threading.Thread(target=lambda: say(f"thread {blocked.result().text}"))
     waiting.start()
     transport = giga._executor.transport
-    sockets = [stream._response._response.raw.connection.sock]
+    sockets = [stream._response.original.raw.connection.sock]
     # Locks that another thread holds at the moment of the fork.
     held, forked = threading.Event(), threading.Event()
     def hold():

@@ -28,7 +28,7 @@ from support.socket_tools import (
 from gigaclient import APIConnectionError, ConfigError, GigaChat
 from gigaclient.testing import Answer, Authority, Fault, GigaChatEmulator, Pause, RawAnswer, RecordedRequest, Server
 from gigaclient.transport import Response, Transport
-from gigaclient.transport.pool import DeadlineHTTPPool, IdleConnections
+from gigaclient.transport.connection import DeadlineHTTPPool, IdleConnections
 from gigaclient.transport.tls import Trust
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -94,7 +94,7 @@ def test_an_idle_connection_is_never_waited_for() -> None:
     assert took.seconds < 4
     for number in range(100):
         idle.put(number)
-    assert idle.qsize() == 100
+    assert len(idle) == 100
     assert idle.get() == 99
 
 
@@ -121,7 +121,7 @@ def test_half_read_streams_do_not_block_the_next_call(authority: Authority, trus
 def test_a_response_closes_its_connection_even_if_the_garbage_collector_closed_its_reader_first() -> None:
     with Server(lambda request: Answer(body=[EVENTS[0], Pause(None)])) as server, transport_to(server.url) as transport:
         response = send(transport, server.url + "/stream")
-        response._response.raw._fp.fp.close()
+        response.original.raw._fp.fp.close()
         response.close()
         assert transport.in_flight == 0
         assert eventually(lambda: server.open_connections == 0)

@@ -387,9 +387,9 @@ def test_cookies_are_not_sent_back(sessions: str, authority: Authority) -> None:
                 response.read(100)
                 replies.append(response)
             assert [request.headers.get("cookie") for request in server.requests] == [None, None]
-            assert {name: value.reveal() for name, value in replies[0].cookies.items()} == {"session": "abc", "b": "2"}
+            assert dict(replies[0].original.cookies) == {"session": "abc", "b": "2"}
             assert "set-cookie" not in replies[0].headers
-            assert "abc" not in str(replies[0].cookies)
+            assert "abc" not in repr(replies[0].original)
             if theirs is None:
                 assert not list(transport._session.cookies)
 

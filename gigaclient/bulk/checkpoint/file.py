@@ -306,4 +306,4 @@ class Checkpoint:
             os.ftruncate(self._descriptor, offset + len(text))
         write_all(self._descriptor, b"\n")
         self._end = offset + len(text) + 1
-        scan.add_last(text, offset)
+        scan.add(text, offset)

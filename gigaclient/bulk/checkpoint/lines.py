@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from gigaclient._primitives.decoding import decoder
-from gigaclient._primitives.serialization import JSON_ERRORS
+from gigaclient._primitives.serialization import JSON_ERRORS, decode_or_none
 
 __all__ = [
     "BROKEN",
@@ -110,10 +110,7 @@ def may_be_checkpoint(tail: bytes) -> bool:
 
 def decode_line(data: bytes) -> dict[str, Any] | None:
     """Return the JSON object of a line; None if it is not one."""
-    try:
-        line = msgspec.json.decode(data)
-    except JSON_ERRORS:
-        return None
+    line = decode_or_none(data)
     return line if isinstance(line, dict) else None
 
 

@@ -66,22 +66,13 @@ class Scan:
                         raise self._not_a_checkpoint(self._number)
                     tail = line
                     break
-                self._add(line, offset)
+                self.add(line, offset)
                 offset += len(line)
         self._check(tail)
         return offset, tail
 
-    def add_last(self, line: bytes, offset: int) -> None:
-        """Index a complete line that had no newline."""
-        head = parse_head(line)
-        key = result_key(head)
-        if key is not None:
-            if is_absent(head.error):
-                self.finished.add(key, offset)
-        elif not is_absent(head.note):
-            self._note(line)
-
-    def _add(self, line: bytes, offset: int) -> None:
+    def add(self, line: bytes, offset: int) -> None:
+        """Index a line; the last one may have no newline."""
         head = parse_head(line)
         key = result_key(head)
         if key is not None:
@@ -121,7 +112,7 @@ class Scan:
 
     def _not_a_checkpoint(self, number: int) -> ConfigError:
         return ConfigError(
-            f"{self._path} is no checkpoint (see line {number}), and was left as it is: give the path of a new file, "
+            f"{self._path} is not a checkpoint (see line {number}), and was not changed: give the path of a new file, "
             "or of one that an earlier run wrote"
         )
 

@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from gigaclient.cli import exit_codes
-from gigaclient.cli.options import Terminal, file_text, input_text, with_client
+from gigaclient.cli.options import POSITIVE, Terminal, file_text, input_text, with_client
 from gigaclient.cli.output import as_document
 
 if TYPE_CHECKING:
@@ -38,10 +38,8 @@ def create(
     file: str,
     lines: bool,
     method: str,
-    model: str | None,
     system: str | None,
-    temperature: float | None,
-    max_tokens: int | None,
+    **fields: Any,
 ) -> None:
     """Send FILE, or standard input for "-": one JSON object per line, in the format of the API.
 
@@ -49,11 +47,10 @@ def create(
 
     Prints the id of the batch.
     """
-    fields = {"model": model, "temperature": temperature, "max_tokens": max_tokens}
     options = {name: value for name, value in fields.items() if value is not None}
     if (options or system) and not lines:
         raise click.UsageError("without --lines the file is sent unchanged: set the model and other fields in its rows")
-    if method == "embedder" and (system or temperature is not None or max_tokens is not None):
+    if method == "embedder" and (system or options.keys() - {"model"}):
         raise click.UsageError("--system, --temperature and --max-tokens are for chats")
     requests: Any = file
     if lines or file == "-":
@@ -100,12 +97,8 @@ def get(terminal: Terminal, id: str) -> None:
 
 @command.command("wait")
 @click.argument("id")
-@click.option(
-    "--poll", type=click.FloatRange(min=0, min_open=True), default=2.0, metavar="S", help="Seconds between checks."
-)
-@click.option(
-    "--within", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Stop waiting after S seconds."
-)
+@click.option("--poll", type=POSITIVE, default=2.0, metavar="S", help="Seconds between checks.")
+@click.option("--within", type=POSITIVE, metavar="S", help="Stop waiting after S seconds.")
 @with_client
 def wait(terminal: Terminal, id: str, poll: float, within: float | None) -> None:
     """Wait until a batch is completed. --within ends the wait with exit code 6; the batch continues."""

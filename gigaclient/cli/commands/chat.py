@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from gigaclient.cli.console import is_terminal, piped_input
-from gigaclient.cli.options import Terminal, input_text, with_client
+from gigaclient.cli.options import Terminal, input_text, model_options, provider_option, with_client
 
 __all__ = ["command"]
 
@@ -29,13 +29,10 @@ gigaclient chat
 
 @click.command("chat", short_help="ask one question or hold a conversation; also reads a pipe", help=_HELP)
 @click.argument("prompt", nargs=-1)
-@click.option("-m", "--model", help="The model; gigaclient models lists them.")
+@model_options
 @click.option("-s", "--system", metavar="TEXT", help="The system message.")
-@click.option("-t", "--temperature", type=click.FloatRange(min=0), help="Higher values give more varied answers.")
-@click.option("--top-p", type=click.FloatRange(0, 1), help="The probability mass to sample from, 0 to 1.")
-@click.option("--max-tokens", type=click.IntRange(min=1), help="The token limit of the answer.")
 @click.option("-a", "--attach", multiple=True, metavar="ID", help="The id of an uploaded file. May be repeated.")
-@click.option("--provider", type=click.Choice(["gigachat", "fakegpt"]), default="gigachat", help="The service.")
+@provider_option
 @click.option("--stream", is_flag=True, help="With --json: a line for each chunk, and the whole answer as the last.")
 @click.option("--plain", is_flag=True, help="Print plain text on a terminal too, not Markdown.")
 @click.option("--usage", is_flag=True, help="Print the used tokens to standard error.")
@@ -43,19 +40,15 @@ gigaclient chat
 def command(
     terminal: Terminal,
     prompt: tuple[str, ...],
-    model: str | None,
     system: str | None,
-    temperature: float | None,
-    top_p: float | None,
-    max_tokens: int | None,
     attach: tuple[str, ...],
     provider: str,
     stream: bool,
     plain: bool,
     usage: bool,
+    **fields: Any,
 ) -> None:
     """Run ``gigaclient chat``."""
-    fields = {"model": model, "temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
     options = {name: value for name, value in fields.items() if value is not None}
     if attach and provider == "fakegpt":
         raise click.UsageError("--attach is for GigaChat: FakeGpt accepts no files")
@@ -67,7 +60,7 @@ def command(
         _converse(terminal, provider, system, options, attach, plain)
         return
     question = _question(prompt)
-    with terminal.gigachat() if provider == "gigachat" else terminal.fakegpt() as client:
+    with terminal.client(provider) as client:
         _ask(terminal, client, _messages(question, system, attach), options, stream=stream, plain=plain, usage=usage)
 
 
@@ -136,5 +129,5 @@ def _converse(
 
     if attach:
         raise click.UsageError("--attach needs a question: pass it as an argument")
-    with contextlib.closing(terminal.gigachat() if provider == "gigachat" else terminal.fakegpt()) as client:
+    with terminal.client(provider) as client:
         ChatSession(terminal, client, system=system, options=options, plain=plain).run()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import getpass
 import os
-import re
 import sys
 import warnings
 from typing import Any
@@ -18,13 +15,11 @@ from gigaclient._primitives.secret import Secret
 from gigaclient.cli import exit_codes
 from gigaclient.cli.console import is_terminal
 from gigaclient.cli.options import Terminal, with_client
-from gigaclient.errors import AuthenticationError, ConfigError
+from gigaclient.errors import ConfigError
+from gigaclient.gigachat.credentials import UUID, split_key
+from gigaclient.gigachat.scopes import SCOPES, client_in_scope
 
 __all__ = ["command"]
-
-_SCOPES = ("GIGACHAT_API_PERS", "GIGACHAT_API_B2B", "GIGACHAT_API_CORP")
-_WRONG_SCOPE_CODE = 7  # of the OAuth host
-_MAX_KEY_CHARACTERS = 64 * 1024
 
 
 @click.command("login", short_help="store your key in the system's keyring, or in a file")
@@ -87,7 +82,9 @@ def _prompt_for_key() -> Secret:
 def _read_key() -> Secret:
     if sys.stdin is None:
         return Secret("")
-    return Secret(sys.stdin.read(_MAX_KEY_CHARACTERS).strip().strip("\ufeff"))
+    from gigaclient.cli.credentials import MAX_KEY_CHARACTERS
+
+    return Secret(sys.stdin.read(MAX_KEY_CHARACTERS).strip().strip("\ufeff"))
 
 
 def _verify(terminal: Terminal, key: Secret, scope: str | None) -> str:
@@ -95,19 +92,12 @@ def _verify(terminal: Terminal, key: Secret, scope: str | None) -> str:
     from gigaclient import GigaChat
 
     scope = scope or os.environ.get("GIGACHAT_SCOPE", "").strip() or None
-    scopes = (scope,) if scope is not None else _SCOPES
-    refusal: AuthenticationError | None = None
-    for candidate in scopes:
-        with GigaChat(**{**terminal.settings, "credentials": key, "scope": candidate}) as giga:
-            try:
-                giga.get_token()
-                return candidate
-            except AuthenticationError as error:
-                if error.code != _WRONG_SCOPE_CODE:
-                    raise
-                refusal = error
-    assert refusal is not None
-    raise refusal
+    settings = {**terminal.settings, "credentials": key}
+    giga, accepted = client_in_scope(
+        lambda scope: GigaChat(**{**settings, "scope": scope}), (scope,) if scope else SCOPES
+    )
+    giga.close()
+    return accepted
 
 
 def _status(terminal: Terminal) -> int:
@@ -134,7 +124,7 @@ def _status(terminal: Terminal) -> int:
         terminal.document(found)
     else:
         prefix = f"{found['key']}, " if found["key"] else ""
-        terminal.line(f"{prefix}{found['scope'] or _SCOPES[0]}, from {found['description']}.")
+        terminal.line(f"{prefix}{found['scope'] or SCOPES[0]}, from {found['description']}.")
     return exit_codes.OK
 
 
@@ -144,10 +134,5 @@ def _describe(key: Secret, place: str, description: str, scope: str | None) -> d
 
 def _describe_key(key: Secret) -> str:
     """Describe a key by the start of its client id, which is not secret and visible in Studio."""
-    try:
-        identifier = base64.b64decode(key.reveal(), validate=True).partition(b":")[0].decode("ascii")
-    except (binascii.Error, ValueError):
-        return "a key"
-    if not re.fullmatch(r"[0-9a-fA-F-]{36}", identifier):
-        return "a key"
-    return f"the key of client {identifier[:8]}…"
+    client_id, _ = split_key(key) or ("", "")
+    return f"the key of client {client_id[:8]}…" if UUID.fullmatch(client_id) else "a key"

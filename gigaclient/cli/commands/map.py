@@ -17,7 +17,7 @@ import msgspec
 
 from gigaclient.cli import exit_codes
 from gigaclient.cli.console import is_terminal, piped_input, printable, write_json
-from gigaclient.cli.options import Terminal, file_text, with_client
+from gigaclient.cli.options import POSITIVE, Terminal, file_text, model_options, provider_option, with_client
 from gigaclient.errors import APIStatusError, ConfigError, GigaClientError
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_POSITIVE = click.FloatRange(min=0, min_open=True)
 _COUNT = click.IntRange(min=1)
 _LINE_SUFFIXES = (".jsonl", ".ndjson", ".txt")
 _TABLE_DELIMITERS = {".csv": ",;\t", ".tsv": "\t"}
@@ -54,30 +53,31 @@ gigaclient map questions.txt | jq -r .text
 
 @click.command("map", short_help="ask a question for each line of a file, many at a time", help=_HELP)
 @click.argument("file", required=False)
-@click.option("-o", "--output", metavar="PATH", help="Save the results here; the same command again continues.")
+@click.option(
+    "-o", "--output", "checkpoint", metavar="PATH", help="Save the results here; the same command again continues."
+)
 @click.option("--template", metavar="TEXT", help="The question: {field} stands for a field, {} for a whole line.")
 @click.option("--template-file", type=click.Path(dir_okay=False), metavar="PATH", help="The same, from a file.")
 @click.option("--lines", is_flag=True, help="Each line is a question, not JSON; always so in a .txt file.")
-@click.option("-m", "--model", help="The model; gigaclient models lists them.")
+@model_options
 @click.option("-s", "--system", metavar="TEXT", help="The system message of each question.")
-@click.option("-t", "--temperature", type=click.FloatRange(min=0), help="Higher values give more varied answers.")
-@click.option("--top-p", type=click.FloatRange(0, 1), help="The probability mass to sample from, 0 to 1.")
-@click.option("--max-tokens", type=_COUNT, help="The token limit of each answer.")
 @click.option("--schema", type=click.Path(dir_okay=False), metavar="PATH", help="A JSON Schema for the answers.")
 @click.option("--as-completed", is_flag=True, help="Print results in the order in which they finish.")
-@click.option("--workers", type=_COUNT, metavar="N", help="Run at most N requests at a time.")
+@click.option("--workers", "max_workers", type=_COUNT, metavar="N", help="Run at most N requests at a time.")
 @click.option("--max-tokens-total", type=_COUNT, metavar="N", help="Stop before more than N tokens are spent.")
-@click.option("--max-seconds", type=_POSITIVE, metavar="S", help="Stop after S seconds.")
-@click.option("--stop-after-errors", type=_COUNT, metavar="N", help="Stop after N failed lines in a row.")
+@click.option("--max-seconds", type=POSITIVE, metavar="S", help="Stop after S seconds.")
+@click.option(
+    "--stop-after-errors", "max_errors_in_row", type=_COUNT, metavar="N", help="Stop after N failed lines in a row."
+)
 @click.option("--via", type=click.Choice(["chat", "batches"]), help="batches: use the batch API; later, cheaper.")
-@click.option("--provider", type=click.Choice(["gigachat", "fakegpt"]), default="gigachat", help="The service.")
+@provider_option
 @click.option("--no-progress", is_flag=True, help="No progress bar.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar, and no summary.")
 @with_client
 def command(
     terminal: Terminal,
     file: str | None,
-    output: str | None,
+    checkpoint: str | None,
     template: str | None,
     template_file: str | None,
     lines: bool,
@@ -88,22 +88,14 @@ def command(
     provider: str,
     no_progress: bool,
     quiet: bool,
-    workers: int | None,
-    max_tokens_total: int | None,
-    max_seconds: float | None,
-    stop_after_errors: int | None,
     **fields: Any,
 ) -> int:
     """Run ``gigaclient map``."""
-    output = None if output == "-" else output
+    output = None if checkpoint == "-" else checkpoint
     if provider == "fakegpt" and (schema is not None or via is not None):
         raise click.UsageError("--schema and --via are for GigaChat")
     options = {
         **fields,
-        "max_workers": workers,
-        "max_tokens_total": max_tokens_total,
-        "max_seconds": max_seconds,
-        "max_errors_in_row": stop_after_errors,
         "response_format": None if schema is None else _schema(schema),
         "via": via,
         "checkpoint": output,
@@ -114,7 +106,7 @@ def command(
     with contextlib.ExitStack() as stack:
         prompts = _prompts(file, lines, stack)
         map_template = _map_template(prompts, _template(template, template_file), system)
-        client: Any = stack.enter_context(terminal.gigachat() if provider == "gigachat" else terminal.fakegpt())
+        client: Any = stack.enter_context(terminal.client(provider))
         arguments = {name: value for name, value in options.items() if value is not None}
         results = client.map(prompts, template=map_template, ordered=not as_completed and output is None, **arguments)
         writer = _ResultWriter(terminal, results, output, quiet=quiet)
@@ -286,7 +278,7 @@ def _map_template(prompts: Any, template: str | None, system: str | None) -> str
     except ConfigError as error:
         reason = _with_option_names(error.message)
     else:
-        return template if not system else lambda row: _with_system(converter.ask(row), system)
+        return template if not system else lambda row: _with_system(converter.prompt_for(row), system)
     raise click.UsageError(reason)
 
 

@@ -241,8 +241,8 @@ _STREAM_METHODS = frozenset({"generate", "stream"})
 def check_streaming(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[checks.CheckMessage]:
     """Check the source of the views for streams that do not work under ASGI: W004, W005, W007."""
     found: list[checks.CheckMessage] = []
-    is_for_asgi = _is_for_asgi()
-    if is_for_asgi and django.VERSION[:2] < MIN_DJANGO_FOR_ASGI_DISCONNECTS:
+    under_asgi = _has_asgi_application()
+    if under_asgi and django.VERSION[:2] < MIN_DJANGO_FOR_ASGI_DISCONNECTS:
         found.append(
             checks.Warning(
                 f"Django {django.get_version()} does not detect closed browsers under ASGI: the model generates the "
@@ -254,18 +254,18 @@ def check_streaming(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[c
     for module in project_modules(app_configs):
         source = source_of(module.__name__, only_with="gigaclient")
         if source is not None:
-            found += _check_source(source, is_for_asgi)
+            found += _check_source(source, under_asgi)
     return found
 
 
-def _is_for_asgi() -> bool:
+def _has_asgi_application() -> bool:
     """Return True if the settings name an ASGI application. A server started on ``asgi.py`` by hand is not detected."""
     return bool(getattr(settings, "ASGI_APPLICATION", None)) or apps.is_installed("daphne")
 
 
-def _check_source(source: Source, is_for_asgi: bool) -> Iterator[checks.CheckMessage]:
+def _check_source(source: Source, under_asgi: bool) -> Iterator[checks.CheckMessage]:
     for node in ast.walk(source.tree):
-        if is_for_asgi and isinstance(node, ast.Call) and _is_plain_streaming_response(node):
+        if under_asgi and isinstance(node, ast.Call) and _is_plain_streaming_response(node):
             yield checks.Warning(
                 f"{source.name}, line {node.lineno}: under ASGI Django reads the whole answer before it sends any.",
                 hint="Return stream_response(client.stream(messages)) instead.",

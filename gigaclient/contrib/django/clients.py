@@ -15,11 +15,7 @@ __all__ = ["get_client"]
 ClientT = TypeVar("ClientT")
 
 
-def _read_setting() -> Any:
-    return getattr(settings, SETTING, None)
-
-
-_clients = ClientsByAlias(_read_setting)
+_clients = ClientsByAlias(lambda: getattr(settings, SETTING, None))
 
 
 @overload

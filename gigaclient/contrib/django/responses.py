@@ -15,8 +15,8 @@ from django.core.signals import request_finished, request_started
 from django.db import connections
 from django.http import StreamingHttpResponse
 
-from gigaclient.contrib.event_stream import EventStream, Readable
-from gigaclient.contrib.stream_reader import Render
+from gigaclient.contrib.event_stream import EventStream
+from gigaclient.contrib.stream_reader import Readable, Render
 from gigaclient.errors import ConfigError
 
 __all__ = ["EventStreamResponse", "Source", "astream_response", "stream_response"]
@@ -38,7 +38,7 @@ class EventStreamResponse(StreamingHttpResponse):
 
     def __init__(self, body: EventStream, *, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
         self.body = body
-        content = _AsyncContent(body) if _is_for_loop() else _SyncContent(body)
+        content = _AsyncContent(body) if _runs_under_asgi() else _SyncContent(body)
         super().__init__(content, status=status, headers={**body.headers, **(headers or {})})
         self._original_iterator = self._iterator  # type: ignore[attr-defined]  # a private attribute of the base class
 
@@ -223,7 +223,7 @@ class _Opening:
 _is_wsgi: contextvars.ContextVar[bool] = contextvars.ContextVar("gigaclient_is_wsgi", default=False)
 
 
-def _is_for_loop() -> bool:
+def _runs_under_asgi() -> bool:
     # The ASGI handler enters this context first, and views inherit it in every thread.
     context = getattr(SyncToAsync, "thread_sensitive_context", None)
     if context is not None and context.get(None) is not None:

@@ -13,7 +13,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gigaclient.contrib.jupyter.reading import ReadableStream
+    from gigaclient.contrib.stream_reader import Readable
     from gigaclient.gigachat import GigaChat
     from gigaclient.gigachat.conversation import Conversation
 
@@ -70,7 +70,7 @@ def login(*, scope: str | None = None, store: bool = False, again: bool = False)
     return report.client
 
 
-def show(stream: ReadableStream) -> Any:
+def show(stream: Readable) -> Any:
     """Show an answer in the cell while it arrives, like ``%giga``; in a terminal, print it.
 
     Args:

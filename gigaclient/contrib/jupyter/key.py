@@ -10,16 +10,15 @@ from typing import Any
 from gigaclient._primitives.secret import Secret
 from gigaclient.cli import credentials
 from gigaclient.contrib.jupyter.notebook import current
-from gigaclient.errors import AuthenticationError, ConfigError, ForbiddenError, GigaClientError
+from gigaclient.errors import ConfigError, ForbiddenError
 from gigaclient.gigachat import GigaChat
+from gigaclient.gigachat.scopes import SCOPES, client_in_scope
 from gigaclient.types import Balance, Models
 from gigaclient.types.tables import number, table
 
 __all__ = ["LoginReport", "log_in"]
 
 _PROMPT = "Authorization key of GigaChat (it is not shown): "
-_SCOPES = ("GIGACHAT_API_PERS", "GIGACHAT_API_B2B", "GIGACHAT_API_CORP")
-_WRONG_SCOPE_CODE = 7  # an error code of the OAuth host
 
 
 class LoginReport:
@@ -81,7 +80,9 @@ def log_in(*, scope: str | None = None, store: bool = False, again: bool = False
     key = stored.credentials if stored is not None else _prompt_for_key()
     if stored is not None and scope is None:
         scope = stored.scope
-    client, scope = _authorized_client(key, scope)
+    client, scope = client_in_scope(
+        lambda candidate: GigaChat(credentials=key, scope=candidate), (scope,) if scope else SCOPES
+    )
     try:
         models = client.get_models()
         try:
@@ -111,24 +112,3 @@ def _prompt_for_key() -> Secret:
     if not key.reveal().strip():
         raise ConfigError("no key was entered: Studio shows it on the project's page as «Authorization Key»")
     return key
-
-
-def _authorized_client(key: Secret, scope: str | None) -> tuple[GigaChat, str]:
-    """Return a client that has a token for the key, and the scope of the token."""
-    refused: GigaClientError | None = None
-    for candidate in (scope,) if scope else _SCOPES:
-        client = GigaChat(credentials=key, scope=candidate)
-        try:
-            client.get_token()
-        except AuthenticationError as error:
-            client.close()
-            if error.code != _WRONG_SCOPE_CODE:
-                raise
-            refused = refused or error
-        except BaseException:
-            client.close()
-            raise
-        else:
-            return client, candidate
-    assert refused is not None, "at least one scope was tried"
-    raise refused

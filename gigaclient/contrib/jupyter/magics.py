@@ -18,7 +18,8 @@ from gigaclient.contrib.jupyter.key import log_in
 from gigaclient.contrib.jupyter.notebook import Notebook, current
 from gigaclient.contrib.jupyter.options import LOGIN_USAGE, USAGE, GigaOptions, fill_in, parse_giga, parse_login
 from gigaclient.contrib.jupyter.outputs import GrowingText
-from gigaclient.contrib.jupyter.reading import ReadableStream, read_in_notebook, read_in_terminal
+from gigaclient.contrib.jupyter.reading import read_in_notebook, read_in_terminal
+from gigaclient.contrib.stream_reader import Readable
 from gigaclient.errors import APIStatusError, AuthenticationError, ConfigError, GigaClientError
 
 __all__ = ["Magics", "display", "in_cell"]
@@ -32,7 +33,7 @@ def _can_show(shell: Any) -> bool:
     return getattr(shell, "kernel", None) is not None
 
 
-def in_cell(stream: ReadableStream, shell: Any) -> Literal["ended", "interrupted"]:
+def in_cell(stream: Readable, shell: Any) -> Literal["ended", "interrupted"]:
     """Show the answer in the current cell while it arrives; return ``"ended"`` or ``"interrupted"``."""
     if _can_show(shell):
         return read_in_notebook(stream, GrowingText(partial(_publish, shell)))

@@ -13,7 +13,7 @@ from gigaclient.errors import ConfigError
 from gigaclient.gigachat import GigaChat
 
 if TYPE_CHECKING:
-    from gigaclient.contrib.jupyter.reading import ReadableStream
+    from gigaclient.contrib.stream_reader import Readable
     from gigaclient.gigachat.conversation import Conversation
 
 __all__ = ["Notebook", "current"]
@@ -37,11 +37,8 @@ class Notebook:
             ConfigError: the environment has an invalid value, or the stored key cannot be read.
         """
         if self._client is None:
-            stored = credentials.stored() if credentials.variable_in_use() is None else None
-            if stored is not None:
-                self._client = GigaChat(credentials=stored.credentials, scope=stored.scope)
-            else:
-                self._client = GigaChat()
+            stored = credentials.in_use()
+            self._client = GigaChat(**stored.arguments()) if stored is not None else GigaChat()
             self._own = True
         return self._client
 
@@ -88,7 +85,7 @@ class Notebook:
                 changes.append(f"{name}: {value}")
         return changes
 
-    def ask(self, text: str, options: GigaOptions) -> ReadableStream:
+    def ask(self, text: str, options: GigaOptions) -> Readable:
         """Send a question; its answer is added to the dialogue when it is complete.
 
         Raises:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import queue
 import sys
 import threading
-from collections.abc import Iterator
-from typing import Any, Literal, Protocol, TextIO
+from typing import Any, Literal, TextIO
 
 from gigaclient.contrib.jupyter.outputs import GrowingText
+from gigaclient.contrib.stream_reader import Readable
 from gigaclient.errors import GigaClientError
 
-__all__ = ["ReadableStream", "note_of", "read_in_notebook", "read_in_terminal"]
+__all__ = ["note_of", "read_in_notebook", "read_in_terminal"]
 
 # Ctrl-C cannot interrupt a wait for a lock on Windows, so each wait is short.
 _MAX_WAIT_SECONDS = 0.25
@@ -28,24 +28,7 @@ _NOTES = {
 }
 
 
-class ReadableStream(Protocol):
-    """The stream of a chat, a conversation, a run or a thread."""
-
-    @property
-    def text(self) -> str:
-        """The text received so far."""
-
-    @property
-    def completion(self) -> Any:
-        """The answer received so far."""
-
-    def __iter__(self) -> Iterator[Any]: ...
-
-    def close(self) -> None:
-        """End the call."""
-
-
-def read_in_notebook(stream: ReadableStream, shown: GrowingText) -> Literal["ended", "interrupted"]:
+def read_in_notebook(stream: Readable, shown: GrowingText) -> Literal["ended", "interrupted"]:
     """Show the answer while it arrives. In the end all text received is shown and the stream is closed, in all cases.
 
     A second thread reads the stream, so that this one can show text during a pause of the service, and can be
@@ -106,7 +89,7 @@ class _End:
 _Arrival = str | _End
 
 
-def _read(stream: ReadableStream, arrived: queue.SimpleQueue[_Arrival]) -> None:
+def _read(stream: Readable, arrived: queue.SimpleQueue[_Arrival]) -> None:
     try:
         for chunk in stream:
             arrived.put(_progress_of(chunk))
@@ -125,7 +108,7 @@ def _progress_of(chunk: Any) -> str:
     return ""
 
 
-def read_in_terminal(stream: ReadableStream, out: TextIO | None = None) -> Literal["ended", "interrupted"]:
+def read_in_terminal(stream: Readable, out: TextIO | None = None) -> Literal["ended", "interrupted"]:
     """Print the answer while it arrives.
 
     Raises:

@@ -18,10 +18,9 @@ import msgspec
 from gigaclient._core import settings
 from gigaclient._core.request_options import CALL_OPTIONS
 from gigaclient._primitives.decoding import convert
-from gigaclient.bulk.tasks import Item, Task, TaskResult
+from gigaclient.bulk.tasks import Item, Task, TaskResult, may_be_one_item
 from gigaclient.errors import (
     APIConnectionError,
-    APIStatusError,
     ConfigError,
     ForbiddenError,
     InvalidResponseError,
@@ -48,9 +47,6 @@ _ROW_OVERHEAD_BYTES = 60
 
 _MAX_CONCURRENT_BATCHES = 4
 _POLL_SECONDS = 2.0
-
-# Statuses that a single row may cause, or the number of rows.
-_SPLITTABLE_STATUSES = (400, 413, 422)
 
 
 class _Note(msgspec.Struct):
@@ -100,7 +96,7 @@ class BatchJob(GigaChatJob):
 
     requeues_on_429 = False
     max_gather_seconds = math.inf
-    at_once = _MAX_CONCURRENT_BATCHES
+    max_concurrent_tasks = _MAX_CONCURRENT_BATCHES
     fatal_errors = (ForbiddenError,)
     keyed = True
 
@@ -182,7 +178,7 @@ class BatchJob(GigaChatJob):
 
     # -- tasks into batches ------------------------------------------------------------------------------------------
 
-    def ask(self, client: Any, task: Task) -> list[TaskResult]:
+    def run(self, client: Any, task: Task) -> list[TaskResult]:
         """Create the batch of a task unless it exists, wait for it, and return its results."""
         task_batch: _TaskBatch = task.note or self._create_batch(client, task)
         failure: NotFoundError
@@ -200,7 +196,7 @@ class BatchJob(GigaChatJob):
         _log.warning("the batch %s of an earlier run is gone: its prompts go into a new one", task_batch.batch_id)
         self._add_note(_Note(task_batch.batch_id, settled=task_batch.row_ids))
         task.note = None
-        return self.ask(client, task)
+        return self.run(client, task)
 
     def _create_batch(self, client: BatchesEndpoints, task: Task) -> _TaskBatch:
         row_ids = _row_ids(task.items)
@@ -262,8 +258,7 @@ class BatchJob(GigaChatJob):
 
     def split(self, task: Task, error: Exception) -> Sequence[Task]:
         """Return halves of a task whose batch was refused, maybe because of one row; else nothing."""
-        may_be_one_row = isinstance(error, APIStatusError) and error.status_code in _SPLITTABLE_STATUSES
-        return task.halves() if may_be_one_row and task.note is None else ()
+        return task.halves() if may_be_one_item(error) and task.note is None else ()
 
     def recorded(self, task: Task) -> None:
         """Note that the results of a batch are stored."""
@@ -298,23 +293,18 @@ def _unsettled(notes: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     return {batch_id: [*rows] for batch_id, rows in batches.items() if rows}
 
 
-def batch_job(
-    *,
-    response_format: Any,
-    strict: bool,
-    functions: Any,
-    executor: Any,
-    batch_size: int | None,
-    poll_interval: float | None,
-    options: Mapping[str, Any],
-) -> BatchJob:
+def batch_job(type_: Any, functions: Any, options: Mapping[str, Any], **batch_options: Any) -> BatchJob:
     """Return the job for the arguments of ``giga.map(…, via="batches")``.
 
+    Args:
+        type_: as for :class:`BatchJob`.
+        functions: descriptions of functions; batches cannot call any.
+        options: as for ``giga.chat``.
+        batch_options: the other arguments of :class:`BatchJob`.
+
     Raises:
-        ConfigError: the arguments contradict each other.
+        ConfigError: a function can be called, or another argument cannot work.
     """
-    if executor is not None:
-        raise ConfigError('via="batches" does not use an executor: leave executor= out')
     if functions is not None:
         descriptions = as_function_list(functions)
         callables = [name for name, tool in as_tools(descriptions).items() if tool.call is not None]
@@ -324,4 +314,4 @@ def batch_job(
                 "pass only their descriptions, or leave via= out"
             )
         options = {**options, "functions": descriptions}
-    return BatchJob(response_format, options, strict=strict, batch_size=batch_size, poll_interval=poll_interval)
+    return BatchJob(type_, options, **batch_options)

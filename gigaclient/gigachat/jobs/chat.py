@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from gigaclient._primitives.serialization import JSON_ERRORS
+from gigaclient._primitives.serialization import decode_or_none
 from gigaclient.bulk.jobs import ChatJob
 from gigaclient.bulk.tasks import Task, TaskResult
 from gigaclient.errors import ConfigError
@@ -39,9 +37,9 @@ class GigaChatJob(ChatJob):
             form = {"type": "json_schema", "schema": type_schema_of(type_).schema, "strict": bool(strict)}
             self.options["response_format"] = form
 
-    def ask(self, client: Any, task: Task) -> list[TaskResult]:
+    def run(self, client: Any, task: Task) -> list[TaskResult]:
         """Send the prompt and read the response's value."""
-        results = super().ask(client, task)
+        results = super().run(client, task)
         for result in results:
             self.read(result)
         return results
@@ -59,7 +57,7 @@ class GigaChatJob(ChatJob):
         """Return the fields of a result for the checkpoint."""
         line = super().saved(result)
         if self._type is not None:
-            line["value"] = _decode_json(line["text"])
+            line["value"] = decode_or_none(line["text"].encode())
         return line
 
     def restored(self, line: Mapping[str, Any]) -> TaskResult:
@@ -72,48 +70,41 @@ class GigaChatJob(ChatJob):
 
 
 class RunJob(GigaChatJob):
-    """``giga.run`` for each prompt."""
+    """``giga.run`` for each prompt.
+
+    Args:
+        functions: at least one that can be called.
+        type_: as for :class:`GigaChatJob`.
+        options: as for ``giga.chat``.
+        strict: as for :class:`GigaChatJob`.
+        run_options: the other arguments of ``giga.run``.
+    """
 
     requeues_on_429 = False
 
     def __init__(
-        self,
-        functions: Iterable[Any],
-        type_: Any,
-        options: Mapping[str, Any],
-        *,
-        strict: bool = True,
-        max_steps: int = 10,
-        on_error: OnError = "tell",
+        self, functions: list[Any], type_: Any, options: Mapping[str, Any], *, strict: bool, **run_options: Any
     ) -> None:
         super().__init__(type_, options, strict=strict)
         self.kind = "GigaChat run"
-        self._functions = list(functions)
-        self._max_steps = max_steps
-        self._on_error: OnError = on_error
-        self._specifications = [tool.spec for tool in as_tools(self._functions).values()]
+        self._run_options = {"functions": functions, **run_options}
+        self._specifications = [tool.spec for tool in as_tools(functions).values()]
 
     def prepare(self, client: Any, prompt: Any) -> tuple[Any, bytes]:
         """Return the prompt and the content that identifies its item."""
         request, _ = client._chat_request(prompt, {**self.options, "functions": self._specifications}, stream=False)
         return prompt, self.content(request)
 
-    def ask(self, client: Any, task: Task) -> list[TaskResult]:
+    def run(self, client: Any, task: Task) -> list[TaskResult]:
         """Run the dialogue of one prompt."""
-        run = client.run(
-            task.items[0].request,
-            functions=self._functions,
-            max_steps=self._max_steps,
-            on_error=self._on_error,
-            **self.options,
-        )
+        run = client.run(task.items[0].request, **self._run_options, **self.options)
         result = TaskResult(answer=run.completion, run=run, usage=run.usage)
         self.read(result)
         return [result]
 
 
 def chat_job(
-    *, response_format: Any, strict: bool, functions: Any, max_steps: int, on_error: OnError, options: Mapping[str, Any]
+    type_: Any, functions: Any, options: Mapping[str, Any], *, strict: bool, max_steps: int, on_error: OnError
 ) -> GigaChatJob:
     """Return the job for the arguments of ``giga.map``.
 
@@ -121,20 +112,10 @@ def chat_job(
         ConfigError: the arguments contradict each other.
     """
     if functions is not None:
-        listed_functions = as_function_list(functions)
-        if any(tool.call is not None for tool in as_tools(listed_functions).values()):
-            return RunJob(
-                listed_functions, response_format, options, strict=strict, max_steps=max_steps, on_error=on_error
-            )
-        options = {**options, "functions": listed_functions}
+        functions = as_function_list(functions)
+        if any(tool.call is not None for tool in as_tools(functions).values()):
+            return RunJob(functions, type_, options, strict=strict, max_steps=max_steps, on_error=on_error)
+        options = {**options, "functions": functions}
     if options.get("stream"):
         raise ConfigError("map() gives whole answers: leave stream= out")
-    return GigaChatJob(response_format, options, strict=strict)
-
-
-def _decode_json(text: str) -> Any:
-    """Decode ``text`` as JSON; return None if it is not JSON."""
-    try:
-        return msgspec.json.decode(text.encode())
-    except JSON_ERRORS:
-        return None
+    return GigaChatJob(type_, options, strict=strict)

@@ -9,8 +9,8 @@ from gigaclient._core.messages import encode
 from gigaclient._core.request_options import RequestOptions
 from gigaclient._core.responses import invalid_response
 from gigaclient._primitives.decoding import convert
-from gigaclient.bulk.tasks import Item, Job, Task, TaskResult
-from gigaclient.errors import APIStatusError, ConfigError, InvalidResponseError, NotFoundError
+from gigaclient.bulk.tasks import Item, Job, Task, TaskResult, may_be_one_item
+from gigaclient.errors import ConfigError, InvalidResponseError, NotFoundError
 from gigaclient.gigachat.batching import Batcher
 from gigaclient.gigachat.resource import APIResource
 from gigaclient.gigachat.resources._validation import checked_text
@@ -19,9 +19,6 @@ from gigaclient.types.bulk import EmbedResult
 from gigaclient.types.embeddings import EmbeddingsUsage
 
 __all__ = ["EmbeddingJob"]
-
-# Statuses that a single text may cause: it is too long, or its content is refused.
-_SPLITTABLE_STATUSES = (400, 413, 422)
 
 
 class EmbeddingJob(Job[APIResource, EmbedResult]):
@@ -72,7 +69,7 @@ class EmbeddingJob(Job[APIResource, EmbedResult]):
         for items in self._batcher.rest():
             yield Task(items)
 
-    def ask(self, client: APIResource, task: Task) -> list[TaskResult]:
+    def run(self, client: APIResource, task: Task) -> list[TaskResult]:
         """Send the texts and return a result for each."""
         response = client._send_with_options(self._request.request(item.request for item in task.items), self._settings)
         results = []
@@ -85,14 +82,9 @@ class EmbeddingJob(Job[APIResource, EmbedResult]):
 
     def split(self, task: Task, error: Exception) -> Sequence[Task]:
         """Return halves of a task that may have failed because of one of its texts; else nothing."""
-        if isinstance(error, APIStatusError):
-            may_be_one_text = error.status_code in _SPLITTABLE_STATUSES
-        else:
-            # A wrong number of vectors may be caused by one text. An HTML page of a gateway is not.
-            may_be_one_text = isinstance(error, InvalidResponseError) and "json" in error.headers.get(
-                "content-type", ""
-            )
-        return task.halves() if may_be_one_text else ()
+        # A wrong number of vectors may be caused by one text. An HTML page of a gateway is not.
+        is_json = isinstance(error, InvalidResponseError) and "json" in error.headers.get("content-type", "")
+        return task.halves() if is_json or may_be_one_item(error) else ()
 
     def result(self, item: Item, result: TaskResult) -> EmbedResult:
         """Return the result of an item for the caller."""

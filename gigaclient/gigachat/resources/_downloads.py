@@ -113,7 +113,7 @@ def replacing(path: str) -> Iterator[BinaryIO]:
     if os.path.isdir(target):
         raise ConfigError(f"{path!r} is a folder: name a file in it")
     if os.path.exists(target) and not os.path.isfile(target):
-        raise ConfigError(f"{path!r} is no ordinary file: pass it open, in binary mode")
+        raise ConfigError(f"{path!r} is not a regular file: pass it open, in binary mode")
     temporary = os.path.join(os.path.dirname(target), f".{os.urandom(8).hex()}.part")
     try:
         file = open(temporary, "xb")  # noqa: SIM115 - it is renamed between its end and the end of the block

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 from urllib.parse import urlencode
 
 from gigaclient import types
 from gigaclient._core.messages import as_messages, encode
 from gigaclient._core.settings import whole as whole_number
-from gigaclient.errors import ConfigError, NotFoundError
-from gigaclient.gigachat.resource import APIResource, parse_response
-from gigaclient.gigachat.resources._validation import advising, checked_text, checked_texts
+from gigaclient.errors import ConfigError
+from gigaclient.gigachat.resources._nested import NestedResource
+from gigaclient.gigachat.resources._validation import checked_text, checked_texts
 from gigaclient.gigachat.thread_stream import ThreadEventParser, ThreadStream
 from gigaclient.transport.request import Request, RetrySafety
-from gigaclient.types import APIResponse
-
-if TYPE_CHECKING:
-    from gigaclient.transport import Response
 
 __all__ = [
     "MessageLike",
@@ -30,28 +25,17 @@ __all__ = [
     "target_fields",
 ]
 
-_ResponseT = TypeVar("_ResponseT", bound=APIResponse)
-
-_NOT_FOUND_ADVICE = "threads.list() lists the threads; not every server supports them"
-
 # A string is a message of the user.
 MessageLike = types.Message | str | Mapping[str, Any]
 
 
-class ThreadRequests:
-    """Send requests with the client's options, and advice for a server without threads."""
+class ThreadRequests(NestedResource):
+    """Sends the requests of ``giga.threads``, streams too."""
 
-    __slots__ = ("_client",)
+    __slots__ = ()
 
-    def __init__(self, client: APIResource) -> None:
-        self._client = client
-
-    def _request(self, request: Request, type_: type[_ResponseT], options: Mapping[str, Any]) -> _ResponseT:
-        return parse_response(self._send(request, options), type_)
-
-    def _send(self, request: Request, options: Mapping[str, Any]) -> Response:
-        with _advising_not_found():
-            return self._client._send(request, options)
+    _name = "threads"
+    _not_found_advice = "threads.list() lists the threads; not every server supports them"
 
     def _stream(
         self, path: str, body: dict[str, Any], options: Mapping[str, Any], retry_safety: RetrySafety
@@ -60,23 +44,9 @@ class ThreadRequests:
         request = Request(
             "POST", path, body=encode({**body, "stream": True}), accept="text/event-stream", retry_safety=retry_safety
         )
-        with _advising_not_found():
+        with self._advising_not_found():
             response = self._client._send_stream(request, settings)
         return ThreadStream(response, ThreadEventParser(response.request_id), request_id=response.request_id)
-
-    def __repr__(self) -> str:
-        return f"<threads of {self._client!r}>"
-
-
-@contextlib.contextmanager
-def _advising_not_found() -> Iterator[None]:
-    try:
-        yield
-    except NotFoundError as error:
-        if isinstance(error.body, dict) and "model" in str(error.body.get("message")):
-            raise  # APIResource._with_model_hint has better advice
-        with advising(NotFoundError, _NOT_FOUND_ADVICE):
-            raise
 
 
 def checked_id(thread_id: Any) -> str:

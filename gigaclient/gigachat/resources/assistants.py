@@ -6,38 +6,34 @@ Stand-dependent, not in the public OpenAPI: the official SDK is the source.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from gigaclient import types
 from gigaclient._core.messages import encode
-from gigaclient.errors import ConfigError, NotFoundError
-from gigaclient.gigachat.resource import APIResource
-from gigaclient.gigachat.resources._validation import advising, checked_text
+from gigaclient.errors import ConfigError
+from gigaclient.gigachat.resources._nested import NestedResource
+from gigaclient.gigachat.resources._validation import checked_text
 from gigaclient.transport.request import Request, RetrySafety
-from gigaclient.types import APIResponse
 
 if TYPE_CHECKING:
     from gigaclient._core.settings import CallSettings, Unpack
 
 __all__ = ["AssistantsResource"]
 
-_ResponseT = TypeVar("_ResponseT", bound=APIResponse)
-
 _MAX_METADATA_PAIRS = 16
-_NOT_FOUND_ADVICE = "assistants.get() lists the assistants; not every server supports them"
 
 
-class AssistantsResource:
+class AssistantsResource(NestedResource):
     """``giga.assistants``. Stand-dependent, not in the public OpenAPI.
 
     It has no state: read ``giga.assistants`` wherever it is needed.
     """
 
-    __slots__ = ("_client",)
+    __slots__ = ()
 
-    def __init__(self, client: APIResource) -> None:
-        self._client = client
+    _name = "assistants"
+    _not_found_advice = "assistants.get() lists the assistants; not every server supports them"
 
     def get(self, assistant_id: str | None = None, **options: Unpack[CallSettings]) -> types.Assistants:
         """Return all assistants or one of them: ``GET /assistants``. Stand-dependent, not in the public OpenAPI.
@@ -102,7 +98,7 @@ class AssistantsResource:
             **_fields(None, instructions, description, file_ids, functions, metadata),
         }
         request = Request("POST", "/assistants", body=encode(body), retry_safety=RetrySafety.NON_IDEMPOTENT)
-        return self._client._request(request, types.CreateAssistant, options)
+        return self._request(request, types.CreateAssistant, options)
 
     def update(
         self,
@@ -193,13 +189,6 @@ class AssistantsResource:
         body = {"assistant_id": checked_text(assistant_id, "assistant_id", "id")}
         request = Request("POST", "/assistants/delete", body=encode(body), retry_safety=RetrySafety.NON_IDEMPOTENT)
         return self._request(request, types.AssistantDelete, options)
-
-    def _request(self, request: Request, type_: type[_ResponseT], options: Mapping[str, Any]) -> _ResponseT:
-        with advising(NotFoundError, _NOT_FOUND_ADVICE):
-            return self._client._request(request, type_, options)
-
-    def __repr__(self) -> str:
-        return f"<assistants of {self._client!r}>"
 
 
 def _fields(

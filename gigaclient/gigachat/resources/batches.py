@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -70,7 +71,7 @@ class BatchesEndpoints(APIResource):
             raise ConfigError(f"method must be one of {', '.join(batch_file.METHODS)}, not {method!r}")
         content = _content(requests)
         if content is None:
-            content, by_id = batch_file.written(requests, method, options, self._settings.body_defaults)
+            content, by_id = batch_file.encode_requests(requests, method, options, self._settings.body_defaults)
         else:
             fields = sorted(options.keys() - CALL_OPTIONS)
             if fields:
@@ -172,26 +173,25 @@ class BatchesEndpoints(APIResource):
 
         An unknown status does not end the wait. Source: https://developers.sber.ru/docs/ru/gigachat/guides/batches
         """
-        from gigaclient.gigachat.polling import poll, with_deadline
+        from gigaclient.gigachat.polling import poll
 
         id_ = _batch_id(batch)
         self._call_settings(options)
         if isinstance(batch, types.Batch) and batch.done:
             return batch
 
-        def look(left: float) -> types.Batch:
-            return self.get_batch(batch, **with_deadline(options, left, self._executor.timeouts.deadline))
-
         def describe(seen: types.Batch | None) -> str:
             counts = seen.request_counts if seen is not None else None
             rows = f", {counts.completed or 0} of {counts.total} rows answered" if counts is not None else ""
-            return f"the batch {id_} is still {seen.status if seen is not None else 'not to be seen'}{rows}"
+            state = f"still {seen.status}{rows}" if seen is not None else "in an unknown state"
+            return f"the batch {id_} is {state}"
 
         return poll(
             self._executor,
-            look,
+            functools.partial(self.get_batch, batch),
             lambda seen: seen.done,
             describe,
+            options=options,
             poll_interval=poll_interval,
             timeout=timeout,
         )
@@ -237,7 +237,7 @@ class BatchesEndpoints(APIResource):
             if content is not None:
                 known = batch_file.read_requests(content)
             else:
-                known = requests if isinstance(requests, Mapping) else dict(batch_file.named(requests))
+                known = requests if isinstance(requests, Mapping) else dict(batch_file.with_ids(requests))
         results = download_results(self, batch.output_file_id, known, settings)
         return batch_file.in_order(results, known)
 
@@ -309,5 +309,5 @@ def _content_of_file(name: str | os.PathLike[str]) -> bytes:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
     raise ConfigError(
-        f"{os.fspath(name)[:200]!r} is no file that can be read ({reason}); a batch of one prompt is a list of one"
+        f"the file {os.fspath(name)[:200]!r} cannot be read ({reason}); to send a single prompt, pass a list: [prompt]"
     )

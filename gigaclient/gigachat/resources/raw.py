@@ -22,6 +22,16 @@ if TYPE_CHECKING:
     QueryValue = str | int | float | bool
     Query = Mapping[str, QueryValue | Sequence[QueryValue] | None]
 
+    class RawSettings(CallSettings, total=False):
+        """The arguments that both overloads of :meth:`RawEndpoints.request` take."""
+
+        json: Any
+        data: bytes | str | None
+        content_type: str | None
+        query: Query | None
+        repeat: bool
+
+
 __all__ = ["RawEndpoints"]
 
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
@@ -37,13 +47,8 @@ class RawEndpoints(APIResource):
         method: str,
         path: str,
         *,
-        json: Any = None,
-        data: bytes | str | None = None,
-        content_type: str | None = None,
-        query: Query | None = None,
         stream: Literal[False] = False,
-        repeat: bool = False,
-        **options: Unpack[CallSettings],
+        **options: Unpack[RawSettings],
     ) -> types.RawResponse: ...
 
     @overload
@@ -52,13 +57,8 @@ class RawEndpoints(APIResource):
         method: str,
         path: str,
         *,
-        json: Any = None,
-        data: bytes | str | None = None,
-        content_type: str | None = None,
-        query: Query | None = None,
         stream: Literal[True],
-        repeat: bool = False,
-        **options: Unpack[CallSettings],
+        **options: Unpack[RawSettings],
     ) -> RawEventStream: ...
 
     def request(

@@ -5,6 +5,7 @@ Stand-dependent, not in the public OpenAPI: the official SDK is the source.
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -140,24 +141,23 @@ class ThreadRuns(ThreadRequests):
 
         An unknown status does not end the wait. Source: https://github.com/ai-forever/gigachat
         """
-        from gigaclient.gigachat.polling import poll, with_deadline
+        from gigaclient.gigachat.polling import poll
 
         client = self._client
         thread_id = checked_id(thread_id)
         client._call_settings(options)
         final = (types.ThreadStatus.READY, types.ThreadStatus.FAILED, types.ThreadStatus.DELETED)
 
-        def look(left: float) -> types.ThreadRunResult:
-            return self.get_run(thread_id, **with_deadline(options, left, client._executor.timeouts.deadline))
-
         def describe(seen: types.ThreadRunResult | None) -> str:
-            return f"the run of thread {thread_id} is still {seen.status if seen is not None else 'not to be seen'}"
+            state = f"still {seen.status}" if seen is not None else "in an unknown state"
+            return f"the run of thread {thread_id} is {state}"
 
         return poll(
             client._executor,
-            look,
+            functools.partial(self.get_run, thread_id),
             lambda seen: seen.status in final,
             describe,
+            options=options,
             poll_interval=poll_interval,
             timeout=timeout,
         )
@@ -180,14 +180,12 @@ class ThreadRuns(ThreadRequests):
             settings: as for :meth:`run`, and ``event_timeout``.
 
         Returns:
-            The stream. The request has been sent and its status checked. Later errors are described in
-            :class:`~gigaclient.streaming.stream.Stream`.
+            The open stream; :class:`~gigaclient.streaming.stream.Stream` describes its errors.
 
         Raises:
             ConfigError, APIStatusError, APIConnectionError, InvalidResponseError: as for :meth:`run`.
 
-        Retried only if the server rejected it unprocessed or certainly did not receive it. Source:
-        https://github.com/ai-forever/gigachat
+        Retried as :meth:`run`. Source: https://github.com/ai-forever/gigachat
         """
         body, call_options = _run_body(_renamed(thread_options, options), settings)
         body.update(target_fields(checked_id(thread_id), assistant_id, None))
@@ -280,14 +278,12 @@ class ThreadRuns(ThreadRequests):
             settings: as for :meth:`run_messages`, and ``event_timeout``.
 
         Returns:
-            The stream. The request has been sent and its status checked. Later errors are described in
-            :class:`~gigaclient.streaming.stream.Stream`.
+            The open stream; :class:`~gigaclient.streaming.stream.Stream` describes its errors.
 
         Raises:
             ConfigError, APIStatusError, APIConnectionError, InvalidResponseError: as for :meth:`run_messages`.
 
-        Retried only if the server rejected it unprocessed or certainly did not receive it. Source:
-        https://github.com/ai-forever/gigachat
+        Retried as :meth:`run_messages`. Source: https://github.com/ai-forever/gigachat
         """
         body, call_options = self._messages_body(messages, thread_id, assistant_id, model, thread_options, settings)
         if update_interval is not None:
@@ -312,8 +308,7 @@ class ThreadRuns(ThreadRequests):
             settings: as for :meth:`rerun_messages`, and ``event_timeout``.
 
         Returns:
-            The stream. The request has been sent and its status checked. Later errors are described in
-            :class:`~gigaclient.streaming.stream.Stream`.
+            The open stream; :class:`~gigaclient.streaming.stream.Stream` describes its errors.
 
         Raises:
             ConfigError, APIStatusError, APIConnectionError, InvalidResponseError: as for :meth:`rerun_messages`.

@@ -72,30 +72,7 @@ class ThreadsResource(ThreadRuns):
         path = path_with_query("/threads", query, limit, before)
         return self._request(Request("GET", path), types.Threads, options)
 
-    def list(
-        self,
-        assistants_ids: Iterable[str] | None = None,
-        limit: int | None = None,
-        before: int | None = None,
-        **options: Unpack[CallSettings],
-    ) -> types.Threads:
-        """List threads, as :meth:`get_threads`: ``GET /threads``. Stand-dependent, not in the public OpenAPI.
-
-        Args:
-            assistants_ids: as for :meth:`get_threads`.
-            limit: as for :meth:`get_threads`.
-            before: as for :meth:`get_threads`.
-            options: as for :meth:`get_threads`.
-
-        Returns:
-            The threads, as ``.threads``.
-
-        Raises:
-            ConfigError, APIStatusError, APIConnectionError, InvalidResponseError: as for :meth:`get_threads`.
-
-        Source: https://github.com/ai-forever/gigachat
-        """
-        return self.get_threads(assistants_ids, limit, before, **options)
+    list = get_threads
 
     def create_thread(self, **options: Unpack[CallSettings]) -> str:
         """Create an empty thread: ``POST /threads``. Stand-dependent, not in the public OpenAPI.

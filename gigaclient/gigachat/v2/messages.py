@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from gigaclient._core.messages import listed, not_a_message
 from gigaclient._primitives.struct import fields_of
 from gigaclient.errors import ConfigError
 from gigaclient.gigachat.v2.request_values import as_dict, as_list, move_state_id
-from gigaclient.types import APIResponse, Message, Record
+from gigaclient.types import Message, Record
 from gigaclient.types.chat import FunctionCall
 from gigaclient.types.chat_v2 import REASONING, ChatContentPart, ChatMessageChunk, result_object
 
@@ -28,13 +29,7 @@ class MessageConverter:
             messages = [{"role": "user", "content": messages}]
         elif isinstance(messages, (ChatMessageChunk, Message)):
             messages = [messages]
-        if isinstance(messages, (bytes, bytearray, memoryview)):
-            raise ConfigError("messages are bytes: decode them to a string first")
-        if not isinstance(messages, Iterable) or isinstance(messages, (Mapping, APIResponse)):
-            raise ConfigError(
-                f"messages must be a string, a list of messages or a request, not {type(messages).__name__}"
-            )
-        self._source = list(messages)
+        self._source = listed(messages)
         self._calls: list[dict[str, Any]] = []  # calls without a result so far
         self._state_id: Any = None  # the state id of the last message with calls
 
@@ -65,12 +60,7 @@ class MessageConverter:
         elif isinstance(message, Mapping):
             fields = {name: value for name, value in message.items() if value is not None}
         else:
-            hint = ""
-            if isinstance(message, str):
-                hint = "; a prompt alone is passed as a string, not in a list"
-            elif isinstance(message, APIResponse):
-                hint = "; append its .message"
-            raise ConfigError(f"{path} must be a dict or a ChatMessage, not {type(message).__name__}{hint}")
+            raise not_a_message(message, path, "ChatMessage")
         role = fields.get("role")
         if not isinstance(role, str) or not role:
             raise ConfigError(f'{path} needs a role: "system", "user", "assistant" or "tool"')
@@ -127,9 +117,10 @@ class MessageConverter:
         if "name" not in result:
             raise ConfigError(f"{path}: a function's result needs the function's name")
         value = result.setdefault("result", None)
+        decoded = result_object(value)
         # A text that holds a JSON object stays a text: some servers require it.
-        if not (isinstance(value, str) and _holds_object(value)):
-            result["result"] = result_object(value)
+        if not isinstance(value, str) or decoded == {"result": value}:
+            result["result"] = decoded
         return result
 
     def _call_of(self, result: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -142,10 +133,6 @@ class MessageConverter:
             elif name is None or call["name"] == name:
                 return call
         return None
-
-
-def _holds_object(text: str) -> bool:
-    return bool(result_object(text) != {"result": text})
 
 
 def _has_results(content: Any) -> bool:
@@ -215,8 +202,9 @@ def _call(call: Any, path: str) -> dict[str, Any]:
         raise ConfigError(f"{path}: a function call needs the function's name")
     arguments = fields.get("arguments")
     if isinstance(arguments, str):
-        if arguments.strip() and not _holds_object(arguments):
-            raise ConfigError(f"{path}: the arguments of a call must be a JSON object, not {arguments[:100]!r}")
-        arguments = result_object(arguments) if arguments.strip() else {}
+        text = arguments
+        arguments = result_object(text) if text.strip() else {}
+        if arguments == {"result": text}:  # it was not decoded
+            raise ConfigError(f"{path}: the arguments of a call must be a JSON object, not {text[:100]!r}")
     fields["arguments"] = {} if arguments is None else arguments
     return fields

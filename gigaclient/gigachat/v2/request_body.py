@@ -11,8 +11,8 @@ from typing import Any
 from gigaclient._core.messages import encode
 from gigaclient._core.request_options import CALL_OPTIONS
 from gigaclient._primitives.struct import fields_of
-from gigaclient.errors import ConfigError, ModelNotSpecifiedError
-from gigaclient.gigachat.request_body import normalize_response_format
+from gigaclient.errors import ConfigError
+from gigaclient.gigachat.request_body import check_model, normalize_response_format
 from gigaclient.gigachat.v2.messages import MessageConverter
 from gigaclient.gigachat.v2.request_values import as_dict, as_fields, move_state_id
 from gigaclient.gigachat.v2.tools import tool_config_of, tools_of
@@ -64,11 +64,7 @@ def chat_v2_body(messages: Any, options: Mapping[str, Any], defaults: Mapping[st
     for name, value in _normalize(defaults).items():
         if name not in body and not (name == "model" and _has_stored_model(body)):
             body[name] = value
-    model = body.get("model")
-    if isinstance(model, str) and not model.strip():
-        raise ModelNotSpecifiedError(
-            "model is empty: name one (get_models() lists them), or leave it out for the client's own"
-        )
+    check_model(body)
     body.pop("stream", None)
     if stream:
         body["stream"] = True

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from gigaclient.gigachat.v2.accumulator import ResponseAccumulator
 from gigaclient.gigachat.v2.stream_events import ResponseEventParser
-from gigaclient.streaming.observer import NULL_OBSERVER
-from gigaclient.streaming.stream import Stream, StreamResponse
+from gigaclient.streaming.stream import NULL_OBSERVER, Stream, StreamResponse
 from gigaclient.types.chat_v2 import ChatCompletionResponse, ChatCompletionResponseChunk
 
 if TYPE_CHECKING:

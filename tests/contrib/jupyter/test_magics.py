@@ -7,6 +7,7 @@ import itertools
 from typing import Any
 
 import pytest
+from support.dialogue_tools import name_of_the_user
 from support.jupyter_tools import eventually, last_body, one_sentence, shows
 from support.kernel import TIMEOUT_S, Kernel
 
@@ -185,15 +186,16 @@ def test_options_without_a_text_hold_from_then_on(notebook: Kernel, emulator: Gi
 
 
 def test_the_notebook_has_one_dialogue_until_it_is_reset(notebook: Kernel, emulator: GigaChatEmulator) -> None:
+    emulator.answer(name_of_the_user, times=None)
     notebook.run('%giga -s "Be polite." My name is Vera.')
-    assert notebook.run("%giga What is my name?").plain() == "Your name is Vera."
+    assert notebook.run("%giga What is my name?").plain() == "It is Vera."
     assert "2 questions" in notebook.run("%giga").printed()
     roles = [message["role"] for message in last_body(emulator)["messages"]]
     assert roles == ["system", "user", "assistant", "user"]
     session = emulator.requests[-1].headers["x-session-id"]
     notebook.run("%giga --alone Who are you?")
     assert len(last_body(emulator)["messages"]) == 1
-    assert notebook.run("%giga --reset What is my name?").plain() == "You have not told me your name yet."
+    assert notebook.run("%giga --reset What is my name?").plain() == "You have not told me."
     assert len(last_body(emulator)["messages"]) == 1
     assert emulator.requests[-1].headers["x-session-id"] != session
 

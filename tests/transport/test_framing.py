@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gigaclient.transport.chunked import ChunkedDecoder, MalformedChunkError
+from gigaclient.transport.framing import ChunkedDecoder, MalformedChunkError
 
 SIZE_LINES = st.sampled_from(
     [b"%x\r\n", b"%X\r\n", b"%x\n", b"0000%x\r\n", b"%x;ext=1\r\n", b'%x ; a="b"\r\n', b" %x \r\n"]

@@ -9,7 +9,7 @@ import uuid
 
 import pytest
 
-from gigaclient._primitives.ids import new_id
+from gigaclient._core.request_options import new_id
 
 
 def test_they_are_random_uuids() -> None:

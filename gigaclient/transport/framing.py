@@ -1,4 +1,4 @@
-"""An incremental decoder of the chunked transfer coding (RFC 9112, section 7.1), without I/O.
+"""Find the end of a body (RFC 9112, section 6), without I/O: by chunks, by its length, or by the end of the connection.
 
 An event of a stream must be delivered with its last byte, however the server packs events into chunks. Many small
 chunks that arrive together should cost one step; in ``http.client`` and urllib3 each chunk costs several.
@@ -7,8 +7,10 @@ chunks that arrive together should cost one step; in ``http.client`` and urllib3
 from __future__ import annotations
 
 import re
+from http.client import IncompleteRead
+from typing import Protocol
 
-__all__ = ["ChunkedDecoder", "MalformedChunkError"]
+__all__ = ["ChunkedDecoder", "Framing", "MalformedChunkError", "SizedDecoder", "UnframedDecoder"]
 
 _SIZE = re.compile(rb"[0-9A-Fa-f]{1,16}")
 _MAX_LINE_BYTES = 8 * 1024
@@ -19,13 +21,71 @@ class MalformedChunkError(ValueError):
     """The bytes are not a valid chunked body."""
 
 
-class ChunkedDecoder:
-    """Removes the framing of a chunked body that arrives in arbitrary blocks.
+class Framing(Protocol):
+    """Removes the framing of a body that arrives in arbitrary blocks.
 
     Attributes:
-        ended: True after the last chunk and the trailers.
-        excess: bytes after the end of the body; a connection with any must not be used again.
+        ended: True after the end of the body.
+        excess: bytes after it; a connection with any must not be used again.
     """
+
+    ended: bool
+    excess: bytes
+
+    def feed(self, block: bytes) -> bytes:
+        """Return the payload in ``block``."""
+
+    def finish(self) -> bytes:
+        """Note that the server sends no more; raise ``IncompleteRead`` when the body is cut short."""
+
+
+class UnframedDecoder:
+    """A body that ends with the connection, or whose end a library finds."""
+
+    __slots__ = ("ended", "excess")
+
+    def __init__(self) -> None:
+        self.ended = False
+        self.excess = b""
+
+    def feed(self, block: bytes) -> bytes:
+        """Return ``block``."""
+        return block
+
+    def finish(self) -> bytes:
+        """Note the end of the body."""
+        self.ended = True
+        return b""
+
+
+class SizedDecoder:
+    """A body of ``length`` bytes."""
+
+    __slots__ = ("_left", "ended", "excess")
+
+    def __init__(self, length: int) -> None:
+        self._left = length
+        self.ended = not length
+        self.excess = b""
+
+    def feed(self, block: bytes) -> bytes:
+        """Return ``block`` without the bytes after the body."""
+        left = self._left = self._left - len(block)
+        if left > 0:
+            return block
+        self.ended = True
+        if left:
+            self.excess = block[left:]
+            return block[:left]
+        return block
+
+    def finish(self) -> bytes:
+        """Raise ``IncompleteRead``, because bytes are missing."""
+        raise IncompleteRead(b"", self._left)
+
+
+class ChunkedDecoder:
+    """A body in chunks (RFC 9112, section 7.1); see :class:`Framing`."""
 
     __slots__ = ("_left", "_line", "_state", "_trailer_bytes", "ended", "excess")
 
@@ -75,6 +135,10 @@ class ChunkedDecoder:
             position = end + 1
             self._parse_line(line)
         return payload[0] if len(payload) == 1 else b"".join(payload)
+
+    def finish(self) -> bytes:
+        """Raise ``IncompleteRead``, because the last chunk is missing."""
+        raise IncompleteRead(b"")
 
     def _parse_line(self, line: bytes) -> None:
         if self._state == "crlf":

@@ -1,0 +1,172 @@
+"""Connect: look the host name up, try its addresses, open a tunnel through a proxy, make the TLS handshake.
+
+All of it happens once for a connection. :mod:`gigaclient.transport.connection` has what each request needs.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+import ssl
+import threading
+from http.client import HTTPException
+from typing import TYPE_CHECKING, Any
+
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError, ProxyError
+
+from gigaclient._primitives.deadline import Cancelled, Deadline, DeadlineExceeded
+from gigaclient.transport.socket import DeadlineSocket, shut_down, socket_timeout, this_thread
+
+__all__ = ["Dialer", "TLSDialer", "library_class"]
+
+
+def library_class(class_: Any) -> Any:
+    """Return urllib3's original class, even when vcrpy has replaced it by a subclass before this import."""
+    return next(base for base in class_.__mro__ if base.__module__ == "urllib3.connection")
+
+
+if not TYPE_CHECKING:
+    HTTPConnection, HTTPSConnection = library_class(HTTPConnection), library_class(HTTPSConnection)
+
+
+class _ConnectCanceller:
+    """Wakes a thread that is blocked in connect or in a TLS handshake.
+
+    It holds a duplicate descriptor, because the socket moves into a TLS object that other threads cannot reach.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock.dup()
+        # As in DeadlineSocket: once closed, the number of a descriptor may belong to another socket.
+        self._lock = threading.RLock()
+
+    def __call__(self) -> None:
+        with self._lock:
+            shut_down(self._sock)
+
+    def close(self) -> None:
+        with self._lock:
+            self._sock.close()
+
+
+class Dialer(HTTPConnection):
+    """Connects within the deadline of the request that its thread sends."""
+
+    _requests_sent = 0
+    _canceller: _ConnectCanceller | None = None
+    _connect_began = 0.0
+
+    def connect(self) -> None:
+        """Connect, and replace the socket by a :class:`DeadlineSocket`."""
+        state = this_thread.state
+        try:
+            super().connect()
+            deadline_socket = DeadlineSocket(self.sock)
+            self._requests_sent = 0
+            self.sock = deadline_socket
+            if state is not None:
+                state.opened = True
+                deadline_socket.serve(state)
+        finally:
+            self._close_canceller()
+
+    def _new_conn(self) -> socket.socket:
+        state = this_thread.state
+        if state is None:
+            return super()._new_conn()
+        deadline = state.deadline
+        # One connect timeout covers everything from here to the end of the handshake, with or without a proxy.
+        began = self._connect_began = deadline.now()
+        deadline.connect_remaining(began)
+        try:
+            addresses = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
+        except (socket.gaierror, UnicodeError) as error:
+            reason = error if isinstance(error, socket.gaierror) else socket.gaierror(str(error))
+            raise NameResolutionError(self.host, self, reason) from error
+        failure: OSError = OSError("the name resolved to no address")
+        for index, (family, type_, protocol, _, address) in enumerate(addresses):
+            # In urllib3 each address has the whole connect timeout; here they share one.
+            share = deadline.connect_remaining(began) / (len(addresses) - index)
+            try:
+                sock = socket.socket(family, type_, protocol)
+            except OSError as error:  # this machine does not support the address family
+                failure = error
+                continue
+            try:
+                self._prepare(sock, share, deadline)
+                sock.connect(address)
+                # The TLS handshake that follows uses this timeout for all its reads together.
+                sock.settimeout(socket_timeout(deadline.connect_remaining(began)))
+                return sock
+            except OSError as error:
+                sock.close()
+                self._close_canceller()
+                if deadline.cancelled:
+                    raise Cancelled("closed") from None
+                failure = error
+            except BaseException:
+                sock.close()
+                raise
+        if isinstance(failure, TimeoutError):
+            raise ConnectTimeoutError(self, "no connection in time") from deadline.exceeded("connect")
+        raise NewConnectionError(self, f"connecting failed: {failure}") from failure
+
+    def _prepare(self, sock: socket.socket, timeout: float, deadline: Deadline) -> None:
+        for option in self.socket_options or ():
+            sock.setsockopt(*option)
+        sock.settimeout(socket_timeout(timeout))
+        if self.source_address:
+            sock.bind(self.source_address)
+        self._canceller = _ConnectCanceller(sock)
+        deadline.on_cancel(self._canceller)
+
+    def _close_canceller(self) -> None:
+        canceller, self._canceller = self._canceller, None
+        if canceller is not None:
+            canceller.close()
+
+    def _tunnel(self) -> None:
+        # The proxy may send its response to CONNECT slowly, so the tunnel needs the deadline too.
+        state, raw_socket = this_thread.state, self.sock
+        if state is None:
+            super()._tunnel()
+            return
+        deadline, deadline_socket = state.deadline, DeadlineSocket(raw_socket)
+        deadline.begin("connect", deadline.connect_remaining(self._connect_began))
+        deadline_socket.serve(state)
+        self.sock = deadline_socket
+        try:
+            super()._tunnel()
+        except (HTTPException, OSError) as error:
+            if isinstance(error, (DeadlineExceeded, Cancelled)):
+                raise
+            raise ProxyError("no tunnel", error) from error
+        finally:
+            state.sent = state.received = state.ended = False  # these bytes were the proxy's, not the server's
+            deadline_socket.serve(None)
+            if self.sock is deadline_socket:
+                self.sock = raw_socket
+        deadline.begin("read", math.inf)
+        raw_socket.settimeout(socket_timeout(deadline.connect_remaining(self._connect_began)))
+        deadline.on_cancel(self._canceller)
+
+
+class TLSDialer(Dialer, HTTPSConnection):
+    """Connects with TLS."""
+
+    def connect(self) -> None:
+        """Connect, and mark the connection as verified: urllib3 would warn at each request on one that is not.
+
+        The client has warned once, when the user disabled certificate checks.
+        """
+        super().connect()
+        self.is_verified = True
+
+    def _connect_tls_proxy(self, hostname: str, sock: socket.socket) -> ssl.SSLSocket:
+        # Older urllib3 applies the server's cert_reqs to the proxy's TLS context as well, which may disable checks.
+        server_cert_reqs, self.cert_reqs = self.cert_reqs, self.proxy_config.ssl_context.verify_mode  # type: ignore[union-attr]
+        try:
+            return super()._connect_tls_proxy(hostname, sock)
+        finally:
+            self.cert_reqs = server_cert_reqs
