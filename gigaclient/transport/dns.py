@@ -63,7 +63,8 @@ class _Lookup:
             return
         try:
             self._addresses = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-            self._fresh_until = self._clock() + _REMEMBERED_SECONDS
+            if self._addresses:
+                self._fresh_until = self._clock() + _REMEMBERED_SECONDS
         except Exception as error:  # raised by `wait`
             self._failure = error.with_traceback(None)
         finally:
