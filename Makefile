@@ -30,6 +30,7 @@ BROWSER := .venv/browser
 CLUSTERS := .venv/clusters
 MUTANTS := .venv/mutants
 NODE := .venv/node
+DEPLOYMENT := .venv/deployment
 TEST = .venv/test-$(MINOR)
 OLDEST = .venv/floor-$(MINOR)
 DEMO = .venv/demo-$(MINOR)
@@ -45,7 +46,7 @@ INSTALL = $(1)/$(BIN)/python -m pip install -qq --disable-pip-version-check --no
 .SECONDARY:
 .SECONDEXPANSION:
 .PHONY: help demo soak fuzz test test-quick test-next coverage mutate lint format wheel sbom licenses test-all test-floor audit \
-	bench bench-short browser clusters docs check release clean run-floor
+	bench bench-short browser clusters deployment docs check release clean run-floor
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -114,6 +115,9 @@ browser: $(BROWSER)/.installed ## drive the example chat pages in a headless Chr
 clusters: $(CLUSTERS)/.installed ## many prompts on Dask and Celery (needs redis-server), and from pandas and polars
 	@env -u PYTHONPATH $(CLUSTERS)/$(BIN)/pytest --no-skips --clusters tests/clusters $(ARGS)
 
+deployment: $(DEPLOYMENT)/.installed ## freeze programs, and run clients under gevent, eventlet and uWSGI
+	@env -u PYTHONPATH $(DEPLOYMENT)/$(BIN)/pytest --no-skips --deployment tests/deployment $(ARGS)
+
 docs: $(DOCS)/.ready ## build the documentation site in both languages: build/docs/index.html
 	@scripts/build-docs $(DOCS)/$(BIN)/python build/docs
 
@@ -128,7 +132,7 @@ bench-short: $$(TEST)/.installed ## fail when a ratio to requests or urllib3 is 
 
 check: lint test ## everything that has to pass before a change is merged
 	@$(MAKE) --no-print-directory test-all VERSIONS="$(filter-out $(MINOR),$(VERSIONS))"
-	@$(MAKE) --no-print-directory test-floor test-next wheel sbom demo docs browser clusters audit soak bench-short
+	@$(MAKE) --no-print-directory test-floor test-next wheel sbom demo docs browser clusters deployment audit soak bench-short
 	@$(TOOLS)/$(BIN)/python scripts/release.py --record-green
 
 release: $(BUILD)/.ready $(TOOLS)/.ready ## check, set the version, build and tag; publishes nothing: make release VERSION=0.2.0
@@ -172,6 +176,12 @@ $(CLUSTERS)/.ready: requirements/clusters.txt requirements/test.txt setup.cfg $(
 	@scripts/make-venv $(@D) $(PYTHON) "clusters" -r requirements/clusters.txt -c requirements/test.txt -c requirements/newest.txt "$$(echo dist/gigaclient-*.whl)[django,testing]"
 
 $(CLUSTERS)/.installed: $(CLUSTERS)/.ready dist/.built
+	@$(call INSTALL,$(@D))
+
+$(DEPLOYMENT)/.ready: requirements/deployment.txt requirements/test.txt setup.cfg $(PINS) | dist/.built
+	@scripts/make-venv $(@D) $(PYTHON) "deployment" -r requirements/deployment.txt -c requirements/test.txt -c requirements/newest.txt "$$(echo dist/gigaclient-*.whl)[django,testing]" gunicorn
+
+$(DEPLOYMENT)/.installed: $(DEPLOYMENT)/.ready dist/.built
 	@$(call INSTALL,$(@D))
 
 .venv/test-%/.ready: requirements/test.txt $(PINS)

@@ -41,6 +41,7 @@ EXTRAS = {
     "contrib.flask": {"flask"},
     "contrib.django": {"django"},
     "contrib.jupyter": {"jupyter"},
+    "types.markdown_code": {"jupyter"},
     "bulk.progress": {"progress"},
     "auth.shared_source": {"cache"},
     "auth.token_store": {"cache"},

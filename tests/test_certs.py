@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from gigaclient import ConfigError, GigaChat
+
 SHA256 = "d26d2d0231b7c39f92cc738512ba54103519e4405d68b5bd703e9788ca8ecf31"
 FILE_NAME = "russian_trusted_root_ca.pem"
 SOURCE = Path(__file__).resolve().parent.parent / "certs"
@@ -91,3 +93,13 @@ def test_the_readme_gives_the_name_and_the_number(readme_table: dict[str, str], 
 
 def test_the_readme_names_its_source(readme_table: dict[str, str]) -> None:
     assert "gosuslugi.ru/crt" in readme_table["source"]
+
+
+def test_a_missing_certificate_is_our_error_that_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(importlib.resources, "files", lambda package: tmp_path)
+    with pytest.raises(ConfigError, match="ca_bundle_file") as caught:
+        GigaChat(access_token="token")
+    assert FILE_NAME in str(caught.value)
+    assert caught.value.__cause__ is None

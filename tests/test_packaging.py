@@ -149,6 +149,7 @@ def test_each_package_is_pinned_to_one_version() -> None:
         "test.txt",
         "browser.txt",
         "clusters.txt",
+        "deployment.txt",
         "newest.txt",
         "next.txt",
     ):
@@ -280,7 +281,7 @@ def test_continuous_integration_runs_what_make_check_runs() -> None:
     assert os.access(CHECKOUT / ".ci/run", os.X_OK)
     commands = "\n".join(line for line in script.splitlines() if not line.startswith("#"))
     stages = set(re.findall(r"\bmake ([a-z-]+)\b", commands))
-    tests = {"test", "test-all", "test-floor", "test-next", "browser", "clusters"}
+    tests = {"test", "test-all", "test-floor", "test-next", "browser", "clusters", "deployment"}
     assert stages == tests | {"lint", "wheel", "sbom", "demo", "docs", "audit", "soak", "bench-short"}
     rule = re.search(r"^check: (.*?) ##(.*?)\n\n", (CHECKOUT / "Makefile").read_text("utf-8"), re.MULTILINE | re.DOTALL)
     assert rule

@@ -13,7 +13,7 @@ __all__ = ["Redactor"]
 # A shorter secret also occurs as a part of unrelated words.
 _MIN_SECRET_CHARACTERS = 4
 
-_LOGIN_IN_URL = re.compile(r"(?<=://)[^\s'\"<>]*@")
+_AFTER_SCHEME = re.compile(r"(?<=://)[^\s'\"<>]+")
 # An authorization key has a hundred such characters, tokens have a thousand; nothing else in a report is that long.
 _LONG_TEXT = re.compile(r"[A-Za-z0-9+_-]{60,}={0,2}")
 _JSON_TOKEN = re.compile(r"\beyJ[\w-]+(?:\.[\w-]*)*")
@@ -41,7 +41,7 @@ class Redactor:
         """Return ``text`` without secrets."""
         for secret in self._secrets:
             text = text.replace(secret, MASK)
-        text = _LOGIN_IN_URL.sub(f"{MASK}@", text)
+        text = _AFTER_SCHEME.sub(lambda found: _without_login(found[0]), text)
         text = _SCHEME_AND_REST.sub(rf"\1 {MASK}", text)
         text = _JSON_TOKEN.sub(MASK, text)
         text = _LONG_TEXT.sub(MASK, text)
@@ -51,3 +51,8 @@ class Redactor:
 
     def __repr__(self) -> str:
         return f"<Redactor of {len(self._secrets)} secrets>"
+
+
+def _without_login(address: str) -> str:
+    _, at, host = address.rpartition("@")
+    return f"{MASK}@{host}" if at else address

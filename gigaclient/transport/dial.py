@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError, ProxyError
 
-from gigaclient._primitives.deadline import Cancelled, Deadline, DeadlineExceeded
+from gigaclient._primitives.deadline import Cancelled, DeadlineExceeded
 from gigaclient.errors import ConfigError
+from gigaclient.transport.happy_eyeballs import connect_to_host
+from gigaclient.transport.monkey_patches import check_patches
 from gigaclient.transport.socket import DeadlineSocket, shut_down, socket_timeout, this_thread
 
 __all__ = ["Dialer", "TLSDialer", "library_class"]
@@ -39,7 +41,7 @@ if not TYPE_CHECKING:
 
 
 class _ConnectCanceller:
-    """Wakes a thread that is blocked in connect or in a TLS handshake.
+    """Wakes a thread that is blocked in a tunnel's or a TLS handshake.
 
     It holds a duplicate descriptor, because the socket moves into a TLS object that other threads cannot reach.
     """
@@ -67,6 +69,7 @@ class Dialer(HTTPConnection):
 
     def connect(self) -> None:
         """Connect, and replace the socket by a :class:`DeadlineSocket`."""
+        check_patches()  # a program may be patched after its client was made
         state = this_thread.state
         try:
             super().connect()
@@ -86,48 +89,31 @@ class Dialer(HTTPConnection):
         deadline = state.deadline
         # One connect timeout covers everything from here to the end of the handshake, with or without a proxy.
         began = self._connect_began = deadline.now()
-        deadline.connect_remaining(began)
         try:
-            addresses = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
-        except (socket.gaierror, UnicodeError) as error:
-            reason = error if isinstance(error, socket.gaierror) else socket.gaierror(str(error))
-            raise NameResolutionError(self.host, self, reason) from error
-        failure: OSError = OSError("the name resolved to no address")
-        for index, (family, type_, protocol, _, address) in enumerate(addresses):
-            # In urllib3 each address has the whole connect timeout; here they share one.
-            share = deadline.connect_remaining(began) / (len(addresses) - index)
-            try:
-                sock = socket.socket(family, type_, protocol)
-            except OSError as error:  # this machine does not support the address family
-                failure = error
-                continue
-            try:
-                self._prepare(sock, share, deadline)
-                sock.connect(address)
-                # The TLS handshake that follows uses this timeout for all its reads together.
-                sock.settimeout(socket_timeout(deadline.connect_remaining(began)))
-                return sock
-            except OSError as error:
-                sock.close()
-                self._close_canceller()
-                if deadline.cancelled:
-                    raise Cancelled("closed") from None
-                failure = error
-            except BaseException:
-                sock.close()
-                raise
-        if isinstance(failure, TimeoutError):
-            raise ConnectTimeoutError(self, "no connection in time") from deadline.exceeded("connect")
-        raise NewConnectionError(self, f"connecting failed: {failure}") from failure
+            sock = connect_to_host(self._dns_host, self.port, deadline, began, self._prepare)
+        except socket.gaierror as error:
+            raise NameResolutionError(self.host, self, error) from error
+        except OSError as error:
+            if error.errno is None:
+                raise  # not from the system: a time limit, a cancel, or a signal handler of the program
+            if isinstance(error, TimeoutError):
+                raise ConnectTimeoutError(self, "no connection in time") from deadline.exceeded("connect")
+            raise NewConnectionError(self, f"connecting failed: {error}") from error
+        try:
+            self._canceller = _ConnectCanceller(sock)
+            deadline.on_cancel(self._canceller)
+            # The TLS handshake that follows uses this timeout for all its reads together.
+            sock.settimeout(socket_timeout(deadline.connect_remaining(began)))
+        except BaseException:
+            sock.close()
+            raise
+        return sock
 
-    def _prepare(self, sock: socket.socket, timeout: float, deadline: Deadline) -> None:
+    def _prepare(self, sock: socket.socket) -> None:
         for option in self.socket_options or ():
             sock.setsockopt(*option)
-        sock.settimeout(socket_timeout(timeout))
         if self.source_address:
             sock.bind(self.source_address)
-        self._canceller = _ConnectCanceller(sock)
-        deadline.on_cancel(self._canceller)
 
     def _close_canceller(self) -> None:
         canceller, self._canceller = self._canceller, None

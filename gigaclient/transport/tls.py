@@ -41,14 +41,25 @@ _PEM_BLOCK = re.compile(
 
 
 def shipped_root() -> str:
-    """Return the Russian Trusted Root CA that ships with the package, as PEM text."""
+    """Return the Russian Trusted Root CA that ships with the package, as PEM text.
+
+    Raises:
+        ConfigError: the file is missing.
+    """
     from importlib import resources  # imports tempfile and a dozen more modules, which a user's bundle does not need
 
     try:
         return resources.files("gigaclient.certs").joinpath(ROOT_FILE).read_text("ascii")
-    except ModuleNotFoundError:
+    except (ModuleNotFoundError, OSError):
         # In an editable install by tools that ignore package_dir, the folder is next to the package.
-        return Path(__file__).parents[2].joinpath("certs", ROOT_FILE).read_text("ascii")
+        path = Path(__file__).parents[2] / "certs" / ROOT_FILE
+    try:
+        return path.read_text("ascii")
+    except OSError:
+        raise ConfigError(
+            f"the certificate gigaclient/certs/{ROOT_FILE} is missing from this installation: install the package "
+            "again, tell the tool that froze this program to take it along, or pass ca_bundle_file="
+        ) from None
 
 
 @steps

@@ -2,26 +2,19 @@
 
 Notebooks run the HTML and load the pictures in the Markdown of an output, and a web page may have influenced the model.
 Outside code tags are therefore escaped, pictures from other hosts stay addresses, and links lead only to web pages or
-mail addresses.
+mail addresses. ``types/markdown_code.py`` decides what is code.
 """
 
 from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 
 __all__ = ["cut_point", "for_notebook", "of_answer", "with_note"]
-
-_LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
-_FENCE = re.compile(r"( *)(`{3,}(?=[^`]*$)|~{3,})")
-_CODE_SPAN = re.compile(r"(?<!`)(`+)(?!`)([^\n|]*?[^\n|`])\1(?!`)")
-# Inside a code span, marks that some Markdown readers pair with marks outside.
-_PAIRED = re.compile(r"[*_~\[\]]")
-_ANY_SPAN = re.compile(rf"\\.|{_CODE_SPAN.pattern}")
 
 # Longer text is not a formula. The limit also stops the search for the end of an unclosed one.
 _MAX_FORMULA = 4000
@@ -54,27 +47,37 @@ _SAFE_SCHEMES = frozenset({"http", "https", "mailto"})
 _ACTIVE = re.compile(
     r"<(?=/?(?:script|style|iframe|object|embed|link|meta|base|form|svg|math)\b|[A-Za-z][^<>]*=|[!?])", re.IGNORECASE
 )
+_PICTURE = re.compile(r"!(?=\[)")
 _BEGINS_SOMETHING = re.compile(r"<(?=[A-Za-z/!?])|\](?=[(:\[])|!(?=\[)")
 _NEW_BLOCK = re.compile(r"[^\s|>:<]")
+
+# A harmless tag needs a letter before it on its line; no line of a person has it further away.
+_LOOK_BEHIND_CHARS = 200
 
 
 def for_notebook(text: str, *, pictures: bool = True, unfinished: bool = False) -> str:
     r"""Convert a model's Markdown for a notebook.
 
     Outside code, ``\( \)`` and ``\[ \]`` become ``$ $`` and ``$$ $$``. A dollar sign that starts no formula is escaped.
+    Without ``markdown-it-py``, which comes with the extra ``jupyter``, the text becomes one block of code.
 
     Args:
         text: the model's text, or its beginning.
         pictures: True replaces a generated picture by a note; False omits it, if the caller shows the picture.
         unfinished: True if more text follows; an incomplete tag at the end is then omitted.
     """
-    pieces = list(_pieces(text))
+    try:
+        from gigaclient.types.markdown_code import may_contain_code, pieces_of, same_code
+    except ImportError:
+        return _as_code(text) if text.strip() else ""
+    pieces = pieces_of(text)
     if unfinished and pieces and pieces[-1][0] == "text":
         pieces[-1] = ("text", _BEGUN.sub("", pieces[-1][1]))
-    return "".join(
-        piece if type_ == "code" else _ACTIVE.sub("&lt;", piece) if type_ == "perhaps" else _escape(piece, pictures)
-        for type_, piece in pieces
-    )
+    shown = "".join(_ESCAPED[type_](piece, pictures) for type_, piece in pieces)
+    if may_contain_code(text) and not same_code("".join(piece for _, piece in pieces), shown):
+        # A tag or an escape moved the bounds of the code, so what was left alone may be alive.
+        shown = _escape(text, pictures)
+    return shown
 
 
 def of_answer(text: str, calls: Iterable[Any] = ()) -> str:
@@ -102,11 +105,12 @@ def _as_code(text: str) -> str:
 
 def with_note(text: str, note: str) -> str:
     """Append ``note`` as a paragraph outside code, even if the text ends inside a code block."""
-    fence = _Fences()
-    for line in text.split("\n"):
-        fence.type_of(line)
-    closing = f"\n{fence.open}" if fence.open else ""
-    return f"{text}{closing}\n\n{note}" if text.strip() else note
+    if not text.strip():
+        return note
+    from gigaclient.types.markdown_code import open_fence
+
+    closing = open_fence(text)
+    return f"{text}\n{closing}\n\n{note}" if closing else f"{text}\n\n{note}"
 
 
 def cut_point(text: str, start: int, least: int) -> int:
@@ -120,87 +124,21 @@ def cut_point(text: str, start: int, least: int) -> int:
     Returns:
         The last position that is certain already; ``start`` if there is none.
     """
-    fence = _Fences()
+    from gigaclient.types.markdown_code import lines_of_code
+
+    code = lines_of_code(text[start:])
     found = at = start
     blank = False
-    for line in text[start:].split("\n")[:-1]:
-        outside = not fence.open
-        if blank and outside and at - start >= least and _NEW_BLOCK.match(line) and _no_open_formula(text[start:at]):
+    brackets = dollars = 0  # formulas that are open
+    for number, line in enumerate(text[start:].split("\n")[:-1]):
+        certain = blank and number not in code and not brackets and dollars % 2 == 0
+        if certain and at - start >= least and _NEW_BLOCK.match(line):
             found = at
-        fence.type_of(line)
+        brackets += line.count("\\[") - line.count("\\]")
+        dollars += line.count("$$")
         blank = not line.strip()
         at += len(line) + 1
     return found
-
-
-def _no_open_formula(text: str) -> bool:
-    return text.count("\\[") == text.count("\\]") and text.count("$$") % 2 == 0
-
-
-class _Fences:
-    """Recognise the lines of fenced code.
-
-    Attributes:
-        open: the line that would close the open fence; empty if none is open.
-    """
-
-    def __init__(self) -> None:
-        self.open = ""
-        self._certain = True
-        self._closing: re.Pattern[str] | None = None
-
-    def type_of(self, line: str) -> str:
-        """Return ``"text"``, ``"code"``, or ``"perhaps"`` if Markdown readers disagree about the line."""
-        if self._closing is not None:
-            closing = self._closing.match(line)
-            if closing is not None:
-                # Some readers accept more closing fences than others.
-                self._certain = self._certain and closing[1] is not None
-                self._closing, self.open = None, ""
-            return "code" if self._certain else "perhaps"
-        found = _FENCE.match(line)
-        if found is None:
-            return "text"
-        indent, fence = found.groups()
-        # An indented fence belongs to a list item or is not a fence, so the rest of the text is ambiguous.
-        self._certain = self._certain and not indent
-        exactly = rf" {{0,3}}{fence[0]}{{{len(fence)},}} *"
-        self._closing = re.compile(rf"({exactly}$)|\s*{fence[0]}{{{len(fence)},}}[`~]*\s*$")
-        self.open = indent + fence
-        return "text"  # some readers ignore a fence at the end of the text
-
-
-def _pieces(text: str) -> Iterator[tuple[str, str]]:
-    """Split the text into pieces with their types; text pieces are as long as possible."""
-    fences = _Fences()
-    plain: list[str] = []
-    stray = False  # an unpaired mark of code on a line of this paragraph may pair with a later one
-    for line in _LINE.findall(text):
-        type_ = fences.type_of(line.rstrip("\r\n"))
-        if type_ != "text":
-            stray = False
-            yield from _flushed(plain)
-            yield type_, line
-            continue
-        at = 0
-        for span in _ANY_SPAN.finditer(line) if "`" in line else ():
-            if span[0].startswith("`"):
-                left = line[at : span.start()]
-                plain.append(left)
-                yield from _flushed(plain)
-                stray = stray or "`" in left or "](" in left
-                yield "perhaps" if stray or _PAIRED.search(span[0]) else "code", span[0]
-                at = span.end()
-        plain.append(line[at:])
-        stray = (stray or "`" in line[at:]) and bool(line.strip())
-    yield from _flushed(plain)
-
-
-def _flushed(plain: list[str]) -> Iterator[tuple[str, str]]:
-    joined = "".join(plain)
-    plain.clear()
-    if joined:
-        yield "text", joined
 
 
 def _escape(text: str, pictures: bool) -> str:
@@ -232,10 +170,13 @@ def _generated_file(found: re.Match[str], pictures: bool) -> str:
 
 
 def _tag(found: re.Match[str], pictures: bool) -> str:
-    harmless = _HARMLESS.match(found.string, found.start())
-    line = found.string[found.string.rfind("\n", 0, found.start()) + 1 : found.start()]
-    # A tag alone on its line would start an HTML block, in which Markdown is not read.
-    return "<" if harmless and re.search(r"[^\W\d_]", line) else "&lt;"
+    text, at = found.string, found.start()
+    if _HARMLESS.match(text, at):
+        # A tag alone on its line would start an HTML block, in which Markdown is not read.
+        before = text[max(0, at - _LOOK_BEHIND_CHARS) : at].rpartition("\n")[2]
+        if any(map(str.isalpha, before)):
+            return "<"
+    return "&lt;"
 
 
 def _link(found: re.Match[str], pictures: bool) -> str:
@@ -257,4 +198,16 @@ _ESCAPES: dict[str, Callable[[re.Match[str], bool], str]] = {
     "address": lambda found, _: found[0],
     "picture": lambda *_: "\\!",
     "link": _link,
+}
+
+
+def _escape_doubtful_code(text: str, pictures: bool) -> str:
+    return _PICTURE.sub(r"\\!", _ACTIVE.sub("&lt;", text))
+
+
+# How to write each piece of a text for a notebook, by its type in pieces_of.
+_ESCAPED: dict[str, Callable[[str, bool], str]] = {
+    "text": _escape,
+    "code": lambda piece, _: piece,
+    "perhaps": _escape_doubtful_code,
 }

@@ -119,6 +119,67 @@ def test_the_next_address_is_tried_when_one_does_not_answer(monkeypatch: pytest.
             assert ask(transport, url + "/", deadline(connect=0.8)) == b"ok"
 
 
+@pytest.fixture
+def unanswered_name(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A host name whose look-up does not end before the test does."""
+    release = threading.Event()
+    lookup = socket.getaddrinfo
+    name = f"slow-{time.monotonic_ns()}.invalid"
+
+    def getaddrinfo(host: Any, *args: Any, **options: Any) -> Any:
+        if host != name:
+            return lookup(host, *args, **options)
+        release.wait(HANG)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    yield name
+    release.set()
+
+
+@pytest.mark.parametrize("timeout_kind", ["connect", "deadline"])
+def test_a_name_that_is_not_resolved_costs_the_timeout(timeout_kind: str, unanswered_name: str) -> None:
+    url = f"https://{unanswered_name}"
+    with transport_to(url) as transport:
+        error = fails_after(0.3, lambda: send(transport, url + "/", deadline(**{timeout_kind: 0.3})))
+    assert error.timeout_kind == timeout_kind
+    assert error.sent is False
+
+
+def test_close_ends_a_call_that_waits_for_a_name(unanswered_name: str) -> None:
+    url = f"https://{unanswered_name}"
+    with transport_to(url) as transport:
+        waiting = InThread(lambda: send(transport, url + "/"))
+        assert eventually(lambda: any(call._wake for call in transport._active))
+        with Stopwatch() as took:
+            transport.close()
+            error = waiting.outcome()
+        assert took.seconds < NOISE
+    assert isinstance(error, APIConnectionError)
+    assert "close()" in str(error)
+
+
+def test_a_new_connection_does_not_wait_for_the_dead_address_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        Server(lambda request: Answer(body="ok", headers={"Connection": "close"})) as server,
+        unanswered_port() as port,
+    ):
+        url = server.url.replace("127.0.0.1", "localhost")
+        addresses = [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)),
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port)),
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: addresses)
+        with transport_to(url) as transport:
+            seconds = []
+            for _ in range(3):
+                with Stopwatch() as took:
+                    assert ask(transport, url + "/") == b"ok"
+                seconds.append(took.seconds)
+    assert seconds[0] >= 0.24
+    assert min(seconds[1:]) < 0.24
+
+
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
 def test_silence_costs_the_read_timeout(tls: bool, authority: Authority, trust: Trust) -> None:
     with (
