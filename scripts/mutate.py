@@ -22,7 +22,6 @@ DEFAULT = (
     "gigaclient/_core/error_mapping.py",
     "gigaclient/_core/retry.py",
     "gigaclient/bulk/throttle.py",
-    "gigaclient/streaming/accumulator.py",
     "gigaclient/transport/chunked.py",
 )
 _SETTINGS = """\

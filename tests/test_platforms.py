@@ -8,8 +8,11 @@ processes), ``_primitives/test_fork_safety.py`` (no fork).
 from __future__ import annotations
 
 import ast
+import io
 import json
 import math
+import ntpath
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +21,7 @@ from typing import Any
 import pytest
 
 from gigaclient.errors import ConfigError
+from gigaclient.gigachat.resources.uploads import as_upload
 from gigaclient.testing import Fault, GigaChatEmulator
 from gigaclient.transport.dial import library_class
 
@@ -127,6 +131,15 @@ def test_a_client_works_without_poll_fork_fcntl_and_a_fine_clock(emulator: GigaC
         "closed": True,
         "cached": "six",
     }
+
+
+def test_the_name_of_an_upload_has_no_folder_of_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.BytesIO(b"text")
+    file.name = r"C:\Users\me\notes.txt"  # type: ignore[attr-defined]
+    monkeypatch.setattr(os, "path", ntpath)
+    upload = as_upload(file)
+    monkeypatch.undo()
+    assert (upload.filename, upload.content_type) == ("notes.txt", "text/plain")
 
 
 # -- the tests themselves ----------------------------------------------------------------------------------------------

@@ -300,3 +300,30 @@ def test_an_excerpt_is_short_and_fit_to_be_shown() -> None:
     assert excerpt(b"a\r\nb\tc\x1b[31m\x00") == "a\nb\tc\ufffd[31m\ufffd"
     assert excerpt("я".encode() * 5000) == "я" * 500
     assert excerpt(b"\xd0") == "\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        ({"status": 199, "message": "odd"}, 500),
+        ({"status": 200, "message": "fine"}, None),
+        ({"status": 299, "message": "fine"}, None),
+        ({"status": 300, "message": "odd"}, 500),
+        ({"status": 200, "message": "fine", "code": 7}, None),
+        ({"status": 399, "message": "odd"}, 500),
+        ({"status": 400, "message": "odd"}, 400),
+        ({"status": 599, "message": "odd"}, 599),
+        ({"status": 600, "message": "odd"}, 500),
+        ({"code": "999999999", "message": "odd"}, 500),
+        ({"code": "1000000000", "message": "an id, not a status"}, None),
+    ],
+)
+def test_a_status_in_a_body_counts_within_its_bounds(data: dict[str, Any], status: int | None) -> None:
+    error = error_in(data, request_id=None)
+    assert (error and error.status_code) == status
+
+
+def test_an_error_in_a_body_without_advice_is_the_servers_message_alone() -> None:
+    error = error_in({"status": 418, "message": "odd", "code": ["odd"]}, request_id=None)
+    assert error is not None
+    assert (error.message, error.code) == ("odd", None)
