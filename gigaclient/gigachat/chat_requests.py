@@ -9,6 +9,7 @@ from gigaclient._core.request_options import RequestOptions, call_options
 from gigaclient._core.responses import embedded_error, invalid_response
 from gigaclient.context import chat_completions_url_cvar, chat_url_cvar
 from gigaclient.errors import ConfigError
+from gigaclient.gigachat.attachments import Uploader, with_attachments
 from gigaclient.gigachat.request_body import chat_body
 from gigaclient.gigachat.resource import APIResource, names_a_version, parse_response
 from gigaclient.gigachat.stream_events import ChunkParser
@@ -41,6 +42,7 @@ class ChatRequests(APIResource):
         self._check_open()
         settings = self._settings
         request_options = call_options(options, self._executor.timeouts, settings.session_id)
+        messages, options = self._with_attachments(messages, options)
         request = Request(
             "POST",
             self._chat_path(),
@@ -49,6 +51,14 @@ class ChatRequests(APIResource):
             retry_safety=RetrySafety.BILLABLE,
         )
         return request, request_options
+
+    def _with_attachments(self, messages: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Move ``attachments`` of the options into the messages, and with ``upload`` upload local files."""
+        if "attachments" not in options and "upload" not in options:
+            return messages, options
+        options = dict(options)
+        extra, upload = options.pop("attachments", None), options.pop("upload", None)
+        return with_attachments(messages, extra, Uploader(self, options) if upload else None), options
 
     def _chat_path(self) -> str:
         return self._resolve_path("chat_url_cvar", chat_url_cvar.get())
@@ -68,6 +78,7 @@ class ChatRequests(APIResource):
         self._check_open()
         settings = self._settings
         request_options = call_options(options, self._executor.timeouts, settings.session_id)
+        messages, options = self._with_attachments(messages, options)
         path = chat_completions_url_cvar.get()
         request = Request(
             "POST",
