@@ -7,8 +7,7 @@ import os
 import re
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
@@ -17,6 +16,9 @@ from gigaclient._primitives.struct import fields_of
 from gigaclient.errors import APIConnectionError, ConfigError, GigaClientError
 from gigaclient.types import Chat
 from gigaclient.types.base import APIResponse
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 __all__ = ["Uploader", "forget_upload", "with_attachments", "with_file_ids"]
 
@@ -129,13 +131,15 @@ class Uploader:
 
     def __call__(self, file: Any) -> str:
         """Upload a file and return its id; wait if another thread uploads the same content."""
+        from concurrent.futures import Future  # loaded late, because few programs upload files this way
+
         from gigaclient.gigachat.resources.uploads import as_upload
 
         upload = as_upload(file)
         owner = self._options.get("client_id")  # a file belongs to one user of the application
         key = (hashlib.sha256(upload.content).digest(), upload.filename, upload.content_type, owner)
         uploads = _uploads.setdefault(self._client._executor.transport, {})
-        mine = os.getpid(), Future[str]()
+        mine: tuple[int, Future[str]] = os.getpid(), Future()
         found = uploads.setdefault(key, mine)
         if found[0] != mine[0] and not found[1].done():
             found = uploads[key] = mine
