@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Optional
 
 import pydantic
 import pytest
@@ -389,6 +389,12 @@ def visit(
     places: list[Place | Point], at: Point | str = "", first: Annotated[Place | Point | None, "where"] = None
 ) -> None:
     """Visit places."""
+
+
+def test_a_description_inside_optional_is_read() -> None:
+    def f(port: Optional[Annotated[str, "the port"]] = None) -> None: ...  # noqa: UP045
+
+    assert parameters_of(f)["properties"]["port"]["description"] == "the port"
 
 
 def test_unions_of_models_serve_as_parameters() -> None:

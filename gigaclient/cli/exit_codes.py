@@ -10,6 +10,7 @@ from gigaclient.errors import (
     APITimeoutError,
     AuthenticationError,
     ConfigError,
+    ContentFilterError,
     GigaClientError,
     InvalidResponseError,
     RateLimitError,
@@ -58,6 +59,7 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (APITimeoutError, TIMEOUT),
     (APIConnectionError, NO_CONNECTION),
     (StreamInterruptedError, NO_CONNECTION),
+    (ContentFilterError, FAILED),
     (InvalidResponseError, SERVER),
 )
 

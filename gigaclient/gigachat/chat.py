@@ -52,8 +52,10 @@ class ChatResource:
         Args:
             messages: a string (one user message), a list of dicts or :class:`~gigaclient.types.Message`, or a whole
                 request: a :class:`~gigaclient.types.Chat`, or a dict with ``"messages"``.
-            options: fields of the body (``model``, ``temperature``, ``max_tokens``, ``functions`` …; the fields of
-                :class:`~gigaclient.types.Chat` and any that the API may add), and of the call: ``timeout``,
+            options: ``attachments`` for the last message of the user: uploaded files, their ids, or a list of either;
+                with ``upload=True`` also what ``upload_file`` takes, here and in messages. A client uploads the same
+                content once. Also fields of the body (``model``, ``temperature``, ``max_tokens``, ``functions`` …; the
+                fields of :class:`~gigaclient.types.Chat` and any that the API may add), and of the call: ``timeout``,
                 ``deadline``, ``max_retries``, ``headers``, ``request_id``, ``session_id``, ``client_id``,
                 ``service_id``, ``operation_id``, ``trace_id``, ``agent_id``, ``authorization``.
 
@@ -311,10 +313,13 @@ class ChatEndpoints(ChatRequests):
                 body["stream"] = True
             with contextlib.suppress(UnicodeEncodeError):
                 encoded = _encode(body)
+        if encoded is None:
+            messages, options = self._with_attachments(messages, options)
+            encoded = chat_body(messages, options, settings.body_defaults, stream=stream)
         request = Request(
             "POST",
             path,
-            body=encoded or chat_body(messages, options, settings.body_defaults, stream=stream),
+            body=encoded,
             accept=EVENT_STREAM if stream else "application/json",
             retry_safety=RetrySafety.BILLABLE,
         )

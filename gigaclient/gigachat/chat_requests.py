@@ -9,6 +9,7 @@ from gigaclient._core.request_options import RequestOptions, call_options
 from gigaclient._core.responses import embedded_error, invalid_response
 from gigaclient.context import chat_completions_url_cvar
 from gigaclient.errors import ConfigError
+from gigaclient.gigachat.attachments import Uploader, with_attachments
 from gigaclient.gigachat.resource import APIResource, names_a_version, parse_response
 from gigaclient.transport import origin_of
 from gigaclient.transport.request import EVENT_STREAM, Request, RetrySafety
@@ -31,6 +32,14 @@ MAX_CHAT_BYTES = 16 * 1024 * 1024
 class ChatRequests(APIResource):
     """The requests to ``/chat/completions`` of API v2; see :class:`~gigaclient.gigachat.chat.ChatEndpoints` for v1."""
 
+    def _with_attachments(self, messages: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Move ``attachments`` of the options into the messages, and with ``upload`` upload local files."""
+        if "attachments" not in options and "upload" not in options:
+            return messages, options
+        options = dict(options)
+        extra, upload = options.pop("attachments", None), options.pop("upload", None)
+        return with_attachments(messages, extra, Uploader(self, options) if upload else None), options
+
     def _resolve_path(self, variable: str, path: str) -> str:
         if "://" in path:
             return path
@@ -46,6 +55,7 @@ class ChatRequests(APIResource):
         self._check_open()
         settings = self._settings
         request_options = call_options(options, self._executor.timeouts, settings.session_id)
+        messages, options = self._with_attachments(messages, options)
         path = chat_completions_url_cvar.get()
         request = Request(
             "POST",

@@ -44,6 +44,8 @@ class Client(Protocol):
         self, messages: Any, *, functions: Any, **options: Any
     ) -> RunStream[ChatCompletionChunk, ChatCompletion, Usage]: ...
 
+    def _with_attachments(self, messages: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]: ...
+
     @property
     def tokens_count(self) -> Callable[..., list[TokensCount]]: ...
 
@@ -165,6 +167,7 @@ class Conversation:
         message = as_messages(text if isinstance(text, (str, Message)) else [text])[0]
         self._history.check_next(message)
         merged = {"session_id": self._session_id, **self._options, **_without_none(options)}
+        (message,), merged = self._client._with_attachments([message], merged)
         functions = merged.pop("functions", None)
         run_options = {name: merged.pop(name, default) for name, default in _RUN_OPTIONS.items()}
 

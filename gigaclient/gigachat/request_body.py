@@ -14,6 +14,7 @@ from gigaclient._core.messages import as_messages, as_request, encode
 from gigaclient._core.request_options import CALL_OPTIONS
 from gigaclient._primitives.struct import fields_of
 from gigaclient.errors import ConfigError, ModelNotSpecifiedError
+from gigaclient.gigachat.attachments import with_file_ids
 from gigaclient.types import Function
 from gigaclient.types.chat import as_schema
 
@@ -36,7 +37,8 @@ def chat_body(messages: Any, options: Mapping[str, Any], defaults: Mapping[str, 
     """
     fields = {name: value for name, value in options.items() if value is not None and name not in CALL_OPTIONS}
     body = {**as_request(messages, fields.pop("additional_fields", None)), **fields}
-    body["messages"] = as_messages(body["messages"])
+    listed = as_messages(body["messages"])
+    body["messages"] = [with_file_ids(message, index) for index, message in enumerate(listed)]
     for name, value in defaults.items():
         if value is not None and name not in body and not (name == "model" and _has_stored_model(body)):
             body[name] = value

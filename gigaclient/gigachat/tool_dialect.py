@@ -13,7 +13,7 @@ from gigaclient.streaming.stream import ChatStream
 from gigaclient.types import ChatCompletion, FunctionCall, Message, Usage
 
 if TYPE_CHECKING:
-    from gigaclient.gigachat.resource import APIResource
+    from gigaclient.gigachat.chat_requests import ChatRequests
 
 __all__ = ["V1", "Dialect", "OpenStream", "sendable_arguments"]
 
@@ -55,7 +55,7 @@ class Dialect(Protocol[_Chunk_co, CompletionT, _Usage_co]):
     """The requests and messages of a dialogue with functions, as one API version writes them."""
 
     @property
-    def client(self) -> APIResource:
+    def client(self) -> ChatRequests:
         """The client that sends the requests."""
 
     def parse(self, messages: Any, options: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any], list[Any]]:
@@ -100,7 +100,7 @@ def sendable_arguments(arguments: Any) -> Any:
 class V1:
     """API v1: at most one call in a response; its result is a message of role ``function``."""
 
-    def __init__(self, client: APIResource) -> None:
+    def __init__(self, client: ChatRequests) -> None:
         self.client = client
 
     def parse(self, messages: Any, options: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any], list[Any]]:

@@ -74,7 +74,8 @@ class ToolLoop(Generic[ChunkT, CompletionT, UsageT]):
         if on_result is not None and not callable(on_result):
             raise ConfigError("on_result must be a function, which gets a result and returns what is sent")
         self._dialect = dialect
-        self._history, self._options, described = dialect.parse(messages, _with_session(dialect.client, options))
+        messages, options = dialect.client._with_attachments(messages, _with_session(dialect.client, options))
+        self._history, self._options, described = dialect.parse(messages, options)
         self._tools: dict[str, Tool] = as_tools([*as_function_list(functions), *described])
         self._max_steps = max_steps
         self._on_error = on_error

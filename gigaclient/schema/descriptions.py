@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+import types
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from gigaclient.schema.docstrings import Docstring, parse_docstring
 
@@ -49,6 +50,10 @@ def description_of(hint: Any) -> str:
     """Return the description in ``Annotated``: a string, or an object's ``description`` or ``documentation``."""
     while getattr(get_origin(hint), "_name", "") in ("Required", "NotRequired", "ReadOnly"):
         hint = get_args(hint)[0]
+    if get_origin(hint) in (Union, types.UnionType):
+        # Python 3.10 puts the annotation of a parameter with the default None into Optional.
+        members = [member for member in get_args(hint) if member is not type(None)]
+        return description_of(members[0]) if len(members) == 1 else ""
     if get_origin(hint) is not Annotated:
         return ""
     for extra in get_args(hint)[1:]:

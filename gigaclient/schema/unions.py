@@ -44,6 +44,12 @@ def with_unions(type_: Any) -> Any:
         return annotated
     if origin in (Union, types.UnionType):
         members = [member for member in arguments if member is not type(None)]
+        if (
+            len(members) == 1
+            and get_origin(members[0]) is Annotated
+            and type(None) in get_args(get_args(members[0])[0])
+        ):
+            return with_unions(members[0])  # Python 3.10 puts a parameter with the default None into Optional once more
         inner = with_unions(members[0]) if len(members) == 1 else _union_of(tuple(members))
         return inner if len(members) == len(arguments) else Union[inner, None]  # noqa: UP007 - inner is no type for |
     if not arguments or origin is Literal or not _is_generic(origin):

@@ -139,6 +139,7 @@ def test_every_error_has_its_code() -> None:
         "APITimeoutError": exit_codes.TIMEOUT,
         "RateLimitError": exit_codes.RATE_LIMIT,
         **dict.fromkeys(("GigaClientError", "LengthFinishReasonError", "TooManyStepsError"), exit_codes.FAILED),
+        "ContentFilterError": exit_codes.FAILED,
     }
 
 

@@ -124,6 +124,11 @@ def test_json_text_inside_an_answer_is_read_where_the_type_has_a_list_or_an_obje
     assert completion.repaired == ("read the JSON text at `$.tides`", "read the JSON text at `$.by`")
 
 
+def test_an_array_in_the_text_is_no_value_of_a_schema_of_objects() -> None:
+    schema = {"type": "object", "properties": {"metres": {"type": "integer"}}}
+    assert read('As in [1], it is {"metres": 2} [3].', schema) == {"metres": 2}
+
+
 def test_numbers_that_json_lacks_are_null_or_numbers_as_the_type_wants() -> None:
     text = '{"port": "Kem", "metres": NaN}'
     assert math.isnan(read(text, Tide).metres)

@@ -16,6 +16,7 @@ from gigaclient._core.request_options import RequestOptions
 from gigaclient._core.responses import embedded_error, invalid_response
 from gigaclient._primitives.deadline import Timeouts
 from gigaclient.errors import ConfigError, NotFoundError
+from gigaclient.gigachat.attachments import forget_upload
 from gigaclient.gigachat.resource import APIResource, parse_response
 from gigaclient.gigachat.resources._validation import FILE_NOT_FOUND_ADVICE, advising
 from gigaclient.transport.request import Request, RetrySafety, path
@@ -138,8 +139,11 @@ class FilesEndpoints(APIResource):
 
         Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-file-delete
         """
+        file_id = _file_id(file)
         with advising(NotFoundError, FILE_NOT_FOUND_ADVICE):
-            return self._request(Request("POST", path("files", _file_id(file), "delete")), types.DeletedFile, options)
+            deleted = self._request(Request("POST", path("files", file_id, "delete")), types.DeletedFile, options)
+        forget_upload(self, file_id)
+        return deleted
 
     @overload
     def get_file_content(self, file_id: str | _HasId, to: None = None, **options: Unpack[CallSettings]) -> bytes: ...

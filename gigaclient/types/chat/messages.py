@@ -13,10 +13,9 @@ __all__ = ["FunctionCall", "Message", "MessagesRole"]
 
 # The server echoes lists that the user sent; an unexpected item must not invalidate the response.
 if TYPE_CHECKING:
-    Strings = list[str]
     Anything = list[Any]
 else:
-    Strings = Anything = Any
+    Anything = Any
 
 
 class MessagesRole(str, enum.Enum):
@@ -60,7 +59,7 @@ class Message(Record):
         name: the function's name, for role ``function``.
         function_call: a function call that the model requests; send it back unchanged.
         functions_state_id: links the turns of one function call; send it back unchanged.
-        attachments: ids of uploaded files.
+        attachments: ids of uploaded files. In a request also what ``upload_file`` returned, or a list of either.
         reasoning_content: the reasoning of a reasoning model.
         inline_data: sources and widgets of the response.
     """
@@ -71,7 +70,7 @@ class Message(Record):
     name: str | None = None
     function_call: FunctionCall | None = None
     functions_state_id: str | None = None
-    attachments: Strings | None = None
+    attachments: Any = None
     reasoning_content: str | None = None
     inline_data: Any = None
     data_for_context: Anything | None = None
