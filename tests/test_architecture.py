@@ -33,6 +33,8 @@ OPTIONAL_PACKAGES = {
     "filelock", "pydantic", "attr", "attrs", "annotated_types", "IPython", "ipykernel", "django", "flask", "httpx",
     "aiohttp", "numpy", "tqdm", "click", "rich", "markdown_it", "keyring", "prompt_toolkit", "asgiref", "sphinx",
     "dask", "distributed", "cloudpickle", "celery", "redis", "ray", "pyspark", "pandas", "polars", "ipywidgets",
+    "opentelemetry", "llm", "langchain", "langchain_core", "langchain_gigachat", "gigachat", "litellm", "pydantic_ai",
+    "llama_index",
 }  # fmt: skip
 # The extras whose packages a module may import.
 EXTRAS = {
@@ -41,6 +43,7 @@ EXTRAS = {
     "contrib.flask": {"flask"},
     "contrib.django": {"django"},
     "contrib.jupyter": {"jupyter"},
+    "contrib.opentelemetry": {"otel"},
     "bulk.progress": {"progress"},
     "auth.shared_source": {"cache"},
     "auth.token_store": {"cache"},
@@ -52,6 +55,8 @@ IMPORTED_AS = {
     "pyyaml": "yaml",
     "ipython": "IPython",
     "markdown-it-py": "markdown_it",
+    "opentelemetry-api": "opentelemetry",
+    "opentelemetry-instrumentation": "opentelemetry",
     "prompt-toolkit": "prompt_toolkit",
 }
 LOCKS = {"Lock", "RLock", "Condition", "Event", "Semaphore", "BoundedSemaphore", "Barrier"}

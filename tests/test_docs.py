@@ -285,7 +285,7 @@ def test_the_page_says_which_settings_the_environment_does_not_have(
 
 # -- the reference -----------------------------------------------------------------------------------------------------
 
-CONTRIB = ("contrib.event_stream", "contrib.flask", "contrib.django", "contrib.jupyter")
+CONTRIB = ("contrib.event_stream", "contrib.flask", "contrib.django", "contrib.jupyter", "contrib.opentelemetry")
 _DIRECTIVE = re.compile(r"^\.\. auto(\w+):: ([\w.]+)", re.MULTILINE)
 
 

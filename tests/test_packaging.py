@@ -113,7 +113,11 @@ def test_the_metadata_names_python_and_the_four_dependencies(installed: importli
 
 def test_the_entry_points_can_be_loaded(installed: importlib.metadata.Distribution) -> None:
     points = {(point.group, point.name): point for point in installed.entry_points}
-    assert set(points) == {("console_scripts", "gigaclient"), ("pytest11", "gigaclient")}
+    assert set(points) == {
+        ("console_scripts", "gigaclient"),
+        ("opentelemetry_instrumentor", "gigaclient"),
+        ("pytest11", "gigaclient"),
+    }
     assert callable(points["console_scripts", "gigaclient"].load())
     assert points["pytest11", "gigaclient"].load().__name__ == "gigaclient.testing.plugin"
 
@@ -156,7 +160,7 @@ def test_everything_that_is_required_is_pinned() -> None:
 
 def test_the_extras_are_pinned_for_the_tests(config: configparser.ConfigParser) -> None:
     extras = config["options.extras_require"]
-    assert set(extras) == {"cache", "cli", "django", "flask", "jupyter", "progress", "testing"}
+    assert set(extras) == {"cache", "cli", "django", "flask", "jupyter", "otel", "progress", "testing"}
     packages = re.findall(r"^([\w-]+)>=", "\n".join(extras.values()), re.MULTILINE)
     assert packages
     assert set(packages) <= set(pins("test.txt"))

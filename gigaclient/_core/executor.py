@@ -30,7 +30,7 @@ from gigaclient.streaming.observer import NULL_OBSERVER
 from gigaclient.transport.request import Request, origin_of
 
 if TYPE_CHECKING:
-    from gigaclient._core.observer import Hooks
+    from gigaclient._core.hook_set import Hooks
     from gigaclient.transport import Response, Transport
 
 __all__ = ["MAX_RESPONSE_BYTES", "Executor"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 import uuid
@@ -116,6 +117,10 @@ class ToolLoop(Generic[ChunkT, CompletionT, UsageT]):
 
     def call(self, call: FunctionCall) -> Step:
         """Run one of the functions that :meth:`take` returned."""
+        hooks = self._dialect.client._executor.hooks
+        return self._call(call) if hooks is None else hooks.run_tool(call, functools.partial(self._call, call))
+
+    def _call(self, call: FunctionCall) -> Step:
         tool = self._tools.get(call.name)
         started_at = time.perf_counter()
         problem, text = None, ""
