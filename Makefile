@@ -26,6 +26,8 @@ FUZZ := .venv/fuzz
 DOCS := .venv/docs
 BROWSER := .venv/browser
 CLUSTERS := .venv/clusters
+PEERS := .venv/peers
+OLD_PEERS := .venv/peers-floor
 TEST = .venv/test-$(VERSION)
 OLDEST = .venv/floor-$(VERSION)
 DEMO = .venv/demo-$(VERSION)
@@ -39,7 +41,7 @@ INSTALL = $(1)/bin/python -m pip install -qq --disable-pip-version-check --no-de
 .DELETE_ON_ERROR:
 .SECONDARY:
 .SECONDEXPANSION:
-.PHONY: help demo soak fuzz test lint format wheel test-all test-floor audit bench bench-short browser clusters docs check clean run-floor
+.PHONY: help demo soak fuzz test lint format wheel test-all test-floor audit bench bench-short browser clusters peers docs check clean run-floor
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +89,13 @@ browser: $(BROWSER)/.installed ## drive the example chat pages in a headless Chr
 
 clusters: $(CLUSTERS)/.installed ## many prompts on Dask and Celery (needs redis-server), and from pandas and polars
 	@env -u PYTHONPATH $(CLUSTERS)/bin/pytest --no-skips --clusters tests/clusters $(ARGS)
+
+# The warnings of these libraries are not ours.
+PEERS_PYTEST = env -u PYTHONPATH $(1)/bin/pytest --no-skips --peers -o filterwarnings=default --disable-warnings
+
+peers: $(PEERS)/.installed $(OLD_PEERS)/.installed ## LangChain, llm, litellm, pydantic-ai and llama-index, newest and oldest
+	@$(call PEERS_PYTEST,$(PEERS)) tests/peers $(ARGS)
+	@$(call PEERS_PYTEST,$(OLD_PEERS)) tests/peers tests/contrib/opentelemetry $(ARGS)
 
 docs: $(DOCS)/.ready ## build the documentation site in both languages: build/docs/index.html
 	@scripts/build-docs $(DOCS)/bin/python build/docs
@@ -139,6 +148,18 @@ $(CLUSTERS)/.ready: requirements/clusters.txt requirements/test.txt setup.cfg $(
 	@scripts/make-venv $(@D) $(PYTHON) "clusters" -r requirements/clusters.txt -c requirements/test.txt -c requirements/newest.txt "$$(echo dist/gigaclient-*.whl)[django,testing]"
 
 $(CLUSTERS)/.installed: $(CLUSTERS)/.ready dist/.built
+	@$(call INSTALL,$(@D))
+
+$(PEERS)/.ready: requirements/peers.txt
+	@scripts/make-venv $(@D) $(PYTHON) "LangChain, llm and their like" -r requirements/peers.txt
+
+$(OLD_PEERS)/.ready: requirements/peers-floor.txt
+	@scripts/make-venv $(@D) $(PYTHON) "the oldest LangChain, llm and their like" -r requirements/peers-floor.txt
+
+$(PEERS)/.installed: $(PEERS)/.ready dist/.built
+	@$(call INSTALL,$(@D))
+
+$(OLD_PEERS)/.installed: $(OLD_PEERS)/.ready dist/.built
 	@$(call INSTALL,$(@D))
 
 .venv/test-%/.ready: requirements/test.txt $(PINS)

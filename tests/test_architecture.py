@@ -44,16 +44,26 @@ EXTRAS = {
     "contrib.django": {"django"},
     "contrib.jupyter": {"jupyter"},
     "contrib.opentelemetry": {"otel"},
+    "contrib.langchain": {"langchain"},
+    "contrib.llm": {"llm"},
     "bulk.progress": {"progress"},
     "auth.shared_source": {"cache"},
     "auth.token_store": {"cache"},
 }
-INSTALLED_WITH = {"flask": {"werkzeug"}, "django": {"asgiref"}, "testing": {"pytest"}}
+INSTALLED_WITH = {
+    "flask": {"werkzeug"},
+    "django": {"asgiref"},
+    "testing": {"pytest"},
+    "langchain": {"gigachat", "pydantic"},
+    "llm": {"pydantic"},
+}
 # Packages whose import name differs from their own.
 IMPORTED_AS = {
     "docstring-parser": "docstring_parser",
     "pyyaml": "yaml",
     "ipython": "IPython",
+    "langchain-core": "langchain_core",
+    "langchain-gigachat": "langchain_gigachat",
     "markdown-it-py": "markdown_it",
     "opentelemetry-api": "opentelemetry",
     "opentelemetry-instrumentation": "opentelemetry",
