@@ -151,10 +151,10 @@ $(CLUSTERS)/.installed: $(CLUSTERS)/.ready dist/.built
 	@$(call INSTALL,$(@D))
 
 $(PEERS)/.ready: requirements/peers.txt
-	@scripts/make-venv $(@D) $(PYTHON) "LangChain, llm and their like" -r requirements/peers.txt
+	@scripts/make-venv $(@D) $(PYTHON) "LangChain, llm and their like" --no-deps -r requirements/peers.txt
 
 $(OLD_PEERS)/.ready: requirements/peers-floor.txt
-	@scripts/make-venv $(@D) $(PYTHON) "the oldest LangChain, llm and their like" -r requirements/peers-floor.txt
+	@scripts/make-venv $(@D) $(PYTHON) "the oldest LangChain, llm and their like" --no-deps -r requirements/peers-floor.txt
 
 $(PEERS)/.installed: $(PEERS)/.ready dist/.built
 	@$(call INSTALL,$(@D))
