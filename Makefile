@@ -31,6 +31,8 @@ CLUSTERS := .venv/clusters
 MUTANTS := .venv/mutants
 NODE := .venv/node
 DEPLOYMENT := .venv/deployment
+PEERS := .venv/peers
+OLD_PEERS := .venv/peers-floor
 TEST = .venv/test-$(MINOR)
 OLDEST = .venv/floor-$(MINOR)
 DEMO = .venv/demo-$(MINOR)
@@ -46,7 +48,7 @@ INSTALL = $(1)/$(BIN)/python -m pip install -qq --disable-pip-version-check --no
 .SECONDARY:
 .SECONDEXPANSION:
 .PHONY: help demo soak fuzz test test-quick test-next coverage mutate lint format wheel sbom licenses test-all test-floor audit \
-	bench bench-short browser clusters deployment docs check release clean run-floor
+	bench bench-short browser clusters deployment peers docs check release clean run-floor
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -118,6 +120,13 @@ clusters: $(CLUSTERS)/.installed ## many prompts on Dask and Celery (needs redis
 deployment: $(DEPLOYMENT)/.installed ## freeze programs, and run clients under gevent, eventlet and uWSGI
 	@env -u PYTHONPATH $(DEPLOYMENT)/$(BIN)/pytest --no-skips --deployment tests/deployment $(ARGS)
 
+# The warnings of these libraries are not ours.
+PEERS_PYTEST = env -u PYTHONPATH $(1)/$(BIN)/pytest --no-skips --peers -o filterwarnings=default --disable-warnings
+
+peers: $(PEERS)/.installed $(OLD_PEERS)/.installed ## LangChain, llm, litellm, pydantic-ai and llama-index, newest and oldest
+	@$(call PEERS_PYTEST,$(PEERS)) tests/peers $(ARGS)
+	@$(call PEERS_PYTEST,$(OLD_PEERS)) tests/peers tests/contrib/opentelemetry $(ARGS)
+
 docs: $(DOCS)/.ready ## build the documentation site in both languages: build/docs/index.html
 	@scripts/build-docs $(DOCS)/$(BIN)/python build/docs
 
@@ -182,6 +191,18 @@ $(DEPLOYMENT)/.ready: requirements/deployment.txt requirements/test.txt setup.cf
 	@scripts/make-venv $(@D) $(PYTHON) "deployment" -r requirements/deployment.txt -c requirements/test.txt -c requirements/newest.txt "$$(echo dist/gigaclient-*.whl)[django,testing]" gunicorn
 
 $(DEPLOYMENT)/.installed: $(DEPLOYMENT)/.ready dist/.built
+	@$(call INSTALL,$(@D))
+
+$(PEERS)/.ready: requirements/peers.txt
+	@scripts/make-venv $(@D) $(PYTHON) "LangChain, llm and their like" --no-deps -r requirements/peers.txt
+
+$(OLD_PEERS)/.ready: requirements/peers-floor.txt
+	@scripts/make-venv $(@D) $(PYTHON) "the oldest LangChain, llm and their like" --no-deps -r requirements/peers-floor.txt
+
+$(PEERS)/.installed: $(PEERS)/.ready dist/.built
+	@$(call INSTALL,$(@D))
+
+$(OLD_PEERS)/.installed: $(OLD_PEERS)/.ready dist/.built
 	@$(call INSTALL,$(@D))
 
 .venv/test-%/.ready: requirements/test.txt $(PINS)

@@ -59,7 +59,8 @@ myst_heading_anchors = 3
 # Modules that need optional packages are documented even if those are not installed.
 _OPTIONAL = (
     *("IPython", "asgiref", "click", "cryptography", "django", "filelock", "flask", "h11", "keyring", "prompt_toolkit"),
-    *("pytest", "rich", "traitlets", "trustme", "werkzeug", "yaml"),
+    *("gigachat", "langchain_core", "langchain_gigachat", "llm", "opentelemetry", "pydantic", "pytest", "rich"),
+    *("traitlets", "trustme", "werkzeug", "yaml"),
 )
 autodoc_mock_imports = [name for name in _OPTIONAL if importlib.util.find_spec(name) is None]
 autodoc_member_order = "bysource"

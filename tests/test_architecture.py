@@ -33,6 +33,8 @@ OPTIONAL_PACKAGES = {
     "filelock", "pydantic", "attr", "attrs", "annotated_types", "IPython", "ipykernel", "django", "flask", "httpx",
     "aiohttp", "numpy", "tqdm", "click", "rich", "markdown_it", "keyring", "prompt_toolkit", "asgiref", "sphinx",
     "dask", "distributed", "cloudpickle", "celery", "redis", "ray", "pyspark", "pandas", "polars", "ipywidgets",
+    "opentelemetry", "llm", "langchain", "langchain_core", "langchain_gigachat", "gigachat", "litellm", "pydantic_ai",
+    "llama_index",
 }  # fmt: skip
 # The extras whose packages a module may import.
 EXTRAS = {
@@ -42,17 +44,30 @@ EXTRAS = {
     "contrib.django": {"django"},
     "contrib.jupyter": {"jupyter"},
     "types.markdown_code": {"jupyter"},
+    "contrib.opentelemetry": {"otel"},
+    "contrib.langchain": {"langchain"},
+    "contrib.llm": {"llm"},
     "bulk.progress": {"progress"},
     "auth.shared_source": {"cache"},
     "auth.token_store": {"cache"},
 }
-INSTALLED_WITH = {"flask": {"werkzeug"}, "django": {"asgiref"}, "testing": {"pytest"}}
+INSTALLED_WITH = {
+    "flask": {"werkzeug"},
+    "django": {"asgiref"},
+    "testing": {"pytest"},
+    "langchain": {"gigachat", "pydantic"},
+    "llm": {"pydantic"},
+}
 # Packages whose import name differs from their own.
 IMPORTED_AS = {
     "docstring-parser": "docstring_parser",
     "pyyaml": "yaml",
     "ipython": "IPython",
+    "langchain-core": "langchain_core",
+    "langchain-gigachat": "langchain_gigachat",
     "markdown-it-py": "markdown_it",
+    "opentelemetry-api": "opentelemetry",
+    "opentelemetry-instrumentation": "opentelemetry",
     "prompt-toolkit": "prompt_toolkit",
 }
 LOCKS = {"Lock", "RLock", "Condition", "Event", "Semaphore", "BoundedSemaphore", "Barrier"}

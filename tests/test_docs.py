@@ -297,7 +297,9 @@ def test_the_page_says_which_settings_the_environment_does_not_have(
 
 # -- the reference -----------------------------------------------------------------------------------------------------
 
-CONTRIB = ("contrib.event_stream", "contrib.flask", "contrib.django", "contrib.jupyter")
+CONTRIB = tuple(
+    f"contrib.{name}" for name in ("event_stream", "flask", "django", "jupyter", "opentelemetry", "langchain")
+)
 _DIRECTIVE = re.compile(r"^\.\. auto(\w+):: ([\w.]+)", re.MULTILINE)
 
 

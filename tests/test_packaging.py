@@ -113,7 +113,12 @@ def test_the_metadata_names_python_and_the_four_dependencies(installed: importli
 
 def test_the_entry_points_can_be_loaded(installed: importlib.metadata.Distribution) -> None:
     points = {(point.group, point.name): point for point in installed.entry_points}
-    assert set(points) == {("console_scripts", "gigaclient"), ("pytest11", "gigaclient")}
+    assert set(points) == {
+        ("console_scripts", "gigaclient"),
+        ("llm", "gigachat"),
+        ("opentelemetry_instrumentor", "gigaclient"),
+        ("pytest11", "gigaclient"),
+    }
     assert callable(points["console_scripts", "gigaclient"].load())
     assert points["pytest11", "gigaclient"].load().__name__ == "gigaclient.testing.plugin"
 
@@ -168,10 +173,32 @@ def test_everything_that_is_required_is_pinned() -> None:
 
 def test_the_extras_are_pinned_for_the_tests(config: configparser.ConfigParser) -> None:
     extras = config["options.extras_require"]
-    assert set(extras) == {"cache", "cli", "django", "flask", "jupyter", "progress", "testing"}
+    assert set(extras) == {
+        "cache",
+        "cli",
+        "django",
+        "flask",
+        "jupyter",
+        "langchain",
+        "llm",
+        "otel",
+        "progress",
+        "testing",
+    }
     packages = re.findall(r"^([\w-]+)>=", "\n".join(extras.values()), re.MULTILINE)
     assert packages
-    assert set(packages) <= set(pins("test.txt"))
+    assert set(packages) <= set(pins("test.txt")) | set(pins("peers.txt"))
+
+
+@pytest.mark.parametrize("extra", ["langchain", "llm", "otel"])
+def test_the_oldest_peers_are_those_of_the_extras(config: configparser.ConfigParser, extra: str) -> None:
+    declared = re.findall(r"^([\w-]+)>=(\S+)$", config["options.extras_require"][extra], re.MULTILINE)
+    assert declared
+    oldest = pins("peers-floor.txt")
+    # "0.32.0" is "0.32".
+    assert {name: oldest[name].removesuffix(".0") for name, _ in declared} == {
+        name: version.removesuffix(".0") for name, version in declared
+    }
 
 
 def test_the_license_is_where_it_should_be(installed: importlib.metadata.Distribution) -> None:

@@ -97,7 +97,8 @@ def test_every_snippet_runs(
             for thing in namespace.values():
                 if type(thing).__module__.startswith("gigaclient") and hasattr(thing, "close"):
                     left_open.callback(thing.close)  # a script closes its client only at its end
-    assert capsys.readouterr().out.strip(), f"the snippets of {name} print nothing"
+    if any(block.left_out is None for block in blocks(name)):
+        assert capsys.readouterr().out.strip(), f"the snippets of {name} print nothing"
 
 
 @pytest.mark.parametrize("name", PAGES)

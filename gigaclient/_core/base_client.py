@@ -35,7 +35,7 @@ from gigaclient.transport.tls import Trust
 from gigaclient.types import ChatCompletion
 
 if TYPE_CHECKING:
-    from gigaclient._core.observer import Hooks
+    from gigaclient._core.hook_set import Hooks, Instrumentation
     from gigaclient.hooks import EndEvent as EndEvent
     from gigaclient.hooks import OneOrMore as OneOrMore
     from gigaclient.hooks import RequestEvent as RequestEvent
@@ -48,6 +48,7 @@ else:
 
 __all__ = [
     "COMMON_CHANGES",
+    "INSTRUMENTATIONS",
     "BaseClient",
     "CommonSettings",
     "as_secret",
@@ -58,6 +59,9 @@ __all__ = [
 ]
 
 _CONNECT_SECONDS, _READ_SECONDS = 10.0, 120.0
+
+INSTRUMENTATIONS: list[Instrumentation] = []
+"""Instrumentations of every client that is made from now on; see :mod:`gigaclient._core.hook_set`."""
 
 
 class CommonSettings(FrozenStruct, frozen=True, kw_only=True):
@@ -81,6 +85,7 @@ class CommonSettings(FrozenStruct, frozen=True, kw_only=True):
     on_request: tuple[Callable[[Any], object], ...] = ()
     on_response: tuple[Callable[[Any], object], ...] = ()
     on_end: tuple[Callable[[Any], object], ...] = ()
+    instrumentations: tuple[Any, ...] = ()
 
     @property
     def timeouts(self) -> Timeouts:
@@ -95,11 +100,14 @@ class CommonSettings(FrozenStruct, frozen=True, kw_only=True):
 
     def hooks(self, provider: str, purpose: Literal["api", "token"]) -> Hooks | None:
         """Return the hooks of the client, or None if it has none."""
-        if not (self.on_request or self.on_response or self.on_end):
+        # Requests for tokens hold secrets.
+        instrumentations = (*self.instrumentations, *INSTRUMENTATIONS) if purpose == "api" else ()
+        if not (self.on_request or self.on_response or self.on_end or instrumentations):
             return None
-        from gigaclient._core.observer import Hooks  # loaded only by clients with hooks
+        from gigaclient._core.hook_set import Hooks  # loaded only by clients with hooks
 
-        return Hooks(provider, purpose, **{name: getattr(self, name) for name in HOOKS})
+        own = {name: getattr(self, name) for name in HOOKS}
+        return Hooks(provider, purpose, **own, instrumentations=instrumentations)
 
     def __reduce__(self) -> tuple[Any, ...]:
         for name, value in (("session", self.session), ("ssl_context", self.trust.ssl_context)):
@@ -270,6 +278,12 @@ class BaseClient(abc.ABC, Generic[SettingsT]):
             copy._executor.hooks = replaced.hooks(self._name, "api")
         return copy
 
+    def _instrument(self, *instrumentations: Instrumentation) -> None:
+        """Replace the instrumentations of this client and of the copies made from it after this."""
+        self._check_open()
+        self._settings = msgspec.structs.replace(self._settings, instrumentations=instrumentations)
+        self._executor.hooks = self._settings.hooks(self._name, "api")
+
     def _copy_with(self: ClientT, executor: Executor, settings: Any) -> ClientT:
         copy = object.__new__(type(self))
         copy._settings = settings
@@ -287,7 +301,7 @@ class BaseClient(abc.ABC, Generic[SettingsT]):
     def __reduce__(self: ClientT) -> tuple[Callable[..., ClientT], tuple[Any, ...]]:
         hooks = {name: getattr(self._settings, name) for name in HOOKS if getattr(self._settings, name)}
         if hooks:
-            from gigaclient._core.observer import check_picklable
+            from gigaclient._core.hook_set import check_picklable
 
             check_picklable(hooks)
         return _from_settings, (type(self), self._settings)

@@ -29,7 +29,7 @@ from gigaclient.streaming.stream import NULL_OBSERVER
 from gigaclient.transport.request import Request, origin_of
 
 if TYPE_CHECKING:
-    from gigaclient._core.observer import Hooks
+    from gigaclient._core.hook_set import Hooks
     from gigaclient.transport import Response, Transport
 
 __all__ = ["MAX_RESPONSE_BYTES", "Call", "Executor"]

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-import pickle
 import re
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from gigaclient._core.hook_set import Hooks
 from gigaclient._core.responses import embedded_error, invalid_response
 from gigaclient._primitives.decoding import decoder
 from gigaclient._primitives.headers import Headers
 from gigaclient._primitives.secret import Secret
 from gigaclient._primitives.serialization import JSON_ERRORS
-from gigaclient.errors import APIStatusError, ConfigError, GigaClientError, InvalidResponseError
+from gigaclient.errors import APIStatusError, GigaClientError, InvalidResponseError
 from gigaclient.hooks import EndEvent, RequestEvent, ResponseEvent
 from gigaclient.streaming.accumulator import add_usage
 from gigaclient.types import Usage
@@ -24,50 +23,12 @@ from gigaclient.types import Usage
 if TYPE_CHECKING:
     from gigaclient.transport import Request, Response
 
-__all__ = ["CallObserver", "Hooks", "check_picklable", "extract_summary"]
+__all__ = ["CallObserver", "Hooks", "extract_summary"]
 
 T = TypeVar("T")
 
-_log = logging.getLogger("gigaclient")
-
 # Names of headers that may hold a secret. A pattern, because each gateway has its own name for the header of its key.
 _SECRET_HEADER = re.compile(r"auth|cookie|credential|key|passw|secret|signature|token", re.IGNORECASE)
-
-
-class Hooks:
-    """The hooks of a client, for one purpose. The only state is the set of hooks whose failure was logged."""
-
-    def __init__(
-        self,
-        provider: str,
-        purpose: Literal["api", "token"],
-        *,
-        on_request: tuple[Callable[[RequestEvent], object], ...],
-        on_response: tuple[Callable[[ResponseEvent], object], ...],
-        on_end: tuple[Callable[[EndEvent], object], ...],
-    ) -> None:
-        self.provider = provider
-        self.purpose = purpose
-        self.on_request = on_request
-        self.on_response = on_response
-        self.on_end = on_end
-        self._logged: set[int] = set()
-
-    def run(self, hooks: tuple[Callable[[T], object], ...], event: T) -> None:
-        """Call each of ``hooks`` with ``event``; an error in a hook affects neither the call nor the next hook."""
-        for hook in hooks:
-            try:
-                hook(event)
-            except Exception as error:
-                if id(hook) not in self._logged:
-                    self._logged.add(id(hook))
-                    name = getattr(hook, "__qualname__", type(hook).__qualname__)
-                    _log.warning(
-                        "the hook %s raised %s; the call continues, and later errors of this hook are not logged",
-                        name,
-                        type(error).__name__,
-                        exc_info=error,
-                    )
 
 
 class CallObserver:
@@ -89,6 +50,8 @@ class CallObserver:
             "is_stream": is_stream,
             "state": {},
         }
+        if hooks.read_request and request.body is not None and request.content_type == "application/json":
+            hooks.run(hooks.read_request, self._call["state"], request.body)
         self._attempt = 0
         self._sent_at: float | None = None
         self._status: int | None = None
@@ -176,6 +139,8 @@ class CallObserver:
         if not self._hooks.on_end:
             return
         completion = None if answer is None else answer()
+        if completion is not None and not isinstance(completion, ResponseSummary):
+            self._hooks.run(self._hooks.read_response, self._call["state"], completion)
         event = EndEvent(
             **self._call,
             attempts=self._attempt,
@@ -213,6 +178,7 @@ class CallObserver:
         failure: GigaClientError | None = None
         if self._hooks.on_end and accept == "application/json":
             # The same checks follow when the caller decodes the body; the hooks must see the same error.
+            self._hooks.run(self._hooks.read_response, self._call["state"], response.body)
             summary = extract_summary(response.body)
             if summary is None:
                 failure = invalid_response(response, "not JSON")
@@ -239,26 +205,6 @@ class CallObserver:
             self.end(error)
             raise
         self.end()
-
-
-def check_picklable(hooks: Mapping[str, tuple[Any, ...]]) -> None:
-    """Check that the hooks of a client can be pickled with it.
-
-    Raises:
-        ConfigError: one of them cannot be pickled.
-    """
-    for name, functions in hooks.items():
-        for function in functions:
-            try:
-                pickle.dumps(function)
-            except Exception:
-                reason = (
-                    f"a client whose {name}= cannot be pickled cannot be pickled either: define the hook at the top of "
-                    f"a module, or pickle client.with_options({name}=()) and set it again on the other side"
-                )
-            else:
-                continue
-            raise ConfigError(reason)
 
 
 class ResponseSummary(msgspec.Struct):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from gigaclient.bulk.budget import Budget
 from gigaclient.bulk.checkpoint import Checkpoint
@@ -24,6 +24,7 @@ from gigaclient.bulk.options import MapOptions
 from gigaclient.bulk.progress import Progress, progress_for
 from gigaclient.bulk.prompts import Prompts
 from gigaclient.bulk.scheduler import Finished, Scheduler
+from gigaclient.bulk.tabular import TabularResults
 from gigaclient.bulk.tasks import NO_KEY, Item, Job, Task, TaskResult, key_of, used
 from gigaclient.bulk.thread_pool import WorkerPool, complete_task
 from gigaclient.bulk.throttle import Throttle
@@ -73,7 +74,7 @@ class MapProgress(NamedTuple):
     blocked: int = 0
 
 
-class MapResults(Iterator[ResultT], Generic[ResultT]):
+class MapResults(TabularResults[ResultT]):
     """The results of a run, as an iterator and a context manager.
 
     Nothing is read or sent before the first result is requested. Leaving the loop early, :meth:`close`, an error and a
@@ -204,7 +205,7 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
         if result.error is not None and self._raise_errors:
             self.close()
             raise result.error
-        return result
+        return self._noted(result)
 
     def __repr__(self) -> str:
         state = f"stopped by {self.stopped}" if self.stopped else "at its end" if self._closed else "running"

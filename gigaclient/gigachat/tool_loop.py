@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 import uuid
@@ -127,6 +128,10 @@ class ToolLoop(Generic[ChunkT, CompletionT, UsageT]):
             InvalidResponseError: with ``on_error="raise"``, the call is not valid.
             Exception: with ``on_error="raise"``, any exception of the function.
         """
+        hooks = self._dialect.client._executor.hooks
+        return self._call(call) if hooks is None else hooks.run_tool(call, functools.partial(self._call, call))
+
+    def _call(self, call: FunctionCall) -> Step:
         started_at = time.perf_counter()
         repairs: list[str] = []
         problem: str | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -44,8 +45,55 @@ class ItemResult(msgspec.Struct, Generic[UsageT], kw_only=True):
         """True if there is no error."""
         return self.error is None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as a row of a table: plain values, one for each column.
+
+        ``error`` is a text, and the tokens of ``usage`` are columns.
+        """
+        usage = self.usage
+        error = None if self.error is None else f"{type(self.error).__name__}: {self.error}"
+        tokens = {
+            name: None if usage is None else getattr(usage, name, None)
+            for name in ("prompt_tokens", "completion_tokens", "total_tokens")
+        }
+        measured = {"attempts": self.attempts, "seconds": self.seconds, "restored": self.restored}
+        return {"index": self.index, "input": self.input, **self._answer(), "error": error, **tokens, **measured}
+
+    def _answer(self) -> dict[str, Any]:
+        return {}
+
+    # A mapping of the columns, so that pandas.DataFrame(results) has them.
+
+    def keys(self) -> list[str]:
+        """Return the names of the columns."""
+        return list(self.to_dict())
+
+    def values(self) -> list[Any]:
+        """Return the values of the columns."""
+        return list(self.to_dict().values())
+
+    def items(self) -> list[tuple[str, Any]]:
+        """Return names and values of the columns."""
+        return list(self.to_dict().items())
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the value of a column, or ``default``."""
+        return self.to_dict().get(name, default)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.to_dict()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def __len__(self) -> int:
+        return len(self.keys())
+
     def _error_suffix(self) -> str:
         return "" if self.error is None else f", error={type(self.error).__name__}({_excerpt(str(self.error))!r})"
+
+
+Mapping.register(ItemResult)
 
 
 class MapResult(ItemResult[Usage], kw_only=True):
@@ -66,6 +114,9 @@ class MapResult(ItemResult[Usage], kw_only=True):
         """The text of the response; empty, never None, if there is none."""
         return self.completion.text if self.completion is not None else ""
 
+    def _answer(self) -> dict[str, Any]:
+        return {"text": self.text, "value": self.value}
+
     def __str__(self) -> str:
         return self.text
 
@@ -81,6 +132,9 @@ class EmbedResult(ItemResult[EmbeddingsUsage], kw_only=True):
     """
 
     embedding: list[float] = []
+
+    def _answer(self) -> dict[str, Any]:
+        return {"embedding": self.embedding}
 
     def __repr__(self) -> str:
         return f"<EmbedResult {self.index}: {len(self.embedding)} numbers{self._error_suffix()}>"

@@ -12,6 +12,7 @@ from support.prompt_tools import prompts_of, refusal_of
 
 from gigaclient.bulk.prompts import Prompts
 from gigaclient.errors import ConfigError
+from gigaclient.types.bulk import MapResult
 
 PANDAS = pandas.DataFrame({"text": ["Good", "Bad"], "rating": [5, 1]})
 POLARS = polars.DataFrame({"text": ["Good", "Bad"], "rating": [5, 1]})
@@ -129,3 +130,15 @@ def test_empty_cells_of_columns_are_refused_alone() -> None:
 )
 def test_values_are_formatted_for_people(value: Any, text: str) -> None:
     assert prompts_of([{"value": value}], "<{value}>") == [f"<{text}>"]
+
+
+def test_results_are_rows_of_a_table() -> None:
+    results = [
+        MapResult(input="Good", index=0, value=5, seconds=0.5),
+        MapResult(input="Bad", index=1, error=ConfigError("no")),
+    ]
+    for table in (pandas.DataFrame(results), pandas.DataFrame(iter(results))):
+        assert list(table["input"]) == ["Good", "Bad"]
+        assert list(table["error"]) == [None, "ConfigError: no"]
+        assert list(table.columns) == results[0].keys()
+    assert polars.DataFrame([result.to_dict() for result in results])["index"].to_list() == [0, 1]
