@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
 
 import msgspec
 
 from gigaclient._core.error_mapping import error_in, excerpt
 from gigaclient._primitives.decoding import decoder
-from gigaclient._primitives.serialization import JSON_ERRORS
+from gigaclient._primitives.serialization import JSON_ERRORS, reason_of_invalid_json
 from gigaclient.errors import APIStatusError, GigaClientError, InvalidResponseError
 from gigaclient.types import APIResponse
 from gigaclient.types.coercion import coerce
@@ -45,14 +45,12 @@ def decode(response: Response, decoder: msgspec.json.Decoder[T]) -> T:
         reason = str(error)
     try:
         data = msgspec.json.decode(response.body)
-    except JSON_ERRORS as error:
+    except JSON_ERRORS:
         # Not JSON at all. The typed decoder may have stopped at a wrong type before it met the syntax error.
-        failure: GigaClientError = invalid_response(
-            response, "not UTF-8" if isinstance(error, UnicodeDecodeError) else "not JSON"
-        )
+        failure: GigaClientError = invalid_response(response, reason_of_invalid_json(response.body))
     else:
         try:
-            return coerce(data, decoder.type)
+            return coerce(data, cast(type[T], decoder.type))
         except JSON_ERRORS:
             failure = error_in(data, request_id=response.request_id) or invalid_response(response, reason)
     raise failure

@@ -15,7 +15,7 @@ from gigaclient import types
 from gigaclient._core.error_mapping import error_in, excerpt
 from gigaclient._core.messages import encode
 from gigaclient._core.request_options import CALL_OPTIONS
-from gigaclient._primitives.serialization import JSON_ERRORS, decode_or_none
+from gigaclient._primitives.serialization import JSON_ERRORS, decode_or_none, reason_of_invalid_json
 from gigaclient._primitives.struct import fields_of
 from gigaclient.errors import ConfigError, GigaClientError, InvalidResponseError
 from gigaclient.gigachat.request_body import chat_body
@@ -181,8 +181,8 @@ def read_result(line: bytes, requests: Mapping[str, Any]) -> types.BatchResult |
     problem = "it is not a JSON object"
     try:
         row = msgspec.json.decode(line)
-    except JSON_ERRORS as error:
-        if isinstance(error, UnicodeDecodeError):
+    except JSON_ERRORS:
+        if reason_of_invalid_json(line) == "not UTF-8":
             problem = "it is not UTF-8"
         row = untyped(line)
         parsed = None

@@ -5,13 +5,13 @@ Source: https://developers.sber.ru/docs/ru/gigachat/guides/response-token-stream
 
 from __future__ import annotations
 
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import msgspec
 
 from gigaclient._core.error_mapping import error_in, excerpt
 from gigaclient._primitives.decoding import decoder
-from gigaclient._primitives.serialization import JSON_ERRORS
+from gigaclient._primitives.serialization import JSON_ERRORS, reason_of_invalid_json
 from gigaclient.errors import GigaClientError, InvalidResponseError, StreamInterruptedError
 from gigaclient.streaming.sse import Event
 from gigaclient.streaming.stream import END, End
@@ -69,13 +69,11 @@ class ChunkReader(Generic[ChunkT]):
         try:
             # Decoded without a type first: msgspec reports a wrong field type before invalid JSON further on.
             sent = msgspec.json.decode(data)
-            return coerce(sent, self._decoder.type).attach(raw=data, request_id=self._request_id)
+            return coerce(sent, cast(type[ChunkT], self._decoder.type)).attach(raw=data, request_id=self._request_id)
         except msgspec.ValidationError:
             failure = error_in(sent, request_id=self._request_id) or self.invalid_chunk(data, reason)
-        except UnicodeDecodeError:
-            failure = self.invalid_chunk(data, "it is not UTF-8")
         except JSON_ERRORS:
-            failure = self.invalid_chunk(data, "it is not JSON")
+            failure = self.invalid_chunk(data, f"it is {reason_of_invalid_json(data)}")
         raise failure
 
     def reported_error(self, data: bytes) -> GigaClientError:
