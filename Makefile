@@ -15,7 +15,9 @@ override PYTHON := $(or $(shell scripts/find-python $(PYTHON:python%=%) 2>/dev/n
 endif
 
 # The X.Y of $(PYTHON), computed once, when a rule needs it; scripts/make-venv reports "none".
-VERSION = $(eval VERSION := $$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || echo none))$(VERSION)
+MINOR = $(eval MINOR := $$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || echo none))$(MINOR)
+# The folder of the programs of an environment.
+BIN := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
 # With folders, because their time changes when a file is deleted.
 SOURCES := setup.cfg setup.py MANIFEST.in $(wildcard README.md) $(shell find gigaclient certs -not -path '*__pycache__*' -not -name '.*')
 PINS := requirements/pins.txt requirements/newest.txt
@@ -26,45 +28,69 @@ FUZZ := .venv/fuzz
 DOCS := .venv/docs
 BROWSER := .venv/browser
 CLUSTERS := .venv/clusters
+MUTANTS := .venv/mutants
+NODE := .venv/node
 DEPLOYMENT := .venv/deployment
-TEST = .venv/test-$(VERSION)
-OLDEST = .venv/floor-$(VERSION)
-DEMO = .venv/demo-$(VERSION)
+TEST = .venv/test-$(MINOR)
+OLDEST = .venv/floor-$(MINOR)
+DEMO = .venv/demo-$(MINOR)
 
 # The "pytest" script of the environment: "python -m pytest" would put the checkout on sys.path.
-PYTEST = env -u PYTHONPATH $(1)/bin/pytest --no-skips $(WORKERS) $(ARGS)
-INSTALL = $(1)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --force-reinstall dist/gigaclient-*.whl && touch $(1)/.installed
+# Windows may skip what needs POSIX.
+PYTEST = env -u PYTHONPATH $(1)/$(BIN)/pytest $(if $(filter Windows_NT,$(OS)),,--no-skips) $(WORKERS) $(ARGS)
+INSTALL = $(1)/$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --force-reinstall dist/gigaclient-*.whl && touch $(1)/.installed
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .SECONDARY:
 .SECONDEXPANSION:
-.PHONY: help demo soak fuzz test lint format wheel test-all test-floor audit bench bench-short browser clusters deployment docs check clean run-floor
+.PHONY: help demo soak fuzz test test-quick test-next coverage mutate lint format wheel sbom licenses test-all test-floor audit \
+	bench bench-short browser clusters deployment docs check release clean run-floor
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $$(DEMO)/.installed ## show both providers answer and stream; needs no key
-	@env -u PYTHONPATH $(DEMO)/bin/gigaclient demo $(ARGS)
+	@env -u PYTHONPATH $(DEMO)/$(BIN)/gigaclient demo $(ARGS)
 
 test: $$(TEST)/.installed ## build and install the wheel, run all tests on all cores
-	@echo "Testing the installed package on Python $(VERSION), newest dependencies."
+	@echo "Testing the installed package on Python $(MINOR), newest dependencies."
 	@$(call PYTEST,$(TEST))
 
-lint: $(TOOLS)/.ready ## style and docstrings (ruff), prose, and types (mypy --strict)
+test-quick: $$(TEST)/.installed ## the tests that take no minute together, for the inner loop
+	@$(call PYTEST,$(TEST)) -m "not slow"
+
+test-next: dist/.built ## what needs no sockets or threads on CPython 3.14, in Node.js
+	@scripts/test-next $(BUILD)/$(BIN)/python $(NODE) $(ARGS)
+
+coverage: $$(TEST)/.installed ## measure which lines and branches of the core the tests run: build/coverage/index.html
+	@scripts/measure-coverage $(TEST)/$(BIN) build/coverage $(WORKERS) $(ARGS)
+
+mutate: $(MUTANTS)/.ready ## break the core in small ways and list what no test notices: make mutate ARGS=gigaclient/_core/retry.py
+	@env -u PYTHONPATH $(MUTANTS)/$(BIN)/python scripts/mutate.py build/mutants $(ARGS)
+
+lint: $(TOOLS)/.ready ## style and docstrings (ruff), prose, types (mypy --strict), and workflows
 	@status=0; \
-	$(TOOLS)/bin/ruff check --quiet --output-format concise . || status=1; \
-	$(TOOLS)/bin/ruff format --check --quiet --output-format concise . || { status=1; echo "make format does that."; }; \
-	$(TOOLS)/bin/python scripts/check_prose.py || status=1; \
-	$(TOOLS)/bin/mypy gigaclient scripts/typed_user.py || status=1; \
+	$(TOOLS)/$(BIN)/ruff check --quiet --output-format concise . || status=1; \
+	$(TOOLS)/$(BIN)/ruff format --check --quiet --output-format concise . || { status=1; echo "make format does that."; }; \
+	$(TOOLS)/$(BIN)/python scripts/check_prose.py || status=1; \
+	$(TOOLS)/$(BIN)/mypy gigaclient scripts/typed_user.py || status=1; \
+	scripts/lint-workflows $(TOOLS)/$(BIN) $(NODE) || status=1; \
 	exit $$status
 
 format: $(TOOLS)/.ready ## let ruff format the code and fix what it can
-	@$(TOOLS)/bin/ruff check --quiet --fix . ; $(TOOLS)/bin/ruff format .
+	@$(TOOLS)/$(BIN)/ruff check --quiet --fix . ; $(TOOLS)/$(BIN)/ruff format .
 
-wheel: dist/.built $(TOOLS)/.ready ## build; install wheel, sdist and checkout in clean environments
+wheel: dist/.built $(TOOLS)/.ready ## build and check; install wheel, sdist and checkout in clean environments
+	@scripts/check-dist $(TOOLS)/$(BIN) dist
 	@scripts/check-installs $(PYTHON)
+
+sbom: dist/.built $(TOOLS)/.ready ## list what an installation of the wheel contains (CycloneDX), in build/sbom/
+	@scripts/make-sbom $(TOOLS)/$(BIN) $(PYTHON) build/sbom
+
+licenses: $$(TEST)/.installed ## write the licences of all dependencies to docs/licenses.md
+	@$(TEST)/$(BIN)/python scripts/licenses.py
 
 test-all: ## the tests on every Python we support
 	@ran=; for version in $(VERSIONS); do \
@@ -80,39 +106,43 @@ test-floor: ## the tests on the oldest allowed dependencies
 	else echo "NOT RUN: the tests on the oldest dependencies need Python $(FLOOR)."; fi
 
 run-floor: $$(OLDEST)/.installed
-	@echo "Testing the installed package on Python $(VERSION), oldest dependencies."
+	@echo "Testing the installed package on Python $(MINOR), oldest dependencies."
 	@$(call PYTEST,$(OLDEST))
 
 browser: $(BROWSER)/.installed ## drive the example chat pages in a headless Chromium; pictures go to outputs/
-	@env -u PYTHONPATH $(BROWSER)/bin/pytest --no-skips --browser tests/browser $(ARGS)
+	@env -u PYTHONPATH $(BROWSER)/$(BIN)/pytest --no-skips --browser tests/browser $(ARGS)
 
 clusters: $(CLUSTERS)/.installed ## many prompts on Dask and Celery (needs redis-server), and from pandas and polars
-	@env -u PYTHONPATH $(CLUSTERS)/bin/pytest --no-skips --clusters tests/clusters $(ARGS)
+	@env -u PYTHONPATH $(CLUSTERS)/$(BIN)/pytest --no-skips --clusters tests/clusters $(ARGS)
 
 deployment: $(DEPLOYMENT)/.installed ## freeze programs, and run clients under gevent, eventlet and uWSGI
-	@env -u PYTHONPATH $(DEPLOYMENT)/bin/pytest --no-skips --deployment tests/deployment $(ARGS)
+	@env -u PYTHONPATH $(DEPLOYMENT)/$(BIN)/pytest --no-skips --deployment tests/deployment $(ARGS)
 
 docs: $(DOCS)/.ready ## build the documentation site in both languages: build/docs/index.html
-	@scripts/build-docs $(DOCS)/bin/python build/docs
+	@scripts/build-docs $(DOCS)/$(BIN)/python build/docs
 
 audit: $(TOOLS)/.ready ## search the dependencies for known vulnerabilities
-	@$(TOOLS)/bin/python scripts/audit.py
+	@$(TOOLS)/$(BIN)/python scripts/audit.py
 
 bench: .venv/bench/.ready dist/.built ## compare with all other clients, write benchmarks/RESULTS.md; half an hour
-	@env -u PYTHONPATH .venv/bench/bin/python benchmarks $(ARGS)
+	@env -u PYTHONPATH .venv/bench/$(BIN)/python benchmarks $(ARGS)
 
 bench-short: $$(TEST)/.installed ## fail when a ratio to requests or urllib3 is worse than before
-	@env -u PYTHONPATH $(TEST)/bin/python benchmarks --short $(ARGS)
+	@env -u PYTHONPATH $(TEST)/$(BIN)/python benchmarks --short $(ARGS)
 
 check: lint test ## everything that has to pass before a change is merged
-	@$(MAKE) --no-print-directory test-all VERSIONS="$(filter-out $(VERSION),$(VERSIONS))"
-	@$(MAKE) --no-print-directory test-floor wheel demo docs browser clusters deployment audit soak bench-short
+	@$(MAKE) --no-print-directory test-all VERSIONS="$(filter-out $(MINOR),$(VERSIONS))"
+	@$(MAKE) --no-print-directory test-floor test-next wheel sbom demo docs browser clusters deployment audit soak bench-short
+	@$(TOOLS)/$(BIN)/python scripts/release.py --record-green
+
+release: $(BUILD)/.ready $(TOOLS)/.ready ## check, set the version, build and tag; publishes nothing: make release VERSION=0.2.0
+	@$(TOOLS)/$(BIN)/python scripts/release.py "$(VERSION)" scripts/build-release $(BUILD)/$(BIN)/python $(TOOLS)/$(BIN) dist
 
 soak: $$(TEST)/.installed ## many threads against a server with faults: make soak SECONDS=600
-	@env -u PYTHONPATH $(TEST)/bin/python scripts/soak.py $(SECONDS)
+	@env -u PYTHONPATH $(TEST)/$(BIN)/python scripts/soak.py $(SECONDS)
 
 fuzz: $(FUZZ)/.installed ## search for bytes that break the parsers: make fuzz SECONDS=600
-	@env -u PYTHONPATH $(FUZZ)/bin/python fuzz/run.py $(FUZZ)/corpus $(SECONDS)
+	@env -u PYTHONPATH $(FUZZ)/$(BIN)/python fuzz/run.py $(FUZZ)/corpus $(SECONDS)
 
 clean: ## remove everything that these commands created
 	rm -rf .venv dist build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -128,6 +158,9 @@ $(TOOLS)/.ready: requirements/tools.txt requirements/test.txt $(PINS)
 
 $(FUZZ)/.ready: requirements/fuzz.txt $(PINS)
 	@scripts/make-venv $(@D) $(PYTHON) "fuzzing" -r requirements/fuzz.txt -r requirements/newest.txt
+
+$(MUTANTS)/.ready: requirements/mutants.txt requirements/test.txt $(PINS)
+	@scripts/make-venv $(@D) $(PYTHON) "mutants" -r requirements/mutants.txt -r requirements/newest.txt
 
 $(DOCS)/.ready: requirements/docs.txt
 	@scripts/make-venv $(@D) $(PYTHON) "the documentation" -r requirements/docs.txt
@@ -178,4 +211,4 @@ $(FUZZ)/.installed: $(FUZZ)/.ready dist/.built
 	@$(call INSTALL,$(@D))
 
 dist/.built: $(BUILD)/.ready $(SOURCES)
-	@scripts/build-dist $(BUILD)/bin/python dist
+	@scripts/build-dist $(BUILD)/$(BIN)/python dist

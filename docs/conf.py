@@ -143,16 +143,17 @@ def _index() -> str:
 
 
 def _add_contents(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Add a ``toctree`` for each heading of the index that lists pages, since Sphinx needs each page in one."""
-    if docname != root_doc:
+    """Add a ``toctree`` for each heading of an index that lists pages, since Sphinx needs each page in one."""
+    if docname not in (root_doc, "adr/index"):
         return
-    folder = DOCS / language
+    folder = DOCS / language if docname == root_doc else DOCS / "adr"
     for heading, entries in _entries(source[0]).items():
         there = [target for _, target in entries if (folder / target).is_file()]
         inside = [target for target in there if not (RUSSIAN and target.startswith("../"))]
         if inside:
             pages = "\n".join(os.path.splitext(target)[0] for target in inside)
-            source[0] += f"\n\n```{{toctree}}\n:hidden:\n:caption: {heading}\n\n{pages}\n```\n"
+            caption = f":caption: {heading}\n" if heading else ""
+            source[0] += f"\n\n```{{toctree}}\n:hidden:\n{caption}\n{pages}\n```\n"
 
 
 # -- links -------------------------------------------------------------------------------------------------------------

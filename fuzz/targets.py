@@ -22,11 +22,18 @@ from gigaclient.auth.token_store import FileTokenStore
 from gigaclient.errors import GigaClientError, InvalidResponseError
 from gigaclient.fakegpt.events import SnapshotParser
 from gigaclient.gigachat.oauth import read_token
+from gigaclient.gigachat.request_body import chat_body
 from gigaclient.gigachat.stream_events import ChunkParser
+from gigaclient.gigachat.tool_dialect import V1
+from gigaclient.gigachat.tool_loop import ToolLoop
+from gigaclient.schema.json_schema import type_schema_of
+from gigaclient.schema.repair import read_value
+from gigaclient.schema.tolerant import find_documents
+from gigaclient.schema.validation import ValidationFailed
 from gigaclient.streaming import sse
 from gigaclient.streaming.stream import ChatStream, EventParser
 from gigaclient.transport.framing import ChunkedDecoder, MalformedChunkError
-from gigaclient.types import ChatCompletion
+from gigaclient.types import ChatCompletion, Choice, FunctionCall, Message
 
 _LIMIT = 4096
 _LONGEST_MESSAGE = 4000
@@ -177,6 +184,63 @@ def token_cache(data: bytes, size: int) -> None:
     assert token.isprintable()
 
 
+class _Plan(msgspec.Struct):
+    todos: list[dict[str, int]]
+    note: str | None = None
+
+
+_plan = type_schema_of(_Plan)
+
+
+def untidy_json(data: bytes, size: int) -> None:
+    """Check that each document found in a text is strict JSON, and that a value fits its type or is refused."""
+    try:
+        text = data.decode("utf-8", "surrogatepass" if size else "replace")
+    except UnicodeDecodeError:
+        return
+    documents = find_documents(text)
+    for document in documents:
+        msgspec.json.decode(document.data)
+    # A control character of one byte becomes an escape of six.
+    assert sum(len(document.data) for document in documents) <= 6 * len(data) + 16
+    try:
+        value, repaired = read_value(_plan, text, repair=True)
+    except ValidationFailed:
+        return
+    assert isinstance(value, _Plan)
+    assert all(isinstance(sentence, str) for sentence in repaired)
+    msgspec.json.encode(value)
+
+
+def _plan_day(todos: list[dict[str, int]], note: str = "") -> str:
+    return note
+
+
+def tool_loop(data: bytes, size: int) -> None:
+    """Check that any call of a model gets a result as a JSON object, and the same mistake never the same answer."""
+    client: Any = SimpleNamespace(_settings=SimpleNamespace(session_id="s"))
+    loop: Any = ToolLoop(
+        V1(client), "Hello", [_plan_day], max_steps=3, on_error="tell", on_step=None, options={}, repair=size % 2 == 0
+    )
+    text = data.decode("utf-8", "replace")
+    try:
+        arguments = msgspec.json.decode(data) if size % 3 == 0 else text
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        arguments = text
+    name = "_plan_day" if size % 5 else text[:20] or "x"
+    choice = Choice(message=Message(role="assistant", content="", function_call=FunctionCall(name, arguments)))
+    for _ in range(3):
+        for call in loop.take(ChatCompletion(choices=[choice])):
+            step = loop.call(call)
+            assert isinstance(step.result, dict)
+        loop.end_turn()
+    errors = [step.error for step in loop.so_far().steps if step.error is not None]
+    assert len(errors) in (0, 3)
+    assert len(set(errors)) == len(errors)
+    messages, options = loop.request()
+    chat_body(messages, options, {}, stream=False)
+
+
 TARGETS: tuple[Callable[[bytes, int], None], ...] = (
     events,
     chunked,
@@ -186,6 +250,8 @@ TARGETS: tuple[Callable[[bytes, int], None], ...] = (
     error_body,
     answer,
     token_cache,
+    untidy_json,
+    tool_loop,
 )
 
 
@@ -226,6 +292,12 @@ _BY_HAND: dict[Callable[[bytes, int], None], tuple[bytes, ...]] = {
         b'{"code":7,"message":"no"}',
         b'{"error":{"message":"m","code":"c"}}',
     ),
+    untidy_json: (
+        b"Sure: {'todos': [{'a': 1,},], note: NaN} Bye",
+        b'```json\n{"todos": "[{\\"a\\": 1}]"}\n```',
+        b'<think>{"todos": 1}</think>{"todos": [{"a": "1"}], "note": "x\ny\\ud83d"}',
+    ),
+    tool_loop: (b'{"todos": [{"a": 1}]}', b'{"todos": "[{\\"a\\": 1}]"}', b"{'todos': []}", b'{"note": 5}', b"[1]"),
     token_cache: (
         b'{"gigaclient tokens":1,"entries":{"a":{"token":"t","until":1800000900.5,"margin":60.0,"expires_at_ms":9}}}',
     ),

@@ -10,6 +10,7 @@
     │   └── APITimeoutError (TimeoutError)    no response in time; .timeout_kind says which timeout expired
     ├── StreamInterruptedError                the stream broke or ended early; .text and .completion hold its part
     ├── InvalidResponseError (RuntimeError)   the response does not match the API's documentation
+    │   └── ContentFilterError                the service's filter blocked the answer; .completion
     ├── LengthFinishReasonError               structured output cut by the token limit; .completion
     ├── TooManyStepsError                     the model went on calling functions; .run holds the turns so far
     └── APIStatusError                        .status_code .message .code .body .headers .request_id .retry_after .url
@@ -19,6 +20,8 @@
 
 Each of them can be pickled, and none holds a key, a token, a password, an ``Authorization`` header or a prepared
 request. An error inside a stream has the part that had arrived before it as ``.text`` and ``.completion``.
+
+The one warning class, :class:`GigaClientDeprecationWarning`, is no part of the tree.
 """
 
 from __future__ import annotations
@@ -35,7 +38,9 @@ __all__ = [
     "AuthenticationError",
     "BadRequestError",
     "ConfigError",
+    "ContentFilterError",
     "ForbiddenError",
+    "GigaClientDeprecationWarning",
     "GigaClientError",
     "InvalidResponseError",
     "LengthFinishReasonError",
@@ -92,6 +97,14 @@ class GigaClientError(Exception):
     # classes that require them.
     def __reduce__(self) -> tuple[Callable[..., GigaClientError], tuple[Any, ...]]:
         return _restore, (type(self), self.args, self.__dict__.copy())
+
+
+class GigaClientDeprecationWarning(DeprecationWarning):
+    """A name or an argument of gigaclient that a later version removes; the message names its replacement.
+
+    What is deprecated keeps working for at least one minor version. Python shows this warning in the main module and
+    under pytest. To turn it into an error: ``warnings.simplefilter("error", GigaClientDeprecationWarning)``.
+    """
 
 
 class ConfigError(GigaClientError, ValueError):
@@ -169,7 +182,7 @@ class StreamInterruptedError(GigaClientError):
 
 
 class InvalidResponseError(GigaClientError, RuntimeError):
-    """The response does not match the API's documentation: not JSON, not UTF-8, an HTML page, a missing field.
+    """The response does not match the API's documentation: not JSON, an HTML page, a missing field.
 
     Attributes:
         status_code: the HTTP status of the response.
@@ -194,6 +207,16 @@ class InvalidResponseError(GigaClientError, RuntimeError):
         self.status_code = status_code
         self.body = body
         self.headers = Headers(headers)
+
+
+class ContentFilterError(InvalidResponseError):
+    """The service's filter blocked the answer. ``.completion`` and ``.text`` hold what it sent instead."""
+
+    def __init__(self, message: str = "", *, request_id: str | None = None, completion: Any = None) -> None:
+        super().__init__(message, request_id=request_id, status_code=200)
+        self.completion = completion
+        if completion is not None:
+            self.text = completion.text
 
 
 class LengthFinishReasonError(GigaClientError):

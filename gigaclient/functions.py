@@ -20,13 +20,15 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias, TypeVar, overload
 
 import msgspec
 
-from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.errors import ConfigError
+from gigaclient.schema.arguments import BadArguments, as_object
 from gigaclient.schema.results import result_text
 from gigaclient.schema.signature import Signature, unwrap
 from gigaclient.schema.validation import ValidationFailed
@@ -64,10 +66,6 @@ AnyFunction: TypeAlias = (
 """A function in a list of functions; see :func:`as_tools`."""
 
 _OVERRIDES_ATTRIBUTE = "__gigaclient_function__"
-
-
-class BadArguments(ValueError):
-    """The model's arguments do not fit the function; the message names the path, and may be sent to the model."""
 
 
 # -- specifications ----------------------------------------------------------------------------------------------------
@@ -138,13 +136,29 @@ def function_of(target: Callable[..., Any]) -> Function:
 
 def _spec(target: Any, signature: Signature) -> Function:
     overrides = _overrides_of(target)
+    description = overrides.description or signature.docstring.summary or None
+    parameters = signature.parameters()
+    if sys.flags.optimize > 1:
+        _warn_of_lost_docstrings(signature.name, description, parameters)
     return Function(
         name=signature.name,
-        description=overrides.description or signature.docstring.summary or None,
-        parameters=signature.parameters(),
+        description=description,
+        parameters=parameters,
         few_shot_examples=list(overrides.examples) or None,
         return_parameters=signature.return_parameters(),
     )
+
+
+def _warn_of_lost_docstrings(name: str, description: str | None, parameters: Mapping[str, Any]) -> None:
+    lost = [] if description else [name]
+    lost += [parameter for parameter, schema in parameters["properties"].items() if "description" not in schema]
+    if lost:
+        warnings.warn(
+            f"{name}: python -OO removes docstrings, and the model gets no description of {', '.join(lost)}: write "
+            '@function(description="…"), and Annotated[…, "…"] or Field(description="…") for parameters',
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _overrides_of(target: Any) -> _Overrides:
@@ -180,38 +194,68 @@ class Tool:
         tool.name, tool.call, tool._signature = signature.name, target, signature
         return tool
 
-    def arguments(self, arguments: Any) -> dict[str, Any]:
+    def arguments(self, arguments: Any, *, repair: bool = True, repairs: list[str] | None = None) -> dict[str, Any]:
         """Convert the model's arguments to keyword arguments of the types in the signature.
 
         Args:
             arguments: a mapping, or the JSON of an object; None for no arguments.
+            repair: mend JSON that is not valid, and read JSON text where the signature has a list or an object.
+            repairs: gets a sentence for each thing that was mended.
 
         Raises:
             BadArguments: they do not fit.
         """
         if self._signature is None:
             raise ConfigError(f"{self.name} has nothing to call")
+        mended: list[str] = []
         try:
-            return self._signature.convert(as_object(arguments))
+            converted = self._signature.convert(
+                as_object(arguments, repair=repair, repairs=mended), repair=repair, repairs=mended
+            )
         except ValidationFailed as error:
             reason = str(error)
+        else:
+            if repairs is not None:
+                repairs.extend(mended)
+            return converted
         raise BadArguments(reason)
 
     def run(self, arguments: Mapping[str, Any]) -> str:
         """Call the function with the result of :meth:`arguments`; return its result as a JSON object.
 
         Raises:
-            ConfigError: the result cannot be encoded as JSON.
+            ConfigError: the result has no form in JSON; see :func:`result_text`.
+            Exception: any exception of the function.
+        """
+        return self.text_of(self.result(arguments))
+
+    def result(self, arguments: Mapping[str, Any]) -> Any:
+        """Call the function with the result of :meth:`arguments`; return its result.
+
+        Raises:
             Exception: any exception of the function.
         """
         if self.call is None:
             raise ConfigError(f"{self.name} has nothing to call")
-        result = self.call(**arguments)
+        return self.call(**arguments)
+
+    def text_of(self, result: Any) -> str:
+        """Return a result of the function as the text of a JSON object.
+
+        Raises:
+            ConfigError: the result is a coroutine, or has no form in JSON; see :func:`result_text`.
+        """
         if inspect.isawaitable(result):
             if inspect.iscoroutine(result):
                 result.close()
             raise ConfigError(f"{self.name} is asynchronous: pass a function that returns when it is done")
         return result_text(result, self.name)
+
+    @property
+    def parameters(self) -> Any:
+        """The JSON Schema of its parameters in the specification; None if it has none."""
+        spec = self.spec
+        return spec.get("parameters") if isinstance(spec, Mapping) else getattr(spec, "parameters", None)
 
     def __repr__(self) -> str:
         return f"<Tool {self.name}>"
@@ -306,20 +350,3 @@ def _check_example(example: FunctionFewShot, signature: Signature) -> None:
     else:
         return
     raise ConfigError(f"an example of {signature.name} does not fit it: {reason}")
-
-
-# -- arguments --------------------------------------------------------------------------------------------------------
-
-
-def as_object(arguments: Any) -> Mapping[str, Any]:
-    """Return the model's arguments as a mapping; raise :class:`BadArguments` if they are not an object."""
-    if isinstance(arguments, (str, bytes)):
-        try:
-            arguments = msgspec.json.decode(arguments) if arguments.strip() else {}
-        except JSON_ERRORS:
-            raise BadArguments("the arguments are not JSON") from None
-    if arguments is None:
-        return {}
-    if not isinstance(arguments, Mapping):
-        raise BadArguments(f"the arguments must be an object, not {type(arguments).__name__}")
-    return arguments

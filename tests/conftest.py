@@ -36,6 +36,21 @@ _FOREIGN_VARIABLES = {
 _FOREIGN_SUFFIXES = ("_PROXY",)
 _FOREIGN_PREFIXES = ("GIGACHAT_", "FAKEGPT_", "GIGACLIENT_")
 
+# Folders and files of tests that start processes, wait for timers or try many cases: "make test-quick" omits them.
+SLOW = (
+    "auth/test_token_store.py", "browser", "bulk/test_checkpoint.py", "bulk/test_checkpoint_scan.py",
+    "bulk/test_executor_failures.py", "bulk/test_executors.py", "bulk/test_interrupted.py", "bulk/test_map.py",
+    "bulk/test_map_end.py", "bulk/test_progress_terminal.py", "bulk/test_templates.py", "cli",
+    "clusters", "contrib", "doctor", "ecosystem",
+    "fakegpt/test_client.py", "fakegpt/test_login.py", "gigachat/test_batches.py", "gigachat/test_downloads.py",
+    "gigachat/test_endpoints.py", "gigachat/test_map_batches.py", "gigachat/test_oauth.py", "gigachat/test_stream.py",
+    "gigachat/test_threads.py", "gigachat/test_tool_loop.py", "migration/test_scripts.py", "streaming/test_sse.py",
+    "test_benchmarks.py", "test_docs.py", "test_examples_many.py", "test_exit.py", "test_fuzz.py", "test_gunicorn.py",
+    "test_load.py", "test_pickle.py", "test_prefork.py", "test_readme.py", "test_recordings.py", "test_release.py",
+    "test_reliability_page.py", "test_secrets.py", "test_threads.py", "testing", "transport/test_fast_paths.py",
+    "transport/test_hostile_servers.py", "transport/test_http.py", "transport/test_pool.py",
+)  # fmt: skip
+
 _SKIPPED = pytest.StashKey[list[str]]()
 
 
@@ -45,6 +60,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_SKIPPED] = []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    folder = Path(__file__).parent
+    slow = tuple(folder / name for name in SLOW)
+    for item in items:
+        if any(path in slow for path in (item.path, *item.path.parents)):
+            item.add_marker("slow")
 
 
 def pytest_collection_finish() -> None:

@@ -34,7 +34,8 @@ PAIRS.append((CHECKOUT / "README.md", CHECKOUT / "README.ru.md"))
 PAGES = [
     *(page for pair in PAIRS for page in pair),
     *sorted(DOCS.glob("*.md")),
-    *(CHECKOUT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md")),
+    *sorted((DOCS / "adr").glob("*.md")),
+    *(CHECKOUT / name for name in ("CHANGELOG.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "SECURITY.md")),
     *sorted((CHECKOUT / "examples").rglob("*.md")),
 ]
 ONLY_AS_ARGUMENTS = {"en": "Only as arguments", "ru": "Только аргументами"}
@@ -200,6 +201,17 @@ def test_every_page_begins_with_a_title_and_soon_shows_something(language: str) 
         text = (DOCS / language / f"{name}.md").read_text("utf-8")
         assert re.match(r"# \S", text), f"{language}/{name}.md"
         assert "```" in "\n".join(text.splitlines()[:20]), f"{language}/{name}.md begins with too many words"
+
+
+def test_every_decision_is_listed_with_its_number_and_has_the_four_parts() -> None:
+    folder = DOCS / "adr"
+    pages = sorted(page.name for page in folder.glob("0*.md"))
+    assert [link for link in Page.of(folder / "index.md").links if link.startswith("0")] == pages
+    assert [int(name[:4]) for name in pages] == list(range(1, len(pages) + 1))
+    for number, name in enumerate(pages, 1):
+        title, *parts = (text for _, text in Page.of(folder / name).headings)
+        assert title.startswith(f"{number}. ")
+        assert parts == ["Context", "Decision", "Consequences", "What would change it"], name
 
 
 def test_the_readmes_lead_to_the_documentation() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
+import warnings
 from typing import Any
 
 import pytest
@@ -18,7 +19,9 @@ from gigaclient.errors import (
     AuthenticationError,
     BadRequestError,
     ConfigError,
+    ContentFilterError,
     ForbiddenError,
+    GigaClientDeprecationWarning,
     GigaClientError,
     InvalidResponseError,
     LengthFinishReasonError,
@@ -44,6 +47,7 @@ TREE: dict[type[Exception], tuple[type[BaseException], ...]] = {
     APITimeoutError: (APIConnectionError, TimeoutError),
     StreamInterruptedError: (GigaClientError,),
     InvalidResponseError: (GigaClientError, RuntimeError),
+    ContentFilterError: (InvalidResponseError,),
     LengthFinishReasonError: (GigaClientError,),
     TooManyStepsError: (GigaClientError,),
     APIStatusError: (GigaClientError,),
@@ -71,6 +75,7 @@ SAMPLES: list[GigaClientError] = [
     APITimeoutError("too slow", timeout_kind="event", sent=True, request_id="r-1"),
     StreamInterruptedError("cut", request_id="r-1"),
     InvalidResponseError("a page", request_id="r-1", status_code=200, body="<html>", headers={"server": "nginx"}),
+    ContentFilterError("blocked", completion=ANSWER),
     LengthFinishReasonError("too long", completion=ANSWER),
     TooManyStepsError("too many", completion=ANSWER),
     *(
@@ -107,12 +112,21 @@ def test_the_tree_is_the_documented_one() -> None:
 
 def test_every_error_is_in_the_tree_in_the_docstring_and_at_the_top() -> None:
     found = {class_ for _, class_ in inspect.getmembers(errors, inspect.isclass) if issubclass(class_, Exception)}
-    assert found == set(TREE)
-    assert sorted(class_.__name__ for class_ in TREE) == sorted(errors.__all__)
+    assert found - {GigaClientDeprecationWarning} == set(TREE)
+    assert sorted(class_.__name__ for class_ in found) == sorted(errors.__all__)
     for class_ in TREE:
         assert class_.__name__ in (errors.__doc__ or "")
         assert class_.__doc__
         assert getattr(gigaclient, class_.__name__) is class_
+
+
+def test_the_deprecation_warning_is_at_the_top_and_no_error() -> None:
+    assert gigaclient.GigaClientDeprecationWarning is GigaClientDeprecationWarning
+    assert issubclass(GigaClientDeprecationWarning, DeprecationWarning)
+    assert not issubclass(GigaClientDeprecationWarning, GigaClientError)
+    with pytest.warns(GigaClientDeprecationWarning, match="use the other") as caught:
+        warnings.warn("use the other", GigaClientDeprecationWarning, stacklevel=1)
+    assert pickle.loads(pickle.dumps(caught[0].message)).args == ("use the other",)
 
 
 def test_there_is_a_sample_of_each_kind_here() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import datetime
+import fractions
 import json
+import pathlib
 import uuid
 from decimal import Decimal
 from typing import Any
@@ -53,6 +56,59 @@ def test_an_omitted_or_null_argument_gets_the_default() -> None:
     assert convert(f, None) == convert(f, "") == convert(f, {"names": None}) == {}
     assert convert(f, {"nothing": None}) == {"nothing": None}
     assert Tool.of(f).run({}) == '{"result":["a"]}'
+
+
+@dataclasses.dataclass
+class Todo:
+    text: str
+    done: bool = False
+
+
+def plan(todos: list[Todo], by: dict[str, int] | None = None, note: str = "") -> None: ...
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"todos": '[{"text": "tea", "done": true}]'},
+        {"todos": ['{"text": "tea", "done": "true"}']},
+        {"todos": "[{'text': 'tea', 'done': True,}]"},
+        '{"todos": [{"text": "tea", "done": true},]}',
+        json.dumps(json.dumps({"todos": [{"text": "tea", "done": True}]})),
+        {"todos": [{"text": "tea", "done": True}], "by": '{"me": 1}', "note": "[1]"},
+    ],
+    ids=["list", "item", "python", "comma", "twice", "dict"],
+)
+def test_json_text_in_place_of_a_list_or_an_object_is_read(arguments: Any) -> None:
+    repairs: list[str] = []
+    converted = Tool.of(plan).arguments(arguments, repairs=repairs)
+    assert converted["todos"] == [Todo("tea", done=True)]
+    assert converted.get("by") in (None, {"me": 1})
+    assert converted.get("note") in (None, "[1]")
+    assert repairs
+    with pytest.raises(BadArguments):
+        Tool.of(plan).arguments(arguments, repair=False)
+
+
+def test_nothing_is_mended_in_arguments_that_fit() -> None:
+    repairs: list[str] = []
+    assert Tool.of(plan).arguments({"todos": [], "note": "{}"}, repairs=repairs) == {"todos": [], "note": "{}"}
+    assert repairs == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"todos": {}}, r"expected a JSON array, not a JSON object - at `\$\.todos`"),
+        ({"todos": [], "note": 5}, "expected a string, not an integer"),
+        ({"todos": "tea"}, "expected a JSON array, not a string"),
+        ({}, "the required argument is missing: `todos`"),
+        ({"todos": [], "when": 1}, "there is no argument `when`"),
+    ],
+)
+def test_the_model_is_told_in_words_of_json_what_is_wrong(arguments: Any, words: str) -> None:
+    with pytest.raises(BadArguments, match=words):
+        convert(plan, arguments)
 
 
 @pytest.mark.parametrize(
@@ -127,20 +183,97 @@ def endless() -> list[Any]:
     return loop
 
 
+class Unprintable:
+    def __str__(self) -> str:
+        raise LookupError("no text")
+
+
 @pytest.mark.parametrize(
     ("result", "message"),
-    [
-        (b"x", r"result of get_it\.result is bytes"),
-        ({"a": [float("nan")]}, r"result of get_it\.a\[0\]"),
-        (object(), "object"),
-        ({(1, 2): 3}, "name is not a string"),
-        (endless(), "nested too deep"),
-    ],
-    ids=["bytes", "nan", "object", "key", "loop"],
+    [(endless(), "result of get_it is nested too deep"), (Unprintable(), "LookupError: no text")],
+    ids=["loop", "unprintable"],
 )
-def test_a_result_that_is_not_json_is_an_error_with_the_path(result: Any, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+def test_a_result_without_any_form_in_json_is_an_error_with_advice(result: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"{message}.*on_result"):
         result_text(result, "get_it")
+
+
+class Series:
+    """As pandas has them: with a method that says what they hold."""
+
+    def __init__(self, values: dict[Any, Any]) -> None:
+        self.values = values
+
+    def to_dict(self) -> dict[Any, Any]:
+        return self.values
+
+
+class Array:
+    """As numpy has them, also for single numbers."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def tolist(self) -> Any:
+        return self.value
+
+
+class NeedsArguments:
+    def to_dict(self, orient: str) -> dict[str, Any]:
+        return {}
+
+    def __str__(self) -> str:
+        return "a table"
+
+
+class Proxy:
+    """It has every attribute, as mocks and remote objects have."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda: self
+
+    def __str__(self) -> str:
+        return "a proxy"
+
+
+class Timestamp(datetime.datetime):
+    """As in pandas: a subclass that msgspec does not know."""
+
+
+@pytest.mark.parametrize(
+    ("result", "text"),
+    [
+        (b"\xff\x00", '{"result":"/wA="}'),
+        (memoryview(b"x"), '{"result":"eA=="}'),
+        (pathlib.PurePosixPath("out/invoice.pdf"), '{"result":"out/invoice.pdf"}'),
+        ({(1, 2): 1, 3: 2, None: 3, True: 4, Unit.FEET: 5}, '{"(1, 2)":1,"3":2,"null":3,"true":4,"ft":5}'),
+        (Decimal("0.1234567890123456789"), '{"result":"0.1234567890123456789"}'),
+        (fractions.Fraction(1, 4), '{"result":0.25}'),
+        (10**30, '{"result":1000000000000000000000000000000}'),
+        (datetime.timedelta(hours=1), '{"result":"PT3600S"}'),
+        (Timestamp(2026, 10, 2, 12), '{"result":"2026-10-02T12:00:00"}'),
+        (Series({0: 1.5, 1: Array(2)}), '{"0":1.5,"1":2}'),
+        (Array([[1, 2], [3, 4]]), '{"result":[[1,2],[3,4]]}'),
+        ({3, 20, 100}, '{"result":[3,20,100]}'),
+        ({"b": 1, "a": 2}.keys(), '{"result":["b","a"]}'),
+        (map(str, [1, 2]), '{"result":["1","2"]}'),
+        (collections.deque([1]), '{"result":[1]}'),
+        (NeedsArguments(), '{"result":"a table"}'),
+        (ValueError("no"), '{"result":"no"}'),
+        (complex(1, 2), '{"result":"(1+2j)"}'),
+        ("a \ud83d\ude00 b \ud83d", '{"result":"a \U0001f600 b \ufffd"}'),
+        (Proxy(), '{"result":"a proxy"}'),
+    ],
+    ids=stable_id,
+)
+def test_a_result_of_any_type_becomes_json(result: Any, text: str) -> None:
+    assert result_text(result) == text
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("-inf"), Decimal("NaN"), Array(float("nan"))], ids=stable_id)
+def test_a_number_without_a_form_in_json_is_null_with_a_warning(number: Any) -> None:
+    with pytest.warns(UserWarning, match="result of get_it has NaN"):
+        assert result_text({"a": [number]}, "get_it") == '{"a":[null]}'
 
 
 def test_a_function_that_returns_a_coroutine_is_refused_and_the_coroutine_closed() -> None:

@@ -6,9 +6,11 @@ import datetime
 import functools
 import subprocess
 import sys
+import textwrap
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import pydantic
 import pytest
 from support.function_examples import Place, Point, convert, get_tide
 
@@ -159,6 +161,52 @@ def test_an_example_that_does_not_fit_is_refused_by_the_decorator(examples: list
         function(examples=examples)(f)
 
 
+def test_field_of_pydantic_describes_a_parameter_as_annotation_or_as_default() -> None:
+    def f(
+        port: Annotated[str, pydantic.Field(description="the port")],
+        day: str = pydantic.Field(description="the day"),
+        ahead: int = pydantic.Field(default=3, description="the days"),
+        names: list[str] = pydantic.Field(default_factory=list, description="some names"),  # noqa: B008
+    ) -> list[Any]:
+        return [port, day, ahead, names]
+
+    parameters = parameters_of(f)
+    descriptions = {name: schema["description"] for name, schema in parameters["properties"].items()}
+    assert descriptions == {"port": "the port", "day": "the day", "ahead": "the days", "names": "some names"}
+    assert parameters["required"] == ["port", "day"]
+    assert parameters["properties"]["ahead"]["default"] == 3
+    assert f(**convert(f, {"port": "a", "day": "b"})) == ["a", "b", 3, []]
+    assert f(**convert(f, {"port": "a", "day": "b", "ahead": 4, "names": ["c"]})) == ["a", "b", 4, ["c"]]
+
+
+def test_without_docstrings_a_warning_says_what_the_model_does_not_get() -> None:
+    script = textwrap.dedent(
+        """
+        import warnings
+        from typing import Annotated
+        from gigaclient.functions import function, function_of
+
+        def bare(port: str, day: Annotated[str, "the day"]) -> None:
+            "Lost."
+
+        @function(description="Kept.")
+        def described(day: Annotated[str, "the day"]) -> None: ...
+
+        warnings.simplefilter("always")
+        with warnings.catch_warnings(record=True) as caught:
+            print(function_of(bare).description, function_of(described).description)
+        for warning in caught:
+            print(warning.message)
+        """
+    )
+    done = subprocess.run([sys.executable, "-OO", "-c", script], check=True, timeout=50, capture_output=True, text=True)
+    first, *warnings = done.stdout.splitlines()
+    assert first == "None Kept."
+    (warning,) = warnings
+    assert "-OO removes docstrings" in warning
+    assert "no description of bare, port:" in warning
+
+
 class Harbour:
     """A harbour."""
 
@@ -251,6 +299,7 @@ def web_search(query: str) -> None: ...
 def text2image(query: str) -> None: ...
 def погода(город: str) -> None: ...
 def odd(x: complex) -> None: ...
+def odd_union(x: list[complex | Place]) -> None: ...
 def unresolved(x: Nowhere) -> None: ...  # type: ignore[name-defined]  # noqa: F821
 
 
@@ -271,6 +320,7 @@ def unresolved(x: Nowhere) -> None: ...  # type: ignore[name-defined]  # noqa: F
         (погода, "Latin letters"),
         (lambda: 1, "Latin letters"),
         (odd, "the parameter 'x': complex"),
+        (odd_union, "the parameter 'x': complex has no JSON Schema"),
         (unresolved, "'Nowhere', which its module does not have"),
         (dict, "wrap it in a function"),
         ("get_tide", "not str"),
@@ -333,6 +383,29 @@ def test_the_annotations_of_a_separate_implementation_are_kept() -> None:
 def test_an_invalid_list_of_functions_is_refused_with_advice(functions: Any, advice: str) -> None:
     with pytest.raises(ConfigError, match=advice):
         as_tools(functions)
+
+
+def visit(
+    places: list[Place | Point], at: Point | str = "", first: Annotated[Place | Point | None, "where"] = None
+) -> None:
+    """Visit places."""
+
+
+def test_unions_of_models_serve_as_parameters() -> None:
+    properties = parameters_of(visit)["properties"]
+    assert [member["title"] for member in properties["places"]["items"]["anyOf"]] == ["Place", "Point"]
+    assert [member["type"] for member in properties["at"]["anyOf"]] == ["object", "string"]
+    assert properties["first"]["description"] == "where"
+    assert [member["type"] for member in properties["first"]["anyOf"]] == ["object", "object"]
+    arguments = {"places": [{"name": "pier"}, {"lat": 1}], "at": {"lat": 2}, "first": {"lat": 3, "lon": 4}}
+    assert convert(visit, arguments) == {
+        "places": [Place("pier"), Point(lat=1)],
+        "at": Point(lat=2),
+        "first": Point(lat=3, lon=4),
+    }
+    assert convert(visit, {"places": '[{"name": "pier"}]', "at": "home"}) == {"places": [Place("pier")], "at": "home"}
+    with pytest.raises(BadArguments, match=r"none of Place, Point .*\$\.places\[0\]"):
+        convert(visit, {"places": [{"depth": 1}]})
 
 
 def test_literals_serve_as_parameters() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
+import msgspec
 import pytest
 
 FOLDER = Path(__file__).resolve().parent.parent / "fuzz"
@@ -40,6 +41,21 @@ def test_a_target_notices_a_decoder_that_depends_on_the_cut(
     monkeypatch.setattr(targets.sse, "Decoder", Hasty)
     with pytest.raises(AssertionError):
         targets.events(b"data: a word\n\n", 3)
+
+
+def test_a_target_notices_a_document_that_is_not_json(targets: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = SimpleNamespace(data=b"{", repaired=())
+    monkeypatch.setattr(targets, "find_documents", lambda text: [document])
+    with pytest.raises(msgspec.DecodeError):
+        targets.untidy_json(b"{}", 0)
+
+
+def test_a_target_notices_a_mistake_that_is_answered_in_the_same_words(
+    targets: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gigaclient.gigachat.tool_mistakes.Mistakes.answer", lambda *call: ("no", '{"error":"no"}'))
+    with pytest.raises(AssertionError):
+        targets.tool_loop(b"[1]", 1)
 
 
 def test_a_target_notices_an_error_that_is_not_ours(targets: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

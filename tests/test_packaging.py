@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import configparser
 import importlib.metadata
-import importlib.util
 import json
 import os
 import re
@@ -16,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from support.scripts import load_script
 
 import gigaclient
 
@@ -154,6 +154,7 @@ def test_each_package_is_pinned_to_one_version() -> None:
         "clusters.txt",
         "deployment.txt",
         "newest.txt",
+        "next.txt",
     ):
         for package, version in pins(name).items():
             assert seen.setdefault(package, version) == version, f"{package} has two pins"
@@ -163,7 +164,9 @@ def test_everything_that_is_required_is_pinned() -> None:
     for path in REQUIREMENTS.glob("*.txt"):
         for line in lines(path.read_text("utf-8")):
             pin = r"[\w.-]+==[\w.]+(; python_version < \"3\.\d+\")?"
-            assert line.startswith(("#", "-c pins.txt")) or re.fullmatch(pin, line), f"{path.name}: {line}"
+            assert line.startswith(("#", "-c pins.txt", "-c test.txt")) or re.fullmatch(pin, line), (
+                f"{path.name}: {line}"
+            )
 
 
 def test_the_extras_are_pinned_for_the_tests(config: configparser.ConfigParser) -> None:
@@ -183,6 +186,28 @@ def test_the_license_is_where_it_should_be(installed: importlib.metadata.Distrib
     assert [path for path in installed.files or () if path.name == "LICENSE"]
 
 
+# -- licences --------------------------------------------------------------------------------------
+
+
+def test_the_page_of_licences_has_every_dependency(config: configparser.ConfigParser) -> None:
+    text = (CHECKOUT / "docs/licenses.md").read_text("utf-8")
+    runtime = lines(config["options"]["install_requires"])
+    rows = {f"| `{re.split('[<>=]', requirement)[0]}` |" for requirement in runtime}
+    for extra, packages in config["options.extras_require"].items():
+        rows |= {f"| `{extra}` | `{re.split('[<>=]', requirement)[0]}` |" for requirement in lines(packages)}
+    assert [row for row in sorted(rows) if row not in text] == [], "run: make licenses"
+
+
+def test_the_page_of_licences_is_what_the_installed_packages_say() -> None:
+    text = (CHECKOUT / "docs/licenses.md").read_text("utf-8")
+    script = load_script("licenses")
+    newest = {**pins("pins.txt"), **pins("test.txt"), **pins("newest.txt")}
+    for name, listed in re.findall(r"^(?:\| `\w+` )?\| `([\w.-]+)` \| (.+) \|$", text, re.MULTILINE):
+        # The oldest dependencies may have had other metadata.
+        if importlib.metadata.version(name) == newest[re.sub(r"[-_.]+", "-", name).lower()]:
+            assert script.licence(name) == listed, "run: make licenses"
+
+
 # -- the chores ------------------------------------------------------------------------------------
 
 
@@ -198,12 +223,7 @@ def test_make_alone_lists_the_chores() -> None:
 
 @pytest.fixture
 def audit() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("audit", CHECKOUT / "scripts" / "audit.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("audit")
 
 
 def pip_audit_says(audit: ModuleType, monkeypatch: pytest.MonkeyPatch, answer: object, stderr: str = "") -> None:
@@ -250,13 +270,22 @@ def test_a_vulnerability_fails_the_audit_and_silence_does_not(
     assert message in printed.out + printed.err
 
 
+def test_each_slow_test_that_the_inner_loop_leaves_out_exists() -> None:
+    source = (CHECKOUT / "tests/conftest.py").read_text("utf-8")
+    found = re.search(r"^SLOW = (\(.*?^\))", source, re.MULTILINE | re.DOTALL)
+    assert found
+    names = ast.literal_eval(found[1])
+    assert len(names) == len(set(names)) > 20
+    assert [name for name in names if not (CHECKOUT / "tests" / name).exists()] == []
+
+
 def test_continuous_integration_runs_what_make_check_runs() -> None:
     script = (CHECKOUT / ".ci/run").read_text("utf-8")
     assert os.access(CHECKOUT / ".ci/run", os.X_OK)
     commands = "\n".join(line for line in script.splitlines() if not line.startswith("#"))
     stages = set(re.findall(r"\bmake ([a-z-]+)\b", commands))
-    tests = {"test", "test-all", "test-floor", "browser", "clusters", "deployment"}
-    assert stages == tests | {"lint", "wheel", "demo", "docs", "audit", "soak", "bench-short"}
+    tests = {"test", "test-all", "test-floor", "test-next", "browser", "clusters", "deployment"}
+    assert stages == tests | {"lint", "wheel", "sbom", "demo", "docs", "audit", "soak", "bench-short"}
     rule = re.search(r"^check: (.*?) ##(.*?)\n\n", (CHECKOUT / "Makefile").read_text("utf-8"), re.MULTILINE | re.DOTALL)
     assert rule
     assert stages <= set(re.findall(r"[\w-]+", rule.group(0)))

@@ -259,7 +259,7 @@ def test_calls_that_fail_show_nothing(detector: LeakDetector, emulator: GigaChat
 def test_streams_that_break_show_nothing(detector: LeakDetector, emulator: GigaChatEmulator) -> None:
     for fault in (
         Fault(cut_after_events=2), Fault(reset_after_events=2), Fault(end_after_events=2), Fault(stall_after_events=1),
-        Fault(error_after_events=1), Fault(malformed_after_events=1), Fault(invalid_utf8_after_events=1),
+        Fault(error_after_events=1), Fault(malformed_after_events=1),
     ):  # fmt: skip
         emulator.inject(fault)
         with client(emulator, timeout=0.3) as giga, giga.stream("Count from 1 to 9") as stream:

@@ -118,7 +118,7 @@ class MessageView {
     let note = "";
     if (state === "stopped") note = words.stopped;
     else if (end?.finish_reason === "length") note = words.cutByLimit;
-    else if (end?.finish_reason === "blacklist") note = words.filtered;
+    else if (end?.blocked) note = words.filtered;
     this.#parts.note.textContent = note;
     this.#parts.note.hidden = note === "";
   }

@@ -130,6 +130,7 @@ class Executor:
         """Return a copy whose calls belong to the group ``cancel_group``; everything else is shared."""
         copy = self.with_policy(self.retry, self.timeouts)
         copy.cancel_group = cancel_group
+        cancel_group.active_calls = self.transport.active_calls
         return copy
 
     def accepting_redirects(self) -> Executor:
@@ -139,9 +140,9 @@ class Executor:
         return copy
 
     def begin(self, deadline: Deadline) -> None:
-        """Register the call or wait with its cancel group, if it has one."""
+        """Note the cancel group of a call or a wait, if it has one."""
         if self.cancel_group is not None:
-            self.cancel_group.begin(deadline)
+            deadline.group = self.cancel_group
 
     def stats(self) -> Stats:
         """Return the current figures."""

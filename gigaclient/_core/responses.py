@@ -9,10 +9,12 @@ import msgspec
 
 from gigaclient._core.error_mapping import error_in, excerpt
 from gigaclient._primitives.decoding import decoder
-from gigaclient._primitives.serialization import JSON_ERRORS, reason_of_invalid_json
+from gigaclient._primitives.serialization import JSON_ERRORS
+from gigaclient._primitives.surrogates import BROKEN_CHARACTERS, with_whole_characters
 from gigaclient.errors import APIStatusError, GigaClientError, InvalidResponseError
 from gigaclient.types import APIResponse
 from gigaclient.types.coercion import coerce
+from gigaclient.types.completion import add_repairs
 
 if TYPE_CHECKING:
     from gigaclient.transport import Response
@@ -43,16 +45,25 @@ def decode(response: Response, decoder: msgspec.json.Decoder[T]) -> T:
         return decoder.decode(response.body)
     except JSON_ERRORS as error:
         reason = str(error)
+    repairs: tuple[str, ...] = ()
+    failure: GigaClientError
     try:
-        data = msgspec.json.decode(response.body)
+        try:
+            data = msgspec.json.decode(response.body)
+        except JSON_ERRORS:
+            data = msgspec.json.decode(with_whole_characters(response.body))
+            repairs = (BROKEN_CHARACTERS,)
     except JSON_ERRORS:
         # Not JSON at all. The typed decoder may have stopped at a wrong type before it met the syntax error.
-        failure: GigaClientError = invalid_response(response, reason_of_invalid_json(response.body))
+        failure = invalid_response(response, "not JSON")
     else:
         try:
-            return coerce(data, cast(type[T], decoder.type))
+            decoded = coerce(data, cast(type[T], decoder.type))
         except JSON_ERRORS:
             failure = error_in(data, request_id=response.request_id) or invalid_response(response, reason)
+        else:
+            add_repairs(decoded, repairs)
+            return decoded
     raise failure
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 __all__ = ["CancelGroup", "Cancelled", "Deadline", "DeadlineExceeded", "Latch", "Timeouts"]
 
@@ -99,6 +99,7 @@ class Deadline:
         "cancelled",
         "deadline_at",
         "expired",
+        "group",
         "in_flight",
         "timeouts",
     )
@@ -114,6 +115,8 @@ class Deadline:
         self._read_timeout = timeouts.read
         self._wake: Callable[[], None] | None = None
         self.cancelled = False
+        self.group: CancelGroup | None = None
+        """The cancel group of the task that the call belongs to, if any."""
         self.in_flight = False
         """A request was sent and its response has not ended."""
         self.expired: str | None = None
@@ -231,22 +234,19 @@ class CancelGroup:
         cancelled: True when the task was cancelled.
     """
 
-    __slots__ = ("_calls", "cancelled", "sent")
+    __slots__ = ("active_calls", "cancelled", "sent")
 
     def __init__(self) -> None:
-        self._calls: list[Deadline] = []
+        self.active_calls: Callable[[], Iterable[Deadline]] = tuple
+        """Returns the registered calls of the client that runs the task, those of other tasks among them."""
         self.cancelled = False
         self.sent = 0
 
-    def begin(self, deadline: Deadline) -> None:
-        """Register a call with the group; cancel it at once when the group is cancelled."""
-        # Append first, then check; cancel() sets the flag first, then reads the list. So one of the two sees the other.
-        self._calls.append(deadline)
-        if self.cancelled:
-            deadline.cancel()
-
     def cancel(self) -> None:
         """Cancel all calls of the group, and every later one. Safe from any thread, and more than once."""
+        # A call is registered first and then checks the flag; here the flag is set first and then the registry is read.
+        # So one of the two sees the other.
         self.cancelled = True
-        for deadline in [*self._calls]:
-            deadline.cancel()
+        for deadline in self.active_calls():
+            if deadline.group is self:
+                deadline.cancel()

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from gigaclient._primitives.struct import fields_of
+from gigaclient._primitives.surrogates import joined_pairs
 
 __all__ = ["JSON_ERRORS", "SerializationError", "decode_or_none", "encode", "is_dataclass"]
 
@@ -53,16 +54,35 @@ def encode(body: Any, path: str = "") -> bytes:
         SerializationError: it cannot be written as JSON; the message says what to change, and where.
     """
     try:
-        return _encoder.encode(_to_jsonable(body, path))
+        jsonable = _to_jsonable(body, path)
+        try:
+            return _encoder.encode(jsonable)
+        except UnicodeEncodeError:
+            return _encoder.encode(_with_joined_pairs(jsonable))
     except SerializationError:
         raise
-    except UnicodeEncodeError:
+    except UnicodeError:
         reason = "a text holds half of a surrogate pair, which is not a character: fix the code that decoded it"
     except RecursionError:
         reason = "it is nested too deep, or holds itself"
     except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
         reason = f"it cannot be written as JSON: {error}"
     raise SerializationError(f"the request cannot be sent: {reason}")
+
+
+def _with_joined_pairs(value: Any) -> Any:
+    """Return plain JSON types with each surrogate pair joined to one character.
+
+    Raises:
+        UnicodeDecodeError: a surrogate is alone.
+    """
+    if isinstance(value, str):
+        return joined_pairs(value)
+    if isinstance(value, dict):
+        return {_with_joined_pairs(name): _with_joined_pairs(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_with_joined_pairs(inner) for inner in value]
+    return value
 
 
 # Types that need no conversion. Most values have one of them, and this test is faster than those of abstract classes.

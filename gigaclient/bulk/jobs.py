@@ -10,7 +10,7 @@ import msgspec
 from gigaclient._core.base_client import BaseClient
 from gigaclient._primitives.decoding import convert
 from gigaclient.bulk.tasks import Item, Job, Task, TaskResult
-from gigaclient.errors import NotFoundError
+from gigaclient.errors import ContentFilterError, NotFoundError
 from gigaclient.transport.request import Request
 from gigaclient.types import ChatCompletion, Usage
 from gigaclient.types.bulk import MapResult
@@ -21,9 +21,10 @@ __all__ = ["ChatJob"]
 class ChatJob(Job[Any, MapResult]):
     """``client.chat(prompt, **options)`` for each prompt."""
 
-    def __init__(self, provider: str, options: Mapping[str, Any]) -> None:
+    def __init__(self, provider: str, options: Mapping[str, Any], *, keep_blocked: bool = False) -> None:
         self.kind = f"{provider} chat"
         self.options = dict(options)
+        self.keep_blocked = keep_blocked
 
     def prepare(self, client: BaseClient[Any], prompt: Any) -> tuple[Any, bytes]:
         """Build the request of ``prompt`` with its options; return them, and the content of the key."""
@@ -48,14 +49,24 @@ class ChatJob(Job[Any, MapResult]):
         return [TaskResult(error=failure, fatal=_model(request) == _model(sample))]
 
     def result(self, item: Item, task_result: TaskResult) -> MapResult:
-        """Return the caller's result for an item."""
+        """Return the caller's result for an item. An answer that the filter blocked is an error of its own.
+
+        It becomes one here, after the checkpoint has it: it was paid for, and sending it again would not help.
+        """
+        error, answer = task_result.error, task_result.answer
+        if error is None and answer is not None and answer.blocked and not self.keep_blocked:
+            error = ContentFilterError(
+                f"the filter blocked the answer (finish_reason {answer.finish_reason})",
+                request_id=answer.request_id,
+                completion=answer,
+            )
         return MapResult(
             input=item.input,
             index=item.index,
             completion=task_result.answer,
             value=task_result.value,
             run=task_result.run,
-            error=task_result.error,
+            error=error,
             attempts=task_result.attempts,
             seconds=task_result.seconds,
             usage=task_result.usage,

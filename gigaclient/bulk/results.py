@@ -28,7 +28,7 @@ from gigaclient.bulk.tasks import NO_KEY, Item, Job, Task, TaskResult, key_of, u
 from gigaclient.bulk.thread_pool import WorkerPool, complete_task
 from gigaclient.bulk.throttle import Throttle
 from gigaclient.bulk.worker import run_task
-from gigaclient.errors import ConfigError
+from gigaclient.errors import ConfigError, ContentFilterError
 from gigaclient.types.bulk import ItemResult
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class MapProgress(NamedTuple):
         restored: prompts whose result was in the checkpoint.
         tokens: tokens that this run used, as the server counted. Restored answers are not included.
         seconds: seconds since the first prompt was read.
+        blocked: the failed ones whose answer the service's filter blocked.
     """
 
     read: int
@@ -69,6 +70,7 @@ class MapProgress(NamedTuple):
     restored: int
     tokens: int
     seconds: float
+    blocked: int = 0
 
 
 class MapResults(Iterator[ResultT], Generic[ResultT]):
@@ -131,7 +133,7 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
         self._started_at: float | None = None
         self._seconds = 0.0
         self._read = self._unfinished = 0
-        self._answered = self._failed = self._restored = self._tokens = 0
+        self._answered = self._failed = self._blocked = self._restored = self._tokens = 0
         self._deliveries = DeliveryQueue(ordered=bool(map_options.ordered))
         self._seconds_read = 0.0  # spent on prompts since a task was complete
 
@@ -155,7 +157,8 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
         seconds = self._seconds
         if self._started_at is not None and not self._closed:
             seconds = time.monotonic() - self._started_at
-        return MapProgress(self._read, self._answered, self._failed, self._restored, self._tokens, seconds)
+        counts = (self._read, self._answered, self._failed, self._restored, self._tokens)
+        return MapProgress(*counts, seconds, self._blocked)
 
     def close(self) -> None:
         """Cancel the running calls and close the checkpoint. Calling it again does nothing."""
@@ -359,6 +362,7 @@ class MapResults(Iterator[ResultT], Generic[ResultT]):
             self._answered += 1
         else:
             self._failed += 1
+            self._blocked += isinstance(result.error, ContentFilterError)
         self._bar.update(tokens=tokens, failed=result.error is not None, restored=restored)
         self._deliveries.add(item.index, result, position)
 

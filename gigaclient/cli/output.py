@@ -77,9 +77,9 @@ def show_notes(screen: Screen, completion: ChatCompletion) -> None:
     """Print the files and the finish reason of an answer, if they matter."""
     for file in completion.files:
         screen.note(f"{file.kind}: gigaclient files download {file.id}")
-    if completion.finish_reason == "length":
+    if completion.truncated:
         screen.note("the answer was cut at the token limit")
-    elif completion.finish_reason == "blacklist":
+    elif completion.blocked:
         screen.note("the filter blocked the answer")
 
 

@@ -60,6 +60,7 @@ def _done_payload(stream: Any) -> dict[str, Any]:
     run = getattr(stream, "run", None)
     usage = run.usage if isinstance(run, Run) else getattr(completion, "usage", None)
     return {
+        **({"blocked": True} if getattr(completion, "blocked", False) else {}),
         "finish_reason": getattr(completion, "finish_reason", None),
         "model": getattr(completion, "model", None),
         "usage": None if usage is None else msgspec.to_builtins(usage),

@@ -8,7 +8,8 @@
 The body, in UTF-8:
 
 - ``data: {"text": "…"}`` for each chunk that has text: an event without a name, which ``EventSource.onmessage`` gets;
-- ``event: done`` with ``{"finish_reason", "model", "usage", "request_id"}`` after a complete answer;
+- ``event: done`` with ``{"finish_reason", "model", "usage", "request_id"}`` after a complete answer, and with
+  ``"blocked": true`` if the service's filter blocked it;
 - ``event: error`` with the result of :func:`error_payload` after a failure in the middle; the body then ends normally;
 - ``: ping``, a comment, after each ``ping_s`` seconds of silence. Only a failed write reveals a closed browser tab, so
   pings end the upstream call, and its costs, while the model is silent.

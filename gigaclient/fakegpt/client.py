@@ -228,6 +228,7 @@ class FakeGpt(BaseClient[FakeGptSettings]):
         max_seconds: float | None = None,
         max_errors_in_row: int | None = None,
         executor: futures.Executor | None = None,
+        keep_blocked: bool = False,
         **options: Any,
     ) -> MapResults[MapResult]:
         """Send many prompts, as many at a time as the service allows, and yield their results one by one.
@@ -247,7 +248,7 @@ class FakeGpt(BaseClient[FakeGptSettings]):
 
         map_options = MapOptions.of(locals())
         self._check_open()
-        return MapResults(self, FakeGptJob(options), prompts, map_options, template=template)
+        return MapResults(self, FakeGptJob(options, keep_blocked=keep_blocked), prompts, map_options, template=template)
 
     @classmethod
     def create_generator(

@@ -23,11 +23,11 @@ class FakeGptJob(ChatJob):
         ConfigError: an option exists only for GigaChat.
     """
 
-    def __init__(self, options: dict[str, Any]) -> None:
+    def __init__(self, options: dict[str, Any], *, keep_blocked: bool = False) -> None:
         unsupported = sorted(_GIGACHAT_OPTIONS & options.keys())
         if unsupported:
             raise ConfigError(f"FakeGpt does not support {', '.join(unsupported)}: only GigaChat.map does")
-        super().__init__("FakeGpt", options)
+        super().__init__("FakeGpt", options, keep_blocked=keep_blocked)
 
     def content(self, request: Request) -> bytes:
         """Return the body without its generated ids."""

@@ -15,12 +15,14 @@ from gigaclient import types
 from gigaclient._core.error_mapping import error_in, excerpt
 from gigaclient._core.messages import encode
 from gigaclient._core.request_options import CALL_OPTIONS
-from gigaclient._primitives.serialization import JSON_ERRORS, decode_or_none, reason_of_invalid_json
+from gigaclient._primitives.serialization import JSON_ERRORS, decode_or_none
 from gigaclient._primitives.struct import fields_of
+from gigaclient._primitives.surrogates import BROKEN_CHARACTERS, with_whole_characters
 from gigaclient.errors import ConfigError, GigaClientError, InvalidResponseError
 from gigaclient.gigachat.request_body import chat_body
 from gigaclient.types.base import untyped
 from gigaclient.types.coercion import coerce
+from gigaclient.types.completion import add_repairs
 
 __all__ = ["METHODS", "encode_requests", "in_order", "lines", "read_requests", "read_result", "with_ids"]
 
@@ -178,16 +180,7 @@ def read_result(line: bytes, requests: Mapping[str, Any]) -> types.BatchResult |
     line = line.removeprefix(b"\xef\xbb\xbf").strip()
     if not line:
         return None
-    problem = "it is not a JSON object"
-    try:
-        row = msgspec.json.decode(line)
-    except JSON_ERRORS:
-        if reason_of_invalid_json(line) == "not UTF-8":
-            problem = "it is not UTF-8"
-        row = untyped(line)
-        parsed = None
-    else:
-        parsed = row
+    row, repairs = _decode_row(line)
     if not isinstance(row, dict):
         row_id = _id_of_broken(line)
         raw: dict[str, Any] = {"data": excerpt(line)}
@@ -195,13 +188,26 @@ def read_result(line: bytes, requests: Mapping[str, Any]) -> types.BatchResult |
         row_id, raw = row.get("id"), row
     row_id = "" if row_id is None else str(row_id)
     result = types.BatchResult(id=row_id, request=requests.get(row_id), raw=raw)
-    if isinstance(parsed, dict):
-        _read_payload(result, parsed)
+    if isinstance(row, dict):
+        _read_payload(result, row)
+        add_repairs(result.completion, repairs)
     else:
         result.error = InvalidResponseError(
-            f"a row of the results cannot be read: {problem}", status_code=200, body=excerpt(line)
+            "a row of the results cannot be read: it is not a JSON object", status_code=200, body=excerpt(line)
         )
     return result
+
+
+def _decode_row(line: bytes) -> tuple[Any, tuple[str, ...]]:
+    """Return the decoded line, or None, and what was mended in it."""
+    try:
+        return msgspec.json.decode(line), ()
+    except JSON_ERRORS:
+        pass
+    try:
+        return msgspec.json.decode(with_whole_characters(line)), (BROKEN_CHARACTERS,)
+    except JSON_ERRORS:
+        return untyped(line), ()
 
 
 def _id_of_broken(line: bytes) -> Any:

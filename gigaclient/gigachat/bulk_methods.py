@@ -48,6 +48,9 @@ class BulkEndpoints(ChatEndpoints):
         functions: Iterable[AnyFunction] | None = None,
         max_steps: int = 10,
         on_error: OnError = "tell",
+        on_result: Callable[[Any], Any] | None = None,
+        repair: bool = True,
+        keep_blocked: bool = False,
         **options: Any,
     ) -> MapResults[MapResult]:
         """Send many prompts, as many at a time as the account allows, and yield their results one by one.
@@ -91,6 +94,10 @@ class BulkEndpoints(ChatEndpoints):
             functions: as for ``giga.run``; Python functions are called, and ``.run`` is the dialogue.
             max_steps: as for ``giga.run``.
             on_error: as for ``giga.run``.
+            on_result: as for ``giga.run``.
+            repair: as for ``giga.chat_parse``, and with ``functions`` as for ``giga.run``.
+            keep_blocked: a response that the filter blocked counts as answered. By default its ``error`` is a
+                ``ContentFilterError``. A checkpoint stores it in both cases, and it is not sent again.
             options: as for ``giga.chat``, for each of the prompts.
 
         Returns:
@@ -121,12 +128,28 @@ class BulkEndpoints(ChatEndpoints):
             if executor is not None:
                 raise ConfigError('via="batches" does not use an executor: leave executor= out')
             job = batch_job(
-                response_format, functions, options, strict=strict, batch_size=batch_size, poll_interval=poll_interval
+                response_format,
+                functions,
+                options,
+                strict=strict,
+                repair=repair,
+                keep_blocked=keep_blocked,
+                batch_size=batch_size,
+                poll_interval=poll_interval,
             )
         else:
             if batch_size is not None or poll_interval is not None:
                 raise ConfigError('batch_size= and poll_interval= are for via="batches"')
-            job = chat_job(response_format, functions, options, strict=strict, max_steps=max_steps, on_error=on_error)
+            run_options = {"max_steps": max_steps, "on_error": on_error, "on_result": on_result}
+            job = chat_job(
+                response_format,
+                functions,
+                options,
+                run_options,
+                strict=strict,
+                repair=repair,
+                keep_blocked=keep_blocked,
+            )
         return MapResults(self, job, prompts, map_options, template=template)
 
     def embed_many(

@@ -122,16 +122,22 @@ class ChatResource:
 
     @overload
     def parse(
-        self, messages: MessagesV2, *, response_format: type[T], strict: bool = True, **options: Any
+        self,
+        messages: MessagesV2,
+        *,
+        response_format: type[T],
+        strict: bool = True,
+        repair: bool = True,
+        **options: Any,
     ) -> tuple[ChatCompletionResponse, T]: ...
 
     @overload
     def parse(
-        self, messages: MessagesV2, *, response_format: Any, strict: bool = True, **options: Any
+        self, messages: MessagesV2, *, response_format: Any, strict: bool = True, repair: bool = True, **options: Any
     ) -> tuple[ChatCompletionResponse, Any]: ...
 
     def parse(
-        self, messages: MessagesV2, *, response_format: Any, strict: bool = True, **options: Any
+        self, messages: MessagesV2, *, response_format: Any, strict: bool = True, repair: bool = True, **options: Any
     ) -> tuple[ChatCompletionResponse, Any]:
         """Return a value of a type: :meth:`create` with the type's JSON Schema, then decode the response's JSON.
 
@@ -140,6 +146,8 @@ class ChatResource:
             response_format: the type: a dataclass, a ``TypedDict``, a ``msgspec.Struct``, an attrs class, a pydantic
                 model, or a type built of those. A dict is a JSON Schema; then the value is the decoded JSON.
             strict: whether the service forbids everything that the schema does not name.
+            repair: mend an answer whose JSON is not valid or has text around it; see
+                :func:`~gigaclient.schema.parse.parse_completion`. ``.repaired`` of the response says what was mended.
             options: as for :meth:`create`.
 
         Returns:
@@ -148,6 +156,7 @@ class ChatResource:
         Raises:
             ConfigError: the type cannot be described, or as :meth:`create`.
             LengthFinishReasonError: the response was cut by the token limit; ``.completion`` holds it.
+            ContentFilterError: the filter blocked the response; ``.completion`` and ``.text`` hold it.
             InvalidResponseError: the response is not JSON, or not such a value; ``.completion`` and ``.text`` hold it.
             APIStatusError, APIConnectionError: as :meth:`create`.
 
@@ -158,7 +167,7 @@ class ChatResource:
 
         format_ = {"type": "json_schema", "schema": schema_of(response_format), "strict": strict}
         completion = self.create(messages, response_format=format_, **options)
-        return completion, parse_completion(completion, response_format)
+        return completion, parse_completion(completion, response_format, repair=repair)
 
     def run(
         self,
@@ -168,6 +177,8 @@ class ChatResource:
         max_steps: int = 10,
         on_error: OnError = "tell",
         on_step: Callable[[Step], object] | None = None,
+        on_result: Callable[[Any], Any] | None = None,
+        repair: bool = True,
         result_role: str = "tool",
         result_as_text: bool = False,
         **options: Any,
@@ -181,6 +192,8 @@ class ChatResource:
             max_steps: as for ``giga.run``.
             on_error: as for ``giga.run``.
             on_step: as for ``giga.run``.
+            on_result: as for ``giga.run``.
+            repair: as for ``giga.run``.
             result_role: the role of messages with results: ``"tool"``, or ``"function"`` for servers that require it.
             result_as_text: send results as strings of JSON, for servers that require it.
             options: as for :meth:`create`, for each of the requests. A ``tool_config`` that forces a call is sent in
@@ -197,7 +210,7 @@ class ChatResource:
         Source: https://developers.sber.ru/docs/ru/gigachat/guides/functions/overview
         """
         return self._tool_loop(
-            messages, functions, max_steps, on_error, on_step, result_role, result_as_text, options
+            messages, functions, max_steps, on_error, on_step, on_result, repair, result_role, result_as_text, options
         ).run()
 
     def run_stream(
@@ -208,6 +221,8 @@ class ChatResource:
         max_steps: int = 10,
         on_error: OnError = "tell",
         on_step: Callable[[Step], object] | None = None,
+        on_result: Callable[[Any], Any] | None = None,
+        repair: bool = True,
         result_role: str = "tool",
         result_as_text: bool = False,
         **options: Any,
@@ -228,7 +243,18 @@ class ChatResource:
         from gigaclient.gigachat.tool_loop import RunStream
 
         return RunStream(
-            self._tool_loop(messages, functions, max_steps, on_error, on_step, result_role, result_as_text, options)
+            self._tool_loop(
+                messages,
+                functions,
+                max_steps,
+                on_error,
+                on_step,
+                on_result,
+                repair,
+                result_role,
+                result_as_text,
+                options,
+            )
         )
 
     def _tool_loop(
@@ -238,6 +264,8 @@ class ChatResource:
         max_steps: int,
         on_error: OnError,
         on_step: Callable[[Step], object] | None,
+        on_result: Callable[[Any], Any] | None,
+        repair: bool,
         result_role: str,
         result_as_text: bool,
         options: dict[str, Any],
@@ -247,7 +275,15 @@ class ChatResource:
 
         dialect = V2(self._client, result_role, result_as_text)
         return ToolLoop(
-            dialect, messages, functions, max_steps=max_steps, on_error=on_error, on_step=on_step, options=options
+            dialect,
+            messages,
+            functions,
+            max_steps=max_steps,
+            on_error=on_error,
+            on_step=on_step,
+            options=options,
+            on_result=on_result,
+            repair=repair,
         )
 
     def __repr__(self) -> str:
@@ -322,16 +358,16 @@ class ChatEndpoints(ChatRequests):
 
     @overload
     def chat_parse(
-        self, messages: Messages, *, response_format: type[T], strict: bool = True, **options: Any
+        self, messages: Messages, *, response_format: type[T], strict: bool = True, repair: bool = True, **options: Any
     ) -> tuple[ChatCompletion, T]: ...
 
     @overload
     def chat_parse(
-        self, messages: Messages, *, response_format: Any, strict: bool = True, **options: Any
+        self, messages: Messages, *, response_format: Any, strict: bool = True, repair: bool = True, **options: Any
     ) -> tuple[ChatCompletion, Any]: ...
 
     def chat_parse(
-        self, messages: Messages, *, response_format: Any, strict: bool = True, **options: Any
+        self, messages: Messages, *, response_format: Any, strict: bool = True, repair: bool = True, **options: Any
     ) -> tuple[ChatCompletion, Any]:
         """Return a value of a type: ``POST /chat/completions`` with the type's JSON Schema.
 
@@ -341,6 +377,8 @@ class ChatEndpoints(ChatRequests):
                 a type built of those, ``Literal[…]``, an ``Enum`` or a builtin. A dict is a JSON Schema; then the
                 value is the decoded JSON.
             strict: whether the service forbids everything that the schema does not name.
+            repair: mend an answer whose JSON is not valid or has text around it; see
+                :func:`~gigaclient.schema.parse.parse_completion`. ``.repaired`` of the response says what was mended.
             options: as for ``giga.chat``.
 
         Returns:
@@ -348,8 +386,9 @@ class ChatEndpoints(ChatRequests):
 
         Raises:
             LengthFinishReasonError: the response was cut by the token limit; ``.completion`` holds it.
-            InvalidResponseError: the filter held the response back, it is not JSON, or the JSON does not fit; the
-                message names the path, and ``.completion`` and ``.text`` hold the response.
+            ContentFilterError: the filter blocked the response; ``.completion`` and ``.text`` hold it.
+            InvalidResponseError: the response is not JSON, or the JSON does not fit; the message names the path, and
+                ``.completion`` and ``.text`` hold the response.
             ConfigError: the type cannot be described; the message says what to do.
             APIStatusError, APIConnectionError: as ``giga.chat``.
 
@@ -361,4 +400,4 @@ class ChatEndpoints(ChatRequests):
         format_ = {"type": "json_schema", "schema": type_schema_of(response_format).schema, "strict": bool(strict)}
         options["response_format"] = format_
         completion = self._completion(*self._chat_request(messages, options, stream=False))
-        return completion, parse_completion(completion, response_format)
+        return completion, parse_completion(completion, response_format, repair=repair)

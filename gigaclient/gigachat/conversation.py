@@ -27,10 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Conversation", "ConversationStream"]
 
 # Options of a turn that only ``run`` takes.
-_RUN_OPTIONS = {"max_steps": 10, "on_error": "tell", "on_step": None}
-
-# Finish reasons whose message would make the service refuse the history from then on, or has no content.
-_FILTERED_REASONS = frozenset({"blacklist", "request_blacklist", "response_blacklist", "request_filter", "error"})
+_RUN_OPTIONS = {"max_steps": 10, "on_error": "tell", "on_step": None, "on_result": None, "repair": True}
 
 
 class Client(Protocol):
@@ -55,15 +52,15 @@ class Conversation:
     """A dialogue that keeps its history; ``giga.conversation()`` creates one.
 
     A turn joins the history when its response is complete. Three kinds of turns leave the history unchanged: one that
-    fails, one whose stream breaks or is closed, and one whose response the filter holds back. The service would refuse
-    any history with such a response. The error and the stream hold what arrived.
+    fails, one whose stream breaks or is closed, and one whose response the filter blocks (``.blocked``). The service
+    would refuse any history with such a response. The error and the stream hold what arrived.
 
     Only one turn may run at a time. A second one, in this thread or another, raises
     :class:`~gigaclient.errors.ConfigError`. Different conversations of one client may run at the same time.
 
     Args:
         client: the client that sends the requests.
-        system, messages, history_tokens, session_id, options: as for
+        system, messages, history_tokens, session_id, keep_blocked, options: as for
             :meth:`giga.conversation <gigaclient.gigachat.resources.tool_calls.ToolCallEndpoints.conversation>`.
 
     Raises:
@@ -78,6 +75,7 @@ class Conversation:
         messages: Iterable[Message | Mapping[str, Any]] = (),
         history_tokens: int | None = None,
         session_id: str | None = None,
+        keep_blocked: bool = False,
         **options: Any,
     ) -> None:
         if history_tokens is not None and (
@@ -91,6 +89,7 @@ class Conversation:
         self._client = client
         self._options = options
         self._history_tokens = history_tokens
+        self._keep_blocked = keep_blocked
         self._session_id = session_id or str(uuid.uuid4())
         self._history = History.of(system, messages)
         self._last_run: Run[ChatCompletion, Usage] | None = None
@@ -183,7 +182,8 @@ class Conversation:
         self, turn: PendingTurn, answer: list[Any], completion: ChatCompletion, run: Run[ChatCompletion, Usage] | None
     ) -> None:
         self._last_run = run
-        if completion.finish_reason not in _FILTERED_REASONS:
+        # The message of an answer that ended with "error" has no content.
+        if completion.finish_reason != "error" and (self._keep_blocked or not completion.blocked):
             self._history = turn.history.with_turn(turn.message, answer, completion.usage)
 
     # -- the history -------------------------------------------------------------------------------------------------

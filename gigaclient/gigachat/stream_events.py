@@ -5,13 +5,15 @@ Source: https://developers.sber.ru/docs/ru/gigachat/guides/response-token-stream
 
 from __future__ import annotations
 
+import json
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 import msgspec
 
 from gigaclient._core.error_mapping import error_in, excerpt
 from gigaclient._primitives.decoding import decoder
-from gigaclient._primitives.serialization import JSON_ERRORS, reason_of_invalid_json
+from gigaclient._primitives.serialization import JSON_ERRORS
+from gigaclient._primitives.surrogates import BROKEN_CHARACTERS, HalfJoiner
 from gigaclient.errors import GigaClientError, InvalidResponseError, StreamInterruptedError
 from gigaclient.streaming.sse import Event
 from gigaclient.streaming.stream import END, End
@@ -37,11 +39,17 @@ class ChunkReader(Generic[ChunkT]):
     Args:
         decoder: the decoder of that type.
         request_id: the request id that each chunk and error gets.
+
+    Attributes:
+        repaired: what was mended in the events so far, in short sentences.
+        halves: joins characters whose halves are in two chunks.
     """
 
     def __init__(self, decoder: msgspec.json.Decoder[ChunkT], request_id: str | None) -> None:
         self._decoder = decoder
         self._request_id = request_id
+        self.repaired: tuple[str, ...] = ()
+        self.halves = HalfJoiner()
 
     def read(self, data: bytes) -> ChunkT | End | None:
         """Return the chunk; :data:`END` for ``[DONE]``; None for empty data.
@@ -68,13 +76,23 @@ class ChunkReader(Generic[ChunkT]):
         sent = None
         try:
             # Decoded without a type first: msgspec reports a wrong field type before invalid JSON further on.
-            sent = msgspec.json.decode(data)
+            sent = self._decode_untyped(data)
             return coerce(sent, cast(type[ChunkT], self._decoder.type)).attach(raw=data, request_id=self._request_id)
         except msgspec.ValidationError:
             failure = error_in(sent, request_id=self._request_id) or self.invalid_chunk(data, reason)
         except JSON_ERRORS:
-            failure = self.invalid_chunk(data, f"it is {reason_of_invalid_json(data)}")
+            failure = self.invalid_chunk(data, "it is not JSON")
         raise failure
+
+    def _decode_untyped(self, data: bytes) -> Any:
+        try:
+            return msgspec.json.decode(data)
+        except JSON_ERRORS:
+            # This decoder accepts lone surrogates, so that `halves` can join them. Bytes are replaced as the WHATWG
+            # standard decodes event streams.
+            sent = json.loads(data.decode("utf-8", "replace"))
+        self.repaired = (BROKEN_CHARACTERS,)
+        return sent
 
     def reported_error(self, data: bytes) -> GigaClientError:
         """Return the error that an event reports, in any form."""
@@ -103,6 +121,12 @@ class ChoicesParser(Generic[ChoicesT]):
         self._reader = ChunkReader(decoder, request_id)
         self._decode = decoder.decode
         self._request_id = request_id
+        self._halves = self._reader.halves.waiting
+
+    @property
+    def repaired(self) -> tuple[str, ...]:
+        """The sentences that say what was mended in the events so far."""
+        return self._reader.repaired
 
     def parse_event(self, event: Event) -> ChoicesT | End | None:
         """Return the chunk of an event; :data:`END` after the last one, None for an empty event."""
@@ -115,14 +139,28 @@ class ChoicesParser(Generic[ChoicesT]):
             chunk = None
         if chunk is not None:
             chunk.__dict__ = {"_raw": data, "_request_id": self._request_id}
+            if self._halves:
+                self._join_halves(chunk)
         else:
             # Outside the handler, so that our error does not keep the decoder's error as its context.
             chunk = self._reader.read(data)
             if chunk is None or chunk is END:
                 return chunk
+            if self._reader.repaired:
+                self._join_halves(chunk)
         if not chunk.choices and (event.event == "error" or reports_error(chunk.raw)):
             raise self._reader.reported_error(data)
         return chunk
+
+    def _join_halves(self, chunk: ChoicesT) -> None:
+        join = self._reader.halves.add
+        for choice in chunk.choices:
+            delta, is_last = choice.delta, choice.finish_reason is not None
+            for name in ("content", "reasoning_content"):
+                text = getattr(delta, name)
+                if text is not None or is_last:
+                    joined = join((choice.index, name), text or "", is_last=is_last)
+                    setattr(delta, name, joined if text is not None else joined or None)
 
     def check_complete(self, so_far: _HasFinished, *, marked: bool) -> None:
         """Raise if the stream ended before its answer was complete."""

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from msgspec.structs import replace
+
 from gigaclient._core.messages import as_messages, as_request
+from gigaclient.functions import BadArguments, as_object
 from gigaclient.streaming.stream import ChatStream
 from gigaclient.types import ChatCompletion, FunctionCall, Message, Usage
 
 if TYPE_CHECKING:
     from gigaclient.gigachat.resource import APIResource
 
-__all__ = ["V1", "Dialect", "OpenStream"]
+__all__ = ["V1", "Dialect", "OpenStream", "sendable_arguments"]
 
 CompletionT = TypeVar("CompletionT")
 _Chunk_co = TypeVar("_Chunk_co", covariant=True)
@@ -77,6 +80,23 @@ class Dialect(Protocol[_Chunk_co, CompletionT, _Usage_co]):
         """Return the token usage of the response."""
 
 
+def sendable_arguments(arguments: Any) -> Any:
+    """Return the arguments of a call for the history: unchanged, unless they are text that is not a JSON object.
+
+    The API refuses any history with such a text, so it is mended, or replaced by an empty object.
+    """
+    if not isinstance(arguments, str):
+        return arguments
+    try:
+        as_object(arguments, repair=False)
+    except BadArguments:
+        try:
+            return as_object(arguments)
+        except BadArguments:
+            return {}
+    return arguments
+
+
 class V1:
     """API v1: at most one call in a response; its result is a message of role ``function``."""
 
@@ -104,7 +124,11 @@ class V1:
 
     def turn_messages(self, completion: ChatCompletion, results: Sequence[tuple[FunctionCall, str]]) -> list[Any]:
         """Return the messages of one turn: the unchanged response and its results."""
-        return [completion.message, *(Message(role="function", name=call.name, content=text) for call, text in results)]
+        message, call = completion.message, completion.function_call
+        if call is not None and sendable_arguments(call.arguments) is not call.arguments:
+            call = replace(call, arguments=sendable_arguments(call.arguments))
+            message = replace(message, function_call=call)
+        return [message, *(Message(role="function", name=call.name, content=text) for call, text in results)]
 
     def following_options(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return the options for the turns after the first, which force no function on the model."""

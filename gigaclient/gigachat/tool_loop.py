@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import msgspec
 
-from gigaclient._core.messages import encode
 from gigaclient.context import custom_headers_cvar, session_id_cvar
 from gigaclient.errors import (
     ConfigError,
@@ -23,6 +22,7 @@ from gigaclient.errors import (
 )
 from gigaclient.functions import BadArguments, Tool, as_function_list, as_tools
 from gigaclient.gigachat.tool_dialect import Dialect, OpenStream
+from gigaclient.gigachat.tool_mistakes import Mistakes, error_text
 from gigaclient.streaming.accumulator import add_usage
 from gigaclient.types import FunctionCall
 from gigaclient.types.tool_runs import Run, Step
@@ -38,9 +38,6 @@ UsageT = TypeVar("UsageT")
 
 OnError = Literal["tell", "raise"]
 
-# Limits what the model is charged for when an error message is a chain of causes or a page of HTML.
-_MAX_ERROR_CHARACTERS = 1000
-
 _log = logging.getLogger("gigaclient")
 
 
@@ -49,7 +46,7 @@ class ToolLoop(Generic[ChunkT, CompletionT, UsageT]):
 
     Args:
         dialect: the API version.
-        messages, functions, max_steps, on_error, on_step, options: as for ``giga.run``.
+        messages, functions, max_steps, on_error, on_step, options, on_result, repair: as for ``giga.run``.
 
     Raises:
         ConfigError: an argument cannot work.
@@ -65,6 +62,8 @@ class ToolLoop(Generic[ChunkT, CompletionT, UsageT]):
         on_error: OnError,
         on_step: Callable[[Step], object] | None,
         options: Mapping[str, Any],
+        on_result: Callable[[Any], Any] | None = None,
+        repair: bool = True,
     ) -> None:
         if isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 1:
             raise ConfigError("max_steps must be a whole number, 1 or more")
@@ -72,12 +71,17 @@ class ToolLoop(Generic[ChunkT, CompletionT, UsageT]):
             raise ConfigError('on_error must be "tell" (the model, which may try again) or "raise"')
         if on_step is not None and not callable(on_step):
             raise ConfigError("on_step must be a function, which gets each step")
+        if on_result is not None and not callable(on_result):
+            raise ConfigError("on_result must be a function, which gets a result and returns what is sent")
         self._dialect = dialect
         self._history, self._options, described = dialect.parse(messages, _with_session(dialect.client, options))
         self._tools: dict[str, Tool] = as_tools([*as_function_list(functions), *described])
         self._max_steps = max_steps
         self._on_error = on_error
         self._on_step = on_step
+        self._on_result = on_result
+        self._repair = repair
+        self._mistakes = Mistakes(self._tools)
         self._turn_count = 0
         self._steps: list[Step] = []
         self._usage: UsageT | None = None
@@ -115,36 +119,63 @@ class ToolLoop(Generic[ChunkT, CompletionT, UsageT]):
         return calls
 
     def call(self, call: FunctionCall) -> Step:
-        """Run one of the functions that :meth:`take` returned."""
-        tool = self._tools.get(call.name)
+        """Run one of the functions that :meth:`take` returned.
+
+        Raises:
+            ConfigError: the function's result cannot be sent.
+            InvalidResponseError: with ``on_error="raise"``, the call is not valid.
+            Exception: with ``on_error="raise"``, any exception of the function.
+        """
         started_at = time.perf_counter()
-        problem, text = None, ""
-        is_rejected = False
+        repairs: list[str] = []
+        problem: str | None
         try:
-            if tool is None:
-                raise BadArguments(f"there is no function {call.name}; there are: {', '.join(self._tools)}")
-            arguments = tool.arguments(call.arguments)
+            tool, arguments = self._arguments(call, repairs)
         except BadArguments as error:
-            problem, is_rejected = str(error), True
+            mistake = str(error)
+            if self._on_error == "raise":
+                raise self.with_run(self._bad_arguments(mistake)) from None
+            _log.warning("the model called the function %s wrongly; it gets the reason", call.name)
+            problem, text = self._mistakes.answer(call.name, mistake)
         else:
-            try:
-                text = tool.run(arguments)
-            except Exception as error:
-                if self._on_error == "raise":
-                    raise
-                problem = f"{type(error).__name__}: {error}"
-        if is_rejected and self._on_error == "raise":
-            raise self.with_run(self._bad_arguments(str(problem)))
-        if problem is not None:
-            # The log gets no more than the name: the error's text may hold data of the caller.
-            _log.warning("the function %s failed; the model gets the error", call.name)
-            text = encode({"error": problem[:_MAX_ERROR_CHARACTERS]}).decode()
-        step = Step(call, msgspec.json.decode(text), problem, time.perf_counter() - started_at)
+            problem, text = self._run_tool(tool, arguments, call, started_at)
+        step = Step(call, msgspec.json.decode(text), problem, time.perf_counter() - started_at, tuple(repairs))
         self._results.append((call, text))
         self._steps.append(step)
         if self._on_step is not None:
             self._on_step(step)
         return step
+
+    def _arguments(self, call: FunctionCall, repairs: list[str]) -> tuple[Tool, dict[str, Any]]:
+        tool = self._tools.get(call.name)
+        if tool is None:
+            raise BadArguments(f"there is no function {call.name}; there are: {', '.join(self._tools)}")
+        # Arguments that were cut by the token limit are incomplete, and mending would hide that.
+        repair = self._repair and not getattr(self._pending, "truncated", False)
+        return tool, tool.arguments(call.arguments, repair=repair, repairs=repairs)
+
+    def _run_tool(
+        self, tool: Tool, arguments: dict[str, Any], call: FunctionCall, started_at: float
+    ) -> tuple[str | None, str]:
+        """Call the function; return its error or None, and the text of the JSON object for the model."""
+        try:
+            result = tool.result(arguments)
+        except Exception as error:
+            if self._on_error == "raise":
+                raise
+            problem = f"{type(error).__name__}: {error}"
+            # The log gets no more than the name: the error's text may hold data of the caller.
+            _log.warning("the function %s failed; the model gets the error", call.name)
+            return problem, error_text(problem)
+        if self._on_result is not None:
+            result = self._on_result(result)
+        try:
+            return None, tool.text_of(result)
+        except ConfigError as error:
+            # The function has done its work. The model would call it again if it were told of a failure.
+            self._steps.append(Step(call, None, str(error), time.perf_counter() - started_at))
+            self.with_run(error)
+            raise
 
     def end_turn(self) -> None:
         """Add the response and all results to the history in one step, so that no call stays without a result."""

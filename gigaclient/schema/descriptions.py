@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from gigaclient.schema.docstrings import Docstring, parse_docstring
 
-__all__ = ["class_name", "description_of", "docstring_of", "field_descriptions", "type_name"]
+__all__ = ["class_name", "description_of", "docstring_of", "field_descriptions", "type_name", "unresolved_name"]
 
 _DEFAULT_DOCS = ("An enumeration.", None)
 
@@ -62,6 +62,11 @@ def description_of(hint: Any) -> str:
 def class_name(cls: Any) -> str:
     """Return the name of a class for a definition: letters, digits and underscores."""
     return re.sub(r"\W+", "_", getattr(cls, "__name__", "") if isinstance(cls, type) else type_name(cls)).strip("_")
+
+
+def unresolved_name(error: NameError) -> str:
+    """Return the reason why an annotation cannot be read."""
+    return f"an annotation names {error.name!r}, which its module does not have: define it at the top of the module"
 
 
 def type_name(type_: Any) -> str:

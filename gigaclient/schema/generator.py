@@ -16,6 +16,7 @@ from gigaclient.errors import ConfigError
 from gigaclient.schema.descriptions import class_name, docstring_of, field_descriptions, type_name
 from gigaclient.schema.normalize import referenced_name, rename_references
 from gigaclient.schema.pydantic_models import is_model, is_pydantic_dataclass, model_schema
+from gigaclient.schema.unions import UnionOf, with_unions
 
 __all__ = ["ADVICE", "Omitted", "SchemaGenerator"]
 
@@ -101,6 +102,8 @@ class SchemaGenerator:
         return {"enum": values, **({"description": prose} if prose else {})}
 
     def _custom(self, node: nodes.CustomType) -> dict[str, Any]:
+        if isinstance(node.cls, type) and issubclass(node.cls, UnionOf):
+            return {"anyOf": [self._schema(nodes.type_info(with_unions(member))) for member in node.cls.members]}
         if not is_model(node.cls):
             raise ConfigError(f"{type_name(node.cls)} has no JSON Schema: {ADVICE}")
 

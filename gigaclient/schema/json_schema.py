@@ -9,6 +9,7 @@ Source: https://developers.sber.ru/docs/ru/gigachat/guides/structured-output
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import sys
@@ -19,11 +20,13 @@ import msgspec
 from msgspec import inspect as nodes
 
 from gigaclient._primitives.decoding import decoder, new_decoder
+from gigaclient._primitives.surrogates import well_formed
 from gigaclient.errors import ConfigError
-from gigaclient.schema.descriptions import type_name
+from gigaclient.schema.descriptions import type_name, unresolved_name
 from gigaclient.schema.generator import ADVICE, SchemaGenerator
 from gigaclient.schema.normalize import SchemaNormalizer, is_object_schema
 from gigaclient.schema.pydantic_models import from_adapter, from_model, is_model, is_pydantic_dataclass, nested_types
+from gigaclient.schema.unions import UnionOf, read_member, with_unions
 from gigaclient.schema.validation import (
     ValidationFailed,
     is_pydantic_error,
@@ -73,7 +76,7 @@ class TypeSchema(Generic[T]):
         Raises:
             ValidationFailed: the data is not JSON, or not a value of the type.
         """
-        encoded = data.encode("utf-8", "replace") if isinstance(data, str) else data
+        encoded = well_formed(data).encode() if isinstance(data, str) else data
         reason = json_error(encoded)
         if reason is not None:
             raise ValidationFailed(reason)
@@ -109,14 +112,7 @@ def _build_cached(type_: Any, strict: bool) -> TypeSchema[Any]:
 
 def _build(type_: Any, strict: bool) -> TypeSchema[Any]:
     _check_type(type_)
-    if is_model(type_):
-        schema, read = from_model(type_)
-    elif (
-        any(is_model(part) or is_pydantic_dataclass(part) for part in nested_types(type_)) and "pydantic" in sys.modules
-    ):
-        schema, read = from_adapter(type_)
-    else:
-        schema, read = _from_msgspec(type_)
+    schema, read = _schema_and_reader(type_)
     schema = SchemaNormalizer(schema, strict).root()
     if is_object_schema(schema):
         return TypeSchema(schema, read)
@@ -126,6 +122,16 @@ def _build(type_: Any, strict: bool) -> TypeSchema[Any]:
     wrapper = {"type": "object", "properties": {"value": schema}, "required": ["value"]}
     closed = {"additionalProperties": False} if strict else {}
     return TypeSchema({**wrapper, **closed, **definitions}, read, wrapped=True)
+
+
+def _schema_and_reader(type_: Any) -> tuple[dict[str, Any], Callable[[bytes], Any]]:
+    if is_model(type_):
+        return from_model(type_)
+    if "pydantic" in sys.modules and any(is_model(part) or is_pydantic_dataclass(part) for part in nested_types(type_)):
+        # pydantic does not know Structs and attrs classes.
+        with contextlib.suppress(ConfigError):
+            return from_adapter(type_)
+    return _from_msgspec(type_)
 
 
 def _schema_from_dict(schema_or_format: Any) -> dict[str, Any]:
@@ -153,6 +159,18 @@ def _check_type(type_: Any) -> None:
         raise ConfigError(f"the class itself is needed, not an object of it: pass {type(type_).__name__}")
 
 
+@functools.lru_cache(maxsize=256)
+def _reader_of(type_: Any) -> Callable[[bytes], Any]:
+    return _schema_and_reader(type_)[1]
+
+
+def _fields_of(type_: Any) -> Any:
+    try:
+        return type_schema_of(type_, strict=False).schema.get("properties", ())
+    except ConfigError:  # it has no schema of its own, like Any
+        return ()
+
+
 class _Wrapped(msgspec.Struct):
     value: msgspec.Raw
 
@@ -168,17 +186,16 @@ def _from_msgspec(type_: Any) -> tuple[dict[str, Any], Callable[[bytes], Any]]:
     reason = None
     schema: dict[str, Any] = {}
     try:
-        schema = SchemaGenerator().root(nodes.type_info(type_))
-        strict = new_decoder(type_, dec_hook=_convert)
-        lax = new_decoder(type_, strict=False, dec_hook=_convert)
+        decodable = with_unions(type_)
+        schema = SchemaGenerator().root(nodes.type_info(decodable))
+        strict = new_decoder(decodable, dec_hook=_convert)
+        lax = new_decoder(decodable, strict=False, dec_hook=_convert)
     except NameError as error:
-        reason = (
-            f"an annotation names {error.name!r}, which its module does not have: define it at the top of the module"
-        )
+        reason = unresolved_name(error)
     except (TypeError, ValueError, NotImplementedError, RecursionError) as error:
         if isinstance(error, ConfigError):
             raise
-        reason = " ".join(str(error).split())
+        reason = _in_our_words(error)
     if reason is not None:
         raise ConfigError(f"{type_name(type_)} cannot be described: {reason}; {ADVICE}")
 
@@ -191,8 +208,18 @@ def _from_msgspec(type_: Any) -> tuple[dict[str, Any], Callable[[bytes], Any]]:
     return schema, read
 
 
+def _in_our_words(error: Exception) -> str:
+    """Return the reason why msgspec cannot decode a type, without its words for types."""
+    reason = " ".join(str(error).split())
+    if reason.startswith("Type unions"):
+        return "a field of a class in it is a union of several classes: give the field one class, or a pydantic model"
+    return reason.partition(" - type ")[0]
+
+
 def _convert(type_: Any, value: Any) -> Any:
-    """Decode a pydantic model inside another type; a ``dec_hook`` of msgspec."""
+    """Decode a pydantic model or a union inside another type; a ``dec_hook`` of msgspec."""
+    if isinstance(type_, type) and issubclass(type_, UnionOf):
+        return read_member(type_, value, _reader_of, _fields_of)
     if not is_model(type_):
         raise NotImplementedError
     try:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Mapping
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from gigaclient._primitives.serialization import SerializationError, encode
+from gigaclient._primitives.serialization import JSON_ERRORS, SerializationError, encode
 from gigaclient.errors import ConfigError
-from gigaclient.schema.descriptions import description_of
+from gigaclient.schema.descriptions import description_of, unresolved_name
 from gigaclient.schema.docstrings import Docstring, parse_docstring
 from gigaclient.schema.generator import Omitted
 from gigaclient.schema.json_schema import TypeSchema, type_schema_of
-from gigaclient.schema.validation import ValidationFailed
+from gigaclient.schema.repair import decode_texts
+from gigaclient.schema.unions import with_unions
+from gigaclient.schema.validation import ValidationFailed, in_words
 
 __all__ = ["Signature", "unwrap"]
 
@@ -30,6 +32,7 @@ class Signature:
         defaults: the parameters with a default; the value is True if the parameter also accepts null.
         hints: the annotations.
         docstring: the parsed docstring.
+        makers: make the defaults that the function does not have itself, because they are in ``Field(…)``.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class Signature:
         defaults: Mapping[str, bool],
         hints: Mapping[str, Any],
         docstring: Docstring,
+        makers: Mapping[str, Callable[[], Any]],
     ) -> None:
         self.name = name
         self._type_schema = type_schema
@@ -47,6 +51,7 @@ class Signature:
         self._defaults = defaults
         self._hints = hints
         self.docstring = docstring
+        self._makers = makers
 
     @classmethod
     def of(cls, target: Any, name: str, *, with_own_spec: bool = False) -> Signature:
@@ -65,6 +70,7 @@ class Signature:
         docstring = parse_docstring(_docstring(target))
         fields: list[Any] = []
         defaults: dict[str, bool] = {}
+        makers: dict[str, Callable[[], Any]] = {}
         rest: Any = None
         for parameter in parameters:
             hint = hints.get(parameter.name, Any if with_own_spec else None)
@@ -82,13 +88,17 @@ class Signature:
             if parameter.kind is parameter.VAR_KEYWORD:
                 rest = hint
                 continue
-            description = description_of(hint) or docstring.parameters.get(parameter.name, "")
-            described = Annotated[hint, msgspec.Meta(description=description)] if description else hint
-            if parameter.default is parameter.empty:
+            field = _Field.of(parameter)
+            description = field.description or description_of(hint) or docstring.parameters.get(parameter.name, "")
+            type_ = with_unions(hint)
+            described = Annotated[type_, msgspec.Meta(description=description)] if description else type_
+            if field.default is parameter.empty:
                 fields.append((parameter.name, described))
-            else:
-                defaults[parameter.name] = _accepts_null(hint)
-                fields.append((parameter.name, described, Omitted(parameter.default)))
+                continue
+            defaults[parameter.name] = _accepts_null(hint)
+            fields.append((parameter.name, described, Omitted(field.default)))
+            if field.make_default is not None:
+                makers[parameter.name] = field.make_default
         return cls(
             name,
             _parameters_schema(name, fields, forbid=rest is None),
@@ -96,6 +106,7 @@ class Signature:
             defaults,
             hints,
             docstring,
+            makers,
         )
 
     def parameters(self) -> dict[str, Any]:
@@ -111,12 +122,45 @@ class Signature:
         """Return the schema of results; None if the return annotation allows anything."""
         return _return_schema(self._hints.get("return"), self.docstring.returns)
 
-    def convert(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    def convert(
+        self, arguments: Mapping[str, Any], *, repair: bool = True, repairs: list[str] | None = None
+    ) -> dict[str, Any]:
         """Convert the arguments to the annotated types; omitted arguments stay omitted.
 
+        Args:
+            arguments: the arguments of the model.
+            repair: read JSON text where the signature has a list or an object.
+            repairs: gets a sentence for each such text.
+
         Raises:
-            ValidationFailed: they do not fit; the message names the function and the path.
+            ValidationFailed: they do not fit; the message names the function and the path, and says what to send.
         """
+        try:
+            return self._convert(arguments)
+        except ValidationFailed as error:
+            failure = error
+        notes: list[str] = []
+        if repair:
+            arguments = self._decode_texts(arguments, notes)
+        if not notes:
+            raise failure
+        converted = self._convert(arguments)
+        if repairs is not None:
+            repairs.extend(notes)
+        return converted
+
+    def _decode_texts(self, arguments: Mapping[str, Any], notes: list[str]) -> Mapping[str, Any]:
+        schema = self._type_schema.schema
+        if self._rest is not None:
+            schema = {**schema, "additionalProperties": self._rest.schema.get("additionalProperties")}
+        try:
+            decoded: Mapping[str, Any] = decode_texts(dict(arguments), schema, notes)
+        except JSON_ERRORS:  # nested too deep
+            notes.clear()
+            return arguments
+        return decoded
+
+    def _convert(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         # Models send null for an argument that they omit.
         known = {
             name: value for name, value in arguments.items() if value is not None or self._defaults.get(name, True)
@@ -129,18 +173,44 @@ class Signature:
                 further[name] = self._read(self._rest, {name: value}, further=name)[name]
         struct = self._read(self._type_schema, known)
         values = {name: getattr(struct, name) for name in self._names}
-        return {**{name: value for name, value in values.items() if not isinstance(value, Omitted)}, **further}
+        given = {name: value for name, value in values.items() if not isinstance(value, Omitted)}
+        made = {name: make() for name, make in self._makers.items() if name not in given}
+        return {**given, **made, **further}
 
     def _read(self, type_schema: TypeSchema[Any], arguments: Mapping[str, Any], further: str = "...") -> Any:
         try:
             return type_schema.read(encode(arguments, "the arguments"))
         except (ValidationFailed, SerializationError) as error:
-            reason = str(error).partition("the answer does not fit: ")[2] or str(error)
+            reason = in_words(str(error).partition("the answer does not fit: ")[2] or str(error))
         raise ValidationFailed(f"the arguments of {self.name} do not fit: {reason.replace('$[...]', f'$.{further}')}")
 
     @property
     def _names(self) -> tuple[str, ...]:
         return tuple(self._type_schema.schema["properties"])
+
+
+class _Field(NamedTuple):
+    """The default of a parameter, and its description if the default is ``Field(…)`` of pydantic."""
+
+    default: Any
+    description: str = ""
+    make_default: Callable[[], Any] | None = None
+
+    @classmethod
+    def of(cls, parameter: inspect.Parameter) -> _Field:
+        """Read the default of ``parameter``."""
+        default: Any = parameter.default
+        # By its methods, because pydantic is not imported here.
+        if not (callable(getattr(default, "is_required", None)) and callable(getattr(default, "get_default", None))):
+            return cls(default)
+        description = " ".join(str(default.description or "").split())
+        if default.is_required():
+            return cls(parameter.empty, description)
+
+        def make() -> Any:
+            return default.get_default(call_default_factory=True)
+
+        return cls(make(), description, make)
 
 
 def _parameters(target: Any, name: str, with_own_spec: bool) -> tuple[list[inspect.Parameter], dict[str, Any]]:
@@ -150,9 +220,7 @@ def _parameters(target: Any, name: str, with_own_spec: bool) -> tuple[list[inspe
         found = inspect.signature(target).parameters.values()
         return [parameter for parameter in found if parameter.name not in bound], _hints(target)
     except NameError as error:
-        reason = (
-            f"an annotation names {error.name!r}, which its module does not have: define it at the top of the module"
-        )
+        reason = unresolved_name(error)
     except (TypeError, ValueError) as error:
         if with_own_spec:
             return [inspect.Parameter("arguments", inspect.Parameter.VAR_KEYWORD)], {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from json import JSONDecodeError, loads
 from typing import Any
@@ -10,9 +11,20 @@ import msgspec
 
 from gigaclient._primitives.serialization import JSON_ERRORS
 
-__all__ = ["ValidationFailed", "is_pydantic_error", "json_error", "pydantic_reason", "validated"]
+__all__ = ["ValidationFailed", "in_words", "is_pydantic_error", "json_error", "pydantic_reason", "validated"]
 
 _MAX_REASONS = 5
+
+_EXPECTED = re.compile(r"Expected `([^`]*)`, got `([^`]*)`")
+_NAMES = {
+    "array": "a JSON array",
+    "bool": "true or false",
+    "float": "a number",
+    "int": "an integer",
+    "null": "null",
+    "object": "a JSON object",
+    "str": "a string",
+}
 
 
 class ValidationFailed(ValueError):
@@ -53,6 +65,20 @@ def json_error(data: bytes) -> str | None:
     except (ValueError, RecursionError):
         pass
     return f"the answer is not JSON: {reason}"
+
+
+def in_words(reason: str) -> str:
+    """Return a reason of msgspec in the words of JSON, for the model."""
+
+    def renamed(match: re.Match[str]) -> str:
+        expected, got = (" or ".join(_NAMES.get(name, name) for name in group.split(" | ")) for group in match.groups())
+        return f"expected {expected}, not {got}"
+
+    return (
+        _EXPECTED.sub(renamed, reason)
+        .replace("Object contains unknown field", "there is no argument")
+        .replace("Object missing required field", "the required argument is missing:")
+    )
 
 
 def is_pydantic_error(error: BaseException) -> bool:

@@ -7,12 +7,14 @@ from collections import deque
 from typing import Any
 
 import msgspec
+import msgspec.structs
 
-from gigaclient.types import ChatCompletion, ChatCompletionChunk, Choice, ChunkChoice, Delta, Message
+from gigaclient._primitives.serialization import JSON_ERRORS
+from gigaclient.types import ChatCompletion, ChatCompletionChunk, Choice, ChunkChoice, Delta, FunctionCall, Message
 from gigaclient.types.base import untyped
 from gigaclient.types.chat import IN_PROGRESS
 
-__all__ = ["ChatAccumulator", "RawAccumulator", "add_usage"]
+__all__ = ["CallPieces", "ChatAccumulator", "RawAccumulator", "add_usage"]
 
 # The first value of these fields is kept, and the last one of all others.
 _FIRST_VALUE_FIELDS = ("created", "model", "object")
@@ -21,12 +23,75 @@ _FIRST_VALUE_FIELDS = ("created", "model", "object")
 _MAX_UNDECODED_BYTES = 4 * 1024 * 1024
 
 
+class CallPieces:
+    """A function call that a server may send whole, or in pieces: its name first, then the text of its arguments.
+
+    Args:
+        call: the first piece, if it has come.
+    """
+
+    __slots__ = ("_call", "_pieces")
+
+    def __init__(self, call: FunctionCall | None = None) -> None:
+        self._call = call
+        self._pieces: list[str] = []
+
+    def continues(self, call: FunctionCall) -> bool:
+        """Return True if ``call`` is a piece of this call, and not another call."""
+        if self._call is None or (call.id and self._call.id and call.id != self._call.id):
+            return False
+        if not call.name:
+            return True
+        # Some servers repeat the name in each piece, others the whole call.
+        is_repeated = not self._pieces and call.arguments == self._call.arguments
+        return call.name == self._call.name and not is_repeated and _is_piece(call.arguments)
+
+    def add(self, call: FunctionCall | None) -> None:
+        """Add the next piece, or replace the call by a whole one; None is no piece."""
+        if call is None:
+            return
+        if self._call is None or not self.continues(call):
+            self._call, self._pieces = call, []
+            return
+        if isinstance(self._call.arguments, str) and not self._pieces:
+            self._pieces.append(self._call.arguments)
+        if isinstance(call.arguments, str):
+            self._pieces.append(call.arguments)
+        elif call.arguments:
+            self._pieces = []
+            self._call = msgspec.structs.replace(self._call, arguments=call.arguments)
+        if call.id and not self._call.id:
+            self._call = msgspec.structs.replace(self._call, id=call.id)
+
+    def whole(self) -> Any:
+        """Return the call so far; arguments that came in pieces are decoded when they are complete."""
+        if self._call is None or not self._pieces:
+            return self._call
+        text = "".join(self._pieces)
+        decoded = _decode_object(text)
+        return msgspec.structs.replace(self._call, arguments=text if decoded is None else decoded)
+
+
+def _is_piece(arguments: Any) -> bool:
+    """Return True for the text of a part of an object."""
+    return isinstance(arguments, str) and _decode_object(arguments) is None
+
+
+def _decode_object(text: str) -> dict[str, Any] | None:
+    try:
+        decoded = msgspec.json.decode(text)
+    except JSON_ERRORS:
+        return None
+    return decoded if isinstance(decoded, dict) else None
+
+
 class _ChoiceAccumulator:
     """The deltas of one choice so far."""
 
-    __slots__ = ("content", "fields", "finish_reason", "logprobs", "reasoning")
+    __slots__ = ("call", "content", "fields", "finish_reason", "logprobs", "reasoning")
 
     def __init__(self) -> None:
+        self.call = CallPieces()
         self.content: list[str] = []
         self.reasoning: list[str] = []
         self.fields: dict[str, Any] = {}  # fields that are sent whole: the last value is kept
@@ -66,7 +131,8 @@ class _ChoiceAccumulator:
             self.reasoning.append(delta.reasoning_content)
         if delta.logprobs is not None:
             self.fields["logprobs"] = _concatenate(self.fields.get("logprobs"), delta.logprobs)
-        for name in ("role", "function_call", "inline_data"):
+        self.call.add(delta.function_call)
+        for name in ("role", "inline_data"):
             value = getattr(delta, name)
             if value is not None:
                 self.fields[name] = value
@@ -75,6 +141,7 @@ class _ChoiceAccumulator:
         return Choice(
             message=Message(
                 **{"role": "assistant", **self.fields},
+                function_call=self.call.whole(),
                 content="".join(self.content),
                 reasoning_content="".join(self.reasoning) or None,
             ),

@@ -20,6 +20,7 @@ from gigaclient.errors import (
 from gigaclient.streaming import sse
 from gigaclient.streaming.accumulator import ChatAccumulator
 from gigaclient.types import APIResponse, ChatCompletion, ChatCompletionChunk
+from gigaclient.types.completion import add_repairs
 
 if TYPE_CHECKING:
     from gigaclient._primitives.deadline import Deadline
@@ -154,7 +155,7 @@ class Stream(ClosingContext, Iterator[ChunkT], Generic[ChunkT, ResponseT]):
         APITimeoutError: silence for longer than the read timeout, no event for longer than the event timeout, or the
             deadline passed.
         APIStatusError: the server sent an error object in the stream; its status decides the class.
-        InvalidResponseError: an event is not JSON, not UTF-8, or not a chunk.
+        InvalidResponseError: an event is not JSON, or not a chunk.
 
     Each of them has what arrived so far as ``.text`` and ``.completion``.
     """
@@ -169,6 +170,7 @@ class Stream(ClosingContext, Iterator[ChunkT], Generic[ChunkT, ResponseT]):
     ) -> None:
         self._response = response
         self._accumulator = accumulator
+        self._parser = parser
         self._state: Literal["open", "ended", "broken", "closed"] = "open"
         # `_read` is not a method: a generator that refers to this object would keep a dropped stream and its connection
         # until the garbage collector runs.
@@ -192,6 +194,7 @@ class Stream(ClosingContext, Iterator[ChunkT], Generic[ChunkT, ResponseT]):
         """The completion so far; it is whole (finish reason, function call, usage) after the stream has ended."""
         completion = self._accumulator.completion()
         completion.__dict__["_request_id"] = self._request_id
+        add_repairs(completion, getattr(self._parser, "repaired", ()))
         return completion
 
     @property

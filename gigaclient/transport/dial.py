@@ -16,6 +16,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError, ProxyError
 
 from gigaclient._primitives.deadline import Cancelled, DeadlineExceeded
+from gigaclient.errors import ConfigError
 from gigaclient.transport.happy_eyeballs import connect_to_host
 from gigaclient.transport.monkey_patches import check_patches
 from gigaclient.transport.socket import DeadlineSocket, shut_down, socket_timeout, this_thread
@@ -25,7 +26,14 @@ __all__ = ["Dialer", "TLSDialer", "library_class"]
 
 def library_class(class_: Any) -> Any:
     """Return urllib3's original class, even when vcrpy has replaced it by a subclass before this import."""
-    return next(base for base in class_.__mro__ if base.__module__ == "urllib3.connection")
+    for base in class_.__mro__:
+        if base.__module__ == "urllib3.connection":
+            return base
+    # So it is in Pyodide, where urllib3 calls the browser's fetch.
+    raise ConfigError(
+        f"gigaclient sends requests through sockets, and here urllib3 has {class_.__module__}.{class_.__name__} "
+        "instead of a socket's connection. Python in WebAssembly cannot run a client: run it where Python has sockets."
+    )
 
 
 if not TYPE_CHECKING:

@@ -170,9 +170,10 @@ class Transport:
         self._users_session = session
         self._lock = threading.Lock()  # guards the count of connections
         self._opened = 0
-        # The calls that close() cancels. No lock guards the set, because a finaliser may call `forget` while its own
-        # thread is in here: adding to a set and discarding from it are atomic. `register` adds the call first and then
-        # checks `_closed`; close() sets `_closed` first and then reads the set. So one always sees the other.
+        # The registry of active calls, which close() and cancel groups cancel. No lock guards the set, because a
+        # finaliser may call `forget` while its own thread is in here: adding to a set and discarding from it are
+        # atomic. `register` adds the call first and then checks `closed`; close() sets `closed` first and then reads
+        # the set. So one always sees the other.
         self.closed = False
         self._active: set[Deadline] = set()
         self._session = self._make_session()
@@ -220,7 +221,11 @@ class Transport:
     @property
     def in_flight(self) -> int:
         """The number of calls that wait for a response or read one."""
-        return sum(deadline.in_flight for deadline in tuple(self._active))
+        return sum(deadline.in_flight for deadline in self.active_calls())
+
+    def active_calls(self) -> tuple[Deadline, ...]:
+        """Return the registered calls."""
+        return tuple(self._active)
 
     def send(self, request: Request, url: str, headers: Mapping[str, str], deadline: Deadline) -> Response:
         """Send one request and return the response when its headers have arrived.
@@ -298,7 +303,7 @@ class Transport:
         )
 
     def register(self, deadline: Deadline) -> None:
-        """Register a call that is about to wait, so that :meth:`close` cancels it.
+        """Register a call that is about to wait, so that :meth:`close` and its cancel group can cancel it.
 
         It is called before each wait, because the end of a nested call, such as a token fetch, removes the call.
 
@@ -309,6 +314,8 @@ class Transport:
         if self.closed:
             self._active.discard(deadline)
             raise ConfigError("this client is closed: make a new one")
+        if deadline.group is not None and deadline.group.cancelled:
+            deadline.cancel()
 
     def forget(self, deadline: Deadline) -> None:
         """Remove the call after it or its response has ended."""
@@ -327,7 +334,7 @@ class Transport:
     def close(self) -> None:
         """Close every connection; calls that wait fail at once. Safe to call more than once."""
         self.closed = True
-        for deadline in tuple(self._active):
+        for deadline in self.active_calls():
             self.forget(deadline)
             deadline.cancel()
         if self._users_session is None:

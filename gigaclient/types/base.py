@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 import msgspec
 
 from gigaclient._primitives.serialization import JSON_ERRORS
+from gigaclient._primitives.surrogates import with_whole_characters
 
 __all__ = ["APIResponse", "Record", "untyped"]
 
@@ -27,7 +28,7 @@ def untyped(body: bytes) -> Any:
         return msgspec.json.decode(body)
     except JSON_ERRORS:
         try:
-            return json.loads(body.decode("utf-8", "replace"))
+            return json.loads(with_whole_characters(body))
         except (ValueError, RecursionError):
             return None
 

@@ -15,6 +15,7 @@ import msgspec.structs
 from gigaclient._primitives.decoding import convert
 from gigaclient.types.base import APIResponse, Record
 from gigaclient.types.chat import ChatCompletionChunk, Function, FunctionCall, Message, NamedFunctionCall, Usage
+from gigaclient.types.completion import Completion
 
 __all__ = [
     "Thread",
@@ -263,7 +264,7 @@ class ThreadRunResult(APIResponse):
         return self.text
 
 
-class ThreadCompletion(APIResponse):
+class ThreadCompletion(Completion):
     """The result of a blocking run: ``POST /threads/messages/run`` and ``/threads/messages/rerun``.
 
     ``str()`` returns its text, and a notebook shows it as Markdown. It has no choices.

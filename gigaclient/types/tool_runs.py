@@ -19,15 +19,18 @@ class Step(msgspec.Struct, frozen=True):
 
     Attributes:
         call: the call as the model made it.
-        result: the JSON object that was sent to the model; ``{"error": …}`` after an error.
-        error: the error that was sent to the model, or None.
+        result: the JSON object that was sent to the model; ``{"error": …}`` after an error; None if the function's
+            result could not be sent.
+        error: the error that was sent to the model, or that ended the run; None if there was none.
         seconds: the run time of the function.
+        repaired: what was mended to read the arguments, in short sentences; empty if they were read as they came.
     """
 
     call: FunctionCall
     result: Any = None
     error: str | None = None
     seconds: float = 0.0
+    repaired: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -59,6 +62,12 @@ class Run(msgspec.Struct, Generic[CompletionT, UsageT]):
     messages: list[Any]
     steps: list[Step]
     usage: UsageT | None = None
+
+    @property
+    def repaired(self) -> tuple[str, ...]:
+        """The sentences that say what was mended in the last response and in the arguments of all calls, each once."""
+        steps = [sentence for step in self.steps for sentence in step.repaired]
+        return tuple(dict.fromkeys((*steps, *getattr(self.completion, "repaired", ()))))
 
     @property
     def text(self) -> str:

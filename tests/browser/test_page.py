@@ -65,6 +65,10 @@ def test_what_the_server_said_at_the_end_stands_below(page: ChatPage, server: Pa
     page.ask("Много?")
     page.settled()
     assert page.note == "Ответ достиг предела длины, заданного для модели."
+    server.next(*texts("Нет."), event({"blocked": True, "finish_reason": "blacklist", "model": "GigaChat-2"}, "done"))
+    page.ask("Плохо?")
+    page.settled()
+    assert page.note == "Фильтр сервиса заблокировал этот ответ."
 
 
 def test_the_conversation_so_far_goes_along_and_a_csrf_token_where_there_is_one(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import signal
 import stat
 import threading
@@ -271,6 +270,8 @@ def test_an_interrupt_leaves_a_whole_line_or_nothing(space: int, path: Path, mon
 
 def test_the_limit_of_a_real_system_leaves_no_half_line(path: Path) -> None:
     def work() -> list[Any]:
+        import resource
+
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         with Checkpoint(path) as checkpoint:
             end = checkpoint.append(line(1))

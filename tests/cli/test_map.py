@@ -235,6 +235,20 @@ def test_failed_lines_are_reported_and_the_others_answered(tmp_path: Path, emula
     assert others[0].startswith("warning: input 1: ")
 
 
+def test_lines_that_the_filter_blocked_are_counted_apart(
+    reviews: Path, tmp_path: Path, emulator: GigaChatEmulator
+) -> None:
+    command = ("map", str(reviews), "-o", str(tmp_path / "results.jsonl"), "--template", "Say {text}")
+    emulator.answer({"content": "Let us talk about something else.", "finish_reason": "blacklist"})
+    ended = run(*command)
+    assert ended.code == 1
+    assert summary(ended.err).startswith("2 answered, 1 failed (1 blocked by the filter);")
+    assert "run the same command again" not in ended.err
+    again = run(*command, "--json")
+    document = json.loads(again.out)
+    assert (document["failed"], document["blocked"], document["restored"]) == (1, 1, 3)
+
+
 def test_a_refused_line_has_its_status(reviews: Path, emulator: GigaChatEmulator) -> None:
     emulator.inject(Fault(status=422), path="/chat/completions", times=1)
     ended = run("map", str(reviews), "--template", "{text}", "--workers", "1")

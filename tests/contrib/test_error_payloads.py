@@ -22,6 +22,7 @@ STATUSES: list[tuple[BaseException, int]] = [
     (errors.TLSError("x"), 502),
     (errors.StreamInterruptedError("x"), 502),
     (errors.InvalidResponseError("x"), 502),
+    (errors.ContentFilterError("x"), 502),
     (errors.LengthFinishReasonError("x"), 502),
     (errors.TooManyStepsError("x"), 502),
     (errors.ConfigError("x"), 500),

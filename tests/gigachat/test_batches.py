@@ -628,6 +628,16 @@ def test_a_failed_row_is_read_in_every_shape(
     assert (good.text, good.error) == ("Lena.", None)
 
 
+def test_one_broken_character_in_a_row_is_replaced_and_the_answer_kept(
+    emulator: GigaChatEmulator, giga: GigaChat
+) -> None:
+    line = b'{"id":"x","result":{"choices":[{"message":{"content":"Lena \\ud83d \xff"}}]}}'
+    (result,) = giga.batch_results(results_file(emulator, line))
+    assert result.text == "Lena \ufffd \ufffd"
+    assert result.completion is not None
+    assert result.completion.repaired
+
+
 @pytest.mark.parametrize(
     ("line", "row_id", "reason"),
     [
@@ -636,7 +646,7 @@ def test_a_failed_row_is_read_in_every_shape(
         (b"<html>gateway</html>", "", "not a JSON object"),
         (b"[1, 2]", "", "neither an answer nor an error|not a JSON object"),
         (b"null", "", "not a JSON object"),
-        (b'{"id":"a","result":{"text":"\xff"}}', "a", "not UTF-8"),
+        (b'{"id":"a","result":{"text":"\xff"}}', "a", "neither an answer nor an error"),
         (b'{"id":"a"}', "a", "neither an answer nor an error"),
         (b'{"id":"a","result":{}}', "a", "neither an answer nor an error"),
         (b'{"id":"a","result":{"choices":[]}}', "a", "neither an answer nor an error"),

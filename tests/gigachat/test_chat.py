@@ -412,12 +412,36 @@ NOT_ANSWERS: dict[str, tuple[bytes | str | dict[str, Any] | list[Any], type[Giga
     "HTML": (b"<html><title>Log in</title></html>", InvalidResponseError, "not JSON"),
     "cut off": (b'{"choices":[{"message":{"content":"hel', InvalidResponseError, "not JSON"),
     "more than one": (b'{"choices":[{}]}{"choices":[{}]}', InvalidResponseError, "not JSON"),
-    "not UTF-8": (b'{"choices":[{"message":{"content":"\xff"}}]}', InvalidResponseError, "not UTF-8"),
+    "not UTF-8": (b"\xff\xfe{", InvalidResponseError, "not JSON"),
     "nested too deep": (DEEP, InvalidResponseError, "not JSON"),
     "empty": (b"", InvalidResponseError, "not JSON"),
     "spaces": (b"  \n", InvalidResponseError, "not JSON"),
     "an event stream": (b"data: {}\n\n", InvalidResponseError, "not JSON"),
 }
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"High \xf0\x9f tide", "High \ufffd tide"),
+        (rb"High \ud83c", "High \ufffd"),
+        (rb"High \ud83c\udf0a \\ud83c", r"High 🌊 \ud83c"),
+    ],
+)
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_one_broken_character_is_replaced_and_the_answer_kept(
+    emulator: GigaChatEmulator, giga: GigaChat, content: bytes, text: str, version: str
+) -> None:
+    broken = b'"x \xff"'
+    body = {
+        "v1": b'{"choices":[{"message":{"content":"%s"},"finish_reason":"stop"}],"new":%s}',
+        "v2": b'{"messages":[{"role":"assistant","content":[{"text":"%s"}]}],"finish_reason":"stop","new":%s}',
+    }[version]
+    emulator.answer(lambda _: Answer(200, {"Content-Type": "application/json"}, body % (content, broken)))
+    completion: Any = giga.chat(PROMPT) if version == "v1" else giga.chat.create(PROMPT)
+    assert completion.text == text
+    assert completion.raw["new"] == "x \ufffd"
+    assert ("broken characters" in "".join(completion.repaired)) is ("\ufffd" in text)
 
 
 @pytest.mark.parametrize(("body", "error_type", "message"), NOT_ANSWERS.values(), ids=NOT_ANSWERS)

@@ -12,7 +12,13 @@ import pytest
 from typing_extensions import TypedDict
 
 from gigaclient import ChatCompletion, GigaChat
-from gigaclient.errors import BadRequestError, ConfigError, InvalidResponseError, LengthFinishReasonError
+from gigaclient.errors import (
+    BadRequestError,
+    ConfigError,
+    ContentFilterError,
+    InvalidResponseError,
+    LengthFinishReasonError,
+)
 from gigaclient.schema.json_schema import schema_of
 from gigaclient.testing import GigaChatEmulator
 from gigaclient.types import Chat, Message
@@ -99,8 +105,38 @@ def test_a_cut_answer_keeps_what_came(giga: GigaChat) -> None:
     with pytest.raises(LengthFinishReasonError) as caught:
         giga.chat_parse("In Murmansk it is 3", response_format=Tide, max_tokens=2)
     assert caught.value.completion.finish_reason == "length"
+    assert caught.value.completion.truncated
+    assert not caught.value.completion.blocked
     assert caught.value.text == caught.value.completion.text != ""
     assert caught.value.request_id == caught.value.completion.request_id
+
+
+@pytest.fixture(params=["v1", "v2"])
+def parse(request: pytest.FixtureRequest, giga: GigaChat) -> Any:
+    return giga.chat_parse if request.param == "v1" else giga.chat.parse
+
+
+def test_an_untidy_response_is_mended_unless_that_is_switched_off(parse: Any, emulator: GigaChatEmulator) -> None:
+    text = "Here: {'port': 'Kem', 'metres': 3,}"
+    emulator.answer(text, times=2)
+    completion, value = parse("In Kem it is 3", response_format=Tide)
+    assert value == Tide("Kem", 3.0)
+    assert completion.repaired
+    assert completion.text == text
+    with pytest.raises(InvalidResponseError, match="not JSON"):
+        parse("In Kem it is 3", response_format=Tide, repair=False)
+
+
+def test_a_blocked_response_is_an_error_of_its_own(parse: Any, emulator: GigaChatEmulator) -> None:
+    emulator.answer({"content": "No.", "finish_reason": "blacklist"}, place="v1")
+    emulator.answer(
+        {"messages": [{"role": "assistant", "content": "No."}], "finish_reason": "request_blacklist"}, place="v2"
+    )
+    with pytest.raises(ContentFilterError) as caught:
+        parse("In Kem it is 3", response_format=Tide)
+    assert caught.value.completion.blocked
+    assert not caught.value.completion.truncated
+    assert caught.value.text == "No."
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,34 @@ def test_a_filtered_response_stays_out_of_the_history(giga: GigaChat, emulator: 
     assert conversation.messages == []
 
 
+def test_a_filtered_response_is_kept_if_that_is_asked_for(giga: GigaChat, emulator: GigaChatEmulator) -> None:
+    conversation = giga.conversation(keep_blocked=True)
+    emulator.answer({"content": "Let us talk about something else.", "finish_reason": "blacklist"})
+    assert conversation.ask("Something bad").blocked
+    assert history_texts(conversation) == [
+        ("user", "Something bad"),
+        ("assistant", "Let us talk about something else."),
+    ]
+
+
+def test_functions_of_a_turn_take_the_options_of_a_run(giga: GigaChat, emulator: GigaChatEmulator) -> None:
+    def get_tide(ports: list[str]) -> float:
+        """Return the height of the tide at a port."""
+        return 1.8
+
+    call = {"function_call": {"name": "get_tide", "arguments": {"ports": '["Kem"]'}}}
+    conversation = giga.conversation(functions=[get_tide], on_result=lambda result: {"metres": result})
+    emulator.answer(call)
+    conversation.ask("How high is the tide?")
+    assert conversation.last_run is not None
+    assert conversation.last_run.steps[0].result == {"metres": 1.8}
+    emulator.answer(call)
+    conversation.ask("How high is the tide?", repair=False)
+    assert conversation.last_run.steps[0].error is not None
+    giga.conversation(repair=False).ask("Hello")
+    assert "repair" not in emulator.requests[-1].json()
+
+
 def test_a_second_turn_during_another_is_refused_and_the_first_goes_on(giga: GigaChat) -> None:
     conversation = giga.conversation()
     stream = conversation.stream("Count from 1 to 3")

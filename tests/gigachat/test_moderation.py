@@ -208,6 +208,11 @@ def test_an_invalid_description_is_an_error(emulator: GigaChatEmulator, giga: Gi
         giga.openapi_function_convert(PATHS)
 
 
+def test_a_pair_of_surrogates_in_a_description_is_joined(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+    giga.openapi_function_convert(f"# \ud83d\ude00\n{PATHS}")
+    assert "# 😀" in emulator.requests[-1].body.decode()
+
+
 @pytest.mark.parametrize("description", ["", b"", None, 7, b"\xff\xfe", "half \ud83d"])
 def test_an_unsendable_description_is_refused(emulator: GigaChatEmulator, giga: GigaChat, description: Any) -> None:
     before = len(emulator.requests)

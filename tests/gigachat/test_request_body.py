@@ -446,6 +446,15 @@ def test_a_value_outside_json_is_refused_and_its_path_named(value: Any, message:
         assert str(caught.value).startswith(path)
 
 
+def test_both_halves_of_a_surrogate_pair_are_joined_anywhere() -> None:
+    pair = "a\ud83d\ude00b"
+    assert body(pair) == body([{"role": "user", "content": pair}]) == body("a😀b")
+    assert body([Message(role="user", content=pair)], stop=[{pair: pair}]) == {
+        "messages": [{"role": "user", "content": "a😀b"}],
+        "stop": [{"a😀b": "a😀b"}],
+    }
+
+
 @pytest.mark.parametrize("path", ["content", "key", "name"])
 def test_half_a_surrogate_pair_is_refused_anywhere(path: str) -> None:
     half = "a\udc00b"

@@ -248,7 +248,6 @@ BROKEN_STREAMS: dict[str, tuple[Fault, type[GigaClientError], str]] = {
         Fault(error_after_events=2, error={"error": {"code": 404, "message": "gone"}}), NotFoundError, "1, 2,"
     ),
     "malformed JSON": (Fault(malformed_after_events=2), InvalidResponseError, "1, 2,"),
-    "not UTF-8": (Fault(invalid_utf8_after_events=2), InvalidResponseError, "1, 2,"),
     "not an object": (Fault(extra_after_events=2, extra=b"data: [1]\n\n"), InvalidResponseError, "1, 2,"),
 }  # fmt: skip
 

@@ -137,15 +137,54 @@ def test_a_long_error_message_is_shortened_for_the_model(run: Any) -> None:
     assert len(run(QUESTION, functions=[long]).steps[0].result["error"]) <= 1000
 
 
-def test_a_result_that_is_no_json_is_a_failure_of_the_function(run: Any) -> None:
+def test_a_result_of_any_type_is_sent(run: Any) -> None:
     @function(name="get_tide")
     def raw(port: str) -> bytes:
         """Return the tide at a port."""
         return b"1.8"
 
-    assert "bytes" in run(QUESTION, functions=[raw]).steps[0].error
-    with pytest.raises(ConfigError, match="bytes"):
-        run(QUESTION, functions=[raw], on_error="raise")
+    done = run(QUESTION, functions=[raw])
+    assert done.steps[0].error is None
+    assert done.steps[0].result == {"result": "MS44"}
+
+
+@pytest.mark.parametrize("on_error", ["tell", "raise"])
+def test_a_function_that_worked_is_never_told_to_the_model_as_failed(
+    run: Any, emulator: GigaChatEmulator, on_error: str
+) -> None:
+    sent = []
+
+    @function(name="get_tide")
+    def send(port: str) -> list[Any]:
+        """Return the tide at a port."""
+        sent.append(port)
+        endless: list[Any] = []
+        endless.append(endless)
+        return endless
+
+    before = len(emulator.requests)
+    with pytest.raises(ConfigError, match=r"result of get_tide is nested too deep.*on_result") as caught:
+        run(QUESTION, functions=[send], on_error=on_error)
+    assert sent == ["Murmansk"]
+    assert len(emulator.requests) == before + 1, "nothing is sent after it"
+    (step,) = caught.value.run.steps
+    assert (step.name, step.result) == ("get_tide", None)
+    assert "nested too deep" in step.error
+    assert len(caught.value.run.messages) == 1, "the turn is not complete"
+
+
+def test_a_result_may_be_converted_before_it_is_sent(run: Any) -> None:
+    done = run(QUESTION, functions=[get_tide], on_result=lambda result: {"metres": result * 2})
+    assert done.steps[0].result == {"metres": 3.6}
+
+
+def test_an_error_of_our_own_class_inside_a_function_is_told_as_any_other(run: Any) -> None:
+    @function(name="get_tide")
+    def asks(port: str) -> None:
+        """Return the tide at a port."""
+        raise ConfigError("no such port")
+
+    assert run(QUESTION, functions=[asks]).steps[0].error == "ConfigError: no such port"
 
 
 def test_an_interrupt_comes_through_whatever_was_chosen(run: Any) -> None:
@@ -180,6 +219,62 @@ def test_a_wrong_call_is_sent_to_the_model_or_raised_as_chosen(
         run(QUESTION, functions=[get_tide], on_error="raise")
     assert caught.value.completion is not None
     assert [type(message) for message in caught.value.run.messages] == [type(done.messages[0])]
+
+
+def test_the_same_mistake_is_never_answered_in_the_same_words(run: Any, emulator: GigaChatEmulator) -> None:
+    emulator.answer(wants_port(port=5), times=3, place="v1")
+    emulator.answer(calls_v2(("get_tide", "c-1", {"port": 5})), times=3, place="v2")
+    done = run(QUESTION, functions=[get_tide])
+    errors = [step.error for step in done.steps[:3]]
+    assert all("expected a string, not an integer" in error and "$.port" in error for error in errors)
+    assert len(set(errors)) == 3
+    assert '"required":["port"]' in errors[1]
+    assert "answer without this call" in errors[2]
+    assert [step.result for step in done.steps[:3]] == [{"error": error} for error in errors]
+
+
+def test_arguments_that_were_mended_are_told_of(run: Any, emulator: GigaChatEmulator) -> None:
+    @function(name="get_tide")
+    def tides(ports: list[str]) -> int:
+        """Return the tides at some ports."""
+        return len(ports)
+
+    def scripted() -> None:
+        emulator.answer({"function_call": {"name": "get_tide", "arguments": {"ports": '["Kem"]'}}}, place="v1")
+        emulator.answer(calls_v2(("get_tide", "c-1", {"ports": '["Kem"]'})), place="v2")
+
+    scripted()
+    done = run(QUESTION, functions=[tides])
+    assert done.steps[0].result == {"result": 1}
+    assert done.repaired == done.steps[0].repaired == ("read the JSON text at `$.ports`",)
+    emulator.clear()
+    scripted()
+    done = run(QUESTION, functions=[tides], repair=False)
+    assert "expected a JSON array, not a string" in done.steps[0].error
+    assert done.repaired == ()
+
+
+def test_arguments_cut_by_the_token_limit_are_not_mended(run: Any, emulator: GigaChatEmulator) -> None:
+    cut = {"function_call": {"name": "get_tide", "arguments": '{"port": "Kem",}'}, "finish_reason": "length"}
+    emulator.answer(cut, place="v1")
+    emulator.answer({**calls_v2(("get_tide", "c-1", '{"port": "Kem",}')), "finish_reason": "length"}, place="v2")
+    assert "not JSON" in run(QUESTION, functions=[get_tide]).steps[0].error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "sent"),
+    [('{"port": "Kem",}', None, {"port": "Kem"}), ('{"port": "Ke', "not JSON", {}), ("Kem", "not JSON", {})],
+)
+def test_arguments_that_are_not_json_go_back_as_an_object(
+    run: Any, emulator: GigaChatEmulator, arguments: str, error: str | None, sent: dict[str, Any]
+) -> None:
+    emulator.answer({"function_call": {"name": "get_tide", "arguments": arguments}}, place="v1")
+    emulator.answer(calls_v2(("get_tide", "c-1", arguments)), place="v2")
+    (step,) = run(QUESTION, functions=[get_tide]).steps
+    assert step.error is None if error is None else error in step.error
+    message = emulator.requests[-1].json()["messages"][1]
+    call = message.get("function_call") or message["content"][0]["function_call"]
+    assert call["arguments"] == sent
 
 
 def test_a_model_that_goes_on_calling_is_stopped_and_the_history_kept(run: Any, emulator: GigaChatEmulator) -> None:
@@ -253,6 +348,7 @@ def test_an_error_between_turns_keeps_the_turns_before(run: Any, emulator: GigaC
         ({"max_steps": True}, "max_steps"),
         ({"on_error": "ignore"}, "on_error"),
         ({"on_step": "print"}, "on_step"),
+        ({"on_result": "str"}, "on_result"),
         ({"functions": get_tide}, "must be a list"),
         ({"functions": [get_tide, get_tide]}, "two functions"),
         ({"messages": []}, "empty"),

@@ -194,7 +194,6 @@ def test_a_v2_stream_releases_its_permit(emulator: GigaChatEmulator) -> None:
             "1, 2,",
         ),
         (Fault(malformed_after_events=2), InvalidResponseError, "1, 2,"),
-        (Fault(invalid_utf8_after_events=2), InvalidResponseError, "1, 2,"),
     ],
 )
 def test_what_came_before_an_error_is_kept(

@@ -278,7 +278,6 @@ def test_the_last_event_needs_no_finish_reason() -> None:
         (done(finish_reason="error"), ServerError, "did not say why"),
         (event(DELTA, "{oops"), InvalidResponseError, "not JSON"),
         (event(DELTA, '{"messages": 5}'), InvalidResponseError, "not a chunk"),
-        (b'event: x\ndata: {"messages":[{"content":[{"text":"\xff"}]}]}\n\n', InvalidResponseError, "UTF-8"),
     ],
 )
 def test_an_error_inside_keeps_what_came(data: bytes, error_type: type[Exception], message: str) -> None:
@@ -290,6 +289,61 @@ def test_an_error_inside_keeps_what_came(data: bytes, error_type: type[Exception
     assert error.text == error.completion.text == opened.text == "High "
     assert error.request_id == "r-1"
     assert opened.closed
+
+
+def call_part(**call: Any) -> dict[str, Any]:
+    return {"function_call": call}
+
+
+@pytest.mark.parametrize("ids", [True, False])
+def test_calls_in_pieces_are_put_together(ids: bool) -> None:
+    one, two = ({"id": "c-1"}, {"id": "c-2"}) if ids else ({}, {})
+    first = [call_part(name="get_tide", **one), call_part(arguments='{"port": "K', **one)]
+    second = [call_part(name="get_depth", arguments='{"at"', **two)]
+    rest_of_first = [call_part(arguments='em"}', **one)]
+    rest_of_second = [call_part(arguments=": 1}", **two)]
+    # Without ids, only the last call can go on.
+    order = (
+        [*first, *second, *rest_of_first, *rest_of_second]
+        if ids
+        else [*first, *rest_of_first, *second, *rest_of_second]
+    )
+    response = stream(*(delta(part) for part in order), done(finish_reason="function_call")).result()
+    assert [(call.name, call.arguments, call.id) for call in response.function_calls] == [
+        ("get_tide", {"port": "Kem"}, one.get("id")),
+        ("get_depth", {"at": 1}, two.get("id")),
+    ]
+
+
+# -- broken characters -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pieces", "text"),
+    [
+        ((r"High \ud83c", r"\udf0a tide"), "High 🌊 tide"),
+        ((r"High \ud83c", "tide"), "High \ufffdtide"),
+        ((r"High \ud83c", ""), "High \ufffd"),
+        ((r"\udf0a tide",), "\ufffd tide"),
+        ((r"High \ud83c\ud83c", r"\udf0a"), "High \ufffd🌊"),
+    ],
+)
+def test_halves_of_a_character_are_joined_or_replaced(pieces: tuple[str, ...], text: str) -> None:
+    events = [
+        event(DELTA, f'{{"messages":[{{"role":"assistant","content":[{{"text":"{piece}"}}]}}]}}') for piece in pieces
+    ]
+    opened = stream(*events, done())
+    assert "".join(chunk.text for chunk in opened) == text
+    assert opened.result().text == opened.text == text
+    assert "broken characters" in opened.completion.repaired[0]
+
+
+def test_bytes_that_are_not_utf8_are_replaced_and_the_stream_goes_on() -> None:
+    broken = b'event: response.message.delta\ndata: {"messages":[{"content":[{"text":"High\xf0\x9f\xff"}]}]}\n\n'
+    response = stream(broken, delta(" tide"), done()).result()
+    assert response.text == "High\ufffd\ufffd tide"
+    assert response.repaired
+    assert stream(delta("High"), done()).result().repaired == ()
 
 
 def test_an_answer_that_failed_has_its_details() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import json
+import math
 import pickle
 from decimal import Decimal
 from typing import Any, Literal
@@ -18,11 +20,12 @@ from support.schema_types import (
     TideAttrs,
     TideDict,
     TideModel,
+    Voyage,
     answer,
     read,
 )
 
-from gigaclient.errors import InvalidResponseError, LengthFinishReasonError
+from gigaclient.errors import ContentFilterError, InvalidResponseError, LengthFinishReasonError
 from gigaclient.schema.parse import parse_completion
 from gigaclient.testing import sampling as sampling
 from gigaclient.types import ChatCompletion, FunctionCall
@@ -80,6 +83,82 @@ def test_other_types_are_read_as_themselves(type_: Any, value: Any, expected: An
     assert type(made) is type(expected)
 
 
+TIDE = '{"port": "Kem", "metres": 2}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"```json\n{TIDE}\n```",
+        f"Here it is: {TIDE} Anything else?",
+        f"<think>{TIDE.replace('2', '9')}</think>{TIDE}",
+        "{'port': 'Kem', 'metres': 2,}",
+        f"{TIDE.replace('2', '9')}\n{TIDE}",
+        f'{TIDE}\n{{"note": "that was all"}}',
+        f"{TIDE} [1]",
+        json.dumps(TIDE),
+    ],
+    ids=["fence", "prose", "thoughts", "quotes", "two", "other", "array", "string"],
+)
+def test_an_untidy_answer_is_mended_and_says_so(text: str) -> None:
+    completion = answer(text)
+    assert parse_completion(completion, Tide) == Tide("Kem", 2.0)
+    assert completion.repaired
+    assert completion.text == text
+    assert pickle.loads(pickle.dumps(completion)).repaired == completion.repaired
+    with pytest.raises(InvalidResponseError):
+        parse_completion(answer(text), Tide, repair=False)
+
+
+def test_a_tidy_answer_is_read_strictly() -> None:
+    for repair in (True, False):
+        completion = answer(f"\n {TIDE}\n")
+        assert parse_completion(completion, Tide, repair=repair) == Tide("Kem", 2.0)
+        assert completion.repaired == ()
+
+
+def test_json_text_inside_an_answer_is_read_where_the_type_has_a_list_or_an_object() -> None:
+    completion = answer('{"tides": "[{\\"port\\": \\"Kem\\", \\"metres\\": 1}]", "start": "2026-10-02", "by": "{}"}')
+    voyage = parse_completion(completion, Voyage)
+    assert [tide.port for tide in voyage.tides] == ["Kem"]
+    assert completion.repaired == ("read the JSON text at `$.tides`", "read the JSON text at `$.by`")
+
+
+def test_numbers_that_json_lacks_are_null_or_numbers_as_the_type_wants() -> None:
+    text = '{"port": "Kem", "metres": NaN}'
+    assert math.isnan(read(text, Tide).metres)
+    completion = answer(text)
+    assert parse_completion(completion, {"type": "object", "properties": {}}) == {"port": "Kem", "metres": None}
+    assert "null" in completion.repaired[0]
+
+
+def test_the_error_is_that_of_the_json_and_not_of_the_text_around_it() -> None:
+    with pytest.raises(InvalidResponseError, match=r"at `\$.metres`"):
+        read('Here: {"port": "Kem", "metres": "high"}', Tide)
+
+
+def test_half_a_pair_of_surrogates_is_one_broken_character() -> None:
+    made = read('{"port": "Kem \\ud83d", "metres": 2}', Tide)
+    assert made.port == "Kem \ufffd"
+
+
+def test_a_blocked_answer_is_a_separate_error_with_the_answer() -> None:
+    blocked = answer("Let us talk about something else", finish_reason="blacklist")
+    with pytest.raises(ContentFilterError, match="blacklist") as caught:
+        parse_completion(blocked, Tide)
+    assert caught.value.completion is blocked
+    assert caught.value.text == "Let us talk about something else"
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (again.text, again.request_id) == (caught.value.text, "r-1")
+
+
+def test_a_cut_answer_is_never_mended() -> None:
+    cut = answer(f"{TIDE},", finish_reason="length")
+    with pytest.raises(LengthFinishReasonError):
+        parse_completion(cut, Tide)
+    assert cut.repaired == ()
+
+
 def test_a_cut_answer_is_a_separate_error_with_the_answer() -> None:
     cut = answer('{"port": "Mur', finish_reason="length")
     with pytest.raises(LengthFinishReasonError, match="max_tokens") as caught:
@@ -97,13 +176,13 @@ def test_a_cut_answer_is_a_separate_error_with_the_answer() -> None:
         (answer(" \n"), "empty"),
         (answer("The tide is high."), "not JSON"),
         (answer('{"port": "Kem",\n "metres": }'), "line 2, column 12"),
-        (answer('{"port": "Kem", "metres": NaN}'), "not JSON"),
+        (answer('{"port": "Kem", "metres": nil}'), "not JSON"),
         (answer("[" * 100_000), "nested too deep|not JSON"),
         (answer('{"port": "Kem", "metres": "high"}'), r"at `\$.metres`"),
         (answer('{"port": "Kem"}'), "metres"),
         (answer("[]"), r"at `\$`"),
     ],
-    ids=["filter", "call", "empty", "words", "comma", "nan", "deep", "type", "missing", "array"],
+    ids=["filter", "call", "empty", "words", "comma", "nil", "deep", "type", "missing", "array"],
 )
 def test_an_answer_without_a_value_is_an_error_with_the_path_and_the_answer(
     completion: ChatCompletion, reason: str

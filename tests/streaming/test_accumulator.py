@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.stream_tools import payload
@@ -65,6 +66,39 @@ def test_empty_and_missing_content_add_nothing() -> None:
         payload("a"), payload(""), payload(), payload(delta={"content": None}), {"choices": []}, payload("b")
     )
     assert answer.text == "ab"
+
+
+def call_piece(call: dict[str, Any], index: int = 0) -> dict[str, Any]:
+    return payload(delta={"function_call": call}, index=index)
+
+
+@pytest.mark.parametrize("repeated", [{}, {"name": "get_tide"}], ids=["name once", "name each time"])
+@pytest.mark.parametrize("first", [{}, {"arguments": ""}, {"arguments": {}}, {"arguments": None}], ids=str)
+def test_a_function_call_in_pieces_is_put_together(first: dict[str, Any], repeated: dict[str, Any]) -> None:
+    pieces = [{**repeated, "arguments": piece} for piece in ('{"po', 'rt": "Mur', 'mansk"', "}")]
+    answer = accumulate(
+        call_piece({"name": "get_tide", **first}), *map(call_piece, pieces), payload("", finish="function_call")
+    )
+    assert answer.function_call == FunctionCall("get_tide", {"port": "Murmansk"})
+
+
+def test_calls_of_several_choices_in_pieces_are_kept_apart() -> None:
+    answer = accumulate(
+        call_piece({"name": "get_tide", "arguments": '{"port":'}, 0),
+        call_piece({"name": "get_depth", "arguments": '{"at'}, 1),
+        call_piece({"arguments": '"Kem"}'}, 0),
+        call_piece({"arguments": '": 1}', "id": "c-1"}, 1),
+    )
+    calls = [choice.message.function_call for choice in answer.choices]
+    assert calls == [FunctionCall("get_tide", {"port": "Kem"}), FunctionCall("get_depth", {"at": 1}, "c-1")]
+
+
+def test_of_whole_calls_the_last_one_counts_and_incomplete_arguments_stay_text() -> None:
+    for arguments in ({"port": "Kem"}, '{"port": "Kem"}', "Kem"):
+        call = {"name": "get_tide", "arguments": arguments}
+        assert accumulate(call_piece(call), call_piece(call)).function_call == FunctionCall("get_tide", arguments)
+    answer = accumulate(call_piece({"name": "get_tide", "arguments": '{"po'}), call_piece({"arguments": 'rt": '}))
+    assert answer.function_call == FunctionCall("get_tide", '{"port": ')
 
 
 def test_a_function_call_comes_whole_with_its_state() -> None:

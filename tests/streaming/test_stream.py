@@ -40,6 +40,49 @@ def stream_of(
     return ChatStream(response, ChunkParser("r-1"), request_id="r-1"), response
 
 
+# -- broken characters -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("last", [END, event(payload(finish="stop"))], ids=["empty content", "no content"])
+@pytest.mark.parametrize(
+    ("pieces", "text"),
+    [
+        ((rb"High \ud83c", rb"\udf0a tide"), "High 🌊 tide"),
+        ((rb"High \ud83c", b"tide"), "High \ufffdtide"),
+        ((rb"High \ud83c",), "High \ufffd"),
+        ((rb"\udf0a tide",), "\ufffd tide"),
+        ((rb"High \ud83c", b"", rb"\udf0a"), "High 🌊"),
+        ((b"High\xf0\x9f\xff tide",), "High\ufffd\ufffd tide"),
+    ],
+)
+def test_half_a_character_is_joined_with_its_other_half_or_replaced(
+    pieces: tuple[bytes, ...], text: str, last: bytes
+) -> None:
+    blocks = [event(b'{"choices":[{"delta":{"content":"%s"},"index":0}]}' % piece) for piece in pieces]
+    stream, _ = stream_of(*blocks, last, DONE)
+    assert "".join(chunk.text for chunk in stream) == text
+    completion = stream.result()
+    assert completion.text == stream.text == text
+    assert "broken characters" in completion.repaired[0]
+    assert completion.finish_reason == "stop"
+
+
+def test_halves_of_two_choices_are_not_joined_with_each_other() -> None:
+    def chunk(index: int, content: bytes, finish: bytes = b"null") -> bytes:
+        body = b'{"choices":[{"delta":{"content":"%s"},"index":%d,"finish_reason":%s}]}'
+        return event(body % (content, index, finish))
+
+    stream, _ = stream_of(
+        chunk(0, rb"a\ud83c"), chunk(1, rb"b\ud83c"), chunk(0, rb"\udf0a"), chunk(1, b"", b'"stop"'), END, DONE
+    )
+    assert [choice.message.content for choice in stream.result().choices] == ["a🌊", "b\ufffd"]
+
+
+def test_a_stream_of_whole_characters_is_not_said_to_be_mended() -> None:
+    stream, _ = stream_of(event(payload("🌊 \ufffd")), END, DONE)
+    assert stream.result().repaired == ()
+
+
 # -- reading ---------------------------------------------------------------------------------------
 
 
@@ -276,7 +319,6 @@ INVALID: list[tuple[str, list[bytes], type[GigaClientError], str]] = [
     ("cut within an event", [event(payload("lost"))[:-20]], StreamInterruptedError, "without an end marker"),
     ("cut within a character", [event(payload("я"))[:40]], StreamInterruptedError, "without an end marker"),
     ("malformed JSON", [event("{"), END, DONE], InvalidResponseError, "not JSON"),
-    ("not UTF-8", [event(b'{"choices":[{"delta":{"content":"\xff"}}]}'), END, DONE], InvalidResponseError, "not UTF-8"),
     ("an array", [event([]), END, DONE], InvalidResponseError, "array"),
     ("a number", [event("5"), END, DONE], InvalidResponseError, "int"),
     ("null", [event("null"), END, DONE], InvalidResponseError, "null"),

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import io
 import json
 import os
-import pty
 import select
 import struct
 import subprocess
 import sys
-import termios
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -123,6 +120,10 @@ class Terminal:
         environment: Mapping[str, str] | None = None,
         command: Sequence[str] | None = None,
     ) -> None:
+        import fcntl  # all three here, because other systems import this module too
+        import pty
+        import termios
+
         self.output: list[bytes] = []
         self.screen = pyte.HistoryScreen(columns, lines, history=10_000, ratio=0.5)
         self._stream = pyte.ByteStream(self.screen)
@@ -159,6 +160,8 @@ class Terminal:
     @property
     def echoes(self) -> bool:
         """True if the terminal echoes the input."""
+        import termios
+
         return bool(termios.tcgetattr(self._master)[3] & termios.ECHO)
 
     def type(self, keys: str) -> None:

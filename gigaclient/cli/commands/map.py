@@ -149,6 +149,7 @@ class _ResultWriter:
         document = {
             "answered": progress.answered,
             "failed": progress.failed,
+            **({"blocked": progress.blocked} if progress.blocked else {}),
             "restored": progress.restored,
             "tokens": progress.tokens,
             "seconds": round(progress.seconds, 3),
@@ -165,9 +166,11 @@ class _ResultWriter:
 
     def _write_summary(self, document: Mapping[str, Any]) -> None:
         restored = f" ({document['restored']} of them earlier)" if document["restored"] else ""
+        number_blocked = document.get("blocked", 0)
+        blocked = f" ({number_blocked} blocked by the filter)" if number_blocked else ""
         text = (
-            f"{document['answered']} answered{restored}, {document['failed']} failed; {document['tokens']} tokens, "
-            f"{document['seconds']:.1f} s"
+            f"{document['answered']} answered{restored}, {document['failed']} failed{blocked}; "
+            f"{document['tokens']} tokens, {document['seconds']:.1f} s"
         )
         stopped = document["stopped"]
         if stopped is not None:
@@ -176,7 +179,7 @@ class _ResultWriter:
             )
             if self._output is not None:
                 text += f"; run the same command again to continue {self._output}"
-        elif document["failed"] and self._output is not None:
+        elif document["failed"] > number_blocked and self._output is not None:
             text += "; run the same command again to retry them"
         sys.stderr.write((printable(text) if is_terminal(sys.stderr) else text) + "\n")
         sys.stderr.flush()

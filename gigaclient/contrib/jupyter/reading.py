@@ -10,6 +10,7 @@ from typing import Any, Literal, TextIO
 from gigaclient.contrib.jupyter.outputs import GrowingText
 from gigaclient.contrib.stream_reader import Readable
 from gigaclient.errors import GigaClientError
+from gigaclient.types.completion import BLOCKED
 
 __all__ = ["note_of", "read_in_notebook", "read_in_terminal"]
 
@@ -20,10 +21,7 @@ _JOIN_TIMEOUT_SECONDS = 5.0
 _NOTES = {
     "length": "cut at the token limit",
     "max_tokens": "cut at the token limit",
-    "blacklist": "held back by the service's filter",
-    "request_blacklist": "held back by the service's filter",
-    "response_blacklist": "held back by the service's filter",
-    "request_filter": "held back by the service's filter",
+    **dict.fromkeys(BLOCKED, "held back by the service's filter"),
     "error": "the service broke off",
 }
 
@@ -138,7 +136,8 @@ def read_in_terminal(stream: Readable, out: TextIO | None = None) -> Literal["en
 
 def note_of(completion: Any) -> str:
     """Return a note on an answer that ended early or is empty; an empty string for a normal answer."""
-    note = _NOTES.get(str(getattr(completion, "finish_reason", None)), "")
+    reason = "blacklist" if getattr(completion, "blocked", False) else getattr(completion, "finish_reason", None)
+    note = _NOTES.get(str(reason), "")
     call = getattr(completion, "function_call", None)
     if not note and call is not None:
         note = f"the model wants the function {getattr(call, 'name', '')} called".replace("*", "")

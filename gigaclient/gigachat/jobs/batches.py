@@ -87,6 +87,7 @@ class BatchJob(GigaChatJob):
     Args:
         type_: as for :class:`~gigaclient.gigachat.jobs.chat.GigaChatJob`.
         options: as for ``giga.chat``.
+        strict, repair, keep_blocked: as for ``GigaChatJob``.
         batch_size: the maximum number of prompts in a batch.
         poll_interval: seconds before the second poll of a batch.
 
@@ -106,10 +107,12 @@ class BatchJob(GigaChatJob):
         options: Mapping[str, Any],
         *,
         strict: bool = True,
+        repair: bool = True,
+        keep_blocked: bool = False,
         batch_size: int | None = None,
         poll_interval: float | None = None,
     ) -> None:
-        super().__init__(type_, options, strict=strict)
+        super().__init__(type_, options, strict=strict, repair=repair, keep_blocked=keep_blocked)
         size = _MAX_ROWS if batch_size is None else batch_size
         self.max_items_per_task = settings.named("batch_size", settings.whole(1), size)
         seconds = _POLL_SECONDS if poll_interval is None else poll_interval

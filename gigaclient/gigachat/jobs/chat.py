@@ -12,9 +12,10 @@ from gigaclient.errors import ConfigError
 from gigaclient.functions import as_function_list, as_tools
 from gigaclient.schema.json_schema import type_schema_of
 from gigaclient.schema.parse import parse_completion
+from gigaclient.schema.results import to_jsonable
 
 if TYPE_CHECKING:
-    from gigaclient.gigachat.tool_loop import OnError
+    pass
 
 __all__ = ["GigaChatJob", "RunJob", "chat_job"]
 
@@ -25,14 +26,25 @@ class GigaChatJob(ChatJob):
     Args:
         type_: a type, or a JSON Schema, as for ``giga.chat_parse``; None for text.
         options: as for ``giga.chat``.
+        strict, repair: as for ``giga.chat_parse``.
+        keep_blocked: an answer that the filter blocked is no error, unless a type is set.
 
     Raises:
         ConfigError: the type cannot be described.
     """
 
-    def __init__(self, type_: Any, options: Mapping[str, Any], *, strict: bool = True) -> None:
-        super().__init__("GigaChat", options)
+    def __init__(
+        self,
+        type_: Any,
+        options: Mapping[str, Any],
+        *,
+        strict: bool = True,
+        repair: bool = True,
+        keep_blocked: bool = False,
+    ) -> None:
+        super().__init__("GigaChat", options, keep_blocked=keep_blocked and type_ is None)
         self._type = type_
+        self._repair = repair
         if type_ is not None:
             form = {"type": "json_schema", "schema": type_schema_of(type_).schema, "strict": bool(strict)}
             self.options["response_format"] = form
@@ -46,10 +58,10 @@ class GigaChatJob(ChatJob):
 
     def read(self, result: TaskResult) -> None:
         """Set the value of the response, or the error if it has none."""
-        if self._type is None or result.error is not None:
+        if self._type is None or result.error is not None or result.answer.blocked:
             return
         try:
-            result.value = parse_completion(result.answer, self._type)
+            result.value = parse_completion(result.answer, self._type, repair=self._repair)
         except Exception as error:
             result.error = error
 
@@ -57,7 +69,8 @@ class GigaChatJob(ChatJob):
         """Return the fields of a result for the checkpoint."""
         line = super().saved(result)
         if self._type is not None:
-            line["value"] = decode_or_none(line["text"].encode())
+            value = decode_or_none(line["text"].encode())
+            line["value"] = to_jsonable(result.value) if value is None else value
         return line
 
     def restored(self, line: Mapping[str, Any]) -> TaskResult:
@@ -83,11 +96,19 @@ class RunJob(GigaChatJob):
     requeues_on_429 = False
 
     def __init__(
-        self, functions: list[Any], type_: Any, options: Mapping[str, Any], *, strict: bool, **run_options: Any
+        self,
+        functions: list[Any],
+        type_: Any,
+        options: Mapping[str, Any],
+        run_options: Mapping[str, Any],
+        *,
+        strict: bool,
+        repair: bool,
+        keep_blocked: bool,
     ) -> None:
-        super().__init__(type_, options, strict=strict)
+        super().__init__(type_, options, strict=strict, repair=repair, keep_blocked=keep_blocked)
         self.kind = "GigaChat run"
-        self._run_options = {"functions": functions, **run_options}
+        self._run_options = {"functions": functions, "repair": repair, **run_options}
         self._specifications = [tool.spec for tool in as_tools(functions).values()]
 
     def prepare(self, client: Any, prompt: Any) -> tuple[Any, bytes]:
@@ -104,7 +125,7 @@ class RunJob(GigaChatJob):
 
 
 def chat_job(
-    type_: Any, functions: Any, options: Mapping[str, Any], *, strict: bool, max_steps: int, on_error: OnError
+    type_: Any, functions: Any, options: Mapping[str, Any], run_options: Mapping[str, Any], **job_options: bool
 ) -> GigaChatJob:
     """Return the job for the arguments of ``giga.map``.
 
@@ -114,8 +135,8 @@ def chat_job(
     if functions is not None:
         functions = as_function_list(functions)
         if any(tool.call is not None for tool in as_tools(functions).values()):
-            return RunJob(functions, type_, options, strict=strict, max_steps=max_steps, on_error=on_error)
+            return RunJob(functions, type_, options, run_options, **job_options)
         options = {**options, "functions": functions}
     if options.get("stream"):
         raise ConfigError("map() gives whole answers: leave stream= out")
-    return GigaChatJob(type_, options, strict=strict)
+    return GigaChatJob(type_, options, **job_options)

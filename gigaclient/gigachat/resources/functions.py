@@ -10,6 +10,7 @@ import msgspec
 from gigaclient import types
 from gigaclient._core.messages import encode
 from gigaclient._core.responses import embedded_error
+from gigaclient._primitives.surrogates import joined_pairs
 from gigaclient.errors import ConfigError, NotFoundError
 from gigaclient.gigachat.resource import APIResource, parse_response
 from gigaclient.gigachat.resources._validation import advising, checked_text
@@ -94,8 +95,8 @@ def _document(document: Any) -> bytes:
             raise ConfigError(f"openapi_function is not UTF-8: {error.reason} at byte {error.start}") from None
     text = checked_text(document, "openapi_function", "description")
     try:
-        return text.encode()
-    except UnicodeEncodeError:
+        return joined_pairs(text).encode()
+    except UnicodeDecodeError:
         raise ConfigError(
             "openapi_function holds half of a surrogate pair, which is not a character: fix the code that decoded it"
         ) from None

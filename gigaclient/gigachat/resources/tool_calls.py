@@ -29,6 +29,8 @@ class ToolCallEndpoints(ChatEndpoints, TokensEndpoints):
         max_steps: int = 10,
         on_error: OnError = "tell",
         on_step: Callable[[Step], object] | None = None,
+        on_result: Callable[[Any], Any] | None = None,
+        repair: bool = True,
         **options: Any,
     ) -> Run[ChatCompletion, Usage]:
         """Chat, run the functions that the model calls, and send their results until it answers.
@@ -46,6 +48,10 @@ class ToolCallEndpoints(ChatEndpoints, TokensEndpoints):
             on_error: ``"tell"`` sends an exception's class and message to the model, so that it can try again;
                 ``"raise"`` raises it.
             on_step: called with each :class:`~gigaclient.types.Step` after its function has run.
+            on_result: gets the result of each function and returns what is sent to the model. By default a result is
+                sent in the widest form: see :func:`~gigaclient.schema.results.result_text`.
+            repair: mend the model's arguments: JSON that is not valid, and JSON text in place of a list or an object.
+                ``.repaired`` of the step says what was mended.
             options: as for ``giga.chat``, for each of the requests: a ``deadline`` limits one turn. A ``function_call``
                 that forces a function applies to the first turn only. Without a ``session_id`` the turns share a new
                 one, so that the server can use its prompt cache.
@@ -59,12 +65,13 @@ class ToolCallEndpoints(ChatEndpoints, TokensEndpoints):
             InvalidResponseError: with ``on_error="raise"``, the arguments do not fit, or there is no such function.
             Exception: with ``on_error="raise"``, the exception of a function. ``KeyboardInterrupt`` and other
                 ``BaseException`` types are always raised.
-            ConfigError: a function cannot be described to the model; nothing was sent.
+            ConfigError: a function cannot be described to the model, and nothing was sent; or its result has no form
+                in JSON, and ``.run`` holds the steps, that one included.
             APIStatusError, APIConnectionError: as ``giga.chat``; ``.run`` holds the earlier turns.
 
         Source: https://developers.sber.ru/docs/ru/gigachat/guides/functions/overview
         """
-        return self._tool_loop(messages, functions, max_steps, on_error, on_step, options).run()
+        return self._tool_loop(messages, functions, max_steps, on_error, on_step, on_result, repair, options).run()
 
     def run_stream(
         self,
@@ -74,6 +81,8 @@ class ToolCallEndpoints(ChatEndpoints, TokensEndpoints):
         max_steps: int = 10,
         on_error: OnError = "tell",
         on_step: Callable[[Step], object] | None = None,
+        on_result: Callable[[Any], Any] | None = None,
+        repair: bool = True,
         **options: Any,
     ) -> RunStream[ChatCompletionChunk, ChatCompletion, Usage]:
         """Stream a run with functions: ``POST /chat/completions`` with ``stream`` for each turn.
@@ -84,6 +93,8 @@ class ToolCallEndpoints(ChatEndpoints, TokensEndpoints):
             max_steps: as for :meth:`run`.
             on_error: as for :meth:`run`.
             on_step: as for :meth:`run`.
+            on_result: as for :meth:`run`.
+            repair: as for :meth:`run`.
             options: as for :meth:`run`.
 
         Returns:
@@ -99,7 +110,7 @@ class ToolCallEndpoints(ChatEndpoints, TokensEndpoints):
         """
         from gigaclient.gigachat.tool_loop import RunStream
 
-        return RunStream(self._tool_loop(messages, functions, max_steps, on_error, on_step, options))
+        return RunStream(self._tool_loop(messages, functions, max_steps, on_error, on_step, on_result, repair, options))
 
     def _tool_loop(
         self,
@@ -108,13 +119,23 @@ class ToolCallEndpoints(ChatEndpoints, TokensEndpoints):
         max_steps: int,
         on_error: OnError,
         on_step: Callable[[Step], object] | None,
+        on_result: Callable[[Any], Any] | None,
+        repair: bool,
         options: dict[str, Any],
     ) -> ToolLoop[ChatCompletionChunk, ChatCompletion, Usage]:
         from gigaclient.gigachat.tool_dialect import V1
         from gigaclient.gigachat.tool_loop import ToolLoop
 
         return ToolLoop(
-            V1(self), messages, functions, max_steps=max_steps, on_error=on_error, on_step=on_step, options=options
+            V1(self),
+            messages,
+            functions,
+            max_steps=max_steps,
+            on_error=on_error,
+            on_step=on_step,
+            options=options,
+            on_result=on_result,
+            repair=repair,
         )
 
     def conversation(
@@ -124,6 +145,7 @@ class ToolCallEndpoints(ChatEndpoints, TokensEndpoints):
         messages: Iterable[Message | Mapping[str, Any]] = (),
         history_tokens: int | None = None,
         session_id: str | None = None,
+        keep_blocked: bool = False,
         **options: Any,
     ) -> Conversation:
         """Return a dialogue that keeps its history. Nothing is sent before its first turn.
@@ -134,8 +156,9 @@ class ToolCallEndpoints(ChatEndpoints, TokensEndpoints):
             history_tokens: the maximum length of the history in prompt tokens; the oldest turns are dropped above it.
                 ``max_tokens`` limits the responses.
             session_id: ``X-Session-ID`` of each turn, by which the server finds its prompt cache; a new UUID when None.
-            options: as for ``giga.chat``, for each turn; ``functions``, ``max_steps``, ``on_error`` and ``on_step`` as
-                for :meth:`run`.
+            keep_blocked: keep a turn whose response the filter blocked. The service may refuse such a history.
+            options: as for ``giga.chat``, for each turn; ``functions``, ``max_steps``, ``on_error``, ``on_step``,
+                ``on_result`` and ``repair`` as for :meth:`run`.
 
         Returns:
             The conversation: ``.ask(text)``, ``.stream(text)``, ``.messages``, ``.to_json()``.
@@ -148,5 +171,11 @@ class ToolCallEndpoints(ChatEndpoints, TokensEndpoints):
         from gigaclient.gigachat.conversation import Conversation
 
         return Conversation(
-            self, system, messages=messages, history_tokens=history_tokens, session_id=session_id, **options
+            self,
+            system,
+            messages=messages,
+            history_tokens=history_tokens,
+            session_id=session_id,
+            keep_blocked=keep_blocked,
+            **options,
         )

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import IO, Any, NamedTuple
 
 from gigaclient._core.request_options import checked_headers
+from gigaclient._primitives.surrogates import joined_pairs
 from gigaclient.errors import ConfigError
 from gigaclient.types.files import media_type
 
@@ -107,8 +108,8 @@ def _content_of(file: Any, *, text: bool) -> tuple[bytes, str | None]:
         return bytes(file), None
     if isinstance(file, str) and text:
         try:
-            return file.encode(), None
-        except UnicodeEncodeError:
+            return joined_pairs(file).encode(), None
+        except UnicodeDecodeError:
             raise ConfigError("the text holds half of a surrogate pair: repair it where it was decoded") from None
     if isinstance(file, (str, os.PathLike)):
         path = os.path.expanduser(os.fsdecode(file))

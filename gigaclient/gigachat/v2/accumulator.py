@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import msgspec.structs
 
-from gigaclient.streaming.accumulator import RawAccumulator
+from gigaclient.streaming.accumulator import CallPieces, RawAccumulator
 from gigaclient.types.chat_v2 import (
     ASSISTANT,
     ChatCompletionResponse,
@@ -36,11 +36,12 @@ _MESSAGE_FIELDS = frozenset(ChatMessage.__struct_fields__)
 class _MessageState:
     """The accumulated state of one message."""
 
-    __slots__ = ("content", "fields", "role", "state_id")
+    __slots__ = ("calls", "content", "fields", "role", "state_id")
 
     def __init__(self, role: str) -> None:
         self.role = role
         self.content: list[list[str] | ChatContentPart] = []  # a growing text is a list of its pieces
+        self.calls: dict[int, CallPieces] = {}  # by the id() of their parts in the content
         self.state_id: str | None = None
         self.fields: dict[str, Any] = {}  # fields that arrive complete: the last value counts
 
@@ -77,20 +78,38 @@ class _MessageState:
             return
         if text is not None and not with_text:
             part = msgspec.structs.replace(part, text=None)
-        if part.function_call is not None and self._knows_call(part.function_call):
+        call = part.function_call
+        if call is not None and (self._continues_call(call) or self._knows_call(call)):
             part = msgspec.structs.replace(part, function_call=None)
         if part.tool_execution is not None:
             self._drop_previous_state(part.tool_execution)
         # The last event may repeat parts.
         if part != ChatContentPart() and (part.text or part not in self.content):
             self.content.append(part)
+            if part.function_call is not None:
+                self.calls[id(part)] = CallPieces(part.function_call)
+
+    def _continues_call(self, call: ChatFunctionCall) -> bool:
+        """Add ``call`` to the earlier call that it is a piece of: by its id, or else to the last one."""
+        for known in reversed(self.content):
+            pieces = self.calls.get(id(known))
+            if pieces is None:
+                continue
+            if pieces.continues(call):
+                pieces.add(call)
+                return True
+            if not call.id:
+                break
+        return False
 
     def _knows_call(self, call: ChatFunctionCall) -> bool:
         for index, known in enumerate(self.content):
             if isinstance(known, list) or known.function_call is None or not same_call(known.function_call, call):
                 continue
             if call.id and not known.function_call.id:
-                self.content[index] = msgspec.structs.replace(known, function_call=call)
+                self.content[index] = replaced = msgspec.structs.replace(known, function_call=call)
+                del self.calls[id(known)]
+                self.calls[id(replaced)] = CallPieces(call)
             return True
         return False
 
@@ -111,8 +130,14 @@ class _MessageState:
         return "".join(["".join(part) if isinstance(part, list) else (part.text or "") for part in list(self.content)])
 
     def message(self) -> ChatMessage:
-        parts = [ChatContentPart(text="".join(part)) if isinstance(part, list) else part for part in list(self.content)]
+        parts = [self._whole(part) for part in list(self.content)]
         return ChatMessage(role=self.role, content=parts, tools_state_id=self.state_id, **self.fields)
+
+    def _whole(self, part: list[str] | ChatContentPart) -> ChatContentPart:
+        if isinstance(part, list):
+            return ChatContentPart(text="".join(part))
+        pieces = self.calls.get(id(part))
+        return part if pieces is None else msgspec.structs.replace(part, function_call=pieces.whole())
 
 
 def _has_text_alone(part: ChatContentPart) -> bool:

@@ -17,7 +17,14 @@ from gigaclient.gigachat.v2.accumulator import ResponseAccumulator
 from gigaclient.streaming.sse import Event
 from gigaclient.streaming.stream import End
 from gigaclient.types.base import untyped
-from gigaclient.types.chat_v2 import ChatCompletionResponse, ChatCompletionResponseChunk
+from gigaclient.types.chat_v2 import (
+    ASSISTANT,
+    ChatCompletionResponse,
+    ChatCompletionResponseChunk,
+    ChatContentPart,
+    ChatMessageChunk,
+)
+from gigaclient.types.chat_v2.messages import parts_of
 
 __all__ = ["DONE", "ResponseEventParser", "failure_in"]
 
@@ -47,6 +54,8 @@ class ResponseEventParser:
         chunk = self._reader.read(event.data)
         if chunk is None or isinstance(chunk, End):
             return chunk
+        if self._reader.repaired:
+            self._join_halves(chunk)
         is_empty = not chunk.messages and chunk.finish_reason is None and event.event != DONE
         if is_empty and (chunk.error_details is not None or reports_error(chunk.raw)):
             raise self._reported_error(event.data, is_named=False)
@@ -58,6 +67,8 @@ class ResponseEventParser:
             chunk.__dict__["_repeats"] = True
         elif text:
             self._pieces.append(text)
+        if self._reader.halves.waiting and (is_done or chunk.finish_reason is not None):
+            self._add_lone_halves(chunk)
         self.done = self.done or is_done
         return chunk
 
@@ -66,6 +77,24 @@ class ResponseEventParser:
         if not self._pieces or (chunk.event is not None and chunk.event != DONE):
             return False
         return chunk.event == DONE or (chunk.finish_reason is not None and text == "".join(self._pieces))
+
+    @property
+    def repaired(self) -> tuple[str, ...]:
+        """The sentences that say what was mended in the events so far."""
+        return self._reader.repaired
+
+    def _join_halves(self, chunk: ChatCompletionResponseChunk) -> None:
+        for message in chunk.messages:
+            role = message.role or ASSISTANT
+            for part in parts_of(message):
+                if part.text is not None:
+                    part.text = self._reader.halves.add(role, part.text, is_last=False)
+
+    def _add_lone_halves(self, chunk: ChatCompletionResponseChunk) -> None:
+        """Add the characters whose other half did not come; called for the last chunk."""
+        for role in list(self._reader.halves.waiting):
+            rest = self._reader.halves.add(role, "", is_last=True)
+            chunk.messages.append(ChatMessageChunk(role=role, content=[ChatContentPart(text=rest)]))
 
     def check_complete(self, so_far: ResponseAccumulator, *, marked: bool) -> None:
         """Raise if the stream ended before its response was complete, or if the response failed."""

@@ -6,13 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import replace
 
 from gigaclient._primitives.struct import fields_of
 from gigaclient.errors import ConfigError
+from gigaclient.gigachat.tool_dialect import sendable_arguments
 from gigaclient.gigachat.v2.request_body import request_fields
 from gigaclient.gigachat.v2.request_values import as_list
 from gigaclient.types import APIResponse, FunctionCall
-from gigaclient.types.chat_v2 import ChatCompletionResponse, ChatMessage, ChatUsage
+from gigaclient.types.chat_v2 import ChatCompletionResponse, ChatContentPart, ChatMessage, ChatUsage
 
 if TYPE_CHECKING:
     from gigaclient.gigachat.chat_requests import ChatRequests
@@ -70,7 +72,7 @@ class V2:
         turn_messages: list[Any] = []
         remaining = list(results)
         for message in completion.turn:
-            turn_messages.append(message)
+            turn_messages.append(_sendable(message))
             # The API expects the results of a message directly after it, with its state id.
             own_results = []
             for call in message.function_calls:
@@ -93,6 +95,17 @@ class V2:
     def usage(self, completion: ChatCompletionResponse) -> ChatUsage | None:
         """Return the token usage of the response."""
         return completion.usage
+
+
+def _sendable(message: ChatMessage) -> ChatMessage:
+    """Return ``message`` with arguments that the API accepts."""
+    parts: list[Any] = []
+    for part in message.content or ():
+        call = part.function_call if isinstance(part, ChatContentPart) else None
+        if call is not None and sendable_arguments(call.arguments) is not call.arguments:
+            part = replace(part, function_call=replace(call, arguments=sendable_arguments(call.arguments)))
+        parts.append(part)
+    return replace(message, content=parts)
 
 
 def _listed_messages(messages: Any) -> list[Any]:

@@ -9,6 +9,7 @@ import msgspec.structs
 
 from gigaclient.types.base import APIResponse, Record
 from gigaclient.types.chat.messages import FunctionCall, Message
+from gigaclient.types.completion import Completion
 
 if TYPE_CHECKING:
     from gigaclient.types.files import GeneratedFile
@@ -57,7 +58,7 @@ class Choice(Record):
             self.message = msgspec.structs.replace(self.message, role="assistant")
 
 
-class ChatCompletion(APIResponse):
+class ChatCompletion(Completion):
     """The response to a chat request: ``POST /chat/completions``.
 
     ``str()`` returns its text, and a notebook shows it as Markdown.

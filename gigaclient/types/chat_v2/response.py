@@ -9,6 +9,7 @@ from gigaclient.types.chat_v2.calls import ChatFunctionCall, ChatToolExecution, 
 from gigaclient.types.chat_v2.content import ChatContentPart, ChatLogprob, ChatSource
 from gigaclient.types.chat_v2.conversion import merge_state_ids
 from gigaclient.types.chat_v2.messages import ASSISTANT, REASONING, ChatMessage, ChatMessageChunk, calls_of, parts_of
+from gigaclient.types.completion import Completion
 
 if TYPE_CHECKING:
     from gigaclient.types.files import GeneratedFile
@@ -48,7 +49,7 @@ class ChatUsage(Record):
     function_suggester_tokens: int | None = None
 
 
-class ChatCompletionResponse(APIResponse):
+class ChatCompletionResponse(Completion):
     """The response to a chat request: ``POST /v2/chat/completions``.
 
     ``str()`` returns its text, and a notebook shows it as Markdown.

@@ -38,6 +38,14 @@ def test_a_whole_answer_byte_by_byte() -> None:
     )
 
 
+def test_a_blocked_answer_is_said_to_be_blocked() -> None:
+    stream, _ = stream_of(
+        sse_bytes(payload("Let us talk about something else."), payload("", finish="blacklist")) + DONE
+    )
+    done = events(body_of(stream))[-1].json
+    assert (done["blocked"], done["finish_reason"]) == (True, "blacklist")
+
+
 def test_the_headers_forbid_collecting_and_compressing() -> None:
     body = EventStream(answer_of("a"))
     assert dict(body.headers) == {

@@ -19,6 +19,7 @@ from gigaclient.contrib.jupyter.options import fill_in, parse_giga, parse_login
 from gigaclient.contrib.jupyter.outputs import GrowingText
 from gigaclient.contrib.jupyter.reading import read_in_notebook, read_in_terminal
 from gigaclient.testing import GigaChatEmulator
+from gigaclient.types import ChatCompletion, Choice, Message
 from gigaclient.types.markdown import cut_point, with_note
 
 # -- outputs -----------------------------------------------------------------------------------------------------------
@@ -119,7 +120,8 @@ class Pieces:
 
     @property
     def completion(self) -> Any:
-        return SimpleNamespace(text=self.text, finish_reason=self._finish_reason, function_call=None)
+        choice = Choice(message=Message(content=self.text), finish_reason=self._finish_reason)
+        return ChatCompletion(choices=[choice])
 
     def __iter__(self) -> Iterator[Any]:
         for piece in self._pieces:
@@ -151,6 +153,7 @@ def test_no_thread_is_left_when_a_stream_has_been_read() -> None:
     [
         ("length", "cut at the token limit"),
         ("blacklist", "held back by the service's filter"),
+        ("request_whitelist", "held back by the service's filter"),
         ("stop", ""),
         (None, ""),
     ],

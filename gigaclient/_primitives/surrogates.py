@@ -1,0 +1,76 @@
+"""Broken characters: surrogates, the halves of a character that UTF-8 cannot encode, and bytes that are not UTF-8."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+__all__ = ["BROKEN_CHARACTERS", "HalfJoiner", "joined_pairs", "well_formed", "with_whole_characters"]
+
+BROKEN_CHARACTERS = "mended broken characters: halves of surrogate pairs, or bytes that are not UTF-8"
+"""The sentence of ``completion.repaired`` that tells of them."""
+
+# An escaped surrogate pair, or one half of it, or any other escape, so that an escaped backslash is not read as one.
+_ESCAPES = re.compile(
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\(u[dD][89a-fA-F][0-9a-fA-F]{2}|.)", re.DOTALL
+)
+
+
+def joined_pairs(text: str) -> str:
+    """Return ``text`` with each surrogate pair joined to one character.
+
+    Raises:
+        UnicodeDecodeError: a surrogate is alone.
+    """
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+
+
+def well_formed(text: str) -> str:
+    """Return ``text`` with each surrogate pair joined to one character, and each lone surrogate as U+FFFD."""
+    # isascii() is a flag of the string, so that most texts are not encoded.
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def with_whole_characters(body: bytes) -> bytes:
+    """Return JSON with U+FFFD for bytes that are not UTF-8 and for escapes of lone surrogates.
+
+    Bytes are replaced as the WHATWG standard decodes event streams.
+    """
+
+    def replaced(match: re.Match[str]) -> str:
+        return r"\ufffd" if match[1] is not None and len(match[1]) == 5 else match[0]
+
+    return _ESCAPES.sub(replaced, body.decode("utf-8", "replace")).encode()
+
+
+class HalfJoiner:
+    """Join surrogates whose halves are in two chunks of a stream.
+
+    Attributes:
+        waiting: the last halves that still may find their other half, by the text that they belong to.
+    """
+
+    __slots__ = ("waiting",)
+
+    def __init__(self) -> None:
+        self.waiting: dict[Any, str] = {}
+
+    def add(self, key: Any, text: str, *, is_last: bool) -> str:
+        """Return the next piece of the text ``key`` with whole characters; keep half a character at its end.
+
+        Args:
+            key: identifies the text.
+            text: the piece as it came.
+            is_last: no piece follows, so that nothing is kept.
+        """
+        text = self.waiting.pop(key, "") + text
+        if not is_last and "\ud800" <= text[-1:] <= "\udbff":
+            self.waiting[key] = text[-1]
+            text = text[:-1]
+        return well_formed(text)
