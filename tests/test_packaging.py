@@ -113,12 +113,16 @@ def test_the_metadata_names_python_and_the_four_dependencies(installed: importli
 
 def test_the_entry_points_can_be_loaded(installed: importlib.metadata.Distribution) -> None:
     points = {(point.group, point.name): point for point in installed.entry_points}
+    hooks = ("pyinstaller40", "hook-dirs")
     assert set(points) == {
         ("console_scripts", "gigaclient"),
         ("llm", "gigachat"),
         ("opentelemetry_instrumentor", "gigaclient"),
         ("pytest11", "gigaclient"),
+        hooks,
     }
+    (folder,) = points[hooks].load()()
+    assert Path(folder, "hook-gigaclient.py").is_file()
     assert callable(points["console_scripts", "gigaclient"].load())
     assert points["pytest11", "gigaclient"].load().__name__ == "gigaclient.testing.plugin"
 

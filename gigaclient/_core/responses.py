@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
 
 import msgspec
 
@@ -58,7 +58,7 @@ def decode(response: Response, decoder: msgspec.json.Decoder[T]) -> T:
         failure = invalid_response(response, "not JSON")
     else:
         try:
-            decoded = coerce(data, decoder.type)
+            decoded = coerce(data, cast(type[T], decoder.type))
         except JSON_ERRORS:
             failure = error_in(data, request_id=response.request_id) or invalid_response(response, reason)
         else:

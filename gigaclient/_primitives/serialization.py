@@ -15,8 +15,8 @@ from gigaclient._primitives.surrogates import joined_pairs
 
 __all__ = ["JSON_ERRORS", "SerializationError", "decode_or_none", "encode", "is_dataclass"]
 
-# What msgspec raises for invalid JSON: its own errors, UnicodeDecodeError for text that is not UTF-8, and
-# RecursionError for JSON nested too deep.
+# What msgspec raises for invalid JSON: its own errors, in older versions UnicodeDecodeError for text that is not UTF-8,
+# and RecursionError for JSON nested too deep.
 JSON_ERRORS = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
@@ -26,6 +26,18 @@ def decode_or_none(data: bytes) -> Any:
         return msgspec.json.decode(data)
     except JSON_ERRORS:
         return None
+
+
+def reason_of_invalid_json(data: bytes) -> str:
+    """Return why ``data``, which msgspec refused, is no JSON: ``"not UTF-8"`` or ``"not JSON"``.
+
+    The classes and messages of msgspec's errors differ from version to version.
+    """
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return "not UTF-8"
+    return "not JSON"
 
 
 class SerializationError(ValueError):

@@ -235,7 +235,8 @@ def _cache_key(key: str) -> str:
 
 def _until(entry: Any) -> float:
     until = entry.get("until") if isinstance(entry, dict) else None
-    return float(until) if isinstance(until, (int, float)) else 0.0
+    # Not float(until): a whole number may have hundreds of digits.
+    return until if isinstance(until, float) else float(min(max(until, 0), 10**15)) if isinstance(until, int) else 0.0
 
 
 def _wait_for(take: Callable[[], bool | None], deadline: Deadline) -> bool:

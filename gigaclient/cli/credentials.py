@@ -18,6 +18,7 @@ import msgspec
 
 from gigaclient._primitives.decoding import decoder
 from gigaclient._primitives.secret import Secret
+from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.errors import ConfigError
 
 __all__ = [
@@ -39,6 +40,7 @@ Place: TypeAlias = Literal["keyring", "file"]
 
 _SERVICE, _USER = "gigaclient", "GigaChat"
 MAX_KEY_CHARACTERS = 64 * 1024
+_MAX_FILE_BYTES = 2 * MAX_KEY_CHARACTERS
 _LOG_IN_AGAIN = "log in again with gigaclient login, or set GIGACHAT_CREDENTIALS"
 
 # If one of them is set, the stored key is not used.
@@ -259,10 +261,13 @@ def _short_path(path: Path) -> str:
 
 def _read(path: Path, *, check_owner: bool = True) -> _Entry | None:
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_open_without_waiting) as file:
+            status = os.fstat(file.fileno())
             if check_owner:
-                _check_owner(path, os.fstat(file.fileno()))
-            content = file.read()
+                _check_owner(path, status)
+            if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_FILE_BYTES:
+                raise ConfigError(f"{_short_path(path)} is not what gigaclient login writes: {_LOG_IN_AGAIN}")
+            content = file.read(_MAX_FILE_BYTES)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -270,10 +275,15 @@ def _read(path: Path, *, check_owner: bool = True) -> _Entry | None:
         raise ConfigError(f"{_short_path(path)} cannot be read: {reason}") from None
     try:
         return decoder(_Entry).decode(content)
-    except msgspec.MsgspecError:
+    except JSON_ERRORS:
         damaged = True
     assert damaged
     raise ConfigError(f"{_short_path(path)} is damaged: {_LOG_IN_AGAIN}")
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    # A pipe would block the program until somebody writes to it.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _check_owner(path: Path, status: os.stat_result) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from gigaclient._primitives.decoding import decoder
-from gigaclient._primitives.serialization import JSON_ERRORS
+from gigaclient._primitives.serialization import JSON_ERRORS, reason_of_invalid_json
 from gigaclient.errors import InvalidResponseError, StreamInterruptedError
 from gigaclient.fakegpt.conversation import SERVER_MODEL
 from gigaclient.fakegpt.error_mapping import error_in
@@ -138,11 +138,8 @@ class SnapshotParser:
             return None  # a timestamp or another keep-alive
         try:
             other = msgspec.json.decode(data)
-        except UnicodeDecodeError:
-            self._broken = "it is not UTF-8"
-            return None
         except JSON_ERRORS:
-            self._broken = "it is not JSON"
+            self._broken = f"it is {reason_of_invalid_json(data)}"
             return None
         self._raise_if_error(other)
         if isinstance(other, dict) and isinstance(other.get("message"), dict):

@@ -6,7 +6,7 @@ Source: https://developers.sber.ru/docs/ru/gigachat/guides/response-token-stream
 from __future__ import annotations
 
 import json
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import msgspec
 
@@ -77,7 +77,7 @@ class ChunkReader(Generic[ChunkT]):
         try:
             # Decoded without a type first: msgspec reports a wrong field type before invalid JSON further on.
             sent = self._decode_untyped(data)
-            return coerce(sent, self._decoder.type).attach(raw=data, request_id=self._request_id)
+            return coerce(sent, cast(type[ChunkT], self._decoder.type)).attach(raw=data, request_id=self._request_id)
         except msgspec.ValidationError:
             failure = error_in(sent, request_id=self._request_id) or self.invalid_chunk(data, reason)
         except JSON_ERRORS:

@@ -29,7 +29,6 @@ from gigaclient.errors import ConfigError, GigaClientError
 from gigaclient.transport.adapter import PinnedPools
 from gigaclient.transport.certificates import refused_certificate
 from gigaclient.transport.errors import certificate_failure, is_lost_connection, is_proxy_failure, translate
-from gigaclient.transport.monkey_patches import check_patches
 from gigaclient.transport.proxies import proxy_for, without_password
 from gigaclient.transport.request import Request, RetrySafety, origin_of
 from gigaclient.transport.response import HeaderDict, Response
@@ -155,7 +154,6 @@ class Transport:
         proxy: str | None = None,
         session: requests.Session | None = None,
     ) -> None:
-        check_patches()
         proxy = Secret(proxy) if proxy is not None else None
         self.trust = trust
         self._context = trust.make_context()

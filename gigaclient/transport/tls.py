@@ -20,6 +20,7 @@ from gigaclient._primitives.fork_safety import steps
 from gigaclient._primitives.secret import Secret
 from gigaclient._primitives.struct import FrozenStruct
 from gigaclient.errors import ConfigError
+from gigaclient.transport.monkey_patches import check_patches
 from gigaclient.transport.tls_handshake import Context
 
 __all__ = [
@@ -122,6 +123,7 @@ def insecure_context() -> ssl.SSLContext:
 
 
 def _client_context() -> ssl.SSLContext:
+    check_patches()
     # create_default_context() would also write session secrets to the file named by SSLKEYLOGFILE.
     context = Context(ssl.PROTOCOL_TLS_CLIENT)  # checks host names and requires certificates
     context.minimum_version = ssl.TLSVersion.TLSv1_2

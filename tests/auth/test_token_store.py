@@ -353,6 +353,7 @@ def test_a_file_without_end_is_not_read_to_its_end(path: str, caplog: pytest.Log
         ({"token": 7}, "something else"),
         ({"token": None}, "something else"),
         ({"until": "tomorrow"}, "something else"),
+        ({"until": 10**399}, "something else"),
         ({"until": 9e15}, "absurd"),
         ({"until": time.time() + 40 * 86400}, "absurd"),
         ({"margin": -1.0}, "absurd"),

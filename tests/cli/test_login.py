@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import sys
 from collections.abc import Iterator
@@ -183,6 +184,19 @@ def test_a_damaged_file_is_reported_and_can_be_removed(content: str, key: str, f
     assert "log in again" in ended.err
     assert run("logout").code == 0
     assert credentials.stored() is None
+
+
+@pytest.mark.usefixtures("no_keyring")
+def test_a_file_that_is_a_pipe_or_endless_is_reported_at_once(folders: Path) -> None:
+    path = folders / "credentials.json"
+    write_private(path, "{}")
+    os.truncate(path, 3 * 2**30)  # a sparse file that uses no disk space
+    assert "not what gigaclient login writes" in run("tokens", "Hello").err
+    path.unlink()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(path, 0o600)  # nobody writes to it
+        assert "not what gigaclient login writes" in run("tokens", "Hello").err
+    path.unlink()
 
 
 @pytest.mark.usefixtures("no_keyring")
