@@ -72,12 +72,14 @@ coverage: $$(TEST)/.installed ## measure which lines and branches of the core th
 mutate: $(MUTANTS)/.ready ## break the core in small ways and list what no test notices: make mutate ARGS=gigaclient/_core/retry.py
 	@env -u PYTHONPATH $(MUTANTS)/$(BIN)/python scripts/mutate.py build/mutants $(ARGS)
 
-lint: $(TOOLS)/.ready ## style and docstrings (ruff), prose, types (mypy --strict), and workflows
+lint: $(TOOLS)/.ready ## style and docstrings (ruff), prose, types (mypy --strict, pyright), and workflows
 	@status=0; \
 	$(TOOLS)/$(BIN)/ruff check --quiet --output-format concise . || status=1; \
 	$(TOOLS)/$(BIN)/ruff format --check --quiet --output-format concise . || { status=1; echo "make format does that."; }; \
 	$(TOOLS)/$(BIN)/python scripts/check_prose.py || status=1; \
 	$(TOOLS)/$(BIN)/mypy gigaclient scripts/typed_user.py || status=1; \
+	$(TOOLS)/$(BIN)/pyright --pythonpath $(TOOLS)/$(BIN)/python scripts/typed_user.py || status=1; \
+	$(TOOLS)/$(BIN)/python scripts/check_wrong_uses.py || status=1; \
 	scripts/lint-workflows $(TOOLS)/$(BIN) $(NODE) || status=1; \
 	exit $$status
 

@@ -8,10 +8,9 @@
 from __future__ import annotations
 
 import logging
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from gigaclient._primitives.lazy import lazy_names
+from gigaclient._primitives.lazy import async_names, lazy_names
 from gigaclient.errors import (
     APIConnectionError,
     APIStatusError,
@@ -115,21 +114,8 @@ _LAZY_NAMES = {
         "gigaclient.models",
     ),
 }
-_NO_ASYNC = (
-    "gigaclient is synchronous and has no GigaChatAsyncClient: use GigaChat from as many threads as you like; from a "
-    "coroutine, await asyncio.to_thread(giga.chat, messages)"
-)
-
 
 _lazy_name, __dir__ = lazy_names(globals(), _LAZY_NAMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name == "GigaChatAsyncClient":
-        # "from gigaclient import …" replaces the message of an AttributeError, so raise an ImportError there.
-        in_import = sys._getframe(1).f_code.co_name == "_handle_fromlist"
-        raise (ImportError if in_import else AttributeError)(_NO_ASYNC)
-    return _lazy_name(name)
-
+__getattr__ = async_names(__name__, "GigaChatAsyncClient", otherwise=_lazy_name)
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from gigaclient._primitives.lazy import async_names
 from gigaclient.gigachat import GigaChat
 
 __all__ = ["GigaChat", "GigaChatSyncClient"]
 
 GigaChatSyncClient = GigaChat
+
+__getattr__ = async_names(__name__, "GigaChatAsyncClient")

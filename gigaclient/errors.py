@@ -114,6 +114,11 @@ class ConfigError(GigaClientError, ValueError):
 class ModelNotSpecifiedError(ConfigError):
     """The model of a call is an empty string. A call without a model uses the client's."""
 
+    def __init__(
+        self, message: str = "model is empty: name one, or leave it out", *, request_id: str | None = None
+    ) -> None:
+        super().__init__(message, request_id=request_id)
+
 
 class APIConnectionError(GigaClientError):
     """No response: the name did not resolve, the connection was refused, reset or cut, or a proxy failed.
@@ -222,8 +227,10 @@ class ContentFilterError(InvalidResponseError):
 class LengthFinishReasonError(GigaClientError):
     """A structured answer was cut by the token limit, so it cannot be parsed; ``.completion`` holds its first part."""
 
-    def __init__(self, message: str = "", *, request_id: str | None = None, completion: Any = None) -> None:
-        super().__init__(message, request_id=request_id)
+    def __init__(self, message: Any = "", *, request_id: str | None = None, completion: Any = None) -> None:
+        if not isinstance(message, str):  # the argument of the official SDK
+            message, completion = "", message
+        super().__init__(message or "the answer was cut by the token limit", request_id=request_id)
         self.completion = completion
         if completion is not None:
             self.text = completion.text
@@ -243,6 +250,31 @@ class TooManyStepsError(GigaClientError):
             self.text = completion.text
 
 
+def _three(status_code: int, content: bytes | None = None, headers: Any = None) -> tuple[int, bytes | None, Any]:
+    return status_code, content, headers
+
+
+def _decoded(content: bytes) -> Any:
+    import json
+
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return content.decode("utf-8", "replace")
+
+
+def _message_of(body: Any) -> str:
+    message = body.get("message") if isinstance(body, dict) else None
+    return message if isinstance(message, str) else ""
+
+
+def _seconds(headers: Mapping[str, str]) -> float | None:
+    try:
+        return float(headers["retry-after"])
+    except (KeyError, ValueError):
+        return None
+
+
 class APIStatusError(GigaClientError):
     """The server answered with an error status.
 
@@ -255,6 +287,8 @@ class APIStatusError(GigaClientError):
         headers: the response headers, without cookies, with names in any case.
         retry_after: seconds to wait, from ``Retry-After`` as a number or as a date; None if it is absent or invalid.
         url: the URL of the request, without the query; None for an error inside a response.
+
+    Tests and mocks may create one as with the official SDK: ``RateLimitError(url, 429, content, headers)``.
     """
 
     status_code: int
@@ -266,8 +300,8 @@ class APIStatusError(GigaClientError):
 
     def __init__(
         self,
-        message: str = "",
-        *,
+        message: Any = "",
+        *official: Any,
         status_code: int = 0,
         code: int | str | None = None,
         body: Any = None,
@@ -277,12 +311,20 @@ class APIStatusError(GigaClientError):
         content: bytes | None = None,
         url: str | None = None,
     ) -> None:
+        if official:  # the arguments of the official SDK
+            url, message = str(message), ""
+            status_code, content, headers = _three(*official)
+        if not message and content is not None:
+            body = _decoded(content) if body is None else body
+            message = _message_of(body) or f"HTTP status {status_code}"
+        if not message and url is not None:
+            message = f"HTTP status {status_code}"
         super().__init__(message, request_id=request_id)
         self.status_code = status_code
         self.code = code
         self.body = body
         self.headers = Headers(headers)
-        self.retry_after = retry_after
+        self.retry_after = _seconds(self.headers) if official and retry_after is None else retry_after
         self.url = url
         self._content = content
 

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from gigaclient.streaming.stream import ChatStream
 from gigaclient.types import Chat, ChatCompletion, Message
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack  # type checkers include it; it is not needed at run time
+
+    from gigaclient.types.options import ChatOptions
 
 __all__ = ["ChatProvider", "Messages"]
 
@@ -22,13 +27,13 @@ class ChatProvider(Protocol):
     Every method blocks the calling thread and may be called from many threads at once.
     """
 
-    def chat(self, messages: Messages, **options: Any) -> ChatCompletion:
+    def chat(self, messages: Messages, **options: Unpack[ChatOptions]) -> ChatCompletion:
         """Return the whole answer."""
 
-    def stream(self, messages: Messages, **options: Any) -> ChatStream:
+    def stream(self, messages: Messages, **options: Unpack[ChatOptions]) -> ChatStream:
         """Return the answer as a stream of chunks."""
 
-    def generate(self, messages: Messages, **options: Any) -> Iterator[str]:
+    def generate(self, messages: Messages, **options: Unpack[ChatOptions]) -> Iterator[str]:
         """Yield the text of the answer as it arrives, and nothing but text."""
 
     def close(self) -> None:

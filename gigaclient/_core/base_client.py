@@ -19,12 +19,14 @@ import msgspec
 import msgspec.structs
 
 from gigaclient._core import settings
+from gigaclient._core.call_arguments import CHAT_FIELDS
 from gigaclient._core.executor import Executor
 from gigaclient._core.request_options import RequestOptions, headers_as_secrets
 from gigaclient._core.retry import DEFAULT_STATUS_CODES, RetryPolicy
 from gigaclient._core.settings import Reader
 from gigaclient._core.stats import Stats
 from gigaclient._primitives.deadline import CancelGroup, Timeouts
+from gigaclient._primitives.lazy import no_async
 from gigaclient._primitives.secret import Secret, as_secret
 from gigaclient._primitives.struct import FrozenStruct
 from gigaclient.errors import ConfigError
@@ -35,11 +37,14 @@ from gigaclient.transport.tls import Trust
 from gigaclient.types import ChatCompletion
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack as Unpack  # type checkers include it; it is not needed at run time
+
     from gigaclient._core.hook_set import Hooks, Instrumentation
     from gigaclient.hooks import EndEvent as EndEvent
     from gigaclient.hooks import OneOrMore as OneOrMore
     from gigaclient.hooks import RequestEvent as RequestEvent
     from gigaclient.hooks import ResponseEvent as ResponseEvent
+    from gigaclient.types.options import ChatOptions as ChatOptions
 else:
     # For programs that read the type hints at run time. Clients without hooks do not load the real types.
     T = TypeVar("T")
@@ -185,15 +190,19 @@ class BaseClient(abc.ABC, Generic[SettingsT]):
 
     # -- for each provider to implement ------------------------------------------------------------------------------
 
+    _body_fields: ClassVar[frozenset[str]] = CHAT_FIELDS
+    """The names of keyword arguments of calls that are body fields."""
+
     @abc.abstractmethod
     def _make_executor(self, settings: SettingsT) -> Executor:
         """Return the executor for ``settings``; nothing is sent yet."""
 
     @abc.abstractmethod
-    def _chat_request(
-        self, messages: Messages, options: dict[str, Any], *, stream: bool
-    ) -> tuple[Request, RequestOptions]:
-        """Return the request for ``messages``, or raise ConfigError if they cannot be sent."""
+    def _chat_request(self, messages: Messages | None, options: Any, *, stream: bool) -> tuple[Request, RequestOptions]:
+        """Return the request for ``messages``, or raise ConfigError if they cannot be sent.
+
+        ``options`` is the dict of the call's keyword arguments, not a copy: its secrets are hidden in place.
+        """
 
     @abc.abstractmethod
     def _open_stream(self, request: Request, request_options: RequestOptions) -> ChatStream:
@@ -213,7 +222,7 @@ class BaseClient(abc.ABC, Generic[SettingsT]):
         self._owner = True
         self._closed = False
 
-    def generate(self, messages: Messages, **options: Any) -> Iterator[str]:
+    def generate(self, messages: Messages | None = None, **options: Unpack[ChatOptions]) -> Iterator[str]:
         """Yield the text of the answer as it arrives, and nothing but text.
 
         The arguments are those of ``stream``. The request is checked now and sent when the first piece is read. Leaving
@@ -249,6 +258,19 @@ class BaseClient(abc.ABC, Generic[SettingsT]):
         self, type_: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    if not TYPE_CHECKING:  # type checkers would accept every misspelt name
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("a") and hasattr(type(self), name[1:].lstrip("_")):
+                raise AttributeError(no_async(name))
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+        def __aenter__(self) -> Any:
+            """Explain what to use instead of ``async with``."""
+            raise TypeError(no_async("async with"))
+
+        __aexit__ = __aenter__
 
     @property
     def closed(self) -> bool:
@@ -331,4 +353,4 @@ def fingerprint(value: Any) -> Any:
 
 def environment_key(prefix: str) -> str:
     """Return a hash of the environment variables with ``prefix``, so that a change of them makes a new client."""
-    return str(fingerprint({name: value for name, value in os.environ.items() if name.startswith(prefix)}))
+    return str(fingerprint({name: value for name, value in os.environ.items() if name.upper().startswith(prefix)}))

@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
-from gigaclient._primitives.serialization import SerializationError, is_dataclass
+from gigaclient._primitives.serialization import SerializationError, is_dataclass, pydantic_fields
 from gigaclient._primitives.serialization import encode as encode_json
 from gigaclient._primitives.struct import fields_of
 from gigaclient.errors import ConfigError
-from gigaclient.types import APIResponse, Chat, Message
+from gigaclient.types import APIResponse, Chat, Message, Record
 
 __all__ = ["as_messages", "as_request", "encode", "listed", "not_a_message"]
 
@@ -27,6 +27,7 @@ def as_request(messages: Any, extra: Any = None) -> dict[str, Any]:
     Raises:
         ConfigError: the request has no ``"messages"``, or additional fields are not a mapping.
     """
+    messages = pydantic_fields(messages)
     request: dict[str, Any] = {"messages": messages}
     if isinstance(messages, Chat):
         request = fields_of(messages)
@@ -65,7 +66,7 @@ def listed(messages: Any) -> list[Any]:
     """Return the items of ``messages``, unchecked; raise ConfigError if it is no list of messages."""
     if isinstance(messages, (bytes, bytearray, memoryview)):
         raise ConfigError("messages are bytes: decode them to a string first")
-    if not isinstance(messages, Iterable) or isinstance(messages, (Mapping, APIResponse)):
+    if not isinstance(messages, Iterable) or isinstance(messages, (Mapping, Record)):
         raise ConfigError(f"messages must be a string, a list of messages or a request, not {type(messages).__name__}")
     return list(messages)
 
@@ -81,6 +82,7 @@ def not_a_message(message: Any, path: str, type_: str) -> ConfigError:
 
 
 def _as_message(message: Any, index: int) -> Any:
+    message = pydantic_fields(message)
     if isinstance(message, Message):
         content, role = message.content, message.role
     elif isinstance(message, Mapping):

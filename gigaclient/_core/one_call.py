@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from gigaclient._core.base_client import BaseClient, environment_key, fingerprint
 from gigaclient._core.client_cache import ClientCache
-from gigaclient._core.request_options import headers_as_secrets
+from gigaclient._core.request_options import CALL_OPTIONS, headers_as_secrets
 from gigaclient._primitives.secret import as_secret
 from gigaclient.protocols import Messages
 
@@ -37,7 +37,7 @@ def shared_client(
     names = {*(constructor.__kwdefaults__ or ()), "base_url"} - {"flags", "model", "profanity_check"}
     # No local variable may show a secret, in case a traceback prints them.
     settings = {name: _hidden(name, arguments.pop(name)) for name in names & arguments.keys()}
-    identity = {name: fingerprint(value) for name, value in settings.items() if value is not None}
+    identity = {name: fingerprint(value) for name, value in settings.items() if value is not None or name == "auth"}
     identity[""] = f"{cls.__module__}.{cls.__qualname__} {environment_key(environment_prefix)}"
     return cache.get(identity, lambda: cls(**settings))
 
@@ -58,5 +58,9 @@ def text_pieces(
     """
     if model is not None:
         options["model"] = model
+    known = client._body_fields | CALL_OPTIONS
+    unknown = {name: options.pop(name) for name in list(options) if name not in known}
+    if unknown:
+        options["additional_fields"] = {**(options.get("additional_fields") or {}), **unknown}
     request, request_options = client._chat_request(messages, options, stream=stream)
     return client._texts(request, request_options) if stream else client._text(request, request_options)

@@ -37,6 +37,7 @@ __all__ = [
     "call_options",
     "checked_headers",
     "headers_as_secrets",
+    "hide_secrets",
     "new_id",
     "request_headers",
 ]
@@ -105,6 +106,13 @@ CALL_OPTIONS = frozenset(
 """Arguments of a call that are options and are not sent in the body."""
 
 
+def hide_secrets(arguments: dict[str, Any]) -> None:
+    """Replace secrets in ``arguments`` itself, because a traceback may print it."""
+    for name, hide in (("authorization", as_secret), ("headers", headers_as_secrets)):
+        if name in arguments:
+            arguments[name] = hide(arguments[name])
+
+
 def headers_as_secrets(headers: Any) -> Any:
     """Return ``headers`` with the secret values hidden from tracebacks; anything but a mapping unchanged."""
     if not isinstance(headers, Mapping):
@@ -132,10 +140,7 @@ def call_options(arguments: dict[str, Any], default: Timeouts, session_id: str |
                 break
         else:
             return _NO_OPTIONS  # a fast path for most calls
-    # In `arguments` itself, because a traceback may print it.
-    for name, hide in (("authorization", as_secret), ("headers", headers_as_secrets)):
-        if name in arguments:
-            arguments[name] = hide(arguments[name])
+    hide_secrets(arguments)
     headers: dict[str, Any] = {} if session_id is None else {"X-Session-ID": session_id}
     # Later sources win. No local variable may hold a header before its secret is hidden.
     for source in (

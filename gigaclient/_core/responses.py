@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 import msgspec
 
@@ -13,6 +13,7 @@ from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient._primitives.surrogates import BROKEN_CHARACTERS, with_whole_characters
 from gigaclient.errors import APIStatusError, GigaClientError, InvalidResponseError
 from gigaclient.types import APIResponse
+from gigaclient.types.base import set_attribute
 from gigaclient.types.coercion import coerce
 from gigaclient.types.completion import add_repairs
 
@@ -34,9 +35,17 @@ def parse_response(response: Response, type_: type[ResponseT]) -> ResponseT:
         APIStatusError: the body is an error object although the status is 2xx.
         InvalidResponseError: the body is something else.
     """
-    answer = decode(response, decoder(type_))
-    answer.__dict__.update(_raw=response.body, _request_id=response.request_id, _headers=response.headers)
-    return answer
+    metadata: dict[str, Any] = {"raw": response.body, "request_id": response.request_id, "headers": response.headers}
+    typed = decoder(type_)
+    try:
+        answer = typed.decode(response.body)
+    except JSON_ERRORS:
+        pass
+    else:
+        # As attach() does, without another function on the way of each call.
+        set_attribute(answer, "_hidden", metadata)
+        return answer
+    return decode(response, typed).attach(**metadata)
 
 
 def decode(response: Response, decoder: msgspec.json.Decoder[T]) -> T:

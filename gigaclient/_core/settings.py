@@ -11,16 +11,17 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from gigaclient._primitives.secret import Secret
 from gigaclient.errors import ConfigError
+from gigaclient.types.options import CallSettings as CallSettings
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack as Unpack  # type checkers include it; it is not needed at run time
 
-__all__ = ["CallSettings", "Reader", "base_url", "named", "named_or_none"]
+__all__ = ["CallSettings", "Reader", "base_url", "environment_value", "named", "named_or_none"]
 
 T = TypeVar("T")
 
@@ -30,39 +31,12 @@ _MAX_SECONDS = 10.0**6
 _HOST_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
-class CallSettings(TypedDict, total=False):
-    """The options of one call, as keyword arguments.
-
-    Attributes:
-        timeout: seconds, or a pair (connect, read).
-        event_timeout: seconds that a stream may stay alive without an event.
-        deadline: seconds for the whole call: token, queue, attempts, waits and body.
-        max_retries: attempts after the first one, where repeating is safe.
-        headers: more headers; they win over all others.
-        authorization: a whole ``Authorization`` value in place of the client's token.
-        request_id, session_id, client_id, service_id, operation_id, trace_id, agent_id: ``X-Request-ID`` and so on.
-    """
-
-    timeout: float | tuple[float, float] | None
-    event_timeout: float | None
-    deadline: float | None
-    max_retries: int | None
-    headers: Mapping[str, str | None] | None
-    authorization: str | None
-    request_id: str | None
-    session_id: str | None
-    client_id: str | None
-    service_id: str | None
-    operation_id: str | None
-    trace_id: str | None
-    agent_id: str | None
-
-
 class Reader:
     """Reads settings by name: from the arguments, else from the environment variable ``<prefix><NAME>``.
 
-    An empty variable counts as absent. Some settings belong together, such as all those about trust or all those about
-    credentials: see ``groups``. One argument of a group hides the environment variables of the whole group.
+    See :func:`environment_value` for the forms of a variable. Some settings belong together, such as all those about
+    trust or all those about credentials: see ``groups``. One argument of a group hides the environment variables of
+    the whole group.
     """
 
     def __init__(
@@ -93,11 +67,23 @@ class Reader:
         value = self._arguments.get(name)
         source = name
         if value is None and name not in self._shadowed:
-            source = self._prefix + name.upper()
-            found = Secret(self._environment.get(source, "").strip())
+            source, found = environment_value(self._prefix + name.upper(), self._environment)
             value = found or None
             del found
         return default if value is None else named(source, parse, value)
+
+
+def environment_value(name: str, environment: Mapping[str, str]) -> tuple[str, Secret]:
+    """Return the name and the value of an environment variable; the value is empty if there is none.
+
+    The name may be in lower case. Quotes around the value are removed, because ``docker --env-file`` keeps them.
+    """
+    if not environment.get(name, "").strip() and name.lower() in environment:
+        name = name.lower()
+    value = Secret(environment.get(name, "").strip())
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+        value = Secret(value[1:-1].strip())
+    return name, value
 
 
 def text(value: Any) -> str:
@@ -247,10 +233,11 @@ def _number(value: Any) -> float:
     return _MAX_SECONDS if number == math.inf else number
 
 
-def base_url(value: Any, *, private_http: bool = False) -> str:
+def base_url(value: Any, *, allow_http: bool = False, private_http: bool = False) -> str:
     """Parse an absolute URL without query, and remove slashes at its end.
 
-    Plain HTTP is accepted for this machine, and with ``private_http`` for addresses of private networks.
+    Plain HTTP is accepted for this machine, with ``allow_http`` for all, and with ``private_http`` for addresses of
+    private networks.
     """
     url = text(value)
     if "@" in url:  # checked first, because the errors below show the URL
@@ -268,8 +255,10 @@ def base_url(value: Any, *, private_http: bool = False) -> str:
         raise ConfigError("must not have a query or a fragment")
     if port == 0:
         raise ConfigError("port 0 is not a port")
-    if scheme == "http" and not _allows_plain_http(host, private_http):
-        raise ConfigError("http:// would send secrets in the clear: use https:// (http:// is for this machine alone)")
+    if scheme == "http" and not allow_http and not _allows_plain_http(host, private_http):
+        raise ConfigError(
+            "http:// would send secrets in the clear: use https://; for a gateway of your own, pass allow_http=True"
+        )
     bracketed = f"[{host}]" if ":" in host else host
     return f"{scheme}://{bracketed}{'' if port is None else f':{port}'}{path.rstrip('/')}"
 

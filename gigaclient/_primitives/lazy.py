@@ -1,12 +1,14 @@
-"""Names of a package that are imported at their first use (PEP 562)."""
+"""Names of a module that are imported at their first use, or are missing for a reason (PEP 562)."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from types import FrameType
 from typing import Any
 
-__all__ = ["lazy_names"]
+__all__ = ["async_names", "lazy_names", "no_async"]
 
 
 def lazy_names(
@@ -30,3 +32,37 @@ def lazy_names(
         return sorted({*namespace, *namespace["__all__"]})
 
     return get, names
+
+
+def async_names(module: str, *names: str, otherwise: Callable[[str], Any] | None = None) -> Callable[[str], Any]:
+    """Return the function ``__getattr__`` of a module that lacks the official SDK's asynchronous ``names``.
+
+    Args:
+        module: the name of the module.
+        names: names whose error says what to use instead.
+        otherwise: the function for other names.
+    """
+
+    def get(name: str) -> Any:
+        if name in names:
+            # "from … import …" replaces the message of an AttributeError, so raise an ImportError there.
+            raise (ImportError if _in_import(sys._getframe(1)) else AttributeError)(no_async(name))
+        if otherwise is not None:
+            return otherwise(name)
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+
+    return get
+
+
+def no_async(name: str) -> str:
+    """Return the message of the error about an asynchronous name of the official SDK."""
+    return (
+        f"gigaclient is synchronous and has no {name}: use a client from as many threads as you like; from a "
+        "coroutine, await asyncio.to_thread(giga.chat, messages)"
+    )
+
+
+def _in_import(frame: FrameType) -> bool:
+    import opcode
+
+    return frame.f_code.co_code[frame.f_lasti] == opcode.opmap["IMPORT_FROM"]

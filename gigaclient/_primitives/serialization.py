@@ -13,7 +13,7 @@ import msgspec
 from gigaclient._primitives.struct import fields_of
 from gigaclient._primitives.surrogates import joined_pairs
 
-__all__ = ["JSON_ERRORS", "SerializationError", "decode_or_none", "encode", "is_dataclass"]
+__all__ = ["JSON_ERRORS", "SerializationError", "decode_or_none", "encode", "is_dataclass", "pydantic_fields"]
 
 # What msgspec raises for invalid JSON: its own errors, in older versions UnicodeDecodeError for text that is not UTF-8,
 # and RecursionError for JSON nested too deep.
@@ -129,7 +129,14 @@ def _object_to_jsonable(value: Any, path: str) -> Any:
         raise SerializationError(f"{path} is bytes: decode it to a string first")
     if isinstance(value, Sequence):
         return [_to_jsonable(inner, f"{path}[{index}]") for index, inner in enumerate(value)]
-    raise SerializationError(f"{path} cannot be written as JSON: it is of type {type(value).__name__}")
+    return _pydantic_to_jsonable(value, path)
+
+
+def _pydantic_to_jsonable(value: Any, path: str) -> Any:
+    fields = pydantic_fields(value)
+    if fields is value:
+        raise SerializationError(f"{path} cannot be written as JSON: it is of type {type(value).__name__}")
+    return _to_jsonable(fields, path)
 
 
 def _finite(number: float, path: str) -> float:
@@ -156,6 +163,17 @@ def _is_instance(value: Any, module: str, name: str) -> bool:
 def is_dataclass(value: Any) -> bool:
     """Return True for an instance of a dataclass, without importing ``dataclasses``."""
     return hasattr(type(value), "__dataclass_fields__")
+
+
+def pydantic_fields(value: Any) -> Any:
+    """Return the fields of a pydantic object under their JSON names, as a dict; return anything else unchanged.
+
+    pydantic is not imported. Fields that are None are left out, as the official SDK does when it sends its types.
+    """
+    type_ = type(value)
+    if not hasattr(type_, "__pydantic_validator__") or not hasattr(type_, "model_dump"):
+        return value
+    return value.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def _key_to_str(name: Any, path: str) -> str:

@@ -28,9 +28,11 @@ class FrozenStruct(msgspec.Struct, frozen=True):
 
 
 def fields_of(struct: msgspec.Struct) -> dict[str, Any]:
-    """Return the fields of ``struct`` that are not None, under their JSON names."""
+    """Return the fields of ``struct`` that are not None, under their JSON names. A record's unknown fields too."""
     values = [(json_name, getattr(struct, name)) for json_name, name in _field_names(type(struct))]
-    return {name: value for name, value in values if value is not None}
+    fields = {name: value for name, value in values if value is not None}
+    unknown = getattr(struct, "_given", None)
+    return {**unknown, **fields} if unknown else fields
 
 
 @functools.cache

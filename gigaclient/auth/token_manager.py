@@ -120,6 +120,11 @@ class TokenManager:
         return self._fetched
 
     @property
+    def current(self) -> Credential | None:
+        """The credential in use, without a fetch; it may have expired."""
+        return self._credential
+
+    @property
     def renewable(self) -> bool:
         """True when a refused credential can be replaced."""
         return self._source is not None

@@ -10,15 +10,17 @@ import difflib
 import inspect
 import math
 import os
+import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from gigaclient._core.settings import Reader
+from gigaclient._core.settings import Reader, environment_value, named
 from gigaclient._core.tls_settings import CLIENT_CERTIFICATE, TRUST_SETTINGS
 from gigaclient._primitives.secret import MASK, Secret
 from gigaclient._primitives.struct import FrozenStruct
 from gigaclient.errors import ConfigError
 from gigaclient.gigachat import GigaChat
+from gigaclient.gigachat.credentials import authorization_key
 from gigaclient.gigachat.settings import (
     CREDENTIAL_SETTINGS,
     DEFAULT_BASE_URL,
@@ -44,7 +46,7 @@ PROXY_VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 GROUPS = (TRUST_SETTINGS, CREDENTIAL_SETTINGS, CLIENT_CERTIFICATE)
 
 _ARGUMENTS = tuple(name for name in inspect.signature(GigaChat.__init__).parameters if name != "self")
-_ARGUMENTS_ONLY = frozenset({"on_end", "on_request", "on_response", "session", "ssl_context"})
+_ARGUMENTS_ONLY = frozenset({"on_end", "on_request", "on_response", "session", "ssl_context", "auth"})
 ENVIRONMENT_SETTINGS = tuple(name for name in _ARGUMENTS if name not in _ARGUMENTS_ONLY)
 """The arguments that are also read from the environment, as ``GIGACHAT_<NAME>``."""
 
@@ -155,8 +157,8 @@ def _explicit_settings(arguments: Mapping[str, Any], sources: Mapping[str, str])
     read = Reader(arguments, PREFIX, groups=GROUPS)
     used: list[SettingSource] = []
     for name in _ARGUMENTS:
-        variable = PREFIX + name.upper()
-        in_environment = name in ENVIRONMENT_SETTINGS and bool(os.environ.get(variable, "").strip())
+        variable, found = environment_value(PREFIX + name.upper(), os.environ)
+        in_environment = name in ENVIRONMENT_SETTINGS and bool(found)
         if arguments.get(name) is not None:
             source = sources.get(name, "argument")
             if in_environment:
@@ -165,7 +167,7 @@ def _explicit_settings(arguments: Mapping[str, Any], sources: Mapping[str, str])
         elif in_environment:
             value = read(name, lambda value: value, None)
             unused_reason = "" if value is not None else "not used, because an argument sets the same thing"
-            display = _display(name, os.environ[variable].strip())
+            display = _display(name, found.reveal())
             used.append(SettingSource(name=name, source=variable, display=display, unused_reason=unused_reason))
     return used
 
@@ -186,7 +188,7 @@ def _display(name: str, value: Any) -> str:
 
 def _secrets(arguments: Mapping[str, Any]) -> tuple[Secret, ...]:
     found = [arguments.get(name) for name in (*_SECRETS, "proxy")]
-    found += [os.environ.get(PREFIX + name.upper()) for name in (*_SECRETS, "proxy")]
+    found += [environment_value(PREFIX + name.upper(), os.environ)[1] for name in (*_SECRETS, "proxy")]
     originals = [str.__str__(value).strip() for value in found if isinstance(value, str) and value.strip()]
     # Both the original value and the forms that the client makes of it.
     return tuple(Secret(part) for value in originals for part in {value, "".join(value.split()), value.strip("\"'")})
@@ -218,7 +220,12 @@ def _valid_settings(
 
 def _attempt(trial: Mapping[str, Any]) -> tuple[GigaChatSettings | None, str]:
     try:
-        settings = read_settings(trial)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # an unusual key is an error here
+            settings = read_settings(trial)
+        if settings.credentials is not None:
+            source = "credentials" if trial.get("credentials") is not None else f"{PREFIX}CREDENTIALS"
+            named(source, authorization_key, settings.credentials)
         settings.trust.make_context()  # reads the files of a client certificate
     except ConfigError as error:
         return None, error.message
@@ -244,12 +251,14 @@ def _valid_arguments(name: str) -> dict[str, Any]:
     if name in CLIENT_CERTIFICATE:
         return {**dict.fromkeys(CLIENT_CERTIFICATE), "key_file_password": Secret("none")}
     if name in CREDENTIAL_SETTINGS:
-        return {**dict.fromkeys(CREDENTIAL_SETTINGS), "access_token": Secret("none")}
+        return {**dict.fromkeys(CREDENTIAL_SETTINGS), "credentials": _NO_KEY}
     return {name: _VALID_VALUES.get(name)}
 
 
 _DEFAULTS = GigaChatSettings(base_url=DEFAULT_BASE_URL, model=DEFAULT_MODEL)
+_NO_KEY = Secret("bm9uZTpub25l")  # of the form of a key; it replaces all credentials of the environment
 _VALID_VALUES: Mapping[str, Any] = {
+    "allow_http": False,
     "auth_url": _DEFAULTS.auth_url,
     "base_url": _DEFAULTS.base_url,
     "deadline": math.inf,
@@ -275,13 +284,15 @@ _VALID_VALUES: Mapping[str, Any] = {
 def misspelt_variables() -> list[tuple[str, str]]:
     """Find variables that look like settings but are not read, with the variable that was meant, or ``""``.
 
-    A lower-case name counts too, on systems where case matters. Values are not read.
+    Names may be in lower case. Values are not read.
     """
     known = {PREFIX + name.upper(): name for name in ENVIRONMENT_SETTINGS}
     found = []
     for variable in sorted(os.environ):
         upper = variable.upper()
-        if variable in known or not upper.startswith((PREFIX, "GIGA_CHAT_", "GIGACHATT_", "GIGCHAT_")):
+        if (upper in known and variable in (upper, upper.lower())) or not upper.startswith(
+            (PREFIX, "GIGA_CHAT_", "GIGACHATT_", "GIGCHAT_")
+        ):
             continue
         rest = upper.removeprefix("GIGA_CHAT_").removeprefix("GIGACHATT_").removeprefix("GIGCHAT_").removeprefix(PREFIX)
         correct_name = rest.lower() if PREFIX + rest in known else _ALIASES.get(rest, "")

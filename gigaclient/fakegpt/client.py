@@ -22,6 +22,7 @@ from gigaclient._core.base_client import (
     as_secret,
     headers_as_secrets,
 )
+from gigaclient._core.call_arguments import check_names, prompt_of
 from gigaclient._core.client_cache import ClientCache
 from gigaclient._core.executor import Executor
 from gigaclient._core.limiter import Limiter, limiter_for
@@ -30,7 +31,7 @@ from gigaclient._core.responses import refuse_page
 from gigaclient.auth.token_manager import Credential, TokenManager
 from gigaclient.errors import APIConnectionError
 from gigaclient.fakegpt.authorization import account_id, both_headers, is_login_refused, x_authorization
-from gigaclient.fakegpt.conversation import SECRETS, SERVER_MODEL, conversation
+from gigaclient.fakegpt.conversation import BODY_FIELDS, SECRETS, SERVER_MODEL, conversation
 from gigaclient.fakegpt.error_mapping import explain, page_error
 from gigaclient.fakegpt.events import SnapshotParser
 from gigaclient.fakegpt.login import login_source
@@ -44,8 +45,11 @@ from gigaclient.types import ChatCompletion
 if TYPE_CHECKING:
     from concurrent import futures
 
+    from typing_extensions import Unpack as Unpack  # type checkers include it; it is not needed at run time
+
     from gigaclient.bulk.results import MapResults
     from gigaclient.types.bulk import MapResult
+    from gigaclient.types.options import ChatOptions
 
 __all__ = ["FakeGpt"]
 
@@ -105,6 +109,7 @@ class FakeGpt(BaseClient[FakeGptSettings]):
     default_model: ClassVar[str] = SERVER_MODEL
 
     _name = "FakeGpt"
+    _body_fields = BODY_FIELDS | SECRETS  # conversation() refuses the names of secrets, with what to do
     _insecure_warning = (
         "verify_ssl_certs=False: anybody on the network path can read the login, prompts and answers. Delete it, "
         "or pass the server's certificate as ca_bundle_file="
@@ -115,6 +120,7 @@ class FakeGpt(BaseClient[FakeGptSettings]):
         base_url: str | None = None,
         *,
         access_token: str | None = None,
+        allow_http: bool | None = None,
         ca_bundle_file: str | None = None,
         trust: str | None = None,
         verify_ssl_certs: bool | None = None,
@@ -175,7 +181,7 @@ class FakeGpt(BaseClient[FakeGptSettings]):
 
     # -- one interface -----------------------------------------------------------------------------------------------
 
-    def chat(self, messages: Messages, **options: Any) -> ChatCompletion:
+    def chat(self, messages: Messages | None = None, **options: Unpack[ChatOptions]) -> ChatCompletion:
         """Send messages and wait for the whole answer: ``POST /api/conversation``.
 
         Args:
@@ -184,8 +190,9 @@ class FakeGpt(BaseClient[FakeGptSettings]):
                 flattened into one prompt.
             options: of the call: ``timeout``, ``event_timeout``, ``deadline``, ``max_retries``, ``headers``,
                 ``request_id``, ``authorization`` (a whole ``"Bearer …"`` in place of the client's login); and fields of
-                the body that the service knows, such as ``conversation_id`` with ``parent_message_id``. The settings of
-                other services (``model``, ``temperature`` …) are not sent.
+                the body that the service knows, such as ``conversation_id`` with ``parent_message_id`` (for type
+                checkers, in ``additional_fields``). The settings of other services (``model``, ``temperature`` …) are
+                not sent.
 
         Returns:
             The answer; ``.text`` is the final text of the model's last message.
@@ -204,7 +211,7 @@ class FakeGpt(BaseClient[FakeGptSettings]):
         """
         return self._completion(*self._chat_request(messages, options, stream=False))
 
-    def stream(self, messages: Messages, **options: Any) -> ChatStream:
+    def stream(self, messages: Messages | None = None, **options: Unpack[ChatOptions]) -> ChatStream:
         """Send messages and stream the answer: ``POST /api/conversation``.
 
         Takes the arguments of :meth:`chat`. When it returns, the request has been sent and its status checked. Later
@@ -229,7 +236,7 @@ class FakeGpt(BaseClient[FakeGptSettings]):
         max_errors_in_row: int | None = None,
         executor: futures.Executor | None = None,
         keep_blocked: bool = False,
-        **options: Any,
+        **options: Unpack[ChatOptions],
     ) -> MapResults[MapResult]:
         """Send many prompts, as many at a time as the service allows, and yield their results one by one.
 
@@ -248,7 +255,9 @@ class FakeGpt(BaseClient[FakeGptSettings]):
 
         map_options = MapOptions.of(locals())
         self._check_open()
-        return MapResults(self, FakeGptJob(options, keep_blocked=keep_blocked), prompts, map_options, template=template)
+        check_names(options, self._body_fields)
+        job = FakeGptJob(dict(options), keep_blocked=keep_blocked)
+        return MapResults(self, job, prompts, map_options, template=template)
 
     @classmethod
     def create_generator(
@@ -315,13 +324,12 @@ class FakeGpt(BaseClient[FakeGptSettings]):
 
     # -- requests ----------------------------------------------------------------------------------------------------
 
-    def _chat_request(
-        self, messages: Messages, options: dict[str, Any], *, stream: bool
-    ) -> tuple[Request, RequestOptions]:
+    def _chat_request(self, messages: Messages | None, options: Any, *, stream: bool) -> tuple[Request, RequestOptions]:
         self._check_open()
         options.update({name: as_secret(options[name]) for name in SECRETS & options.keys()})
         # Not in the caller's context: its variables are headers of another service, a token among them.
         request_options = contextvars.Context().run(call_options, options, self._executor.timeouts)
+        messages = prompt_of(messages, options, self._body_fields)
         if request_options.authorization is not None:
             token = request_options.authorization
             headers = {"X-Authorization": token, **request_options.headers}

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from gigaclient._core.call_arguments import CHAT_FIELDS
 from gigaclient._core.messages import as_request, encode
 from gigaclient._core.request_options import CALL_OPTIONS
 from gigaclient.errors import ConfigError
@@ -24,6 +25,12 @@ SERVER_MODEL = "text-davinci-002-render-sha"
 _KNOWN_MODELS = frozenset({SERVER_MODEL, "gpt-3.5-turbo", "gpt-35-turbo"})
 
 _UNSUPPORTED_FIELDS = frozenset({*Chat.__struct_fields__} - {"messages", "additional_fields"})
+
+BODY_FIELDS = CHAT_FIELDS | {
+    *("action", "arkose_token", "conversation_id", "conversation_mode", "force_paragen", "force_rate_limit"),
+    *("history_and_training_disabled", "parent_message_id", "plugin_ids", "suggestions", "timezone_offset_min"),
+}
+"""The names of keyword arguments that are fields of a body."""
 
 SECRETS = frozenset({"api_key", "credentials", "password", "key_file_password", "access_token", "session_password"})
 """Names that, passed by mistake, would be sent to the server as fields of the body."""

@@ -6,6 +6,7 @@ broken last event leaves the answer in doubt, and then the end of the stream is 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -80,6 +81,8 @@ class SnapshotParser:
     characters of the message stay, and the chunk's text follows them. A chunk with ``"moderation"`` in
     ``additional_data`` reports that the service blocked the answer.
     """
+
+    headers: Mapping[str, str] = {}
 
     def __init__(self, request_id: str | None) -> None:
         self._request_id = request_id
@@ -188,7 +191,7 @@ class SnapshotParser:
         chunk = ChatCompletionChunk(
             choices=[ChunkChoice(delta=delta, finish_reason=finish_reason)], additional_data=additional_data
         )
-        return chunk.attach(raw=data, request_id=self._request_id)
+        return chunk.attach(raw=data, request_id=self._request_id, headers=self.headers)
 
 
 def _is_for_the_user(message: _Message) -> bool:

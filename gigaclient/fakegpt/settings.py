@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 from gigaclient._core import settings
@@ -48,7 +49,8 @@ def read_settings(arguments: Mapping[str, Any]) -> FakeGptSettings:
         ConfigError: a value is invalid, or two contradict each other. Secrets are not shown.
     """
     read = Reader(arguments, "FAKEGPT_", groups=(TRUST_SETTINGS,))
-    base_url = read("base_url", _service_url, PUBLIC_URL)
+    allow_http = read("allow_http", settings.flag, False)
+    base_url = read("base_url", partial(_service_url, allow_http=allow_http), PUBLIC_URL)
     headers, cookies = _headers(arguments.get("headers"), base_url)
     return FakeGptSettings(
         base_url=base_url,
@@ -62,8 +64,8 @@ def read_settings(arguments: Mapping[str, Any]) -> FakeGptSettings:
     )
 
 
-def _service_url(value: Any) -> str:
-    url = settings.base_url(value, private_http=True)
+def _service_url(value: Any, *, allow_http: bool) -> str:
+    url = settings.base_url(value, allow_http=allow_http, private_http=True)
     for endpoint in ("/api/conversation", "/api/loads", "/auth/login", "/api/auth/session", "/api"):
         if url.endswith(endpoint):
             raise ConfigError(f"ends before the endpoint: leave {endpoint} out")

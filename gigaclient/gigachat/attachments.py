@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
+from gigaclient._core.call_arguments import CHAT_FIELDS
 from gigaclient._core.request_options import CALL_OPTIONS
 from gigaclient._primitives.struct import fields_of
 from gigaclient.errors import APIConnectionError, ConfigError, GigaClientError
@@ -20,7 +21,10 @@ from gigaclient.types.base import APIResponse
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-__all__ = ["Uploader", "forget_upload", "with_attachments", "with_file_ids"]
+__all__ = ["CHAT_ARGUMENTS", "Uploader", "forget_upload", "with_attachments", "with_file_ids"]
+
+CHAT_ARGUMENTS = CHAT_FIELDS | {"attachments", "upload"}
+"""The names of body fields of API v1, and those that this module turns into fields."""
 
 _ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 

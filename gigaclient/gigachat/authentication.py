@@ -30,12 +30,14 @@ def _share_tokens(source: Callable[[Deadline], Credential], cache: Any, secret: 
 
 
 def token_manager(settings: GigaChatSettings, auth_core: Executor) -> TokenManager | None:
-    """Return the token manager of a client; None if it authenticates by certificate alone.
+    """Return the token manager of a client; None if it has none, or authenticates by certificate alone.
 
     Args:
         settings: the client's settings.
         auth_core: sends the token requests.
     """
+    if not settings.sends_credentials:
+        return None
     source = None
     if settings.credentials is not None:
         key, scope = settings.credentials, settings.scope

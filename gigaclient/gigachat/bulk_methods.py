@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
+from gigaclient._core.call_arguments import check_names
 from gigaclient.errors import ConfigError
+from gigaclient.gigachat.attachments import CHAT_ARGUMENTS
 from gigaclient.gigachat.chat import ChatEndpoints
 from gigaclient.gigachat.resources.embeddings import MAX_BYTES, MAX_TEXTS
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from gigaclient.gigachat.jobs.chat import GigaChatJob
     from gigaclient.gigachat.tool_loop import OnError
     from gigaclient.types.bulk import EmbedResult, MapResult
+    from gigaclient.types.options import PromptOptions
 
 __all__ = ["BulkEndpoints"]
 
@@ -51,7 +54,7 @@ class BulkEndpoints(ChatEndpoints):
         on_result: Callable[[Any], Any] | None = None,
         repair: bool = True,
         keep_blocked: bool = False,
-        **options: Any,
+        **options: Unpack[PromptOptions],
     ) -> MapResults[MapResult]:
         """Send many prompts, as many at a time as the account allows, and yield their results one by one.
 
@@ -118,6 +121,7 @@ class BulkEndpoints(ChatEndpoints):
         from gigaclient.gigachat.jobs.chat import chat_job
 
         map_options = MapOptions.of(locals())
+        check_names(options, CHAT_ARGUMENTS)
         self._check_open()
         if via not in ("chat", "batches"):
             raise ConfigError('via must be "chat" or "batches"')

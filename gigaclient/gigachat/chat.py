@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import msgspec
 
+from gigaclient._core.call_arguments import prompt_of
 from gigaclient._core.request_options import CALL_OPTIONS, RequestOptions, call_options
 from gigaclient._core.responses import embedded_error, invalid_response, parse_response
 from gigaclient.context import chat_url_cvar
+from gigaclient.gigachat.attachments import CHAT_ARGUMENTS
 from gigaclient.gigachat.chat_requests import MAX_CHAT_BYTES, ChatRequests
+from gigaclient.gigachat.chat_tool_calls import ChatToolCalls
 from gigaclient.gigachat.request_body import chat_body
+from gigaclient.gigachat.resource import Resource
 from gigaclient.gigachat.stream_events import ChunkParser
 from gigaclient.protocols import Messages
 from gigaclient.streaming.stream import ChatStream
@@ -19,34 +25,31 @@ from gigaclient.transport.request import EVENT_STREAM, Request, RetrySafety
 from gigaclient.types import ChatCompletion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from typing_extensions import Unpack as Unpack  # type checkers include it; it is not needed at run time
 
-    from gigaclient.functions import AnyFunction
     from gigaclient.gigachat.chat_requests import MessagesV2
-    from gigaclient.gigachat.tool_loop import OnError, RunStream, ToolLoop
     from gigaclient.gigachat.v2.stream import ChatResponseStream
-    from gigaclient.types import ChatCompletionResponse, ChatCompletionResponseChunk, ChatUsage, Run, Step
+    from gigaclient.types import ChatCompletionResponse
+    from gigaclient.types.options import ChatOptions, ChatV2Options, ParseOptions, ParseV2Options
 
-__all__ = ["ChatEndpoints", "ChatResource"]
+__all__ = ["ChatEndpoints", "ChatResource", "ResourceAttribute"]
 
 T = TypeVar("T")
+ResourceT = TypeVar("ResourceT", bound=Resource)
 
 _PATH = "/chat/completions"
 _encode = msgspec.json.Encoder().encode
 
 
-class ChatResource:
+class ChatResource(ChatToolCalls):
     """``giga.chat``: calling it uses API v1; its methods use API v2.
 
     It has no state: write ``giga.chat`` wherever it is needed.
     """
 
-    __slots__ = ("_client",)
+    _client: ChatRequests
 
-    def __init__(self, client: ChatRequests) -> None:
-        self._client = client
-
-    def __call__(self, messages: Messages, **options: Any) -> ChatCompletion:
+    def __call__(self, messages: Messages | None = None, **options: Unpack[ChatOptions]) -> ChatCompletion:
         """Send a chat request and return the whole response: ``POST /chat/completions`` of API v1.
 
         Args:
@@ -74,7 +77,7 @@ class ChatResource:
         client = self._client
         return client._completion(*client._chat_request(messages, options, stream=False))
 
-    def create(self, messages: MessagesV2, **options: Any) -> ChatCompletionResponse:
+    def create(self, messages: MessagesV2 | None = None, **options: Unpack[ChatV2Options]) -> ChatCompletionResponse:
         """Send a chat request and return the whole response: ``POST /chat/completions`` of API v2.
 
         Args:
@@ -103,7 +106,7 @@ class ChatResource:
         client = self._client
         return client._v2_completion(*client._chat_v2_request(messages, options, stream=False))
 
-    def stream(self, messages: MessagesV2, **options: Any) -> ChatResponseStream:
+    def stream(self, messages: MessagesV2 | None = None, **options: Unpack[ChatV2Options]) -> ChatResponseStream:
         """Send a chat request and stream the response: ``POST /chat/completions`` of API v2 with ``stream``.
 
         Args:
@@ -125,21 +128,33 @@ class ChatResource:
     @overload
     def parse(
         self,
-        messages: MessagesV2,
+        messages: MessagesV2 | None = None,
         *,
         response_format: type[T],
         strict: bool = True,
         repair: bool = True,
-        **options: Any,
+        **options: Unpack[ParseV2Options],
     ) -> tuple[ChatCompletionResponse, T]: ...
 
     @overload
     def parse(
-        self, messages: MessagesV2, *, response_format: Any, strict: bool = True, repair: bool = True, **options: Any
+        self,
+        messages: MessagesV2 | None = None,
+        *,
+        response_format: Any,
+        strict: bool = True,
+        repair: bool = True,
+        **options: Unpack[ParseV2Options],
     ) -> tuple[ChatCompletionResponse, Any]: ...
 
     def parse(
-        self, messages: MessagesV2, *, response_format: Any, strict: bool = True, repair: bool = True, **options: Any
+        self,
+        messages: MessagesV2 | None = None,
+        *,
+        response_format: Any,
+        strict: bool = True,
+        repair: bool = True,
+        **options: Unpack[ParseV2Options],
     ) -> tuple[ChatCompletionResponse, Any]:
         """Return a value of a type: :meth:`create` with the type's JSON Schema, then decode the response's JSON.
 
@@ -168,136 +183,55 @@ class ChatResource:
         from gigaclient.schema.parse import parse_completion
 
         format_ = {"type": "json_schema", "schema": schema_of(response_format), "strict": strict}
-        completion = self.create(messages, response_format=format_, **options)
+        arguments: Any = options
+        arguments["response_format"] = format_
+        completion = self.create(messages, **arguments)
         return completion, parse_completion(completion, response_format, repair=repair)
-
-    def run(
-        self,
-        messages: MessagesV2,
-        *,
-        functions: Iterable[AnyFunction],
-        max_steps: int = 10,
-        on_error: OnError = "tell",
-        on_step: Callable[[Step], object] | None = None,
-        on_result: Callable[[Any], Any] | None = None,
-        repair: bool = True,
-        result_role: str = "tool",
-        result_as_text: bool = False,
-        **options: Any,
-    ) -> Run[ChatCompletionResponse, ChatUsage]:
-        """Run a dialogue with Python functions until the model answers, with ``POST /chat/completions`` of API v2.
-
-        Args:
-            messages: as for :meth:`create`.
-            functions: as for ``giga.run``. Several calls in one response are several steps of one turn; they run one
-                after the other.
-            max_steps: as for ``giga.run``.
-            on_error: as for ``giga.run``.
-            on_step: as for ``giga.run``.
-            on_result: as for ``giga.run``.
-            repair: as for ``giga.run``.
-            result_role: the role of messages with results: ``"tool"``, or ``"function"`` for servers that require it.
-            result_as_text: send results as strings of JSON, for servers that require it.
-            options: as for :meth:`create`, for each of the requests. A ``tool_config`` that forces a call is sent in
-                the first turn only. Unless a session is named, the turns share a new one.
-
-        Returns:
-            The run: ``.text`` of the last response, ``.completion``, ``.messages`` to continue with, ``.steps``,
-            ``.usage``.
-
-        Raises:
-            TooManyStepsError, InvalidResponseError, ConfigError, APIStatusError, APIConnectionError: as ``giga.run``.
-            Exception: with ``on_error="raise"``, any exception of a function.
-
-        Source: https://developers.sber.ru/docs/ru/gigachat/guides/functions/overview
-        """
-        return self._tool_loop(
-            messages, functions, max_steps, on_error, on_step, on_result, repair, result_role, result_as_text, options
-        ).run()
-
-    def run_stream(
-        self,
-        messages: MessagesV2,
-        *,
-        functions: Iterable[AnyFunction],
-        max_steps: int = 10,
-        on_error: OnError = "tell",
-        on_step: Callable[[Step], object] | None = None,
-        on_result: Callable[[Any], Any] | None = None,
-        repair: bool = True,
-        result_role: str = "tool",
-        result_as_text: bool = False,
-        **options: Any,
-    ) -> RunStream[ChatCompletionResponseChunk, ChatCompletionResponse, ChatUsage]:
-        """Run a dialogue with Python functions as a stream. The arguments are those of :meth:`run`.
-
-        Returns:
-            An iterator and context manager of events: chunks of the responses, and a
-            :class:`~gigaclient.types.Step` for each function that has run. Each event has a ``.text``. The first
-            request is sent and its status checked. ``.result()`` reads the rest and returns the run.
-
-        Raises:
-            ConfigError, APIStatusError, APIConnectionError: as the first request; for later errors see
-                :class:`~gigaclient.gigachat.tool_loop.RunStream`.
-
-        Source: https://developers.sber.ru/docs/ru/gigachat/guides/functions/overview
-        """
-        from gigaclient.gigachat.tool_loop import RunStream
-
-        return RunStream(
-            self._tool_loop(
-                messages,
-                functions,
-                max_steps,
-                on_error,
-                on_step,
-                on_result,
-                repair,
-                result_role,
-                result_as_text,
-                options,
-            )
-        )
-
-    def _tool_loop(
-        self,
-        messages: MessagesV2,
-        functions: Iterable[AnyFunction],
-        max_steps: int,
-        on_error: OnError,
-        on_step: Callable[[Step], object] | None,
-        on_result: Callable[[Any], Any] | None,
-        repair: bool,
-        result_role: str,
-        result_as_text: bool,
-        options: dict[str, Any],
-    ) -> ToolLoop[ChatCompletionResponseChunk, ChatCompletionResponse, ChatUsage]:
-        from gigaclient.gigachat.tool_loop import ToolLoop
-        from gigaclient.gigachat.v2.tool_dialect import V2
-
-        dialect = V2(self._client, result_role, result_as_text)
-        return ToolLoop(
-            dialect,
-            messages,
-            functions,
-            max_steps=max_steps,
-            on_error=on_error,
-            on_step=on_step,
-            options=options,
-            on_result=on_result,
-            repair=repair,
-        )
 
     def __repr__(self) -> str:
         return f"<chat of {self._client!r}>"
 
 
+class ResourceAttribute(Generic[ResourceT]):
+    """An attribute whose value is a resource of the client, the same object each time while it is in use.
+
+    Not a property: it can be replaced on an instance, by assignment, ``mock.patch.object`` or ``monkeypatch.setattr``.
+    The class has the resource's class as this attribute, with its docstring and signatures.
+
+    Args:
+        load: returns the class of the resource.
+    """
+
+    def __init__(self, load: Callable[[], type[ResourceT]]) -> None:
+        self._load = load
+
+    def __set_name__(self, owner: type[Any], name: str) -> None:
+        self._key = f"_resource_{name}"
+
+    @overload
+    def __get__(self, client: None, owner: type[Any]) -> type[ResourceT]: ...
+
+    @overload
+    def __get__(self, client: object, owner: type[Any]) -> ResourceT: ...
+
+    def __get__(self, client: Any, owner: type[Any]) -> Any:
+        if client is None:
+            return self._load()
+        reference = vars(client).get(self._key)
+        resource = None if reference is None else reference()
+        if resource is None:
+            resource = object.__new__(self._load())
+            vars(resource)["_client"] = client
+            vars(client)[self._key] = weakref.ref(resource)
+        return resource
+
+
 class ChatEndpoints(ChatRequests):
     """``/chat/completions``."""
 
-    def _chat_request(
-        self, messages: Messages, options: dict[str, Any], *, stream: bool
-    ) -> tuple[Request, RequestOptions]:
+    _body_fields = CHAT_ARGUMENTS
+
+    def _chat_request(self, messages: Messages | None, options: Any, *, stream: bool) -> tuple[Request, RequestOptions]:
         if self._closed or self._executor.transport.closed:
             self._check_open()
         settings = self._settings
@@ -306,7 +240,9 @@ class ChatEndpoints(ChatRequests):
         if path != _PATH:
             path = self._resolve_path("chat_url_cvar", path)
         encoded = None
-        if messages.__class__ is str and options.keys() <= CALL_OPTIONS:
+        if messages.__class__ is not str or not options.keys() <= CALL_OPTIONS:
+            messages = prompt_of(messages, options, CHAT_ARGUMENTS)
+        else:
             # A short path for the most frequent call, a prompt without body fields: only the text may be invalid.
             body = {"messages": [{"role": "user", "content": messages}], **settings.body_defaults}
             if stream:
@@ -338,12 +274,13 @@ class ChatEndpoints(ChatRequests):
             self._check_event_stream(response)
         return ChatStream(response, ChunkParser(response.request_id), request_id=response.request_id)
 
-    @property
-    def chat(self) -> ChatResource:
-        """``giga.chat(messages)`` calls API v1 and returns the whole response; its methods call API v2."""
-        return ChatResource(self)
+    if TYPE_CHECKING:
+        chat: ChatResource  # a descriptor would not match the method of ChatProvider
+    else:
+        chat = ResourceAttribute(lambda: ChatResource)
+    """``giga.chat(messages)`` calls API v1 and returns the whole response; its methods call API v2."""
 
-    def stream(self, messages: Messages, **options: Any) -> ChatStream:
+    def stream(self, messages: Messages | None = None, **options: Unpack[ChatOptions]) -> ChatStream:
         """Send a chat request and stream the response: ``POST /chat/completions`` with ``stream``.
 
         Args:
@@ -363,16 +300,34 @@ class ChatEndpoints(ChatRequests):
 
     @overload
     def chat_parse(
-        self, messages: Messages, *, response_format: type[T], strict: bool = True, repair: bool = True, **options: Any
+        self,
+        messages: Messages | None = None,
+        *,
+        response_format: type[T],
+        strict: bool = True,
+        repair: bool = True,
+        **options: Unpack[ParseOptions],
     ) -> tuple[ChatCompletion, T]: ...
 
     @overload
     def chat_parse(
-        self, messages: Messages, *, response_format: Any, strict: bool = True, repair: bool = True, **options: Any
+        self,
+        messages: Messages | None = None,
+        *,
+        response_format: Any,
+        strict: bool = True,
+        repair: bool = True,
+        **options: Unpack[ParseOptions],
     ) -> tuple[ChatCompletion, Any]: ...
 
     def chat_parse(
-        self, messages: Messages, *, response_format: Any, strict: bool = True, repair: bool = True, **options: Any
+        self,
+        messages: Messages | None = None,
+        *,
+        response_format: Any,
+        strict: bool = True,
+        repair: bool = True,
+        **options: Unpack[ParseOptions],
     ) -> tuple[ChatCompletion, Any]:
         """Return a value of a type: ``POST /chat/completions`` with the type's JSON Schema.
 
@@ -403,6 +358,7 @@ class ChatEndpoints(ChatRequests):
         from gigaclient.schema.parse import parse_completion
 
         format_ = {"type": "json_schema", "schema": type_schema_of(response_format).schema, "strict": bool(strict)}
-        options["response_format"] = format_
-        completion = self._completion(*self._chat_request(messages, options, stream=False))
+        arguments: Any = options
+        arguments["response_format"] = format_
+        completion = self._completion(*self._chat_request(messages, arguments, stream=False))
         return completion, parse_completion(completion, response_format, repair=repair)

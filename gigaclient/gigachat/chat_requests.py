@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from gigaclient._core.call_arguments import prompt_of
 from gigaclient._core.request_options import RequestOptions, call_options
 from gigaclient._core.responses import embedded_error, invalid_response
 from gigaclient.context import chat_completions_url_cvar
@@ -48,13 +49,14 @@ class ChatRequests(APIResource):
         return origin_of(self._settings.base_url) + path if names_a_version(path) else path
 
     def _chat_v2_request(
-        self, messages: MessagesV2, options: dict[str, Any], *, stream: bool
+        self, messages: MessagesV2 | None, options: Any, *, stream: bool
     ) -> tuple[Request, RequestOptions]:
-        from gigaclient.gigachat.v2.request_body import chat_v2_body
+        from gigaclient.gigachat.v2.request_body import CHAT_V2_FIELDS, chat_v2_body
 
         self._check_open()
         settings = self._settings
         request_options = call_options(options, self._executor.timeouts, settings.session_id)
+        messages = prompt_of(messages, options, CHAT_V2_FIELDS)
         messages, options = self._with_attachments(messages, options)
         path = chat_completions_url_cvar.get()
         request = Request(

@@ -24,6 +24,7 @@ from gigaclient._primitives.deadline import Cancelled, Deadline, DeadlineExceede
 from gigaclient.auth.token_manager import TokenManager
 from gigaclient.errors import ConfigError, GigaClientError, NotFoundError
 from gigaclient.gigachat.bulk_methods import BulkEndpoints
+from gigaclient.gigachat.chat import ResourceAttribute
 from gigaclient.gigachat.resources.account import AccountEndpoints
 from gigaclient.gigachat.resources.batches import BatchesEndpoints
 from gigaclient.gigachat.resources.embeddings import EmbeddingsEndpoints
@@ -65,6 +66,18 @@ _CHANGES: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
+def _assistants() -> type[AssistantsResource]:
+    from gigaclient.gigachat.resources.assistants import AssistantsResource
+
+    return AssistantsResource
+
+
+def _threads() -> type[ThreadsResource]:
+    from gigaclient.gigachat.resources.threads import ThreadsResource
+
+    return ThreadsResource
+
+
 class GigaChat(
     ToolCallEndpoints,
     BulkEndpoints,
@@ -87,10 +100,12 @@ class GigaChat(
         credentials: the authorization key, base64 of ``client_id:client_secret``, as Studio shows it.
         scope: ``GIGACHAT_API_PERS`` (persons), ``GIGACHAT_API_B2B`` (prepaid) or ``GIGACHAT_API_CORP`` (postpaid).
         access_token: a ready token. If it is refused, ``credentials`` or user and password, if set, replace it.
+        auth: None for a client that sends no credentials, behind a gateway or sidecar that adds its own.
         user, password: for stands that have ``{base_url}/token``.
         model: the default model.
         base_url: the API; ``https://gigachat.devices.sberbank.ru/api/v1`` works as well.
         auth_url: the OAuth host.
+        allow_http: True permits plain ``http://`` addresses of other machines, which send secrets in the clear.
         v2_url: chat of API v2, with or without ``/chat/completions``; by default ``base_url`` with ``/v2`` for ``/v1``.
         trust: the trusted certificates: ``"pinned"`` (only the Russian Trusted Root CA that ships with this package),
             ``"system"`` (public authorities), or the path of a bundle, which then replaces all others.
@@ -146,9 +161,11 @@ class GigaChat(
         access_token: str | None = None,
         user: str | None = None,
         password: str | None = None,
+        auth: Literal["auto"] | None = "auto",
         model: str | None = None,
         base_url: str | None = None,
         auth_url: str | None = None,
+        allow_http: bool | None = None,
         v2_url: str | None = None,
         trust: str | None = None,
         ca_bundle_file: str | None = None,
@@ -250,7 +267,7 @@ class GigaChat(
         from gigaclient._core.one_call import shared_client, text_pieces  # scripts alone use this form
 
         client = shared_client(_shared, cls, GigaChat.__init__, kwargs, "GIGACHAT_")
-        if client._settings.auth_method == "none":
+        if client._settings.auth_method == "none" and client._settings.sends_credentials:
             raise ConfigError('no key: pass api_key="<authorization key>" or set GIGACHAT_CREDENTIALS')
         if stream:
             kwargs["update_interval"] = update_interval
@@ -269,24 +286,23 @@ class GigaChat(
         return self._settings.model
 
     @property
-    def assistants(self) -> AssistantsResource:
-        """The assistants, which are models with instructions, functions and files: ``giga.assistants.create(…)``.
+    def token(self) -> str | None:
+        """The access token in use; None before the first call. :meth:`get_token` fetches one."""
+        tokens = self._executor.tokens
+        credential = None if tokens is None else tokens.current
+        return None if credential is None else credential.value.reveal()
 
-        Stand-dependent, not in the public OpenAPI: many servers answer 404.
-        """
-        from gigaclient.gigachat.resources.assistants import AssistantsResource
+    assistants = ResourceAttribute(_assistants)
+    """The assistants, which are models with instructions, functions and files: ``giga.assistants.create(…)``.
 
-        return AssistantsResource(self)
+    Stand-dependent, not in the public OpenAPI: many servers answer 404.
+    """
 
-    @property
-    def threads(self) -> ThreadsResource:
-        """The dialogues stored by the server, and the runs that answer them: ``giga.threads.run_messages(…)``.
+    threads = ResourceAttribute(_threads)
+    """The dialogues stored by the server, and the runs that answer them: ``giga.threads.run_messages(…)``.
 
-        Stand-dependent, not in the public OpenAPI: many servers answer 404.
-        """
-        from gigaclient.gigachat.resources.threads import ThreadsResource
-
-        return ThreadsResource(self)
+    Stand-dependent, not in the public OpenAPI: many servers answer 404.
+    """
 
     def get_token(self) -> AccessToken:
         """Return the access token in use; fetch one if there is none.

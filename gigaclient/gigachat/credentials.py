@@ -1,6 +1,6 @@
 """Clean a pasted key or token, and explain why a wrong one cannot work. Pure.
 
-Only what certainly fails is rejected. Unusual values are sent, and the server decides.
+A client sends an unusual key with a warning, and the server decides. The terminal and the doctor refuse it.
 """
 
 from __future__ import annotations
@@ -8,11 +8,13 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import sys
+import warnings
 
 from gigaclient._primitives.secret import Secret
 from gigaclient.errors import ConfigError
 
-__all__ = ["UUID", "access_token", "authorization_key", "check_pair", "split_key"]
+__all__ = ["UUID", "access_token", "authorization_key", "check_pair", "split_key", "usable_key"]
 
 UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -46,6 +48,34 @@ def split_key(key: Secret) -> tuple[str, str] | tuple[()]:
     """Split an authorization key into client id and secret; return () if it is not base64 of both."""
     client_id, colon, secret = (_decode(key.reveal()) or b"").decode("utf-8", "replace").partition(":")
     return (client_id, secret) if colon else ()
+
+
+def usable_key(value: str) -> Secret:
+    """Return the key of a client: :func:`authorization_key`, or with a warning any other that a header may hold.
+
+    Gateways and emulators have keys of their own, and tests have placeholders.
+
+    Raises:
+        ConfigError: the value is empty, or has characters that no header may hold.
+    """
+    reason = ""
+    try:
+        return authorization_key(value)
+    except ConfigError as error:
+        reason = error.message
+    key = _without_scheme(value)
+    if not key or not key.isascii() or not key.isprintable():
+        raise ConfigError(reason)
+    warnings.warn(f"credentials {reason}. It is sent as it is", UserWarning, stacklevel=_stacklevel_of_caller())
+    return key
+
+
+def _stacklevel_of_caller() -> int:
+    """Return the stack level of the first frame outside this package, for a warning of the calling function."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "gigaclient":
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def access_token(value: str) -> Secret:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from gigaclient._core.error_mapping import CLOCKS_AGREE_SECONDS, server_time
 from gigaclient._core.executor import Executor
@@ -53,6 +53,8 @@ _REFUSALS = frozenset(range(400, 500)) - {408, 429}
 def key_source(executor: Executor, auth_url: str, key: Secret, scope: str) -> Callable[[Deadline], Credential]:
     """Return a function that fetches tokens from the OAuth host with an authorization key."""
     authorization = Secret("Basic " + key.reveal())
+    if not urlsplit(auth_url).path:
+        auth_url += "/"
     request = Request(
         "POST",
         auth_url,

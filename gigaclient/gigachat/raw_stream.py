@@ -32,6 +32,8 @@ class _NullAccumulator:
 
 
 class _RawEventParser:
+    headers: Mapping[str, str] = {}
+
     def parse_event(self, event: Event) -> ServerEvent | None:
         """Return the event with its data unparsed."""
         return ServerEvent(event.data, event.event, event.id)

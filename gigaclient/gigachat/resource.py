@@ -18,7 +18,7 @@ from gigaclient.types import APIResponse
 if TYPE_CHECKING:
     from gigaclient.transport import Response
 
-__all__ = ["APIResource", "names_a_version", "parse_response"]
+__all__ = ["APIResource", "Resource", "names_a_version", "parse_response"]
 
 ResponseT = TypeVar("ResponseT", bound=APIResponse)
 
@@ -81,6 +81,18 @@ class APIResource(BaseClient[GigaChatSettings]):
         if unknown:
             raise TypeError(f"no such option: {', '.join(unknown)}. A call takes {', '.join(sorted(CALL_OPTIONS))}")
         return call_options(dict(options), self._executor.timeouts, self._settings.session_id)
+
+
+class Resource:
+    """The base of resources. It belongs to a client and has no state.
+
+    The client refers to it weakly, because a circle would keep the connections of a dropped client until the garbage
+    collector runs. An attribute that a test replaces makes the reference a strong one.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        vars(vars(self)["_client"]).setdefault("_replaced", []).append(self)
 
 
 def _no_event_stream(response: Response) -> GigaClientError:

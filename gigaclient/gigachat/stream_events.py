@@ -6,6 +6,7 @@ Source: https://developers.sber.ru/docs/ru/gigachat/guides/response-token-stream
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 import msgspec
@@ -18,10 +19,10 @@ from gigaclient.errors import GigaClientError, InvalidResponseError, StreamInter
 from gigaclient.streaming.sse import Event
 from gigaclient.streaming.stream import END, End
 from gigaclient.types import APIResponse, ChatCompletionChunk
-from gigaclient.types.base import untyped
+from gigaclient.types.base import set_attribute, untyped
 from gigaclient.types.coercion import coerce
 
-__all__ = ["ChoicesParser", "ChunkParser", "ChunkReader", "reports_error", "require_end"]
+__all__ = ["ChoicesParser", "ChunkParser", "ChunkReader", "ReaderHeaders", "reports_error", "require_end"]
 
 ChunkT = TypeVar("ChunkT", bound=APIResponse)
 
@@ -41,9 +42,12 @@ class ChunkReader(Generic[ChunkT]):
         request_id: the request id that each chunk and error gets.
 
     Attributes:
+        headers: the response headers, which each chunk gets.
         repaired: what was mended in the events so far, in short sentences.
         halves: joins characters whose halves are in two chunks.
     """
+
+    headers: Mapping[str, str] = {}
 
     def __init__(self, decoder: msgspec.json.Decoder[ChunkT], request_id: str | None) -> None:
         self._decoder = decoder
@@ -67,8 +71,7 @@ class ChunkReader(Generic[ChunkT]):
                 return None
             reason = str(error)
         else:
-            chunk.__dict__ = {"_raw": data, "_request_id": self._request_id}
-            return chunk
+            return chunk.attach(raw=data, request_id=self._request_id, headers=self.headers)
         return self._read_untyped(data, reason)
 
     def _read_untyped(self, data: bytes, reason: str) -> ChunkT:
@@ -77,7 +80,8 @@ class ChunkReader(Generic[ChunkT]):
         try:
             # Decoded without a type first: msgspec reports a wrong field type before invalid JSON further on.
             sent = self._decode_untyped(data)
-            return coerce(sent, cast(type[ChunkT], self._decoder.type)).attach(raw=data, request_id=self._request_id)
+            chunk = coerce(sent, cast(type[ChunkT], self._decoder.type))
+            return chunk.attach(raw=data, request_id=self._request_id, headers=self.headers)
         except msgspec.ValidationError:
             failure = error_in(sent, request_id=self._request_id) or self.invalid_chunk(data, reason)
         except JSON_ERRORS:
@@ -109,7 +113,22 @@ class ChunkReader(Generic[ChunkT]):
         )
 
 
-class ChoicesParser(Generic[ChoicesT]):
+class ReaderHeaders:
+    """The headers of the :class:`ChunkReader` of a parser."""
+
+    _reader: ChunkReader[Any]
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The response headers, which each chunk gets."""
+        return self._reader.headers
+
+    @headers.setter
+    def headers(self, headers: Mapping[str, str]) -> None:
+        self._reader.headers = headers
+
+
+class ChoicesParser(ReaderHeaders, Generic[ChoicesT]):
     """Parser for streams whose chunks have choices: one JSON chunk per event, then ``[DONE]``.
 
     Args:
@@ -138,7 +157,9 @@ class ChoicesParser(Generic[ChoicesT]):
         except JSON_ERRORS:
             chunk = None
         if chunk is not None:
-            chunk.__dict__ = {"_raw": data, "_request_id": self._request_id}
+            # As attach() does, without its call.
+            metadata = {"raw": data, "request_id": self._request_id, "headers": self._reader.headers}
+            set_attribute(chunk, "_hidden", metadata)
             if self._halves:
                 self._join_halves(chunk)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, TypeVar
 
@@ -75,7 +75,13 @@ class Accumulator(Protocol[_Chunk_contra, _Response_co]):
 
 
 class EventParser(Protocol[_Chunk_co, _Accumulator_contra]):
-    """Parses the events of one provider."""
+    """Parses the events of one provider.
+
+    Attributes:
+        headers: the response headers, which each chunk gets.
+    """
+
+    headers: Mapping[str, str]
 
     def parse_event(self, event: sse.Event) -> _Chunk_co | End | None:
         """Return the chunk of ``event``; None to ignore it; :data:`END` for the end marker.
@@ -174,6 +180,7 @@ class Stream(ClosingContext, Iterator[ChunkT], Generic[ChunkT, ResponseT]):
         self._state: Literal["open", "ended", "broken", "closed"] = "open"
         # `_read` is not a method: a generator that refers to this object would keep a dropped stream and its connection
         # until the garbage collector runs.
+        parser.headers = self._headers = getattr(response, "headers", {})
         self._chunks = _read(response, parser, accumulator)
         self._request_id = request_id
         self._observer: Any = getattr(response, "observer", NULL_OBSERVER)
@@ -193,7 +200,7 @@ class Stream(ClosingContext, Iterator[ChunkT], Generic[ChunkT, ResponseT]):
     def completion(self) -> ResponseT:
         """The completion so far; it is whole (finish reason, function call, usage) after the stream has ended."""
         completion = self._accumulator.completion()
-        completion.__dict__["_request_id"] = self._request_id
+        completion._store(request_id=self._request_id, headers=self._headers)
         add_repairs(completion, getattr(self._parser, "repaired", ()))
         return completion
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, TypeAlias, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 import msgspec
 
 from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient._primitives.surrogates import with_whole_characters
 
-__all__ = ["APIResponse", "Record", "untyped"]
+__all__ = ["APIResponse", "Record", "set_attribute", "untyped"]
 
 _Fields: TypeAlias = dict[str, Any]  # within Record, dict is the method
 _Echoed: TypeAlias = dict[str, str | None]
@@ -33,37 +34,158 @@ def untyped(body: bytes) -> Any:
             return None
 
 
-def _rebuild(cls: type[Any], fields: dict[str, Any], attributes: dict[str, Any]) -> Any:
-    instance = cls(**fields)
-    instance.__dict__.update(attributes)
-    return instance
+def _rebuild(cls: type[_RecordT], fields: _Fields, hidden: _Fields) -> _RecordT:
+    record: _RecordT = msgspec.StructMeta.__call__(cls, **fields)  # as they are
+    if hidden:
+        record._store(**hidden)
+    return record
 
 
-class Record(msgspec.Struct, omit_defaults=True):
+if TYPE_CHECKING:
+    # Type checkers see the fields in the constructors.
+    RecordMeta = msgspec.StructMeta
+else:
+    _ATOMS = frozenset({str, int, float, bool, type(None)})
+
+    class RecordMeta(msgspec.StructMeta):
+        """The class of record types, whose constructors convert nested dicts and keep unknown fields.
+
+        A metaclass, because the constructor of a Struct cannot be overridden. Decoders do not call it.
+        """
+
+        def __new__(mcls, name, bases, namespace, **options):
+            if bases != (msgspec.Struct,):
+                # A place for unknown fields and metadata; msgspec has none for types that the collector skips.
+                options.setdefault("dict", options.get("gc", True))
+                # Each class with such a place would get a __dict__ of its own, with that place in it.
+                namespace.setdefault("__dict__", Record.__dict__["__dict__"])
+            return super().__new__(mcls, name, bases, namespace, **options)
+
+        def __call__(cls, *args, **kwargs):
+            if kwargs.keys() <= _field_names(cls) and _ATOMS.issuperset(map(type, (*args, *kwargs.values()))):
+                return super().__call__(*args, **kwargs)
+            from gigaclient.types import construction
+
+            args, fields, unknown = construction.converted(cls, args, kwargs)
+            record = super().__call__(*args, **fields)
+            if unknown:
+                construction.keep_unknown(record, unknown)
+            return record
+
+
+# Called directly for metadata: each response and each chunk of a stream has some.
+set_attribute = msgspec.Struct.__setattr__
+
+
+class _DataclassAttribute:
+    """An attribute that dataclasses have. FastAPI and others treat types with it as bodies, and dump them."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, record: Any, owner: Any) -> Any:
+        from gigaclient.types import conversions
+
+        return getattr(conversions.dataclass_of(owner), self._name)
+
+
+@functools.cache
+def _field_names(cls: Any) -> frozenset[str]:
+    return frozenset(cls.__struct_fields__)
+
+
+class Record(msgspec.Struct, metaclass=RecordMeta, omit_defaults=True):
     """The base of all types with fields. Fields that are not set are not sent.
 
     It has the methods of pydantic models that scripts for the official SDK use: ``model_dump``, ``model_dump_json``,
-    ``model_validate`` and a few more. ``id_``, ``object_``, ``bytes_``, ``schema_`` and ``type_`` are the official
-    names of the fields without the underscore.
+    ``model_validate`` and a few more. It iterates as pairs of name and value, and it is a type for pydantic.
+    ``id_``, ``object_``, ``bytes_``, ``schema_`` and ``type_`` are the official names of the fields without the
+    underscore. Unknown fields are kept: as attributes, in dumps, and in requests.
     """
 
     _aliased: ClassVar[frozenset[str]] = frozenset({"id", "object", "bytes", "schema"})
     """Fields whose official name ends in an underscore; ``model_dump`` uses that name."""
 
+    _needed: ClassVar[Mapping[str, str]] = {}
+    """By field, the name without which a nested dict stays a dict, so that the call refuses it."""
+
     @classmethod
     def _prepared(cls, fields: _Fields) -> _Fields:
-        """Convert the input of :meth:`model_validate` into fields; for types with several input forms."""
+        """Convert the arguments of the constructor into fields; for types with several input forms."""
         return fields
+
+    @property
+    def _given(self) -> Mapping[str, Any]:
+        """The unknown fields that the constructor was called with. Requests have them."""
+        given: Mapping[str, Any] = self._metadata.get("given") or {}
+        return given
+
+    @property
+    def _unknown(self) -> Mapping[str, Any]:
+        """All unknown fields: those given, and those of the response that this record was received in."""
+        return {**self._metadata.get("received", {}), **self._given}
+
+    @property
+    def _metadata(self) -> Mapping[str, Any]:
+        """The values that are stored with the record and are not fields: the raw response, unknown fields."""
+        try:
+            metadata: Mapping[str, Any] = object.__getattribute__(self, "_hidden")
+        except AttributeError:
+            return {}
+        return metadata
+
+    def _store(self, **values: Any) -> None:
+        """Add metadata."""
+        set_attribute(self, "_hidden", {**self._metadata, **values})
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        """Yield pairs of name and value, as pydantic does, so that ``dict(record)`` works."""
+        unknown = self._unknown
+        for name in self.__struct_fields__:
+            yield (f"{name}_" if name in self._aliased else name), getattr(self, name)
+        yield from unknown.items()
+
+    if not TYPE_CHECKING:  # type checkers would accept every misspelt name
+        __dataclass_fields__ = _DataclassAttribute("__dataclass_fields__")
+        __dataclass_params__ = _DataclassAttribute("__dataclass_params__")
+
+        @property
+        def __dict__(self) -> _Fields:
+            """The fields, for ``vars(record)``."""
+            return _Fields(self)
+
+        def __getattr__(self, name: str) -> Any:
+            if not name.startswith("_") and name in self._unknown:
+                return self._unknown[name]
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            if name not in self.__struct_fields__ and not name.startswith("_"):
+                if name in self._unknown:
+                    self._store(given={**self._given, name: value})
+                    return
+                name = name.removesuffix("_")
+                if name not in self.__struct_fields__:
+                    raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            set_attribute(self, name, value)
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         # Most fields of most responses are None, and would hide the others.
-        shown = [(name, getattr(self, name)) for name in self.__struct_fields__]
+        shown = [*((name, getattr(self, name)) for name in self.__struct_fields__), *self._given.items()]
         return [(name, value) for name, value in shown if value is not None]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
 
-    # Not __getattr__: type checkers would accept every misspelt name.
+    # msgspec copies and pickles only the fields; these add the rest.
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        fields = {name: getattr(self, name) for name in self.__struct_fields__}
+        return _rebuild, (type(self), fields, _Fields(self._metadata))
+
+    def __copy__(self: _RecordT) -> _RecordT:
+        copied: _RecordT = _rebuild(*self.__reduce__()[1])
+        return copied
+
     @property
     def id_(self) -> Any:
         """The field ``id`` by its official name."""
@@ -117,7 +239,7 @@ class Record(msgspec.Struct, omit_defaults=True):
             exclude_unset: as ``exclude_defaults``.
             exclude_defaults: omit fields that have their default.
 
-        Unknown fields of a response are not included; they are in ``.raw``.
+        Unknown fields are included.
         """
         from gigaclient.types import conversions
 
@@ -143,7 +265,7 @@ class Record(msgspec.Struct, omit_defaults=True):
     def model_validate(cls: type[_RecordT], obj: Any) -> _RecordT:
         """Create a record from a dict; return a record of this type unchanged.
 
-        Fields may have the API's or the official SDK's names. Unknown fields are ignored.
+        Fields may have the API's or the official SDK's names. Unknown fields are kept.
 
         Raises:
             ConfigError: (a ``ValueError``) a required field is missing, or a value has a wrong type.
@@ -152,10 +274,7 @@ class Record(msgspec.Struct, omit_defaults=True):
 
         if isinstance(obj, cls):
             return obj
-        record = conversions.validated(cls, obj, lenient=issubclass(cls, APIResponse))
-        if isinstance(record, APIResponse) and isinstance(obj, Mapping):
-            record.attach(raw=_Fields(obj))
-        return record
+        return conversions.validated(cls, obj)
 
     @classmethod
     def model_validate_json(cls: type[_RecordT], json_data: str | bytes) -> _RecordT:
@@ -163,6 +282,13 @@ class Record(msgspec.Struct, omit_defaults=True):
         from gigaclient.types import conversions
 
         return cls.model_validate(conversions.from_json(json_data))
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Describe this type to pydantic, which calls this."""
+        from gigaclient.types.pydantic_schema import record_schema
+
+        return record_schema(cls, handler.generate_schema)
 
     @classmethod
     def model_json_schema(cls) -> _Fields:
@@ -199,7 +325,7 @@ class Record(msgspec.Struct, omit_defaults=True):
         return self.model_dump(**options)
 
 
-class APIResponse(Record, dict=True, kw_only=True):
+class APIResponse(Record, kw_only=True):
     """The base of all API responses: the raw body, the request id and the headers."""
 
     @property
@@ -208,23 +334,34 @@ class APIResponse(Record, dict=True, kw_only=True):
 
         For the result of a stream: the top-level fields of its chunks, and the accumulated choices.
         """
-        raw = self.__dict__.get("_raw")
+        sent = raw = self._metadata.get("raw")
         if isinstance(raw, bytes):
-            raw = self.__dict__["_raw"] = untyped(raw)
+            raw = untyped(raw)
         if raw is None:
-            raw = self.__dict__["_raw"] = msgspec.to_builtins(self)
+            raw = msgspec.to_builtins(self)
+        if raw is not sent:
+            self._store(raw=raw)
         return raw if isinstance(raw, dict) else {"data": raw}
+
+    @property
+    def _unknown(self) -> Mapping[str, Any]:
+        metadata = self._metadata
+        if "received" not in metadata and metadata.get("raw") is not None:
+            from gigaclient.types import construction
+
+            construction.keep_nested(self, self.raw, "received")
+        return super()._unknown
 
     @property
     def request_id(self) -> str | None:
         """The ``X-Request-Id`` of the call, for the service's support."""
-        request_id: str | None = self.__dict__.get("_request_id")
+        request_id: str | None = self._metadata.get("request_id")
         return request_id
 
     @property
     def headers(self) -> Mapping[str, str]:
         """The response headers without cookies, names in lower case; empty if it was not received from a server."""
-        headers: Mapping[str, str] = self.__dict__.get("_headers") or {}
+        headers: Mapping[str, str] = self._metadata.get("headers") or {}
         return headers
 
     @property
@@ -243,14 +380,5 @@ class APIResponse(Record, dict=True, kw_only=True):
         self: _ResponseT, *, raw: Any = None, request_id: str | None = None, headers: Mapping[str, str] | None = None
     ) -> _ResponseT:
         """Store the metadata of this response; ``raw`` is the body in bytes, which is decoded at first use."""
-        self.__dict__.update(_raw=raw, _request_id=request_id, _headers=headers)
+        self._store(raw=raw, request_id=request_id, headers=headers)
         return self
-
-    # msgspec copies and pickles only the fields; this adds the metadata of attach().
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        fields = {name: getattr(self, name) for name in self.__struct_fields__}
-        return _rebuild, (type(self), fields, dict(self.__dict__))
-
-    def __copy__(self: _ResponseT) -> _ResponseT:
-        copied: _ResponseT = _rebuild(*self.__reduce__()[1])
-        return copied

@@ -62,7 +62,7 @@ class Batch(APIResponse):
         They are pickled with the batch, and copied to the results of ``get_batch(batch)`` and
         ``wait_for_batch(batch)``.
         """
-        requests: Mapping[str, Any] | None = self.__dict__.get("_requests")
+        requests: Mapping[str, Any] | None = self._metadata.get("requests")
         return requests or {}
 
 

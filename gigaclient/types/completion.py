@@ -38,11 +38,11 @@ class Completion(APIResponse):
         Empty for an answer that was read as it came. ``.raw`` and ``.text`` keep what the server sent, but for the
         broken characters.
         """
-        repaired: tuple[str, ...] = self.__dict__.get("_repaired", ())
+        repaired: tuple[str, ...] = self._metadata.get("repaired", ())
         return repaired
 
 
 def add_repairs(completion: object, repairs: Iterable[str]) -> None:
     """Add sentences to ``completion.repaired``, each once."""
     if isinstance(completion, Completion):
-        completion.__dict__["_repaired"] = tuple(dict.fromkeys((*completion.repaired, *repairs)))
+        completion._store(repaired=tuple(dict.fromkeys((*completion.repaired, *repairs))))

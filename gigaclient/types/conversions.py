@@ -9,17 +9,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeVar, Union, cast, get_args, get_origin
 
 import msgspec
 import msgspec.structs
 
 from gigaclient._primitives.decoding import convert
-from gigaclient._primitives.serialization import JSON_ERRORS
+from gigaclient._primitives.serialization import JSON_ERRORS, pydantic_fields
 from gigaclient.errors import ConfigError
 from gigaclient.types.coercion import coerce, field_types
+from gigaclient.types.construction import keep_nested
 
-__all__ = ["DumpOptions", "as_json", "copied", "dumped", "from_json", "json_schema", "validated"]
+__all__ = ["DumpOptions", "as_json", "copied", "dataclass_of", "dumped", "from_json", "json_schema", "validated"]
 
 RecordT = TypeVar("RecordT", bound=msgspec.Struct)
 
@@ -47,6 +48,7 @@ def dumped(record: Record, options: DumpOptions, include: Any = None, exclude: A
     """Return the fields of ``record``; ``include`` and ``exclude`` are names, or a mapping of names to selections."""
     fields: dict[str, Any] = {}
     aliased = getattr(record, "_aliased", ())
+    unknown = getattr(record, "_unknown", {})  # read first: this finds those of nested records
     for info in _fields(type(record)):
         value = getattr(record, info.name)
         if (options.exclude_none and value is None) or (options.exclude_defaults and _is_default(info, value)):
@@ -56,6 +58,10 @@ def dumped(record: Record, options: DumpOptions, include: Any = None, exclude: A
         if selections is None:
             continue
         fields[info.encode_name if options.by_alias else official] = _to_plain_data(value, options, *selections)
+    for name, value in unknown.items():
+        selections = _narrowed(include, exclude, name)
+        if selections is not None and not (options.exclude_none and value is None):
+            fields.setdefault(name, _to_plain_data(value, options, *selections))
     return fields
 
 
@@ -143,14 +149,23 @@ def from_json(text: str | bytes) -> Any:
     raise ConfigError(f"not JSON: {reason}")
 
 
-def validated(cls: type[RecordT], data: Any, *, lenient: bool) -> RecordT:
-    """Create a record of type ``cls`` from ``data``; see :meth:`~gigaclient.types.Record.model_validate`.
-
-    ``lenient`` reads a stored response by the same rules as a received one.
-    """
-    if not isinstance(data, (Mapping, Record)):
+def validated(cls: type[RecordT], data: Any) -> RecordT:
+    """Create a record of type ``cls`` from ``data``; see :meth:`~gigaclient.types.Record.model_validate`."""
+    if isinstance(data, Record):
+        data = dumped(data, DumpOptions(by_alias=True, exclude_none=True))
+    data = pydantic_fields(data)
+    if not isinstance(data, Mapping):
         raise ConfigError(f"{cls.__name__} is made of a dict, not of {type(data).__name__}")
-    named = _named(data, cls)
+    is_response = hasattr(cls, "attach")
+    record: Any = _converted(cls, _named(data, cls), lenient=is_response)
+    if is_response:
+        record.attach(raw=dict(data))
+    keep_nested(record, data, "received" if is_response else "given")
+    return cast(RecordT, record)
+
+
+def _converted(cls: type[RecordT], named: Mapping[str, Any], *, lenient: bool) -> RecordT:
+    """Convert data with the API's names; ``lenient`` reads a stored response by the same rules as a received one."""
     try:
         return convert(named, cls, strict=False)
     except (msgspec.ValidationError, RecursionError) as error:
@@ -216,6 +231,22 @@ def json_schema(cls: type[Record]) -> dict[str, Any]:
     if not definitions:
         schema.pop("$defs", None)
     return schema
+
+
+@cache
+def dataclass_of(cls: type[Record]) -> type[Any]:
+    """Return a dataclass with the fields of a record's type, for tools that know dataclasses."""
+    import dataclasses
+
+    def default_of(info: msgspec.structs.FieldInfo) -> Any:
+        if info.required:
+            return dataclasses.field()
+        if info.default_factory is not msgspec.NODEFAULT:
+            return dataclasses.field(default_factory=info.default_factory)
+        return dataclasses.field(default=info.default)
+
+    fields = [(info.name, info.type, default_of(info)) for info in _fields(cls)]
+    return dataclasses.make_dataclass(cls.__name__, fields, kw_only=True, repr=False, eq=False)
 
 
 def copied(record: RecordT, update: Mapping[str, Any] | None, deep: bool) -> RecordT:

@@ -77,11 +77,11 @@ class Embeddings(APIResponse):
 
         For several requests: the first body, with the items of all bodies in ``data``.
         """
-        parts = self.__dict__.get("_raw")
+        parts = self._metadata.get("raw")
         if isinstance(parts, tuple):
             answers = [answer for answer in map(untyped, parts) if isinstance(answer, dict)]
             items = [item for answer in answers for item in answer.get("data") or ()]
-            self.__dict__["_raw"] = {**(answers[0] if answers else {}), "data": items}
+            self._store(raw={**(answers[0] if answers else {}), "data": items})
         return super().raw
 
     def _repr_html_(self) -> str:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 
 from gigaclient.types.base import Record
-from gigaclient.types.chat import as_record
 
 __all__ = ["FunctionParameters", "FunctionParametersProperty"]
 
@@ -46,9 +45,6 @@ class FunctionParametersProperty(Record):
             properties: Mapping[str, FunctionParametersProperty | Mapping[str, Any]] | None = None,
         ) -> None: ...
 
-    def __post_init__(self) -> None:
-        self.properties = _properties(self.properties)
-
 
 class FunctionParameters(Record):
     """The parameters of a function; an alternative to a dict.
@@ -73,12 +69,3 @@ class FunctionParameters(Record):
             properties: Mapping[str, FunctionParametersProperty | Mapping[str, Any]] | None = None,
             required: list[str] | None = None,
         ) -> None: ...
-
-    def __post_init__(self) -> None:
-        self.properties = _properties(self.properties)
-
-
-def _properties(values: Any) -> Any:
-    if not isinstance(values, Mapping):
-        return values
-    return {name: as_record(FunctionParametersProperty, value) for name, value in values.items()}

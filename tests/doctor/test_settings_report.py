@@ -25,6 +25,7 @@ from gigaclient.testing import GigaChatEmulator
 
 # An invalid value for each setting that can be wrong in the environment.
 WRONG = {
+    "allow_http": "maybe",
     "auth_url": "ftp://somewhere",
     "base_url": "not an address",
     "ca_bundle_file": "/no/such/bundle.pem",
@@ -215,9 +216,11 @@ def test_a_variable_unlike_any_setting_is_not_a_warning(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names of variables have no case there")
-def test_a_name_in_small_letters_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("gigachat_credentials", "x")
-    assert misspelt_variables() == [("gigachat_credentials", "GIGACHAT_CREDENTIALS")]
+def test_a_name_in_small_letters_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("gigachat_scope", '"GIGACHAT_API_B2B"')
+    monkeypatch.setenv("GigaChat_Credentials", "x")
+    assert misspelt_variables() == [("GigaChat_Credentials", "GIGACHAT_CREDENTIALS")]
+    assert inspected().settings.scope == "GIGACHAT_API_B2B"
 
 
 @pytest.mark.parametrize("name", ENVIRONMENT_SETTINGS)
@@ -254,7 +257,7 @@ def test_the_settings_known_here_are_those_that_the_client_reads(monkeypatch: py
 
     watched = Watched()
     read_settings(watched)
-    objects = {"session", "ssl_context", "on_request", "on_response", "on_end"}
+    objects = {"auth", "session", "ssl_context", "on_request", "on_response", "on_end"}
     assert watched.names - objects == set(ENVIRONMENT_SETTINGS)
 
 

@@ -138,7 +138,7 @@ def test_only_requested_fields_are_sent(emulator: GigaChatEmulator, giga: GigaCh
 
 
 def test_unknown_fields_reach_the_server(emulator: GigaChatEmulator, giga: GigaChat) -> None:
-    giga.chat(PROMPT, brand_new={"x": None})
+    giga.chat(PROMPT, additional_fields={"brand_new": {"x": None}})
     assert sent(emulator)["brand_new"] == {"x": None}
 
 
@@ -289,7 +289,7 @@ def test_the_whole_address_may_be_set_by_context_for_our_own_hosts_alone(
         (PROMPT, {"temperature": float("nan")}),
         (PROMPT, {"stream": True}),
         (PROMPT, {"response_format": {"type": "json_object"}}),
-        (PROMPT, {"x": object()}),
+        (PROMPT, {"additional_fields": {"x": object()}}),
         ("\ud800", {}),
         (b"hi", {}),
         (PROMPT, {"timeout": -1}),

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import base64
+import re
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.token_tools import shown_by
 
+from gigaclient import GigaChat
 from gigaclient._primitives.secret import Secret
-from gigaclient.errors import ConfigError
-from gigaclient.gigachat.credentials import access_token, authorization_key
+from gigaclient.errors import AuthenticationError, ConfigError
+from gigaclient.gigachat.credentials import access_token, authorization_key, usable_key
+from gigaclient.testing import GigaChatEmulator
 
 ID = "0f0e0d0c-0b0a-4909-8807-060504030201"
 SECRET = "11aa22bb-33cc-44dd-95ee-66ff77aa88bb"
@@ -140,3 +144,42 @@ def test_every_pair_of_parts_is_kept_unchanged(first: bytes, second: bytes) -> N
     key = base64.b64encode(first + b":" + second).decode()
     assert authorization_key(key).reveal() == key
     assert authorization_key(f" Basic {key}\r\n").reveal() == key
+
+
+# -- keys of a client ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", [name for name, (pasted, _) in REFUSED.items() if pasted.strip(" \r\n\"'") != ""])
+def test_a_client_sends_an_unusual_key_and_warns(case: str) -> None:
+    pasted, reason = REFUSED[case]
+    if not pasted.isascii():
+        with pytest.raises(ConfigError, match=reason):
+            usable_key(pasted)
+        return
+    with pytest.warns(UserWarning, match=re.escape(reason)) as caught:
+        key = usable_key(pasted)
+    assert isinstance(key, Secret)
+    assert key.reveal() in pasted.replace(" ", "")
+    assert caught[0].filename == __file__
+    for part in (pasted, ID, SECRET, KEY[:30], TOKEN[:60]):
+        assert len(part) < 6 or part not in str(caught[0].message)
+
+
+@pytest.mark.parametrize("pasted", ["", " \r\n", '""', 5])
+def test_a_key_that_cannot_be_a_header_is_refused(pasted: Any) -> None:
+    with pytest.raises(ConfigError, match=r"is empty|must be a string"):
+        usable_key(pasted)
+
+
+def test_a_usual_key_gives_no_warning() -> None:
+    assert usable_key(f"Basic {KEY}").reveal() == KEY
+
+
+def test_the_server_decides_about_a_placeholder(gigachat_emulator: GigaChatEmulator) -> None:
+    options = {**gigachat_emulator.client_options, "credentials": "test-key"}
+    with pytest.warns(UserWarning, match="credentials is base64, but not of") as caught:
+        giga = GigaChat(**options)
+    assert caught[0].filename == __file__
+    with giga, pytest.raises(AuthenticationError, match="no access token"):
+        giga.chat("Hello")
+    assert gigachat_emulator.oauth_requests[0].headers["authorization"] == "Basic test-key"

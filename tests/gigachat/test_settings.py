@@ -47,7 +47,8 @@ SETTINGS: dict[str, tuple[Any, str, Any]] = {
 }  # fmt: skip
 # Settings that come in pairs, or are stored elsewhere, have separate tests.
 APART = {
-    "user", "password", "timeout", "trust", "ca_bundle_file", "verify_ssl_certs", "ssl_context", "cert_file",
+    "auth", "allow_http", "user", "password",
+    "timeout", "trust", "ca_bundle_file", "verify_ssl_certs", "ssl_context", "cert_file",
     "key_file", "key_file_password", "session", "token_cache", "on_request", "on_response", "on_end",
 }  # fmt: skip
 
@@ -144,7 +145,8 @@ def test_user_and_password_come_from_arguments_or_variables(name: str, monkeypat
     [
         ({}, ("credentials", "access_token", "user")),
         ({"credentials": OTHER_KEY}, ("credentials",)),
-        ({"access_token": "another"}, ("access_token",)),
+        # Refused or stale, it is replaced by means of the key in the environment.
+        ({"access_token": "another"}, ("credentials", "access_token", "user")),
         ({"user": "me", "password": "the-password"}, ("user",)),
         ({"access_token": "another", "credentials": OTHER_KEY}, ("credentials", "access_token")),
     ],
@@ -223,7 +225,7 @@ def test_contradictions_and_what_cannot_work_are_config_errors(
 
 
 BAD: dict[str, list[Any]] = {
-    "credentials": ["", "the-client-secret", 5, b"bytes", "0f0e0d0c-0b0a-4909-8807-060504030201"],
+    "credentials": ["", "the-client-secret токен", 5],
     "access_token": ["", "the-token токен", 5],
     "scope": ["", 5],
     "user": ["", 5],

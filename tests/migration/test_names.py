@@ -6,16 +6,18 @@ import ast
 import importlib
 import inspect
 import json
+import pickle
 import subprocess
 import sys
 import traceback
 import warnings
 from types import ModuleType
+from typing import get_args
 
 import pytest
 
 import gigaclient
-from gigaclient import GigaChat, client, context, errors, exceptions, models, types
+from gigaclient import GigaChat, client, context, errors, exceptions, models, settings, types
 from gigaclient.testing import GigaChatEmulator
 
 # The public names of the official SDK 0.2.3.
@@ -204,6 +206,36 @@ def test_the_other_modules_have_theirs() -> None:
     assert [name for name in METHODS if not hasattr(GigaChat, name)] == []
 
 
+def test_programs_can_name_the_types_of_resources_files_and_settings(gigachat_emulator: GigaChatEmulator) -> None:
+    from gigaclient._types import FileContent, FileTypes
+    from gigaclient.assistants import AssistantsSyncClient
+    from gigaclient.resources import ChatNamespace
+    from gigaclient.resources.chat import ChatNamespace as SameNamespace
+    from gigaclient.threads import ThreadsSyncClient
+
+    with GigaChat(**gigachat_emulator.client_options) as giga:
+        assert isinstance(giga.assistants, AssistantsSyncClient)
+        assert isinstance(giga.threads, ThreadsSyncClient)
+        assert isinstance(giga.chat, ChatNamespace)
+        file: FileTypes = ("notes.txt", b"text")
+        assert giga.upload_file(file).filename == "notes.txt"
+    assert ChatNamespace is SameNamespace
+    assert {str, bytes} <= {*get_args(FileContent)} <= {*get_args(FileTypes)}
+
+
+def test_the_settings_are_those_of_a_client_without_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIGACHAT_CREDENTIALS", "dmVyeTpzZWNyZXQ=")
+    monkeypatch.setenv("GIGACHAT_TIMEOUT", "7")
+    read = settings.Settings(scope="GIGACHAT_API_CORP")
+    assert (read.base_url, read.auth_url) == (settings.BASE_URL, settings.AUTH_URL)
+    assert (read.credentials, read.scope, read.timeout) == ("dmVyeTpzZWNyZXQ=", "GIGACHAT_API_CORP", 7.0)
+    assert (read.verify_ssl_certs, read.max_retries, read.flags) == (True, 2, None)
+    assert "dmVyeTpzZWNyZXQ" not in repr(read)
+    assert settings.ENV_PREFIX + "SCOPE" == "GIGACHAT_SCOPE"
+    with pytest.raises(errors.ConfigError, match="timeout"):
+        settings.Settings(timeout=-1)
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     for module in (gigaclient, models):
         with pytest.raises(AttributeError, match="has no attribute 'Nonsense'"):
@@ -233,6 +265,22 @@ def test_the_asynchronous_client_is_missing_with_a_reason() -> None:
     with pytest.raises(ImportError, match=r"synchronous.*asyncio\.to_thread"):
         exec("from gigaclient import GigaChatAsyncClient")
     assert not hasattr(gigaclient, "GigaChatAsyncClient")
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("client", "GigaChatAsyncClient"),
+        ("threads", "ThreadsAsyncClient"),
+        ("assistants", "AssistantsAsyncClient"),
+        ("resources", "AsyncChatNamespace"),
+        ("resources.chat", "AsyncChatNamespace"),
+    ],
+)
+def test_each_asynchronous_name_is_missing_with_a_reason(module: str, name: str) -> None:
+    with pytest.raises(ImportError, match=rf"no {name}: .*asyncio\.to_thread"):
+        exec(f"from gigaclient.{module} import {name}")
+    assert not hasattr(importlib.import_module(f"gigaclient.{module}"), name)
 
 
 @pytest.mark.parametrize("name", ["api_key", "token_expiry_buffer_ms", "use_auth", "verbose", "verify", "verify_ssl"])
@@ -290,6 +338,32 @@ def test_an_argument_equal_to_the_default_keeps_the_bundle_of_the_environment(
 
 
 # -- exceptions ------------------------------------------------------------------------------------
+
+
+def test_errors_are_constructed_as_the_official_ones() -> None:
+    url, body = "https://api.giga.chat/v1/chat/completions", b'{"status": 429, "message": "Too Many Requests"}'
+    error = exceptions.RateLimitError(url, 429, body, {"Retry-After": "2"})
+    assert (error.url, error.status_code, error.content, error.headers["retry-after"]) == (url, 429, body, "2")
+    assert (error.retry_after, error.message) == (2.0, "Too Many Requests")
+    assert error.body == {"status": 429, "message": "Too Many Requests"}
+    assert str(error) == "429: Too Many Requests"
+    by_name = exceptions.ServerError(url=url, status_code=503, content=b"<html>", headers=None)
+    assert (by_name.url, by_name.status_code, by_name.content, by_name.body) == (url, 503, b"<html>", "<html>")
+    bare = exceptions.NotFoundError(url, 404, None, None)
+    assert (str(bare), bare.content, dict(bare.headers)) == ("404: HTTP status 404", b"", {})
+    assert pickle.loads(pickle.dumps(error)).retry_after == 2.0
+    assert exceptions.RateLimitError(url, 429, body, {"Retry-After": "soon"}).retry_after is None
+    with pytest.raises(TypeError):
+        exceptions.RateLimitError(url, 429, body, {}, "more")
+
+
+def test_the_other_errors_are_constructed_as_the_official_ones() -> None:
+    completion = models.ChatCompletion(choices=[{"message": {"role": "assistant", "content": "[1,"}, "index": 0}])
+    error = exceptions.LengthFinishReasonError(completion)
+    assert (error.completion, error.text) == (completion, "[1,")
+    assert "token limit" in str(error)
+    assert "name one" in str(exceptions.ModelNotSpecifiedError())
+    assert str(exceptions.GigaChatException("own words")) == "own words"
 
 
 def test_the_official_exceptions_catch_what_is_raised(gigachat_emulator: GigaChatEmulator) -> None:

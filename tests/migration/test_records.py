@@ -13,8 +13,10 @@ from support.ids import stable_id
 
 from gigaclient import ConfigError, GigaChat
 from gigaclient.models import (
+    AccessToken,
     Chat,
     ChatCompletion,
+    ChatCompletionRequest,
     ChatFunctionCall,
     FewShotExample,
     Function,
@@ -28,6 +30,9 @@ from gigaclient.models import (
     Model,
     Models,
     Storage,
+    Thread,
+    ThreadMessages,
+    Token,
     UploadedFile,
     Usage,
 )
@@ -107,7 +112,7 @@ def test_a_dump_has_every_field_under_the_official_names() -> None:
     assert dumped["thread_id"] is None
     assert dumped["choices"][0]["message"]["id_"] == 7
     assert dumped["usage"]["total_tokens"] == 4
-    assert "brand_new" not in dumped
+    assert dumped["brand_new"] == [1]
     assert answer().model_dump(by_alias=True)["object"] == "chat.completion"
     assert FunctionParameters(properties={"a": {"type": "string"}}).model_dump(exclude_none=True) == {
         "type_": "object",
@@ -281,6 +286,109 @@ def test_requests_travel_too(again: Any) -> None:
     assert again(chat) == chat
 
 
+# -- pairs of name and value, unknown fields -----------------------------------------------------------------
+
+
+def test_a_record_is_a_series_of_pairs_and_its_variables_are_its_fields() -> None:
+    first = answer()
+    for fields in (dict(first), vars(first), dict(iter(first))):
+        assert fields["object_"] == "chat.completion"
+        assert fields["choices"] is first.choices
+        assert fields["brand_new"] == [1]
+        assert fields.keys() == first.model_dump().keys()
+        assert {"_raw", "raw", "headers", "request_id", "x_headers", "_hidden"}.isdisjoint(fields)
+    assert json.loads(json.dumps(first, default=vars)) == first.model_dump(mode="json")
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        answer(),
+        Chat(
+            messages=[{"role": "user", "content": "Hi", "function_call": {"name": "f", "arguments": {"a": 1}}}],
+            functions=[{"name": "f", "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}}}],
+            function_call={"name": "f"},
+            storage={"limit": 1},
+            brand_new={"a": 1},
+        ),
+        FunctionParameters(properties={"a": {"type": "object", "properties": {"b": {"type": "string"}}}}),
+        Models(data=[{"id": "m", "brand_new": 1}]),
+        ChatCompletionRequest(messages="Hi", tools=["web_search"], model_options={"temperature": 0.5}),
+        ThreadMessages(thread_id="t", messages=[{"message_id": "m", "role": "user", "content": "Hi"}]),
+        AccessToken(access_token="a", expires_at=1),
+    ],
+    ids=lambda record: type(record).__name__,
+)
+@pytest.mark.parametrize("by_alias", [False, True])
+def test_a_record_is_made_again_from_its_dump(record: Any, by_alias: bool) -> None:
+    made = type(record)(**record.model_dump(by_alias=by_alias))
+    assert made == record
+    assert made.model_dump() == record.model_dump()
+    assert type(record).model_validate(record.model_dump(by_alias=by_alias)).model_dump() == record.model_dump()
+    for again in (copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))):
+        assert again(record).model_dump() == record.model_dump()
+
+
+def test_nested_dicts_become_records_of_any_depth() -> None:
+    made = ChatCompletion(**ANSWER)
+    assert made == answer()
+    assert type(made.choices[0].message) is Messages
+    message: Any = Messages(role="assistant", content="", function_call={"name": "f", "arguments": {"a": 1}})
+    assert message.function_call == FunctionCall(name="f", arguments={"a": 1})
+    assert Thread(id_="t").id == "t"
+
+
+def test_the_callers_list_is_not_that_of_the_record() -> None:
+    messages = [Messages(content="Hi")]
+    Chat(messages=messages).messages.append(Messages(content="there"))
+    assert messages == [Messages(content="Hi")]
+
+
+def test_unknown_fields_of_an_answer_are_attributes_and_in_its_dump() -> None:
+    sent = {**ANSWER, "choices": [{**ANSWER["choices"][0], "grade": 5}], "usage": {**ANSWER["usage"], "spared": 1}}
+    first: Any = msgspec.json.decode(msgspec.json.encode(sent), type=ChatCompletion)
+    first.attach(raw=msgspec.json.encode(sent))
+    dumped = first.model_dump()
+    assert (dumped["brand_new"], dumped["choices"][0]["grade"], dumped["usage"]["spared"]) == ([1], 5, 1)
+    assert (first.brand_new, first.choices[0].grade) == ([1], 5)
+    assert first.model_dump(exclude={"brand_new"}).keys() == answer().model_dump(exclude={"brand_new"}).keys()
+    first.brand_new = 2
+    assert (first.brand_new, first.model_dump()["brand_new"], first.raw["brand_new"]) == (2, 2, [1])
+
+
+def test_unknown_fields_of_an_answer_are_not_sent_back(gigachat_emulator: GigaChatEmulator) -> None:
+    sent = {**ANSWER, "choices": [{"message": {"role": "assistant", "content": "Да", "grade": 5}, "index": 0}]}
+    first = ChatCompletion.model_validate(sent)
+    assert first.model_dump()["choices"][0]["message"]["grade"] == 5
+    with GigaChat(**gigachat_emulator.client_options) as giga:
+        giga.chat([Messages(content="Hi"), first.message, Messages(content="there")])
+    assert json.loads(gigachat_emulator.requests[0].body)["messages"][1] == {"role": "assistant", "content": "Да"}
+
+
+def test_a_misspelt_attribute_is_an_error() -> None:
+    usage = Usage()
+    with pytest.raises(AttributeError, match="'Usage' object has no attribute 'total'"):
+        usage.total = 1  # type: ignore[attr-defined]
+    model: Any = Model(id="m")
+    model.id_ = "n"
+    assert model.id == "n"
+
+
+def test_the_ids_that_the_official_sdk_keeps_in_a_field_are_accepted() -> None:
+    made: Any = ChatCompletion(choices=[], x_headers={"x-request-id": "r-1", "x-session-id": None})
+    assert made.x_headers == {"x-request-id": "r-1", "x-session-id": None, "x-client-id": None}
+    assert made.request_id == "r-1"
+    assert "x_headers" not in made.model_dump()
+
+
+def test_a_token_has_both_names_of_its_fields() -> None:
+    token = Token(tok="very-secret", exp=1790000000000)
+    assert (token.tok, token.exp) == (token.access_token, token.expires_at) == ("very-secret", 1790000000000)
+    assert token == AccessToken(access_token="very-secret", expires_at=1790000000000)
+    assert "very-secret" not in repr(token)
+    assert token.x_headers is None
+
+
 # -- constructors of requests -----------------------------------------------------
 
 
@@ -299,13 +407,18 @@ def test_dicts_become_the_types_they_stand_for() -> None:
     assert chat.storage == Storage(is_stateful=True)
 
 
-def test_a_dict_with_fields_that_are_not_known_stays_one_and_loses_nothing() -> None:
+def test_unknown_fields_of_nested_dicts_are_attributes_and_are_sent(gigachat_emulator: GigaChatEmulator) -> None:
     message = {"role": "user", "content": "Hi", "brand_new": 1}
-    function = {"name": "f", "brand_new": 1}
-    chat = Chat(messages=[message], functions=[function], storage={"brand_new": 1})
-    assert chat.messages == [message]
-    assert chat.functions == [function]
-    assert chat.storage == {"brand_new": 1}
+    function = {"name": "f", "brand_new": 2}
+    chat: Any = Chat(messages=[message], functions=[function], storage={"brand_new": 3}, brand_new={"a": 4})
+    assert (chat.messages[0].content, chat.messages[0].brand_new) == ("Hi", 1)
+    assert (chat.functions[0].brand_new, chat.storage.brand_new, chat.brand_new) == (2, 3, {"a": 4})
+    assert repr(chat.messages[0]) == "Message(role='user', content='Hi', brand_new=1)"
+    with GigaChat(**gigachat_emulator.client_options) as giga:
+        giga.chat(chat)
+    sent = json.loads(gigachat_emulator.requests[0].body)
+    assert (sent["messages"], sent["functions"]) == ([message], [function])
+    assert (sent["storage"], sent["brand_new"]) == ({"brand_new": 3}, {"a": 4})
 
 
 @pytest.mark.parametrize("messages", [[{"content": "Hi"}], [{}], [{5: 6}], "Hi", None, [None]], ids=stable_id)

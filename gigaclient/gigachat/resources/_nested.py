@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from gigaclient.errors import NotFoundError
-from gigaclient.gigachat.resource import APIResource, parse_response
+from gigaclient.gigachat.resource import APIResource, Resource, parse_response
 from gigaclient.gigachat.resources._validation import advising
 from gigaclient.types import APIResponse
 
@@ -20,16 +20,13 @@ __all__ = ["NestedResource"]
 _ResponseT = TypeVar("_ResponseT", bound=APIResponse)
 
 
-class NestedResource:
+class NestedResource(Resource):
     """Sends requests with the client's options, and adds advice to an error 404."""
-
-    __slots__ = ("_client",)
 
     _name: ClassVar[str]
     _not_found_advice: ClassVar[str]
 
-    def __init__(self, client: APIResource) -> None:
-        self._client = client
+    _client: APIResource
 
     def _request(self, request: Request, type_: type[_ResponseT], options: Mapping[str, Any]) -> _ResponseT:
         return parse_response(self._send(request, options), type_)

@@ -32,8 +32,6 @@ MessageLike = types.Message | str | Mapping[str, Any]
 class ThreadRequests(NestedResource):
     """Sends the requests of ``giga.threads``, streams too."""
 
-    __slots__ = ()
-
     _name = "threads"
     _not_found_advice = "threads.list() lists the threads; not every server supports them"
 

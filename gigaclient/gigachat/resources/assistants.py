@@ -30,8 +30,6 @@ class AssistantsResource(NestedResource):
     It has no state: read ``giga.assistants`` wherever it is needed.
     """
 
-    __slots__ = ()
-
     _name = "assistants"
     _not_found_advice = "assistants.get() lists the assistants; not every server supports them"
 

@@ -286,7 +286,7 @@ def _batch_id(batch: Any) -> str:
 
 def _attach_requests(batch: types.Batch, requests: Mapping[str, Any]) -> types.Batch:
     if requests:
-        batch.__dict__["_requests"] = requests
+        batch._store(requests=requests)
     return batch
 
 

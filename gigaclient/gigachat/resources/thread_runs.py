@@ -55,8 +55,6 @@ _RUN_OPTIONS = frozenset(RunSettings.__annotations__) - CALL_OPTIONS
 class ThreadRuns(ThreadRequests):
     """The runs of ``giga.threads``."""
 
-    __slots__ = ()
-
     def run(
         self,
         thread_id: str,

@@ -35,8 +35,6 @@ class ThreadsResource(ThreadRuns):
     It has no state: read ``giga.threads`` wherever it is needed.
     """
 
-    __slots__ = ()
-
     def get_threads(
         self,
         assistants_ids: Iterable[str] | None = None,

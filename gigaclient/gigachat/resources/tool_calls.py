@@ -5,17 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from gigaclient._core.call_arguments import check_names
+from gigaclient.gigachat.attachments import CHAT_ARGUMENTS
 from gigaclient.gigachat.chat import ChatEndpoints
 from gigaclient.gigachat.resources.tokens import TokensEndpoints
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack as Unpack  # type checkers include it; it is not needed at run time
+
     from gigaclient.functions import AnyFunction
     from gigaclient.gigachat.conversation import Conversation
     from gigaclient.gigachat.tool_loop import OnError, RunStream, ToolLoop
     from gigaclient.protocols import Messages
     from gigaclient.types import ChatCompletion, ChatCompletionChunk, Message, Run, Step, Usage
+    from gigaclient.types.options import ConversationOptions, RunOptions
 
 __all__ = ["ToolCallEndpoints"]
+
+_CONVERSATION_FIELDS = CHAT_ARGUMENTS | {"functions", "max_steps", "on_error", "on_result", "on_step", "repair"}
 
 
 class ToolCallEndpoints(ChatEndpoints, TokensEndpoints):
@@ -31,7 +38,7 @@ class ToolCallEndpoints(ChatEndpoints, TokensEndpoints):
         on_step: Callable[[Step], object] | None = None,
         on_result: Callable[[Any], Any] | None = None,
         repair: bool = True,
-        **options: Any,
+        **options: Unpack[RunOptions],
     ) -> Run[ChatCompletion, Usage]:
         """Chat, run the functions that the model calls, and send their results until it answers.
 
@@ -83,7 +90,7 @@ class ToolCallEndpoints(ChatEndpoints, TokensEndpoints):
         on_step: Callable[[Step], object] | None = None,
         on_result: Callable[[Any], Any] | None = None,
         repair: bool = True,
-        **options: Any,
+        **options: Unpack[RunOptions],
     ) -> RunStream[ChatCompletionChunk, ChatCompletion, Usage]:
         """Stream a run with functions: ``POST /chat/completions`` with ``stream`` for each turn.
 
@@ -121,7 +128,7 @@ class ToolCallEndpoints(ChatEndpoints, TokensEndpoints):
         on_step: Callable[[Step], object] | None,
         on_result: Callable[[Any], Any] | None,
         repair: bool,
-        options: dict[str, Any],
+        options: Any,
     ) -> ToolLoop[ChatCompletionChunk, ChatCompletion, Usage]:
         from gigaclient.gigachat.tool_dialect import V1
         from gigaclient.gigachat.tool_loop import ToolLoop
@@ -144,9 +151,8 @@ class ToolCallEndpoints(ChatEndpoints, TokensEndpoints):
         *,
         messages: Iterable[Message | Mapping[str, Any]] = (),
         history_tokens: int | None = None,
-        session_id: str | None = None,
         keep_blocked: bool = False,
-        **options: Any,
+        **options: Unpack[ConversationOptions],
     ) -> Conversation:
         """Return a dialogue that keeps its history. Nothing is sent before its first turn.
 
@@ -155,10 +161,10 @@ class ToolCallEndpoints(ChatEndpoints, TokensEndpoints):
             messages: an earlier history to continue.
             history_tokens: the maximum length of the history in prompt tokens; the oldest turns are dropped above it.
                 ``max_tokens`` limits the responses.
-            session_id: ``X-Session-ID`` of each turn, by which the server finds its prompt cache; a new UUID when None.
             keep_blocked: keep a turn whose response the filter blocked. The service may refuse such a history.
             options: as for ``giga.chat``, for each turn; ``functions``, ``max_steps``, ``on_error``, ``on_step``,
-                ``on_result`` and ``repair`` as for :meth:`run`.
+                ``on_result`` and ``repair`` as for :meth:`run`. ``session_id`` is the ``X-Session-ID`` of each turn, by
+                which the server finds its prompt cache; a new UUID when None.
 
         Returns:
             The conversation: ``.ask(text)``, ``.stream(text)``, ``.messages``, ``.to_json()``.
@@ -170,12 +176,12 @@ class ToolCallEndpoints(ChatEndpoints, TokensEndpoints):
         """
         from gigaclient.gigachat.conversation import Conversation
 
+        check_names(options, _CONVERSATION_FIELDS)
         return Conversation(
             self,
             system,
             messages=messages,
             history_tokens=history_tokens,
-            session_id=session_id,
             keep_blocked=keep_blocked,
             **options,
         )

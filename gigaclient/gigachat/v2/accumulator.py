@@ -189,7 +189,7 @@ class ResponseAccumulator(RawAccumulator):
                 fields[name] = value
         if chunk.logprobs:
             fields["logprobs"] = [*fields.get("logprobs", ()), *chunk.logprobs]
-        with_text = not chunk.__dict__.get("_repeats")
+        with_text = not chunk._metadata.get("repeats")
         for delta in chunk.messages:
             self._state_for(delta).add(delta, with_text=with_text)
 

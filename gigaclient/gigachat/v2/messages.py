@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gigaclient._core.messages import listed, not_a_message
+from gigaclient._primitives.serialization import pydantic_fields
 from gigaclient._primitives.struct import fields_of
 from gigaclient.errors import ConfigError
 from gigaclient.gigachat.v2.request_values import as_dict, as_list, move_state_id
@@ -50,8 +51,9 @@ class MessageConverter:
         return converted
 
     def _fields(self, message: Any, path: str) -> dict[str, Any]:
+        message = pydantic_fields(message)
         if isinstance(message, ChatMessageChunk):
-            fields = {name: value for name, value in fields_of(message).items() if name in _SENT_MESSAGE_FIELDS}
+            fields = _sent_fields(message, _SENT_MESSAGE_FIELDS)
         elif isinstance(message, Message):
             fields = fields_of(message)
             # Fields that only responses have.
@@ -161,11 +163,17 @@ def _parts(content: Any, path: str) -> list[dict[str, Any]]:
     return [part for part in parts if part] or [{"text": ""}]
 
 
+def _sent_fields(record: Record, sent: tuple[str, ...]) -> dict[str, Any]:
+    """Return the fields in ``sent`` and the unknown ones; the others are only in responses."""
+    own = record.__struct_fields__
+    return {name: value for name, value in fields_of(record).items() if name in sent or name not in own}
+
+
 def _part(part: Any, path: str) -> dict[str, Any]:
     if isinstance(part, str):
         return {"text": part}
     if isinstance(part, ChatContentPart):
-        return {name: value for name, value in fields_of(part).items() if name in _SENT_PART_FIELDS}
+        return _sent_fields(part, _SENT_PART_FIELDS)
     if isinstance(part, FunctionCall):
         return {"function_call": part}
     if isinstance(part, Record) and isinstance(getattr(part, "id", None), str):

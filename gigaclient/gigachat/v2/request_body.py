@@ -10,8 +10,10 @@ from typing import Any
 
 from gigaclient._core.messages import encode
 from gigaclient._core.request_options import CALL_OPTIONS
+from gigaclient._primitives.serialization import pydantic_fields
 from gigaclient._primitives.struct import fields_of
 from gigaclient.errors import ConfigError
+from gigaclient.gigachat.attachments import CHAT_ARGUMENTS
 from gigaclient.gigachat.request_body import check_model, normalize_response_format
 from gigaclient.gigachat.v2.messages import MessageConverter
 from gigaclient.gigachat.v2.request_values import as_dict, as_fields, move_state_id
@@ -25,6 +27,9 @@ _MODEL_OPTIONS = (
     *("temperature", "top_p", "max_tokens", "repetition_penalty", "update_interval", "response_format", "reasoning"),
     *("parallel_tool_calls", "unnormalized_history", "top_logprobs", "preset"),
 )
+
+CHAT_V2_FIELDS = CHAT_ARGUMENTS.union(ChatCompletionRequest.__struct_fields__, _MODEL_OPTIONS) - {"messages"}
+"""The names of body fields that :func:`chat_v2_body` understands."""
 
 
 def chat_v2_body(messages: Any, options: Mapping[str, Any], defaults: Mapping[str, Any], *, stream: bool) -> bytes:
@@ -80,6 +85,7 @@ def request_fields(messages: Any) -> dict[str, Any]:
     Raises:
         ConfigError: the request has no messages.
     """
+    messages = pydantic_fields(messages)
     if isinstance(messages, (ChatCompletionRequest, Chat)):
         return fields_of(messages)
     if isinstance(messages, Mapping):

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from gigaclient._primitives.serialization import pydantic_fields
 from gigaclient._primitives.struct import fields_of
 from gigaclient.errors import ConfigError
 
@@ -17,6 +18,7 @@ _STATE_IDS = ("tools_state_id", "tool_state_id", "functions_state_id")
 
 def as_fields(value: Any) -> Any:
     """Return the fields of a struct, a copy of a mapping without None values, or any other value unchanged."""
+    value = pydantic_fields(value)
     if isinstance(value, msgspec.Struct):
         return fields_of(value)
     if isinstance(value, Mapping):

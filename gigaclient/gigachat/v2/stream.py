@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from gigaclient.gigachat.v2.accumulator import ResponseAccumulator
@@ -39,6 +39,7 @@ class _UntilDone:
     def __init__(self, response: StreamResponse, parser: ResponseEventParser) -> None:
         self._response = response
         self._parser = parser
+        self.headers: Mapping[str, str] = getattr(response, "headers", {})
         self.observer = getattr(response, "observer", NULL_OBSERVER)
 
     @property

@@ -12,7 +12,7 @@ from typing import Any
 from gigaclient._core.error_mapping import error_in
 from gigaclient._primitives.decoding import decoder
 from gigaclient.errors import APIStatusError, GigaClientError
-from gigaclient.gigachat.stream_events import ChunkReader, reports_error, require_end
+from gigaclient.gigachat.stream_events import ChunkReader, ReaderHeaders, reports_error, require_end
 from gigaclient.gigachat.v2.accumulator import ResponseAccumulator
 from gigaclient.streaming.sse import Event
 from gigaclient.streaming.stream import End
@@ -34,7 +34,7 @@ _ERRORS = frozenset({"error", "response.error"})
 _decoder = decoder(ChatCompletionResponseChunk)
 
 
-class ResponseEventParser:
+class ResponseEventParser(ReaderHeaders):
     """Parser for the events of ``/v2/chat/completions`` with ``stream``.
 
     Attributes:
@@ -42,7 +42,7 @@ class ResponseEventParser:
     """
 
     def __init__(self, request_id: str | None) -> None:
-        self._reader = ChunkReader(_decoder, request_id)
+        self._reader: ChunkReader[ChatCompletionResponseChunk] = ChunkReader(_decoder, request_id)
         self._request_id = request_id
         self._pieces: list[str] = []
         self.done = False
@@ -64,7 +64,7 @@ class ResponseEventParser:
         is_done = chunk.event == DONE
         text = chunk.text
         if text and self._repeats(text, chunk):
-            chunk.__dict__["_repeats"] = True
+            chunk._store(repeats=True)
         elif text:
             self._pieces.append(text)
         if self._reader.halves.waiting and (is_done or chunk.finish_reason is not None):

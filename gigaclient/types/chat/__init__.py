@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from gigaclient.types.chat.messages import *
 from gigaclient.types.chat.request import *
-from gigaclient.types.chat.request import as_record as as_record
 from gigaclient.types.chat.request import as_schema as as_schema
 from gigaclient.types.chat.response import *
 from gigaclient.types.chat.response import IN_PROGRESS as IN_PROGRESS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import msgspec
 
@@ -20,27 +20,6 @@ def as_schema(value: Any) -> Any:
     if isinstance(value, type) and hasattr(value, "model_json_schema"):
         return value.model_json_schema()
     return value
-
-
-def as_record(type_: Any, value: Any, required: str | None = None) -> Any:
-    """Convert a dict to ``type_`` if no field would be lost; return anything else unchanged."""
-    if not isinstance(value, Mapping):
-        return value
-    fields = type_._prepared(dict(value))
-    if required is not None and fields.get(required) is None:
-        return value
-    try:
-        return type_(**fields) if fields.keys() <= set(type_.__struct_fields__) else value
-    except TypeError:  # a required field is missing, or a name is not a string: sending raises a better error
-        return value
-
-
-def _each(type_: Any, values: Any, required: str | None = None) -> Any:
-    """Convert the dicts of a list to ``type_``; return the same list if there are none."""
-    if not isinstance(values, (list, tuple)):
-        return values
-    records = [as_record(type_, value, required) for value in values]
-    return values if all(new is old for new, old in zip(records, values, strict=True)) else records
 
 
 class FunctionFewShot(Record):
@@ -82,7 +61,6 @@ class Function(Record):
     def __post_init__(self) -> None:
         self.parameters = as_schema(self.parameters)
         self.return_parameters = as_schema(self.return_parameters)
-        self.few_shot_examples = _each(FunctionFewShot, self.few_shot_examples)
 
     @classmethod
     def _prepared(cls, fields: dict[str, Any]) -> dict[str, Any]:
@@ -167,6 +145,8 @@ class Chat(Record, kw_only=True):
         additional_fields: further body fields; the fields above take precedence.
     """
 
+    _needed: ClassVar[Mapping[str, str]] = {"messages": "role"}
+
     messages: list[Message]
     model: str | None = None
     temperature: float | None = None
@@ -218,10 +198,3 @@ class Chat(Record, kw_only=True):
             unnormalized_history: bool | None = None,
             additional_fields: Mapping[str, Any] | None = None,
         ) -> None: ...
-
-    def __post_init__(self) -> None:
-        self.messages = _each(Message, self.messages, required="role")
-        self.functions = _each(Function, self.functions, required="name")
-        self.function_call = as_record(NamedFunctionCall, self.function_call)
-        self.function_ranker = as_record(FunctionRanker, self.function_ranker)
-        self.storage = as_record(Storage, self.storage)

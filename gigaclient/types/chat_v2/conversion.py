@@ -60,4 +60,5 @@ def decoded_object(value: Any) -> Any:
 def merge_state_ids(record: Any) -> None:
     """Move the other spellings of ``tools_state_id`` into it."""
     record.tools_state_id = record.tools_state_id or record.tool_state_id or record.functions_state_id or None
-    record.tool_state_id = record.functions_state_id = None
+    if record.tool_state_id is not None or record.functions_state_id is not None:
+        record.tool_state_id = record.functions_state_id = None

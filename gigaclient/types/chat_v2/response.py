@@ -230,7 +230,7 @@ class ChatCompletionResponseChunk(APIResponse):
 
     def _text_of(self, *roles: str) -> str:
         # Some servers repeat the whole text in the last event, which then adds nothing.
-        if self.__dict__.get("_repeats"):
+        if self._metadata.get("repeats"):
             return ""
         return "".join([message.text for message in self.messages if message.role in roles])
 

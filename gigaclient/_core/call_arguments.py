@@ -1,0 +1,61 @@
+"""Check the keyword arguments of chat calls: a misspelt name is an error, not a field that the server ignores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gigaclient._core.request_options import CALL_OPTIONS, hide_secrets
+from gigaclient.types import Chat
+
+__all__ = ["CHAT_FIELDS", "check_names", "prompt_of"]
+
+CHAT_FIELDS = frozenset(Chat.__struct_fields__) - {"messages"}
+"""The body fields of API v1."""
+
+
+def prompt_of(messages: Any, options: dict[str, Any], fields: frozenset[str]) -> Any:
+    """Return the messages of a call, which may be in ``options`` under the official SDK's name ``payload``.
+
+    Args:
+        messages: the first argument; None if it is missing.
+        options: the keyword arguments; ``payload`` is removed.
+        fields: the names of body fields.
+
+    Raises:
+        TypeError: there are no messages, or two; or a name is neither a field nor an option of a call.
+    """
+    if "payload" in options:
+        if messages is not None:
+            raise TypeError("messages and payload are two names of one argument: pass one of them")
+        messages = options.pop("payload")
+    if messages is None:
+        raise TypeError("messages are missing: pass a string, a list of messages or a whole request")
+    check_names(options, fields)
+    return messages
+
+
+def check_names(options: Any, fields: frozenset[str]) -> None:
+    """Check that all names of keyword arguments are names of body fields or options.
+
+    Args:
+        options: the dict of the arguments. Before an error, secrets and unknown values are removed from it, because a
+            traceback may show local variables.
+        fields: the names of body fields.
+
+    Raises:
+        TypeError: a name is neither; the message has names that are close to it.
+    """
+    known = fields | CALL_OPTIONS
+    unknown = [name for name in options if name not in known]
+    if not unknown:
+        return
+    options.update(dict.fromkeys(unknown))
+    hide_secrets(options)
+    import difflib  # for the error only
+
+    close = difflib.get_close_matches(unknown[0], sorted(known), n=3)
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    raise TypeError(
+        f"no such argument: {unknown[0]}; {hint}A field of the API that this version does not know goes into "
+        "additional_fields={…}"
+    )
