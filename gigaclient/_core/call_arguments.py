@@ -7,7 +7,7 @@ from typing import Any
 from gigaclient._core.request_options import CALL_OPTIONS, hide_secrets
 from gigaclient.types import Chat
 
-__all__ = ["CHAT_FIELDS", "check_names", "prompt_of"]
+__all__ = ["CHAT_FIELDS", "check_names", "move_unknown", "prompt_of"]
 
 CHAT_FIELDS = frozenset(Chat.__struct_fields__) - {"messages"}
 """The body fields of API v1."""
@@ -32,6 +32,14 @@ def prompt_of(messages: Any, options: dict[str, Any], fields: frozenset[str]) ->
         raise TypeError("messages are missing: pass a string, a list of messages or a whole request")
     check_names(options, fields)
     return messages
+
+
+def move_unknown(options: dict[str, Any], fields: frozenset[str]) -> None:
+    """Move the arguments whose names are unknown into ``additional_fields``, from where they are sent."""
+    known = fields | CALL_OPTIONS
+    unknown = {name: options.pop(name) for name in list(options) if name not in known}
+    if unknown:
+        options["additional_fields"] = {**(options.get("additional_fields") or {}), **unknown}
 
 
 def check_names(options: Any, fields: frozenset[str]) -> None:

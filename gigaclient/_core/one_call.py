@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from gigaclient._core.base_client import BaseClient, environment_key, fingerprint
+from gigaclient._core.call_arguments import move_unknown
 from gigaclient._core.client_cache import ClientCache
-from gigaclient._core.request_options import CALL_OPTIONS, headers_as_secrets
+from gigaclient._core.request_options import headers_as_secrets
 from gigaclient._primitives.secret import as_secret
 from gigaclient.protocols import Messages
 
@@ -58,9 +59,6 @@ def text_pieces(
     """
     if model is not None:
         options["model"] = model
-    known = client._body_fields | CALL_OPTIONS
-    unknown = {name: options.pop(name) for name in list(options) if name not in known}
-    if unknown:
-        options["additional_fields"] = {**(options.get("additional_fields") or {}), **unknown}
+    move_unknown(options, client._body_fields)
     request, request_options = client._chat_request(messages, options, stream=stream)
     return client._texts(request, request_options) if stream else client._text(request, request_options)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import msgspec
+
 __all__ = ["BROKEN_CHARACTERS", "HalfJoiner", "joined_pairs", "well_formed", "with_whole_characters"]
 
 BROKEN_CHARACTERS = "mended broken characters: halves of surrogate pairs, or bytes that are not UTF-8"
@@ -49,17 +51,14 @@ def with_whole_characters(body: bytes) -> bytes:
     return _ESCAPES.sub(replaced, body.decode("utf-8", "replace")).encode()
 
 
-class HalfJoiner:
+class HalfJoiner(msgspec.Struct):
     """Join surrogates whose halves are in two chunks of a stream.
 
     Attributes:
         waiting: the last halves that still may find their other half, by the text that they belong to.
     """
 
-    __slots__ = ("waiting",)
-
-    def __init__(self) -> None:
-        self.waiting: dict[Any, str] = {}
+    waiting: dict[Any, str] = {}
 
     def add(self, key: Any, text: str, *, is_last: bool) -> str:
         """Return the next piece of the text ``key`` with whole characters; keep half a character at its end.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from msgspec.structs import replace
 
+from gigaclient._core.call_arguments import CHAT_FIELDS, move_unknown
 from gigaclient._core.messages import as_messages, as_request
 from gigaclient.functions import BadArguments, as_object
 from gigaclient.streaming.stream import ChatStream
@@ -108,6 +109,7 @@ class V1:
         fields = dict(options)
         request = as_request(messages, fields.pop("additional_fields", None))
         history = as_messages(request.pop("messages"))
+        move_unknown(request, CHAT_FIELDS)
         return history, {**request, **fields}, list(request.pop("functions", None) or ())
 
     def send(self, messages: list[Any], options: dict[str, Any]) -> ChatCompletion:

@@ -90,7 +90,7 @@ def test_a_provider_may_be_the_users_own_class(provider: Any, monkeypatch: pytes
         ({"cheap": {}}, "default", "has no alias 'default'; it has 'cheap'"),
         ({"Model": "x"}, "default", "GigaChat has no option 'Model'; is it 'model'?"),
         ({"api_key": "hidden-word"}, "default", "pass credentials="),
-        ({"credentials": "hidden-word"}, "default", "credentials: is base64, but not of client_id"),
+        ({"credentials": "hidden-word ключ"}, "default", "credentials: is not base64"),
         ({"provider": "fakegtp"}, "default", 'provider must be "gigachat", "fakegpt"'),
         ({"provider": "nowhere.Client"}, "default", "cannot be imported"),
         ({"provider": "json.JSONDecoder"}, "default", "meets gigaclient.ChatProvider"),

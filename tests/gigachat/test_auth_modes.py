@@ -48,15 +48,6 @@ def test_a_key_wrapped_over_lines_or_without_its_padding_works(emulator: GigaCha
             assert giga.chat("hi").text
 
 
-def test_an_impossible_key_is_explained_before_anything_is_sent(emulator: GigaChatEmulator) -> None:
-    first, _, second = base64.b64decode(emulator.credentials).decode().partition(":")
-    for wrong in (first, second, f"{first}:{second}", base64.b64encode(emulator.credentials.encode()).decode()):
-        with pytest.raises(ConfigError, match=r"^credentials: ") as caught:
-            client(emulator, credentials=wrong)
-        assert wrong not in shown_by(caught.value)
-    assert emulator.oauth_connections == emulator.connections == 0
-
-
 def test_an_unusual_key_is_sent_and_the_service_decides(emulator: GigaChatEmulator) -> None:
     with client(emulator, credentials=base64.b64encode(b"not:uuids").decode()) as giga:
         with pytest.raises(AuthenticationError) as caught:

@@ -7,11 +7,13 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
+from gigaclient._core.settings import named
 from gigaclient._primitives.secret import Secret
 from gigaclient.cli import credentials
 from gigaclient.contrib.jupyter.notebook import current
 from gigaclient.errors import ConfigError, ForbiddenError
 from gigaclient.gigachat import GigaChat
+from gigaclient.gigachat.credentials import authorization_key
 from gigaclient.gigachat.scopes import SCOPES, client_in_scope
 from gigaclient.types import Balance, Models
 from gigaclient.types.tables import number, table
@@ -78,6 +80,7 @@ def log_in(*, scope: str | None = None, store: bool = False, again: bool = False
     """
     stored = None if again else credentials.stored()
     key = stored.credentials if stored is not None else _prompt_for_key()
+    key = named("the key", authorization_key, key)
     if stored is not None and scope is None:
         scope = stored.scope
     client, scope = client_in_scope(

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec.structs import replace
 
+from gigaclient._core.call_arguments import move_unknown
 from gigaclient._primitives.struct import fields_of
 from gigaclient.errors import ConfigError
 from gigaclient.gigachat.tool_dialect import sendable_arguments
-from gigaclient.gigachat.v2.request_body import request_fields
+from gigaclient.gigachat.v2.request_body import CHAT_V2_FIELDS, request_fields
 from gigaclient.gigachat.v2.request_values import as_list
 from gigaclient.types import APIResponse, FunctionCall
 from gigaclient.types.chat_v2 import ChatCompletionResponse, ChatContentPart, ChatMessage, ChatUsage
@@ -45,6 +46,7 @@ class V2:
         """Return the messages as a list, the request's other fields, and the functions among them."""
         request = request_fields(messages)
         history = _listed_messages(request.pop("messages"))
+        move_unknown(request, CHAT_V2_FIELDS)
         additional = {**(request.pop("additional_fields", None) or {}), **(options.get("additional_fields") or {})}
         merged = {**request, **options, **({"additional_fields": additional} if additional else {})}
         functions = list(merged.pop("functions", None) or ())
