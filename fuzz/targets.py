@@ -219,7 +219,9 @@ def _plan_day(todos: list[dict[str, int]], note: str = "") -> str:
 def tool_loop(data: bytes, size: int) -> None:
     """Check that any call of a model gets a result as a JSON object, and the same mistake never the same answer."""
     client: Any = SimpleNamespace(
-        _settings=SimpleNamespace(session_id="s"), _with_attachments=lambda messages, options: (messages, options)
+        _settings=SimpleNamespace(session_id="s"),
+        _executor=SimpleNamespace(hooks=None),
+        _with_attachments=lambda messages, options: (messages, options),
     )
     loop: Any = ToolLoop(
         V1(client), "Hello", [_plan_day], max_steps=3, on_error="tell", on_step=None, options={}, repair=size % 2 == 0

@@ -22,7 +22,7 @@ DEFAULT = (
     "gigaclient/_core/error_mapping.py",
     "gigaclient/_core/retry.py",
     "gigaclient/bulk/throttle.py",
-    "gigaclient/transport/chunked.py",
+    "gigaclient/transport/framing.py",
 )
 _SETTINGS = """\
 [mutmut]

@@ -231,6 +231,8 @@ def test_the_page_of_licences_is_what_the_installed_packages_say() -> None:
     script = load_script("licenses")
     newest = {**pins("pins.txt"), **pins("test.txt"), **pins("newest.txt")}
     for name, listed in re.findall(r"^(?:\| `\w+` )?\| `([\w.-]+)` \| (.+) \|$", text, re.MULTILINE):
+        if name in script._INSTALLED_ELSEWHERE:
+            continue
         # The oldest dependencies may have had other metadata.
         if importlib.metadata.version(name) == newest[re.sub(r"[-_.]+", "-", name).lower()]:
             assert script.licence(name) == listed, "run: make licenses"

@@ -58,6 +58,7 @@ OWN_TEXT = {
     "doctor.versions": "metadata of the installed package",
     "fakegpt.settings": "the user's token",
     "functions": "names of the program's functions",
+    "gigachat.attachments": "ids and paths of the user's files",
     "gigachat.credentials": "the user's key",
     "gigachat.resources.uploads": "names of the user's files",
     "hooks": "paths of the API",

@@ -255,8 +255,8 @@ class FakeGpt(BaseClient[FakeGptSettings]):
 
         map_options = MapOptions.of(locals())
         self._check_open()
-        check_names(options, self._body_fields)
         job = FakeGptJob(dict(options), keep_blocked=keep_blocked)
+        check_names(options, self._body_fields)
         return MapResults(self, job, prompts, map_options, template=template)
 
     @classmethod

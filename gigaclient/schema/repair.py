@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from gigaclient._primitives.decoding import decoder
 from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.schema.json_schema import TypeSchema
 from gigaclient.schema.normalize import is_object_schema, referenced_name
@@ -79,7 +80,7 @@ def _documents(text: str, *, nan_as_text: bool) -> list[Document]:
     if documents or not text.lstrip().startswith('"'):
         return documents
     try:
-        inner = msgspec.json.decode(text.encode("utf-8", "replace"), type=str)
+        inner = decoder(str).decode(text.encode("utf-8", "replace"))
     except JSON_ERRORS:
         return []
     documents = find_documents(inner, nan_as_text=nan_as_text)

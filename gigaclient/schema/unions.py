@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origi
 
 import msgspec
 
+from gigaclient._primitives.decoding import new_decoder
 from gigaclient.schema.descriptions import type_name
 from gigaclient.schema.validation import ValidationFailed
 
@@ -59,7 +60,7 @@ def with_unions(type_: Any) -> Any:
 
 def _is_decodable(type_: Any) -> bool:
     try:
-        msgspec.json.Decoder(type_)
+        new_decoder(type_)
     except TypeError:
         return False
     except Exception:  # a name that is not defined, for example: reported by the caller

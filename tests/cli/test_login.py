@@ -306,6 +306,7 @@ def test_the_key_is_never_an_argument(ring: Keyring, key: str) -> None:
 # -- precedence --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("default:credentials is")
 def test_the_environment_overrides_the_stored_key(
     ring: Keyring, key: str, emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

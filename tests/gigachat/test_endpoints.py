@@ -378,6 +378,7 @@ NO_ENDPOINT = {
     "create_generator": "makes a client and asks through generate",
     "embed_many": "embeddings, many times at once",
     "get_images": "get_image for each of an answer's images",
+    "token": "get_token, as an attribute",
     "get_token": "the token endpoint, by itself: tests/gigachat/test_oauth.py",
     "map": "chat, many times at once",
     "model": "a setting",

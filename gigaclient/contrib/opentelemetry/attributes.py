@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from gigaclient._primitives.decoding import decoder
 from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.hooks import CallEvent, EndEvent
 
@@ -56,7 +57,7 @@ class RequestFields(ModelOptions):
     tools: msgspec.Raw = _NOTHING
 
 
-_decoder = msgspec.json.Decoder(RequestFields)
+_decoder = decoder(RequestFields)
 
 
 def read_fields(body: bytes) -> RequestFields:
