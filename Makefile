@@ -33,6 +33,7 @@ NODE := .venv/node
 DEPLOYMENT := .venv/deployment
 PEERS := .venv/peers
 OLD_PEERS := .venv/peers-floor
+APPS := .venv/apps
 TEST = .venv/test-$(MINOR)
 OLDEST = .venv/floor-$(MINOR)
 DEMO = .venv/demo-$(MINOR)
@@ -48,7 +49,7 @@ INSTALL = $(1)/$(BIN)/python -m pip install -qq --disable-pip-version-check --no
 .SECONDARY:
 .SECONDEXPANSION:
 .PHONY: help demo soak fuzz test test-quick test-next coverage mutate lint format wheel sbom licenses test-all test-floor audit \
-	bench bench-short browser clusters deployment peers docs check release clean run-floor
+	bench bench-short apps browser clusters deployment peers docs check release clean run-floor
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,7 +73,7 @@ coverage: $$(TEST)/.installed ## measure which lines and branches of the core th
 mutate: $(MUTANTS)/.ready ## break the core in small ways and list what no test notices: make mutate ARGS=gigaclient/_core/retry.py
 	@env -u PYTHONPATH $(MUTANTS)/$(BIN)/python scripts/mutate.py build/mutants $(ARGS)
 
-lint: $(TOOLS)/.ready ## style and docstrings (ruff), prose, types (mypy --strict, pyright), and workflows
+lint: $(TOOLS)/.ready ## style and docstrings (ruff), prose, types (mypy --strict, pyright), also on the pages, and workflows
 	@status=0; \
 	$(TOOLS)/$(BIN)/ruff check --quiet --output-format concise . || status=1; \
 	$(TOOLS)/$(BIN)/ruff format --check --quiet --output-format concise . || { status=1; echo "make format does that."; }; \
@@ -80,6 +81,7 @@ lint: $(TOOLS)/.ready ## style and docstrings (ruff), prose, types (mypy --stric
 	$(TOOLS)/$(BIN)/mypy gigaclient scripts/typed_user.py || status=1; \
 	$(TOOLS)/$(BIN)/pyright --pythonpath $(TOOLS)/$(BIN)/python scripts/typed_user.py || status=1; \
 	$(TOOLS)/$(BIN)/python scripts/check_wrong_uses.py || status=1; \
+	$(TOOLS)/$(BIN)/python scripts/check_snippets.py build/snippets || status=1; \
 	scripts/lint-workflows $(TOOLS)/$(BIN) $(NODE) || status=1; \
 	exit $$status
 
@@ -113,7 +115,7 @@ run-floor: $$(OLDEST)/.installed
 	@echo "Testing the installed package on Python $(MINOR), oldest dependencies."
 	@$(call PYTEST,$(OLDEST))
 
-browser: $(BROWSER)/.installed ## drive the example chat pages in a headless Chromium; pictures go to outputs/
+browser: $(BROWSER)/.installed docs ## drive the example chat pages and the built site in a headless Chromium; pictures go to outputs/
 	@env -u PYTHONPATH $(BROWSER)/$(BIN)/pytest --no-skips --browser tests/browser $(ARGS)
 
 clusters: $(CLUSTERS)/.installed ## many prompts on Dask and Celery (needs redis-server), and from pandas and polars
@@ -128,6 +130,9 @@ PEERS_PYTEST = env -u PYTHONPATH $(1)/$(BIN)/pytest --no-skips --peers -o filter
 peers: $(PEERS)/.installed $(OLD_PEERS)/.installed ## LangChain, llm, litellm, pydantic-ai and llama-index, newest and oldest
 	@$(call PEERS_PYTEST,$(PEERS)) tests/peers $(ARGS)
 	@$(call PEERS_PYTEST,$(OLD_PEERS)) tests/peers tests/contrib/opentelemetry $(ARGS)
+
+apps: $(APPS)/.installed ## run the chat pages on Streamlit and Gradio that docs/en/web.md shows
+	@env -u PYTHONPATH $(APPS)/$(BIN)/pytest --no-skips -p no:unraisableexception --apps tests/apps $(ARGS)
 
 docs: $(DOCS)/.ready ## build the documentation site in both languages: build/docs/index.html
 	@scripts/build-docs $(DOCS)/$(BIN)/python build/docs
@@ -179,6 +184,7 @@ $(DOCS)/.ready: requirements/docs.txt
 # With the extras that the examples need.
 $(BROWSER)/.ready: requirements/browser.txt requirements/test.txt setup.cfg $(PINS) | dist/.built
 	@scripts/make-venv $(@D) $(PYTHON) "the browser" -r requirements/browser.txt -c requirements/test.txt -c requirements/newest.txt "$$(echo dist/gigaclient-*.whl)[django,flask,testing]"
+	@npm install --prefix $(@D)/node --no-save --no-audit --no-fund --silent axe-core@4.14.1 htmx.org@4.0.1
 
 $(BROWSER)/.installed: $(BROWSER)/.ready dist/.built
 	@$(call INSTALL,$(@D))
@@ -205,6 +211,12 @@ $(PEERS)/.installed: $(PEERS)/.ready dist/.built
 	@$(call INSTALL,$(@D))
 
 $(OLD_PEERS)/.installed: $(OLD_PEERS)/.ready dist/.built
+	@$(call INSTALL,$(@D))
+
+$(APPS)/.ready: requirements/apps.txt
+	@scripts/make-venv $(@D) $(PYTHON) "the apps" -r requirements/apps.txt
+
+$(APPS)/.installed: $(APPS)/.ready dist/.built
 	@$(call INSTALL,$(@D))
 
 .venv/test-%/.ready: requirements/test.txt $(PINS)

@@ -9,6 +9,7 @@ The pages are plain CommonMark. This file adds the sidebar, from the lists of li
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import os
 import re
@@ -18,6 +19,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
@@ -45,7 +47,7 @@ version = release = version_of["__version__"]
 language = "ru" if RUSSIAN else "en"
 root_doc = "index" if RUSSIAN else "en/index"
 exclude_patterns = ["_*", "ru", "images"]
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 templates_path = ["_templates"]
 # In a copy, because Sphinx writes its compiled files next to the sources.
 _words = tempfile.TemporaryDirectory(prefix="gigaclient-docs-")
@@ -95,7 +97,7 @@ nitpick_ignore_regex = [
 # -- appearance ------------------------------------------------------------------------------------------------------
 
 html_theme = "furo"
-html_title = "gigaclient"
+html_title = f"gigaclient {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_extra_path = [] if RUSSIAN else ["_root"]
@@ -117,8 +119,21 @@ html_sidebars = {
 }
 # Most blocks that are not Python are plain text.
 highlight_language = "text"
-pygments_style = "friendly"
+pygments_style = "a11y-high-contrast-light"
 pygments_dark_style = "github-dark"
+# A prompt, and what a session printed, are not copied.
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+
+def _repository() -> str:
+    """Return the address for "Edit this page", or "" if the build does not know it.
+
+    GitHub's workflows and Read the Docs have it in the environment. Elsewhere the page shows the path of its source.
+    """
+    name = os.environ.get("GITHUB_REPOSITORY", "")
+    address = f"https://github.com/{name}" if name else os.environ.get("READTHEDOCS_GIT_CLONE_URL", "")
+    return address.removesuffix(".git").rstrip("/") if address.startswith("https://") else ""
 
 
 # -- the sidebar ------------------------------------------------------------------------------------------
@@ -224,6 +239,10 @@ def _other_language(app: Sphinx, pagename: str, templatename: str, context: dict
     if RUSSIAN:
         for entries in _entries(_index()).values():
             outside += [(text, target) for text, target in entries if target.startswith("../")]
+    source = app.env.doc2path(pagename, base=False) if pagename in app.env.found_docs else ""
+    context["source_path"] = "CHANGELOG.md" if pagename == "changelog" else f"docs/{HERE}/{source}".replace("//", "/")
+    context["edit_address"] = f"{_repository()}/edit/main/{context['source_path']}" if _repository() else ""
+    context["has_source"] = bool(source)
     depth = "../" * pagename.count("/")
     context["elsewhere"] = [(text, depth + os.path.splitext(target)[0] + ".html") for text, target in outside]
 
@@ -231,11 +250,18 @@ def _other_language(app: Sphinx, pagename: str, templatename: str, context: dict
 # -- docstrings --------------------------------------------------------------------------------------------------------
 
 
+_AND = ",\N{ZERO WIDTH SPACE}"
+
+
 def _as_markup(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
     """Turn a docstring, written for ``help()``, into markup: an indented example becomes a block of code."""
     if what in ("attribute", "property") and lines and lines[0]:
         lines[:0] = ["..", ""]  # or napoleon takes the text before a colon in the first line for a type
     for place, line in enumerate(lines):
+        # Sphinx takes the first of several names before a colon for a type, unless they are one word.
+        names = re.match(r" {4}\w+(?:, \w+)+:", line)
+        if names is not None:
+            line = lines[place] = names[0].replace(", ", _AND) + line[names.end() :]
         if line.startswith("Raises, "):
             lines[place] = "Raises:"
         elif line.startswith("Within an event stream ("):
@@ -252,6 +278,52 @@ def _as_markup(app: Sphinx, what: str, name: str, thing: object, options: object
                 lines[place - 1 : place - 1] = ["", "::"]
                 return _as_markup(app, what, name, thing, options, lines)
     return None
+
+
+def _with_defaults(
+    app: Sphinx, what: str, name: str, thing: object, options: object, signature: str | None, returns: str | None
+) -> tuple[str | None, str | None] | None:
+    """Show what the factory of a default makes, such as ``{}``, in place of ``<factory>``."""
+    if signature is None or "<factory>" not in signature or not isinstance(thing, type):
+        return None
+    fields: Any = msgspec.structs.fields(thing) if issubclass(thing, msgspec.Struct) else dataclasses.fields(thing)
+    none = (dataclasses.MISSING, msgspec.NODEFAULT)
+    made = iter([repr(field.default_factory()) for field in fields if field.default_factory not in none])
+    return re.sub("<factory>", lambda found: next(made), signature), returns
+
+
+def _accessible(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object) -> None:
+    """Correct what Sphinx's markup lacks for a screen reader and the keyboard; tests/browser runs axe."""
+    for name in ("furo_navigation_tree", "toctree"):
+        if isinstance(context.get(name), str):
+            context[name] = context[name].replace('role="heading"', 'role="heading" aria-level="2"')
+    if isinstance(context.get("body"), str):
+        body = re.sub(rf"(</strong><strong>)?,(</strong><strong>)?{_AND[1]}", ", ", context["body"]).replace(
+            _AND[1], ""
+        )
+        # A wide block or table is scrolled with the keyboard.
+        body = body.replace("<pre>", '<pre tabindex="0">')
+        body = body.replace('<div class="table-wrapper', '<div tabindex="0" class="table-wrapper')
+        # Signatures of several lines are lists of definitions without terms.
+        context["body"] = re.sub(
+            r"<dl>\s*((?:<dd>(?:(?!</?d[dl]>).)*</dd>\s*)+)</dl>",
+            lambda found: found[1].replace("<dd>", '<span class="sig-line">').replace("</dd>", "</span>"),
+            body,
+            flags=re.DOTALL,
+        )
+
+
+def _search_numbers(app: Sphinx, error: Exception | None) -> None:
+    """Let the search find numbers: people type 429 and 401, and Sphinx's script leaves out a word of digits."""
+    if error is not None:
+        return
+    script = Path(app.outdir) / "_static" / "searchtools.js"
+    text = script.read_text("utf-8")
+    skipped = r" || queryTerm.match(/^\d+$/)"
+    flat = re.sub(r"\s*\|\|\s*queryTerm\.match\(/\^\\d\+\$/\)", "", text)
+    if flat == text:
+        raise RuntimeError(f"{script} does not have {skipped!r}: see whether the search finds 429, and adapt this")
+    script.write_text(flat, "utf-8")
 
 
 def _where_it_is_described(
@@ -273,3 +345,6 @@ def setup(app: Sphinx) -> None:
     app.connect("source-read", _add_contents)
     app.connect("doctree-read", _lead_on)
     app.connect("html-page-context", _other_language)
+    app.connect("autodoc-process-signature", _with_defaults)
+    app.connect("build-finished", _search_numbers)
+    app.connect("html-page-context", _accessible, priority=900)  # after the theme

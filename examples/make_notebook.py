@@ -2,7 +2,7 @@
 
     python examples/make_notebook.py
 
-Needs ``pip install "gigaclient[jupyter,testing]" nbclient nbformat ipykernel``. The emulator answers, with the texts
+Needs ``pip install ".[jupyter,testing]" nbclient nbformat ipykernel``. The emulator answers, with the texts
 below, so no key is needed.
 """
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from gigaclient._primitives.extras import extra_is_missing
 from gigaclient.cli.registry import COMMANDS, unknown, usage
 
 # The extra that installs each package, for the error when a command cannot be loaded.
@@ -62,7 +63,7 @@ def _run_click(arguments: list[str]) -> int:
 def _missing(error: ImportError) -> int:
     extra = _EXTRAS.get((error.name or "").partition(".")[0])
     if extra is not None:
-        sys.stderr.write(f'gigaclient: {error.name} is not installed: pip install "gigaclient[{extra}]"\n')
+        sys.stderr.write(f"gigaclient: {extra_is_missing('this command', error.name, extra)}\n")
         return 3
     if "pip install" in str(error):  # the emulator's import error already says what to install
         sys.stderr.write(f"gigaclient: {error}\n")

@@ -28,6 +28,13 @@ FAKEGPT_IN_THE_README = "https://chat.example.org"
 MAX_LEFT_OUT = 2
 # Install, a first answer, a stream, FakeGpt, errors, configuration, the emulator; the first is a shell block.
 MIN_RUN = 6
+# The files that the recipes read.
+FILES = {
+    "reviews.csv": b"text\nA great phone.\nThe screen broke.\n",
+    "report.pdf": b"%PDF-1.4\n%%EOF\n",
+    "photo.jpg": b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\xff\xd9",
+    ".env": b"A_VARIABLE_OF_THE_FILE=1\n",
+}
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,12 @@ def test_every_snippet_runs(
     name: str, fakegpt_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)  # for snippets that write a file
-    namespace: dict[str, Any] = {"__name__": "__main__"}
+    monkeypatch.delenv("TELEGRAM_TOKEN", raising=False)
+    monkeypatch.setenv("A_VARIABLE_OF_THE_FILE", "0")  # so that it is removed again
+    for file, content in FILES.items():
+        (tmp_path / file).write_bytes(content)
+    # A Django project has its list of applications before it reads the page.
+    namespace: dict[str, Any] = {"__name__": "__main__", "INSTALLED_APPS": []}
     with contextlib.ExitStack() as left_open:
         for block in blocks(name):
             if block.left_out is not None:

@@ -9,7 +9,7 @@ import sys
 try:
     from django.core.management import execute_from_command_line
 except ImportError:
-    sys.exit('This example needs Django: pip install "gigaclient[django,testing]"')
+    sys.exit('This example needs Django. In the root of the clone: pip install ".[django,testing]"')
 
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chat.settings")

@@ -23,6 +23,7 @@ import msgspec
 
 from gigaclient._primitives.deadline import Cancelled, Deadline, DeadlineExceeded
 from gigaclient._primitives.decoding import convert
+from gigaclient._primitives.extras import extra_is_missing
 from gigaclient._primitives.secret import Secret
 from gigaclient.auth.token_manager import Credential
 from gigaclient.auth.token_store import (
@@ -231,7 +232,7 @@ def token_cache_setting(value: Any) -> Any:
         except ImportError:
             path = ""
         if not path:
-            raise ConfigError('a path needs the package filelock: pip install "gigaclient[cache]"')
+            raise ConfigError(extra_is_missing("a path", "filelock", "cache"))
         return os.path.abspath(path)
     if callable(getattr(value, "get", None)) and callable(getattr(value, "set", None)):
         return value

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
+from gigaclient._primitives.extras import extra_is_missing
 from gigaclient.errors import ConfigError
 
 __all__ = ["Progress", "progress_for"]
@@ -42,7 +43,7 @@ def progress_for(wanted: bool | None, *, total: int | None, unit: str = "prompt"
         return _Bar(bar_class, total, unit)
     if wanted is None:
         return Progress()
-    raise ConfigError('a progress bar needs tqdm: pip install "gigaclient[progress]"')
+    raise ConfigError(extra_is_missing("a progress bar", "tqdm", "progress"))
 
 
 class Progress:

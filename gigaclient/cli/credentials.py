@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from gigaclient._primitives.decoding import decoder
+from gigaclient._primitives.extras import extra_is_missing
 from gigaclient._primitives.secret import Secret
 from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.errors import ConfigError
@@ -126,9 +127,7 @@ def stored() -> Credentials | None:
     try:
         import keyring
     except ImportError:
-        raise ConfigError(
-            'the key is in the system\'s keyring, and keyring is not installed: pip install "gigaclient[cli]"'
-        ) from None
+        raise ConfigError(extra_is_missing("the key stored in the system's keyring", "keyring", "cli")) from None
     reason = None
     key: Secret | None = None
     try:

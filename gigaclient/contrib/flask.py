@@ -21,6 +21,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast, overload
 
+from gigaclient._primitives.extras import extra_is_missing
 from gigaclient.contrib.client_registry import (
     DEFAULT_ALIAS,
     SETTING,
@@ -42,7 +43,7 @@ try:
     from werkzeug.local import LocalProxy
 except ImportError as missing:
     raise ImportError(
-        f'gigaclient.contrib.flask needs the package "{missing.name}": pip install "gigaclient[flask]"',
+        extra_is_missing("gigaclient.contrib.flask", missing.name, "flask"),
         name=missing.name,
     ) from missing
 

@@ -98,7 +98,7 @@ def examine_trust(settings: GigaChatSettings, now: datetime.datetime) -> Diagnos
             lines.append(f"{name} expired on {_day(certificate.not_after)}, and the date here is {_day(now)}")
             steps.append(
                 "set this machine's clock if that date is wrong; otherwise "
-                + ("pip install -U gigaclient" if is_shipped else "get the authority's new certificate")
+                + ("install a newer gigaclient" if is_shipped else "get the authority's new certificate")
             )
         else:
             lines.append(f"{name}, valid until {_day(certificate.not_after)}")
@@ -106,7 +106,7 @@ def examine_trust(settings: GigaChatSettings, now: datetime.datetime) -> Diagnos
                 outcome = "warning" if outcome == "ok" else outcome
                 steps.append(
                     f"{days} days are left: "
-                    + ("pip install -U gigaclient in time" if is_shipped else "get the authority's next certificate")
+                    + ("install a newer gigaclient in time" if is_shipped else "get the authority's next certificate")
                 )
     if trust.mode != "pinned" or trust.authorities is not None:
         shipped = read_certificate(_split_pem(shipped_root())[0])

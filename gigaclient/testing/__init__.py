@@ -7,7 +7,7 @@
         print(giga.chat("Count from 1 to 5").text)
         emulator.inject(Fault(status=503, retry_after=1))
 
-Needs the extra: ``pip install "gigaclient[testing]"``. Nothing is imported before the first name is used, because
+Needs the extra ``gigaclient[testing]``. Nothing is imported before the first name is used, because
 pytest imports this package for its plugin wherever gigaclient is installed.
 """
 

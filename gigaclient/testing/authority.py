@@ -14,7 +14,7 @@ import tempfile
 from dataclasses import dataclass
 from types import TracebackType
 
-from gigaclient.testing.extra import extra_is_missing
+from gigaclient._primitives.extras import extra_is_missing
 
 try:
     import trustme
@@ -25,7 +25,7 @@ try:
         load_pem_private_key,
     )
 except ImportError as error:
-    raise extra_is_missing(error) from error
+    raise ImportError(extra_is_missing("gigaclient.testing", error.name, "testing"), name=error.name) from error
 
 __all__ = ["Authority", "ClientCertificate"]
 

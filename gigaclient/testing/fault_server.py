@@ -18,9 +18,9 @@ from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 
+from gigaclient._primitives.extras import extra_is_missing
 from gigaclient.testing.authority import Authority
 from gigaclient.testing.client_socket import ClientGoneError, ClientSocket, ConnectionEndedError, Selector
-from gigaclient.testing.extra import extra_is_missing
 from gigaclient.testing.http_messages import (
     Answer,
     Cut,
@@ -39,7 +39,7 @@ from gigaclient.testing.response_writer import error_response, write
 try:
     import h11
 except ImportError as error:
-    raise extra_is_missing(error) from error
+    raise ImportError(extra_is_missing("gigaclient.testing", error.name, "testing"), name=error.name) from error
 
 __all__ = ["Answer", "Cut", "HeaderList", "Pause", "RawAnswer", "RecordedRequest", "Reset", "Server", "Step", "interim"]
 

@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from gigaclient._primitives.extras import extra_is_missing
 from gigaclient.testing.client_socket import ClientGoneError, ClientSocket
-from gigaclient.testing.extra import extra_is_missing
 from gigaclient.testing.http_messages import Answer, HeaderList, RawAnswer, RecordedRequest
 
 try:
     import h11
 except ImportError as error:
-    raise extra_is_missing(error) from error
+    raise ImportError(extra_is_missing("gigaclient.testing", error.name, "testing"), name=error.name) from error
 
 __all__ = ["BodyTooLargeError", "ReaderSettings", "RequestReader"]
 

@@ -12,8 +12,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gigaclient._primitives.extras import extra_is_missing
 from gigaclient.testing.canned_model import stems
-from gigaclient.testing.extra import extra_is_missing
 
 __all__ = ["Hints", "instance", "matching_text"]
 
@@ -65,7 +65,7 @@ def matching_text(pattern: str, prompt: str = "") -> str | None:
     try:
         from rstr import Rstr
     except ImportError as error:
-        raise extra_is_missing(error) from error
+        raise ImportError(extra_is_missing("gigaclient.testing", error.name, "testing"), name=error.name) from error
     generator = Rstr(random.Random(pattern))
     for _ in range(_MAX_ATTEMPTS):
         try:

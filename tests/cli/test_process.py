@@ -15,6 +15,7 @@ import pytest
 from support.reliability_tools import wait_until
 from support.terminal import LIMIT, child, run_child
 
+from gigaclient._primitives.extras import install_command
 from gigaclient.testing import Fault, GigaChatEmulator
 
 BROKEN_PIPE = 141
@@ -100,7 +101,7 @@ def without_the_extra(*arguments: str) -> tuple[int, str, str]:
 def test_without_click_one_sentence_says_what_to_install() -> None:
     code, out, err = without_the_extra("chat", "Hello")
     assert (code, out) == (3, "")
-    assert err == 'gigaclient: click is not installed: pip install "gigaclient[cli]"\n'
+    assert err == f"gigaclient: this command needs click, which is not installed: {install_command('cli')}\n"
 
 
 def test_without_click_standalone_commands_run() -> None:

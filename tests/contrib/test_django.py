@@ -26,6 +26,7 @@ from django.utils.decorators import method_decorator  # noqa: E402
 from django.views import View  # noqa: E402
 
 from gigaclient import ChatStream, ConfigError, GigaChat, RateLimitError  # noqa: E402
+from gigaclient._primitives.extras import install_command  # noqa: E402
 from gigaclient.contrib.client_registry import mask_secrets  # noqa: E402
 from gigaclient.contrib.django import (  # noqa: E402
     EventStreamResponse,
@@ -341,7 +342,6 @@ def test_without_django_one_sentence_says_what_to_install() -> None:
     script = "import sys; sys.modules['django'] = None; import gigaclient.contrib.django"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=50, check=False)
     last = run.stderr.strip().splitlines()[-1]
-    assert last == (
-        'ImportError: gigaclient.contrib.django needs Django, which is not installed: pip install "gigaclient[django]"'
-    )
+    text = "ImportError: gigaclient.contrib.django needs Django, which is not installed: "
+    assert last == text + install_command("django")
     assert "During handling" not in run.stderr

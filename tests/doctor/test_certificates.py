@@ -70,7 +70,7 @@ def settings(trust: Trust) -> GigaChatSettings:
     ("now", "outcome", "step"),
     [
         (datetime.datetime(2026, 6, 1, tzinfo=UTC), "ok", ""),
-        (datetime.datetime(2031, 9, 1, tzinfo=UTC), "warning", "179 days are left: pip install -U gigaclient"),
+        (datetime.datetime(2031, 9, 1, tzinfo=UTC), "warning", "179 days are left: install a newer gigaclient"),
         (datetime.datetime(2032, 3, 1, tzinfo=UTC), "failure", "set this machine's clock"),
         (datetime.datetime(2020, 1, 1, tzinfo=UTC), "failure", "set this machine's clock"),
     ],

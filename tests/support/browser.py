@@ -29,6 +29,8 @@ CHECKOUT = Path(__file__).resolve().parent.parent.parent
 EXAMPLES = CHECKOUT / "examples"
 OUTPUTS = CHECKOUT / "outputs"
 """Screenshots; git ignores the folder."""
+NODE_MODULES = CHECKOUT / ".venv" / "browser" / "node" / "node_modules"
+"""axe-core and htmx, which ``make browser`` installs."""
 
 LIMIT_S = 25.0
 """The limit of every wait: much longer than any step takes on a busy machine."""

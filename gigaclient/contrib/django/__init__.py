@@ -13,16 +13,18 @@
     def chat(request):
         return stream_response(get_client().stream(request.POST["question"]))
 
-Needs the extra: ``pip install "gigaclient[django]"``. Django 4.2 or newer.
+Needs the extra ``gigaclient[django]``, and Django 4.2 or newer.
 """
 
 from __future__ import annotations
+
+from gigaclient._primitives.extras import extra_is_missing
 
 try:
     import django as _django  # noqa: F401
 except ImportError as error:
     raise ImportError(
-        'gigaclient.contrib.django needs Django, which is not installed: pip install "gigaclient[django]"',
+        extra_is_missing("gigaclient.contrib.django", "Django", "django"),
         name=error.name,
     ) from None
 

@@ -18,6 +18,7 @@ from django.core import checks
 
 from gigaclient import FakeGpt, GigaChat
 from gigaclient._core.base_client import BaseClient
+from gigaclient._primitives.extras import install_command
 from gigaclient._primitives.secret import Secret
 from gigaclient.contrib.client_registry import (
     DEFAULT_ALIAS,
@@ -83,7 +84,7 @@ def _check_django_version() -> list[checks.CheckMessage]:
     return [
         checks.Error(
             f"gigaclient.contrib.django does not run on Django {django.get_version()}.",
-            hint='Install 4.2 or a newer one: pip install "gigaclient[django]"',
+            hint=f"Install 4.2 or a newer one: {install_command('django')}",
             id="gigaclient.E005",
         )
     ]

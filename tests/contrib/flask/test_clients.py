@@ -132,7 +132,7 @@ def test_without_flask_the_import_says_what_to_install() -> None:
         "try:\n    import gigaclient.contrib.flask\n"
         "except ImportError as error:\n    print(error)\n"
     )
-    assert 'pip install "gigaclient[flask]"' in printed
+    assert 'needs flask, which is not installed: pip install "flask>=' in printed
 
 
 def test_gunicorns_sync_worker_is_warned_of_once(
