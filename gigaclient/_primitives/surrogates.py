@@ -74,3 +74,7 @@ class HalfJoiner:
             self.waiting[key] = text[-1]
             text = text[:-1]
         return well_formed(text)
+
+    def rest(self) -> dict[Any, str]:
+        """Return U+FFFD for each half that still waits, by its text, and forget them."""
+        return {key: self.add(key, "", is_last=True) for key in list(self.waiting)}
