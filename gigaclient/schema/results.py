@@ -164,8 +164,8 @@ _CONVERSIONS: tuple[tuple[Any, _Convert], ...] = (
     (Set, _ResultEncoder._set),
 )
 
-# pydantic, where mode="json" applies the serializers for JSON and refuses values of other types; pandas; numpy, also its
-# scalars; polars and others.
+# pydantic, whose mode="json" applies the serializers for JSON and refuses values that JSON cannot hold; pandas; numpy,
+# also its scalars; polars and others.
 _METHODS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("model_dump", {"mode": "json"}),
     ("model_dump", {}),
