@@ -20,7 +20,7 @@ from gigaclient.auth.shared_source import SharedSource
 from gigaclient.auth.token_manager import Credential
 from gigaclient.auth.token_store import FileTokenStore
 from gigaclient.errors import GigaClientError, InvalidResponseError
-from gigaclient.fakegpt.events import SnapshotParser
+from gigaclient.fakegpt.events import SnapshotAccumulator, SnapshotParser
 from gigaclient.gigachat.oauth import read_token
 from gigaclient.gigachat.request_body import chat_body
 from gigaclient.gigachat.stream_events import ChunkParser
@@ -31,6 +31,7 @@ from gigaclient.schema.repair import read_value
 from gigaclient.schema.tolerant import find_documents
 from gigaclient.schema.validation import ValidationFailed
 from gigaclient.streaming import sse
+from gigaclient.streaming.accumulator import ChatAccumulator
 from gigaclient.streaming.stream import ChatStream, EventParser
 from gigaclient.transport.framing import ChunkedDecoder, MalformedChunkError
 from gigaclient.types import ChatCompletion, Choice, FunctionCall, Message
@@ -94,9 +95,9 @@ def chunked(data: bytes, size: int) -> None:
     assert len(whole[0] or b"") <= len(data)
 
 
-def _stream(parser: EventParser, data: bytes, size: int) -> None:
+def _stream(parser: EventParser, data: bytes, size: int, accumulator: ChatAccumulator | None = None) -> None:
     response = _Response(pieces(data, size))
-    stream = ChatStream(response, parser)
+    stream = ChatStream(response, parser, accumulator)
     seen = ""
     try:
         for chunk in stream:
@@ -118,7 +119,8 @@ def gigachat_stream(data: bytes, size: int) -> None:
 
 def fakegpt_stream(data: bytes, size: int) -> None:
     """Check that a stream of FakeGpt ends well, or with our error that holds the text before it."""
-    _stream(SnapshotParser("id"), data, size)
+    parser = SnapshotParser("id")
+    _stream(parser, data, size, SnapshotAccumulator(parser))
 
 
 def token_answer(data: bytes, size: int) -> None:

@@ -285,3 +285,26 @@ def test_a_function_that_returns_a_coroutine_is_refused_and_the_coroutine_closed
 
     with pytest.raises(ConfigError, match="asynchronous"):
         Tool.of(hides).run({})
+
+
+def test_a_pydantic_result_is_written_as_its_serializers_for_json_say() -> None:
+    pydantic = pytest.importorskip("pydantic")
+
+    class Tide(pydantic.BaseModel):
+        port: str
+        height: Decimal
+
+        @pydantic.field_serializer("height", when_used="json")
+        def in_metres(self, height: Decimal) -> str:
+            return f"{height} m"
+
+    assert result_text(Tide(port="Kem", height=Decimal("1.5"))) == '{"port":"Kem","height":"1.5 m"}'
+
+
+def test_a_pydantic_result_that_pydantic_cannot_write_as_json_is_written_by_our_rules() -> None:
+    pydantic = pytest.importorskip("pydantic")
+
+    class Photo(pydantic.BaseModel):
+        data: bytes
+
+    assert result_text(Photo(data=b"\xff")) == '{"data":"/w=="}'

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from gigaclient._primitives.struct import fields_of
-from gigaclient._primitives.surrogates import joined_pairs
+from gigaclient._primitives.surrogates import convert_texts, joined_pairs
 
 __all__ = ["JSON_ERRORS", "SerializationError", "decode_or_none", "encode", "is_dataclass", "pydantic_fields"]
 
@@ -58,7 +58,7 @@ def encode(body: Any, path: str = "") -> bytes:
         try:
             return _encoder.encode(jsonable)
         except UnicodeEncodeError:
-            return _encoder.encode(_with_joined_pairs(jsonable))
+            return _encoder.encode(convert_texts(jsonable, joined_pairs))
     except SerializationError:
         raise
     except UnicodeError:
@@ -68,21 +68,6 @@ def encode(body: Any, path: str = "") -> bytes:
     except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
         reason = f"it cannot be written as JSON: {error}"
     raise SerializationError(f"the request cannot be sent: {reason}")
-
-
-def _with_joined_pairs(value: Any) -> Any:
-    """Return plain JSON types with each surrogate pair joined to one character.
-
-    Raises:
-        UnicodeDecodeError: a surrogate is alone.
-    """
-    if isinstance(value, str):
-        return joined_pairs(value)
-    if isinstance(value, dict):
-        return {_with_joined_pairs(name): _with_joined_pairs(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_with_joined_pairs(inner) for inner in value]
-    return value
 
 
 # Types that need no conversion. Most values have one of them, and this test is faster than those of abstract classes.

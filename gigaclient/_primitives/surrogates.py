@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-__all__ = ["BROKEN_CHARACTERS", "HalfJoiner", "joined_pairs", "well_formed", "with_whole_characters"]
+__all__ = ["BROKEN_CHARACTERS", "HalfJoiner", "convert_texts", "joined_pairs", "well_formed", "with_whole_characters"]
 
 BROKEN_CHARACTERS = "mended broken characters: halves of surrogate pairs, or bytes that are not UTF-8"
 """The sentence of ``completion.repaired`` that tells of them."""
@@ -37,6 +38,17 @@ def well_formed(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return text
+
+
+def convert_texts(value: Any, convert: Callable[[str], str]) -> Any:
+    """Return plain JSON types with each string, keys included, converted by ``convert``."""
+    if isinstance(value, str):
+        return convert(value)
+    if isinstance(value, dict):
+        return {convert_texts(name, convert): convert_texts(inner, convert) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [convert_texts(inner, convert) for inner in value]
+    return value
 
 
 def with_whole_characters(body: bytes) -> bytes:
@@ -73,3 +85,7 @@ class HalfJoiner(msgspec.Struct):
             self.waiting[key] = text[-1]
             text = text[:-1]
         return well_formed(text)
+
+    def rest(self) -> dict[Any, str]:
+        """Return U+FFFD for each half that still waits, by its text, and forget them."""
+        return {key: self.add(key, "", is_last=True) for key in list(self.waiting)}

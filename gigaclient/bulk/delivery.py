@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-__all__ = ["Delivery", "DeliveryQueue"]
+__all__ = ["UNSAVED", "Delivery", "DeliveryQueue"]
+
+UNSAVED = -1
+"""The position of a result that could not be written to the checkpoint."""
 
 
 class Delivery(NamedTuple):
@@ -20,10 +24,13 @@ class DeliveryQueue:
 
     Args:
         ordered: deliver in the order of the prompts.
+        sync: called with the position of a result before it is delivered.
     """
 
-    def __init__(self, *, ordered: bool) -> None:
+    def __init__(self, *, ordered: bool, sync: Callable[[int], None]) -> None:
         self._ordered = ordered
+        self._sync = sync
+        self._unsaved: list[Any] = []
         self._finished: deque[Delivery] = deque()
         self._waiting: dict[int, Delivery] = {}  # finished before an earlier item
         self._next_index = 0
@@ -32,8 +39,11 @@ class DeliveryQueue:
         return len(self._finished) + len(self._waiting)
 
     def add(self, index: int, result: Any, position: int) -> None:
-        """Add the result of item ``index``."""
-        if self._ordered:
+        """Add the result of item ``index``. One that is not in the checkpoint is not delivered."""
+        if position == UNSAVED:
+            self._unsaved.append(result)
+            self.skip(index)
+        elif self._ordered:
             self._waiting[index] = Delivery(result, position)
         else:
             self._finished.append(Delivery(result, position))
@@ -44,10 +54,25 @@ class DeliveryQueue:
             self._waiting[index] = Delivery(None, 0)
 
     def pop(self) -> Delivery | None:
-        """Return the next result; None if none can be delivered yet."""
+        """Return the next result; None if none can be delivered yet.
+
+        Raises:
+            OSError: it could not be synced. It stays in the queue.
+        """
         while self._ordered and self._next_index in self._waiting:
-            delivery = self._waiting.pop(self._next_index)
+            delivery = self._waiting[self._next_index]
+            self._sync(delivery.position)
+            del self._waiting[self._next_index]
             self._next_index += 1
             if delivery.result is not None:
                 return delivery
-        return self._finished.popleft() if self._finished else None
+        if not self._finished:
+            return None
+        self._sync(self._finished[0].position)
+        return self._finished.popleft()
+
+    def rest(self) -> list[Any]:
+        """Return the results that were not delivered."""
+        waiting = (self._waiting[index] for index in sorted(self._waiting))
+        deliveries = (*waiting, *self._finished)
+        return [*self._unsaved, *(delivery.result for delivery in deliveries if delivery.result is not None)]

@@ -135,7 +135,10 @@ class MapResults(TabularResults[ResultT]):
         self._seconds = 0.0
         self._read = self._unfinished = 0
         self._answered = self._failed = self._blocked = self._restored = self._tokens = 0
-        self._deliveries = DeliveryQueue(ordered=bool(map_options.ordered))
+        self._deliveries = DeliveryQueue(
+            ordered=bool(map_options.ordered),
+            sync=(lambda position: None) if self._checkpoint is None else self._checkpoint.sync,
+        )
         self._seconds_read = 0.0  # spent on prompts since a task was complete
 
     # -- what a caller sees ------------------------------------------------------------------------------------------
@@ -160,6 +163,11 @@ class MapResults(TabularResults[ResultT]):
             seconds = time.monotonic() - self._started_at
         counts = (self._read, self._answered, self._failed, self._restored, self._tokens)
         return MapProgress(*counts, seconds, self._blocked)
+
+    @property
+    def undelivered(self) -> list[ResultT]:
+        """The finished results that the iteration has not returned, among them those that the checkpoint refused."""
+        return self._deliveries.rest()
 
     def close(self) -> None:
         """Cancel the running calls and close the checkpoint. Calling it again does nothing."""
@@ -234,8 +242,6 @@ class MapResults(TabularResults[ResultT]):
                 self._fill()
                 delivery = self._deliveries.pop()
             if delivery is not None:
-                if self._checkpoint is not None:
-                    self._checkpoint.sync(delivery.position)
                 return delivery
             if self._unfinished == 0 and self._exhausted:
                 return None

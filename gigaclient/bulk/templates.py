@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from gigaclient._primitives.surrogates import convert_texts, joined_pairs
 from gigaclient.errors import ConfigError
 
 __all__ = ["BYTES", "Template", "field_names", "is_missing", "join_names", "unwrap"]
@@ -125,10 +126,19 @@ def _to_text(value: Any, subject: str, names: Collection[str] | None = None) -> 
     if isinstance(value, _WRITTEN_BY_STR) and not isinstance(value, bool):
         return str(value)
     try:
-        return msgspec.json.encode(value, enc_hook=_to_jsonable_or_raise).decode()
+        return _encode(value)
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
         reason = "a text holds half of a surrogate pair" if isinstance(error, UnicodeError) else str(error)
     raise ConfigError(f"{subject} cannot be written as JSON: {reason}")
+
+
+def _encode(value: Any) -> str:
+    """Encode ``value`` as JSON, with each surrogate pair joined to one character."""
+    try:
+        return msgspec.json.encode(value, enc_hook=_to_jsonable_or_raise).decode()
+    except UnicodeEncodeError:
+        jsonable = msgspec.to_builtins(value, str_keys=True, enc_hook=_to_jsonable_or_raise)
+        return msgspec.json.encode(convert_texts(jsonable, joined_pairs)).decode()
 
 
 def _to_jsonable(value: Any) -> Any:

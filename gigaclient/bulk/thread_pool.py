@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gigaclient._primitives.deadline import CancelGroup
+from gigaclient.bulk.delivery import UNSAVED
 from gigaclient.bulk.scheduler import Scheduler
 from gigaclient.bulk.tasks import Job, Task, TaskResult, error_of_all
 
@@ -143,6 +144,7 @@ def complete_task(
     if results is not None:
         try:
             position = record(task, results)
-        except BaseException as error:  # a full disk, for example: deliver these results, and run no more tasks
+        except BaseException as error:  # a full disk, for example: run no more tasks
             scheduler.stop(error)
+            position = UNSAVED
     scheduler.finish(task, results, position)

@@ -77,7 +77,11 @@ def _notes(settings: GigaChatSettings) -> list[str]:
             notes.append(f"{name} = {value}: used" + ("" if os.path.exists(value) else ", but it does not exist"))
         elif value:
             ignored.append(name)
-    ignored += [name for name in ("NETRC", "SSLKEYLOGFILE") if os.environ.get(name)]
+    ignored += ["NETRC"] if os.environ.get("NETRC") else []
+    if os.environ.get("SSLKEYLOGFILE"):
+        notes.append(
+            "SSLKEYLOGFILE is set: its file gets the keys that decrypt each connection; unset it after debugging"
+        )
     has_proxy = settings.proxy is not None or any(os.environ.get(name) for name in PROXY_VARIABLES)
     if not has_proxy and (os.environ.get("HTTP_PROXY") or os.environ.get("http_proxy")):
         ignored.append("HTTP_PROXY (HTTPS_PROXY is for these addresses)")

@@ -33,7 +33,7 @@ from gigaclient.errors import APIConnectionError
 from gigaclient.fakegpt.authorization import account_id, both_headers, is_login_refused, x_authorization
 from gigaclient.fakegpt.conversation import BODY_FIELDS, SECRETS, SERVER_MODEL, conversation
 from gigaclient.fakegpt.error_mapping import explain, page_error
-from gigaclient.fakegpt.events import SnapshotParser
+from gigaclient.fakegpt.events import SnapshotAccumulator, SnapshotParser
 from gigaclient.fakegpt.login import login_source
 from gigaclient.fakegpt.settings import PUBLIC_URL, FakeGptSettings, read_settings
 from gigaclient.protocols import Messages
@@ -217,7 +217,8 @@ class FakeGpt(BaseClient[FakeGptSettings]):
         Takes the arguments of :meth:`chat`. When it returns, the request has been sent and its status checked. Later
         errors are raised by :class:`~gigaclient.streaming.stream.ChatStream`. Each event of the server repeats the
         answer so far, and a chunk is what an event adds. A chunk cannot be taken back if the server rewrites its
-        answer: :class:`~gigaclient.fakegpt.events.SnapshotParser` says how that is marked.
+        answer: :class:`~gigaclient.fakegpt.events.SnapshotParser` says how that is marked. The stream's ``text``,
+        ``completion`` and ``result()`` are the server's last version.
         """
         return self._open_stream(*self._chat_request(messages, options, stream=True))
 
@@ -348,21 +349,11 @@ class FakeGpt(BaseClient[FakeGptSettings]):
         )
         return request, request_options
 
-    def _open_stream(self, request: Request, request_options: RequestOptions) -> ChatStream:
-        return self._begin(request, request_options)[0]
-
     def _completion(self, request: Request, request_options: RequestOptions) -> ChatCompletion:
-        stream, events, headers = self._begin(request, request_options)
-        with stream:
-            completion = stream.result()
-        # Chunks cannot be taken back; a whole answer is the server's last version.
-        completion.choices[0].message.content = events.text
-        raw = {**completion.raw, "choices": msgspec.to_builtins(completion.choices)}
-        return completion.attach(raw=raw, request_id=stream.request_id, headers=headers)
+        with self._open_stream(request, request_options) as stream:
+            return stream.result()
 
-    def _begin(
-        self, request: Request, request_options: RequestOptions
-    ) -> tuple[ChatStream, SnapshotParser, Mapping[str, str]]:
+    def _open_stream(self, request: Request, request_options: RequestOptions) -> ChatStream:
         failure: APIConnectionError
         try:
             response = self._executor.open(request, request_options)
@@ -373,8 +364,8 @@ class FakeGpt(BaseClient[FakeGptSettings]):
         else:
             if response.media_type in ("text/html", "application/json"):
                 refuse_page(response, page_error)
-            events = SnapshotParser(response.request_id)
-            return ChatStream(response, events, request_id=response.request_id), events, response.headers
+            parser = SnapshotParser(response.request_id)
+            return ChatStream(response, parser, SnapshotAccumulator(parser), request_id=response.request_id)
         raise failure
 
 

@@ -6,6 +6,7 @@ broken last event leaves the answer in doubt, and then the end of the stream is 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ import msgspec
 
 from gigaclient._primitives.decoding import decoder
 from gigaclient._primitives.serialization import JSON_ERRORS, reason_of_invalid_json
+from gigaclient._primitives.surrogates import BROKEN_CHARACTERS
 from gigaclient.errors import InvalidResponseError, StreamInterruptedError
 from gigaclient.fakegpt.conversation import SERVER_MODEL
 from gigaclient.fakegpt.error_mapping import error_in
@@ -23,7 +25,7 @@ from gigaclient.streaming.stream import END, End
 from gigaclient.types import ChatCompletionChunk, ChunkChoice, Delta
 from gigaclient.types.base import untyped
 
-__all__ = ["SnapshotParser"]
+__all__ = ["SnapshotAccumulator", "SnapshotParser"]
 
 
 class _FinishDetails(msgspec.Struct):
@@ -96,14 +98,16 @@ class SnapshotParser:
         """The latest text of the latest message, rewritten parts included."""
         return self._snapshots.text
 
+    @property
+    def repaired(self) -> tuple[str, ...]:
+        """The sentences that say what was mended in the latest text."""
+        return (BROKEN_CHARACTERS,) if self._snapshots.mended else ()
+
     def parse_event(self, event: Event) -> ChatCompletionChunk | End | None:
         """Return the chunk of an event, :data:`END` for the end marker, or None for an event without content."""
         # The event's name is not used: pings are recognised by their data, which is a timestamp and not JSON.
         data = event.data
-        try:
-            decoded = _decoder.decode(data)
-        except JSON_ERRORS:
-            decoded = None
+        decoded = _decode(data)
         if decoded is None:
             return self._parse_other(data)
         if decoded.error or decoded.detail or decoded.message is None:
@@ -114,6 +118,12 @@ class SnapshotParser:
         if moderation is not None and moderation.blocked:
             return self._chunk(Delta(), None, data, additional_data={"moderation": msgspec.to_builtins(moderation)})
         return None
+
+    def held_back(self) -> ChatCompletionChunk | None:
+        """Return a chunk with the end of the text that was held back, or None."""
+        text = self._snapshots.rest().text
+        fields = {"choices": [{"delta": {"content": text}}]}
+        return self._chunk(Delta(content=text), None, fields, additional_data=None) if text else None
 
     def check_complete(self, so_far: ChatAccumulator, *, marked: bool) -> None:
         """Raise an error if the stream ended before its answer did."""
@@ -162,10 +172,10 @@ class SnapshotParser:
             self._finish_reason = None
         text = _text_of(message.content)
         increment = Increment("")
+        finish_reason = _finish_reason_of(message, metadata)
         if text is not None:
             self._broken = None
-            increment = self._snapshots.take(message.id, text)
-        finish_reason = _finish_reason_of(message, metadata)
+            increment = self._snapshots.take(message.id, text, is_last=finish_reason is not None)
         if finish_reason == self._finish_reason:
             finish_reason = None
         elif finish_reason is not None:
@@ -185,13 +195,40 @@ class SnapshotParser:
         chunk.created = int(message.create_time) if message.create_time is not None else None
         return chunk
 
-    def _chunk(
-        self, delta: Delta, finish_reason: str | None, data: bytes, *, additional_data: Any
-    ) -> ChatCompletionChunk:
+    def _chunk(self, delta: Delta, finish_reason: str | None, raw: Any, *, additional_data: Any) -> ChatCompletionChunk:
         chunk = ChatCompletionChunk(
             choices=[ChunkChoice(delta=delta, finish_reason=finish_reason)], additional_data=additional_data
         )
-        return chunk.attach(raw=data, request_id=self._request_id, headers=self.headers)
+        return chunk.attach(raw=raw, request_id=self._request_id, headers=self.headers)
+
+
+class SnapshotAccumulator(ChatAccumulator):
+    """Accumulates chunks; its text is the latest text of the latest message, and not the sum of the chunks.
+
+    Args:
+        parser: the parser of the chunks.
+    """
+
+    def __init__(self, parser: SnapshotParser) -> None:
+        super().__init__()
+        self._parser = parser
+
+    def add(self, chunk: ChatCompletionChunk, data: bytes) -> None:
+        """Add the next chunk, and the data of its event."""
+        super().add(chunk, data)
+        self._replace_text(self._parser.text)
+
+
+def _decode(data: bytes) -> _Event | None:
+    """Return the event, with lone surrogates unchanged and U+FFFD for bytes that are not UTF-8; None for other data."""
+    try:
+        return _decoder.decode(data)
+    except JSON_ERRORS:
+        pass
+    try:
+        return msgspec.convert(json.loads(data.decode("utf-8", "replace")), _Event)
+    except JSON_ERRORS:
+        return None
 
 
 def _is_for_the_user(message: _Message) -> bool:

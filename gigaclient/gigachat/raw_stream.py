@@ -38,6 +38,9 @@ class _RawEventParser:
         """Return the event with its data unparsed."""
         return ServerEvent(event.data, event.event, event.id)
 
+    def held_back(self) -> None:
+        """Return None: events are passed on whole."""
+
     def check_complete(self, so_far: Any, *, marked: bool) -> None:
         """Accept any end: such a stream has no known end marker, and the transport checks the announced length."""
 

@@ -88,6 +88,11 @@ class ChunkReader(Generic[ChunkT]):
             failure = self.invalid_chunk(data, "it is not JSON")
         raise failure
 
+    def chunk_of(self, fields: dict[str, Any]) -> ChunkT:
+        """Return a chunk that no event has."""
+        chunk = msgspec.convert(fields, cast(type[ChunkT], self._decoder.type))
+        return chunk.attach(raw=fields, request_id=self._request_id, headers=self.headers)
+
     def _decode_untyped(self, data: bytes) -> Any:
         try:
             return msgspec.json.decode(data)
@@ -182,6 +187,12 @@ class ChoicesParser(ReaderHeaders, Generic[ChoicesT]):
                 if text is not None or is_last:
                     joined = join((choice.index, name), text or "", is_last=is_last)
                     setattr(delta, name, joined if text is not None else joined or None)
+
+    def held_back(self) -> ChoicesT | None:
+        """Return a chunk with U+FFFD for each half of a character whose other half did not come, or None."""
+        rest = self._reader.halves.rest()
+        choices = [{"index": index, "delta": {name: text}} for (index, name), text in rest.items()]
+        return self._reader.chunk_of({"choices": choices}) if choices else None
 
     def check_complete(self, so_far: _HasFinished, *, marked: bool) -> None:
         """Raise if the stream ended before its answer was complete."""

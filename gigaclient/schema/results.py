@@ -95,12 +95,12 @@ class _ResultEncoder:
             fields = _fields(value)
             if fields is not None:
                 return self._mapping(fields)
-            for name in _METHODS:
+            for name, options in _METHODS:
                 # Looked up on the class, because mocks and proxies have every attribute.
                 method = getattr(type(value), name, None)
                 if callable(method):
                     try:
-                        converted = method(value)
+                        converted = method(value, **options)
                     except (TypeError, ValueError):  # it needs arguments, or cannot do it for this value
                         continue
                     return self.convert(converted)
@@ -164,8 +164,15 @@ _CONVERSIONS: tuple[tuple[Any, _Convert], ...] = (
     (Set, _ResultEncoder._set),
 )
 
-# pydantic; pandas; numpy, also its scalars; polars and others.
-_METHODS = ("model_dump", "to_dict", "tolist", "to_list")
+# pydantic, whose mode="json" applies the serializers for JSON and refuses values that JSON cannot hold; pandas; numpy,
+# also its scalars; polars and others.
+_METHODS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("model_dump", {"mode": "json"}),
+    ("model_dump", {}),
+    ("to_dict", {}),
+    ("tolist", {}),
+    ("to_list", {}),
+)
 
 
 def _fields(value: Any) -> dict[str, Any] | None:

@@ -240,6 +240,11 @@ class ChatAccumulator(RawAccumulator):
                 choices[index] = _ChoiceAccumulator()
             choices[index].add(choice)
 
+    def _replace_text(self, text: str) -> None:
+        """Replace the text of the first choice so far, if it has begun."""
+        if 0 in self._choices:
+            self._choices[0].content[:] = [text]
+
     def _keep_first_values(self, chunk: ChatCompletionChunk) -> None:
         if self._request_id is None:
             metadata = getattr(chunk, "_hidden", None)

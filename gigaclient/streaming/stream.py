@@ -90,6 +90,9 @@ class EventParser(Protocol[_Chunk_co, _Accumulator_contra]):
             GigaClientError: the event is an error, or violates the API.
         """
 
+    def held_back(self) -> _Chunk_co | None:
+        """Return a chunk of the text that waited for its other half; None if there is none. Called at the end."""
+
     def check_complete(self, so_far: _Accumulator_contra, *, marked: bool) -> None:
         """Raise unless the response is complete; ``marked`` says if the stream ended with an end marker."""
 
@@ -296,10 +299,11 @@ class ChatStream(Stream[ChatCompletionChunk, ChatCompletion]):
         self,
         response: StreamResponse,
         parser: EventParser[ChatCompletionChunk, ChatAccumulator],
+        accumulator: ChatAccumulator | None = None,
         *,
         request_id: str | None = None,
     ) -> None:
-        super().__init__(response, parser, ChatAccumulator(), request_id=request_id)
+        super().__init__(response, parser, accumulator or ChatAccumulator(), request_id=request_id)
 
 
 def _read(
@@ -318,7 +322,7 @@ def _read(
                 continue
             if chunk is END:
                 response.drain(blocks)
-                parser.check_complete(accumulator, marked=True)
+                yield from _complete(parser, accumulator, marked=True)
                 return
             add(chunk, event.data)
             has_chunks = True
@@ -343,4 +347,15 @@ def _read_tail(
         if last is not None and last is not END:
             accumulator.add(last, tail.data)
             yield last
-    parser.check_complete(accumulator, marked=last is END)
+    yield from _complete(parser, accumulator, marked=last is END)
+
+
+def _complete(
+    parser: EventParser[ChunkT, Any], accumulator: Accumulator[ChunkT, Any], *, marked: bool
+) -> Iterator[ChunkT]:
+    """Yield the chunk that was held back, and check that the stream is complete."""
+    rest = parser.held_back()
+    if rest is not None:
+        accumulator.add(rest, b"")
+        yield rest
+    parser.check_complete(accumulator, marked=marked)

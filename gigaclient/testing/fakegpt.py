@@ -181,8 +181,9 @@ class FakeGptEmulator(Emulator):
 
         Args:
             value: A text is the answer. An iterable of texts gives the cumulative states of the stream, one event
-                each. Bytes are the raw body of the stream. A callable gets the request and returns any of these, or
-                an ``Answer``, ``RawAnswer`` or ``EventAnswer``, or None for the emulator's own answer.
+                each. A state may take text back, or end in half a surrogate pair. Bytes are the raw body of the stream.
+                A callable gets the request and returns any of these, or an ``Answer``, ``RawAnswer`` or
+                ``EventAnswer``, or None for the emulator's own answer.
             times: The number of conversations. ``None`` answers each one for which no other script waits.
         """
         script = value if isinstance(value, (str, bytes)) or callable(value) else tuple(value)

@@ -130,7 +130,11 @@ def _message(message_id: str, conversation_id: str, text: str, finished: bool) -
 
 
 def _encode_event(payload: Any) -> bytes:
-    return f"data: {json.dumps(payload, ensure_ascii=False)}\n\n".encode()
+    try:
+        data = json.dumps(payload, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON can hold as an escape alone
+        data = json.dumps(payload).encode()
+    return b"data: %b\n\n" % data
 
 
 def _timestamp() -> bytes:

@@ -71,14 +71,19 @@ def pinned_context(authorities: str | bytes) -> ssl.SSLContext:
         ConfigError: it has no certificate that OpenSSL can read.
     """
     context = _client_context()
+    problem = _load(context, authorities)
+    if problem:
+        raise ConfigError(f"the certificates in the bundle {problem}")
+    return context
+
+
+def _load(context: ssl.SSLContext, authorities: str | bytes) -> str:
+    """Let ``context`` trust ``authorities``, and return what is wrong with them, or nothing."""
     try:
         context.load_verify_locations(cadata=authorities)
-        problem = "" if context.cert_store_stats()["x509"] else "there are none"
     except (ssl.SSLError, ValueError) as error:
-        problem = str(error)
-    if problem:
-        raise ConfigError(f"the certificates in the bundle cannot be read: {problem}")
-    return context
+        return f"cannot be read: {error}"
+    return "" if context.cert_store_stats()["x509"] else "cannot be read: there are none"
 
 
 @steps
@@ -124,13 +129,29 @@ def insecure_context() -> ssl.SSLContext:
 
 def _client_context() -> ssl.SSLContext:
     check_patches()
-    # create_default_context() would also write session secrets to the file named by SSLKEYLOGFILE.
     context = Context(ssl.PROTOCOL_TLS_CLIENT)  # checks host names and requires certificates
+    _log_keys(context)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # an intermediate in a bundle is trusted like a root
     if sys.version_info >= (3, 13):  # Python's own default since 3.13
         context.verify_flags |= ssl.VERIFY_X509_STRICT
     return context
+
+
+def _log_keys(context: ssl.SSLContext) -> None:
+    """Write the keys of connections to the file that ``SSLKEYLOGFILE`` names, as Python's default context does."""
+    path = os.environ.get("SSLKEYLOGFILE")
+    if not path or sys.flags.ignore_environment:
+        return
+    try:
+        context.keylog_filename = path
+        return
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+    raise ConfigError(
+        f"the environment variable SSLKEYLOGFILE names {path!r}, which cannot be written ({reason}): unset it, or name "
+        "a file that this program may write"
+    )
 
 
 @steps
@@ -191,13 +212,11 @@ def read_bundle(path: str | os.PathLike[str]) -> str:
     if not certificates:
         raise ConfigError(f"the CA bundle {str(path)!r} holds no certificate: {_describe_content(content)}")
     pem = "".join(ssl.DER_cert_to_PEM_cert(der) for der in certificates)
-    problem = ""
-    try:
-        pinned_context(pem)
-    except ConfigError as error:
-        problem = error.message
+    with steps:
+        # Not the context of a connection: its errors say nothing of this bundle.
+        problem = _load(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), pem)
     if problem:
-        raise ConfigError(f"the CA bundle {str(path)!r}: {problem}")
+        raise ConfigError(f"the CA bundle {str(path)!r}: the certificates in it {problem}")
     return pem
 
 

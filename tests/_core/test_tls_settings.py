@@ -9,7 +9,7 @@ import pickle
 import ssl
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -27,7 +27,7 @@ from support.socket_tools import (
     trust_in,
 )
 
-from gigaclient import ConfigError, GigaChat, TLSError
+from gigaclient import ConfigError, FakeGpt, GigaChat, TLSError
 from gigaclient.errors import APIConnectionError
 from gigaclient.testing import Answer, Authority, GigaChatEmulator, Server
 from gigaclient.transport import Transport, origin_of
@@ -174,14 +174,30 @@ def test_on_a_session_of_the_users_own_other_hosts_keep_their_adapters() -> None
             assert isinstance(session.get_adapter("https://API.giga.chat/v1"), TrustAdapter)
 
 
-@pytest.mark.parametrize("name", ["SSLKEYLOGFILE"])
-def test_session_secrets_are_written_nowhere(
-    name: str, authority: Authority, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_keys_of_connections_are_written_to_the_file_that_the_environment_names(
+    authority: Authority, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(name, str(tmp_path / "keys"))
     with transport_to(server.url, trust=trust_in(authority.ca_file)) as transport:
         ask(transport, server.url + "/")
     assert not (tmp_path / "keys").exists()
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
+    with transport_to(server.url, trust=trust_in(authority.ca_file)) as transport:
+        ask(transport, server.url + "/")
+    assert "CLIENT_" in (tmp_path / "keys").read_text()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda path: GigaChat(access_token="token", ca_bundle_file=path), lambda path: FakeGpt(access_token="token")],
+)
+def test_a_file_for_keys_that_cannot_be_written_is_named(
+    make: Callable[[str], object], authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(tmp_path / "missing" / "keys")
+    monkeypatch.setenv("SSLKEYLOGFILE", path)
+    with pytest.raises(ConfigError, match=r"^the environment variable SSLKEYLOGFILE names") as caught:
+        make(authority.ca_file)
+    assert path in str(caught.value) and "unset it" in str(caught.value)
 
 
 # -- through an HTTPS proxy ----------------------------------------------------------------------------

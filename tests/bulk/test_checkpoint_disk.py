@@ -250,6 +250,71 @@ def test_half_a_line_that_could_not_be_removed_is_removed_before_the_next(
     assert lines_in(path) == [line(1), line(3)]
 
 
+def append_beside(path: Path, text: str) -> None:
+    """Write to the file as another program does."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(text)
+
+
+def test_a_failed_line_cuts_nothing_that_another_program_wrote(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Checkpoint(path) as checkpoint:
+        checkpoint.append(line(1))
+        append_beside(path, '{"note":"by hand"}\n')
+        with monkeypatch.context() as broken:
+            FullDisk(broken, 10)
+            with pytest.raises(OSError, match="No space left"):
+                checkpoint.append(line(2))
+        checkpoint.append(line(3))
+    assert lines_in(path) == [line(1), {"note": "by hand"}, line(3)]
+    assert claimed(path, 3) == [line(3)]
+
+
+def test_a_line_follows_half_a_line_of_another_program_on_a_line_of_its_own(path: Path) -> None:
+    with Checkpoint(path) as checkpoint:
+        checkpoint.append(line(1))
+        append_beside(path, '{"half')
+        checkpoint.append(line(2))
+    assert claimed(path, 1) + claimed(path, 2) == [line(1), line(2)]
+
+
+def test_a_file_that_is_emptied_is_noticed(path: Path) -> None:
+    with Checkpoint(path) as checkpoint:
+        checkpoint.append(line(1))
+        os.truncate(path, 0)
+        with pytest.raises(OSError, match="shortened"):
+            checkpoint.append(line(2))
+
+
+def test_without_locks_a_failed_line_is_ended_and_not_cut_off(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gigaclient.bulk.checkpoint.file.try_lock", lambda descriptor: None)
+    with Checkpoint(path) as mine, Checkpoint(path) as other:
+        mine.append(line(1))
+        with monkeypatch.context() as broken:
+            FullDisk(broken, 10)
+            with pytest.raises(OSError, match="No space left"):
+                mine.append(line(2))
+        other.append(line(3))
+        mine.append(line(4))
+    assert [claimed(path, number) for number in (1, 2, 3, 4)] == [[line(1)], [], [line(3)], [line(4)]]
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_file_that_is_removed_or_replaced_is_noticed(
+    replace: bool, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(path.parent)
+    with Checkpoint(path.name) as checkpoint:
+        monkeypatch.chdir("/")
+        checkpoint.sync(checkpoint.append(line(1)))
+        path.unlink()
+        if replace:
+            path.write_bytes(b"")
+        for number in (2, 3):
+            with pytest.raises(OSError, match="removed, renamed or replaced") as caught:
+                checkpoint.sync(checkpoint.append(line(number)))
+            assert caught.value.filename == path.name
+
+
 @pytest.mark.parametrize("space", [10, 10**6])
 def test_an_interrupt_leaves_a_whole_line_or_nothing(space: int, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Checkpoint(path) as checkpoint:

@@ -84,6 +84,17 @@ def test_a_forked_child_has_no_part_in_it(path: Path) -> None:
     assert [one["index"] for one in lines_in(path)] == [1, 2, 4]
 
 
+def test_a_child_of_a_fork_from_c_has_no_part_in_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Checkpoint(path) as checkpoint:
+        position = checkpoint.append(line(1))
+        with monkeypatch.context() as child:
+            child.setattr(os, "getpid", lambda: 1)
+            for call in (lambda: checkpoint.append(line(2)), lambda: checkpoint.sync(position)):
+                with pytest.raises(ConfigError, match="before a fork"):
+                    call()
+    assert lines_in(path) == [line(1)]
+
+
 def test_a_fork_while_another_thread_appends_does_not_hang_the_child(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -106,8 +106,9 @@ def test_a_result_is_on_the_disk_before_it_is_delivered(
     assert delivered == ["one", "two", "three"]
 
 
-def test_a_full_disk_ends_the_run_after_the_finished_results(
-    giga: GigaChat, emulator: GigaChatEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("ordered", [True, False])
+def test_a_full_disk_ends_the_run_after_the_results_that_are_on_it(
+    ordered: bool, giga: GigaChat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = Checkpoint.append
 
@@ -117,12 +118,32 @@ def test_a_full_disk_ends_the_run_after_the_finished_results(
         return plain(checkpoint, line)
 
     monkeypatch.setattr(Checkpoint, "append", full)
+    path = tmp_path / "results.jsonl"
     came = []
+    results = giga.map((f"prompt {n}" for n in range(100)), checkpoint=path, ordered=ordered)
     with pytest.raises(OSError, match="No space left"):
-        for result in giga.map((f"prompt {n}" for n in range(100)), checkpoint=tmp_path / "results.jsonl"):
+        for result in results:
             came.append(result.input)
-    assert came[:4] == [f"prompt {n}" for n in range(4)]
+            assert f'"input":"{result.input}"' in path.read_text("utf-8")
+    assert {f"prompt {n}" for n in range(3)} <= set(came)
+    assert "prompt 3" not in came
     assert len(came) < 20
+    [refused] = [result for result in results.undelivered if result.input == "prompt 3"]
+    assert refused.text
+
+
+def test_a_checkpoint_that_is_removed_ends_the_run_and_no_answer_is_lost(giga: GigaChat, tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    came = []
+    results = giga.map((f"prompt {n}" for n in range(1000)), checkpoint=path)
+    with pytest.raises(OSError, match="removed, renamed or replaced"):
+        for result in results:
+            came.append(result)
+            path.unlink(missing_ok=True)
+    assert results.undelivered
+    seen = {result.index for result in (*came, *results.undelivered)}
+    assert len(seen) == len(came) + len(results.undelivered) == results.progress.answered
+    assert not path.exists()
 
 
 def test_a_file_that_is_no_checkpoint_is_refused_before_anything_is_sent(

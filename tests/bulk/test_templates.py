@@ -142,6 +142,14 @@ def test_a_value_that_is_none_is_refused_by_the_name_of_its_field(value: Any, re
         assert problem.endswith("its fields are text, value")
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(["\ud83d\ude00"], '["😀"]'), ({"\ud83d\ude00": ("\ud83d\ude00", 1)}, '{"😀":["😀",1]}')],
+)
+def test_halves_of_a_pair_are_joined_inside_json(value: Any, text: str) -> None:
+    assert prompts_of([{"value": value}], "<{value}>") == [f"<{text}>"]
+
+
 def test_a_value_that_holds_itself_is_refused() -> None:
     value: list[Any] = []
     value.append(value)

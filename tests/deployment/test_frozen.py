@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from deployment.conftest import SECONDS
+from deployment.conftest import BUILD_SECONDS
 
 import gigaclient
 
@@ -24,7 +24,7 @@ streamed
 """
 
 
-@pytest.mark.timeout(SECONDS)
+@pytest.mark.timeout(2 * BUILD_SECONDS)
 @pytest.mark.parametrize("form", ["--onedir", "--onefile"])
 def test_a_program_of_pyinstaller_works(form: str, tmp_path: Path, run: Callable[..., str]) -> None:
     command = [
@@ -39,7 +39,7 @@ def test_a_program_of_pyinstaller_works(form: str, tmp_path: Path, run: Callable
         "program",
         PROGRAM,
     ]
-    subprocess.run(command, cwd=tmp_path, check=True, timeout=SECONDS)
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=BUILD_SECONDS)
     program = tmp_path / "dist" / "program"
     assert run(program / "program" if form == "--onedir" else program) == PRINTED
 

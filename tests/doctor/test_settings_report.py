@@ -239,11 +239,18 @@ def test_an_empty_variable_is_reported(shared_emulator: GigaChatEmulator, monkey
 def test_ignored_variables_of_other_programs_are_reported(
     shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("NETRC", "SSLKEYLOGFILE", "SSL_CERT_DIR"):
+    for name in ("NETRC", "SSL_CERT_DIR"):
         monkeypatch.setenv(name, "/no/such/place")
     report = report_on(shared_emulator)
     assert report["environment"].outcome == "ok"
-    assert "ignored: SSL_CERT_DIR, NETRC, SSLKEYLOGFILE" in report["environment"].detail
+    assert "ignored: SSL_CERT_DIR, NETRC" in report["environment"].detail
+
+
+def test_a_file_for_the_keys_of_connections_is_reported(
+    shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
+    assert "SSLKEYLOGFILE is set" in report_on(shared_emulator)["environment"].detail
 
 
 def test_the_settings_known_here_are_those_that_the_client_reads(monkeypatch: pytest.MonkeyPatch) -> None:

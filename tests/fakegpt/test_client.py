@@ -147,9 +147,23 @@ def test_a_rewritten_answer_is_whole_in_chat_and_flagged_in_a_stream(
     emulator.answer(["The cat", "The cat sat", "The dog", "The dog ran"], times=2)
     answer = client.chat("a tale")
     assert answer.text == answer.raw["choices"][0]["message"]["content"] == "The dog ran"
-    chunks = list(client.stream("a tale"))
+    stream = client.stream("a tale")
+    chunks = list(stream)
     assert [chunk.text for chunk in chunks] == ["The cat", " sat", "dog", " ran"]
     assert [chunk.additional_data for chunk in chunks][2] == {"rewritten_from": 4}
+    assert stream.text == stream.completion.text == stream.result().text == "The dog ran"
+
+
+def test_text_that_is_taken_back_stays_in_generate_alone(client: FakeGpt, emulator: FakeGptEmulator) -> None:
+    emulator.answer(["Yes, of", "Yes, of course", "Yes"], times=3)
+    assert "".join(client.generate("Really?")) == "Yes, of course"
+    assert client.chat("Really?").text == client.stream("Really?").result().text == "Yes"
+
+
+def test_half_a_character_of_a_snapshot_is_not_shown(client: FakeGpt, emulator: FakeGptEmulator) -> None:
+    emulator.answer(["High \ud83c", "High 🌊", "High 🌊 tide\ufffd", "High 🌊 tide."], times=2)
+    assert list(client.generate("Sea?")) == ["High ", "🌊", " tide", "."]
+    assert client.chat("Sea?").text == "High 🌊 tide."
 
 
 def test_the_last_message_is_the_answer_in_chat_and_comes_after_the_first_in_a_stream(
@@ -159,8 +173,8 @@ def test_the_last_message_is_the_answer_in_chat_and_comes_after_the_first_in_a_s
     emulator.answer("one two three four", times=2)
     assert client.chat("count").text == "one two three four"
     stream = client.stream("count")
-    assert stream.result().text.endswith("one two three four")
-    assert len(stream.text) > len("one two three four")
+    assert len("".join(chunk.text for chunk in stream)) > len("one two three four")
+    assert stream.text == stream.result().text == "one two three four"
 
 
 # -- one call, for scripts -------------------------------------------------------------------------

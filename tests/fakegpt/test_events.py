@@ -21,7 +21,7 @@ from gigaclient import (
     StreamInterruptedError,
 )
 from gigaclient._primitives.deadline import Deadline, Timeouts
-from gigaclient.fakegpt.events import SnapshotParser
+from gigaclient.fakegpt.events import SnapshotAccumulator, SnapshotParser
 
 DONE = b"data: [DONE]\n\n"
 
@@ -45,7 +45,8 @@ class Bytes:
 
 
 def stream_of(*blocks: bytes) -> ChatStream:
-    return ChatStream(Bytes(list(blocks)), SnapshotParser("r-1"), request_id="r-1")
+    parser = SnapshotParser("r-1")
+    return ChatStream(Bytes(list(blocks)), parser, SnapshotAccumulator(parser), request_id="r-1")
 
 
 def message(text: Any, message_id: str | None = "m-1", finished: bool = False, **fields: Any) -> dict[str, Any]:
@@ -66,7 +67,10 @@ def message(text: Any, message_id: str | None = "m-1", finished: bool = False, *
 
 def event(payload: Any) -> bytes:
     data = payload if isinstance(payload, str) else json.dumps(payload, ensure_ascii=False)
-    return f"data: {data}\n\n".encode()
+    try:
+        return f"data: {data}\n\n".encode()
+    except UnicodeEncodeError:
+        return f"data: {json.dumps(payload)}\n\n".encode()
 
 
 MODERATION = {
@@ -212,7 +216,7 @@ def test_a_second_message_that_just_ends_is_not_excused_by_the_first_one() -> No
     stream = stream_of(event(message("a", "m-1", finished=True)), event(message("b", "m-2")))
     with pytest.raises(StreamInterruptedError):
         stream.result()
-    assert stream.text == "ab"
+    assert stream.text == "b"
 
 
 @pytest.mark.parametrize(
@@ -290,9 +294,48 @@ def test_a_new_message_begins_from_its_first_character() -> None:
     assert [chunk.additional_data for chunk in chunks] == [None, None]
 
 
-def test_a_shorter_beginning_changes_nothing() -> None:
-    chunks = list(stream_of(event(message("abc")), event(message("ab")), event(message("abcd")), DONE))
-    assert [chunk.text for chunk in chunks] == ["abc", "d"]
+def test_text_that_is_taken_back_is_flagged_and_gone_from_the_stream() -> None:
+    stream = stream_of(event(message("The cat sat")), event(message("The cat")), DONE)
+    assert [(chunk.text, chunk.additional_data) for chunk in stream] == [
+        ("The cat sat", None),
+        ("", {"rewritten_from": 7}),
+    ]
+    assert stream.text == stream.completion.text == stream.result().text == "The cat"
+    assert stream.result().raw["choices"][0]["message"]["content"] == "The cat"
+
+
+def test_the_text_of_an_error_is_the_last_snapshot() -> None:
+    stream = stream_of(event(message("The cat sat")), event(message("The dog")))
+    with pytest.raises(StreamInterruptedError) as caught:
+        stream.result()
+    assert caught.value.text == caught.value.completion.text == "The dog"
+
+
+@pytest.mark.parametrize(
+    ("texts", "shown", "is_mended"),
+    [
+        (("wave \ud83c", "wave 🌊"), ["wave ", "🌊"], False),
+        pytest.param(("wave \ufffd", "wave 🌊"), ["wave ", "🌊"], False, id="U+FFFD"),
+        pytest.param(("wave \ufffd",), ["wave ", "\ufffd"], False, id="U+FFFD at the end"),
+        (("wave \ud83c",), ["wave ", "\ufffd"], True),
+        (("wave \ud83c!",), ["wave \ufffd!"], True),
+    ],
+)
+def test_half_a_character_is_held_back_until_the_next_snapshot_or_the_end(
+    texts: tuple[str, ...], shown: list[str], is_mended: bool
+) -> None:
+    stream = stream_of(*(event(message(text)) for text in texts), DONE)
+    chunks = list(stream)
+    assert [chunk.text for chunk in chunks] == shown
+    assert [chunk.raw for chunk in chunks].count(None) == 0
+    assert stream.text == stream.result().text == "".join(shown)
+    assert bool(stream.result().repaired) is is_mended
+
+
+def test_bytes_that_are_not_utf8_are_replaced() -> None:
+    broken = event(message("The Lena")).replace(b"Lena", b"L\xffna")
+    response = stream_of(event(message("The")), broken, DONE).result()
+    assert response.text == "The L\ufffdna"
 
 
 def test_a_blocked_answer_says_so() -> None:

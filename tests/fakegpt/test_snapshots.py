@@ -21,8 +21,19 @@ def increments(*snapshots: tuple[str | None, str]) -> list[Increment]:
         pytest.param([("m", "The"), ("m", "The")], [("The", None), ("", None)], id="repeats"),
         pytest.param([("m", ""), ("m", "a")], [("", None), ("a", None)], id="begins empty"),
         pytest.param(
-            [("m", "abcd"), ("m", "ab"), ("m", "abcde")], [("abcd", None), ("", None), ("e", None)], id="shorter stays"
+            [("m", "abcd"), ("m", "ab"), ("m", "abX")], [("abcd", None), ("", 2), ("X", None)], id="takes text back"
         ),
+        pytest.param(
+            [("m", "abc"), ("m", ""), ("m", "abcd")], [("abc", None), ("", None), ("d", None)], id="says nothing"
+        ),
+        pytest.param(
+            [("m", "wave \ufffd\ufffd"), ("m", "wave 🌊")], [("wave ", None), ("🌊", None)], id="half of UTF-8"
+        ),
+        pytest.param(
+            [("m", "wave \ud83c"), ("m", "wave \ud83c\udf0a")], [("wave ", None), ("🌊", None)], id="half a pair"
+        ),
+        pytest.param([("m", "a\ufffd"), ("m", "a\ufffdb")], [("a", None), ("\ufffdb", None)], id="a real U+FFFD"),
+        pytest.param([("m", "a\ud83cb"), ("m", "a\ud83cbc")], [("a\ufffdb", None), ("c", None)], id="a lone half"),
         pytest.param([("m", "The cat"), ("m", "The dog")], [("The cat", None), ("dog", 4)], id="rewritten"),
         pytest.param([("m", "abcdef"), ("m", "abX")], [("abcdef", None), ("X", 2)], id="rewritten and shorter"),
         pytest.param([("m", "yes"), ("m", "no")], [("yes", None), ("no", 0)], id="rewritten from the start"),
@@ -65,8 +76,23 @@ def test_a_program_that_follows_the_flags_shows_the_servers_last_text(states: li
             assert increment.rewritten_from < len(shown)
             shown = shown[: increment.rewritten_from]
         shown += increment.text
-        assert shown == taker.text
-        assert shown == state or shown.startswith(state)
+        assert shown == taker.text == (state or taker.text)
+
+
+def test_nothing_is_held_back_at_the_end() -> None:
+    taker = Snapshots()
+    assert taker.take("m", "a\ufffd", is_last=True).text == "a\ufffd"
+    assert taker.take("m", "ab\ufffd\ud83c") == Increment("b", 1)
+    assert taker.rest() == Increment("\ufffd\ufffd")
+    assert taker.rest() == Increment("")
+
+
+def test_a_text_is_mended_only_if_its_last_snapshot_was() -> None:
+    taker = Snapshots()
+    taker.take("m", "a\ud83cb")
+    assert taker.mended
+    taker.take("m", "a🌊b")
+    assert not taker.mended
 
 
 @given(st.lists(st.tuples(st.sampled_from("mn"), few_letters), max_size=20))
@@ -79,4 +105,4 @@ def test_a_new_message_is_handed_out_whole(snapshots: list[tuple[str, str]]) -> 
         increment = taker.take(message_id, text)
         if starts_message:
             assert increment == Increment(text)
-        last = message_id
+        last = message_id if text else last

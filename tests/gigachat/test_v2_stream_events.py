@@ -338,6 +338,13 @@ def test_halves_of_a_character_are_joined_or_replaced(pieces: tuple[str, ...], t
     assert "broken characters" in opened.completion.repaired[0]
 
 
+def test_half_a_character_before_the_end_marker_is_replaced() -> None:
+    half = event(DELTA, '{"messages":[{"role":"assistant","content":[{"text":"High \\ud83c"}]}]}')
+    opened = stream(half, b"data: [DONE]\n\n")
+    assert [chunk.text for chunk in opened] == ["High ", "\ufffd"]
+    assert opened.result().text == "High \ufffd"
+
+
 def test_bytes_that_are_not_utf8_are_replaced_and_the_stream_goes_on() -> None:
     broken = b'event: response.message.delta\ndata: {"messages":[{"content":[{"text":"High\xf0\x9f\xff"}]}]}\n\n'
     response = stream(broken, delta(" tide"), done()).result()

@@ -67,6 +67,21 @@ def test_half_a_character_is_joined_with_its_other_half_or_replaced(
     assert completion.finish_reason == "stop"
 
 
+def test_half_a_character_before_the_end_marker_is_replaced() -> None:
+    stream, _ = stream_of(event(b'{"choices":[{"delta":{"content":"High \\ud83c"},"index":0}]}'), DONE)
+    chunks = list(stream)
+    assert [chunk.text for chunk in chunks] == ["High ", "\ufffd"]
+    assert chunks[1].raw == {"choices": [{"index": 0, "delta": {"content": "\ufffd"}}]}
+    assert stream.text == stream.result().text == "High \ufffd"
+
+
+def test_half_a_character_before_a_cut_is_replaced() -> None:
+    stream, _ = stream_of(event(b'{"choices":[{"delta":{"content":"High \\ud83c"},"index":0}]}'))
+    with pytest.raises(StreamInterruptedError) as caught:
+        stream.result()
+    assert caught.value.text == "High \ufffd"
+
+
 def test_halves_of_two_choices_are_not_joined_with_each_other() -> None:
     def chunk(index: int, content: bytes, finish: bytes = b"null") -> bytes:
         body = b'{"choices":[{"delta":{"content":"%s"},"index":%d,"finish_reason":%s}]}'

@@ -29,6 +29,12 @@ def test_gevent_that_patched_too_late_is_recognised_when_a_client_is_made(
     assert "gevent" in str(caught.value)
 
 
+def test_a_bundle_is_not_blamed_for_a_patch(monkeypatch: pytest.MonkeyPatch, emulator: GigaChatEmulator) -> None:
+    monkeypatch.setattr(ssl, "SSLContext", _PatchedContext)
+    with pytest.raises(ConfigError, match=r"^gevent patched ssl"):
+        GigaChat(**emulator.client_options)
+
+
 def test_a_patch_after_the_client_was_made_is_recognised_when_it_connects(
     monkeypatch: pytest.MonkeyPatch, emulator: GigaChatEmulator
 ) -> None:

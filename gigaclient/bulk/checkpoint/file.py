@@ -13,8 +13,10 @@ from typing import Any
 from gigaclient._primitives import fork_safety as forks
 from gigaclient.bulk.checkpoint.lines import decode_line, encode_line, parse_key
 from gigaclient.bulk.checkpoint.os_file import (
+    check_in_place,
     check_path,
     file_type_problem,
+    read_at,
     read_line_at,
     sync_folder,
     try_lock,
@@ -57,14 +59,16 @@ class Checkpoint:
         self._descriptor = -1
         self._renew_locks()
         self._in_child = False
+        self._process = os.getpid()
         self._holds_lock = False
         self._failure: OSError | None = None
-        self._partial_line = False
+        self._partial_line = b""  # the line that is being written
         self._end = 0
         self._synced = 0
         self._finished = FinishedIndex()
         self._notes: list[dict[str, Any]] = []
         self.path = check_path(path)
+        self._absolute_path = os.path.abspath(self.path)  # the program may change its folder
         # Registered before there is a descriptor, so that no fork can come between.
         forks.register(self)
         try:
@@ -138,28 +142,27 @@ class Checkpoint:
             ValueError: it is neither.
             ConfigError: the checkpoint is closed.
             OSError: it cannot be written, with the file's path. Nothing of the line stays in the file, and the call may
-                be repeated.
+                be repeated. Where others write to the file at the same time nothing is cut off: half of the line may
+                stay, and readers ignore it.
         """
         data = encode_line(line)
         with self._lock:
             descriptor = self._open_descriptor()
-            end = self._end + len(data)
             try:
-                if self._partial_line:
-                    self._remove_partial_line(descriptor)
+                self._end_partial_line(descriptor)
+                self._end = self._size(descriptor)
+                if self._end and read_at(descriptor, self._end - 1, 1) != b"\n":
+                    data = b"\n" + data  # after half a line of another program
+                self._partial_line = data
                 write_all(descriptor, data)
-                self._end = end
+                self._end, self._partial_line = self._end + len(data), b""
             except BaseException as error:
                 with contextlib.suppress(OSError):  # if it fails, it is tried again before the next line
-                    if not isinstance(error, OSError) and os.fstat(descriptor).st_size == end:
-                        self._end = end  # interrupted after the last byte: keep the finished item
-                    else:
-                        self._partial_line = True
-                        self._remove_partial_line(descriptor)
+                    self._end_partial_line(descriptor)
                 if isinstance(error, OSError):
                     raise self._with_path(error) from error
                 raise
-            return end
+            return self._end
 
     def sync(self, position: int) -> None:
         """Wait until the line that ends at ``position``, and all lines before it, are on the disk.
@@ -172,10 +175,10 @@ class Checkpoint:
 
         Raises:
             ConfigError: this is a child of a fork.
-            OSError: the disk failed, with the file's path. Every later call raises it again, because the missing lines
-                are unknown.
+            OSError: the disk failed, or the file was removed or replaced, with the file's path. Every later call raises
+                it again, because the missing lines are unknown.
         """
-        if self._in_child:
+        if self._in_child or self._process != os.getpid():
             self._open_descriptor()
         if position <= self._synced:
             return
@@ -217,7 +220,7 @@ class Checkpoint:
         self._disk = threading.Lock()  # taken before the other when both are needed
 
     def _open_descriptor(self) -> int:
-        if self._in_child:
+        if self._in_child or self._process != os.getpid():  # the second is a fork that Python did not see
             raise ConfigError(f"the checkpoint {self.path} was opened before a fork and is the parent process's alone")
         if self._descriptor < 0:
             raise ConfigError(f"the checkpoint {self.path} is closed")
@@ -242,8 +245,9 @@ class Checkpoint:
             else:
                 problem = f"it cannot be opened ({error.strerror or error}): give another path"
         if problem is None:
-            self._holds_lock = try_lock(self._descriptor)
-            if not self._holds_lock:
+            locked = try_lock(self._descriptor)
+            self._holds_lock = locked is True
+            if locked is False:
                 problem = (
                     "another run is using it: wait until that run ends, or give each run a different file "
                     "(a run of this program that was not read to its end continues until it is closed)"
@@ -254,7 +258,7 @@ class Checkpoint:
     def _close_descriptor(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
-            if self._holds_lock:
+            if self._holds_lock and self._process == os.getpid():
                 # Unlocked explicitly: a child that bypassed the fork hooks may have the file open as well.
                 unlock(descriptor)
             with contextlib.suppress(OSError):
@@ -263,6 +267,7 @@ class Checkpoint:
     def _sync(self, descriptor: int) -> None:
         end = self._end
         try:
+            check_in_place(descriptor, self._absolute_path)
             os.fsync(descriptor)
         except OSError as error:
             # The system may drop what it could not write, and then a second fsync would wrongly succeed.
@@ -270,9 +275,23 @@ class Checkpoint:
             raise self._with_path(error) from error
         self._synced = max(self._synced, end)
 
-    def _remove_partial_line(self, descriptor: int) -> None:
-        os.ftruncate(descriptor, self._end)
-        self._partial_line = False
+    def _end_partial_line(self, descriptor: int) -> None:
+        """Remove half a line that was not written to its end; leave it where others write to the file as well."""
+        line = self._partial_line
+        if not line:
+            return
+        written = read_at(descriptor, self._end, len(line) + 1)
+        if written == line:
+            self._end += len(line)  # interrupted after the last byte: keep the finished item
+        elif self._holds_lock and line.startswith(written):
+            os.ftruncate(descriptor, self._end)
+        self._partial_line = b""
+
+    def _size(self, descriptor: int) -> int:
+        size = os.fstat(descriptor).st_size
+        if size < self._end:
+            raise OSError(errno.EIO, "another program has shortened the checkpoint while this run was writing to it")
+        return size
 
     def _with_path(self, error: OSError) -> OSError:
         return OSError(error.errno, error.strerror or str(error), self.path)

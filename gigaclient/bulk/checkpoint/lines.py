@@ -11,6 +11,7 @@ import msgspec
 
 from gigaclient._primitives.decoding import decoder
 from gigaclient._primitives.serialization import JSON_ERRORS, decode_or_none
+from gigaclient._primitives.surrogates import convert_texts, well_formed
 
 __all__ = [
     "BROKEN",
@@ -150,9 +151,9 @@ def _encode_leniently(value: Any) -> bytes:
         if b"\n" not in data:
             return data
     with contextlib.suppress(Exception):
-        builtins_ = _replace_surrogates(msgspec.to_builtins(value, str_keys=True, enc_hook=_substitute))
+        builtins_ = convert_texts(msgspec.to_builtins(value, str_keys=True, enc_hook=_substitute), well_formed)
         return _encoder.encode(builtins_)
-    return _encoder.encode(_replace_surrogates(_excerpt(value)))
+    return _encoder.encode(well_formed(_excerpt(value)))
 
 
 def _substitute(value: Any) -> Any:
@@ -176,17 +177,6 @@ def _excerpt(value: Any) -> str:
     except Exception:
         text = f"<{type(value).__name__}>"
     return text if len(text) <= _MAX_EXCERPT_CHARACTERS else text[: _MAX_EXCERPT_CHARACTERS - 1] + "…"
-
-
-def _replace_surrogates(value: Any) -> Any:
-    if isinstance(value, str):
-        # Surrogates come from UTF-16: decoding joins a pair to one character again.
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, dict):
-        return {_replace_surrogates(name): _replace_surrogates(inner) for name, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_replace_surrogates(inner) for inner in value]
-    return value
 
 
 _encoder = msgspec.json.Encoder(enc_hook=_substitute)

@@ -12,7 +12,17 @@ from typing import Any
 
 from gigaclient.errors import ConfigError
 
-__all__ = ["check_path", "file_type_problem", "read_line_at", "sync_folder", "try_lock", "unlock", "write_all"]
+__all__ = [
+    "check_in_place",
+    "check_path",
+    "file_type_problem",
+    "read_at",
+    "read_line_at",
+    "sync_folder",
+    "try_lock",
+    "unlock",
+    "write_all",
+]
 
 _log = logging.getLogger("gigaclient")
 
@@ -42,6 +52,20 @@ def file_type_problem(mode: int) -> str | None:
     return "it is a folder: give the path of a file" if stat.S_ISDIR(mode) else "it is not a plain file: give one"
 
 
+def check_in_place(descriptor: int, path: str) -> None:
+    """Check that ``path`` still is the open file.
+
+    Raises:
+        OSError: it was removed, or another file is in its place.
+    """
+    try:
+        if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+            return
+    except FileNotFoundError:
+        pass
+    raise OSError(errno.ENOENT, "the checkpoint was removed, renamed or replaced while this run was writing to it")
+
+
 def write_all(descriptor: int, data: bytes) -> None:
     """Write all of ``data``, in several writes if the system takes it in pieces."""
     remaining = memoryview(data)
@@ -67,8 +91,8 @@ def _module(name: str) -> Any:
         return None
 
 
-def try_lock(descriptor: int) -> bool:
-    """Lock the file until it is closed; False if it is locked already. True where locks are not supported."""
+def try_lock(descriptor: int) -> bool | None:
+    """Lock the file until it is closed; False if it is locked already, None where locks are not supported."""
     fcntl, msvcrt = _module("fcntl"), _module("msvcrt")
     try:
         if fcntl is not None:
@@ -76,10 +100,13 @@ def try_lock(descriptor: int) -> bool:
         elif msvcrt is not None:
             os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            return None
     except OSError as error:
         if error.errno in (errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK, errno.EDEADLK):
             return False
         _log.info("the checkpoint is not locked, its file system has no locks (%s)", error.strerror)
+        return None
     finally:
         os.lseek(descriptor, 0, os.SEEK_SET)
     return True
@@ -94,6 +121,16 @@ def unlock(descriptor: int) -> None:
         elif msvcrt is not None:
             os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
             msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+
+
+def read_at(descriptor: int, offset: int, size: int) -> bytes:
+    """Return up to ``size`` bytes at ``offset``."""
+    os.lseek(descriptor, offset, os.SEEK_SET)
+    pieces = []
+    while size and (piece := os.read(descriptor, size)):
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
 
 
 def read_line_at(descriptor: int, offset: int) -> bytes:

@@ -92,9 +92,14 @@ class ResponseEventParser(ReaderHeaders):
 
     def _add_lone_halves(self, chunk: ChatCompletionResponseChunk) -> None:
         """Add the characters whose other half did not come; called for the last chunk."""
-        for role in list(self._reader.halves.waiting):
-            rest = self._reader.halves.add(role, "", is_last=True)
-            chunk.messages.append(ChatMessageChunk(role=role, content=[ChatContentPart(text=rest)]))
+        for role, text in self._reader.halves.rest().items():
+            chunk.messages.append(ChatMessageChunk(role=role, content=[ChatContentPart(text=text)]))
+
+    def held_back(self) -> ChatCompletionResponseChunk | None:
+        """Return a chunk with U+FFFD for each half of a character whose other half did not come, or None."""
+        rest = self._reader.halves.rest()
+        messages = [{"role": role, "content": [{"text": text}]} for role, text in rest.items()]
+        return self._reader.chunk_of({"messages": messages}) if messages else None
 
     def check_complete(self, so_far: ResponseAccumulator, *, marked: bool) -> None:
         """Raise if the stream ended before its response was complete, or if the response failed."""
