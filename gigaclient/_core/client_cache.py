@@ -34,6 +34,7 @@ class ClientCache(Generic[ClientT]):
     def get(self, settings: Mapping[str, Any], make: Callable[[], ClientT]) -> ClientT:
         """Return the client for ``settings``, made now if there is none yet. Settings are stored as a hash."""
         key = _key(settings)
+        fork_safety.check_process()
         with self._lock:
             client = self._clients.get(key)
             if client is None or getattr(client, "closed", False):

@@ -23,6 +23,7 @@ from gigaclient._core.request_options import RequestOptions, new_id, request_hea
 from gigaclient._core.retry import RetryPolicy
 from gigaclient._core.stats import Stats
 from gigaclient._primitives.deadline import CancelGroup, Cancelled, Deadline, DeadlineExceeded, Timeouts
+from gigaclient._primitives.fork_safety import check_process
 from gigaclient.auth.token_manager import Credential, TokenManager
 from gigaclient.errors import APIStatusError, ConfigError, GigaClientError, NotFoundError
 from gigaclient.streaming.stream import NULL_OBSERVER
@@ -194,6 +195,7 @@ class Executor:
 
     def _begin(self, request: Request, options: RequestOptions, deadline: Deadline, limit: int | None) -> Call:
         """Prepare a call. Nothing is sent yet; invalid input raises ConfigError."""
+        check_process()
         observer: Any = NULL_OBSERVER
         if self.hooks is not None:
             from gigaclient._core.observer import CallObserver  # loaded only by clients with hooks

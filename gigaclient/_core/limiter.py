@@ -238,6 +238,7 @@ _limiters_lock = threading.Lock()
 
 def limiter_for(account: str, maximum: int | None) -> Limiter:
     """Return the limiter that all clients of ``account`` in this process share; ``account`` is a hash, no secret."""
+    fork_safety.check_process()
     with _limiters_lock:
         limiter = _limiters.get(account)
         if limiter is None:
