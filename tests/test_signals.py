@@ -16,7 +16,7 @@ from support.socket_tools import Peer, Stopwatch, eventually, silent, unanswered
 from support.stream_tools import client_of
 from support.thread_tools import requests_to
 
-from gigaclient import GigaChat
+from gigaclient import ConfigError, GigaChat
 from gigaclient.testing import Fault, GigaChatEmulator
 from gigaclient.transport.dns import resolver
 
@@ -227,3 +227,89 @@ def test_what_a_signal_handler_raises_leaves_the_call_as_it_is(
         assert (stats.in_flight, stats.waiting) == (0, 0)
         if wait not in (connect, handshake):
             assert giga.chat("Count from 1 to 3", deadline=15).text == "1, 2, 3"
+
+
+# -- handlers and hooks that call their own client -------------------------------------------------
+
+
+class SignallingLock:
+    """A lock that interrupts its own thread with SIGUSR1 each time after it was taken."""
+
+    def __init__(self, lock: Any) -> None:
+        self._lock = lock
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        signal.raise_signal(signal.SIGUSR1)
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+
+@pytest.mark.parametrize("owner", ["limiter", "tokens", "transport"])
+def test_a_signal_handler_may_call_the_client_whatever_lock_its_thread_holds(
+    owner: str, emulator: GigaChatEmulator, signals: Signals
+) -> None:
+    texts: list[str] = []
+    with client_of(emulator, max_connections=3) as giga:
+        guarded = getattr(giga._executor, owner)
+        guarded._lock = SignallingLock(guarded._lock)
+        with signals.when(lambda: False, lambda: texts.append(giga.chat("Count from 1 to 2").text)):
+            assert giga.chat("Count from 1 to 3").text == "1, 2, 3"
+        stats = giga.stats()
+    assert texts == ["1, 2"]
+    assert (stats.in_flight, stats.waiting) == (0, 0)
+
+
+@pytest.mark.parametrize("wait", [head, body, models, stream, token, pause, poll], ids=lambda wait: wait.__name__)
+def test_a_signal_handler_may_call_the_client_while_its_call_waits(
+    wait: Callable[[GigaChatEmulator, ExitStack], Wait], emulator: GigaChatEmulator, signals: Signals
+) -> None:
+    texts: list[str] = []
+
+    def handle() -> None:
+        texts.append(giga.chat("Count from 1 to 2", deadline=15).text)
+        raise SoftTimeLimitError
+
+    with ExitStack() as stack:
+        giga, call, is_waiting = wait(emulator, stack)
+        with signals.when(is_waiting, handle), pytest.raises(SoftTimeLimitError):
+            call()
+        assert texts == ["1, 2"]
+        assert giga.stats().in_flight == 0
+
+
+def test_a_signal_handler_that_needs_the_permit_of_its_own_call_gets_an_error(
+    emulator: GigaChatEmulator, signals: Signals
+) -> None:
+    with ExitStack() as stack:
+        giga = stack.enter_context(client_of(emulator, max_connections=1))
+        giga.get_token()
+        emulator.inject(Fault(before_s=FOREVER), path=CHAT)
+        waiting = requested(emulator, CHAT)
+        with signals.when(waiting, lambda: giga.chat("hello")), pytest.raises(ConfigError, match="signal handler"):
+            giga.chat("hello")
+        assert giga.chat("Count from 1 to 3", deadline=15).text == "1, 2, 3"
+
+
+def test_a_hook_that_needs_the_permit_of_its_own_call_gets_an_error(emulator: GigaChatEmulator) -> None:
+    errors: list[ConfigError] = []
+
+    def hook(event: Any) -> None:
+        if event.purpose == "api" and not errors:
+            with pytest.raises(ConfigError, match="a hook") as caught:
+                giga.chat("hello")
+            errors.append(caught.value)
+
+    with client_of(emulator, max_connections=1, on_request=hook) as giga:
+        assert giga.chat("Count from 1 to 3", deadline=15).text == "1, 2, 3"
+    assert len(errors) == 1
+
+
+def test_a_thread_may_wait_for_the_permit_of_a_stream_that_it_has_opened(emulator: GigaChatEmulator) -> None:
+    with client_of(emulator, max_connections=1) as giga:
+        stream = giga.stream("Count from 1 to 9")
+        closer = threading.Thread(target=lambda: eventually(lambda: giga.stats().waiting == 1) and stream.close())
+        closer.start()
+        assert giga.chat("Count from 1 to 3", deadline=15).text == "1, 2, 3"
+        closer.join()

@@ -90,23 +90,24 @@ class Steps(contextlib.ContextDecorator):
 steps = Steps()
 
 
-_process_id = os.getpid()
+process_id = os.getpid()
+"""The id of the process that the locks and sockets belong to."""
+
 # By the process id, because a lock of the parent may be held for ever. Reentrant: a signal handler may call a client.
 _resets: dict[int, threading.RLock] = {}
 
 
 def check_process() -> None:
     """Replace locks and sockets if this process was forked and Python did not see it."""
-    process_id = os.getpid()
-    if process_id != _process_id:
+    if os.getpid() != process_id:
         # The first calls of a child may come from several threads at once; one of them does it, the others wait.
-        with _resets.setdefault(process_id, threading.RLock()):
-            if process_id != _process_id:
+        with _resets.setdefault(os.getpid(), threading.RLock()):
+            if os.getpid() != process_id:
                 _after_fork_in_child()
 
 
 def _after_fork_in_child() -> None:
-    global _process_id
+    global process_id
     steps.after_fork_in_child()
     failure: Exception | None = None
     for member in list(_registered):
@@ -114,7 +115,7 @@ def _after_fork_in_child() -> None:
             member.after_fork_in_child()
         except Exception as error:  # the remaining members still need new locks
             failure = error
-    _process_id = os.getpid()  # last: until then, other threads wait
+    process_id = os.getpid()  # last: until then, other threads wait
     if failure is not None:
         raise failure
 

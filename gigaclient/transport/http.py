@@ -171,7 +171,7 @@ class Transport:
                 "session.verify is False, which disables certificate checks: set it to True and choose with trust="
             )
         self._users_session = session
-        self._lock = threading.Lock()  # guards the count of connections
+        self._lock = threading.RLock()  # guards the count of connections
         self._opened = 0
         # The registry of active calls, which close() and cancel groups cancel. No lock guards the set, because a
         # finaliser may call `forget` while its own thread is in here: adding to a set and discarding from it are
@@ -207,7 +207,7 @@ class Transport:
 
     def after_fork_in_child(self) -> None:
         """Replace locks and connections, because the old ones belong to the parent."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._active = set()
         if self._users_session is not None:
             for origin in self.origins:
