@@ -64,17 +64,19 @@ print("good")
     assert gigachat_emulator.oauth_calls == 1, "the children have the parent's token"
 
 
+def echo(request: RecordedRequest) -> Answer:
+    """Answer ``Say word`` with the word."""
+    word = request.json()["messages"][-1]["content"].split()[1]
+    chunk = {"choices": [{"delta": {"content": word}, "index": 0, "finish_reason": "stop"}]}
+    whole = {"choices": [{"message": {"role": "assistant", "content": word}, "index": 0, "finish_reason": "stop"}]}
+    if request.json().get("stream"):
+        body = f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n"
+        return Answer(200, {"Content-Type": "text/event-stream"}, body, "chunked")
+    return Answer(200, {"Content-Type": "application/json"}, json.dumps(whole))
+
+
 def test_over_plain_tcp_no_answer_crosses_either() -> None:
     # A TLS connection that two processes use breaks; a plain TCP one delivers the response of the other process.
-    def echo(request: RecordedRequest) -> Answer:
-        word = request.json()["messages"][-1]["content"].split()[1]
-        chunk = {"choices": [{"delta": {"content": word}, "index": 0, "finish_reason": "stop"}]}
-        whole = {"choices": [{"message": {"role": "assistant", "content": word}, "index": 0, "finish_reason": "stop"}]}
-        if request.json().get("stream"):
-            body = f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n"
-            return Answer(200, {"Content-Type": "text/event-stream"}, body, "chunked")
-        return Answer(200, {"Content-Type": "application/json"}, json.dumps(whole))
-
     script = """
 streams = [giga.stream("Say anything and nothing else") for _ in range(4)]
 for stream in streams: stream.result()
@@ -86,6 +88,51 @@ print("good")
     with Server(echo) as server:
         options = {"access_token": "token", "base_url": f"{server.url}/v1", "max_retries": 0}
         assert run_python(SETUP + script, options, flags=FLAGS) == "good\n"
+
+
+FORK_FROM_C = (
+    SETUP.replace("os.fork()", "fork()")
+    + """
+import ctypes
+fork = ctypes.PyDLL(None).fork  # as uWSGI does it: the GIL is held, and no hook of Python runs
+"""
+)
+
+
+def test_no_answer_crosses_after_forks_that_python_does_not_see() -> None:
+    script = """
+from concurrent.futures import ThreadPoolExecutor
+
+def all_right():
+    with ThreadPoolExecutor(5) as pool:
+        return all(pool.map(lambda _: right(), range(125)))
+
+streams = [giga.stream("Say anything and nothing else") for _ in range(4)]  # four connections are idle afterwards
+for stream in streams: stream.result()
+pids = [child(all_right) for _ in range(4)]
+assert all(right() for _ in range(25))
+ended_well(*pids)
+print("good")
+"""
+    with Server(echo) as server:
+        options = {"access_token": "token", "base_url": f"{server.url}/v1", "max_retries": 0}
+        assert run_python(FORK_FROM_C + script, options, flags=FLAGS) == "good\n"
+
+
+def test_locks_that_a_thread_held_at_a_fork_that_python_does_not_see_are_replaced(
+    gigachat_emulator: GigaChatEmulator,
+) -> None:
+    script = """
+assert right()
+executor = giga._executor
+for lock in (executor.limiter._lock, executor.tokens._lock, executor.transport._lock):
+    threading.Thread(target=lock.acquire).start()
+executor.tokens._credential = None  # so that the child fetches a token
+pids = [child(lambda: right() and right(GigaChat(**parameters))) for _ in range(2)]
+ended_well(*pids)
+print("good")
+"""
+    assert run_python(FORK_FROM_C + script, gigachat_emulator.client_options, flags=FLAGS) == "good\n"
 
 
 def test_processes_of_multiprocessing_get_their_own_answers(gigachat_emulator: GigaChatEmulator) -> None:

@@ -23,17 +23,18 @@ class ClientCache(Generic[ClientT]):
 
     def __init__(self) -> None:
         # Guards the clients. Held while one is made, so that a burst of first calls makes only one.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._clients: OrderedDict[str, ClientT] = OrderedDict()
         fork_safety.register(self)
 
     def after_fork_in_child(self) -> None:
         """Replace the lock, which a thread of the parent may hold."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def get(self, settings: Mapping[str, Any], make: Callable[[], ClientT]) -> ClientT:
         """Return the client for ``settings``, made now if there is none yet. Settings are stored as a hash."""
         key = _key(settings)
+        fork_safety.check_process()
         with self._lock:
             client = self._clients.get(key)
             if client is None or getattr(client, "closed", False):

@@ -10,6 +10,8 @@ import logging
 import random
 import time
 from collections.abc import Callable, Mapping
+from os import getpid
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
@@ -22,6 +24,7 @@ from gigaclient._core.limiter import Limiter
 from gigaclient._core.request_options import RequestOptions, new_id, request_headers
 from gigaclient._core.retry import RetryPolicy
 from gigaclient._core.stats import Stats
+from gigaclient._primitives import fork_safety
 from gigaclient._primitives.deadline import CancelGroup, Cancelled, Deadline, DeadlineExceeded, Timeouts
 from gigaclient.auth.token_manager import Credential, TokenManager
 from gigaclient.errors import APIStatusError, ConfigError, GigaClientError, NotFoundError
@@ -194,6 +197,8 @@ class Executor:
 
     def _begin(self, request: Request, options: RequestOptions, deadline: Deadline, limit: int | None) -> Call:
         """Prepare a call. Nothing is sent yet; invalid input raises ConfigError."""
+        if getpid() != fork_safety.process_id:
+            fork_safety.check_process()
         observer: Any = NULL_OBSERVER
         if self.hooks is not None:
             from gigaclient._core.observer import CallObserver  # loaded only by clients with hooks
@@ -243,7 +248,7 @@ class Executor:
         # afterwards, because it may have been refused while this call waited for the permit.
         self._credential(call)
         self.transport.register(call.deadline)
-        permit = self.limiter.acquire(call.deadline)
+        permit = self.limiter.acquire(call.deadline, get_ident())
         try:
             call.credential = self._credential(call)
             call.is_ready = True
@@ -267,6 +272,8 @@ class Executor:
             response.body = response.read(call.limit)
         self._log_attempt(call, response.status)
         call.observer.response(response.status, response.headers, request_id=response.request_id)
+        if call.limit is None:
+            permit.outlive_call()
         return response
 
     def _on_failure(self, call: Call, failure: GigaClientError) -> None:

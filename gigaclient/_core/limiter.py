@@ -14,17 +14,18 @@ thread that leaves the lock checks the queue. Each waiting call checks the queue
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import weakref
 from collections import deque
-from threading import get_ident
 from typing import Any
 
 import msgspec
 
 from gigaclient._primitives import fork_safety
 from gigaclient._primitives.deadline import Deadline, Latch
+from gigaclient.errors import ConfigError
 
 __all__ = ["Limiter", "Permit", "limiter_for"]
 
@@ -41,6 +42,8 @@ class _Slot(msgspec.Struct, eq=False):
     latch: Any = None
     """The latch that its call waits for, if it is queued."""
     released: bool = False
+    thread: int = 0
+    """The thread that is inside the call; 0 if none is, as once the call has returned a stream."""
 
 
 class Permit:
@@ -64,6 +67,10 @@ class Permit:
 
     __del__ = release
 
+    def outlive_call(self) -> None:
+        """Keep the permit after its call has returned, for the stream that another thread may read and close."""
+        self._slot.thread = 0
+
     def refused(self) -> None:
         """Record that the server answered the call with 429."""
         self._limiter._refused(self)
@@ -82,9 +89,9 @@ class Limiter:
 
     def __init__(self, maximum: int | None = None) -> None:
         self._maximum: float = math.inf if maximum is None else maximum
-        # Guards the attributes below, except for removals from `_held`; held for a few assignments.
-        self._lock = threading.Lock()
-        self._last_owner = 0  # the thread that took the lock last
+        # Guards the attributes below, except for removals from `_held`; held for a few assignments. Reentrant, because
+        # a finaliser or a signal handler may run while its own thread holds it.
+        self._lock = threading.RLock()
         self._limit: float = self._maximum
         self._held: set[_Slot] = set()
         self._queue: deque[_Slot] = deque()
@@ -97,8 +104,7 @@ class Limiter:
 
     def after_fork_in_child(self) -> None:
         """Forget the parent's calls."""
-        self._lock = threading.Lock()
-        self._last_owner = 0
+        self._lock = threading.RLock()
         self._held = set()
         self._queue = deque()
 
@@ -119,26 +125,27 @@ class Limiter:
 
     def tighten(self, maximum: int) -> None:
         """Lower the limit to ``maximum`` for all clients of the account, if it is higher."""
-        me = get_ident()
         with self._lock:
-            self._last_owner = me
             self._maximum = min(self._maximum, maximum)
             self._limit = min(self._limit, self._maximum)
         self._advance()
 
-    def acquire(self, deadline: Deadline) -> Permit:
+    def acquire(self, deadline: Deadline, thread: int = 0) -> Permit:
         """Wait for a permit.
+
+        Args:
+            deadline: the deadline of the call.
+            thread: the thread that is inside the call until the permit is released or outlives the call; 0 for none.
 
         Raises:
             deadline.DeadlineExceeded: the call's deadline came first.
             deadline.Cancelled: the call was cancelled.
+            ConfigError: this thread is inside the calls that hold all permits.
         """
-        me = get_ident()
-        slot = _Slot()
+        slot = _Slot(thread=thread)
         permit = Permit(self, slot)  # before the slot is queued, so that an interrupt cannot lose it
         try:
             with self._lock:
-                self._last_owner = me
                 if not self._queue and len(self._held) < self._limit:
                     self._held.add(slot)
                 else:
@@ -146,6 +153,7 @@ class Limiter:
                     self._queue.append(slot)
             self._advance()
             while slot not in self._held:
+                self._check_holders(slot)
                 deadline.wait(slot.latch, _QUEUE_CHECK_SECONDS)
                 self._advance()
         except BaseException:
@@ -154,13 +162,19 @@ class Limiter:
         permit.generation, permit.rank = self._generation, len(self._held)
         return permit
 
+    def _check_holders(self, slot: _Slot) -> None:
+        """Raise ConfigError if all permits belong to calls that cannot go on before the present one ends."""
+        held = tuple(self._held)
+        if slot.thread and held and slot not in held and all(holder.thread == slot.thread for holder in held):
+            raise ConfigError(
+                f"a hook or a signal handler called the client from inside a call that holds the last of {len(held)} "
+                "permits, and would wait for it for ever: make that call in another thread, or afterwards"
+            )
+
     def _abandon(self, permit: Permit, slot: _Slot) -> None:
         permit.release()  # it may have been granted at the moment of the interrupt
-        me = get_ident()
         with self._lock:
-            self._last_owner = me
-            if slot in self._queue:
-                self._queue.remove(slot)
+            self._dequeue(slot)
         self._advance()
 
     def _release(self, slot: _Slot) -> None:
@@ -172,29 +186,31 @@ class Limiter:
         self._advance()
 
     def _advance(self) -> None:
-        me = get_ident()
         while self._queue and len(self._held) < self._limit:
-            if self._last_owner == me and self._lock.locked():
-                return  # a finaliser inside our own use of the lock; the thread checks again when it leaves the lock
             with self._lock:
-                self._last_owner = me
                 self._grant()
 
     def _grant(self) -> None:
-        while self._queue and len(self._held) < self._limit:
-            slot = self._queue[0]
+        # A finaliser or a signal handler may do the same in this thread between any two steps.
+        while len(self._held) < self._limit:
+            try:
+                slot = self._queue[0]
+            except IndexError:
+                return
             if not slot.released:
                 self._held.add(slot)
                 slot.latch.open()
                 if slot.released:
                     self._held.discard(slot)
             # Last: a slot removed from the queue before it is granted would leave its call waiting forever.
-            self._queue.popleft()
+            self._dequeue(slot)
+
+    def _dequeue(self, slot: _Slot) -> None:
+        with contextlib.suppress(ValueError):  # another thread or a finaliser was faster
+            self._queue.remove(slot)
 
     def _refused(self, permit: Permit) -> None:
-        me = get_ident()
         with self._lock:
-            self._last_owner = me
             others = len(self._held - {permit._slot})
             lowered = self._limit
             if permit.generation == self._generation:
@@ -219,9 +235,7 @@ class Limiter:
             self._proven = permit.rank
         if self._limit >= self._maximum:
             return
-        me = get_ident()
         with self._lock:
-            self._last_owner = me
             self._successes += 1
             if self._successes >= self._successes_to_grow * self._limit:
                 self._successes = 0
@@ -233,11 +247,12 @@ class Limiter:
 
 
 _limiters: weakref.WeakValueDictionary[str, Limiter] = weakref.WeakValueDictionary()
-_limiters_lock = threading.Lock()
+_limiters_lock = threading.RLock()
 
 
 def limiter_for(account: str, maximum: int | None) -> Limiter:
     """Return the limiter that all clients of ``account`` in this process share; ``account`` is a hash, no secret."""
+    fork_safety.check_process()
     with _limiters_lock:
         limiter = _limiters.get(account)
         if limiter is None:
@@ -250,7 +265,7 @@ def limiter_for(account: str, maximum: int | None) -> Limiter:
 class _RegistryLockReset:
     def after_fork_in_child(self) -> None:
         global _limiters_lock
-        _limiters_lock = threading.Lock()
+        _limiters_lock = threading.RLock()
 
 
 _lock_reset = _RegistryLockReset()

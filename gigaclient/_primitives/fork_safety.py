@@ -7,6 +7,9 @@ of each object. The registry holds weak references only.
 OpenSSL and the C library have process-wide locks that cannot be replaced. A child that needs one hangs in its first
 TLS handshake. So the short steps that take such locks run inside :data:`steps`, and a fork waits until no thread is in
 one.
+
+Python does not see each fork: uWSGI and other C programs call ``fork(2)`` themselves. So each call compares the process
+id first (:func:`check_process`), and a child that Python did not see replaces its locks and sockets then.
 """
 
 from __future__ import annotations
@@ -87,7 +90,24 @@ class Steps(contextlib.ContextDecorator):
 steps = Steps()
 
 
+process_id = os.getpid()
+"""The id of the process that the locks and sockets belong to."""
+
+# By the process id, because a lock of the parent may be held for ever. Reentrant: a signal handler may call a client.
+_resets: dict[int, threading.RLock] = {}
+
+
+def check_process() -> None:
+    """Replace locks and sockets if this process was forked and Python did not see it."""
+    if os.getpid() != process_id:
+        # The first calls of a child may come from several threads at once; one of them does it, the others wait.
+        with _resets.setdefault(os.getpid(), threading.RLock()):
+            if os.getpid() != process_id:
+                _after_fork_in_child()
+
+
 def _after_fork_in_child() -> None:
+    global process_id
     steps.after_fork_in_child()
     failure: Exception | None = None
     for member in list(_registered):
@@ -95,6 +115,7 @@ def _after_fork_in_child() -> None:
             member.after_fork_in_child()
         except Exception as error:  # the remaining members still need new locks
             failure = error
+    process_id = os.getpid()  # last: until then, other threads wait
     if failure is not None:
         raise failure
 

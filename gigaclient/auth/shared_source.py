@@ -24,6 +24,7 @@ import msgspec
 from gigaclient._primitives.deadline import Cancelled, Deadline, DeadlineExceeded
 from gigaclient._primitives.decoding import convert
 from gigaclient._primitives.extras import extra_is_missing
+from gigaclient._primitives.foreign_errors import ForeignError, is_foreign
 from gigaclient._primitives.secret import Secret
 from gigaclient.auth.token_manager import Credential
 from gigaclient.auth.token_store import (
@@ -119,7 +120,10 @@ class SharedSource:
                 locked = False  # the login that follows raises the right error
             except Cancelled:
                 raise
+            except ForeignError as carrier:
+                raise carrier.args[0] from None
             except Exception as error:
+                self._check(error)
                 self._warn("it cannot be locked", error)
             yield locked
 
@@ -127,6 +131,7 @@ class SharedSource:
         try:
             record = self._store.load(self._key)
         except Exception as error:  # a user's store may raise anything
+            self._check(error)
             self._warn("it cannot be read", error)
             return None
         return None if record is None else self._validate(record)
@@ -176,7 +181,13 @@ class SharedSource:
         try:
             self._store.save(self._key, record, lifetime)
         except Exception as error:
+            self._check(error)
             self._warn("it cannot be written", error)
+
+    def _check(self, error: Exception) -> None:
+        """Raise an exception of a signal handler again; the code of a user's store may raise anything."""
+        if isinstance(self._store, FileTokenStore) and is_foreign(error):
+            raise error
 
     def _warn(self, problem: str, error: Exception | None = None) -> None:
         reason = problem

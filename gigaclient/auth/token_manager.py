@@ -71,8 +71,10 @@ class Credential(FrozenStruct, frozen=True, eq=False):
 class _InFlight:
     """One fetch of a credential, with the threads that wait for it."""
 
-    def __init__(self, read_timeout: float) -> None:
+    def __init__(self, read_timeout: float, thread: int | None = None) -> None:
         self.read_timeout = read_timeout
+        self.thread = thread
+        """The thread whose call fetches; None in the background."""
         self.waiters: list[Latch] = []
         self.credential: Credential | None = None
         self.error: GigaClientError | None = None
@@ -101,8 +103,9 @@ class TokenManager:
         self._source = source
         self._timeouts = timeouts
         self._clock = clock
-        # Guards what follows. Never held while the source runs, and not taken while the credential is valid.
-        self._lock = threading.Lock()
+        # Guards what follows. Never held while the source runs, and not taken while the credential is valid. Reentrant,
+        # because a signal handler may call the client while its own thread holds it.
+        self._lock = threading.RLock()
         self._credential = initial
         self._in_flight: _InFlight | None = None
         self._no_refresh_before = -math.inf
@@ -111,7 +114,7 @@ class TokenManager:
 
     def after_fork_in_child(self) -> None:
         """Replace the lock and forget a fetch in progress, whose thread is the parent's. Keep the credential."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._in_flight = None
 
     @property
@@ -159,6 +162,7 @@ class TokenManager:
     def _fetch(self, source: Callable[[Deadline], Credential], deadline: Deadline) -> Credential:
         timeouts = deadline.timeouts
         ends_at = deadline.now() + timeouts.connect + timeouts.read
+        me = threading.get_ident()
         while True:
             own: _InFlight | None = None
             published = Latch()
@@ -168,9 +172,10 @@ class TokenManager:
                     if credential is not None and credential.expires_at > self._clock():
                         return credential
                     fetch = self._in_flight
-                    if fetch is None:
+                    # A signal handler that calls the client inside its own thread's fetch cannot wait for that one.
+                    if fetch is None or fetch.thread == me:
                         # `own` must be assigned first: then an interrupt at any later step still publishes the fetch.
-                        own = fetch = self._in_flight = _InFlight(timeouts.read)
+                        own = fetch = self._in_flight = _InFlight(timeouts.read, me)
                     else:
                         fetch.waiters.append(published)
                 if own is not None:

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from gigaclient._primitives.deadline import Deadline
+from gigaclient._primitives.deadline import Cancelled, Deadline, DeadlineExceeded
+from gigaclient._primitives.foreign_errors import ForeignError
 from gigaclient._primitives.secret import Secret
 from gigaclient._primitives.serialization import JSON_ERRORS
 
@@ -249,4 +250,9 @@ def _wait_for(take: Callable[[], bool | None], deadline: Deadline) -> bool:
             return bool(taken)
         if deadline.now() + _POLL_SECONDS > ends_at:
             return False
-        deadline.pause(_POLL_SECONDS)
+        try:
+            deadline.pause(_POLL_SECONDS)
+        except (DeadlineExceeded, Cancelled):
+            raise
+        except Exception as error:  # of a signal handler, not of the store
+            raise ForeignError(error) from None

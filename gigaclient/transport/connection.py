@@ -19,6 +19,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ClosedPoolError
 from urllib3.util import SKIP_HEADER
 
+from gigaclient._primitives.foreign_errors import ForeignError, is_foreign
 from gigaclient.transport.dial import Dialer, TLSDialer, library_class
 from gigaclient.transport.response import HeaderDict
 from gigaclient.transport.socket import DeadlineSocket, this_thread
@@ -166,6 +167,11 @@ class DeadlineConnection(Dialer):
             buffered, self._buffered = self._buffered, None
             if buffered:
                 self.send(b"".join(buffered))
+        except OSError as error:
+            # urllib3 ignores a broken pipe and a reset here, because a response may have arrived before.
+            if is_foreign(error):
+                raise ForeignError(error) from None
+            raise
         finally:
             self._buffered = self._header_block = None
             self._requests_sent += 1

@@ -16,6 +16,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError, ProxyError
 
 from gigaclient._primitives.deadline import Cancelled, DeadlineExceeded
+from gigaclient._primitives.foreign_errors import is_foreign
 from gigaclient.errors import ConfigError
 from gigaclient.transport.happy_eyeballs import connect_to_host
 from gigaclient.transport.monkey_patches import check_patches
@@ -94,7 +95,7 @@ class Dialer(HTTPConnection):
         except socket.gaierror as error:
             raise NameResolutionError(self.host, self, error) from error
         except OSError as error:
-            if error.errno is None:
+            if error.errno is None or is_foreign(error):
                 raise  # not from the system: a time limit, a cancel, or a signal handler of the program
             if isinstance(error, TimeoutError):
                 raise ConnectTimeoutError(self, "no connection in time") from deadline.exceeded("connect")
@@ -133,7 +134,7 @@ class Dialer(HTTPConnection):
         try:
             super()._tunnel()
         except (HTTPException, OSError) as error:
-            if isinstance(error, (DeadlineExceeded, Cancelled)):
+            if isinstance(error, (DeadlineExceeded, Cancelled)) or is_foreign(error):
                 raise
             raise ProxyError("no tunnel", error) from error
         finally:

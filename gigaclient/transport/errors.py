@@ -8,13 +8,13 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
-from collections.abc import Iterator
 
 import requests
 import urllib3.exceptions
 from urllib3.util.ssl_match_hostname import CertificateError
 
 from gigaclient._primitives.deadline import Cancelled, Deadline, DeadlineExceeded
+from gigaclient._primitives.foreign_errors import chain
 from gigaclient.errors import APIConnectionError, APITimeoutError, GigaClientError, InvalidResponseError, TLSError
 from gigaclient.transport.framing import MalformedChunkError
 from gigaclient.transport.socket import ConnectionState
@@ -50,7 +50,7 @@ def translate(failure: BaseException, state: ConnectionState, host: str, proxy: 
         return wait_failure(Cancelled(), host, deadline, sent=state.sent)
     if deadline.expired is not None:
         return wait_failure(DeadlineExceeded(deadline.expired), host, deadline, sent=state.sent)
-    causes = list(_chain(failure))
+    causes = list(chain(failure))
     for cause in causes:
         if isinstance(cause, urllib3.exceptions.ProxyError):
             return APIConnectionError(f"the proxy {proxy or ''} failed: {_proxy_reason(causes)}", sent=False)
@@ -86,7 +86,7 @@ def _translate_cause(cause: BaseException, state: ConnectionState, host: str) ->
 
 def certificate_failure(failure: BaseException) -> str | None:
     """Return OpenSSL's reason why the peer's certificate was refused; None for other failures."""
-    for cause in _chain(failure):
+    for cause in chain(failure):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return cause.verify_message or "certificate verify failed"
         if isinstance(cause, CertificateError):  # raised when urllib3 itself compares the host names
@@ -96,7 +96,7 @@ def certificate_failure(failure: BaseException) -> str | None:
 
 def is_proxy_failure(failure: BaseException) -> bool:
     """Return True when the proxy failed, not the server behind it."""
-    return any(isinstance(cause, urllib3.exceptions.ProxyError) for cause in _chain(failure))
+    return any(isinstance(cause, urllib3.exceptions.ProxyError) for cause in chain(failure))
 
 
 def is_lost_connection(failure: BaseException) -> bool:
@@ -104,7 +104,7 @@ def is_lost_connection(failure: BaseException) -> bool:
     return any(
         isinstance(cause, (http.client.RemoteDisconnected, ConnectionError, ssl.SSLEOFError))
         and not isinstance(cause, requests.exceptions.RequestException)
-        for cause in _chain(failure)
+        for cause in chain(failure)
     )
 
 
@@ -156,17 +156,3 @@ def _reason(causes: list[BaseException]) -> str:
             return "connection closed by the peer"
     # The type only: the text of a library's exception may quote headers.
     return type(causes[0]).__name__
-
-
-def _chain(failure: BaseException) -> Iterator[BaseException]:
-    """Yield the exception and all its causes, outermost first, however the libraries nested them."""
-    seen: set[int] = set()
-    pending: list[object] = [failure]
-    while pending:
-        error = pending.pop(0)
-        if not isinstance(error, BaseException) or id(error) in seen:
-            continue
-        seen.add(id(error))
-        yield error
-        pending += [getattr(error, "reason", None), getattr(error, "original_error", None), *error.args]
-        pending += [error.__cause__, error.__context__]

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from gigaclient._primitives.deadline import Deadline
+from gigaclient._primitives.foreign_errors import is_foreign
 from gigaclient.transport.dns import AddressInfo, resolver
 
 __all__ = ["ATTEMPT_DELAY_SECONDS", "PreferredAddresses", "connect", "connect_to_host"]
@@ -118,6 +119,8 @@ class _Attempts:
         try:
             sock = socket.socket(*address[:3])
         except OSError as error:  # this machine does not support the address family
+            if is_foreign(error):
+                raise
             self._failure = error
             return
         self._running[sock] = address

@@ -24,6 +24,7 @@ from urllib3 import HTTPResponse
 
 from gigaclient._primitives import fork_safety as forks
 from gigaclient._primitives.deadline import Deadline
+from gigaclient._primitives.foreign_errors import ForeignError, foreign_error
 from gigaclient._primitives.secret import Secret
 from gigaclient.errors import ConfigError, GigaClientError
 from gigaclient.transport.adapter import PinnedPools
@@ -168,7 +169,7 @@ class Transport:
                 "session.verify is False, which disables certificate checks: set it to True and choose with trust="
             )
         self._users_session = session
-        self._lock = threading.Lock()  # guards the count of connections
+        self._lock = threading.RLock()  # guards the count of connections
         self._opened = 0
         # The registry of active calls, which close() and cancel groups cancel. No lock guards the set, because a
         # finaliser may call `forget` while its own thread is in here: adding to a set and discarding from it are
@@ -204,7 +205,7 @@ class Transport:
 
     def after_fork_in_child(self) -> None:
         """Replace locks and connections, because the old ones belong to the parent."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._active = set()
         if self._users_session is not None:
             for origin in self.origins:
@@ -283,15 +284,19 @@ class Transport:
             return response, False
         except GigaClientError as error:
             return error, False
-        except Exception as error:  # a library, a user's adapter or a user's hook may raise anything
-            return self._translate(error, state, url), is_lost_connection(error)
+        except (Exception, ForeignError) as error:  # a library, a user's adapter or a user's hook may raise anything
+            failure = error
         finally:
             this_thread.state = outer
             if state.opened:
                 with self._lock:
                     self._opened += 1
+        foreign = foreign_error(failure)
+        if foreign is not None:
+            raise foreign
+        return self._translate(failure, state, url), is_lost_connection(failure)
 
-    def _translate(self, failure: Exception, state: ConnectionState, url: str) -> GigaClientError:
+    def _translate(self, failure: BaseException, state: ConnectionState, url: str) -> GigaClientError:
         proxy = self._proxies.get(origin_of(url)) if self._proxies else None
         deadline = state.deadline
         reason = certificate_failure(failure)

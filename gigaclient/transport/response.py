@@ -15,6 +15,7 @@ from requests.structures import CaseInsensitiveDict
 from urllib3 import HTTPResponse
 
 from gigaclient._primitives.deadline import Cancelled, Deadline
+from gigaclient._primitives.foreign_errors import foreign_error, is_foreign
 from gigaclient.errors import GigaClientError, InvalidResponseError
 from gigaclient.transport.errors import translate
 from gigaclient.transport.framing import ChunkedDecoder, Framing, SizedDecoder, UnframedDecoder
@@ -101,17 +102,20 @@ class Response:
             APITimeoutError: a timeout of the call expired.
             InvalidResponseError: the framing or the compression is malformed.
         """
-        failure: GigaClientError | None = None
+        failure: BaseException | None = None
         try:
             if not self._done:
                 yield from self._payloads(*self._open_body())
         except Exception as error:
-            failure = error if isinstance(error, GigaClientError) else translate(error, self._state, self._host)
+            failure = error
         finally:
             if not self._done:
                 self._end(keep_connection=False, reading_is_over=True)
-        if failure is not None:
-            raise failure
+        if failure is None:
+            return
+        if not isinstance(failure, GigaClientError):
+            failure = foreign_error(failure) or translate(failure, self._state, self._host)
+        raise failure
 
     def _open_body(self) -> tuple[Framing, Callable[[], bytes], Callable[[], bytes]]:
         """Return the framing of the body, a function that reads its first block, and one for all later blocks."""
@@ -237,8 +241,10 @@ class Response:
             else:
                 raw._original_response.close()
                 raw.release_conn()
-        except (OSError, AttributeError):
-            pass  # the connection was closed by the peer, or there never was one
+        except (OSError, AttributeError) as error:
+            if is_foreign(error):
+                raise
+            # The connection was closed by the peer, or there never was one.
         finally:
             self._forget(self.deadline)
             # The pop is atomic, so on_done is called once even if an interrupt makes this code run twice.

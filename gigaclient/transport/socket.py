@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import msgspec
 
 from gigaclient._primitives.deadline import Cancelled, Deadline
+from gigaclient._primitives.foreign_errors import is_foreign
 from gigaclient._primitives.fork_safety import steps
 from gigaclient.transport.tls_handshake import in_steps
 
@@ -181,10 +182,12 @@ class DeadlineSocket:
                 awaited = _READABLE  # only a part of a TLS record has arrived
             except ssl.SSLWantWriteError:
                 awaited = _WRITABLE
-            except TimeoutError:
+            except TimeoutError as error:
+                if is_foreign(error):
+                    raise
                 raise deadline.exceeded() from None
-            except OSError:
-                if deadline.cancelled:
+            except OSError as error:
+                if deadline.cancelled and not is_foreign(error):
                     raise Cancelled("closed") from None
                 raise
             self.wait(deadline, awaited)
@@ -319,5 +322,7 @@ def shut_down(sock: Any) -> None:
         sock = sock.socket  # urllib3's TLS inside TLS (an HTTPS proxy)
     try:
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
-    except OSError:
-        return  # it is no longer connected, so no thread can be blocked on it
+    except OSError as error:
+        if is_foreign(error):
+            raise
+        # It is no longer connected, so no thread can be blocked on it.

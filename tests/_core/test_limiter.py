@@ -193,9 +193,7 @@ def test_a_finaliser_inside_our_own_use_of_the_lock_does_not_deadlock() -> None:
 
     def release_inside(n: int) -> None:
         with limiter._lock:
-            limiter._last_owner = threading.get_ident()
             held.release()
-        limiter._advance()  # as every thread does that leaves the lock
 
     assert together(1, release_inside) == [None]
     assert crowd.results() == [None]
@@ -204,7 +202,6 @@ def test_a_finaliser_inside_our_own_use_of_the_lock_does_not_deadlock() -> None:
 @pytest.mark.usefixtures("no_queue_checks")
 @pytest.mark.parametrize("section", ["tighten", "refused late", "refused", "succeeded", "abandoned"])
 def test_a_permit_released_while_the_lock_is_held_reaches_the_next_call(section: str) -> None:
-    # The finaliser may not wait for the lock, so the thread that leaves the lock advances the queue.
     limiter = Limiter(1)
     held = acquire(limiter)
     stranger = Permit(limiter, limiter_module._Slot())
@@ -219,14 +216,12 @@ def test_a_permit_released_while_the_lock_is_held_reaches_the_next_call(section:
 
         def __init__(self, lock: Any) -> None:
             self._lock = lock
-            self.locked = lock.locked
 
         def __enter__(self) -> None:
             self._lock.acquire()
 
         def __exit__(self, *exc_info: object) -> None:
             limiter._lock = self._lock
-            limiter._last_owner = threading.get_ident()
             held.release()  # as a finaliser would, in the same thread
             self._lock.release()
 

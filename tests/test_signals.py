@@ -1,0 +1,315 @@
+"""Signal handlers of the program: what they raise leaves a call as it is, and they may call the client themselves."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any, TypeAlias
+
+import pytest
+from support.socket_tools import Peer, Stopwatch, eventually, silent, unanswered_port
+from support.stream_tools import client_of
+from support.thread_tools import requests_to
+
+from gigaclient import ConfigError, GigaChat
+from gigaclient.testing import Fault, GigaChatEmulator
+from gigaclient.transport.dns import resolver
+
+pytestmark = pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="there is no signal for one thread")
+
+CHAT = "/chat/completions"
+FOREVER = float("inf")
+
+
+class SoftTimeLimitError(Exception):
+    """An exception of the program, as Celery and RQ raise it."""
+
+
+ERRORS: dict[str, Callable[[], Exception]] = {
+    "own class": lambda: SoftTimeLimitError("from the handler"),
+    "TimeoutError": lambda: TimeoutError("from the handler"),
+    "OSError": lambda: OSError(errno.EIO, "from the handler"),
+    "ConnectionResetError": lambda: ConnectionResetError(errno.ECONNRESET, "from the handler"),
+    "BrokenPipeError": lambda: BrokenPipeError(errno.EPIPE, "from the handler"),
+    "ValueError": lambda: ValueError("from the handler"),
+}
+
+Wait: TypeAlias = tuple[GigaChat, Callable[[], object], Callable[[], bool]]
+"""A client, a call that waits, and a function that returns True while it waits."""
+
+
+@pytest.fixture
+def emulator(cleared_emulator: GigaChatEmulator) -> GigaChatEmulator:
+    return cleared_emulator
+
+
+class Signals:
+    """Interrupts the main thread with SIGUSR1, and runs a handler of the program there."""
+
+    def __init__(self) -> None:
+        self._handle: Callable[[], object] = int
+        self._handled = threading.Event()
+
+    def __call__(self, number: int, frame: object) -> None:
+        if not self._handled.is_set():
+            self._handled.set()
+            self._handle()
+
+    @contextlib.contextmanager
+    def when(self, is_waiting: Callable[[], bool], handle: Callable[[], object]) -> Iterator[None]:
+        """Run ``handle`` once in the main thread as soon as ``is_waiting`` returns True."""
+        self._handle = handle
+        main = threading.main_thread().ident
+        assert main is not None
+        over = threading.Event()
+
+        def send() -> None:
+            if not eventually(lambda: is_waiting() or over.is_set()):
+                return
+            # Repeat it, because Python misses a signal that arrives between its check and the blocking system call.
+            while not self._handled.wait(0.1) and not over.is_set():
+                signal.pthread_kill(main, signal.SIGUSR1)
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        try:
+            yield
+        finally:
+            over.set()
+            sender.join()
+
+
+@pytest.fixture
+def signals() -> Iterator[Signals]:
+    handler = Signals()
+    before = signal.signal(signal.SIGUSR1, handler)
+    yield handler
+    signal.signal(signal.SIGUSR1, before)
+
+
+def requested(emulator: GigaChatEmulator, path: str, method: str = "POST") -> Callable[[], bool]:
+    """Return a function that returns True once one more request for ``path`` has arrived."""
+    before = len(requests_to(emulator, method, path))
+    return lambda: len(requests_to(emulator, method, path)) > before
+
+
+def head(emulator: GigaChatEmulator, stack: ExitStack) -> Wait:
+    giga = stack.enter_context(client_of(emulator))
+    emulator.inject(Fault(before_s=FOREVER), path=CHAT)
+    return giga, lambda: giga.chat("hello"), requested(emulator, CHAT)
+
+
+def body(emulator: GigaChatEmulator, stack: ExitStack) -> Wait:
+    giga = stack.enter_context(client_of(emulator))
+    emulator.inject(Fault(write_size=1, write_pause_s=0.2), path=CHAT)
+    return giga, lambda: giga.chat("hello"), requested(emulator, CHAT)
+
+
+def models(emulator: GigaChatEmulator, stack: ExitStack) -> Wait:
+    giga = stack.enter_context(client_of(emulator))
+    emulator.inject(Fault(before_s=FOREVER), path="/models")
+    return giga, giga.get_models, requested(emulator, "/models", "GET")
+
+
+def stream(emulator: GigaChatEmulator, stack: ExitStack) -> Wait:
+    giga = stack.enter_context(client_of(emulator))
+    emulator.inject(Fault(stall_after_events=2), path=CHAT)
+    answer = giga.stream("Count from 1 to 9")
+    return giga, answer.result, lambda: answer.text == "1, 2,"
+
+
+def token(emulator: GigaChatEmulator, stack: ExitStack) -> Wait:
+    giga = stack.enter_context(client_of(emulator))
+    emulator.inject(Fault(before_s=FOREVER), path="/oauth")
+    before = len(emulator.oauth_server.requests)
+    return giga, lambda: giga.chat("hello"), lambda: len(emulator.oauth_server.requests) > before
+
+
+def limiter(emulator: GigaChatEmulator, stack: ExitStack) -> Wait:
+    giga = stack.enter_context(client_of(emulator, max_connections=1))
+    holder = stack.enter_context(giga.stream("Count from 1 to 9"))
+
+    def call() -> None:
+        try:
+            giga.chat("hello")
+        finally:
+            holder.close()
+
+    return giga, call, lambda: giga.stats().waiting == 1
+
+
+def pause(emulator: GigaChatEmulator, stack: ExitStack) -> Wait:
+    giga = stack.enter_context(client_of(emulator))
+    emulator.inject(Fault(status=503, retry_after=15), path=CHAT)
+    return giga, lambda: giga.chat("hello"), lambda: giga.stats().retries == 1
+
+
+def poll(emulator: GigaChatEmulator, stack: ExitStack) -> Wait:
+    giga = stack.enter_context(client_of(emulator))
+    batch = giga.create_batch(["hello"])
+    emulator.inject(
+        Fault(body={"id": batch.id, "method": "chat_completions", "status": "in_progress"}), path="/batches", times=1
+    )
+    waiting = requested(emulator, "/batches", "GET")
+    return giga, lambda: giga.wait_for_batch(batch, poll_interval=15), waiting
+
+
+def many(emulator: GigaChatEmulator, stack: ExitStack) -> Wait:
+    giga = stack.enter_context(client_of(emulator))
+    emulator.inject(Fault(before_s=FOREVER), path=CHAT)
+    return giga, lambda: list(giga.map(["hello"])), requested(emulator, CHAT)
+
+
+def look_up(emulator: GigaChatEmulator, stack: ExitStack) -> Wait:
+    patch = stack.enter_context(pytest.MonkeyPatch.context())
+    asked, answer = threading.Event(), threading.Event()
+    original = socket.getaddrinfo
+
+    def getaddrinfo(*arguments: Any, **options: Any) -> Any:
+        asked.set()
+        answer.wait()
+        return original(*arguments, **options)
+
+    patch.setattr(socket, "getaddrinfo", getaddrinfo)
+    stack.callback(answer.set)
+    resolver.forget("localhost", emulator.api_server.port)
+    giga = stack.enter_context(client_of(emulator, base_url=emulator.base_url.replace("127.0.0.1", "localhost")))
+
+    def call() -> None:
+        try:
+            giga.chat("hello", authorization="Bearer token")
+        finally:
+            answer.set()
+
+    return giga, call, asked.is_set
+
+
+def connect(emulator: GigaChatEmulator, stack: ExitStack) -> Wait:
+    port = stack.enter_context(unanswered_port())
+    giga = stack.enter_context(client_of(emulator, base_url=f"https://127.0.0.1:{port}/v1", access_token="token"))
+    return giga, lambda: giga.chat("hello"), lambda: giga.stats().in_flight == 1
+
+
+def handshake(emulator: GigaChatEmulator, stack: ExitStack) -> Wait:
+    peer = stack.enter_context(Peer(silent))
+    giga = stack.enter_context(client_of(emulator, base_url=f"https://127.0.0.1:{peer.port}/v1", access_token="token"))
+    return giga, lambda: giga.chat("hello"), lambda: peer.accepted == 1
+
+
+WAITS = [head, body, models, stream, token, limiter, pause, poll, many, look_up, connect, handshake]
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("wait", WAITS, ids=lambda wait: wait.__name__)
+def test_what_a_signal_handler_raises_leaves_the_call_as_it_is(
+    wait: Callable[[GigaChatEmulator, ExitStack], Wait],
+    error: str,
+    emulator: GigaChatEmulator,
+    signals: Signals,
+) -> None:
+    raised = ERRORS[error]()
+
+    def handle() -> None:
+        raise raised
+
+    with ExitStack() as stack:
+        giga, call, is_waiting = wait(emulator, stack)
+        with Stopwatch() as took, signals.when(is_waiting, handle), pytest.raises(type(raised)) as caught:
+            call()
+        assert caught.value is raised
+        assert took.seconds < 10
+        stats = giga.stats()
+        assert (stats.in_flight, stats.waiting) == (0, 0)
+        if wait not in (connect, handshake):
+            assert giga.chat("Count from 1 to 3", deadline=15).text == "1, 2, 3"
+
+
+# -- handlers and hooks that call their own client -------------------------------------------------
+
+
+class SignallingLock:
+    """A lock that interrupts its own thread with SIGUSR1 each time after it was taken."""
+
+    def __init__(self, lock: Any) -> None:
+        self._lock = lock
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        signal.raise_signal(signal.SIGUSR1)
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+
+@pytest.mark.parametrize("owner", ["limiter", "tokens", "transport"])
+def test_a_signal_handler_may_call_the_client_whatever_lock_its_thread_holds(
+    owner: str, emulator: GigaChatEmulator, signals: Signals
+) -> None:
+    texts: list[str] = []
+    with client_of(emulator, max_connections=3) as giga:
+        guarded = getattr(giga._executor, owner)
+        guarded._lock = SignallingLock(guarded._lock)
+        with signals.when(lambda: False, lambda: texts.append(giga.chat("Count from 1 to 2").text)):
+            assert giga.chat("Count from 1 to 3").text == "1, 2, 3"
+        stats = giga.stats()
+    assert texts == ["1, 2"]
+    assert (stats.in_flight, stats.waiting) == (0, 0)
+
+
+@pytest.mark.parametrize("wait", [head, body, models, stream, token, pause, poll], ids=lambda wait: wait.__name__)
+def test_a_signal_handler_may_call_the_client_while_its_call_waits(
+    wait: Callable[[GigaChatEmulator, ExitStack], Wait], emulator: GigaChatEmulator, signals: Signals
+) -> None:
+    texts: list[str] = []
+
+    def handle() -> None:
+        texts.append(giga.chat("Count from 1 to 2", deadline=15).text)
+        raise SoftTimeLimitError
+
+    with ExitStack() as stack:
+        giga, call, is_waiting = wait(emulator, stack)
+        with signals.when(is_waiting, handle), pytest.raises(SoftTimeLimitError):
+            call()
+        assert texts == ["1, 2"]
+        assert giga.stats().in_flight == 0
+
+
+def test_a_signal_handler_that_needs_the_permit_of_its_own_call_gets_an_error(
+    emulator: GigaChatEmulator, signals: Signals
+) -> None:
+    with ExitStack() as stack:
+        giga = stack.enter_context(client_of(emulator, max_connections=1))
+        giga.get_token()
+        emulator.inject(Fault(before_s=FOREVER), path=CHAT)
+        waiting = requested(emulator, CHAT)
+        with signals.when(waiting, lambda: giga.chat("hello")), pytest.raises(ConfigError, match="signal handler"):
+            giga.chat("hello")
+        assert giga.chat("Count from 1 to 3", deadline=15).text == "1, 2, 3"
+
+
+def test_a_hook_that_needs_the_permit_of_its_own_call_gets_an_error(emulator: GigaChatEmulator) -> None:
+    errors: list[ConfigError] = []
+
+    def hook(event: Any) -> None:
+        if event.purpose == "api" and not errors:
+            with pytest.raises(ConfigError, match="a hook") as caught:
+                giga.chat("hello")
+            errors.append(caught.value)
+
+    with client_of(emulator, max_connections=1, on_request=hook) as giga:
+        assert giga.chat("Count from 1 to 3", deadline=15).text == "1, 2, 3"
+    assert len(errors) == 1
+
+
+def test_a_thread_may_wait_for_the_permit_of_a_stream_that_it_has_opened(emulator: GigaChatEmulator) -> None:
+    with client_of(emulator, max_connections=1) as giga:
+        stream = giga.stream("Count from 1 to 9")
+        closer = threading.Thread(target=lambda: eventually(lambda: giga.stats().waiting == 1) and stream.close())
+        closer.start()
+        assert giga.chat("Count from 1 to 3", deadline=15).text == "1, 2, 3"
+        closer.join()
