@@ -1,8 +1,8 @@
 """Connections and their pools: what each request needs after its connection is made.
 
-``http.client`` parses response headers with the e-mail parser and writes request headers line by line. Together that
-costs more than the rest of a call. Typical headers are handled here in one step. Unusual ones (a folded line, an
-interim response, headers in several packets, a value with a line break) are left to the libraries unchanged.
+``http.client`` parses response headers with the e-mail parser, leniently, and writes request headers line by line.
+Together that costs more than the rest of a call. Here both are done in one step: request headers where they are
+typical, response headers always, and strictly.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import queue
 import re
 from collections import deque
 from collections.abc import Mapping
-from http.client import HTTPMessage, HTTPResponse, IncompleteRead
+from http.client import BadStatusLine, HTTPMessage, HTTPResponse, IncompleteRead, RemoteDisconnected
 from typing import TYPE_CHECKING, Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -21,6 +21,7 @@ from urllib3.util import SKIP_HEADER
 
 from gigaclient._primitives.foreign_errors import ForeignError, is_foreign
 from gigaclient.transport.dial import Dialer, TLSDialer, library_class
+from gigaclient.transport.framing import MalformedChunkError, MalformedHeadError, chunk_size
 from gigaclient.transport.response import HeaderDict
 from gigaclient.transport.socket import DeadlineSocket, this_thread
 
@@ -33,10 +34,12 @@ if not TYPE_CHECKING:
 # an acknowledgement.
 _COALESCE_BYTES = 64 * 1024
 
-# A final status, and lines of one name and one value each. Names are slightly wider than in RFC 9110, like in the
-# libraries.
-_PLAIN_HEAD = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9])(?: ([^\r\n]*))?\r\n((?:[!-9;-~]+:[^\r\n]*\r\n)*)\r\n")
-_MAX_HEADERS = 64  # below http.client's limit of 100
+# A status line, and lines of one name and one value each, up to the empty line. Names are slightly wider than in RFC
+# 9110, like in the libraries.
+_HEAD = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9][0-9])(?: ([^\r\n\0]*))?\r\n((?:[!-9;-~]+:[^\r\n\0]*\r\n)*)\r\n")
+_MAX_HEADERS = 100
+_MAX_HEAD_BYTES = 64 * 1024
+_MAX_INTERIM = 100
 _MAX_LENGTH_DIGITS = 18
 
 _PLAIN_NAMES = re.compile(r"[!-9;-~]+(?:\n[!-9;-~]+)*")
@@ -44,70 +47,126 @@ _LINE_BREAK = re.compile(r"[\r\n\0]")
 
 
 class HeadResponse(HTTPResponse):
-    """Parses typical headers that have arrived completely; leaves all others to ``http.client``.
+    """Parses the head of a response, and decides where its body ends (RFC 9112, section 6.3).
+
+    ``http.client`` guesses when the headers are malformed or contradict each other. A wrong guess leaves bytes of this
+    response for the next request on the connection. Here such a head is an error, which closes the connection.
 
     Attributes:
-        lowered: the headers by their names in lower case, repeated ones joined with a comma; None if ``http.client``
-            parsed them.
+        lowered: the headers by their names in lower case, repeated ones joined with a comma.
     """
 
-    lowered: dict[str, str] | None = None
+    lowered: dict[str, str]
 
     def begin(self, **options: Any) -> None:
-        """Read the status and the headers.
+        """Read the status and the headers of the final response; skip interim ones (1xx).
 
         Raises:
-            IncompleteRead: the connection ended before the headers did.
+            MalformedHeadError: the head or its framing is invalid, or there are too many interim responses.
+            RemoteDisconnected, IncompleteRead: the connection ended before the head did.
         """
-        # Later Pythons pass limits here; when one is set, the library must apply it.
-        # Peek first: nothing may be consumed before all headers are known to be typical.
-        found = None
-        if self.headers is None and not any(options.values()):
-            found = _PLAIN_HEAD.match(self.fp.peek())
-        if found is not None and self._use(found):
-            self.fp.read(found.end())
+        if self.headers is not None:
             return
-        super().begin(**options)
-        state = this_thread.state
-        if state is not None and state.ended:
-            # http.client accepts truncated headers as complete, and would lose the rest silently.
-            raise IncompleteRead(b"")
+        for _ in range(_MAX_INTERIM + 1):
+            # Most heads arrive completely and are matched in the buffer. Peeking consumes nothing.
+            head = _HEAD.match(self.fp.peek())
+            if head is None:
+                head = _read_head(self.fp)
+            else:
+                self.fp.read(head.end())
+            if head[2][:1] != b"1":
+                self._use(head)
+                return
+            if head[2] == b"101":
+                raise MalformedHeadError("status 101 changes the protocol, which was not requested")
+        raise MalformedHeadError(f"more than {_MAX_INTERIM} interim responses")
 
-    def _use(self, head: re.Match[bytes]) -> bool:
-        """Take the status and the headers from ``head``; return False if ``http.client`` has to parse them."""
-        status, reason, block = head.groups()
-        lines = block.decode("iso-8859-1").split("\r\n")
-        if len(lines) - 1 > _MAX_HEADERS:
-            return False
+    def _use(self, head: re.Match[bytes]) -> None:
+        """Take the status, the headers and the framing from ``head``."""
+        minor, status, reason, block = head.groups()
         message = HTTPMessage()
         lowered: dict[str, str] = {}
-        for line in lines[:-1]:
+        for line in block.decode("iso-8859-1").split("\r\n")[:-1]:
             name, _, value = line.partition(":")
-            value = value.lstrip(" \t")
+            value = value.strip(" \t")
             message.set_raw(name, value)
             key = name.lower()
             lowered[key] = f"{lowered[key]}, {value}" if key in lowered else value
-        length, coding = lowered.get("content-length"), lowered.get("transfer-encoding")
-        if length is not None and not (length.isdecimal() and len(length) <= _MAX_LENGTH_DIGITS):
-            return False
-        if coding is not None and coding.lower() != "chunked":
-            return False
+        if len(message) > _MAX_HEADERS:
+            raise MalformedHeadError(f"more than {_MAX_HEADERS} headers")
         self.lowered = lowered
         self.headers = self.msg = message
-        self.version = 11
+        self.version = 10 if minor == b"0" else 11
         self.code = self.status = int(status)
         self.reason = reason.decode("iso-8859-1").strip() if reason else ""
-        self.chunked = coding is not None
-        if self.chunked:
-            self.chunk_left = None
-        self.length = None if length is None or self.chunked else int(length)
+        self.chunked = False
+        length, coding = lowered.get("content-length"), lowered.get("transfer-encoding")
         if self.status in (204, 304) or self._method == "HEAD":  # type: ignore[attr-defined]
             self.length = 0
-        # Without a length or chunks, the body ends with the connection.
-        self.will_close = "close" in lowered.get("connection", "").lower() or not (
-            self.chunked or self.length is not None
+        elif coding is not None:
+            if coding.lower() != "chunked" or length is not None or self.version == 10:
+                raise MalformedHeadError("an unknown Transfer-Encoding, or one with a length or with HTTP/1.0")
+            self.chunked, self.chunk_left, self.length = True, None, None
+        elif length is not None:
+            if not (length.isdecimal() and len(length) <= _MAX_LENGTH_DIGITS):
+                raise MalformedHeadError("the Content-Length is not one number")
+            self.length = int(length)
+        else:
+            self.length = None  # the body ends with the connection
+        options = lowered.get("connection", "").lower()
+        self.will_close = (
+            "close" in options
+            or (self.version == 10 and "keep-alive" not in options)
+            or not (self.chunked or self.length is not None)
         )
-        return True
+
+    def _get_chunk_left(self) -> int | None:
+        """Return the number of bytes left in the present chunk, or None after the last one.
+
+        The libraries read compressed bodies and those that a hook wants through this method. The original takes any
+        two bytes for the end of a chunk, and any number of Python for its size.
+        """
+        left: int | None = self.chunk_left
+        if not left:
+            if left == 0 and self._safe_read(2) != b"\r\n":  # type: ignore[attr-defined]
+                raise MalformedChunkError("a chunk is longer than its size")
+            line = self.fp.readline(_MAX_HEAD_BYTES)
+            if line[-1:] != b"\n":
+                raise IncompleteRead(b"")
+            left = chunk_size(line[:-1].removesuffix(b"\r")) or None
+            if left is None:
+                self._read_and_discard_trailer()  # type: ignore[attr-defined]
+                self._close_conn()  # type: ignore[attr-defined]
+            self.chunk_left = left
+        return left
+
+
+def _read_head(source: Any) -> re.Match[bytes]:
+    """Read a head line by line: it arrives in several packets, has folded lines or bare line feeds, or is malformed."""
+    lines: list[bytes] = []
+    left = _MAX_HEAD_BYTES
+    while True:
+        line = source.readline(left + 1)
+        left -= len(line)
+        if left < 0:
+            raise MalformedHeadError(f"longer than {_MAX_HEAD_BYTES} bytes")
+        if not line and not lines:
+            raise RemoteDisconnected("the connection ended before the response")
+        if not (lines or line.startswith(b"HTTP/1.")):
+            raise BadStatusLine("not HTTP/1")
+        if line[-1:] != b"\n":
+            raise IncompleteRead(b"")
+        line = line[: -2 if line[-2:] == b"\r\n" else -1]
+        if len(lines) > 1 and line[:1] in (b" ", b"\t"):
+            lines[-1] += b" " + line.strip(b" \t")  # a folded line continues the one before
+            continue
+        lines.append(line)
+        if not line:
+            break
+    head = _HEAD.fullmatch(b"\r\n".join(lines) + b"\r\n")
+    if head is None:
+        raise MalformedHeadError("a line is not a name, a colon and a value, or the status is not a number")
+    return head
 
 
 def header_block(headers: Mapping[str, Any]) -> bytes | None:
@@ -262,10 +321,12 @@ class _DeadlinePool(HTTPConnectionPool):
     def _put_conn(self, conn: Any) -> None:
         if conn is None:  # urllib3 has closed it
             return
+        reusable = True
         if isinstance(conn.sock, DeadlineSocket):
             conn.sock.serve(None)
+            reusable = conn.sock.reusable
         idle = self.pool
-        if idle is None:
+        if idle is None or not reusable:
             conn.close()
             return
         idle.append(conn)

@@ -16,7 +16,7 @@ from urllib3.util.ssl_match_hostname import CertificateError
 from gigaclient._primitives.deadline import Cancelled, Deadline, DeadlineExceeded
 from gigaclient._primitives.foreign_errors import chain
 from gigaclient.errors import APIConnectionError, APITimeoutError, GigaClientError, InvalidResponseError, TLSError
-from gigaclient.transport.framing import MalformedChunkError
+from gigaclient.transport.framing import MalformedChunkError, MalformedHeadError
 from gigaclient.transport.socket import ConnectionState
 
 __all__ = ["certificate_failure", "is_lost_connection", "is_proxy_failure", "translate", "wait_failure"]
@@ -75,6 +75,8 @@ def _translate_cause(cause: BaseException, state: ConnectionState, host: str) ->
         return InvalidResponseError(f"{host} sent headers that contradict each other")
     if isinstance(cause, MalformedChunkError):
         return InvalidResponseError(f"{host} sent a malformed body: {cause}")
+    if isinstance(cause, MalformedHeadError):
+        return InvalidResponseError(f"{host} sent malformed headers: {cause}")
     if isinstance(cause, http.client.HTTPException) and not isinstance(
         cause, (http.client.RemoteDisconnected, http.client.IncompleteRead)
     ):

@@ -7,10 +7,18 @@ chunks that arrive together should cost one step; in ``http.client`` and urllib3
 from __future__ import annotations
 
 import re
-from http.client import IncompleteRead
+from http.client import HTTPException, IncompleteRead
 from typing import Protocol
 
-__all__ = ["ChunkedDecoder", "Framing", "MalformedChunkError", "SizedDecoder", "UnframedDecoder"]
+__all__ = [
+    "ChunkedDecoder",
+    "Framing",
+    "MalformedChunkError",
+    "MalformedHeadError",
+    "SizedDecoder",
+    "UnframedDecoder",
+    "chunk_size",
+]
 
 _SIZE = re.compile(rb"[0-9A-Fa-f]{1,16}")
 _MAX_LINE_BYTES = 8 * 1024
@@ -19,6 +27,10 @@ _MAX_TRAILER_BYTES = 64 * 1024
 
 class MalformedChunkError(ValueError):
     """The bytes are not a valid chunked body."""
+
+
+class MalformedHeadError(HTTPException):
+    """The status line or the headers are invalid. The text quotes nothing of them."""
 
 
 class Framing(Protocol):
@@ -84,6 +96,18 @@ class SizedDecoder:
         raise IncompleteRead(b"", self._left)
 
 
+def chunk_size(line: bytes) -> int:
+    """Return the size in the first line of a chunk, given without its line break; ignore extensions.
+
+    Raises:
+        MalformedChunkError: it is not a hexadecimal number.
+    """
+    digits = line.split(b";", 1)[0].strip(b" \t")
+    if not _SIZE.fullmatch(digits):  # int() alone would take a sign, a prefix and underscores
+        raise MalformedChunkError("the size of a chunk is not a number")
+    return int(digits, 16)
+
+
 class ChunkedDecoder:
     """A body in chunks (RFC 9112, section 7.1); see :class:`Framing`."""
 
@@ -131,7 +155,7 @@ class ChunkedDecoder:
                 if len(self._line) > _MAX_LINE_BYTES:
                     raise MalformedChunkError("a line of the chunked coding is too long")
                 break
-            line, self._line = (self._line + block[position:end]).rstrip(b"\r"), b""
+            line, self._line = (self._line + block[position:end]).removesuffix(b"\r"), b""
             position = end + 1
             self._parse_line(line)
         return payload[0] if len(payload) == 1 else b"".join(payload)
@@ -146,10 +170,7 @@ class ChunkedDecoder:
                 raise MalformedChunkError("a chunk is longer than its size")
             self._state = "size"
         elif self._state == "size":
-            digits = line.split(b";", 1)[0].strip()
-            if not _SIZE.fullmatch(digits):  # int() alone would take a sign, a prefix and underscores
-                raise MalformedChunkError("the size of a chunk is not a number")
-            self._left = int(digits, 16)
+            self._left = chunk_size(line)
             self._state = "data" if self._left else "trailers"
         elif line:
             self._trailer_bytes += len(line)

@@ -104,6 +104,7 @@ class TrustAdapter(PinnedPools):
         """Build the response object; a cheaper one when our transport sends the request."""
         if this_thread.state is None or not isinstance(resp, HTTPResponse):
             return super().build_response(req, resp)
+        resp.chunked = False  # HeadResponse removes the chunks; urllib3 would do it itself, less strictly
         response = _FinalResponse.__new__(_FinalResponse)
         response.__dict__.update(
             _RESPONSE_DEFAULTS,

@@ -129,13 +129,12 @@ class Response:
         source = None if compressed else getattr(getattr(raw, "_original_response", None), "fp", None)
         if source is not None:
             # Read from the connection directly: http.client and urllib3 need several more steps for each block.
-            coding = headers.get("transfer-encoding", "").strip().lower()
-            length = getattr(raw, "length_remaining", None)
+            head = raw._original_response
             framing: Framing | None = None
-            if coding == "chunked":
+            if head.length is not None:
+                framing = SizedDecoder(head.length)
+            elif head.chunked:
                 framing = ChunkedDecoder()
-            elif not coding and length is not None:
-                framing = SizedDecoder(length)
             if framing is not None:
                 read = functools.partial(source.read1, READ_BYTES)
                 # The first read empties the buffer that the headers were read with; later reads bypass it.

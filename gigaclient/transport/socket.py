@@ -98,10 +98,16 @@ class DeadlineSocket:
         self._is_socket = isinstance(sock, socket.socket)
         self._timeout = self._idle_timeout = sock.gettimeout()
         """The present timeout of the socket, 0 when it is non-blocking; and its timeout while it serves no request."""
+        self.pending: Callable[[], int] = getattr(sock, "pending", int)
+        """Return the number of decrypted bytes that were not read; 0 without TLS."""
         self.poll = _poller(sock, _READABLE)
         """Wait some milliseconds until the socket is readable or broken; return a false value when it is not."""
         self.request_sent = False
         """A request was sent and nothing was read since, so the next read should wait before it tries."""
+        self.early_answer = b""
+        """Bytes of a response that arrived while its request was still being sent; the reader takes them first."""
+        self.reusable = True
+        """False when a next request could get bytes that are not its response."""
         self.session_ticket_read = not isinstance(sock, ssl.SSLSocket)
         """The server's first data was read. It includes session tickets, which OpenSSL stores under its locks."""
 
@@ -190,7 +196,25 @@ class DeadlineSocket:
                 if deadline.cancelled and not is_foreign(error):
                     raise Cancelled("closed") from None
                 raise
-            self.wait(deadline, awaited)
+            if event == _WRITABLE and self._is_socket:
+                self.wait(deadline, awaited | _READABLE)
+                self._read_early_answer()
+            else:
+                self.wait(deadline, awaited)
+
+    def _read_early_answer(self) -> None:
+        """Read what arrived while the request is being sent, such as a 413 before the end of a body.
+
+        Raises:
+            BrokenPipeError: the server has answered or closed its side, so the rest of the request is not wanted.
+        """
+        receive: Callable[[int], bytes] = self._sock.recv
+        try:
+            received = receive(READ_BYTES) if self.session_ticket_read else self.receive_first(receive, READ_BYTES)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return  # no data: the socket is writable, or TLS has read a session ticket
+        self.early_answer, self.reusable = received, False
+        raise BrokenPipeError(errno.EPIPE, "the server did not wait for the end of the request")
 
     def receive_first(self, receive: Callable[[Any], T], argument: Any) -> T:
         """Read the first data, in steps that a fork waits for."""
@@ -205,7 +229,7 @@ class DeadlineSocket:
     def makefile(self, mode: str = "rb", buffering: int | None = None, **options: Any) -> io.BufferedReader:
         """Return a buffered reader that obeys the deadline; for ``http.client``."""
         raw = self._sock.makefile("rb", buffering=0)
-        return io.BufferedReader(_DeadlineReader(self, raw), READ_BYTES)
+        return _ResponseReader(_DeadlineReader(self, raw), READ_BYTES)
 
     def abort(self, state: ConnectionState) -> None:
         """End a read or write that is blocked on behalf of ``state``, at once and from any thread.
@@ -237,18 +261,26 @@ class _DeadlineReader(io.RawIOBase):
     """The raw reader of a :class:`DeadlineSocket`, for ``http.client``."""
 
     def __init__(self, sock: DeadlineSocket, raw: io.RawIOBase) -> None:
-        self._sock = sock
+        self.sock = sock
         self._raw = raw  # keeps the socket open until it is closed itself
         # Bypass `raw` for speed: it would check at each read that it is open, which the buffered reader does already.
         self._recv_into: Callable[[Any], int] = sock._sock.recv_into
         self._recv: Callable[[int], bytes] = sock._sock.recv
+        self.response_ended = False
 
     def readable(self) -> bool:
         """Return True."""
         return True
 
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        """Read into ``buffer`` within the deadline; return the number of bytes."""
+    def readinto(self, buffer: WriteableBuffer) -> int | None:
+        """Read into ``buffer`` within the deadline; return the number of bytes, or None at the end of the response."""
+        if self.response_ended:
+            return None
+        early = self.sock.early_answer
+        if early:
+            self.sock.early_answer = b""
+            memoryview(buffer)[: len(early)] = early  # it fits: this is the first read into the whole buffer
+            return len(early)
         return self._read_with_deadline(self._recv_into, buffer)
 
     def receive(self, size: int) -> bytes:
@@ -256,7 +288,7 @@ class _DeadlineReader(io.RawIOBase):
         return self._read_with_deadline(self._recv, size)
 
     def _read_with_deadline(self, receive: Callable[[Any], T], argument: Any) -> T:
-        sock = self._sock
+        sock = self.sock
         state = sock.state
         if not sock.session_ticket_read:
             receive = functools.partial(sock.receive_first, receive)
@@ -283,9 +315,26 @@ class _DeadlineReader(io.RawIOBase):
         """Close the reader, and the connection if the socket is closed."""
         if not self.closed:
             try:
-                self._sock.close_descriptor(self._raw)
+                self.sock.close_descriptor(self._raw)
             finally:
                 super().close()
+
+
+class _ResponseReader(io.BufferedReader):
+    """The buffered reader of one response."""
+
+    raw: _DeadlineReader
+
+    def close(self) -> None:
+        """Close the reader, and mark the connection if bytes are left that belong to no response.
+
+        Every way to read a body closes the reader at its end, also those of the libraries and of a user's hook.
+        """
+        if not self.closed:
+            raw = self.raw
+            raw.response_ended = True  # so that peek returns the buffer without reading
+            raw.sock.reusable = raw.sock.reusable and not (self.peek() or raw.sock.pending())
+        super().close()
 
 
 def socket_timeout(seconds: float) -> float | None:

@@ -6,9 +6,11 @@ import http.client
 import io
 import json
 import pickle
+import re
 import subprocess
 import sys
 from datetime import timedelta
+from http.client import BadStatusLine, IncompleteRead, RemoteDisconnected
 from typing import Any
 
 import pytest
@@ -28,6 +30,7 @@ from gigaclient._primitives.secret import Secret
 from gigaclient.context import trace_id_cvar
 from gigaclient.testing import GigaChatEmulator
 from gigaclient.transport.connection import DeadlineHTTPConnection, HeadResponse, header_block
+from gigaclient.transport.framing import MalformedChunkError, MalformedHeadError
 from gigaclient.transport.request import Request
 from gigaclient.transport.response import HeaderDict
 
@@ -65,17 +68,19 @@ def read_by(
         response.begin()
         parsed = {name: getattr(response, name) for name in ("version", "status", "reason", "chunked", "chunk_left")}
         parsed.update({name: getattr(response, name) for name in ("length", "will_close", "code")})
-        parsed["headers"] = response.msg.items()
+        # Without the blanks around a value; a folded line is continued after one blank.
+        headers = response.msg.items()
+        parsed["headers"] = [(name, re.sub("[ \t\r\n]+", " ", value).strip(" ")) for name, value in headers]
         parsed["body"] = response.read()
     except (http.client.HTTPException, ValueError) as error:
         return type(error)
     return parsed
 
 
-TYPICAL = [
+VALID = [
     b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
-    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\nContent-Length: 7\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
     b"HTTP/1.1 200 OK\r\n\r\nto the end",
     b"HTTP/1.1 200 OK\r\nConnection: Close\r\ncontent-length: 2\r\n\r\nok",
     b"HTTP/1.1 200\r\nContent-Length:2\r\n\r\nok",
@@ -84,79 +89,63 @@ TYPICAL = [
     b"HTTP/1.1 304 Not Modified\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1; path=/\r\nSet-Cookie: b=2\r\nContent-Length: 0\r\n\r\n",
     b"HTTP/1.1 503 Weg \xe9\r\nX-Bytes: \xe9\xff: \x01\r\nContent-Length: 0\r\n\r\n",
-]
-UNUSUAL = [
     b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
-    b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
     b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
     b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok",
-    b"HTTP/2 200\r\n\r\n",
     b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
     b"HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 2\r\n\r\nok",
     b"HTTP/1.1 200 OK\r\nX: a\r\n\tTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\nok",
-    b"HTTP/1.1 200 OK\r\nX: a\rContent-Length: 2\r\n\r\nok",
     b"HTTP/1.1 200 OK\r\nX: a\nContent-Length: 2\r\n\r\nok",
-    b"HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nok",
-    b"HTTP/1.1 200 OK\r\n: nameless\r\nContent-Length: 2\r\n\r\nok",
-    b"HTTP/1.1 200 OK\r\nno colon\r\nContent-Length: 2\r\n\r\nok",
-    b"HTTP/1.1 200 OK\r\n\xd0\xaf: name\r\nContent-Length: 2\r\n\r\nok",
-    b"HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\nok",
-    b"HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nok",
     b"HTTP/1.1 200 OK\r\nContent-Length: 2 \r\n\r\nok",
-    b"HTTP/1.1 200 OK\r\nContent-Length: two\r\n\r\nok",
-    b"HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\nok",
-    b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\nok",
-    b"HTTP/1.1 200OK\r\nContent-Length: 2\r\n\r\nok",
-    b"HTTP/1.1 2000 OK\r\nContent-Length: 2\r\n\r\nok",
     b"HTTP/1.1 600 OK\r\nContent-Length: 2\r\n\r\nok",
     b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 70 + b"Content-Length: 2\r\n\r\nok",
-    b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 101 + b"Content-Length: 2\r\n\r\nok",
     b"HTTP/1.1 200 OK\r\nX: " + b"y" * 20_000 + b"\r\nContent-Length: 2\r\n\r\nok",
-    b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000 + b"\r\n\r\n",
-    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n",
-    b"HTTP/1.1 200 OK\r\nContent-Le",
-    b"HTTP/1.1 2",
     b"\x16\x03\x01\x00",
     b"",
 ]
+# What http.client takes, or gives another name.
+REFUSED = [
+    (MalformedHeadError, b"HTTP/1.1 101 Switching Protocols\r\n\r\n"),
+    (MalformedHeadError, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\nContent-Length: 7\r\n\r\n"),
+    (MalformedHeadError, b"HTTP/1.1 200 OK\r\nX: a\rContent-Length: 2\r\n\r\nok"),
+    (MalformedHeadError, b"HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nok"),
+    (MalformedHeadError, b"HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\nok"),
+    (MalformedHeadError, b"HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\nok"),
+    (MalformedHeadError, b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 101 + b"Content-Length: 2\r\n\r\nok"),
+    (MalformedHeadError, b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000 + b"\r\n\r\n"),
+    (BadStatusLine, b"HTTP/2 200\r\n\r\n"),
+    (RemoteDisconnected, b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"),
+    (IncompleteRead, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"),
+    (IncompleteRead, b"HTTP/1.1 200 OK\r\nContent-Le"),
+    (IncompleteRead, b"HTTP/1.1 2"),
+]
 
 
-@pytest.fixture
-def parsed_by_library(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """Record each response whose headers are left to ``http.client``."""
-    responses: list[object] = []
-    begin = http.client.HTTPResponse.begin
-
-    def recording_begin(self: Any, **options: Any) -> None:
-        responses.append(self)
-        begin(self, **options)
-
-    monkeypatch.setattr(http.client.HTTPResponse, "begin", recording_begin)
-    return responses
-
-
+@pytest.mark.parametrize("at_once", [1, 7, 30, 16 * 1024])
 @pytest.mark.parametrize("method", ["POST", "HEAD"])
-@pytest.mark.parametrize("content", TYPICAL)
-def test_typical_headers_are_parsed_in_one_step_as_the_library_does(
-    content: bytes, method: str, parsed_by_library: list[object]
+@pytest.mark.parametrize("content", VALID)
+def test_valid_headers_are_parsed_as_the_library_does(content: bytes, method: str, at_once: int) -> None:
+    found = read_by(HeadResponse, content, method, at_once)
+    expected = read_by(http.client.HTTPResponse, content, method)
+    if isinstance(expected, dict) and method == "HEAD":
+        expected.update(chunked=False, chunk_left="UNKNOWN")  # the library waits for chunks
+    assert found == expected
+
+
+@pytest.mark.parametrize("at_once", [1, 30, 16 * 1024])
+@pytest.mark.parametrize(("error", "content"), REFUSED)
+def test_headers_that_the_library_takes_and_that_are_malformed_are_refused(
+    error: type[Exception], content: bytes, at_once: int
 ) -> None:
-    found = read_by(HeadResponse, content, method)
-    assert parsed_by_library == []
-    assert found == read_by(http.client.HTTPResponse, content, method)
+    assert read_by(HeadResponse, content, at_once=at_once) is error
 
 
-@pytest.mark.parametrize("content", UNUSUAL)
-def test_unusual_headers_are_left_to_the_library(content: bytes, parsed_by_library: list[object]) -> None:
-    found = read_by(HeadResponse, content)
-    assert len(parsed_by_library) == 1
-    assert found == read_by(http.client.HTTPResponse, content)
-
-
-@pytest.mark.parametrize("at_once", [1, 7, 30])
-@pytest.mark.parametrize("content", TYPICAL + UNUSUAL[:12])
-def test_headers_in_several_pieces_are_parsed_as_one(content: bytes, at_once: int) -> None:
-    found = read_by(HeadResponse, content, at_once=at_once)
-    assert found == read_by(http.client.HTTPResponse, content)
+@pytest.mark.parametrize("content", [VALID[0], VALID[1], VALID[7]])
+def test_a_head_that_arrives_completely_is_not_read_line_by_line(
+    content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("gigaclient.transport.connection._read_head")
+    assert read_by(HeadResponse, content)["status"] in (200, 204)
 
 
 LINES = st.lists(
@@ -189,17 +178,17 @@ LINES = st.lists(
     end=st.sampled_from([b"\r\n", b"\n"]),
     body=st.sampled_from([b"", b"ok", b"2\r\nok\r\n0\r\n\r\n"]),
 )
-def test_any_headers_are_parsed_as_the_library_does(status: bytes, lines: list[bytes], end: bytes, body: bytes) -> None:
+def test_any_headers_are_parsed_as_the_library_does_or_refused(
+    status: bytes, lines: list[bytes], end: bytes, body: bytes
+) -> None:
     content = end.join([status, *lines, b"", body])
-    assert read_by(HeadResponse, content) == read_by(http.client.HTTPResponse, content)
-
-
-def test_a_limit_on_headers_is_left_to_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    passed: list[dict[str, Any]] = []
-    monkeypatch.setattr(http.client.HTTPResponse, "begin", lambda self, **options: passed.append(options))
-    response: Any = HeadResponse(FakeSocket(TYPICAL[0]))  # type: ignore[arg-type]
-    response.begin(_max_headers=1)
-    assert passed == [{"_max_headers": 1}]
+    found = read_by(HeadResponse, content)
+    if isinstance(found, dict) and found["status"] == 204:
+        assert found["body"] == b""  # the library waits for chunks if the headers announce them
+    elif isinstance(found, dict):
+        assert found == read_by(http.client.HTTPResponse, content)
+    else:
+        assert issubclass(found, (http.client.HTTPException, MalformedChunkError))
 
 
 # -- request headers ---------------------------------------------------------------------------------------------------
@@ -462,7 +451,7 @@ def test_a_recorder_that_replaces_the_librarys_connections_gets_ours_too(monkeyp
 
     def talk(sock: Any) -> None:
         while read_request(sock):
-            sock.sendall(TYPICAL[0])
+            sock.sendall(VALID[0])
 
     with Peer(talk) as peer, transport_to(peer.url) as transport:
         assert ask(transport, peer.url + "/") == b"ok"
