@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator, Iterator
 from functools import cached_property
 from typing import Any
 
+from gigaclient._primitives.extras import extra_is_missing
 from gigaclient.errors import ConfigError
 from gigaclient.gigachat import GigaChat
 
@@ -35,8 +36,7 @@ try:
     from pydantic import Field
 except ImportError as missing:
     raise ImportError(
-        f'gigaclient.contrib.langchain needs the package "{missing.name}": pip install "gigaclient[langchain]"',
-        name=missing.name,
+        extra_is_missing("gigaclient.contrib.langchain", missing.name, "langchain"), name=missing.name
     ) from missing
 
 __all__ = ["ChatGigaClient", "GigaClientEmbeddings"]

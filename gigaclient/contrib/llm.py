@@ -1,7 +1,7 @@
 """GigaChat in the command ``llm``: ``llm -m gigachat "Count from 1 to 5"``.
 
-``llm`` finds this module by its entry point, so ``pip install "gigaclient[llm]"`` is all that it needs. The key is that
-of ``llm keys set gigachat``, of ``GIGACHAT_CREDENTIALS``, or the one that ``gigaclient login`` stored.
+``llm`` finds this module by its entry point: installing gigaclient with the extra ``llm`` is enough. The key is that of
+``llm keys set gigachat``, of ``GIGACHAT_CREDENTIALS``, or the one that ``gigaclient login`` stored.
 
 Source: https://llm.datasette.io/en/stable/plugins/advanced-model-plugins.html
 """
@@ -15,6 +15,7 @@ from typing import Any
 
 from gigaclient._core.base_client import environment_key
 from gigaclient._core.client_cache import ClientCache
+from gigaclient._primitives.extras import extra_is_missing
 from gigaclient.cli import credentials
 from gigaclient.errors import ConfigError, GigaClientError
 from gigaclient.gigachat import GigaChat
@@ -26,9 +27,7 @@ try:
     from llm.parts import AttachmentPart, StreamEvent, TextPart, ToolCallPart, ToolResultPart
     from pydantic import Field
 except ImportError as missing:
-    raise ImportError(
-        f'gigaclient.contrib.llm needs the package "{missing.name}": pip install "gigaclient[llm]"', name=missing.name
-    ) from missing
+    raise ImportError(extra_is_missing("gigaclient.contrib.llm", missing.name, "llm"), name=missing.name) from missing
 
 __all__ = ["GigaChatEmbeddingModel", "GigaChatModel", "register_embedding_models", "register_models"]
 

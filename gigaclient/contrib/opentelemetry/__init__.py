@@ -19,13 +19,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gigaclient._core.base_client import BaseClient
+from gigaclient._primitives.extras import extra_is_missing
 
 try:
     from gigaclient.contrib.opentelemetry.tracing import Tracing
 except ImportError as missing:
     raise ImportError(
-        f'gigaclient.contrib.opentelemetry needs the package "{missing.name}": pip install "gigaclient[otel]"',
-        name=missing.name,
+        extra_is_missing("gigaclient.contrib.opentelemetry", missing.name, "otel"), name=missing.name
     ) from missing
 
 if TYPE_CHECKING:
