@@ -16,6 +16,10 @@ from collections.abc import Callable, Iterable
 __all__ = ["CancelGroup", "Cancelled", "Deadline", "DeadlineExceeded", "Latch", "Timeouts"]
 
 
+# When a wait has ended, the clock may say that this much of it is left: Windows advances its clock every 16 ms.
+_CLOCK_GRAIN = 0.02
+
+
 class DeadlineExceeded(TimeoutError):
     """A timeout expired. ``timeout_kind`` is ``"connect"``, ``"read"``, ``"event"`` or ``"deadline"``."""
 
@@ -96,6 +100,7 @@ class Deadline:
         "_phase_kind",
         "_read_timeout",
         "_wake",
+        "began_at",
         "cancelled",
         "deadline_at",
         "expired",
@@ -110,6 +115,8 @@ class Deadline:
         self.deadline_at = clock() + timeouts.deadline
         self._phase_ends = math.inf
         self._phase_kind = "read"
+        self.began_at = 0.0
+        """The time at which the present phase began."""
         # Cached because `remaining` runs before each read: the earlier of the phase's end and the deadline.
         self._ends_at = self.deadline_at
         self._read_timeout = timeouts.read
@@ -125,7 +132,8 @@ class Deadline:
     def begin(self, timeout_kind: str, seconds: float) -> None:
         """Start a phase that ends after ``seconds``, even when data keeps arriving."""
         self._phase_kind = timeout_kind
-        self._phase_ends = ends_at = self._clock() + seconds
+        self.began_at = now = self._clock()
+        self._phase_ends = ends_at = now + seconds
         self._ends_at = ends_at if ends_at < self.deadline_at else self.deadline_at
 
     def begin_event(self) -> None:
@@ -165,11 +173,12 @@ class Deadline:
     def exceeded(self, timeout_kind: str | None = None) -> DeadlineExceeded:
         """Record which timeout has just expired, and return the error for it."""
         now = self._clock()
-        # A wait ends a little before or after its limit, because clocks are coarse.
-        if self.deadline_at - now < 0.005:
+        if timeout_kind is None:
+            timeout_kind = "read"
+            if self._ends_at - now < _CLOCK_GRAIN:
+                timeout_kind = self._phase_kind if self._phase_ends < self.deadline_at else "deadline"
+        elif self.deadline_at - now < _CLOCK_GRAIN:
             timeout_kind = "deadline"
-        elif timeout_kind is None:
-            timeout_kind = self._phase_kind if self._phase_ends - now < 0.005 else "read"
         if self.expired is None:
             self.expired = timeout_kind
         return DeadlineExceeded(timeout_kind)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import queue
 import re
+import time
 from collections import deque
 from collections.abc import Mapping
 from http.client import BadStatusLine, HTTPMessage, HTTPResponse, IncompleteRead, RemoteDisconnected
@@ -41,6 +42,10 @@ _MAX_HEADERS = 100
 _MAX_HEAD_BYTES = 64 * 1024
 _MAX_INTERIM = 100
 _MAX_LENGTH_DIGITS = 18
+
+# A connection that was idle for longer is not trusted: the network may have forgotten it, and then no answer and no
+# reset comes. The wall clock counts the sleep of a computer, which the monotonic clock of Linux does not.
+_MAX_IDLE_SECONDS = 60.0
 
 _PLAIN_NAMES = re.compile(r"[!-9;-~]+(?:\n[!-9;-~]+)*")
 _LINE_BREAK = re.compile(r"[\r\n\0]")
@@ -201,6 +206,8 @@ class DeadlineConnection(Dialer):
     # A program may set http.client's debuglevel, which prints each header that is sent, the token too. Ignore it here.
     debuglevel = 0
     response_class = HeadResponse
+    idle_since = 0.0
+    """The time at which the connection was put back to the pool, by the wall clock."""
     _buffered: list[bytes] | None = None
     _header_block: bytes | None = None
 
@@ -302,7 +309,13 @@ class _DeadlinePool(HTTPConnectionPool):
         """Send a request through a connection of the pool."""
         if isinstance(headers, HeaderDict):
             headers = dict(headers._store.values())  # urllib3 copies the headers, and copying a dict is much faster
-        return super().urlopen(method, url, body, headers, *args, **options)
+        try:
+            return super().urlopen(method, url, body, headers, *args, **options)
+        except Exception:
+            state, idle = this_thread.state, self.pool
+            if state is not None and state.reused and not state.received and not state.deadline.cancelled and idle:
+                _close_all(idle)  # what ended this connection may have ended the others, and each would cost a wait
+            raise
 
     def _get_conn(self, timeout: float | None = None) -> Any:
         """Take a connection from the pool, or return a new one, which connects when the request is sent."""
@@ -314,7 +327,12 @@ class _DeadlinePool(HTTPConnectionPool):
         except IndexError:
             return self._new_conn()
         state = this_thread.state
-        if (state is not None and state.fresh) or not connection.is_connected:
+        idle_seconds = time.time() - connection.idle_since
+        if (
+            (state is not None and state.fresh)
+            or not 0 <= idle_seconds < _MAX_IDLE_SECONDS
+            or not connection.is_connected
+        ):
             connection.close()
         return connection
 
@@ -329,6 +347,7 @@ class _DeadlinePool(HTTPConnectionPool):
         if idle is None or not reusable:
             conn.close()
             return
+        conn.idle_since = time.time()
         idle.append(conn)
         if self.pool is None:
             # The pool was closed meanwhile. close() may have emptied it before this connection was added.

@@ -38,6 +38,8 @@ from gigaclient.transport.tls import Trust, system_context
 
 __all__ = ["Transport", "TrustAdapter"]
 
+# The longest time between the end of a request and the arrival of a response that the server sent before it.
+_CROSSING_SECONDS = 1.0
 
 # The attributes of a new response, without three that are expensive and rarely needed.
 _RESPONSE_DEFAULTS = {
@@ -244,9 +246,11 @@ class Transport:
             # a request that must not be sent twice gets a new connection.
             state = ConnectionState(deadline, fresh=request.retry_safety is RetrySafety.NON_IDEMPOTENT)
             result, lost = self._send_once(request, url, headers, state)
-            if lost and state.reused and not state.received and not deadline.cancelled:
+            if lost and state.reused and not deadline.cancelled:
                 # The server closed the idle connection while our request was on its way. As far as HTTP can tell, it
                 # did not read the request (RFC 9112, section 9.3.1), so send it again, once, on a new connection.
+                if isinstance(result, OriginalResponse):
+                    result.close()
                 state = ConnectionState(deadline, fresh=True)
                 result, _ = self._send_once(request, url, headers, state)
             if isinstance(result, GigaClientError):
@@ -259,7 +263,7 @@ class Transport:
     def _send_once(
         self, request: Request, url: str, headers: Mapping[str, str], state: ConnectionState
     ) -> tuple[OriginalResponse | GigaClientError, bool]:
-        """Return the response or the error, and True if the error is that the peer closed the connection.
+        """Return the response or the error, and True if the server closed the connection without reading the request.
 
         The error is returned, not raised: neither its context nor its traceback may hold the library's exception.
         """
@@ -282,7 +286,7 @@ class Transport:
                 verify=True,
                 proxies={"http": proxy.reveal(), "https": proxy.reveal()} if proxy else {},
             )
-            return response, False
+            return response, response.status_code == 408 and _is_idle_timeout(response, state)
         except GigaClientError as error:
             return error, False
         except (Exception, ForeignError) as error:  # a library, a user's adapter or a user's hook may raise anything
@@ -295,7 +299,7 @@ class Transport:
         foreign = foreign_error(failure)
         if foreign is not None:
             raise foreign
-        return self._translate(failure, state, url), is_lost_connection(failure)
+        return self._translate(failure, state, url), is_lost_connection(failure) and not state.received
 
     def _translate(self, failure: BaseException, state: ConnectionState, url: str) -> GigaClientError:
         proxy = self._proxies.get(origin_of(url)) if self._proxies else None
@@ -347,6 +351,16 @@ class Transport:
             self._session.close()
         else:
             self._adapter.close()
+
+
+def _is_idle_timeout(response: OriginalResponse, state: ConnectionState) -> bool:
+    """Return True for a 408 that ends an idle connection: it was on its way when the request was sent.
+
+    A 408 to the request itself says that its rest did not come in time, so it takes longer.
+    """
+    deadline = state.deadline
+    closes = getattr(getattr(response.raw, "_original_response", None), "will_close", False)
+    return state.reused and closes and deadline.now() - deadline.began_at < _CROSSING_SECONDS
 
 
 def _prepare(

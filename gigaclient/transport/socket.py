@@ -7,6 +7,7 @@ plain TCP, for headers and body. Shutting the TCP connection down wakes a cancel
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import io
@@ -96,6 +97,8 @@ class DeadlineSocket:
         self.state: ConnectionState | None = None
         # False for urllib3's TLS inside TLS (an HTTPS proxy), which has its own loop around a blocking socket.
         self._is_socket = isinstance(sock, socket.socket)
+        if self._is_socket:
+            _detect_dead_peer(sock)
         self._timeout = self._idle_timeout = sock.gettimeout()
         """The present timeout of the socket, 0 when it is non-blocking; and its timeout while it serves no request."""
         self.pending: Callable[[], int] = getattr(sock, "pending", int)
@@ -180,22 +183,22 @@ class DeadlineSocket:
     def when_ready(self, operation: Callable[[Any], T], argument: Any, deadline: Deadline, event: int) -> T:
         """Return ``operation(argument)``, a read or a write of the socket; wait and repeat while it would block."""
         while True:
+            awaited, failure = event, None
             try:
                 return operation(argument)
-            except BlockingIOError:
-                awaited = event
             except ssl.SSLWantReadError:
                 awaited = _READABLE  # only a part of a TLS record has arrived
             except ssl.SSLWantWriteError:
                 awaited = _WRITABLE
-            except TimeoutError as error:
+            except OSError as error:
                 if is_foreign(error):
                     raise
-                raise deadline.exceeded() from None
-            except OSError as error:
-                if deadline.cancelled and not is_foreign(error):
-                    raise Cancelled("closed") from None
-                raise
+                failure = None if isinstance(error, BlockingIOError) else error
+            if failure is not None:
+                try:
+                    raise _socket_failure(failure, deadline)
+                finally:
+                    del failure  # its traceback refers to this frame, and a cycle would keep the socket
             if event == _WRITABLE and self._is_socket:
                 self.wait(deadline, awaited | _READABLE)
                 self._read_early_answer()
@@ -214,6 +217,8 @@ class DeadlineSocket:
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return  # no data: the socket is writable, or TLS has read a session ticket
         self.early_answer, self.reusable = received, False
+        if received and self.state is not None:
+            self.state.received = True
         raise BrokenPipeError(errno.EPIPE, "the server did not wait for the end of the request")
 
     def receive_first(self, receive: Callable[[Any], T], argument: Any) -> T:
@@ -255,6 +260,17 @@ class DeadlineSocket:
             return
         with self._lock:
             owner.close()
+
+
+def _socket_failure(error: OSError, deadline: Deadline) -> OSError:
+    if deadline.cancelled:
+        return Cancelled("closed")
+    if not isinstance(error, TimeoutError):
+        return error
+    if error.errno is None:
+        return deadline.exceeded()
+    # From the system, which has given the connection up: no time limit of the call.
+    return OSError(errno.EHOSTUNREACH, "the network does not reach the server any more")
 
 
 class _DeadlineReader(io.RawIOBase):
@@ -335,6 +351,20 @@ class _ResponseReader(io.BufferedReader):
             raw.response_ended = True  # so that peek returns the buffer without reading
             raw.sock.reusable = raw.sock.reusable and not (self.peek() or raw.sock.pending())
         super().close()
+
+
+# After sleep, a NAT's timeout or a change of address nothing arrives on a connection, not even a reset. With these
+# options the system ends it after half a minute without an acknowledgement. Not every system has all of them.
+_DEAD_PEER_OPTIONS = [("TCP_KEEPIDLE", 10), ("TCP_KEEPALIVE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4)]
+_DEAD_PEER_OPTIONS += [("TCP_USER_TIMEOUT", 30_000)]
+
+
+def _detect_dead_peer(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # a system may refuse an option that Python knows
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _DEAD_PEER_OPTIONS:
+            if hasattr(socket, name):
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def socket_timeout(seconds: float) -> float | None:

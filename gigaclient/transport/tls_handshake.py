@@ -37,8 +37,12 @@ class Context(ssl.SSLContext):
         session: ssl.SSLSession | None = None,
     ) -> ssl.SSLSocket:
         """Wrap ``sock``, and make the handshake in steps."""
-        with steps:
-            wrapped = super().wrap_socket(sock, server_side, False, suppress_ragged_eofs, server_hostname, session)
+        try:
+            with steps:
+                wrapped = super().wrap_socket(sock, server_side, False, suppress_ragged_eofs, server_hostname, session)
+        except BaseException as error:
+            _leave_to_one_owner(sock, error)
+            raise
         if not do_handshake_on_connect:
             return wrapped
         try:
@@ -47,6 +51,20 @@ class Context(ssl.SSLContext):
             wrapped.close()
             raise
         return wrapped
+
+
+def _leave_to_one_owner(sock: socket.socket, error: BaseException) -> None:
+    """Detach the descriptor of ``sock`` from a TLS socket that ``error`` has left unfinished.
+
+    ``ssl`` gives the descriptor to the TLS socket first and detaches the plain socket afterwards. After an interrupt
+    between the two both would close it. The second time, its number may belong to another part of the process.
+    """
+    number, trace = sock.fileno(), error.__traceback__
+    while trace is not None and number >= 0:
+        for value in list(trace.tb_frame.f_locals.values()):
+            if value is not sock and isinstance(value, socket.socket) and value.fileno() == number:
+                value.detach()
+        trace = trace.tb_next
 
 
 def in_steps(wrapped: ssl.SSLSocket, operation: Callable[..., T], *arguments: Any) -> T:

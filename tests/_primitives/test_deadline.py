@@ -53,7 +53,7 @@ def test_a_read_may_last_until_the_nearest_limit(
         ({"read": 5.0, "event": 7.0}, "event", 7.0, "event"),
         ({"read": 5.0, "deadline": 4.0}, "read", 4.0, "deadline"),
         ({"read": 5.0, "deadline": 5.0}, "read", 5.0, "deadline"),
-        ({"read": 5.0, "deadline": 5.004}, "read", 5.0, "deadline"),
+        ({"read": 5.0, "deadline": 5.004}, "read", 5.0, "read"),
         ({"read": 5.0, "deadline": 5.1}, "read", 5.0, "read"),
     ],
 )
@@ -67,6 +67,25 @@ def test_the_expired_timeout_is_reported_and_recorded(
         deadline.remaining()
     assert caught.value.timeout_kind == deadline.expired == expected
     assert isinstance(caught.value, TimeoutError)
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "timeout_kind", "expected"),
+    [
+        ({"read": 120.0, "deadline": 4.0}, "read", "deadline"),
+        ({"read": 120.0, "event": 4.0}, "event", "event"),
+        ({"read": 4.0, "event": 16.0, "deadline": 30.0}, "event", "read"),
+        ({"read": 4.0, "deadline": 4.01}, "read", "read"),
+    ],
+)
+def test_the_named_timeout_is_right_when_the_clock_lags_by_16_ms(
+    clock: Clock, timeouts: dict[str, float], timeout_kind: str, expected: str
+) -> None:
+    deadline = make_deadline(clock, **timeouts)
+    deadline.begin(timeout_kind, getattr(deadline.timeouts, timeout_kind))
+    assert deadline.remaining() == 4.0
+    clock.now += 4.0 - 0.0156  # the system has waited for 4 s
+    assert deadline.exceeded().timeout_kind == deadline.expired == expected
 
 
 def test_the_first_expired_timeout_is_recorded(clock: Clock) -> None:

@@ -35,6 +35,7 @@ class Variant(NamedTuple):
         after: bytes after the body, in the same packet.
         end: the line end of the head.
         pieces: the number of bytes in each packet, or 0 for one packet.
+        head_alone: True for a packet of the head, and one of the rest.
         compressed: True for a body in gzip.
     """
 
@@ -46,6 +47,7 @@ class Variant(NamedTuple):
     after: bytes = b""
     end: bytes = b"\r\n"
     pieces: int = 0
+    head_alone: bool = False
     compressed: bool = False
 
 
@@ -79,6 +81,9 @@ def packets(variant: Variant, *, stream: bool) -> Iterator[bytes]:
     head = variant.status + variant.end + b"Content-Type: " + kind + variant.end + lines + variant.end
     if variant.chunks is not None:
         body = variant.chunks.replace(b"CHUNKS", chunk(body[:5]) + chunk(body[5:])).replace(b"BODY", body)
+    if variant.head_alone:
+        yield head
+        head = b""
     data = head + body + variant.after.replace(b"EVIL", answer("evil", stream=stream))
     pieces = variant.pieces or len(data)
     for start in range(0, len(data), pieces):
@@ -133,6 +138,11 @@ VARIANTS = {
     "after chunks, one byte": Variant(CHUNKED, CLOSED, chunks=WHOLE, after=b"\n"),
     "after a compressed length": Variant(LENGTH + GZIP, CLOSED, compressed=True, after=b"EVIL"),
     "after compressed chunks": Variant(CHUNKED + GZIP, CLOSED, compressed=True, chunks=WHOLE, after=b"EVIL"),
+    "after a length, head alone": Variant(LENGTH, CLOSED, after=b"EVIL", head_alone=True),
+    "after chunks, head alone": Variant(CHUNKED, CLOSED, chunks=WHOLE, after=b"EVIL", head_alone=True),
+    "after a compressed length, head alone": Variant(
+        LENGTH + GZIP, CLOSED, compressed=True, after=b"EVIL", head_alone=True
+    ),
     "half an answer after it": Variant(LENGTH, CLOSED, after=b"HTTP/1.1 200 OK\r\nConte"),
     # -- Transfer-Encoding
     "gzip, chunked": Variant(b"Transfer-Encoding: gzip, chunked\r\n", ERROR, chunks=WHOLE),

@@ -6,6 +6,7 @@ import http.client
 import pickle
 import socket
 import ssl
+import time
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -393,8 +394,19 @@ def test_endless_headers_are_refused(start: bytes, line: bytes) -> None:
     assert type(error) is InvalidResponseError
 
 
-def test_endless_interim_responses_last_no_longer_than_the_read_timeout() -> None:
+def test_endless_interim_responses_are_refused() -> None:
     with Peer(endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n")) as peer, transport_to(peer.url) as transport:
+        error = raised_by(lambda: send(transport, peer.url + "/"))
+    assert type(error) is InvalidResponseError
+
+
+def test_interim_responses_do_not_prolong_the_read_timeout() -> None:
+    def talk(sock: Any) -> None:
+        while True:
+            sock.sendall(b"HTTP/1.1 102 Processing\r\n\r\n")
+            time.sleep(0.05)
+
+    with Peer(talk) as peer, transport_to(peer.url) as transport:
         error = raised_by(lambda: send(transport, peer.url + "/", deadline(read=0.5)))
     assert isinstance(error, APITimeoutError)
     assert error.timeout_kind == "read"
