@@ -6,18 +6,21 @@ import contextlib
 import errno
 import signal
 import socket
+import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any, TypeAlias
 
 import pytest
-from support.socket_tools import Peer, Stopwatch, eventually, silent, unanswered_port
+from support.socket_tools import Peer, Stopwatch, eventually, read_request, silent, unanswered_port
 from support.stream_tools import client_of
 from support.thread_tools import requests_to
 
-from gigaclient import ConfigError, GigaChat
-from gigaclient.testing import Fault, GigaChatEmulator
+from gigaclient import ConfigError, FakeGpt, GigaChat
+from gigaclient.testing import FakeGptEmulator, Fault, GigaChatEmulator
+from gigaclient.transport.dial import Dialer
 from gigaclient.transport.dns import resolver
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="there is no signal for one thread")
@@ -313,3 +316,93 @@ def test_a_thread_may_wait_for_the_permit_of_a_stream_that_it_has_opened(emulato
         closer.start()
         assert giga.chat("Count from 1 to 3", deadline=15).text == "1, 2, 3"
         closer.join()
+
+
+# -- secrets in the frames of an interrupted call --------------------------------------------------
+
+TOKEN = "eyJ.the-token-that-no-traceback-may-show"
+
+
+def main_thread_is_in(*functions: str) -> Callable[[], bool]:
+    """Return a function that returns True while all of these functions run in the main thread."""
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def check() -> bool:
+        names = set()
+        frame = sys._current_frames().get(main)
+        while frame is not None:
+            names.add(frame.f_code.co_name)
+            frame = frame.f_back
+        return names.issuperset(functions)
+
+    return check
+
+
+def locals_of(error: BaseException) -> str:
+    """Return the local variables of all frames below the test."""
+    shown = traceback.TracebackException.from_exception(error, capture_locals=True)
+    frames = [frame for frame in shown.stack if "/tests/" not in frame.filename.replace("\\", "/")]
+    assert {"sendall", "readinto", "_read"} & {frame.name for frame in frames}, "no frame that waits was looked at"
+    return "\n".join(f"{frame.filename}:{frame.name} {frame.locals}" for frame in frames)
+
+
+def raise_interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("size", [50_000, 20_000_000], ids=["in one write", "in two writes"])
+def test_a_blocked_upload_shows_no_token(size: int, emulator: GigaChatEmulator, signals: Signals) -> None:
+    over = threading.Event()
+
+    def with_small_buffer(dialer: Dialer, sock: socket.socket) -> None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+
+    with Peer(lambda sock: over.wait()) as peer, ExitStack() as stack:
+        stack.callback(over.set)
+        peer._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr(Dialer, "_prepare", with_small_buffer)
+        giga = stack.enter_context(client_of(emulator, base_url=peer.url + "/v1", access_token=TOKEN))
+        with (
+            signals.when(main_thread_is_in("sendall", "wait"), raise_interrupt),
+            pytest.raises(KeyboardInterrupt) as caught,
+        ):
+            giga.upload_file(b"x" * size, filename="data.txt")
+        assert TOKEN not in locals_of(caught.value)
+
+
+def test_an_interrupted_token_fetch_shows_neither_key_nor_token(emulator: GigaChatEmulator, signals: Signals) -> None:
+    def talk(sock: Any) -> None:
+        read_request(sock)
+        body = f'{{"access_token": "{TOKEN}", '
+        sock.sendall(f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 999\r\n\r\n{body}".encode())
+        silent(sock)
+
+    with Peer(talk) as peer, client_of(emulator, auth_url=peer.url + "/oauth") as giga:
+        with (
+            signals.when(main_thread_is_in("_read", "wait"), raise_interrupt),
+            pytest.raises(KeyboardInterrupt) as caught,
+        ):
+            giga.chat("hello")
+        shown = locals_of(caught.value)
+        assert TOKEN not in shown
+        assert giga._settings.credentials.reveal() not in shown
+
+
+def test_an_interrupted_login_shows_neither_account_nor_password(signals: Signals) -> None:
+    with FakeGptEmulator() as emulator, FakeGpt(**emulator.client_options) as fake:
+        emulator.inject(Fault(before_s=FOREVER), path="/auth/login")
+        is_at_login = main_thread_is_in("_log_in", "wait")
+        with (
+            signals.when(
+                lambda: is_at_login() and emulator.requests[-1].path == "/auth/login",
+                raise_interrupt,
+            ),
+            pytest.raises(KeyboardInterrupt) as caught,
+        ):
+            fake.chat("hello")
+        [login] = [request for request in emulator.requests if request.path == "/auth/login"]
+        shown = locals_of(caught.value)
+    for secret in login.form.values():
+        assert secret not in shown

@@ -69,6 +69,12 @@ INSTRUMENTATIONS: list[Instrumentation] = []
 """Instrumentations of every client that is made from now on; see :mod:`gigaclient._core.hook_set`."""
 
 
+_CONTEXT_WARNING = (
+    "your ssl_context checks no certificate: anybody on the network path can read the key, the prompts and the "
+    "answers. Leave its verify_mode at ssl.CERT_REQUIRED, and load the server's authority into it"
+)
+
+
 class CommonSettings(FrozenStruct, frozen=True, kw_only=True):
     """Settings that every provider has. They can be pickled unless they hold a session or an SSL context."""
 
@@ -215,8 +221,9 @@ class BaseClient(abc.ABC, Generic[SettingsT]):
     # -- the same for all providers ----------------------------------------------------------------------------------
 
     def _build(self, settings: SettingsT) -> None:
-        if settings.trust.mode == "insecure":
-            warnings.warn(self._insecure_warning, UserWarning, stacklevel=3)
+        if settings.trust.checks_nothing:
+            message = self._insecure_warning if settings.trust.ssl_context is None else _CONTEXT_WARNING
+            warnings.warn(message, UserWarning, stacklevel=3)
         self._settings = settings
         self._executor = self._make_executor(settings)
         self._owner = True

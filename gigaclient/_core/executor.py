@@ -70,6 +70,9 @@ class Call(msgspec.Struct, eq=False):
     """The token, if one is needed, and the permit are there."""
     response: Any = None
 
+    def __repr__(self) -> str:
+        return f"<Call {self.request.method} {self.request.path.partition('?')[0]}, request {self.request_id}>"
+
 
 class Executor:
     """Sends calls for one account at one base URL.

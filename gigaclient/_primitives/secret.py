@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["MASK", "Secret", "as_secret", "mask"]
+__all__ = ["MASK", "Secret", "SecretBytes", "as_secret", "mask"]
 
 MASK = "***"
 
@@ -38,6 +38,17 @@ class Secret(str):
 
     def __reduce__(self) -> tuple[type[Secret], tuple[str]]:
         return type(self), (self.reveal(),)
+
+
+class SecretBytes(bytes):
+    """A request body with secrets in it. It *is* the bytes, but its ``repr`` and ``str`` give ``***``."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"b'{MASK}'"
+
+    __str__ = __repr__
 
 
 def as_secret(value: Any) -> Any:

@@ -23,7 +23,7 @@ from gigaclient._core.error_mapping import excerpt
 from gigaclient._core.executor import Executor
 from gigaclient._core.request_options import RequestOptions
 from gigaclient._primitives.deadline import Deadline
-from gigaclient._primitives.secret import Secret, mask
+from gigaclient._primitives.secret import Secret, SecretBytes, mask
 from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.auth.token_manager import Credential, fits_header
 from gigaclient.errors import APIStatusError, AuthenticationError, GigaClientError, InvalidResponseError
@@ -110,7 +110,9 @@ def _log_in(executor: Executor, cookies: Cookies, deadline: Deadline) -> Credent
     request = Request(
         "POST",
         _LOGIN,
-        body=urlencode({"token_key": token_key.reveal(), "session_password": password.reveal()}).encode("utf-8"),
+        body=SecretBytes(
+            urlencode({"token_key": token_key.reveal(), "session_password": password.reveal()}).encode("utf-8")
+        ),
         content_type="application/x-www-form-urlencoded",
         accept="*/*",
     )

@@ -208,8 +208,9 @@ class DeadlineConnection(Dialer):
     response_class = HeadResponse
     idle_since = 0.0
     """The time at which the connection was put back to the pool, by the wall clock."""
-    _buffered: list[bytes] | None = None
-    _header_block: bytes | None = None
+    # Views, because the repr of a view shows nothing: the frames of a blocked write hold these as local variables.
+    _buffered: list[memoryview] | None = None
+    _header_block: memoryview | None = None
 
     @property
     def is_connected(self) -> bool:
@@ -225,14 +226,16 @@ class DeadlineConnection(Dialer):
                 self.sock.serve(state)
         self._buffered = []
         # Writing the headers line by line, with checks for each, would cost more than the rest of the request.
-        self._header_block = header_block(headers) if headers else None
+        block = header_block(headers) if headers else None
+        self._header_block = memoryview(block) if block is not None else None
+        del block
         if self._header_block is not None:
             headers = _WrittenHeaders(headers)
         try:
             super().request(method, url, body, headers, **options)
             buffered, self._buffered = self._buffered, None
             if buffered:
-                self.send(b"".join(buffered))
+                self.send(memoryview(b"".join(buffered)))
         except OSError as error:
             # urllib3 ignores a broken pipe and a reset here, because a response may have arrived before.
             if is_foreign(error):
@@ -248,16 +251,16 @@ class DeadlineConnection(Dialer):
         """Send ``data``, or buffer it while :meth:`request` collects a small request."""
         block, self._header_block = self._header_block, None
         if block is not None:  # `data` is the request line and the Host header
-            data = b"%b%b\r\n\r\n" % (data[:-2], block)
+            data = memoryview(b"".join((data[:-2], block, b"\r\n\r\n")))
         buffered = self._buffered
         if buffered is None:
             super().send(data)
-        elif isinstance(data, bytes) and sum(map(len, buffered)) + len(data) <= _COALESCE_BYTES:
-            buffered.append(data)
+        elif isinstance(data, (bytes, memoryview)) and sum(map(len, buffered)) + len(data) <= _COALESCE_BYTES:
+            buffered.append(memoryview(data))
         else:
             self._buffered = None
             if buffered:
-                super().send(b"".join(buffered))
+                super().send(memoryview(b"".join(buffered)))
             super().send(data)
 
 

@@ -284,7 +284,7 @@ class Transport:
                 allow_redirects=False,
                 timeout=(deadline.timeouts.connect, deadline.timeouts.read),
                 verify=True,
-                proxies={"http": proxy.reveal(), "https": proxy.reveal()} if proxy else {},
+                proxies={"http": proxy, "https": proxy} if proxy else {},  # secrets, because frames below hold them
             )
             return response, response.status_code == 408 and _is_idle_timeout(response, state)
         except GigaClientError as error:
@@ -297,9 +297,12 @@ class Transport:
                 with self._lock:
                     self._opened += 1
         foreign = foreign_error(failure)
-        if foreign is not None:
-            raise foreign
-        return self._translate(failure, state, url), is_lost_connection(failure) and not state.received
+        try:
+            if foreign is not None:
+                raise foreign
+            return self._translate(failure, state, url), is_lost_connection(failure) and not state.received
+        finally:
+            del failure, foreign  # their traceback refers to this frame, and a cycle would keep the socket
 
     def _translate(self, failure: BaseException, state: ConnectionState, url: str) -> GigaClientError:
         proxy = self._proxies.get(origin_of(url)) if self._proxies else None

@@ -24,7 +24,8 @@ def proxy_for(origin: str, proxy: str | None, session: requests.Session | None =
     del proxy
     if address is None and session is not None:
         source, address = "the proxy of the session", _select_proxy(origin, session.proxies)
-    if address is None and (session is None or session.trust_env):
+    # Without TLS the proxy could read everything, and http:// is for servers on this machine or beside it.
+    if address is None and origin.startswith("https:") and (session is None or session.trust_env):
         source = "the proxy of the environment"
         address = _select_proxy(origin, get_environ_proxies(origin + "/", no_proxy=None))
     if not address:

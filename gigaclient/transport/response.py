@@ -113,9 +113,12 @@ class Response:
                 self._end(keep_connection=False, reading_is_over=True)
         if failure is None:
             return
-        if not isinstance(failure, GigaClientError):
-            failure = foreign_error(failure) or translate(failure, self._state, self._host)
-        raise failure
+        try:
+            if not isinstance(failure, GigaClientError):
+                failure = foreign_error(failure) or translate(failure, self._state, self._host)
+            raise failure
+        finally:
+            del failure  # its traceback refers to this frame
 
     def _open_body(self) -> tuple[Framing, Callable[[], bytes], Callable[[], bytes]]:
         """Return the framing of the body, a function that reads its first block, and one for all later blocks."""
@@ -153,6 +156,7 @@ class Response:
         while not framing.ended:
             if not read_lock.acquire(False):
                 raise Cancelled("closed")
+            block = payload = b""  # a frame that waits holds no part of a body, which may be a token
             try:
                 block = read()
             finally:
@@ -194,14 +198,14 @@ class Response:
             return b""
 
     def _read(self, limit: int) -> bytes:
-        parts, length = [], 0
+        body = io.BytesIO()  # its repr shows nothing, while this frame waits
         with contextlib.closing(self.blocks()) as blocks:
             for block in blocks:
-                parts.append(block)
-                length += len(block)
-                if length >= limit:
+                body.write(block)
+                del block
+                if body.tell() >= limit:
                     break
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return body.getvalue()
 
     def drain(self, blocks: Iterator[bytes]) -> None:
         """Read the few bytes after an end marker, so that the connection can be used again.

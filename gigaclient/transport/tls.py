@@ -132,6 +132,8 @@ def _client_context() -> ssl.SSLContext:
     context = Context(ssl.PROTOCOL_TLS_CLIENT)  # checks host names and requires certificates
     _log_keys(context)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if ssl.HAS_NEVER_CHECK_COMMON_NAME:
+        context.hostname_checks_common_name = False  # RFC 9525: only subjectAltName names a host
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # an intermediate in a bundle is trusted like a root
     if sys.version_info >= (3, 13):  # Python's own default since 3.13
         context.verify_flags |= ssl.VERIFY_X509_STRICT
@@ -341,6 +343,12 @@ class Trust(FrozenStruct, frozen=True):
     key_file: str | None = None
     key_file_password: Secret | None = None
     ssl_context: ssl.SSLContext | None = None
+
+    @property
+    def checks_nothing(self) -> bool:
+        """True when any certificate is accepted."""
+        context = self.ssl_context
+        return self.mode == "insecure" or (context is not None and context.verify_mode == ssl.CERT_NONE)
 
     def make_context(self) -> ssl.SSLContext:
         """Return a TLS context with these settings.

@@ -453,6 +453,31 @@ def test_insecure_trust_warns_once_and_uses_a_separate_adapter() -> None:
             assert context.check_hostname is True
 
 
+def test_a_context_that_checks_nothing_warns_too(authority: Authority) -> None:
+    lenient = ssl.create_default_context()
+    lenient.check_hostname, lenient.verify_mode = False, ssl.CERT_NONE
+    with pytest.warns(UserWarning, match="ssl_context checks no certificate"):
+        GigaChat(credentials="MTox", ssl_context=lenient).close()
+    GigaChat(credentials="MTox", ssl_context=ssl.create_default_context(cafile=authority.ca_file)).close()
+
+
+def test_a_certificate_with_a_common_name_alone_is_refused(tmp_path: Path) -> None:
+    for name in ("localhost", None):
+        folder = tmp_path / str(name)
+        folder.mkdir()
+        authority = PlainAuthority(folder, alternative_name=name)
+        context = pinned_context(Path(authority.ca_file).read_text())
+        context.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", 0)  # this authority lacks an extension
+        with Server(lambda request: Answer(body="hello"), tls=authority.server_context()) as server:
+            url = at_localhost(server.url)
+            with transport_to(url, trust=Trust(mode="context", ssl_context=context)) as transport:
+                if name is None:
+                    with pytest.raises(TLSError, match=r"mismatch|doesn't match"):
+                        ask(transport, url + "/")
+                else:
+                    assert ask(transport, url + "/") == b"hello"
+
+
 def test_a_client_still_checks_certificates_next_to_an_insecure_one(foreign_server: Server) -> None:
     with (
         transport_to(foreign_server.url, trust=Trust(mode="insecure")) as careless,

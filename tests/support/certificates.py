@@ -15,7 +15,8 @@ from cryptography.x509.oid import NameOID
 class PlainAuthority:
     """An authority whose certificates have no Authority Key Identifier, like those of many companies."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, alternative_name: str | None = "localhost") -> None:
+        self._alternative_name = alternative_name
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Old Company CA")])
         self._folder = folder
@@ -36,8 +37,8 @@ class PlainAuthority:
             .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         )
-        if not is_authority:
-            alternative = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+        if not is_authority and self._alternative_name is not None:
+            alternative = x509.SubjectAlternativeName([x509.DNSName(self._alternative_name)])
             builder = builder.add_extension(alternative, critical=False)
         return builder.sign(self._key, hashes.SHA256())
 
