@@ -231,11 +231,13 @@ def find_routes(inspected: InspectedSettings, hosts: list[Host]) -> tuple[list[P
                 f"fix or unset {source}: an http:// proxy works, and NO_PROXY={host.name} bypasses it",
             )
             return [ProxyRoute() for _ in hosts], failure
-        routes.append(ProxyRoute(proxy=proxy, source=_proxy_source(inspected, proxy)))
+        routes.append(ProxyRoute(proxy=proxy, source=_proxy_source(inspected, proxy, is_tls=host.is_tls)))
     return routes, None
 
 
-def _proxy_source(inspected: InspectedSettings, proxy: Secret | None, *, is_broken: bool = False) -> str:
+def _proxy_source(
+    inspected: InspectedSettings, proxy: Secret | None, *, is_tls: bool = True, is_broken: bool = False
+) -> str:
     """Return the setting that selects the proxy; without a proxy, the setting that bypasses it."""
     for setting in inspected.explicit_settings:
         if setting.name == "proxy":
@@ -244,6 +246,7 @@ def _proxy_source(inspected: InspectedSettings, proxy: Secret | None, *, is_brok
     if is_broken:
         return explicit[0] if explicit else "the system's settings"
     if proxy is None:
-        return f"NO_PROXY bypasses {explicit[0]}" if explicit else ""
+        reason = "NO_PROXY bypasses" if is_tls else "http:// never uses"
+        return f"{reason} {explicit[0]}" if explicit else ""
     source = proxy_source(proxy)
     return "the session" if source not in explicit and inspected.settings.session is not None else source

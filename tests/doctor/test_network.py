@@ -18,7 +18,7 @@ from support.socks_server import SocksServer
 from gigaclient.doctor import examine
 from gigaclient.doctor.endpoints import Endpoint
 from gigaclient.doctor.probe_socket import ProbeError, ProbeSocket, ProbeTimeout, within
-from gigaclient.testing import Authority, GigaChatEmulator
+from gigaclient.testing import Answer, Authority, GigaChatEmulator, Server
 
 PASSWORD = "s3cret-passw0rd"
 LOGIN = f"alice:{PASSWORD}"
@@ -156,6 +156,17 @@ def test_no_proxy_bypasses_the_proxy_and_is_reported(
     report = report_on(shared_emulator)
     assert report.healthy
     assert "NO_PROXY bypasses HTTPS_PROXY" in report["proxy"].detail
+
+
+def test_a_plain_address_uses_no_proxy_of_the_environment(
+    shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "")
+    with Server(lambda request: Answer(), tls=None) as plain:
+        report = report_on(shared_emulator, base_url=plain.url + "/v1", access_token="a-token", credentials=None)
+    assert "none for 127.0.0.1: http:// never uses ALL_PROXY" in report["proxy"].detail
 
 
 def test_a_proxy_for_plain_http_is_ignored_and_reported(
