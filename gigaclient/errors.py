@@ -125,9 +125,11 @@ class APIConnectionError(GigaClientError):
 
     Attributes:
         sent: False if the request certainly never reached the server, so that repeating it is safe.
+        retryable: False if it would fail again in the same way: a proxy did not accept the user and the password.
     """
 
     sent: bool = True
+    retryable: bool = True
 
     def __init__(self, message: str = "", *, request_id: str | None = None, sent: bool = True) -> None:
         super().__init__(message, request_id=request_id)

@@ -34,7 +34,7 @@ OPTIONAL_PACKAGES = {
     "aiohttp", "numpy", "tqdm", "click", "rich", "markdown_it", "keyring", "prompt_toolkit", "asgiref", "sphinx",
     "dask", "distributed", "cloudpickle", "celery", "redis", "ray", "pyspark", "pandas", "polars", "ipywidgets",
     "opentelemetry", "llm", "langchain", "langchain_core", "langchain_gigachat", "gigachat", "litellm", "pydantic_ai",
-    "llama_index",
+    "llama_index", "socks",
 }  # fmt: skip
 # The extras whose packages a module may import.
 EXTRAS = {
@@ -50,6 +50,7 @@ EXTRAS = {
     "bulk.progress": {"progress"},
     "auth.shared_source": {"cache"},
     "auth.token_store": {"cache"},
+    "transport.socks_tunnel": {"socks"},
 }
 INSTALLED_WITH = {
     "flask": {"werkzeug"},
@@ -69,6 +70,7 @@ IMPORTED_AS = {
     "opentelemetry-api": "opentelemetry",
     "opentelemetry-instrumentation": "opentelemetry",
     "prompt-toolkit": "prompt_toolkit",
+    "pysocks": "socks",
 }
 LOCKS = {"Lock", "RLock", "Condition", "Event", "Semaphore", "BoundedSemaphore", "Barrier"}
 

@@ -187,6 +187,7 @@ def test_the_extras_are_pinned_for_the_tests(config: configparser.ConfigParser) 
         "llm",
         "otel",
         "progress",
+        "socks",
         "testing",
     }
     packages = re.findall(r"^([\w-]+)>=", "\n".join(extras.values()), re.MULTILINE)

@@ -348,9 +348,17 @@ def test_a_proxy_with_a_password_is_not_shown(detector: LeakDetector, emulator: 
         with client(emulator, proxy=address, max_retries=0, timeout=1) as giga:
             detector.fails("through a proxy", GigaClientError, lambda: giga.chat("hi"))
             detector.show("the client", giga, giga._settings, giga._executor, giga._executor.transport)
-    with client(emulator, proxy=f"http://{USER}:{PROXY_PASSWORD}@127.0.0.1:1", max_retries=0) as giga:
-        detector.fails("no proxy there", GigaClientError, lambda: giga.chat("hi"))
-    for wrong in ("socks5://{}@127.0.0.1:1", "http://{}@:80", "http://{}@host:port", "ftp://{}@host"):
+    for scheme in ("http", "socks4", "socks5", "socks5h"):
+        with client(emulator, proxy=f"{scheme}://{USER}:{PROXY_PASSWORD}@127.0.0.1:1", max_retries=0) as giga:
+            detector.fails(f"no {scheme} proxy there", GigaClientError, lambda giga=giga: giga.chat("hi"))
+    for wrong in (
+        "'socks5://{}@host'",
+        "http://{}@:80",
+        "http://{}@host:port",
+        "ftp://{}@host",
+        "http://{}@host\r",
+        "http://{}",
+    ):
         address = wrong.format(f"{USER}:{PROXY_PASSWORD}")
         detector.fails(f"proxy {wrong}", ConfigError, lambda address=address: client(emulator, proxy=address))
     assert detector.found() == []
@@ -359,7 +367,7 @@ def test_a_proxy_with_a_password_is_not_shown(detector: LeakDetector, emulator: 
 def test_a_proxy_of_the_environment_is_not_shown(
     detector: LeakDetector, emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for wrong in ("socks5://{}@127.0.0.1:1", "http://{}@host:port"):
+    for wrong in ('"socks5://{}@127.0.0.1:1"', "http://{}@host:port", "http://{}@host\r"):
         monkeypatch.setenv("HTTPS_PROXY", wrong.format(f"{USER}:{PROXY_PASSWORD}"))
         detector.fails(f"HTTPS_PROXY {wrong}", ConfigError, lambda: client(emulator))
     monkeypatch.setenv("HTTPS_PROXY", f"http://{USER}:{PROXY_PASSWORD}@127.0.0.1:1")

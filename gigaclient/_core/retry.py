@@ -74,7 +74,7 @@ class RetryPolicy(FrozenStruct, frozen=True):
         if isinstance(error, TLSError) or not isinstance(error, APIConnectionError):
             return False  # the same certificate or the same malformed response would come again
         if not error.sent:
-            return True
+            return error.retryable
         return retry_safety is RetrySafety.IDEMPOTENT and not isinstance(error, APITimeoutError)
 
 

@@ -106,8 +106,13 @@ def secret(value: Any) -> Secret:
 
 
 def proxy(value: Any) -> Secret:
-    """Parse the address of a proxy, a secret because it may hold a password."""
-    return secret(value.strip() if isinstance(value, str) else value)
+    """Parse the address of a proxy, a secret because it may hold a password; empty for False, which means no proxy."""
+    if value is False or (isinstance(value, str) and value.strip().lower() in ("false", "off", "no", "0")):
+        return Secret("")
+    if not isinstance(value, str):
+        raise ConfigError(f"must be the address of a proxy, or False for none, not {type(value).__name__}")
+    # Only spaces: the error about a line break at the end says where it is.
+    return secret(value.strip(" ") if value.strip() else "")
 
 
 def session(value: Any) -> Any:

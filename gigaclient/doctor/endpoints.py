@@ -12,11 +12,11 @@ from gigaclient._primitives.secret import Secret
 from gigaclient._primitives.struct import FrozenStruct
 from gigaclient.doctor.probe_socket import Address, ProbeError, ProbeSocket, ProbeTimeout, connect, resolve, within
 from gigaclient.doctor.report import Diagnosis
-from gigaclient.doctor.settings_report import PROXY_VARIABLES, InspectedSettings
+from gigaclient.doctor.settings_report import InspectedSettings
 from gigaclient.errors import ConfigError
 from gigaclient.transport import origin_of
 from gigaclient.transport.http import TrustAdapter
-from gigaclient.transport.proxies import proxy_for, without_password
+from gigaclient.transport.proxies import PROXY_VARIABLES, proxy_address, proxy_for, proxy_source, without_password
 from gigaclient.transport.tls import Trust
 
 __all__ = ["HOSTS", "Endpoint", "Host", "ProxyRoute", "find_hosts", "find_routes"]
@@ -82,8 +82,7 @@ class ProxyRoute(FrozenStruct, frozen=True, kw_only=True):
     @property
     def address(self) -> tuple[str, int]:
         """The proxy's host and port."""
-        parts = urlsplit(self.proxy.reveal() if self.proxy is not None else "")
-        return parts.hostname or "", parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
+        return proxy_address(self.proxy if self.proxy is not None else Secret(""))
 
     @property
     def is_tls(self) -> bool:
@@ -232,11 +231,13 @@ def find_routes(inspected: InspectedSettings, hosts: list[Host]) -> tuple[list[P
                 f"fix or unset {source}: an http:// proxy works, and NO_PROXY={host.name} bypasses it",
             )
             return [ProxyRoute() for _ in hosts], failure
-        routes.append(ProxyRoute(proxy=proxy, source=_proxy_source(inspected, proxy)))
+        routes.append(ProxyRoute(proxy=proxy, source=_proxy_source(inspected, proxy, is_tls=host.is_tls)))
     return routes, None
 
 
-def _proxy_source(inspected: InspectedSettings, proxy: Secret | None, *, is_broken: bool = False) -> str:
+def _proxy_source(
+    inspected: InspectedSettings, proxy: Secret | None, *, is_tls: bool = True, is_broken: bool = False
+) -> str:
     """Return the setting that selects the proxy; without a proxy, the setting that bypasses it."""
     for setting in inspected.explicit_settings:
         if setting.name == "proxy":
@@ -245,8 +246,7 @@ def _proxy_source(inspected: InspectedSettings, proxy: Secret | None, *, is_brok
     if is_broken:
         return explicit[0] if explicit else "the system's settings"
     if proxy is None:
-        return f"NO_PROXY bypasses {explicit[0]}" if explicit else ""
-    for name in explicit:
-        if proxy.reveal() in (os.environ[name], f"http://{os.environ[name]}"):
-            return name
-    return "the session" if inspected.settings.session is not None else "the system's settings"
+        reason = "NO_PROXY bypasses" if is_tls else "http:// never uses"
+        return f"{reason} {explicit[0]}" if explicit else ""
+    source = proxy_source(proxy)
+    return "the session" if source not in explicit and inspected.settings.session is not None else source

@@ -6,11 +6,12 @@ import os
 
 from gigaclient._primitives.secret import Secret
 from gigaclient.doctor.report import Diagnosis
-from gigaclient.doctor.settings_report import PREFIX, PROXY_VARIABLES, InspectedSettings, misspelt_variables
+from gigaclient.doctor.settings_report import PREFIX, InspectedSettings, misspelt_variables
 from gigaclient.doctor.trust_store import bundle_variable
 from gigaclient.gigachat.credentials import UUID, split_key
 from gigaclient.gigachat.scopes import SCOPES
 from gigaclient.gigachat.settings import GigaChatSettings
+from gigaclient.transport.proxies import PROXY_VARIABLES
 
 __all__ = ["examine_environment", "examine_key", "examine_settings"]
 

@@ -26,6 +26,7 @@ from gigaclient.doctor.trust_store import (
     explain_refusal,
 )
 from gigaclient.errors import ConfigError
+from gigaclient.transport.proxies import is_socks, resolves_names
 from gigaclient.transport.tls import Trust, insecure_context, system_context
 
 __all__ = ["HostCheck", "examine_proxies"]
@@ -54,9 +55,12 @@ class HostCheck:
 
     def resolve(self) -> Diagnosis:
         """Resolve the host's name, unless the proxy does it."""
-        if self.route.proxy is not None:
+        proxy = self.route.proxy
+        if proxy is None:
+            return self.endpoint.resolve()
+        if resolves_names(proxy):
             return Diagnosis.not_checked(f"{self.host.name}: the proxy resolves it")
-        return self.endpoint.resolve()
+        return Endpoint(self.host.name, self.host.port, self.host.setting, self.endpoint.seconds).resolve()
 
     # -- the connection --------------------------------------------------------------------------------------------
 
@@ -105,11 +109,13 @@ class HostCheck:
 
     def _tunnel_advice(self, error: ProbeError) -> str:
         target = f"{self.host.name}:{self.host.port}"
+        scheme = self.route.shown.partition("://")[0]
         advice = {
             "proxy_login": f"the proxy rejects the login: put user and password into {self.route.source}, as "
-            "http://user:password@host:port, with special characters percent-encoded; NTLM and Kerberos are not "
+            f"{scheme}://user:password@host:port, with special characters percent-encoded; NTLM and Kerberos are not "
             "supported",
-            "proxy_refused": f"the proxy does not allow a tunnel: have its administrator allow CONNECT to {target}",
+            "proxy_refused": f"the proxy does not allow a tunnel: have its administrator allow "
+            f"{'' if scheme.startswith('socks') else 'CONNECT to '}{target}",
             "not_http": f"that is not an HTTP proxy: check the address in {self.route.source}",
             "certificate": "the proxy's own certificate is checked against the public authorities, or the file that "
             "REQUESTS_CA_BUNDLE names: set that variable; or write http:// in the proxy's address, as most proxies "
@@ -127,7 +133,10 @@ class HostCheck:
         """Connect to the host, through the tunnel if there is one."""
         with self.endpoint.open(self._deadline) as connection:
             stream: ProbeStream = connection
-            if self.route.proxy is not None:
+            proxy = self.route.proxy
+            if proxy is not None and is_socks(proxy):
+                connection.open_socks_tunnel(proxy, self.host.name, self.host.port)
+            elif proxy is not None:
                 if self.route.is_tls:
                     stream = Tls(connection, system_context(), self.endpoint.name)
                 tunnel(stream, self.host.name, self.host.port, self.route.authorization())

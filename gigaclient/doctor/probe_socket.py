@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from gigaclient._primitives.fork_safety import steps
 from gigaclient._primitives.secret import Secret
 from gigaclient._primitives.struct import FrozenStruct
+from gigaclient.transport.proxies import SocksError, resolves_names
 
 __all__ = [
     "Address",
@@ -158,11 +159,35 @@ class ProbeSocket:
             failure = _socket_error(error)
         raise failure
 
+    def open_socks_tunnel(self, proxy: Secret, host: str, port: int) -> None:
+        """Have the SOCKS proxy, which this connection leads to, connect to ``host``.
+
+        Raises:
+            ProbeError: ``proxy_login`` or ``proxy_refused``, or an error of the connection.
+        """
+        from gigaclient.transport.socks_tunnel import open_tunnel  # needs the extra
+
+        if not resolves_names(proxy):
+            # The families in the order that SOCKS4, which has no IPv6, can use.
+            host = min(resolve(host, port), key=lambda address: address.family != socket.AF_INET).ip
+        try:
+            open_tunnel(self._sock, proxy, host, port, self._remaining)
+        except SocksError as error:
+            failure = ProbeError("proxy_login" if error.of_login else "proxy_refused", str(error))
+        except OSError as error:
+            failure = _socket_error(error)
+        else:
+            return
+        raise failure
+
     def _apply_deadline(self) -> None:
+        self._sock.settimeout(self._remaining())
+
+    def _remaining(self) -> float:
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise ProbeError("timeout", "timed out")
-        self._sock.settimeout(left)
+        return left
 
     def close(self) -> None:
         """Close the connection."""

@@ -17,11 +17,12 @@ from gigaclient.doctor.probe_socket import ProbeTimeout, within
 from gigaclient.doctor.redaction import Redactor
 from gigaclient.doctor.report import Check, Diagnosis, Report
 from gigaclient.doctor.service import ServiceCheck, explain_failure
-from gigaclient.doctor.settings_report import PROXY_VARIABLES, InspectedSettings, inspect_settings
+from gigaclient.doctor.settings_report import InspectedSettings, inspect_settings
 from gigaclient.doctor.trust_store import examine_trust
 from gigaclient.doctor.versions import examine_versions
 from gigaclient.errors import ConfigError, GigaClientError
 from gigaclient.gigachat.credentials import split_key
+from gigaclient.transport.proxies import PROXY_VARIABLES
 
 __all__ = ["examine", "examine_from"]
 

@@ -33,7 +33,6 @@ from gigaclient.transport.proxies import without_password
 __all__ = [
     "ENVIRONMENT_SETTINGS",
     "PREFIX",
-    "PROXY_VARIABLES",
     "InspectedSettings",
     "NullTokenCache",
     "SettingSource",
@@ -42,7 +41,6 @@ __all__ = [
 ]
 
 PREFIX = "GIGACHAT_"
-PROXY_VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 GROUPS = (TRUST_SETTINGS, CREDENTIAL_SETTINGS, CLIENT_CERTIFICATE)
 
 _ARGUMENTS = tuple(name for name in inspect.signature(GigaChat.__init__).parameters if name != "self")

@@ -7,7 +7,7 @@ import logging
 import os
 import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import msgspec
 import msgspec.structs
@@ -79,7 +79,8 @@ class FakeGpt(BaseClient[FakeGptSettings]):
             then is the only one trusted.
         verify_ssl_certs: False disables certificate checks, and warns.
         ssl_context: your TLS context, which replaces all trust settings.
-        proxy: ``http://user:password@host:port`` for all requests; None for the environment's setting.
+        proxy: ``http://user:password@host:port`` for all requests, or a ``socks5://``, ``socks5h://`` or ``socks4://``
+            address with the extra ``socks``; False for no proxy; None for the environment's setting.
         timeout: seconds, or a pair (connect, read).
         event_timeout: seconds that a stream may stay alive without an event; four read timeouts by default.
         deadline: seconds for a whole call: login, queue, attempts, waits and body.
@@ -125,7 +126,7 @@ class FakeGpt(BaseClient[FakeGptSettings]):
         trust: str | None = None,
         verify_ssl_certs: bool | None = None,
         ssl_context: ssl.SSLContext | None = None,
-        proxy: str | None = None,
+        proxy: str | Literal[False] | None = None,
         timeout: float | tuple[float, float] | None = None,
         event_timeout: float | None = None,
         deadline: float | None = None,
@@ -266,7 +267,7 @@ class FakeGpt(BaseClient[FakeGptSettings]):
         model: str | None = None,
         messages: Messages = "",
         stream: bool = True,
-        proxy: str | None = None,
+        proxy: str | Literal[False] | None = None,
         **kwargs: Any,
     ) -> Iterator[str]:
         """Return the answer's text as a blocking generator: a chat in one call, for scripts.

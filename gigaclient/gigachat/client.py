@@ -114,7 +114,8 @@ class GigaChat(
             certificate.
         ssl_context: a ready TLS context, which decides everything about trust.
         cert_file, key_file, key_file_password: a client certificate (mTLS); sufficient if the server knows it.
-        proxy: ``http://user:password@host:port`` for all requests; None for the environment's proxy.
+        proxy: ``http://user:password@host:port`` for all requests, or a ``socks5://``, ``socks5h://`` or ``socks4://``
+            address with the extra ``socks``; False for no proxy; None for the environment's proxy.
         timeout: seconds, or a pair (connect, read). See ``docs/reliability.md`` for what each bounds.
         event_timeout: seconds that a stream may last without an event, whatever keep-alive bytes arrive; four read
             timeouts by default.
@@ -174,7 +175,7 @@ class GigaChat(
         cert_file: str | None = None,
         key_file: str | None = None,
         key_file_password: str | None = None,
-        proxy: str | None = None,
+        proxy: str | Literal[False] | None = None,
         timeout: float | tuple[float, float] | None = None,
         event_timeout: float | None = None,
         deadline: float | None = None,
@@ -235,7 +236,7 @@ class GigaChat(
         model: str | None = None,
         messages: Messages = "",
         stream: bool = True,
-        proxy: str | None = None,
+        proxy: str | Literal[False] | None = None,
         *,
         api_key: str | None = None,
         scope: str = "GIGACHAT_API_PERS",

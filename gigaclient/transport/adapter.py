@@ -15,15 +15,17 @@ from urllib.parse import urlsplit
 from requests.adapters import HTTPAdapter
 from urllib3.poolmanager import PoolManager, ProxyManager
 
+from gigaclient._primitives.secret import Secret
 from gigaclient.errors import ConfigError
 from gigaclient.transport.connection import POOL_CLASSES
+from gigaclient.transport.proxies import is_socks
 from gigaclient.transport.tls import Trust, insecure_context, system_context
 
 __all__ = ["PinnedPools"]
 
 
 class PinnedPools(HTTPAdapter):
-    """Connects to the origins it is mounted for with exactly one trust, directly or through a CONNECT proxy.
+    """Connects to the origins it is mounted for with exactly one trust, directly or through a proxy.
 
     Its pools are unlimited and never block. It never retries, because the executor retries within the call's deadline.
     It pickles as its trust, and unpickles with new connections and the same pin.
@@ -65,7 +67,11 @@ class PinnedPools(HTTPAdapter):
             manager = self.proxy_manager.setdefault(proxy, manager)
         return manager
 
-    def _new_proxy_manager(self, proxy: str, context: ssl.SSLContext, **options: Any) -> ProxyManager:
+    def _new_proxy_manager(self, proxy: str, context: ssl.SSLContext, **options: Any) -> PoolManager:
+        if is_socks(proxy):
+            pools = PoolManager(ssl_context=context, **options)
+            pools.pool_classes_by_scheme = _pool_classes_through(Secret(proxy))
+            return pools
         if self._proxy_context is None and proxy.lower().startswith("https:"):
             self._proxy_context = system_context()
         manager = ProxyManager(
@@ -102,7 +108,7 @@ class PinnedPools(HTTPAdapter):
         pool = manager.connection_from_host(parts.hostname, parts.port, parts.scheme)
         connection: Any = pool._new_conn()
         try:
-            if proxy is not None:
+            if pool.proxy is not None:
                 pool._prepare_proxy(connection)
             else:
                 connection.connect()
@@ -115,3 +121,14 @@ class PinnedPools(HTTPAdapter):
         """Return the key of a pool without any TLS options, so that ``verify`` and ``cert`` have no effect."""
         parts = urlsplit(request.url)
         return {"scheme": parts.scheme, "host": parts.hostname, "port": parts.port}, {}
+
+
+def _pool_classes_through(proxy: Secret) -> dict[str, Any]:
+    """Return the classes of pools whose connections go through a SOCKS proxy, by scheme."""
+    classes: dict[str, Any] = {}
+    pool: Any
+    for scheme, pool in POOL_CLASSES.items():
+        connection = pool._deadline_class
+        connection = type(connection.__name__, (connection,), {"socks_proxy": proxy})
+        classes[scheme] = type(pool.__name__, (pool,), {"_deadline_class": connection})
+    return classes

@@ -13,13 +13,16 @@ from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError, ProxyError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError, NewConnectionError, ProxyError
 
-from gigaclient._primitives.deadline import Cancelled, DeadlineExceeded
+from gigaclient._primitives.deadline import Cancelled, Deadline, DeadlineExceeded, Timeouts
 from gigaclient._primitives.foreign_errors import is_foreign
+from gigaclient._primitives.secret import Secret
 from gigaclient.errors import ConfigError
+from gigaclient.transport.dns import resolver
 from gigaclient.transport.happy_eyeballs import connect_to_host
 from gigaclient.transport.monkey_patches import check_patches
+from gigaclient.transport.proxies import SocksError, proxy_address, resolves_names
 from gigaclient.transport.socket import DeadlineSocket, shut_down, socket_timeout, this_thread
 
 __all__ = ["Dialer", "TLSDialer", "library_class"]
@@ -64,6 +67,8 @@ class _ConnectCanceller:
 class Dialer(HTTPConnection):
     """Connects within the deadline of the request that its thread sends."""
 
+    socks_proxy: Secret | None = None
+    """The SOCKS proxy to connect through; set by a subclass that the adapter makes for it."""
     _requests_sent = 0
     _canceller: _ConnectCanceller | None = None
     _connect_began = 0.0
@@ -84,31 +89,62 @@ class Dialer(HTTPConnection):
             self._close_canceller()
 
     def _new_conn(self) -> socket.socket:
-        state = this_thread.state
-        if state is None:
+        state, proxy = this_thread.state, self.socks_proxy
+        if state is None and proxy is None:
             return super()._new_conn()
-        deadline = state.deadline
+        deadline = state.deadline if state is not None else Deadline(Timeouts())
         # One connect timeout covers everything from here to the end of the handshake, with or without a proxy.
         began = self._connect_began = deadline.now()
         try:
-            sock = connect_to_host(self._dns_host, self.port, deadline, began, self._prepare)
+            host, port = proxy_address(proxy) if proxy is not None else (self._dns_host, self.port)
+            sock = connect_to_host(host, port, deadline, began, self._prepare)
         except socket.gaierror as error:
-            raise NameResolutionError(self.host, self, error) from error
+            raise self._of_proxy(NameResolutionError(self.host, self, error)) from error
         except OSError as error:
             if error.errno is None or is_foreign(error):
                 raise  # not from the system: a time limit, a cancel, or a signal handler of the program
             if isinstance(error, TimeoutError):
                 raise ConnectTimeoutError(self, "no connection in time") from deadline.exceeded("connect")
-            raise NewConnectionError(self, f"connecting failed: {error}") from error
+            raise self._of_proxy(NewConnectionError(self, f"connecting failed: {error}")) from error
         try:
             self._canceller = _ConnectCanceller(sock)
             deadline.on_cancel(self._canceller)
+            if proxy is not None:
+                self._open_socks_tunnel(proxy, sock, deadline)
             # The TLS handshake that follows uses this timeout for all its reads together.
             sock.settimeout(socket_timeout(deadline.connect_remaining(began)))
         except BaseException:
             sock.close()
             raise
         return sock
+
+    def _of_proxy(self, failure: HTTPError) -> HTTPError:
+        return failure if self.socks_proxy is None else ProxyError("no connection", failure)
+
+    def _open_socks_tunnel(self, proxy: Secret, sock: socket.socket, deadline: Deadline) -> None:
+        from gigaclient.transport.socks_tunnel import open_tunnel  # needs the extra
+
+        began, host = self._connect_began, self._dns_host
+        try:
+            if not resolves_names(proxy):
+                host = self._address_for(proxy, deadline)
+                deadline.on_cancel(self._canceller)
+            open_tunnel(sock, proxy, host, self.port, lambda: deadline.connect_remaining(began))
+        except socket.gaierror as error:
+            raise NameResolutionError(self.host, self, error) from error
+        except OSError as error:
+            if error.errno is None and not isinstance(error, SocksError):
+                raise  # as in _new_conn
+            raise ProxyError("no tunnel", error) from error
+
+    def _address_for(self, proxy: Secret, deadline: Deadline) -> str:
+        """Look the host up here, and return an address that the proxy can connect to."""
+        addresses = resolver.resolve(self._dns_host, self.port, deadline, self._connect_began)
+        only_ipv4 = proxy.lower().startswith("socks4")
+        for family, *_, address in addresses:
+            if family == socket.AF_INET or not only_ipv4:
+                return str(address[0])
+        raise SocksError("socks4:// has no ipv6, and the host has no other address: write socks5h://")
 
     def _prepare(self, sock: socket.socket) -> None:
         for option in self.socket_options or ():

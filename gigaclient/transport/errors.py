@@ -17,6 +17,7 @@ from gigaclient._primitives.deadline import Cancelled, Deadline, DeadlineExceede
 from gigaclient._primitives.foreign_errors import chain
 from gigaclient.errors import APIConnectionError, APITimeoutError, GigaClientError, InvalidResponseError, TLSError
 from gigaclient.transport.framing import MalformedChunkError, MalformedHeadError
+from gigaclient.transport.proxies import SocksError, is_socks
 from gigaclient.transport.socket import ConnectionState
 
 __all__ = ["certificate_failure", "is_lost_connection", "is_proxy_failure", "translate", "wait_failure"]
@@ -53,7 +54,7 @@ def translate(failure: BaseException, state: ConnectionState, host: str, proxy: 
     causes = list(chain(failure))
     for cause in causes:
         if isinstance(cause, urllib3.exceptions.ProxyError):
-            return APIConnectionError(f"the proxy {proxy or ''} failed: {_proxy_reason(causes)}", sent=False)
+            return _proxy_error(causes, proxy or "")
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
             return _tls_error(cause, state, host)
     for cause in causes:
@@ -125,12 +126,36 @@ def _tls_error(cause: ssl.SSLError, state: ConnectionState, host: str) -> GigaCl
     return TLSError(f"the TLS handshake with {host} failed ({reason or 'unknown'}){hint}", host=host)
 
 
+def _proxy_error(causes: list[BaseException], proxy: str) -> APIConnectionError:
+    """Return the error for a proxy that failed; ``proxy`` is its address, with the user and the password masked."""
+    refused = any(map(_is_refused_login, causes))
+    reason = _login_advice(proxy) if refused else _proxy_reason(causes)
+    error = APIConnectionError(f"the proxy {proxy} failed: {reason}", sent=False)
+    error.retryable = not refused
+    return error
+
+
+def _is_refused_login(cause: BaseException) -> bool:
+    if isinstance(cause, SocksError):
+        return cause.of_login
+    return type(cause) is OSError and str(cause).startswith("Tunnel connection failed: 407")
+
+
+def _login_advice(proxy: str) -> str:
+    scheme, _, rest = proxy.partition("://")
+    status = "" if is_socks(proxy) else " (407)"
+    if "@" in rest:
+        return (
+            f"it does not accept the user and the password of its address{status}: correct them, and write special "
+            "characters as in a URL (@ as %40)"
+        )
+    return f'it asks for a user and a password{status}: pass proxy="{scheme}://user:password@host:port"'
+
+
 def _proxy_reason(causes: list[BaseException]) -> str:
     for cause in causes:
         text = str(cause)
-        if type(cause) is OSError and text.startswith("Tunnel connection failed"):
-            if "failed: 407" in text:
-                return 'it asks for a user and a password (407): pass proxy="http://user:password@host:port"'
+        if isinstance(cause, SocksError) or (type(cause) is OSError and text.startswith("Tunnel connection failed")):
             return text.lower()
         if isinstance(cause, http.client.HTTPException) and not isinstance(cause, http.client.RemoteDisconnected):
             return "it did not answer in HTTP"

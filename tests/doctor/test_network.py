@@ -13,11 +13,12 @@ import pytest
 from support.certificates import PlainAuthority
 from support.doctor_tools import assert_no_secrets, doctors_threads_end, failed, report_on
 from support.socket_tools import ConnectProxy, Peer, at_localhost, silent, with_login
+from support.socks_server import SocksServer
 
 from gigaclient.doctor import examine
 from gigaclient.doctor.endpoints import Endpoint
 from gigaclient.doctor.probe_socket import ProbeError, ProbeSocket, ProbeTimeout, within
-from gigaclient.testing import Authority, GigaChatEmulator
+from gigaclient.testing import Answer, Authority, GigaChatEmulator, Server
 
 PASSWORD = "s3cret-passw0rd"
 LOGIN = f"alice:{PASSWORD}"
@@ -42,6 +43,39 @@ def test_everything_goes_through_the_proxy_of_the_environment(
             f"127.0.0.1:{shared_emulator.oauth_server.port}",
         }
     assert_no_secrets(report, PASSWORD, "alice")
+
+
+@pytest.mark.parametrize("scheme", ["socks5h", "socks5", "socks4"])
+def test_everything_goes_through_a_socks_proxy(
+    scheme: str, shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with SocksServer(login="alice" if scheme == "socks4" else LOGIN) as proxy:
+        monkeypatch.setenv("ALL_PROXY", proxy.url(scheme, LOGIN))
+        report = report_on(shared_emulator, chat=True)
+        assert report.healthy
+        assert f"{scheme}://***@{proxy.address} from ALL_PROXY" in report["proxy"].detail
+        assert report["api.address"].outcome == ("not_checked" if scheme == "socks5h" else "ok")
+        assert report["api.tls"].outcome == "ok"
+        assert len(set(proxy.targets)) == 2
+
+
+def test_a_socks_proxy_that_asks_for_a_password_or_refuses_says_what_to_do(shared_emulator: GigaChatEmulator) -> None:
+    with SocksServer(login=LOGIN) as proxy:
+        report = report_on(shared_emulator, proxy=proxy.url(login="alice:wrong-passw0rd"))
+    assert failed(report) == ["api.connection", "auth.connection"]
+    assert "as socks5h://***@host:port" in report["api.connection"].next_step
+    assert_no_secrets(report, "wrong-passw0rd")
+    with SocksServer(refuse=True) as proxy:
+        report = report_on(shared_emulator, proxy=proxy.url())
+    assert "connection refused" in report["api.connection"].detail
+    assert "have its administrator allow 127.0.0.1" in report["api.connection"].next_step
+
+
+def test_a_silent_socks_proxy_takes_no_longer_than_the_limit(shared_emulator: GigaChatEmulator) -> None:
+    with SocksServer(silent_after=1) as proxy:
+        report = report_on(shared_emulator, proxy=proxy.url(), check_seconds=0.5)
+    assert failed(report) == ["api.connection", "auth.connection"]
+    assert "timed out" in report["api.connection"].detail
 
 
 def test_a_proxy_that_asks_for_a_password_says_where_to_put_it(shared_emulator: GigaChatEmulator) -> None:
@@ -100,7 +134,7 @@ def test_an_unknown_name_of_a_proxy_is_reported(
     assert "https_proxy" in report["proxy"].next_step
 
 
-@pytest.mark.parametrize("address", [f"socks5://{LOGIN}@127.0.0.1:1080", f"http://{LOGIN}@127.0.0.1:port"])
+@pytest.mark.parametrize("address", [f"ftp://{LOGIN}@127.0.0.1:1080", f"http://{LOGIN}@127.0.0.1:port"])
 def test_an_address_that_is_not_a_proxy_is_reported_and_the_rest_is_checked_without_it(
     address: str, shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,6 +156,17 @@ def test_no_proxy_bypasses_the_proxy_and_is_reported(
     report = report_on(shared_emulator)
     assert report.healthy
     assert "NO_PROXY bypasses HTTPS_PROXY" in report["proxy"].detail
+
+
+def test_a_plain_address_uses_no_proxy_of_the_environment(
+    shared_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "")
+    with Server(lambda request: Answer(), tls=None) as plain:
+        report = report_on(shared_emulator, base_url=plain.url + "/v1", access_token="a-token", credentials=None)
+    assert "none for 127.0.0.1: http:// never uses ALL_PROXY" in report["proxy"].detail
 
 
 def test_a_proxy_for_plain_http_is_ignored_and_reported(

@@ -70,7 +70,7 @@ def test_an_argument_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) 
         ({"headers": {"X-A": "а"}}, "ASCII"),
         ({"headers": {"X-A": "a\nb"}}, "ASCII"),
         ({"headers": {"X A": "b"}}, "header name"),
-        ({"proxy": "socks5://localhost:1"}, "not supported"),
+        ({"proxy": "ftp://localhost:1"}, "not supported"),
     ],
 )
 def test_what_cannot_work_is_said_at_once(options: dict[str, Any], reason: str) -> None:

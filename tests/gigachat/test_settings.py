@@ -214,7 +214,7 @@ def test_a_bundle_is_read_at_once_and_kept(bundle: str, trust: str, monkeypatch:
         ({"base_url": "https://api.giga.chat/v1/chat/completions"}, "leave /chat/completions out"),
         ({"base_url": "https://me:pass@api.giga.chat/v1"}, "user= and password="),
         ({"session": "a session"}, "session: must be a requests.Session, not str"),
-        ({"proxy": "socks5://me:the-proxy-password@proxy:1080"}, "not supported"),
+        ({"proxy": "ftp://me:the-proxy-password@proxy:1080"}, "not supported"),
         ({"proxy": "http://me:the-proxy-password@:3128"}, "not an address"),
     ],
 )
@@ -237,7 +237,7 @@ BAD: dict[str, list[Any]] = {
     "ca_bundle_file": ["no/such/file", 5],
     "verify_ssl_certs": ["maybe", 2, []],
     "cert_file": ["no/such/file", 5],
-    "proxy": ["", 5],
+    "proxy": ["", 5, True],
     "timeout": [0, -1, "soon", (1, 2, 3), math.nan, [], True],
     "event_timeout": [0, -1, "soon", math.nan],
     "deadline": [0, -1, "soon", math.nan],

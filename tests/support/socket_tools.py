@@ -320,7 +320,7 @@ class ConnectProxy:
                     time.sleep(self.drip_s)
             else:
                 sock.sendall(answer)
-            _pump(sock, server)
+            pump(sock, server)
 
     def close(self) -> None:
         """Stop the proxy."""
@@ -335,7 +335,7 @@ class ConnectProxy:
         self.close()
 
 
-def _pump(one: Any, other: Any) -> None:
+def pump(one: Any, other: Any) -> None:
     """Forward bytes in both directions until either side ends."""
     with selectors.DefaultSelector() as selector:
         selector.register(one, selectors.EVENT_READ, other)

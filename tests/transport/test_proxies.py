@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -23,9 +25,9 @@ from support.socket_tools import (
     with_login,
 )
 
-from gigaclient import APIConnectionError, APIStatusError, APITimeoutError, ConfigError, GigaChat
+from gigaclient import APIConnectionError, APIStatusError, APITimeoutError, ConfigError, FakeGpt, GigaChat
 from gigaclient._primitives.secret import Secret
-from gigaclient.testing import Answer, Authority, GigaChatEmulator, RecordedRequest, Server
+from gigaclient.testing import Answer, Authority, FakeGptEmulator, GigaChatEmulator, RecordedRequest, Server
 from gigaclient.transport import Transport
 from gigaclient.transport.proxies import proxy_for, without_password
 from gigaclient.transport.tls import Trust
@@ -103,6 +105,52 @@ def test_an_empty_argument_means_no_proxy_at_all(server: Server, trust: Trust, m
         assert ask(transport, server.url + "/") == b"hello"
 
 
+@pytest.mark.parametrize("no", [False, "false"])
+def test_a_client_with_proxy_false_has_no_proxy(no: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("GIGACHAT_PROXY", "http://127.0.0.1:9")
+    with GigaChatEmulator() as emulator, GigaChat(**emulator.client_options, proxy=no) as giga:
+        assert giga.with_options(timeout=30).chat("hello").text
+        with pickle.loads(pickle.dumps(giga)) as copied:
+            assert copied.chat("hello").text
+    with FakeGptEmulator() as emulator, FakeGpt(**emulator.client_options, proxy=no) as fake:
+        assert fake.chat("hello").text
+
+
+def test_the_environment_may_say_that_there_is_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("GIGACHAT_PROXY", "off")
+    with GigaChatEmulator() as emulator, GigaChat(**emulator.client_options) as giga:
+        assert giga.chat("hello").text
+
+
+def test_one_call_with_proxy_false_has_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    with GigaChatEmulator() as emulator:
+        options = {**emulator.client_options, "api_key": emulator.client_options["credentials"]}
+        del options["credentials"]
+        assert "".join(GigaChat.create_generator(None, "Count from 1 to 3", proxy=False, **options)) == "1, 2, 3"
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
+@pytest.mark.parametrize("sessions", ["own", "the user's"])
+def test_plain_http_never_goes_through_a_proxy_of_the_environment(
+    name: str, sessions: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        Server(lambda request: Answer(body="hello"), tls=None) as plain,
+        ConnectProxy() as proxy,
+        requests.Session() as session,
+    ):
+        for variable in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(variable, raising=False)
+        monkeypatch.setenv(name, proxy.url)
+        options = {"session": session} if sessions == "the user's" else {}
+        with transport_to(plain.url, **options) as transport:
+            assert ask(transport, plain.url + "/", headers={"Authorization": "Bearer token"}) == b"hello"
+        assert proxy.connections == 0
+
+
 def test_the_environment_is_read_once(server: Server, trust: Trust, monkeypatch: pytest.MonkeyPatch) -> None:
     with transport_to(server.url, trust=trust) as transport:
         monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
@@ -133,8 +181,8 @@ def test_a_session_that_does_not_trust_the_environment_gets_no_proxy_from_it(
 # -- invalid proxies -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scheme", ["socks5", "socks5h", "socks4", "ftp"])
-def test_socks_is_refused_with_a_clear_message_without_the_password(
+@pytest.mark.parametrize("scheme", ["ftp", "socks", "socks6"])
+def test_another_scheme_is_refused_with_a_clear_message_without_the_password(
     scheme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address = f"{scheme}://{LOGIN}@127.0.0.1:1080"
@@ -142,8 +190,50 @@ def test_socks_is_refused_with_a_clear_message_without_the_password(
         proxy_for("https://api.example", Secret(address))
     assert_shows_no_password(caught.value)
     monkeypatch.setenv("ALL_PROXY", address)
-    with pytest.raises(ConfigError, match="the proxy of the environment must be") as caught:
+    with pytest.raises(ConfigError, match=rf"ALL_PROXY: {scheme}://\*\*\*@127.0.0.1:1080 must be") as caught:
         Transport(Trust(), ("https://api.example",))
+    assert_shows_no_password(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5h"])
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        ('"{}"', "there are quotes around {}: remove them"),
+        ("'{}'", "there are quotes around {}: remove them"),
+        ("{}\r", "{} is followed by, or has, a space or a line break"),
+        ("{}\n", "{} is followed by, or has, a space or a line break"),
+        ("{} #comment", "a space or a line break"),
+    ],
+    ids=["double", "single", "CR", "LF", "comment"],
+)
+def test_an_address_with_more_around_it_is_refused_and_named(
+    written: str, problem: str, scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = written.format(f"{scheme}://{LOGIN}@proxy.example:3128")
+    expected = problem.format(f"{scheme}://***@proxy.example:3128")
+    monkeypatch.setenv("HTTPS_PROXY", address)
+    for source, proxy in (("proxy: ", Secret(address)), ("HTTPS_PROXY: ", None)):
+        with pytest.raises(ConfigError) as caught:
+            proxy_for("https://api.example", proxy)
+        assert str(caught.value).startswith(source)
+        assert expected in str(caught.value)
+        assert_shows_no_password(caught.value)
+
+
+@pytest.mark.parametrize("password", ["пароль", quote("пароль")], ids=["letters", "quoted"])
+def test_a_cyrillic_password_of_an_http_proxy_is_refused(password: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", f"http://alice:{password}@proxy.example:3128")
+    with pytest.raises(
+        ConfigError, match=r"https_proxy: the user or .* http://\*\*\*@proxy.example:3128 has"
+    ) as caught:
+        proxy_for("https://api.example", None)
+    assert password not in str(caught.value)
+
+
+def test_a_password_in_the_place_of_the_port_is_not_shown() -> None:
+    with pytest.raises(ConfigError, match="not an address like") as caught:
+        proxy_for("https://api.example", Secret(f"http://{LOGIN}"))
     assert_shows_no_password(caught.value)
 
 
@@ -198,9 +288,7 @@ def test_user_and_password_reach_the_proxy_and_not_the_server(password: str, ser
 
 
 @pytest.mark.parametrize("login", ["", "alice:wrong-s3cret"])
-def test_407_says_how_to_pass_a_password_and_does_not_show_the_one_there_is(
-    login: str, server: Server, trust: Trust
-) -> None:
+def test_407_says_what_to_do_about_the_password_and_does_not_show_it(login: str, server: Server, trust: Trust) -> None:
     with ConnectProxy(login=LOGIN) as proxy:
         address = with_login(proxy.url, login) if login else proxy.url
         with (
@@ -208,10 +296,24 @@ def test_407_says_how_to_pass_a_password_and_does_not_show_the_one_there_is(
             pytest.raises(APIConnectionError, match="407") as caught,
         ):
             ask(transport, server.url + "/")
-        assert "http://user:password@host:port" in str(caught.value)
+        advice = "correct them" if login else 'pass proxy="http://user:password@host:port"'
+        assert advice in str(caught.value)
         assert proxy.address in str(caught.value)
         assert "wrong" not in str(caught.value)
         assert caught.value.sent is False
+
+
+@pytest.mark.parametrize("login", ["", "alice:wrong-s3cret"])
+def test_407_is_not_retried(login: str) -> None:
+    with GigaChatEmulator() as emulator, ConnectProxy(login=LOGIN) as proxy:
+        address = with_login(proxy.url, login) if login else proxy.url
+        with (
+            GigaChat(**emulator.client_options, proxy=address, retry_backoff_factor=0.0) as giga,
+            pytest.raises(APIConnectionError, match="407") as caught,
+        ):
+            giga.chat("hello")
+        assert proxy.connections == 1
+    assert not pickle.loads(pickle.dumps(caught.value)).retryable
 
 
 # -- proxies that fail -------------------------------------------------------------------------------------
