@@ -23,6 +23,7 @@ from gigaclient.contrib.flask import GigaClient, gigachat, stream_response
 
 PAGE = Path(__file__).resolve().parent.parent / "chat_page"
 ROLES = ("system", "user", "assistant")
+HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 NO_KEY = "There is no key: set GIGACHAT_CREDENTIALS, or start with --emulator, which needs none."
 
 
@@ -30,8 +31,16 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     """Create the app. Options of the client are in ``config["GIGACLIENT"]`` or in the environment."""
     app = Flask(__name__, static_folder=PAGE, static_url_path="")
     app.config["MAX_CONTENT_LENGTH"] = 512 * 1024
+    app.config["TRUSTED_HOSTS"] = os.environ.get("FLASK_TRUSTED_HOSTS", ",".join(HOSTS)).split(",")
     app.config.update(config or {})
     GigaClient(app)
+
+    @app.before_request
+    def check_host() -> None:
+        # Against DNS rebinding: the page of another site could reach this server under the name of that site.
+        request.trusted_hosts = app.config["TRUSTED_HOSTS"]
+        if not request.host:  # reading it raises the error 400 for another host
+            raise BadRequest("the request names no host")
 
     @app.get("/")
     def page() -> Response:
@@ -40,7 +49,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     @app.post("/chat")
     def chat() -> Response:
         # Pages of other sites cannot send JSON here without a CORS preflight, so this view needs no CSRF token.
-        messages, model = read_question(request.get_json())
+        messages, model = read_question(read_json())
         return stream_response(gigachat.stream(messages, model=model))
 
     @app.errorhandler(HTTPException)
@@ -52,6 +61,23 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     return app
 
 
+def read_json() -> Any:
+    """Return the JSON of the request."""
+    try:
+        return request.get_json()
+    except RecursionError:
+        raise BadRequest("the JSON is nested too deep") from None
+
+
+def is_text(value: Any) -> bool:
+    """Return True for a string of whole characters: JSON may hold half of a surrogate pair."""
+    try:
+        value.encode()
+    except (AttributeError, UnicodeEncodeError):
+        return False
+    return True
+
+
 def read_question(body: Any) -> tuple[list[dict[str, str]], str | None]:
     """Validate the request of the page: it is untrusted, and the user of the key pays for all that is sent on."""
     messages = body.get("messages") if isinstance(body, dict) else None
@@ -60,11 +86,11 @@ def read_question(body: Any) -> tuple[list[dict[str, str]], str | None]:
     valid = []
     for message in messages:
         role, content = (message.get("role"), message.get("content")) if isinstance(message, dict) else (None, None)
-        if role not in ROLES or not isinstance(content, str):
+        if role not in ROLES or not is_text(content):
             raise BadRequest(f"a message has a role ({', '.join(ROLES)}) and a content, which is text")
         valid.append({"role": role, "content": content})
     model = body.get("model")
-    if model is not None and not (isinstance(model, str) and model):
+    if model is not None and not (model and is_text(model)):
         raise BadRequest("model must be the name of a model, or left out")
     return valid, model
 
@@ -92,7 +118,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, interrupt)
     with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as stack:
-        config = {}
+        config: dict[str, Any] = {}
+        if "FLASK_TRUSTED_HOSTS" not in os.environ:
+            config["TRUSTED_HOSTS"] = [*HOSTS, arguments.host]
         if arguments.emulator:
             from gigaclient.testing import GigaChatEmulator
 

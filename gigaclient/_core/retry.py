@@ -78,12 +78,16 @@ class RetryPolicy(FrozenStruct, frozen=True):
         return retry_safety is RetrySafety.IDEMPOTENT and not isinstance(error, APITimeoutError)
 
 
+# A year. More is no delay that anyone meant, and a float of 300 digits does no good in a header or in a message.
+_MAX_RETRY_AFTER_SECONDS = 366 * 86_400.0
+
+
 def parse_retry_after(value: str | None, now: float) -> float | None:
     """Return the seconds of a ``Retry-After`` header (RFC 9110, section 10.2.3), or None if it is unusable.
 
     Args:
         value: the header: a number of seconds (fractions are accepted) or an HTTP date.
-        now: Unix time in seconds, subtracted from a date; a date in the past gives 0.
+        now: Unix time in seconds, subtracted from a date; a date in the past gives 0. More than a year is a year.
     """
     if value is None:
         return None
@@ -98,4 +102,4 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
             seconds = max(0.0, moment.timestamp() - now)
         except (TypeError, ValueError, OverflowError, IndexError):
             return None
-    return seconds if 0.0 <= seconds < math.inf else None
+    return min(seconds, _MAX_RETRY_AFTER_SECONDS) if 0.0 <= seconds < math.inf else None

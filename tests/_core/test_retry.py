@@ -220,6 +220,8 @@ def test_a_delay_is_never_negative_nor_longer_than_allowed(
         ("inf", None),
         ("-inf", None),
         ("1e400", None),
+        ("1e308", 366 * 86_400.0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 366 * 86_400.0),
         ("soon", None),
         ("7 seconds", None),
         ("7, 8", None),

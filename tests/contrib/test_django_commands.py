@@ -47,8 +47,8 @@ class Browser:
         self.port = port
         self.cookies: SimpleCookie = SimpleCookie()
 
-    def request(self, method: str, path: str, body: Any = None, *, with_token: bool = True) -> Response:
-        headers = {"Cookie": "; ".join(f"{name}={morsel.value}" for name, morsel in self.cookies.items())}
+    def request(self, method: str, path: str, body: Any = None, *, with_token: bool = True, **headers: str) -> Response:
+        headers |= {"Cookie": "; ".join(f"{name}={morsel.value}" for name, morsel in self.cookies.items())}
         if with_token and "csrftoken" in self.cookies:
             headers["X-CSRFToken"] = self.cookies["csrftoken"].value
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
@@ -91,8 +91,17 @@ def test_the_example_serves_the_page_and_sets_the_cookie_for_its_script(browser:
         "//etc/hostname",
         "/nowhere",
         "/vendor",
+        "/%00",
+        "/app.js%00",
+        "/%ED%A0%BC",
     ):
         assert browser.request("GET", elsewhere).status == 404, elsewhere
+
+
+def test_the_example_answers_under_its_own_names_alone(browser: Browser) -> None:
+    assert browser.request("GET", "/", Host=f"localhost:{browser.port}").status == 200
+    for host in ("evil.example", f"evil.example:{browser.port}", "localhost.evil.example"):
+        assert browser.request("GET", "/", Host=host).status == 400, host
 
 
 def test_the_example_answers_what_is_typed(browser: Browser) -> None:
@@ -121,6 +130,9 @@ def test_the_example_refuses_other_sites_and_what_is_no_question(browser: Browse
         {"messages": [{"role": "user", "content": 5}]},
         {"messages": [{"role": "user", "content": "Hi"}], "model": ""},
         {"messages": [{"role": "user", "content": "Hi"}], "model": 5},
+        {"messages": [{"role": "user", "content": "half \ud83c"}]},
+        {"messages": [{"role": "user", "content": "Hi"}], "model": "half \ud83c"},
+        b"[" * 200_000,
     ):
         answer = browser.request("POST", "/chat", wrong)
         assert answer.status == 400, wrong

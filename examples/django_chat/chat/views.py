@@ -23,6 +23,8 @@ mimetypes.add_type("text/javascript", ".js")  # browsers need this type, and som
 @ensure_csrf_cookie  # the page's script sends it back as X-CSRFToken
 def page(request: HttpRequest, path: str) -> HttpResponse:
     """Serve a file of the page."""
+    if "\0" in path:  # no file has such a name, and pathlib raises for it
+        raise Http404
     file = (settings.PAGE / path).resolve()
     if not file.is_relative_to(settings.PAGE) or not file.is_file():
         raise Http404
@@ -41,24 +43,29 @@ def chat(request: HttpRequest) -> HttpResponseBase:
     return stream_response(get_client().stream(messages, **options))
 
 
+def is_text(value: Any) -> bool:
+    """Return True for a string of whole characters: JSON may hold half of a surrogate pair."""
+    try:
+        value.encode()
+    except (AttributeError, UnicodeEncodeError):
+        return False
+    return True
+
+
 def read_question(body: bytes) -> tuple[list[dict[str, str]], dict[str, str]]:
     """Return the messages and the model, if any; no other data of the browser is sent to the service."""
     try:
         question: Any = json.loads(body)
-    except ValueError:
-        raise ValueError("the body is not JSON") from None
+    except (ValueError, RecursionError):  # the second one is for JSON that is nested too deep
+        raise ValueError("the body is not JSON that can be read") from None
     if not isinstance(question, dict) or not isinstance(question.get("messages"), list) or not question["messages"]:
         raise ValueError('the body must be {"messages": [{"role": …, "content": …}, …]}')
     messages = []
     for message in question["messages"]:
-        if (
-            not isinstance(message, dict)
-            or message.get("role") not in ROLES
-            or not isinstance(message.get("content"), str)
-        ):
+        if not isinstance(message, dict) or message.get("role") not in ROLES or not is_text(message.get("content")):
             raise ValueError(f"a message has a role ({', '.join(ROLES)}) and a content, which is text")
         messages.append({"role": message["role"], "content": message["content"]})
     model = question.get("model")
-    if model is not None and not (isinstance(model, str) and model):
+    if model is not None and not (model and is_text(model)):
         raise ValueError("model must be a name")
     return messages, {} if model is None else {"model": model}

@@ -228,6 +228,22 @@ def test_the_example_with_its_emulator(development: int) -> None:
         assert visit.json()["message"]
 
 
+def test_the_example_answers_odd_requests_with_4xx(shared_emulator: GigaChatEmulator) -> None:
+    client = loaded_example().create_app({"GIGACLIENT": shared_emulator.client_options}).test_client()
+    with client.get("/", headers={"Host": "localhost:5000"}) as page:
+        assert page.status_code == 200
+    for host in ("evil.example", "evil.example:5000", "localhost.evil.example"):
+        for answer in (client.get("/", headers={"Host": host}), client.post("/chat", headers={"Host": host}, json={})):
+            assert answer.status_code == answer.json["status"] == 400, host
+    for path in ("/%00", "/app.js%00", "/%ED%A0%BC"):
+        assert client.get(path).status_code == 404, path
+    half = "half \ud83c"
+    bodies = [json.dumps(ask_of(half)), json.dumps({**ask_of("Hello"), "model": half}), "[" * 200_000]
+    for body in bodies:
+        answer = client.post("/chat", data=body, content_type="application/json")
+        assert answer.status_code == answer.json["status"] == 400, body[:50]
+
+
 def test_the_example_without_a_key_says_what_to_do(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
