@@ -62,15 +62,6 @@ def test_the_environments_proxy_counts_without_one(
         assert len(proxy.targets) == 1
 
 
-@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
-def test_plain_http_never_goes_through_a_proxy_of_the_environment(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with ConnectProxy() as proxy, Server(lambda request: Answer(body="hello")) as plain:
-        monkeypatch.setenv(name, proxy.url)
-        with transport_to(plain.url) as transport:
-            assert ask(transport, plain.url + "/") == b"hello"
-        assert proxy.connections == 0
-
-
 def test_an_address_without_a_scheme_is_an_http_proxy(server: Server, trust: Trust) -> None:
     with ConnectProxy() as proxy, transport_to(server.url, trust=trust, proxy=proxy.address) as transport:
         assert ask(transport, server.url + "/") == b"hello"
