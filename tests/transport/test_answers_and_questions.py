@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 
 import pytest
 import requests
-from support.socket_tools import Peer, read_request
+from support.socket_tools import Peer, ask, read_request, transport_to
 
 from gigaclient import GigaChat
 from gigaclient.errors import GigaClientError, InvalidResponseError
 from gigaclient.testing import Authority, interim
+from gigaclient.transport.tls import Trust
 
 ANSWER, CLOSED, ERROR, ANY_ERROR = "its own answer", "its own answer, then a close", "InvalidResponseError", "any error"
 
@@ -278,6 +279,22 @@ def test_the_next_question_gets_its_own_answer(
         assert [ask(giga, "second"), ask(giga, "third")] == ["second", "third"]
         assert peer.accepted == (1 if variant.outcome == ANSWER else 2)
         assert giga.stats().in_flight == 0
+
+
+@pytest.mark.parametrize("lines", [b"Content-Length: 5\r\n", CHUNKED, b"Transfer-Encoding: x\r\n", b""])
+@pytest.mark.parametrize("rest", [b"", b"5\r\nevil!\r\n0\r\n\r\n"])
+def test_the_answer_to_a_head_has_no_body(lines: bytes, rest: bytes, authority: Authority, trust: Trust) -> None:
+    def talk(sock: Any) -> None:
+        while request := read_request(sock):
+            body = rest if request.startswith(b"HEAD") else b"ok"
+            sock.sendall(
+                b"HTTP/1.1 200 OK\r\n" + (lines if body is rest else b"Content-Length: 2\r\n") + b"\r\n" + body
+            )
+
+    with Peer(talk, tls=authority.server_context()) as peer, transport_to(peer.url, trust=trust) as transport:
+        assert ask(transport, peer.url + "/", method="HEAD") == b""
+        assert ask(transport, peer.url + "/") == b"ok"
+        assert peer.accepted == (2 if rest else 1)
 
 
 def test_the_table_has_some_seventy_variants() -> None:
