@@ -30,6 +30,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from gigaclient._primitives.headers import Headers
+from gigaclient._primitives.packing import packed, unpacked
 
 __all__ = [
     "APIConnectionError",
@@ -60,7 +61,7 @@ __all__ = [
 def _restore(cls: type[GigaClientError], args: tuple[Any, ...], state: dict[str, Any]) -> GigaClientError:
     error = cls.__new__(cls, *args)
     error.args = args
-    error.__dict__.update(state)
+    error.__dict__.update(unpacked(state))
     return error
 
 
@@ -96,7 +97,7 @@ class GigaClientError(Exception):
     # The default of BaseException calls the class with `args` alone. That loses keyword arguments, and fails for
     # classes that require them.
     def __reduce__(self) -> tuple[Callable[..., GigaClientError], tuple[Any, ...]]:
-        return _restore, (type(self), self.args, self.__dict__.copy())
+        return _restore, (type(self), self.args, packed(self.__dict__))
 
 
 class GigaClientDeprecationWarning(DeprecationWarning):

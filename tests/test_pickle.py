@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 import requests
 from support.token_tools import LONG, ask_elsewhere
@@ -273,6 +274,46 @@ def test_an_answer_travels_with_what_the_server_sent(
         assert again.request_id == answer.request_id == "r-1"
         assert again.headers == answer.headers
         assert again.text == "да"
+
+
+def nested(levels: int) -> Any:
+    value: Any = {"end": 1}
+    for _ in range(levels):
+        value = {"more": value}
+    return value
+
+
+@pytest.mark.parametrize("place", ["of_tomorrow", "arguments"])
+def test_an_answer_that_is_nested_deep_travels(
+    place: str, gigachat_emulator: GigaChatEmulator, travel: Callable[[Any], Any]
+) -> None:
+    message: dict[str, Any] = {"role": "assistant", "content": ""}
+    if place == "arguments":
+        message["function_call"] = {"name": "f", "arguments": nested(900)}
+    else:
+        message[place] = nested(900)
+    choice = {"message": message, "index": 0, "finish_reason": "stop"}
+    gigachat_emulator.answer({"choices": [choice], "created": 1, "model": "m", "object": "o"})
+    with GigaChat(**gigachat_emulator.client_options) as giga:
+        answer = giga.chat("hi")
+    assert answer.raw
+    again = travel(answer)
+    assert msgspec.json.encode(again.raw) == msgspec.json.encode(answer.raw)
+    if place == "arguments":
+        assert again.choices[0].message.function_call.arguments["more"]
+
+
+def test_an_error_with_a_body_that_is_nested_deep_travels(travel: Callable[[Any], Any]) -> None:
+    error = errors.APIStatusError("no", status_code=400, body=nested(900))
+    assert msgspec.json.encode(travel(error).body) == msgspec.json.encode(error.body)
+
+
+def test_a_value_of_the_users_own_on_an_error_travels_though_it_is_no_json(travel: Callable[[Any], Any]) -> None:
+    error = GigaClientError("no")
+    error.held = held = [{1, 2}]  # type: ignore[attr-defined]
+    held.append(held)  # type: ignore[arg-type]
+    again = travel(error)
+    assert again.held[0] == {1, 2} and again.held[1] is again.held
 
 
 def test_a_deep_copy_shares_nothing_with_the_answer(gigachat_emulator: GigaChatEmulator) -> None:

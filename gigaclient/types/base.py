@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 import msgspec
 
+from gigaclient._primitives.packing import packed, unpacked
 from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient._primitives.surrogates import with_whole_characters
 
@@ -35,9 +36,9 @@ def untyped(body: bytes) -> Any:
 
 
 def _rebuild(cls: type[_RecordT], fields: _Fields, hidden: _Fields) -> _RecordT:
-    record: _RecordT = msgspec.StructMeta.__call__(cls, **fields)  # as they are
+    record: _RecordT = msgspec.StructMeta.__call__(cls, **unpacked(fields))  # as they are
     if hidden:
-        record._store(**hidden)
+        record._store(**unpacked(hidden))
     return record
 
 
@@ -180,7 +181,7 @@ class Record(msgspec.Struct, metaclass=RecordMeta, omit_defaults=True):
     # msgspec copies and pickles only the fields; these add the rest.
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         fields = {name: getattr(self, name) for name in self.__struct_fields__}
-        return _rebuild, (type(self), fields, _Fields(self._metadata))
+        return _rebuild, (type(self), packed(fields), packed(self._metadata))
 
     def __copy__(self: _RecordT) -> _RecordT:
         copied: _RecordT = _rebuild(*self.__reduce__()[1])
