@@ -58,6 +58,13 @@ __all__ = [
 ]
 
 
+# Line breaks, control characters and marks of direction in a server's text could forge a line of a log or a terminal.
+_CONTROL_CHARACTERS = {
+    code: chr(code).encode("unicode_escape").decode("ascii")
+    for code in (*range(0x20), *range(0x7F, 0xA0), *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+}
+
+
 def _restore(cls: type[GigaClientError], args: tuple[Any, ...], state: dict[str, Any]) -> GigaClientError:
     error = cls.__new__(cls, *args)
     error.args = args
@@ -92,7 +99,7 @@ class GigaClientError(Exception):
     def __str__(self) -> str:
         tail = f" (request {self.request_id})" if self.request_id else ""
         tries = f" [{len(self.attempts)} attempts: {'; '.join(self.attempts)}]" if len(self.attempts) > 1 else ""
-        return f"{self.message}{tail}{tries}"
+        return f"{self.message}{tail}{tries}".translate(_CONTROL_CHARACTERS)
 
     # The default of BaseException calls the class with `args` alone. That loses keyword arguments, and fails for
     # classes that require them.

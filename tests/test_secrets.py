@@ -6,6 +6,7 @@ import base64
 import copy
 import gc
 import io
+import json
 import logging
 import os
 import pickle
@@ -17,8 +18,9 @@ from typing import Any
 
 import pytest
 
-from gigaclient import ConfigError, FakeGpt, GigaChat, GigaClientError, context
-from gigaclient.testing import Authority, FakeGptEmulator, Fault, GigaChatEmulator, Server
+from gigaclient import BadRequestError, ConfigError, FakeGpt, GigaChat, GigaClientError, context
+from gigaclient.contrib.error_payloads import error_payload
+from gigaclient.testing import Authority, FakeGptEmulator, Fault, GigaChatEmulator, RecordedRequest, Server
 from gigaclient.testing.fault_server import Answer
 
 USER, PASSWORD = "the-user", "the-Password-of-the-user"
@@ -444,3 +446,63 @@ def test_fakegpt_shows_nothing(detector: LeakDetector) -> None:
                         detector.hide(f"{header} {number}", part)
     assert len(detector.secrets) > 2
     assert detector.found() == []
+
+
+# -- what the server repeats -----------------------------------------------------------------------
+
+ECHOED = "the/echoed+token=="
+
+
+def _echo(form: str) -> Callable[[RecordedRequest], Answer]:
+    def answer(request: RecordedRequest) -> Answer:
+        sent = request.headers["authorization"]
+        scheme, _, value = sent.partition(" ")
+        if scheme == "Basic":
+            sent += " " + base64.b64decode(value).decode()
+        problem = {"status": 400, "message": f"refused: {sent}", "detail": {sent: [sent]}}
+        headers = {"Content-Type": "application/json", "X-Echo": sent}
+        if form == "status":
+            return Answer(400, headers, json.dumps(problem))
+        if form == "escaped":
+            return Answer(400, headers, json.dumps(problem).replace("/", "\\/"))
+        if form == "in a URL":
+            return Answer(302, {"Location": f"https://login.example/{urllib.parse.quote(value, safe='')}"})
+        if form == "object":
+            return Answer(200, headers, json.dumps(problem))
+        if form == "page":
+            return Answer(200, {"Content-Type": "text/html"}, f"<html><title>{sent}</title>{sent}</html>")
+        return Answer(200, {"Content-Type": "text/event-stream"}, f"data: {json.dumps(problem)}\n\n", "chunked")
+
+    return answer
+
+
+@pytest.mark.parametrize("form", ["status", "escaped", "in a URL", "object", "page", "event"])
+@pytest.mark.parametrize("method", ["chat", "stream", "token"])
+def test_a_secret_that_the_server_repeats_is_masked(form: str, method: str, detector: LeakDetector) -> None:
+    key = base64.b64encode(b"the-client-id:the/client+secret").decode()
+    for name, secret in {"token": ECHOED, "key": key, "id and secret": "the-client-id:the/client+secret"}.items():
+        detector.secrets[name] = secret
+    events: list[Any] = []
+    with Server(_echo(form)) as server:
+        login: dict[str, Any] = {"auth_url": server.url + "/oauth", "credentials": key}
+        options = login if method == "token" else {"access_token": ECHOED}
+        with GigaChat(base_url=server.url + "/v1", max_retries=0, on_end=events.append, **options) as giga:
+            call = (lambda: giga.stream("hi").result()) if method == "stream" else (lambda: giga.chat("hi"))
+            error = detector.fails(form, GigaClientError, call)
+    detector.show("the error", error.message, getattr(error, "content", b""), error_payload(error), *events)
+    shown = "\n".join(text for _, text in detector.shown) + detector.log.getvalue()
+    for secret in [*detector.secrets.values(), "the/client+secret"]:
+        for text in (secret, secret.replace("/", "\\/"), urllib.parse.quote(secret, safe="")):
+            assert text not in shown
+
+
+def test_line_breaks_and_control_characters_of_a_server_are_never_shown_raw() -> None:
+    text = "refused\r\n2026-01-01 forged line\x1b[31m\u2028next\x85\u202etxt"
+    with (
+        Server(lambda request: Answer(400, body=json.dumps({"message": text}))) as server,
+        GigaChat(base_url=server.url + "/v1", access_token="token", max_retries=0) as giga,
+        pytest.raises(BadRequestError) as caught,
+    ):
+        giga.chat("hi")
+    assert str(caught.value).isprintable()
+    assert "forged line" in str(caught.value)

@@ -353,7 +353,7 @@ class Executor:
         body = response.read_some(_MAX_ERROR_BYTES)
         error = status_error(response.status, body, response.headers, request_id=response.request_id, now=time.time())
         error.url = call.url.partition("?")[0]
-        return self._reword_error(error)
+        return response.mask_echo(self._reword_error(error))
 
     def _finalize_error(self, call: Call, failure: GigaClientError) -> GigaClientError:
         failure.attempts = (*call.attempts, *failure.attempts)

@@ -69,7 +69,8 @@ def decode(response: Response, decoder: msgspec.json.Decoder[T]) -> T:
         try:
             decoded = coerce(data, cast(type[T], decoder.type))
         except JSON_ERRORS:
-            failure = error_in(data, request_id=response.request_id) or invalid_response(response, reason)
+            reported = error_in(data, request_id=response.request_id)
+            failure = invalid_response(response, reason) if reported is None else response.mask_echo(reported)
         else:
             add_repairs(decoded, repairs)
             return decoded
@@ -82,24 +83,26 @@ def embedded_error(response: Response) -> APIStatusError | None:
         data = msgspec.json.decode(response.body)
     except JSON_ERRORS:
         return None
-    return error_in(data, request_id=response.request_id)
+    error = error_in(data, request_id=response.request_id)
+    return response.mask_echo(error) if error is not None else None
 
 
 def invalid_response(response: Response, reason: str) -> InvalidResponseError:
     """Return the error for a body that does not match the API's documentation."""
     content_type = response.headers.get("content-type", "no Content-Type")
-    return InvalidResponseError(
+    error = InvalidResponseError(
         f"the answer is not what the API promises ({reason}; {content_type}): {excerpt(response.body)[:120]!r}",
         request_id=response.request_id,
         status_code=response.status,
         body=excerpt(response.body),
         headers=response.headers,
     )
+    return response.mask_echo(error)
 
 
 def refuse_page(response: Response, describe: Callable[[Response], GigaClientError]) -> NoReturn:
     """Raise the error that ``describe`` returns for a response that is no stream; its ``body`` has the beginning."""
     response.body = response.read_some(_MAX_PAGE_BYTES)
-    failure = describe(response)
+    failure = response.mask_echo(describe(response))
     response.observer.end(failure)
     raise failure

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import quote
 
-__all__ = ["MASK", "Secret", "SecretBytes", "as_secret", "mask"]
+__all__ = ["MASK", "Secret", "SecretBytes", "as_secret", "echoes_of", "mask"]
 
 MASK = "***"
 
@@ -65,8 +68,37 @@ def mask(value: Any, secrets: Iterable[str]) -> Any:
         for secret in hidden:
             value = value.replace(secret, MASK)
         return value
+    if isinstance(value, bytes):
+        for secret in hidden:
+            value = value.replace(secret.encode("utf-8", "replace"), MASK.encode())
+        return value
     if isinstance(value, dict):
         return {mask(name, hidden): mask(inner, hidden) for name, inner in value.items()}
     if isinstance(value, list):
         return [mask(inner, hidden) for inner in value]
     return value
+
+
+_MIN_ECHO_CHARACTERS = 6
+
+
+def echoes_of(headers: Iterable[str]) -> list[str]:
+    """Return the texts in which a server may repeat these secret header values, longest first.
+
+    They are the value itself, its parts (the token after the scheme, each cookie), the ``id:secret`` that a Basic
+    header encodes, and the forms of all of them in JSON and in URLs.
+    """
+    parts: set[str] = set()
+    for header in headers:
+        value = str.__str__(header)
+        scheme, _, rest = value.partition(" ")
+        parts |= {value, rest, *(pair.partition("=")[2].strip() for pair in value.split(";"))}
+        if scheme.lower() == "basic":
+            try:
+                pair = base64.b64decode(rest, validate=True).decode()
+            except (binascii.Error, UnicodeDecodeError):
+                continue
+            parts |= {pair, pair.partition(":")[2]}
+    parts = {part for part in parts if len(part) >= _MIN_ECHO_CHARACTERS}
+    forms = {form for part in parts for form in (part, part.replace("/", "\\/"), quote(part, safe=""))}
+    return sorted(forms, key=len, reverse=True)

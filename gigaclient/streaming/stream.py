@@ -285,7 +285,9 @@ class Stream(ClosingContext, Iterator[ChunkT], Generic[ChunkT, ResponseT]):
         error.completion = self.completion
         if error.request_id is None:
             error.request_id = self._request_id
-        return error
+        error.__traceback__ = None  # the frames below hold what the server sent
+        mask_echo = getattr(self._response, "mask_echo", None)  # a recorded response sent nothing
+        return error if mask_echo is None else mask_echo(error)
 
 
 class ChatStream(Stream[ChatCompletionChunk, ChatCompletion]):

@@ -7,7 +7,7 @@ import functools
 import io
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import requests
@@ -16,12 +16,16 @@ from urllib3 import HTTPResponse
 
 from gigaclient._primitives.deadline import Cancelled, Deadline
 from gigaclient._primitives.foreign_errors import foreign_error, is_foreign
+from gigaclient._primitives.headers import Headers
+from gigaclient._primitives.secret import Secret, echoes_of, mask
 from gigaclient.errors import GigaClientError, InvalidResponseError
 from gigaclient.transport.errors import translate
 from gigaclient.transport.framing import ChunkedDecoder, Framing, SizedDecoder, UnframedDecoder
 from gigaclient.transport.socket import READ_BYTES, ConnectionState
 
 __all__ = ["PROBE_SECONDS", "HeaderDict", "Response"]
+
+ErrorT = TypeVar("ErrorT", bound=GigaClientError)
 
 PROBE_SECONDS = 5.0
 """Seconds for data that only improves an error message: the beginning of a body, a server's certificate."""
@@ -188,6 +192,16 @@ class Response:
                 f"the answer of {self._host} is larger than {limit} bytes", status_code=self.status
             )
         return body
+
+    def mask_echo(self, error: ErrorT) -> ErrorT:
+        """Mask what the server repeated of the secrets that were sent to it; return ``error``."""
+        sent = getattr(getattr(self.original, "request", None), "headers", None) or {}
+        echoes = echoes_of(value for value in sent.values() if isinstance(value, Secret))
+        for name, value in vars(error).items():
+            masked = mask(value, echoes)
+            error.__dict__[name] = Headers(masked) if isinstance(value, Headers) else masked
+        error.args = tuple(mask(list(error.args), echoes))
+        return error
 
     def read_some(self, limit: int) -> bytes:
         """Return up to ``limit`` bytes from the beginning of the body, for an error message; never raise."""
