@@ -31,6 +31,8 @@ from typing import Any, ClassVar
 
 from gigaclient._primitives.headers import Headers
 from gigaclient._primitives.packing import packed, unpacked
+from gigaclient._primitives.serialization import decode_or_none
+from gigaclient._primitives.surrogates import ESCAPED_CONTROL_CHARACTERS
 
 __all__ = [
     "APIConnectionError",
@@ -56,13 +58,6 @@ __all__ = [
     "TooManyStepsError",
     "UnprocessableEntityError",
 ]
-
-
-# Line breaks, control characters and marks of direction in a server's text could forge a line of a log or a terminal.
-_CONTROL_CHARACTERS = {
-    code: chr(code).encode("unicode_escape").decode("ascii")
-    for code in (*range(0x20), *range(0x7F, 0xA0), *range(0x2028, 0x202F), *range(0x2066, 0x206A))
-}
 
 
 def _restore(cls: type[GigaClientError], args: tuple[Any, ...], state: dict[str, Any]) -> GigaClientError:
@@ -99,7 +94,7 @@ class GigaClientError(Exception):
     def __str__(self) -> str:
         tail = f" (request {self.request_id})" if self.request_id else ""
         tries = f" [{len(self.attempts)} attempts: {'; '.join(self.attempts)}]" if len(self.attempts) > 1 else ""
-        return f"{self.message}{tail}{tries}".translate(_CONTROL_CHARACTERS)
+        return f"{self.message}{tail}{tries}".translate(ESCAPED_CONTROL_CHARACTERS)
 
     # The default of BaseException calls the class with `args` alone. That loses keyword arguments, and fails for
     # classes that require them.
@@ -265,17 +260,8 @@ def _three(status_code: int, content: bytes | None = None, headers: Any = None) 
 
 
 def _decoded(content: bytes) -> Any:
-    import json
-
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        return content.decode("utf-8", "replace")
-
-
-def _message_of(body: Any) -> str:
-    message = body.get("message") if isinstance(body, dict) else None
-    return message if isinstance(message, str) else ""
+    decoded = decode_or_none(content)
+    return content.decode("utf-8", "replace") if decoded is None else decoded
 
 
 def _seconds(headers: Mapping[str, str]) -> float | None:
@@ -326,8 +312,8 @@ class APIStatusError(GigaClientError):
             status_code, content, headers = _three(*official)
         if not message and content is not None:
             body = _decoded(content) if body is None else body
-            message = _message_of(body) or f"HTTP status {status_code}"
-        if not message and url is not None:
+            message = body.get("message") if isinstance(body, dict) else ""
+        if (not message and (content is not None or url is not None)) or not isinstance(message, str):
             message = f"HTTP status {status_code}"
         super().__init__(message, request_id=request_id)
         self.status_code = status_code
@@ -345,10 +331,8 @@ class APIStatusError(GigaClientError):
             return self._content
         # An error inside a response, or a copy without secrets, has no bytes: encode its body.
         body = self.body
-        if body is None:
-            return b""
-        if isinstance(body, str):
-            return body.encode("utf-8", "replace")
+        if body is None or isinstance(body, str):
+            return (body or "").encode("utf-8", "replace")
         import json
 
         return json.dumps(body, ensure_ascii=False, default=str).encode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""Broken characters: surrogates, the halves of a character that UTF-8 cannot encode, and bytes that are not UTF-8."""
+"""Broken and dangerous characters: surrogates, bytes that are not UTF-8, and control characters."""
 
 from __future__ import annotations
 
@@ -8,10 +8,24 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["BROKEN_CHARACTERS", "HalfJoiner", "convert_texts", "joined_pairs", "well_formed", "with_whole_characters"]
+__all__ = [
+    "BROKEN_CHARACTERS",
+    "ESCAPED_CONTROL_CHARACTERS",
+    "HalfJoiner",
+    "convert_texts",
+    "joined_pairs",
+    "well_formed",
+    "with_whole_characters",
+]
 
 BROKEN_CHARACTERS = "mended broken characters: halves of surrogate pairs, or bytes that are not UTF-8"
 """The sentence of ``completion.repaired`` that tells of them."""
+
+ESCAPED_CONTROL_CHARACTERS = {
+    code: chr(code).encode("unicode_escape").decode("ascii")
+    for code in (*range(0x20), *range(0x7F, 0xA0), *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+}
+"""For ``str.translate``: line breaks, control characters and marks of direction could forge a line of a log."""
 
 # An escaped surrogate pair, or one half of it, or any other escape, so that an escaped backslash is not read as one.
 _ESCAPES = re.compile(

@@ -5,6 +5,7 @@ All of it happens once for a connection. :mod:`gigaclient.transport.connection` 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import socket
 import ssl
@@ -64,6 +65,20 @@ class _ConnectCanceller:
             self._sock.close()
 
 
+# After sleep, a NAT's timeout or a change of address nothing arrives on a connection, not even a reset. With these
+# options the system ends it after half a minute without an acknowledgement. Not every system has all of them.
+_DEAD_PEER_OPTIONS = [("TCP_KEEPIDLE", 10), ("TCP_KEEPALIVE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4)]
+_DEAD_PEER_OPTIONS += [("TCP_USER_TIMEOUT", 30_000)]
+
+
+def _detect_dead_peer(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # a system may refuse an option that Python knows
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _DEAD_PEER_OPTIONS:
+            if hasattr(socket, name):
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
 class Dialer(HTTPConnection):
     """Connects within the deadline of the request that its thread sends."""
 
@@ -79,6 +94,8 @@ class Dialer(HTTPConnection):
         state = this_thread.state
         try:
             super().connect()
+            if isinstance(self.sock, socket.socket):
+                _detect_dead_peer(self.sock)
             deadline_socket = DeadlineSocket(self.sock)
             self._requests_sent = 0
             self.sock = deadline_socket

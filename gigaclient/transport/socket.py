@@ -7,7 +7,6 @@ plain TCP, for headers and body. Shutting the TCP connection down wakes a cancel
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import functools
 import io
@@ -97,8 +96,6 @@ class DeadlineSocket:
         self.state: ConnectionState | None = None
         # False for urllib3's TLS inside TLS (an HTTPS proxy), which has its own loop around a blocking socket.
         self._is_socket = isinstance(sock, socket.socket)
-        if self._is_socket:
-            _detect_dead_peer(sock)
         self._timeout = self._idle_timeout = sock.gettimeout()
         """The present timeout of the socket, 0 when it is non-blocking; and its timeout while it serves no request."""
         self.pending: Callable[[], int] = getattr(sock, "pending", int)
@@ -351,20 +348,6 @@ class _ResponseReader(io.BufferedReader):
             raw.response_ended = True  # so that peek returns the buffer without reading
             raw.sock.reusable = raw.sock.reusable and not (self.peek() or raw.sock.pending())
         super().close()
-
-
-# After sleep, a NAT's timeout or a change of address nothing arrives on a connection, not even a reset. With these
-# options the system ends it after half a minute without an acknowledgement. Not every system has all of them.
-_DEAD_PEER_OPTIONS = [("TCP_KEEPIDLE", 10), ("TCP_KEEPALIVE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4)]
-_DEAD_PEER_OPTIONS += [("TCP_USER_TIMEOUT", 30_000)]
-
-
-def _detect_dead_peer(sock: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # a system may refuse an option that Python knows
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in _DEAD_PEER_OPTIONS:
-            if hasattr(socket, name):
-                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def socket_timeout(seconds: float) -> float | None:
