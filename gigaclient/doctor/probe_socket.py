@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from gigaclient._primitives.fork_safety import steps
 from gigaclient._primitives.secret import Secret
 from gigaclient._primitives.struct import FrozenStruct
-from gigaclient.transport.proxies import SocksError, resolves_names
+from gigaclient.transport.proxies import SocksError
 
 __all__ = [
     "Address",
@@ -162,14 +162,13 @@ class ProbeSocket:
     def open_socks_tunnel(self, proxy: Secret, host: str, port: int) -> None:
         """Have the SOCKS proxy, which this connection leads to, connect to ``host``.
 
+        PySocks resolves the name, if the proxy does not; that has no time limit: see :func:`within`.
+
         Raises:
             ProbeError: ``proxy_login`` or ``proxy_refused``, or an error of the connection.
         """
         from gigaclient.transport.socks_tunnel import open_tunnel  # needs the extra
 
-        if not resolves_names(proxy):
-            # The families in the order that SOCKS4, which has no IPv6, can use.
-            host = min(resolve(host, port), key=lambda address: address.family != socket.AF_INET).ip
         try:
             open_tunnel(self._sock, proxy, host, port, self._remaining)
         except SocksError as error:

@@ -60,7 +60,7 @@ def open_tunnel(sock: socket.socket, proxy: Secret, host: str, port: int, remain
     Args:
         sock: the connection; its timeout is undefined afterwards.
         proxy: the address of the proxy, with user and password.
-        host: a name if the proxy resolves names, else a numeric address.
+        host: a name if the proxy resolves names, else a numeric address; a name is looked up here without a time limit.
         port: the port of the host.
         remaining: returns the seconds left, or raises.
 
@@ -78,7 +78,6 @@ def open_tunnel(sock: socket.socket, proxy: Secret, host: str, port: int, remain
             failure = _unwrap(error.socket_err or error)
         else:
             return
-    remaining()  # a cancel looks like a proxy that closes the connection
     raise failure
 
 

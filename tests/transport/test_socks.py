@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import sys
 import threading
 import traceback
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import requests
 from support.socket_tools import (
+    HANG,
     InThread,
     Peer,
     Stopwatch,
@@ -91,8 +93,10 @@ def test_the_scheme_says_who_resolves_the_name(scheme: str, resolves: bool, serv
 def test_a_name_that_only_the_proxy_knows_works_with_socks5h(server: Server, trust: Trust) -> None:
     url = f"https://gateway.invalid:{server.port}"
     with SocksServer(names={"gateway.invalid": "127.0.0.1"}) as proxy:
-        with transport_to(url, trust=trust, proxy=proxy.url()) as transport, pytest.raises(TLSError, match="gateway"):
+        with transport_to(url, trust=trust, proxy=proxy.url()) as transport, pytest.raises(TLSError) as caught:
             ask(transport, url + "/")  # the handshake came through, and the certificate is for another name
+        assert caught.value.host == "gateway.invalid"
+        assert caught.value.issuer
         # A connection that fetches the refused certificate once more takes the same way.
         assert set(proxy.targets) == {f"gateway.invalid:{server.port}"}
         assert len(proxy.targets) == 2
@@ -256,14 +260,44 @@ def test_a_deadline_ends_a_slow_proxy(server: Server, trust: Trust) -> None:
 @pytest.mark.parametrize("scheme", ["socks4", "socks5", "socks5h"])
 def test_closing_the_client_ends_the_wait_for_a_silent_proxy(scheme: str, server: Server, trust: Trust) -> None:
     url = at_localhost(server.url)  # a name, because a look-up uses the same way to be cancelled
-    with SocksServer(silent_after=1) as proxy, transport_to(url, trust=trust, proxy=proxy.url(scheme)) as transport:
+    last_message = 1 if scheme == "socks4" else 3
+    with (
+        SocksServer(silent_after=last_message) as proxy,
+        transport_to(url, trust=trust, proxy=proxy.url(scheme)) as transport,
+    ):
         call = InThread(lambda: ask(transport, url + "/"))
-        assert eventually(lambda: proxy.connections == 1)
+        assert eventually(lambda: len(proxy.targets) == 1)
         with Stopwatch() as took:
             transport.close()
             error = call.outcome()
         assert isinstance(error, APIConnectionError)
         assert "ended by close()" in str(error)
+        assert took.seconds < 5
+
+
+@pytest.mark.parametrize("scheme", ["socks4", "socks5"])
+def test_a_look_up_on_this_machine_costs_no_more_than_the_connect_timeout(
+    scheme: str, trust: Trust, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system, release = socket.getaddrinfo, threading.Event()
+
+    def getaddrinfo(host: Any, *arguments: Any, **options: Any) -> Any:
+        if host == "slow.example":
+            release.wait(HANG)
+            raise socket.gaierror(socket.EAI_NONAME, "no such name")
+        return system(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    with (
+        SocksServer() as proxy,
+        transport_to("https://slow.example", trust=trust, proxy=proxy.url(scheme)) as transport,
+    ):
+        try:
+            with Stopwatch() as took, pytest.raises(APITimeoutError) as caught:
+                ask(transport, "https://slow.example/", deadline(connect=0.5))
+        finally:
+            release.set()
+        assert caught.value.timeout_kind == "connect"
         assert took.seconds < 5
 
 
