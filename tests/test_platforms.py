@@ -169,7 +169,7 @@ def test_no_test_file_needs_a_module_of_posix_to_be_imported() -> None:
 GLOBALS = {
     "_core/base_client.py": "one assignment",
     "_core/limiter.py": "a lock",
-    "_primitives/fork_safety.py": "one call of set.add; read in a child alone",
+    "_primitives/fork_safety.py": "one call of set.add; replaced in a child, under a lock of that process",
     "contrib/flask.py": "one assignment of True",
     "contrib/jupyter/__init__.py": "the notebook's main thread alone",
     "contrib/jupyter/notebook.py": "one assignment",

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import requests
 from requests.utils import get_environ_proxies, select_proxy
 
+from gigaclient._primitives.extras import extra_is_missing
 from gigaclient._primitives.secret import Secret
 from gigaclient.errors import ConfigError
 
@@ -119,7 +120,7 @@ def _problem_of_scheme(scheme: str, login: str, shown: str) -> str | None:
     from importlib.util import find_spec
 
     if find_spec("socks") is None:
-        return f'{shown} needs the package "PySocks": pip install "gigaclient[socks]"'
+        return extra_is_missing(shown, "PySocks (the extra socks)", "socks")
     return None
 
 
