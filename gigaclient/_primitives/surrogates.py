@@ -6,8 +6,6 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 __all__ = [
     "BROKEN_CHARACTERS",
     "ESCAPED_CONTROL_CHARACTERS",
@@ -77,14 +75,13 @@ def with_whole_characters(body: bytes) -> bytes:
     return _ESCAPES.sub(replaced, body.decode("utf-8", "replace")).encode()
 
 
-class HalfJoiner(msgspec.Struct):
+class HalfJoiner(dict[Any, str]):
     """Join surrogates whose halves are in two chunks of a stream.
 
-    Attributes:
-        waiting: the last halves that still may find their other half, by the text that they belong to.
+    A dict of the last halves that still may find their other half, by the text that they belong to.
     """
 
-    waiting: dict[Any, str] = {}
+    __slots__ = ()
 
     def add(self, key: Any, text: str, *, is_last: bool) -> str:
         """Return the next piece of the text ``key`` with whole characters; keep half a character at its end.
@@ -94,12 +91,12 @@ class HalfJoiner(msgspec.Struct):
             text: the piece as it came.
             is_last: no piece follows, so that nothing is kept.
         """
-        text = self.waiting.pop(key, "") + text
+        text = self.pop(key, "") + text
         if not is_last and "\ud800" <= text[-1:] <= "\udbff":
-            self.waiting[key] = text[-1]
+            self[key] = text[-1]
             text = text[:-1]
         return well_formed(text)
 
     def rest(self) -> dict[Any, str]:
         """Return U+FFFD for each half that still waits, by its text, and forget them."""
-        return {key: self.add(key, "", is_last=True) for key in list(self.waiting)}
+        return {key: self.add(key, "", is_last=True) for key in list(self)}

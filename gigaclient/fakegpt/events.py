@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from gigaclient._primitives.decoding import decoder
+from gigaclient._primitives.decoding import convert, decoder
 from gigaclient._primitives.serialization import JSON_ERRORS, reason_of_invalid_json
 from gigaclient._primitives.surrogates import BROKEN_CHARACTERS
 from gigaclient.errors import InvalidResponseError, StreamInterruptedError
@@ -226,7 +226,7 @@ def _decode(data: bytes) -> _Event | None:
     except JSON_ERRORS:
         pass
     try:
-        return msgspec.convert(json.loads(data.decode("utf-8", "replace")), _Event)
+        return convert(json.loads(data.decode("utf-8", "replace")), _Event)
     except JSON_ERRORS:
         return None
 

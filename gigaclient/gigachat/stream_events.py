@@ -12,7 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 import msgspec
 
 from gigaclient._core.error_mapping import error_in, excerpt
-from gigaclient._primitives.decoding import decoder
+from gigaclient._primitives.decoding import convert, decoder
 from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient._primitives.surrogates import BROKEN_CHARACTERS, HalfJoiner
 from gigaclient.errors import GigaClientError, InvalidResponseError, StreamInterruptedError
@@ -90,7 +90,7 @@ class ChunkReader(Generic[ChunkT]):
 
     def chunk_of(self, fields: dict[str, Any]) -> ChunkT:
         """Return a chunk that no event has."""
-        chunk = msgspec.convert(fields, cast(type[ChunkT], self._decoder.type))
+        chunk: ChunkT = convert(fields, self._decoder.type)
         return chunk.attach(raw=fields, request_id=self._request_id, headers=self.headers)
 
     def _decode_untyped(self, data: bytes) -> Any:
@@ -145,7 +145,7 @@ class ChoicesParser(ReaderHeaders, Generic[ChoicesT]):
         self._reader = ChunkReader(decoder, request_id)
         self._decode = decoder.decode
         self._request_id = request_id
-        self._halves = self._reader.halves.waiting
+        self._halves = self._reader.halves
 
     @property
     def repaired(self) -> tuple[str, ...]:
@@ -179,7 +179,7 @@ class ChoicesParser(ReaderHeaders, Generic[ChoicesT]):
         return chunk
 
     def _join_halves(self, chunk: ChoicesT) -> None:
-        join = self._reader.halves.add
+        join = self._halves.add
         for choice in chunk.choices:
             delta, is_last = choice.delta, choice.finish_reason is not None
             for name in ("content", "reasoning_content"):
@@ -190,9 +190,12 @@ class ChoicesParser(ReaderHeaders, Generic[ChoicesT]):
 
     def held_back(self) -> ChoicesT | None:
         """Return a chunk with U+FFFD for each half of a character whose other half did not come, or None."""
-        rest = self._reader.halves.rest()
+        if not self._halves:
+            return None
+        rest = self._halves.rest()
         choices = [{"index": index, "delta": {name: text}} for (index, name), text in rest.items()]
-        return self._reader.chunk_of({"choices": choices}) if choices else None
+        chunk: ChoicesT = self._reader.chunk_of({"choices": choices})
+        return chunk
 
     def check_complete(self, so_far: _HasFinished, *, marked: bool) -> None:
         """Raise if the stream ended before its answer was complete."""

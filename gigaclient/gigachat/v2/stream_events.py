@@ -67,7 +67,7 @@ class ResponseEventParser(ReaderHeaders):
             chunk._store(repeats=True)
         elif text:
             self._pieces.append(text)
-        if self._reader.halves.waiting and (is_done or chunk.finish_reason is not None):
+        if self._reader.halves and (is_done or chunk.finish_reason is not None):
             self._add_lone_halves(chunk)
         self.done = self.done or is_done
         return chunk
@@ -97,9 +97,11 @@ class ResponseEventParser(ReaderHeaders):
 
     def held_back(self) -> ChatCompletionResponseChunk | None:
         """Return a chunk with U+FFFD for each half of a character whose other half did not come, or None."""
+        if not self._reader.halves:
+            return None
         rest = self._reader.halves.rest()
         messages = [{"role": role, "content": [{"text": text}]} for role, text in rest.items()]
-        return self._reader.chunk_of({"messages": messages}) if messages else None
+        return self._reader.chunk_of({"messages": messages})
 
     def check_complete(self, so_far: ResponseAccumulator, *, marked: bool) -> None:
         """Raise if the stream ended before its response was complete, or if the response failed."""
