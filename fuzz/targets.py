@@ -151,7 +151,11 @@ def error_body(data: bytes, size: int) -> None:
 def answer(data: bytes, size: int) -> None:
     """Check that a completion matches the API's promise, or that our error is raised."""
     response: Any = SimpleNamespace(
-        body=data, status=200, headers={"content-type": "application/json"}, request_id="id"
+        body=data,
+        status=200,
+        headers={"content-type": "application/json"},
+        request_id="id",
+        mask_echo=lambda error: error,
     )
     try:
         found = decode(response, _completion)

@@ -148,7 +148,13 @@ _completion = msgspec.json.Decoder(ChatCompletion)
 
 
 def response(body: bytes) -> Any:
-    return SimpleNamespace(body=body, status=200, headers={"content-type": "application/json"}, request_id="r-1")
+    return SimpleNamespace(
+        body=body,
+        status=200,
+        headers={"content-type": "application/json"},
+        request_id="r-1",
+        mask_echo=lambda error: error,
+    )
 
 
 @given(body=_BODIES | _CHUNKS.map(as_bytes))

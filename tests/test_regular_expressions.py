@@ -47,6 +47,7 @@ BOUNDED = {("cli.markdown", "_PADDING"): "a rendered line, as wide as the termin
 # Modules whose patterns read only the text of the program, of its user or of this machine, and what that is.
 OWN_TEXT = {
     "_core.observer": "names of headers that the program sends",
+    "_primitives.extras": "metadata of the installed package",
     "_core.request_options": "names of headers that the program sends",
     "_core.settings": "the host of a configured address",
     "bulk.templates": "the program's template",

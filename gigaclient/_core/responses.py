@@ -35,17 +35,20 @@ def parse_response(response: Response, type_: type[ResponseT]) -> ResponseT:
         APIStatusError: the body is an error object although the status is 2xx.
         InvalidResponseError: the body is something else.
     """
-    metadata: dict[str, Any] = {"raw": response.body, "request_id": response.request_id, "headers": response.headers}
     typed = decoder(type_)
     try:
         answer = typed.decode(response.body)
     except JSON_ERRORS:
-        pass
-    else:
-        # As attach() does, without another function on the way of each call.
-        set_attribute(answer, "_hidden", metadata)
-        return answer
-    return decode(response, typed).attach(**metadata)
+        answer = None
+    if answer is None:
+        # Not in a local variable before decode(): a traceback may show what the server repeated.
+        return decode(response, typed).attach(
+            raw=response.body, request_id=response.request_id, headers=response.headers
+        )
+    # As attach() does, without another function on the way of each call.
+    metadata: dict[str, Any] = {"raw": response.body, "request_id": response.request_id, "headers": response.headers}
+    set_attribute(answer, "_hidden", metadata)
+    return answer
 
 
 def decode(response: Response, decoder: msgspec.json.Decoder[T]) -> T:

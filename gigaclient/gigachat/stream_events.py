@@ -90,7 +90,7 @@ class ChunkReader(Generic[ChunkT]):
 
     def chunk_of(self, fields: dict[str, Any]) -> ChunkT:
         """Return a chunk that no event has."""
-        chunk: ChunkT = convert(fields, self._decoder.type)
+        chunk: ChunkT = convert(fields, cast(type[ChunkT], self._decoder.type))
         return chunk.attach(raw=fields, request_id=self._request_id, headers=self.headers)
 
     def _decode_untyped(self, data: bytes) -> Any:

@@ -136,7 +136,7 @@ def test_without_the_package_keyring_the_error_names_the_extra(
 ) -> None:
     run("login", stdin=key)
     monkeypatch.setitem(sys.modules, "keyring", None)
-    with pytest.raises(ConfigError, match=r'pip install "gigaclient\[cli\]"'):
+    with pytest.raises(ConfigError, match='needs keyring, which is not installed: pip install "click'):
         credentials.stored()
 
 

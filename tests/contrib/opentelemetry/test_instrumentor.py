@@ -128,4 +128,4 @@ def test_without_the_package_the_error_names_the_extra() -> None:
         "except ImportError as error:\n    print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=SECONDS, check=True)
-    assert 'pip install "gigaclient[otel]"' in done.stdout
+    assert 'needs opentelemetry, which is not installed: pip install "opentelemetry-api' in done.stdout
