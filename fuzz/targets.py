@@ -18,7 +18,7 @@ from gigaclient._core.responses import decode
 from gigaclient._primitives.deadline import Deadline, Timeouts
 from gigaclient.auth.shared_source import SharedSource
 from gigaclient.auth.token_manager import Credential
-from gigaclient.auth.token_store import FileTokenStore
+from gigaclient.auth.token_store import FileTokenStore, StoreUnusable
 from gigaclient.errors import GigaClientError, InvalidResponseError
 from gigaclient.fakegpt.events import SnapshotAccumulator, SnapshotParser
 from gigaclient.gigachat.oauth import read_token
@@ -178,7 +178,7 @@ def token_cache(data: bytes, size: int) -> None:
             return self._entries(data).get(key)
 
         def lock(self, key: str, deadline: Deadline) -> Any:
-            raise OSError
+            raise StoreUnusable("there is no lock")
 
     source = SharedSource(login, Store("fuzz"), lambda: "a", wall=lambda: 1.8e9, monotonic=lambda: 5.0)
     try:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import vcr
 from support.pages import snippets
+from vcr.errors import CannotOverwriteExistingCassetteException
 
-from gigaclient import APIConnectionError, FakeGpt, GigaChat, StreamInterruptedError
+from gigaclient import FakeGpt, GigaChat, StreamInterruptedError
 from gigaclient.testing import FakeGptEmulator, Fault, GigaChatEmulator
 
 PROMPT = "Count from 1 to 5"
@@ -45,7 +46,7 @@ def test_a_chat_and_a_stream_are_played_back_without_a_server_and_without_a_secr
     with played as tape, GigaChat(**options) as giga:
         heard.append((giga.chat("Hello!").text, [chunk.text for chunk in giga.stream(PROMPT)]))
         assert tape.all_played
-        with pytest.raises(APIConnectionError):
+        with pytest.raises(CannotOverwriteExistingCassetteException):
             giga.get_models(max_retries=0)  # was not recorded
     assert heard[0] == heard[1]
 

@@ -213,17 +213,15 @@ def test_a_connection_that_the_system_gives_up_is_an_error_and_no_timeout_of_our
         ask(transport, server.url + "/")
         (connection,) = transport._adapter._pools[server.url].pool
 
-        class GivenUp:
-            """The socket of a dead path: what is sent vanishes, and then the system gives the connection up."""
-
-            def recv_into(self, buffer: Any) -> int:
-                raise TimeoutError(110, "Connection timed out")
-
+        # A dead path: what is sent vanishes, and then the system gives the connection up. The error comes from the
+        # module that raises it, because one of the program's own code would leave the call unchanged.
+        of_ssl: dict[str, Any] = {"__name__": "ssl"}
+        exec('def recv_into(buffer):\n    raise TimeoutError(110, "Connection timed out")', of_ssl)
         reader = connection.sock.makefile
 
         def makefile(mode: str) -> Any:
             made = reader(mode)
-            made.raw._recv_into = GivenUp().recv_into
+            made.raw._recv_into = of_ssl["recv_into"]
             return made
 
         connection.sock.makefile = makefile
