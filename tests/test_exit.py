@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import socket
 import threading
 import time
@@ -144,7 +145,10 @@ def test_closing_gives_every_descriptor_back(gigachat_emulator: GigaChatEmulator
         wait_until(lambda: gigachat_emulator.oauth_server.open_connections == 0)
         return descriptors()
 
-    assert rounds(5) == rounds(5)
+    gc.collect()
+    # Fewer is no leak: what earlier tests have left may be closed meanwhile.
+    earlier = rounds(5)
+    assert rounds(5) <= earlier
 
 
 CALLS: dict[str, Callable[[GigaChat], Any]] = {

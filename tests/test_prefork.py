@@ -64,6 +64,19 @@ print("good")
     assert gigachat_emulator.oauth_calls == 1, "the children have the parent's token"
 
 
+def test_the_first_calls_import_nothing(gigachat_emulator: GigaChatEmulator) -> None:
+    """A child that is forked while a thread imports a module would wait for the lock of that module for ever."""
+    script = """
+import sys
+loaded = set(sys.modules)
+assert giga.chat("Say one").text
+stream = giga.stream("Count from 1 to 3")
+assert stream.result().text and stream.completion
+print(sorted(set(sys.modules) - loaded))
+"""
+    assert run_python(SETUP + script, gigachat_emulator.client_options, flags=FLAGS) == "[]\n"
+
+
 def echo(request: RecordedRequest) -> Answer:
     """Answer ``Say word`` with the word."""
     word = request.json()["messages"][-1]["content"].split()[1]
@@ -244,6 +257,8 @@ print("good")
 
 def test_forks_at_any_moment_of_busy_threads_cause_no_deadlock(gigachat_emulator: GigaChatEmulator) -> None:
     script = """
+from gigaclient._primitives.deadline import Deadline
+
 over = threading.Event()
 narrow = GigaChat(**parameters, max_connections=2)
 
@@ -254,7 +269,7 @@ def be_busy():
 def revoke():
     # A refused token is fetched again, so that the lock of the token manager is always in use.
     while not over.is_set():
-        narrow._executor.tokens.reject(narrow._executor.tokens.get(__import__("gigaclient._primitives.deadline").deadline.Deadline(narrow._executor.timeouts)))
+        narrow._executor.tokens.reject(narrow._executor.tokens.get(Deadline(narrow._executor.timeouts)))
         time.sleep(0.005)
 
 threads = [threading.Thread(target=be_busy) for _ in range(6)] + [threading.Thread(target=revoke)]

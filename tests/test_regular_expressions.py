@@ -162,14 +162,14 @@ def test_a_pattern_on_foreign_text_takes_linear_time(module: str, name: str) -> 
     read = pattern.match if name in ANCHORED else pattern.findall
     for text in hostile_texts():
         subject = text.encode() if isinstance(pattern.pattern, bytes) else text
-        began = time.process_time()
+        began = time.thread_time()
         read(subject)
-        took = time.process_time() - began
+        took = time.thread_time() - began
         assert took < LIMIT_SECONDS, f"{text[:20]!r} … {text[-20:]!r}: {took:.1f} s for {LENGTH} characters"
 
 
 def test_the_measurement_finds_nested_repetition() -> None:
     pattern = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
-    began = time.process_time()
+    began = time.thread_time()
     pattern.findall("\n" * LENGTH + "\0")
-    assert time.process_time() - began > LIMIT_SECONDS
+    assert time.thread_time() - began > LIMIT_SECONDS

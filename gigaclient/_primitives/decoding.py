@@ -51,4 +51,8 @@ def new_decoder(
 def convert(value: Any, type_: type[T], *, strict: bool = True) -> T:
     """Convert ``value`` to one of our types with ``msgspec.convert``; raise its errors."""
     decoder(type_)
-    return msgspec.convert(value, type_, strict=strict)
+    try:
+        return msgspec.convert(value, type_, strict=strict)
+    except SystemError:  # of msgspec before 0.21, for a whole number of some hundred digits
+        reason = "a number is out of range"
+    raise msgspec.ValidationError(reason)
