@@ -164,7 +164,7 @@ class ChatResource(ChatToolCalls):
                 model, or a type built of those. A dict is a JSON Schema; then the value is the decoded JSON.
             strict: whether the service forbids everything that the schema does not name.
             repair: mend an answer whose JSON is not valid or has text around it; see
-                :func:`~gigaclient.schema.parse.parse_completion`. ``.repaired`` of the response says what was mended.
+                `untidy.md` in the documentation. ``.repaired`` of the response says what was mended.
             options: as for :meth:`create`.
 
         Returns:
@@ -338,7 +338,7 @@ class ChatEndpoints(ChatRequests):
                 value is the decoded JSON.
             strict: whether the service forbids everything that the schema does not name.
             repair: mend an answer whose JSON is not valid or has text around it; see
-                :func:`~gigaclient.schema.parse.parse_completion`. ``.repaired`` of the response says what was mended.
+                `untidy.md` in the documentation. ``.repaired`` of the response says what was mended.
             options: as for ``giga.chat``.
 
         Returns:

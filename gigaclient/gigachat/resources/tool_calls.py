@@ -56,7 +56,7 @@ class ToolCallEndpoints(ChatEndpoints, TokensEndpoints):
                 ``"raise"`` raises it.
             on_step: called with each :class:`~gigaclient.types.Step` after its function has run.
             on_result: gets the result of each function and returns what is sent to the model. By default a result is
-                sent in the widest form: see :func:`~gigaclient.schema.results.result_text`.
+                sent in the widest form: see ``functions`` in the guide.
             repair: mend the model's arguments: JSON that is not valid, and JSON text in place of a list or an object.
                 ``.repaired`` of the step says what was mended.
             options: as for ``giga.chat``, for each of the requests: a ``deadline`` limits one turn. A ``function_call``
