@@ -22,7 +22,8 @@ import pytest
 MISSING = {
     "a large stack": ("[[[[[[[[", "deep", "holds_itself", "contains_itself"),
     "threads": ("thread", "latch_waits_without_a_bound"),
-    "processes": ("forked_children", "imported_for_a_dataclass", "importing_gigaclient", "would_take_long_to_count"),
+    "processes": ("forked_children", "imported_for_a_dataclass", "importing_gigaclient", "would_take_long_to_count",
+                  "without_docstrings_a_warning"),
     "a clock of a thread": ("cost_time_in_proportion",),
 }
 

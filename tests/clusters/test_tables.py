@@ -140,5 +140,5 @@ def test_results_are_rows_of_a_table() -> None:
     for table in (pandas.DataFrame(results), pandas.DataFrame(iter(results))):
         assert list(table["input"]) == ["Good", "Bad"]
         assert list(table["error"]) == [None, "ConfigError: no"]
-        assert list(table.columns) == results[0].keys()
+        assert sorted(table.columns) == sorted(results[0].keys())  # pandas sorts the names of mappings
     assert polars.DataFrame([result.to_dict() for result in results])["index"].to_list() == [0, 1]
