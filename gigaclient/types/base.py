@@ -60,6 +60,10 @@ else:
                 options.setdefault("dict", options.get("gc", True))
                 # Each class with such a place would get a __dict__ of its own, with that place in it.
                 namespace.setdefault("__dict__", Record.__dict__["__dict__"])
+                if options["dict"]:
+                    # Not in Record: with them, each attribute of the parts of a chunk would cost twice as much.
+                    namespace.setdefault("__getattr__", _get_unknown)
+                    namespace.setdefault("__setattr__", _set_attribute)
             return super().__new__(mcls, name, bases, namespace, **options)
 
         def __call__(cls, *args, **kwargs):
@@ -76,6 +80,23 @@ else:
 
 # Called directly for metadata: each response and each chunk of a stream has some.
 set_attribute = msgspec.Struct.__setattr__
+
+
+def _get_unknown(self: Any, name: str) -> Any:
+    if not name.startswith("_") and name in self._unknown:
+        return self._unknown[name]
+    raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+
+def _set_attribute(self: Any, name: str, value: Any) -> None:
+    if name not in self.__struct_fields__ and not name.startswith("_"):
+        if name in self._unknown:
+            self._store(given={**self._given, name: value})
+            return
+        name = name.removesuffix("_")
+        if name not in self.__struct_fields__:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    set_attribute(self, name, value)
 
 
 class _DataclassAttribute:
@@ -154,21 +175,6 @@ class Record(msgspec.Struct, metaclass=RecordMeta, omit_defaults=True):
         def __dict__(self) -> _Fields:
             """The fields, for ``vars(record)``."""
             return _Fields(self)
-
-        def __getattr__(self, name: str) -> Any:
-            if not name.startswith("_") and name in self._unknown:
-                return self._unknown[name]
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-
-        def __setattr__(self, name: str, value: Any) -> None:
-            if name not in self.__struct_fields__ and not name.startswith("_"):
-                if name in self._unknown:
-                    self._store(given={**self._given, name: value})
-                    return
-                name = name.removesuffix("_")
-                if name not in self.__struct_fields__:
-                    raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-            set_attribute(self, name, value)
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         # Most fields of most responses are None, and would hide the others.
