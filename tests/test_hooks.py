@@ -21,7 +21,8 @@ import pytest
 from support.reliability_tools import Task, together, wait_until
 
 from gigaclient import FakeGpt, GigaChat
-from gigaclient._core.observer import CallObserver, Hooks
+from gigaclient._core.hook_set import Hooks
+from gigaclient._core.observer import CallObserver
 from gigaclient.errors import (
     APIConnectionError,
     AuthenticationError,

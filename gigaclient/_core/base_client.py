@@ -21,13 +21,13 @@ import msgspec.structs
 from gigaclient._core import settings
 from gigaclient._core.call_arguments import CHAT_FIELDS
 from gigaclient._core.executor import Executor
-from gigaclient._core.request_options import RequestOptions, headers_as_secrets
+from gigaclient._core.request_options import RequestOptions
 from gigaclient._core.retry import DEFAULT_STATUS_CODES, RetryPolicy
 from gigaclient._core.settings import Reader
 from gigaclient._core.stats import Stats
 from gigaclient._primitives.deadline import CancelGroup, Timeouts
 from gigaclient._primitives.lazy import no_async
-from gigaclient._primitives.secret import Secret, as_secret
+from gigaclient._primitives.secret import Secret
 from gigaclient._primitives.struct import FrozenStruct
 from gigaclient.errors import ConfigError
 from gigaclient.protocols import Messages
@@ -56,10 +56,8 @@ __all__ = [
     "INSTRUMENTATIONS",
     "BaseClient",
     "CommonSettings",
-    "as_secret",
     "environment_key",
     "fingerprint",
-    "headers_as_secrets",
     "read_common",
 ]
 

@@ -23,7 +23,7 @@ from gigaclient.types import Usage
 if TYPE_CHECKING:
     from gigaclient.transport import Request, Response
 
-__all__ = ["CallObserver", "Hooks", "extract_summary"]
+__all__ = ["CallObserver", "extract_summary"]
 
 T = TypeVar("T")
 

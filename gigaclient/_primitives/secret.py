@@ -1,4 +1,4 @@
-"""A string that hides its value in logs and tracebacks."""
+"""Hide secrets in logs and tracebacks, and mask them in what a server repeats."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Secret(str):
 
 
 class SecretBytes(bytes):
-    """A request body with secrets in it. It *is* the bytes, but its ``repr`` and ``str`` give ``***``."""
+    """Bytes with secrets in them. It *is* the bytes, but its ``repr`` and ``str`` return ``***``."""
 
     __slots__ = ()
 

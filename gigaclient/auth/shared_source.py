@@ -26,14 +26,8 @@ from gigaclient._primitives.decoding import convert
 from gigaclient._primitives.extras import extra_is_missing
 from gigaclient._primitives.foreign_errors import ForeignError, is_foreign
 from gigaclient._primitives.secret import Secret
-from gigaclient.auth.token_manager import Credential
-from gigaclient.auth.token_store import (
-    MAX_TOKEN_CHARACTERS,
-    FileTokenStore,
-    ObjectTokenStore,
-    StoreUnusable,
-    TokenStore,
-)
+from gigaclient.auth.token_manager import Credential, fits_header
+from gigaclient.auth.token_store import FileTokenStore, ObjectTokenStore, StoreUnusable, TokenStore
 from gigaclient.errors import ConfigError
 
 __all__ = ["SharedSource", "account_name", "share", "token_cache_setting"]
@@ -153,7 +147,7 @@ class SharedSource:
             self._warn("it holds a token with an absurd expiry")
             return None
         token = Secret(entry.token)
-        if not _is_token(token):
+        if not (token and fits_header(token)):
             self._warn("it holds a token that no header can carry")
             return None
         # A token that is due for a refresh is useless here: a refresh calls this source to get a new one.
@@ -200,11 +194,6 @@ class SharedSource:
         if reason not in self._warned:
             self._warned.add(reason)
             _log.warning("the token cache %s is not used, each process logs in by itself: %s", self._store.name, reason)
-
-
-def _is_token(token: Secret) -> bool:
-    text = token.reveal()
-    return 0 < len(text) <= MAX_TOKEN_CHARACTERS and text.isascii() and text.isprintable() and " " not in text
 
 
 def account_name(secret: Secret, *parts: str) -> str:

@@ -20,21 +20,20 @@ from gigaclient._primitives.secret import Secret
 from gigaclient._primitives.struct import FrozenStruct
 from gigaclient.errors import APITimeoutError, GigaClientError
 
-__all__ = ["MARGIN_SECONDS", "Credential", "TokenManager", "fits_header"]
+__all__ = ["MARGIN_SECONDS", "MAX_TOKEN_CHARACTERS", "Credential", "TokenManager", "fits_header"]
 
 MARGIN_SECONDS = 60.0
+MAX_TOKEN_CHARACTERS = 64 * 1024
 _PAUSE_AFTER_FAILED_REFRESH_SECONDS = 5.0
 # A Ctrl-C may interrupt a thread while it wakes the waiters. A waiter that was missed checks again after this time.
 _RECHECK_SECONDS = 1.0
-
-_MAX_TOKEN_CHARACTERS = 64 * 1024
 
 _log = logging.getLogger("gigaclient")
 
 
 def fits_header(token: str) -> bool:
     """Return True if a header can carry ``token``, and servers accept one of its length."""
-    return len(token) <= _MAX_TOKEN_CHARACTERS and token.isascii() and token.isprintable() and " " not in token
+    return len(token) <= MAX_TOKEN_CHARACTERS and token.isascii() and token.isprintable() and " " not in token
 
 
 class Credential(FrozenStruct, frozen=True, eq=False):

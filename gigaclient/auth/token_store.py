@@ -16,14 +16,14 @@ from gigaclient._primitives.deadline import Cancelled, Deadline, DeadlineExceede
 from gigaclient._primitives.foreign_errors import ForeignError
 from gigaclient._primitives.secret import Secret
 from gigaclient._primitives.serialization import JSON_ERRORS
+from gigaclient.auth.token_manager import MAX_TOKEN_CHARACTERS
 
-__all__ = ["MAX_TOKEN_CHARACTERS", "FileTokenStore", "ObjectTokenStore", "StoreUnusable", "TokenStore"]
+__all__ = ["FileTokenStore", "ObjectTokenStore", "StoreUnusable", "TokenStore"]
 
 _MAX_WAIT_SECONDS = 10.0
 """The longest wait for the login of another process, before this process logs in by itself."""
 
 _POLL_SECONDS = 0.05
-MAX_TOKEN_CHARACTERS = 64 * 1024
 _MAX_FILE_BYTES = 4 * 1024 * 1024
 _MAX_ENTRIES = 100
 _MARK = b'{"gigaclient tokens":1'
@@ -236,8 +236,8 @@ def _cache_key(key: str) -> str:
 
 def _until(entry: Any) -> float:
     until = entry.get("until") if isinstance(entry, dict) else None
-    # Not float(until): a whole number may have hundreds of digits.
-    return until if isinstance(until, float) else float(min(max(until, 0), 10**15)) if isinstance(until, int) else 0.0
+    # A whole number may have too many digits for a float.
+    return float(min(max(until, 0), 10**15)) if isinstance(until, (int, float)) else 0.0
 
 
 def _wait_for(take: Callable[[], bool | None], deadline: Deadline) -> bool:

@@ -18,8 +18,9 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Any, TypeVar, overload
 
-from gigaclient._core.base_client import as_secret, headers_as_secrets
 from gigaclient._core.client_cache import ClientCache
+from gigaclient._core.request_options import headers_as_secrets
+from gigaclient._primitives.secret import as_secret
 from gigaclient.errors import ConfigError
 from gigaclient.protocols import ChatProvider
 

@@ -19,15 +19,14 @@ from gigaclient._core.base_client import (
     OneOrMore,
     RequestEvent,
     ResponseEvent,
-    as_secret,
-    headers_as_secrets,
 )
 from gigaclient._core.call_arguments import check_names, prompt_of
 from gigaclient._core.client_cache import ClientCache
 from gigaclient._core.executor import Executor
 from gigaclient._core.limiter import Limiter, limiter_for
-from gigaclient._core.request_options import RequestOptions, call_options
+from gigaclient._core.request_options import RequestOptions, call_options, headers_as_secrets
 from gigaclient._core.responses import refuse_page
+from gigaclient._primitives.secret import as_secret
 from gigaclient.auth.token_manager import Credential, TokenManager
 from gigaclient.errors import APIConnectionError
 from gigaclient.fakegpt.authorization import account_id, both_headers, is_login_refused, x_authorization

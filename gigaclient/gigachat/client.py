@@ -14,13 +14,13 @@ from gigaclient._core.base_client import (
     OneOrMore,
     RequestEvent,
     ResponseEvent,
-    as_secret,
 )
 from gigaclient._core.client_cache import ClientCache
 from gigaclient._core.executor import Call, Executor
 from gigaclient._core.limiter import Limiter, limiter_for
 from gigaclient._core.settings import flag, text, words
 from gigaclient._primitives.deadline import Cancelled, Deadline, DeadlineExceeded
+from gigaclient._primitives.secret import as_secret
 from gigaclient.auth.token_manager import TokenManager
 from gigaclient.errors import ConfigError, GigaClientError, NotFoundError
 from gigaclient.gigachat.bulk_methods import BulkEndpoints

@@ -11,9 +11,6 @@ import msgspec.structs
 
 from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.types import ChatCompletion, ChatCompletionChunk, Choice, ChunkChoice, Delta, FunctionCall, Message
-
-# Loaded with the client: a child that is forked while a thread imports a module would wait for it for ever.
-from gigaclient.types import construction as _construction  # noqa: F401
 from gigaclient.types.base import untyped
 from gigaclient.types.chat import IN_PROGRESS
 

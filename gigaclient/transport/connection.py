@@ -200,8 +200,8 @@ class _WrittenHeaders(dict[str, Any]):
     items: Any = staticmethod(tuple)
 
 
-class DeadlineConnection(Dialer):
-    """The common base of plain and TLS connections."""
+class DeadlineHTTPConnection(Dialer):
+    """A connection without TLS: to a server on the loopback interface, or to an HTTP proxy."""
 
     # A program may set http.client's debuglevel, which prints each header that is sent, the token too. Ignore it here.
     debuglevel = 0
@@ -264,11 +264,7 @@ class DeadlineConnection(Dialer):
             super().send(data)
 
 
-class DeadlineHTTPConnection(DeadlineConnection):
-    """A connection without TLS: to a server on the loopback interface, or to an HTTP proxy."""
-
-
-class DeadlineHTTPSConnection(DeadlineConnection, TLSDialer):
+class DeadlineHTTPSConnection(DeadlineHTTPConnection, TLSDialer):
     """A TLS connection."""
 
 
@@ -295,7 +291,9 @@ class IdleConnections(deque[Any]):
             self.append(connection)
 
 
-class _DeadlinePool(HTTPConnectionPool):
+class DeadlineHTTPPool(HTTPConnectionPool):
+    """A pool of connections to one origin without TLS."""
+
     QueueCls = IdleConnections  # type: ignore[assignment]
     pool: IdleConnections | None  # type: ignore[assignment]
     _library_pool: Any = HTTPConnectionPool
@@ -366,11 +364,7 @@ def _close_all(idle: IdleConnections) -> None:
         connection.close()
 
 
-class DeadlineHTTPPool(_DeadlinePool):
-    """A pool of connections to one origin without TLS."""
-
-
-class DeadlineHTTPSPool(_DeadlinePool, HTTPSConnectionPool):  # type: ignore[override]
+class DeadlineHTTPSPool(DeadlineHTTPPool, HTTPSConnectionPool):  # type: ignore[override]
     """A pool of connections to one origin with TLS."""
 
     _library_pool: Any = HTTPSConnectionPool

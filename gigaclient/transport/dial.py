@@ -67,14 +67,19 @@ class _ConnectCanceller:
 
 # After sleep, a NAT's timeout or a change of address nothing arrives on a connection, not even a reset. With these
 # options the system ends it after half a minute without an acknowledgement. Not every system has all of them.
-_DEAD_PEER_OPTIONS = [("TCP_KEEPIDLE", 10), ("TCP_KEEPALIVE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4)]
-_DEAD_PEER_OPTIONS += [("TCP_USER_TIMEOUT", 30_000)]
+_DEAD_PEER_OPTIONS = {
+    "TCP_KEEPIDLE": 10,
+    "TCP_KEEPALIVE": 10,
+    "TCP_KEEPINTVL": 5,
+    "TCP_KEEPCNT": 4,
+    "TCP_USER_TIMEOUT": 30_000,
+}
 
 
 def _detect_dead_peer(sock: socket.socket) -> None:
     with contextlib.suppress(OSError):  # a system may refuse an option that Python knows
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in _DEAD_PEER_OPTIONS:
+        for name, value in _DEAD_PEER_OPTIONS.items():
             if hasattr(socket, name):
                 sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 

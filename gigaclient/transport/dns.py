@@ -10,7 +10,6 @@ once more while no thread has begun it, and only atomic operations change shared
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import socket
 import threading
@@ -18,6 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
+from gigaclient._primitives import fork_safety
 from gigaclient._primitives.deadline import Deadline, Latch
 
 __all__ = ["AddressInfo", "Resolver", "resolver"]
@@ -27,7 +27,7 @@ AddressInfo: TypeAlias = tuple[int, int, int, str, Any]
 
 _MAX_THREADS = 4
 _MAX_REMEMBERED = 256
-# getaddrinfo does not tell how long an answer is valid. Some seconds serve a burst of connections.
+# getaddrinfo does not say how long an answer is valid. Some seconds serve a burst of connections.
 _REMEMBERED_SECONDS = 5.0
 
 
@@ -164,13 +164,17 @@ class _Lookups:
 class Resolver:
     """Looks host names up on a few daemon threads of the process, and remembers the addresses for some seconds.
 
-    A forked child has none of the parent's threads, so it looks every name up anew. It compares the process id, because
-    Python does not see each fork that C code makes.
+    A forked child has none of the parent's threads, so it looks every name up anew.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._by_process: dict[int, _Lookups] = {}
+        self._lookups = _Lookups()
+        fork_safety.register(self)
+
+    def after_fork_in_child(self) -> None:
+        """Forget the parent's look-ups and threads."""
+        self._lookups = _Lookups()
 
     def resolve(self, host: str, port: int, deadline: Deadline, began: float) -> Sequence[AddressInfo]:
         """Return the addresses of ``host`` as ``socket.getaddrinfo`` does; at least one.
@@ -189,16 +193,11 @@ class Resolver:
         seconds = deadline.connect_remaining(began)
         if _is_numeric(host):
             return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        return self._lookups().get(host, port, self._clock).wait(deadline, seconds)
+        return self._lookups.get(host, port, self._clock).wait(deadline, seconds)
 
     def forget(self, host: str, port: int) -> None:
         """Look the name up again for the next connection, because no remembered address could be reached."""
-        self._lookups().forget(host, port)
-
-    def _lookups(self) -> _Lookups:
-        process = os.getpid()
-        found = self._by_process.get(process)
-        return found if found is not None else self._by_process.setdefault(process, _Lookups())
+        self._lookups.forget(host, port)
 
 
 resolver = Resolver()

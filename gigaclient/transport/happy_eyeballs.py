@@ -20,6 +20,7 @@ from typing import Any
 from gigaclient._primitives.deadline import Deadline
 from gigaclient._primitives.foreign_errors import is_foreign
 from gigaclient.transport.dns import AddressInfo, resolver
+from gigaclient.transport.tls_handshake import Selector
 
 __all__ = ["ATTEMPT_DELAY_SECONDS", "PreferredAddresses", "connect", "connect_to_host"]
 
@@ -32,8 +33,6 @@ _MAX_REMEMBERED = 256
 
 # Far below the largest argument of poll(); the wait is repeated.
 _MAX_WAIT_SECONDS = 3600.0
-
-_Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
 def connect_to_host(
@@ -139,7 +138,7 @@ class _Attempts:
 
     def _wait(self, seconds: float) -> None:
         """Wait until an attempt has ended or the call is cancelled, at most ``seconds``."""
-        with _Selector() as selector:
+        with Selector() as selector:
             selector.register(self._waker.receiver, selectors.EVENT_READ)
             for sock in self._running:
                 selector.register(sock, selectors.EVENT_WRITE)

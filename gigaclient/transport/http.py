@@ -300,12 +300,13 @@ class Transport:
         try:
             if foreign is not None:
                 raise foreign
-            return self._translate(failure, state, url), is_lost_connection(failure) and not state.received
+            return self._translate(failure, state, url, proxy), is_lost_connection(failure) and not state.received
         finally:
             del failure, foreign  # their traceback refers to this frame, and a cycle would keep the socket
 
-    def _translate(self, failure: BaseException, state: ConnectionState, url: str) -> GigaClientError:
-        proxy = self._proxies.get(origin_of(url)) if self._proxies else None
+    def _translate(
+        self, failure: BaseException, state: ConnectionState, url: str, proxy: Secret | None
+    ) -> GigaClientError:
         deadline = state.deadline
         reason = certificate_failure(failure)
         if reason is None or deadline.expired or deadline.cancelled:

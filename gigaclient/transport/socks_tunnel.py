@@ -1,7 +1,7 @@
 """Open a tunnel through a SOCKS proxy with PySocks, within the time limit of a call.
 
 PySocks reads with one timeout for each read, and keeps the password in local variables while it waits. So its socket
-asks for the remaining time before each read and write, and the password that it gets hides itself.
+asks for the remaining time before each read and write, and the user and the password are :class:`SecretBytes`.
 """
 
 from __future__ import annotations
@@ -13,21 +13,12 @@ from urllib.parse import unquote, urlsplit
 
 import socks
 
-from gigaclient._primitives.secret import MASK, Secret
+from gigaclient._primitives.secret import Secret, SecretBytes
 from gigaclient.transport.proxies import SocksError, proxy_address, resolves_names
 
 __all__ = ["open_tunnel"]
 
 _VERSION_4 = ("socks4", "socks4a")
-
-
-class _Login(bytes):
-    """A user or a password that tracebacks do not show."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return f"b'{MASK}'"
 
 
 class _Connected(socket.socket):
@@ -84,7 +75,7 @@ def open_tunnel(sock: socket.socket, proxy: Secret, host: str, port: int, remain
 def _settings_of(proxy: Secret) -> tuple[Any, ...]:
     parts = urlsplit(proxy.reveal())
     version = socks.SOCKS4 if parts.scheme in _VERSION_4 else socks.SOCKS5
-    login = [_Login(unquote(part).encode()) if part else None for part in (parts.username, parts.password)]
+    login = [SecretBytes(unquote(part).encode()) if part else None for part in (parts.username, parts.password)]
     return (version, *proxy_address(proxy), resolves_names(proxy), *login)
 
 

@@ -15,13 +15,13 @@ from typing import Any, TypeVar
 
 from gigaclient._primitives.fork_safety import steps
 
-__all__ = ["Context", "in_steps"]
+__all__ = ["Context", "Selector", "in_steps"]
 
 T = TypeVar("T")
 
 # A selector is created for each wait, so poll() is better than epoll(), which needs a descriptor. select() is limited
 # to small descriptor numbers.
-_Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
+Selector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
 class Context(ssl.SSLContext):
@@ -88,7 +88,7 @@ def in_steps(wrapped: ssl.SSLSocket, operation: Callable[..., T], *arguments: An
         else:
             wrapped.settimeout(timeout)
             return result
-        with _Selector() as selector:
+        with Selector() as selector:
             selector.register(wrapped, awaited)
             if not selector.select(None if ends_at is None else ends_at - time.monotonic()):
                 raise TimeoutError(f"{operation.__name__} timed out")

@@ -12,6 +12,7 @@ import msgspec
 from gigaclient._primitives.packing import packed, unpacked
 from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient._primitives.surrogates import with_whole_characters
+from gigaclient.types.construction import converted, keep_nested, keep_unknown
 
 __all__ = ["APIResponse", "Record", "set_attribute", "untyped"]
 
@@ -69,12 +70,10 @@ else:
         def __call__(cls, *args, **kwargs):
             if kwargs.keys() <= _field_names(cls) and _ATOMS.issuperset(map(type, (*args, *kwargs.values()))):
                 return super().__call__(*args, **kwargs)
-            from gigaclient.types import construction
-
-            args, fields, unknown = construction.converted(cls, args, kwargs)
+            args, fields, unknown = converted(cls, args, kwargs)
             record = super().__call__(*args, **fields)
             if unknown:
-                construction.keep_unknown(record, unknown)
+                keep_unknown(record, unknown)
             return record
 
 
@@ -354,9 +353,7 @@ class APIResponse(Record, kw_only=True):
     def _unknown(self) -> Mapping[str, Any]:
         metadata = self._metadata
         if "received" not in metadata and metadata.get("raw") is not None:
-            from gigaclient.types import construction
-
-            construction.keep_nested(self, self.raw, "received")
+            keep_nested(self, self.raw, "received")
         return super()._unknown
 
     @property

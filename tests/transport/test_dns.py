@@ -16,6 +16,7 @@ import pytest
 from support.socket_tools import HANG, InThread, Stopwatch, deadline, eventually
 from support.token_tools import Clock, in_child, together
 
+from gigaclient._primitives import fork_safety
 from gigaclient._primitives.deadline import Cancelled, Deadline, DeadlineExceeded
 from gigaclient.transport import dns
 from gigaclient.transport.dns import Resolver
@@ -216,7 +217,7 @@ def test_calls_that_share_a_failed_look_up_have_an_error_each(names: NameServer)
     resolver = Resolver()
     names.failure = socket.gaierror(socket.EAI_NONAME, "unknown")
     waiting = [InThread(lambda: resolve(resolver)) for _ in range(3)]
-    assert eventually(lambda: len(resolver._lookups().get("api.test", 443, time.monotonic)._waiting) == 3)
+    assert eventually(lambda: len(resolver._lookups.get("api.test", 443, time.monotonic)._waiting) == 3)
     names.may_answer.set()
     errors = [thread.outcome() for thread in waiting]
     assert len({id(error) for error in [*errors, names.failure]}) == 4
@@ -237,7 +238,7 @@ def test_many_names_do_not_stay_in_memory(answering: NameServer) -> None:
     for n in range(600):
         clock.now += 0.1
         resolve(resolver, f"{n}.test")
-    assert len(resolver._lookups()._by_name) <= dns._MAX_REMEMBERED
+    assert len(resolver._lookups._by_name) <= dns._MAX_REMEMBERED
 
 
 def test_an_invalid_name_is_an_error_of_the_look_up() -> None:
@@ -279,6 +280,7 @@ def test_a_child_resolves_while_the_parent_still_waits(names: NameServer, fork: 
     assert eventually(lambda: len(names.asked) == 4)
 
     def work() -> int:
+        fork_safety.check_process()  # as each call does first
         socket.getaddrinfo = lambda host, port, **options: [ENTRY] * 3  # type: ignore[assignment]
         return len(resolve(resolver, "0.test"))
 

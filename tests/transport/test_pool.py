@@ -438,7 +438,7 @@ def read_or_raise(response: Response) -> bytes:
 def test_a_close_during_the_return_to_the_pool_does_not_close_the_pooled_connection(
     framing: Any, gzip: bool, authority: Authority, trust: Trust, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put = DeadlineHTTPPool.__mro__[1]._put_conn  # type: ignore[attr-defined]
+    put = DeadlineHTTPPool._put_conn
     closing: list[Any] = []
 
     def put_and_be_closed(self: Any, connection: Any) -> None:
@@ -446,7 +446,7 @@ def test_a_close_during_the_return_to_the_pool_does_not_close_the_pooled_connect
         if closing:
             assert InThread(closing.pop().close).outcome() is None
 
-    monkeypatch.setattr(DeadlineHTTPPool.__mro__[1], "_put_conn", put_and_be_closed)
+    monkeypatch.setattr(DeadlineHTTPPool, "_put_conn", put_and_be_closed)
     answer = Answer(body=[b"ok"], framing=framing, gzip=gzip)
     with (
         Server(lambda request: answer, tls=authority) as server,

@@ -246,12 +246,12 @@ def test_a_server_that_reads_nothing_is_awaited_for_writing(monkeypatch: pytest.
             if outcome is not None:
                 raise outcome
 
-    class Selector(handshake._Selector):  # type: ignore[misc, name-defined]
+    class Selector(handshake.Selector):  # type: ignore[misc, name-defined]
         def register(self, fileobj: Any, events: int, data: Any = None) -> Any:
             awaited_events.append(events)
             return super().register(fileobj, events, data)
 
-    monkeypatch.setattr(handshake, "_Selector", Selector)
+    monkeypatch.setattr(handshake, "Selector", Selector)
     with theirs, Wrapped(fileno=ours.detach()) as wrapped:
         theirs.send(b"so that there is something to read")
         wrapped.settimeout(LONG)
