@@ -106,7 +106,7 @@ def test_nothing_is_mended_in_arguments_that_fit() -> None:
         ({"todos": [], "when": 1}, "there is no argument `when`"),
     ],
 )
-def test_the_model_is_told_in_words_of_json_what_is_wrong(arguments: Any, words: str) -> None:
+def test_the_model_gets_the_reason_in_the_words_of_json(arguments: Any, words: str) -> None:
     with pytest.raises(BadArguments, match=words):
         convert(plan, arguments)
 

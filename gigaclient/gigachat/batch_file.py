@@ -67,7 +67,7 @@ def _id_and_request(item: Any, position: int) -> tuple[str, Any]:
     elif isinstance(item, Mapping) and "request" in item:
         row_id, item = item.get("id", row_id), item["request"]
     elif isinstance(item, Mapping) and "id" in item:
-        raise ConfigError(f'request {position}: an id goes beside the request: {{"id": "…", "request": {{…}}}}')
+        raise ConfigError(f'request {position}: an id goes next to the request: {{"id": "…", "request": {{…}}}}')
     if not isinstance(row_id, str) or not row_id:
         raise ConfigError(f"request {position}: its id must be a string that is not empty, not {row_id!r}")
     return row_id, item

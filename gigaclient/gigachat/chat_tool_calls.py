@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from gigaclient.functions import AnyFunction
     from gigaclient.gigachat.chat_requests import ChatRequests, MessagesV2
-    from gigaclient.gigachat.tool_loop import OnError, RunStream, ToolLoop
+    from gigaclient.gigachat.tool_loop import OnError, RunStream
     from gigaclient.types import ChatCompletionResponse, ChatCompletionResponseChunk, ChatUsage, Run, Step
     from gigaclient.types.options import RunV2Options
 
@@ -65,9 +65,11 @@ class ChatToolCalls(Resource):
 
         Source: https://developers.sber.ru/docs/ru/gigachat/guides/functions/overview
         """
-        return self._tool_loop(
-            messages, functions, max_steps, on_error, on_step, on_result, repair, result_role, result_as_text, options
-        ).run()
+        from gigaclient.gigachat.tool_loop import ToolLoop
+        from gigaclient.gigachat.v2.tool_dialect import V2
+
+        dialect = V2(self._client, result_role, result_as_text)
+        return ToolLoop(dialect, messages, functions, max_steps, on_error, on_step, on_result, repair, options).run()
 
     def run_stream(
         self,
@@ -96,48 +98,10 @@ class ChatToolCalls(Resource):
 
         Source: https://developers.sber.ru/docs/ru/gigachat/guides/functions/overview
         """
-        from gigaclient.gigachat.tool_loop import RunStream
-
-        return RunStream(
-            self._tool_loop(
-                messages,
-                functions,
-                max_steps,
-                on_error,
-                on_step,
-                on_result,
-                repair,
-                result_role,
-                result_as_text,
-                options,
-            )
-        )
-
-    def _tool_loop(
-        self,
-        messages: MessagesV2,
-        functions: Iterable[AnyFunction],
-        max_steps: int,
-        on_error: OnError,
-        on_step: Callable[[Step], object] | None,
-        on_result: Callable[[Any], Any] | None,
-        repair: bool,
-        result_role: str,
-        result_as_text: bool,
-        options: Any,
-    ) -> ToolLoop[ChatCompletionResponseChunk, ChatCompletionResponse, ChatUsage]:
-        from gigaclient.gigachat.tool_loop import ToolLoop
+        from gigaclient.gigachat.tool_loop import RunStream, ToolLoop
         from gigaclient.gigachat.v2.tool_dialect import V2
 
         dialect = V2(self._client, result_role, result_as_text)
-        return ToolLoop(
-            dialect,
-            messages,
-            functions,
-            max_steps=max_steps,
-            on_error=on_error,
-            on_step=on_step,
-            options=options,
-            on_result=on_result,
-            repair=repair,
+        return RunStream(
+            ToolLoop(dialect, messages, functions, max_steps, on_error, on_step, on_result, repair, options)
         )

@@ -14,6 +14,7 @@ from gigaclient._core.request_options import CALL_OPTIONS
 from gigaclient._primitives import fork_safety as forks
 from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.errors import ConfigError
+from gigaclient.gigachat.attachments import CHAT_ARGUMENTS
 from gigaclient.gigachat.conversation_stream import ConversationStream, PendingTurn
 from gigaclient.gigachat.history import History
 from gigaclient.types import ChatCompletion, ChatCompletionChunk, Message, Usage
@@ -24,10 +25,13 @@ if TYPE_CHECKING:
     from gigaclient.streaming.stream import ChatStream
     from gigaclient.types import TokensCount
 
-__all__ = ["Conversation", "ConversationStream"]
+__all__ = ["CONVERSATION_ARGUMENTS", "Conversation", "ConversationStream"]
 
 # Options of a turn that only ``run`` takes.
-_RUN_OPTIONS = {"max_steps": 10, "on_error": "tell", "on_step": None, "on_result": None, "repair": True}
+_RUN_OPTIONS = frozenset({"max_steps", "on_error", "on_result", "on_step", "repair"})
+
+CONVERSATION_ARGUMENTS = CHAT_ARGUMENTS | _RUN_OPTIONS
+"""The names of body fields, and those of the options of ``run``."""
 
 
 class Client(Protocol):
@@ -170,7 +174,7 @@ class Conversation:
         merged = {"session_id": self._session_id, **self._options, **_without_none(options)}
         (message,), merged = self._client._with_attachments([message], merged)
         functions = merged.pop("functions", None)
-        run_options = {name: merged.pop(name, default) for name, default in _RUN_OPTIONS.items()}
+        run_options = {name: merged.pop(name) for name in _RUN_OPTIONS & merged.keys()}
 
         def count(texts: list[str]) -> list[int]:
             allowed = {"model", *CALL_OPTIONS} - {"request_id"}

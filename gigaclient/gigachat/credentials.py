@@ -66,7 +66,7 @@ def usable_key(value: str) -> Secret:
     key = _without_scheme(value)
     if not key or not key.isascii() or not key.isprintable():
         raise ConfigError(reason)
-    warnings.warn(f"credentials {reason}. It is sent as it is", UserWarning, stacklevel=_stacklevel_of_caller())
+    warnings.warn(f"credentials {reason}. It is sent unchanged", UserWarning, stacklevel=_stacklevel_of_caller())
     return key
 
 

@@ -22,7 +22,7 @@ from gigaclient.types import APIResponse, ChatCompletionChunk
 from gigaclient.types.base import set_attribute, untyped
 from gigaclient.types.coercion import coerce
 
-__all__ = ["ChoicesParser", "ChunkParser", "ChunkReader", "ReaderHeaders", "reports_error", "require_end"]
+__all__ = ["ChoicesParser", "ChunkParser", "ChunkReader", "ReaderProperties", "reports_error", "require_end"]
 
 ChunkT = TypeVar("ChunkT", bound=APIResponse)
 
@@ -118,8 +118,8 @@ class ChunkReader(Generic[ChunkT]):
         )
 
 
-class ReaderHeaders:
-    """The headers of the :class:`ChunkReader` of a parser."""
+class ReaderProperties:
+    """The base of parsers with a :class:`ChunkReader`: its headers, and what was mended."""
 
     _reader: ChunkReader[Any]
 
@@ -132,8 +132,13 @@ class ReaderHeaders:
     def headers(self, headers: Mapping[str, str]) -> None:
         self._reader.headers = headers
 
+    @property
+    def repaired(self) -> tuple[str, ...]:
+        """The sentences that say what was mended in the events so far."""
+        return self._reader.repaired
 
-class ChoicesParser(ReaderHeaders, Generic[ChoicesT]):
+
+class ChoicesParser(ReaderProperties, Generic[ChoicesT]):
     """Parser for streams whose chunks have choices: one JSON chunk per event, then ``[DONE]``.
 
     Args:
@@ -146,11 +151,6 @@ class ChoicesParser(ReaderHeaders, Generic[ChoicesT]):
         self._decode = decoder.decode
         self._request_id = request_id
         self._halves = self._reader.halves
-
-    @property
-    def repaired(self) -> tuple[str, ...]:
-        """The sentences that say what was mended in the events so far."""
-        return self._reader.repaired
 
     def parse_event(self, event: Event) -> ChoicesT | End | None:
         """Return the chunk of an event; :data:`END` after the last one, None for an empty event."""

@@ -47,7 +47,7 @@ class ToolLoop(Generic[ChunkT, CompletionT, UsageT]):
 
     Args:
         dialect: the API version.
-        messages, functions, max_steps, on_error, on_step, options, on_result, repair: as for ``giga.run``.
+        messages, functions, max_steps, on_error, on_step, on_result, repair, options: as for ``giga.run``.
 
     Raises:
         ConfigError: an argument cannot work.
@@ -58,13 +58,12 @@ class ToolLoop(Generic[ChunkT, CompletionT, UsageT]):
         dialect: Dialect[ChunkT, CompletionT, UsageT],
         messages: Any,
         functions: Any,
-        *,
         max_steps: int,
         on_error: OnError,
         on_step: Callable[[Step], object] | None,
+        on_result: Callable[[Any], Any] | None,
+        repair: bool,
         options: Mapping[str, Any],
-        on_result: Callable[[Any], Any] | None = None,
-        repair: bool = True,
     ) -> None:
         if isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 1:
             raise ConfigError("max_steps must be a whole number, 1 or more")
@@ -178,7 +177,7 @@ class ToolLoop(Generic[ChunkT, CompletionT, UsageT]):
         try:
             return None, tool.text_of(result)
         except ConfigError as error:
-            # The function has done its work. The model would call it again if it were told of a failure.
+            # The function has done its work. The model would call it again if it received an error.
             self._steps.append(Step(call, None, str(error), time.perf_counter() - started_at))
             self.with_run(error)
             raise

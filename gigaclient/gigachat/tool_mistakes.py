@@ -1,4 +1,4 @@
-"""What the model is told about its invalid calls and about functions that fail. Pure."""
+"""The errors that the model receives: of its invalid calls, and of functions that fail. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAX_SCHEMA_CHARACTERS = 4000
 
 
 def error_text(problem: str) -> str:
-    """Return the text of the JSON object that tells the model of an error."""
+    """Return the text of the JSON object that reports an error to the model."""
     return encode({"error": problem[:_MAX_ERROR_CHARACTERS]}).decode()
 
 
@@ -29,7 +29,7 @@ class Mistakes:
         self._counts: Counter[tuple[str, str]] = Counter()
 
     def answer(self, name: str, mistake: str) -> tuple[str, str]:
-        """Count a mistake in a call of the function ``name``; return the error, and the JSON that tells of it."""
+        """Count a mistake in a call of the function ``name``; return the error and its JSON text."""
         mistake = mistake[:_MAX_ERROR_CHARACTERS]
         self._counts[name, mistake] += 1
         count = self._counts[name, mistake]

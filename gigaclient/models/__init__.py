@@ -1,4 +1,4 @@
-"""Our types under the names of the official SDK's ``gigachat.models``, for scripts that move over.
+"""Our types under the names of the official SDK's ``gigachat.models``, for scripts that migrate.
 
 The module of a name is loaded when the name is first used.
 """

@@ -54,7 +54,7 @@ _QUOTES = "read single quotes as double quotes"
 _KEYS = "quoted the names of fields"
 _COMMAS = "removed commas before closing brackets"
 NULLS = "read NaN, infinite numbers and undefined as null"
-"""The sentence that tells of numbers without a form in JSON."""
+"""The sentence of ``completion.repaired`` for numbers without a form in JSON."""
 
 _NUMBERS = "read NaN and infinite numbers as numbers"
 _PYTHON = "read True, False and None of Python"

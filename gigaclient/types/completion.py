@@ -21,7 +21,7 @@ class Completion(APIResponse):
         # The class has no fields, so that each response lists its own in the API's order.
         if getattr(self, "finish_reason", None) in BLOCKED:
             return True
-        # FakeGpt reports it beside the answer.
+        # FakeGpt reports it in a field of the response, not as a finish reason.
         reported = getattr(self, "additional_data", None)
         moderation = reported.get("moderation") if isinstance(reported, dict) else None
         return isinstance(moderation, dict) and bool(moderation.get("blocked"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from enum import Enum
 from functools import cache, partial
 from typing import Any, TypeAlias, Union, get_args, get_origin
@@ -13,7 +13,7 @@ import msgspec
 from gigaclient._primitives.serialization import pydantic_fields
 from gigaclient.types.coercion import field_types
 
-__all__ = ["as_record", "converted", "keep_nested", "keep_unknown"]
+__all__ = ["as_record", "converted", "field_name", "keep_nested", "keep_unknown"]
 
 Record: TypeAlias = Any  # types.base.Record or its type; that module imports this one
 _Convert: TypeAlias = Callable[[Any], Any]
@@ -40,16 +40,24 @@ def converted(
 def _by_name(cls: type[Record], values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Split values into fields, which may have the official names, and unknown ones."""
     known = cls.__struct_fields__
-    fields, unknown = {}, {}
+    fields: dict[str, Any] = {}
+    unknown: dict[str, Any] = {}
     for name, value in values.items():
-        bare = name[:-1] if isinstance(name, str) and name.endswith("_") else name
-        if name in known:
-            fields[name] = value
-        elif bare in known and bare not in values:
-            fields[bare] = value
-        else:
-            unknown[name] = value
+        field = field_name(name, values, known)
+        (fields if field in known else unknown)[field] = value
     return fields, unknown
+
+
+def field_name(name: Any, values: Mapping[Any, Any], known: Container[str]) -> Any:
+    """Return the name in ``known`` for an official name such as ``id_``; any other name unchanged.
+
+    Args:
+        name: a name in ``values``.
+        values: the values by name. If they have the bare name too, the official one is returned unchanged.
+        known: the names of fields.
+    """
+    bare = name[:-1] if isinstance(name, str) and name.endswith("_") else name
+    return bare if bare in known and name not in known and bare not in values else name
 
 
 def _convert(value: Any, convert: _Convert | None) -> Any:

@@ -18,7 +18,7 @@ from gigaclient._primitives.decoding import convert
 from gigaclient._primitives.serialization import JSON_ERRORS, pydantic_fields
 from gigaclient.errors import ConfigError
 from gigaclient.types.coercion import coerce, field_types
-from gigaclient.types.construction import keep_nested
+from gigaclient.types.construction import field_name, keep_nested
 
 __all__ = ["DumpOptions", "as_json", "copied", "dataclass_of", "dumped", "from_json", "json_schema", "validated"]
 
@@ -197,7 +197,7 @@ def _named(value: Any, type_: Any) -> Any:
         if isinstance(type_, type) and issubclass(type_, Record):
             hints = field_types(type_)
             prepared = getattr(type_, "_prepared", dict)
-            renamed = {_api_name(name, value, hints): inner for name, inner in value.items()}
+            renamed = {field_name(name, value, hints): inner for name, inner in value.items()}
             return {name: _named(inner, hints.get(name, Any)) for name, inner in prepared(renamed).items()}
         within = get_args(type_)[1] if origin is dict else Any
         return {name: _named(inner, within) for name, inner in value.items()}
@@ -212,11 +212,6 @@ def _fits(value: Any, type_: Any) -> bool:
     if isinstance(value, Mapping):
         return isinstance(type_, type) and (issubclass(type_, Record) or type_ is dict)
     return isinstance(value, (list, tuple)) and type_ is list
-
-
-def _api_name(name: Any, data: Mapping[Any, Any], fields: Mapping[str, Any]) -> Any:
-    bare = name[:-1] if isinstance(name, str) and name.endswith("_") else name
-    return bare if bare in fields and name not in fields and bare not in data else name
 
 
 def json_schema(cls: type[Record]) -> dict[str, Any]:

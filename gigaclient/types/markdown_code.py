@@ -164,7 +164,7 @@ def _code_in(text: str) -> Iterator[_Range]:
 
 
 def _located(token: Token, spans: list[tuple[int, int]], text: str, offsets: list[int], at: int) -> Iterator[_Range]:
-    """Yield the code spans of an inline token; none if its content cannot be found in ``text`` as it is."""
+    """Yield the code spans of an inline token; none if ``text`` does not contain it unchanged."""
     if not spans or token.map is None:
         return
     content = token.content

@@ -205,7 +205,7 @@ def test_what_the_iterable_raises_is_raised_and_nothing_is_sent(emulator: GigaCh
         ([("row-2", "x"), "y"], "two requests have the id 'row-2'"),
         ([("", "x")], "request 1: its id must be a string that is not empty"),
         ([{"id": 5, "request": "x"}], "its id must be a string that is not empty, not 5"),
-        ([{"id": "a", "messages": []}], "an id goes beside the request"),
+        ([{"id": "a", "messages": []}], "an id goes next to the request"),
         (["x", []], "the request 'row-2': messages is empty"),
         (["x", [{"content": "no role"}]], r"the request 'row-2': messages\[0\] needs a role"),
         ({"messages": [{"role": "user", "content": "x"}]}, "put a single one into a list"),

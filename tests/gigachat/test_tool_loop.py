@@ -149,7 +149,7 @@ def test_a_result_of_any_type_is_sent(run: Any) -> None:
 
 
 @pytest.mark.parametrize("on_error", ["tell", "raise"])
-def test_a_function_that_worked_is_never_told_to_the_model_as_failed(
+def test_a_function_that_worked_is_never_reported_to_the_model_as_failed(
     run: Any, emulator: GigaChatEmulator, on_error: str
 ) -> None:
     sent = []
@@ -178,7 +178,7 @@ def test_a_result_may_be_converted_before_it_is_sent(run: Any) -> None:
     assert done.steps[0].result == {"metres": 3.6}
 
 
-def test_an_error_of_our_own_class_inside_a_function_is_told_as_any_other(run: Any) -> None:
+def test_an_error_of_our_own_class_inside_a_function_is_reported_as_any_other(run: Any) -> None:
     @function(name="get_tide")
     def asks(port: str) -> None:
         """Return the tide at a port."""
@@ -233,7 +233,7 @@ def test_the_same_mistake_is_never_answered_in_the_same_words(run: Any, emulator
     assert [step.result for step in done.steps[:3]] == [{"error": error} for error in errors]
 
 
-def test_arguments_that_were_mended_are_told_of(run: Any, emulator: GigaChatEmulator) -> None:
+def test_arguments_that_were_mended_are_reported(run: Any, emulator: GigaChatEmulator) -> None:
     @function(name="get_tide")
     def tides(ports: list[str]) -> int:
         """Return the tides at some ports."""

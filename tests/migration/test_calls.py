@@ -26,6 +26,14 @@ def giga(emulator: GigaChatEmulator) -> Any:
         yield giga
 
 
+@pytest.fixture
+def options_without_key(emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The options of a client; the authorization key is in the environment."""
+    options = dict(emulator.client_options)
+    monkeypatch.setenv("GIGACHAT_CREDENTIALS", options.pop("credentials"))
+    return options
+
+
 def body(emulator: GigaChatEmulator, index: int = -1) -> Any:
     return json.loads(emulator.requests[index].body)
 
@@ -133,12 +141,8 @@ def test_the_token_in_use_is_an_attribute(giga: GigaChat) -> None:
         assert other.token == "mine"
 
 
-def test_a_stale_token_is_renewed_by_the_key_of_the_environment(
-    emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    options = dict(emulator.client_options)
-    monkeypatch.setenv("GIGACHAT_CREDENTIALS", options.pop("credentials"))
-    with GigaChat(**options, access_token="stale") as giga:
+def test_a_stale_token_is_renewed_by_the_key_of_the_environment(options_without_key: dict[str, Any]) -> None:
+    with GigaChat(**options_without_key, access_token="stale") as giga:
         assert giga.chat("Count from 1 to 2").text == "1, 2"
         assert giga.token not in ("stale", None)
 
@@ -175,11 +179,9 @@ def test_the_usual_name_wins_over_one_in_lower_case(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_client_without_authentication_sends_no_credentials(
-    emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
+    emulator: GigaChatEmulator, options_without_key: dict[str, Any]
 ) -> None:
-    options = dict(emulator.client_options)
-    monkeypatch.setenv("GIGACHAT_CREDENTIALS", options.pop("credentials"))
-    with GigaChat(**options, auth=None) as giga:
+    with GigaChat(**options_without_key, auth=None) as giga:
         assert giga.token is None
         with pytest.raises(AuthenticationError):
             giga.chat("Hi")

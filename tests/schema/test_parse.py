@@ -147,14 +147,24 @@ def test_half_a_pair_of_surrogates_is_one_broken_character() -> None:
     assert made.port == "Kem \ufffd"
 
 
-def test_a_blocked_answer_is_a_separate_error_with_the_answer() -> None:
-    blocked = answer("Let us talk about something else", finish_reason="blacklist")
-    with pytest.raises(ContentFilterError, match="blacklist") as caught:
-        parse_completion(blocked, Tide)
-    assert caught.value.completion is blocked
-    assert caught.value.text == "Let us talk about something else"
+@pytest.mark.parametrize(
+    ("text", "finish_reason", "error", "message"),
+    [
+        ("Let us talk about something else", "blacklist", ContentFilterError, "blacklist"),
+        ('{"port": "Mur', "length", LengthFinishReasonError, "max_tokens"),
+    ],
+    ids=["blocked", "cut"],
+)
+def test_a_blocked_or_cut_answer_is_a_separate_error_with_the_answer(
+    text: str, finish_reason: str, error: type[InvalidResponseError], message: str
+) -> None:
+    completion = answer(text, finish_reason=finish_reason)
+    with pytest.raises(error, match=message) as caught:
+        parse_completion(completion, Tide)
+    assert caught.value.completion is completion
+    assert (caught.value.text, caught.value.request_id) == (text, "r-1")
     again = pickle.loads(pickle.dumps(caught.value))
-    assert (again.text, again.request_id) == (caught.value.text, "r-1")
+    assert (again.text, again.request_id) == (text, "r-1")
 
 
 def test_a_cut_answer_is_never_mended() -> None:
@@ -162,15 +172,6 @@ def test_a_cut_answer_is_never_mended() -> None:
     with pytest.raises(LengthFinishReasonError):
         parse_completion(cut, Tide)
     assert cut.repaired == ()
-
-
-def test_a_cut_answer_is_a_separate_error_with_the_answer() -> None:
-    cut = answer('{"port": "Mur', finish_reason="length")
-    with pytest.raises(LengthFinishReasonError, match="max_tokens") as caught:
-        parse_completion(cut, Tide)
-    assert caught.value.completion is cut
-    assert caught.value.text == '{"port": "Mur'
-    assert caught.value.request_id == "r-1"
 
 
 @pytest.mark.parametrize(

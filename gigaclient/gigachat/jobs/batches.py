@@ -87,9 +87,9 @@ class BatchJob(GigaChatJob):
     Args:
         type_: as for :class:`~gigaclient.gigachat.jobs.chat.GigaChatJob`.
         options: as for ``giga.chat``.
-        strict, repair, keep_blocked: as for ``GigaChatJob``.
         batch_size: the maximum number of prompts in a batch.
         poll_interval: seconds before the second poll of a batch.
+        job_options: ``strict``, ``repair`` and ``keep_blocked``, as for ``GigaChatJob``.
 
     Raises:
         ConfigError: an argument cannot work.
@@ -106,13 +106,11 @@ class BatchJob(GigaChatJob):
         type_: Any,
         options: Mapping[str, Any],
         *,
-        strict: bool = True,
-        repair: bool = True,
-        keep_blocked: bool = False,
         batch_size: int | None = None,
         poll_interval: float | None = None,
+        **job_options: bool,
     ) -> None:
-        super().__init__(type_, options, strict=strict, repair=repair, keep_blocked=keep_blocked)
+        super().__init__(type_, options, **job_options)
         size = _MAX_ROWS if batch_size is None else batch_size
         self.max_items_per_task = settings.named("batch_size", settings.whole(1), size)
         seconds = _POLL_SECONDS if poll_interval is None else poll_interval

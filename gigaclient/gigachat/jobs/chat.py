@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gigaclient._primitives.serialization import decode_or_none
 from gigaclient.bulk.jobs import ChatJob
@@ -13,9 +13,6 @@ from gigaclient.functions import as_function_list, as_tools
 from gigaclient.schema.json_schema import type_schema_of
 from gigaclient.schema.parse import parse_completion
 from gigaclient.schema.results import to_jsonable
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["GigaChatJob", "RunJob", "chat_job"]
 
@@ -89,8 +86,9 @@ class RunJob(GigaChatJob):
         functions: at least one that can be called.
         type_: as for :class:`GigaChatJob`.
         options: as for ``giga.chat``.
-        strict: as for :class:`GigaChatJob`.
         run_options: the other arguments of ``giga.run``.
+        repair: as for ``giga.run`` and :class:`GigaChatJob`.
+        job_options: as for :class:`GigaChatJob`.
     """
 
     requeues_on_429 = False
@@ -102,11 +100,10 @@ class RunJob(GigaChatJob):
         options: Mapping[str, Any],
         run_options: Mapping[str, Any],
         *,
-        strict: bool,
         repair: bool,
-        keep_blocked: bool,
+        **job_options: bool,
     ) -> None:
-        super().__init__(type_, options, strict=strict, repair=repair, keep_blocked=keep_blocked)
+        super().__init__(type_, options, repair=repair, **job_options)
         self.kind = "GigaChat run"
         self._run_options = {"functions": functions, "repair": repair, **run_options}
         self._specifications = [tool.spec for tool in as_tools(functions).values()]

@@ -41,7 +41,7 @@ class NestedResource(Resource):
             yield
         except NotFoundError as error:
             if isinstance(error.body, dict) and "model" in str(error.body.get("message")):
-                raise  # APIResource._with_model_hint has better advice
+                raise  # suggestions.add_suggestions has better advice
             with advising(NotFoundError, self._not_found_advice):
                 raise
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gigaclient._core.call_arguments import check_names
-from gigaclient.gigachat.attachments import CHAT_ARGUMENTS
 from gigaclient.gigachat.chat import ChatEndpoints
 from gigaclient.gigachat.resources.tokens import TokensEndpoints
 
@@ -15,14 +14,12 @@ if TYPE_CHECKING:
 
     from gigaclient.functions import AnyFunction
     from gigaclient.gigachat.conversation import Conversation
-    from gigaclient.gigachat.tool_loop import OnError, RunStream, ToolLoop
+    from gigaclient.gigachat.tool_loop import OnError, RunStream
     from gigaclient.protocols import Messages
     from gigaclient.types import ChatCompletion, ChatCompletionChunk, Message, Run, Step, Usage
     from gigaclient.types.options import ConversationOptions, RunOptions
 
 __all__ = ["ToolCallEndpoints"]
-
-_CONVERSATION_FIELDS = CHAT_ARGUMENTS | {"functions", "max_steps", "on_error", "on_result", "on_step", "repair"}
 
 
 class ToolCallEndpoints(ChatEndpoints, TokensEndpoints):
@@ -78,7 +75,10 @@ class ToolCallEndpoints(ChatEndpoints, TokensEndpoints):
 
         Source: https://developers.sber.ru/docs/ru/gigachat/guides/functions/overview
         """
-        return self._tool_loop(messages, functions, max_steps, on_error, on_step, on_result, repair, options).run()
+        from gigaclient.gigachat.tool_dialect import V1
+        from gigaclient.gigachat.tool_loop import ToolLoop
+
+        return ToolLoop(V1(self), messages, functions, max_steps, on_error, on_step, on_result, repair, options).run()
 
     def run_stream(
         self,
@@ -115,34 +115,11 @@ class ToolCallEndpoints(ChatEndpoints, TokensEndpoints):
 
         Source: https://developers.sber.ru/docs/ru/gigachat/guides/functions/overview
         """
-        from gigaclient.gigachat.tool_loop import RunStream
-
-        return RunStream(self._tool_loop(messages, functions, max_steps, on_error, on_step, on_result, repair, options))
-
-    def _tool_loop(
-        self,
-        messages: Messages,
-        functions: Iterable[AnyFunction],
-        max_steps: int,
-        on_error: OnError,
-        on_step: Callable[[Step], object] | None,
-        on_result: Callable[[Any], Any] | None,
-        repair: bool,
-        options: Any,
-    ) -> ToolLoop[ChatCompletionChunk, ChatCompletion, Usage]:
         from gigaclient.gigachat.tool_dialect import V1
-        from gigaclient.gigachat.tool_loop import ToolLoop
+        from gigaclient.gigachat.tool_loop import RunStream, ToolLoop
 
-        return ToolLoop(
-            V1(self),
-            messages,
-            functions,
-            max_steps=max_steps,
-            on_error=on_error,
-            on_step=on_step,
-            options=options,
-            on_result=on_result,
-            repair=repair,
+        return RunStream(
+            ToolLoop(V1(self), messages, functions, max_steps, on_error, on_step, on_result, repair, options)
         )
 
     def conversation(
@@ -174,9 +151,9 @@ class ToolCallEndpoints(ChatEndpoints, TokensEndpoints):
 
         Source: https://developers.sber.ru/docs/ru/gigachat/guides/keeping-context
         """
-        from gigaclient.gigachat.conversation import Conversation
+        from gigaclient.gigachat.conversation import CONVERSATION_ARGUMENTS, Conversation
 
-        check_names(options, _CONVERSATION_FIELDS)
+        check_names(options, CONVERSATION_ARGUMENTS)
         return Conversation(
             self,
             system,

@@ -12,7 +12,7 @@ from typing import Any
 from gigaclient._core.error_mapping import error_in
 from gigaclient._primitives.decoding import decoder
 from gigaclient.errors import APIStatusError, GigaClientError
-from gigaclient.gigachat.stream_events import ChunkReader, ReaderHeaders, reports_error, require_end
+from gigaclient.gigachat.stream_events import ChunkReader, ReaderProperties, reports_error, require_end
 from gigaclient.gigachat.v2.accumulator import ResponseAccumulator
 from gigaclient.streaming.sse import Event
 from gigaclient.streaming.stream import End
@@ -34,7 +34,7 @@ _ERRORS = frozenset({"error", "response.error"})
 _decoder = decoder(ChatCompletionResponseChunk)
 
 
-class ResponseEventParser(ReaderHeaders):
+class ResponseEventParser(ReaderProperties):
     """Parser for the events of ``/v2/chat/completions`` with ``stream``.
 
     Attributes:
@@ -77,11 +77,6 @@ class ResponseEventParser(ReaderHeaders):
         if not self._pieces or (chunk.event is not None and chunk.event != DONE):
             return False
         return chunk.event == DONE or (chunk.finish_reason is not None and text == "".join(self._pieces))
-
-    @property
-    def repaired(self) -> tuple[str, ...]:
-        """The sentences that say what was mended in the events so far."""
-        return self._reader.repaired
 
     def _join_halves(self, chunk: ChatCompletionResponseChunk) -> None:
         for message in chunk.messages:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec.structs import replace
 
 from gigaclient._core.call_arguments import move_unknown
+from gigaclient._core.messages import listed
 from gigaclient._primitives.struct import fields_of
 from gigaclient.errors import ConfigError
 from gigaclient.gigachat.tool_dialect import sendable_arguments
@@ -115,9 +116,7 @@ def _listed_messages(messages: Any) -> list[Any]:
         return [{"role": "user", "content": messages}]
     if isinstance(messages, msgspec.Struct) and not isinstance(messages, APIResponse):
         return [messages]
-    if isinstance(messages, (bytes, bytearray, memoryview, Mapping, APIResponse)) or not isinstance(messages, Iterable):
-        raise ConfigError(f"messages must be a string, a list of messages or a request, not {type(messages).__name__}")
-    return list(messages)
+    return listed(messages)
 
 
 def _split_tools(tools: Any) -> tuple[list[Any], list[Any]]:
