@@ -49,9 +49,10 @@ class ChatJob(Job[Any, MapResult]):
         return [TaskResult(error=failure, fatal=_model(request) == _model(sample))]
 
     def result(self, item: Item, task_result: TaskResult) -> MapResult:
-        """Return the caller's result for an item. An answer that the filter blocked is an error of its own.
+        """Return the caller's result for an item.
 
-        It becomes one here, after the checkpoint has it: it was paid for, and sending it again would not help.
+        An answer that the filter blocked becomes a :class:`ContentFilterError`, unless ``keep_blocked`` is set. The
+        checkpoint already has the answer: it was paid for, and sending the prompt again would not help.
         """
         error, answer = task_result.error, task_result.answer
         if error is None and answer is not None and answer.blocked and not self.keep_blocked:

@@ -103,6 +103,7 @@ class MapResults(TabularResults[ResultT]):
         *,
         template: str | Callable[[Any], Any] | None = None,
     ) -> None:
+        super().__init__()
         self._client = client
         self._job = job
         self._prompts = Prompts(prompts, template)
@@ -213,7 +214,8 @@ class MapResults(TabularResults[ResultT]):
         if result.error is not None and self._raise_errors:
             self.close()
             raise result.error
-        return self._noted(result)
+        self._recent.append(result)
+        return result
 
     def __repr__(self) -> str:
         state = f"stopped by {self.stopped}" if self.stopped else "at its end" if self._closed else "running"

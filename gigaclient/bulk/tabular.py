@@ -20,17 +20,16 @@ _MAX_CHARACTERS = 200
 class TabularResults(Iterator[ResultT]):
     """An iterator of results that remembers the last ones, to show them."""
 
+    def __init__(self) -> None:
+        self._recent: deque[ResultT] = deque(maxlen=_SHOWN)
+
     def to_dicts(self) -> list[dict[str, Any]]:
         """Read the results that are left, and return each as a dict: see :meth:`ItemResult.to_dict`."""
         return [result.to_dict() for result in self]
 
-    def _noted(self, result: ResultT) -> ResultT:
-        self.__dict__.setdefault("_recent", deque(maxlen=_SHOWN)).append(result)
-        return result
-
     def _repr_html_(self) -> str:
         # Nothing is read here: showing the results must not send the prompts.
-        rows = [result.to_dict() for result in self.__dict__.get("_recent", ())]
+        rows = [result.to_dict() for result in self._recent]
         columns = [name for name in rows[0] if any(row[name] is not None for row in rows)] if rows else []
         cells = [[_cell(row[name]) for name in columns] for row in rows]
         return table(columns, cells, repr(self).strip("<>"))

@@ -281,7 +281,7 @@ def _read(path: Path, *, check_owner: bool = True) -> _Entry | None:
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
-    # A pipe would block the program until somebody writes to it.
+    # Opening a pipe would block until another program writes to it.
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 

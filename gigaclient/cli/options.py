@@ -96,9 +96,11 @@ class Terminal(Screen):
         Raises:
             ConfigError: as for :meth:`gigachat`.
         """
+        if provider == "gigachat":
+            return self.gigachat()
         from gigaclient import FakeGpt
 
-        return self.gigachat() if provider == "gigachat" else FakeGpt(**self.settings)
+        return FakeGpt(**self.settings)
 
 
 def _combine(*options: Callable[[_Function], _Function]) -> Callable[[_Function], _Function]:

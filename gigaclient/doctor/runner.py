@@ -213,7 +213,7 @@ class _Examiner:
         has_key = self._checks["key"].outcome not in ("failure", "not_checked")
         fetches = settings.credentials is not None
         missing_for_api = missing_proxy or self._missing_route("api")
-        missing_token = missing_proxy or (self._missing("key")) or self._missing_route("auth" if fetches else "api")
+        missing_token = missing_proxy or self._missing("key") or self._missing_route("auth" if fetches else "api")
         if has_key and not missing_token:
             self._run("token", "Token", service.fetch_token)
             missing_token = self._missing("token")

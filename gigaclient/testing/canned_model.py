@@ -1,6 +1,6 @@
 """The answers of the emulated model: echo, counting and arithmetic. All other answers must be scripted.
 
-The same prompt always gets the same answer. It is in Russian if the prompt has Cyrillic letters, otherwise in English.
+The same prompt always gets the same answer. A prompt in Russian gets a Russian one, any other an English one.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ import ast
 import math
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from fractions import Fraction
-from typing import Any
 
 __all__ = ["answer", "cut_to_tokens", "is_russian", "stems", "tokens", "words"]
 
@@ -47,10 +46,9 @@ def stems(text: str) -> list[str]:
     return [word[: min(5, len(word) - 1)] for word in re.findall(r"[^\W\d_]{4,}", split)]
 
 
-def answer(messages: Sequence[Mapping[str, Any]]) -> str:
-    """Return the answer to ``messages`` (``role`` and ``content`` of each)."""
-    prompts = (str(message.get("content") or "") for message in reversed(messages) if message.get("role") == "user")
-    prompt = next(prompts, "").strip()
+def answer(prompt: str) -> str:
+    """Return the answer to ``prompt``, the last user message of a dialogue."""
+    prompt = prompt.strip()
     echoed = _echo(prompt)
     if echoed is not None:
         return echoed

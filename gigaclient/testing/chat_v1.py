@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gigaclient.testing import replies_v1
-from gigaclient.testing.faults import END_MARKER, EventAnswer, event
+from gigaclient.testing.faults import END_MARKER, event
 from gigaclient.testing.files import EmulatedFiles
-from gigaclient.testing.http_messages import Answer, RawAnswer, RecordedRequest
+from gigaclient.testing.http_messages import RecordedRequest
 from gigaclient.testing.routing import (
     AnyAnswer,
     Refusal,
@@ -66,7 +66,7 @@ class ChatV1:
         service = self._service
         body = check(call.json(), service)
         scripted = service.next_script(call)
-        if isinstance(scripted, (Answer, RawAnswer, EventAnswer)):
+        if isinstance(scripted, AnyAnswer):
             return scripted
         release = service.enter(call.client, stream=bool(body.get("stream")))
         try:

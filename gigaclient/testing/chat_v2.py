@@ -11,7 +11,6 @@ from gigaclient.testing import canned_model, replies_v1
 from gigaclient.testing.chat_v1 import PrefixCache
 from gigaclient.testing.faults import END_MARKER, EventAnswer, event
 from gigaclient.testing.files import PICTURE, EmulatedFiles
-from gigaclient.testing.http_messages import Answer, RawAnswer
 from gigaclient.testing.replies_v2 import Responder, output_tokens, response_from
 from gigaclient.testing.routing import (
     AnyAnswer,
@@ -86,7 +85,7 @@ class ChatV2:
             results=("object", "text") if self.strict_results is None else (self.strict_results,),
         )
         scripted = service.next_script(call)
-        if isinstance(scripted, (Answer, RawAnswer, EventAnswer)):
+        if isinstance(scripted, AnyAnswer):
             return scripted
         release = service.enter(call.client, stream=bool(body.get("stream")))
         try:

@@ -24,7 +24,7 @@ from gigaclient.testing import canned_model
 from gigaclient.testing.authority import Authority
 from gigaclient.testing.emulator import Emulator
 from gigaclient.testing.fakegpt_events import cumulative_states, stream_events
-from gigaclient.testing.fakegpt_requests import ProxyRefusal, prompt_of, read_body, split_dialogue
+from gigaclient.testing.fakegpt_requests import ProxyRefusal, last_question, prompt_of, read_body
 from gigaclient.testing.fault_answers import early_answer, respond
 from gigaclient.testing.fault_server import Server
 from gigaclient.testing.faults import EventAnswer
@@ -180,7 +180,7 @@ class FakeGptEmulator(Emulator):
         """Script the next ``times`` conversations.
 
         Args:
-            value: A text is the answer. An iterable of texts gives the cumulative states of the stream, one event
+            value: A text is the answer. An iterable of texts is the cumulative states of the stream, one event
                 each. A state may take text back, or end in half a surrogate pair. Bytes are the raw body of the stream.
                 A callable gets the request and returns any of these, or an ``Answer``, ``RawAnswer`` or
                 ``EventAnswer``, or None for the emulator's own answer.
@@ -319,12 +319,12 @@ def _conversation(emulator: FakeGptEmulator, request: RecordedRequest) -> AnyAns
     value: Any = emulator._scripts.next(_CONVERSATION)
     if callable(value):
         value = value(request)
-    if isinstance(value, (Answer, RawAnswer, EventAnswer)):
+    if isinstance(value, AnyAnswer):
         return value
     if isinstance(value, bytes):
         return Answer(200, {"Content-Type": "text/event-stream; charset=utf-8"}, [value])
     if value is None:
-        value = canned_model.answer(split_dialogue("".join(body["messages"][0]["content"]["parts"])))
+        value = canned_model.answer(last_question("".join(body["messages"][0]["content"]["parts"])))
     states = cumulative_states(emulator, value) if isinstance(value, str) else [str(state) for state in value]
     return emulator._stream(body, states)
 

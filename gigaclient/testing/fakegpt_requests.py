@@ -7,7 +7,7 @@ from typing import Any
 
 from gigaclient.testing.http_messages import RecordedRequest
 
-__all__ = ["ProxyRefusal", "prompt_of", "read_body", "split_dialogue"]
+__all__ = ["ProxyRefusal", "last_question", "prompt_of", "read_body"]
 
 
 class ProxyRefusal(Exception):
@@ -56,11 +56,13 @@ def read_body(request: RecordedRequest) -> dict[str, Any]:
     return body
 
 
-def split_dialogue(prompt: str) -> list[dict[str, str]]:
-    """Split a prompt of lines ``Role: content`` that ends in ``Assistant:``; return any other as one message."""
+def last_question(prompt: str) -> str:
+    """Return the last user message of a prompt of lines ``Role: content`` that ends in ``Assistant:``.
+
+    Any other prompt is returned unchanged.
+    """
     if not re.search(r"\nAssistant:\s*\Z", f"\n{prompt}"):
-        return [{"role": "user", "content": prompt}]
+        return prompt
     parts = re.split(r"(?m)^(System|User|Assistant): ?", prompt)
-    pairs = zip(parts[1::2], parts[2::2], strict=True)
-    messages = [{"role": role.lower(), "content": content.rstrip("\n")} for role, content in pairs]
-    return messages[:-1] or [{"role": "user", "content": prompt}]
+    questions = [content for role, content in zip(parts[1::2], parts[2::2], strict=True) if role == "User"]
+    return questions[-1] if questions else ""

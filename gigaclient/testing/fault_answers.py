@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from gigaclient.testing.faults import END_MARKER, EventAnswer, Fault, event
-from gigaclient.testing.http_messages import Answer, Cut, Pause, RawAnswer, Reset, Step
+from gigaclient.testing.http_messages import Answer, Cut, Pause, RawAnswer, Reset, Step, header_pairs
 
 __all__ = ["apply", "early_answer", "http_date", "respond"]
 
@@ -78,15 +78,14 @@ def apply(fault: Fault, answer: Answer | RawAnswer | EventAnswer) -> Answer | Ra
     if isinstance(answer, RawAnswer):
         return answer
     if isinstance(answer, EventAnswer):
-        pairs = list(answer.headers.items() if isinstance(answer.headers, Mapping) else answer.headers)
         answer = Answer(
             200,
-            [*pairs, ("Content-Type", answer.content_type)],
+            [*header_pairs(answer.headers), ("Content-Type", answer.content_type)],
             _faulty_events(fault, answer),
             "chunked",
             done=answer.done,
         )
-    pairs = list(answer.headers.items() if isinstance(answer.headers, Mapping) else answer.headers)
+    pairs = header_pairs(answer.headers)
     if fault.content_type is not None:
         pairs = [(name, value) for name, value in pairs if name.lower() != "content-type"]
         if fault.content_type:

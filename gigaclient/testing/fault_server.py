@@ -16,9 +16,9 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 
-from gigaclient._primitives.extras import extra_is_missing
 from gigaclient.testing.authority import Authority
 from gigaclient.testing.client_socket import ClientGoneError, ClientSocket, ConnectionEndedError, Selector
 from gigaclient.testing.http_messages import (
@@ -33,13 +33,8 @@ from gigaclient.testing.http_messages import (
     Step,
     interim,
 )
-from gigaclient.testing.request_reader import BodyTooLargeError, RequestReader
+from gigaclient.testing.request_reader import RefusedRequestError, RequestReader
 from gigaclient.testing.response_writer import error_response, write
-
-try:
-    import h11
-except ImportError as error:
-    raise ImportError(extra_is_missing("gigaclient.testing", error.name, "testing"), name=error.name) from error
 
 __all__ = ["Answer", "Cut", "HeaderList", "Pause", "RawAnswer", "RecordedRequest", "Reset", "Server", "Step", "interim"]
 
@@ -317,10 +312,8 @@ class _Connection:
         while True:
             try:
                 request = reader.next()
-            except h11.RemoteProtocolError as error:
-                return self._refuse(error.error_status_hint, str(error))
-            except BodyTooLargeError:
-                return self._refuse(413, "Payload too large")
+            except RefusedRequestError as error:
+                return self._refuse(error.status, error.reason)
             if request is None:
                 self._send_idle_response()
                 return True
@@ -328,7 +321,7 @@ class _Connection:
             early = reader.early_answer
             if early is not None:
                 if isinstance(early, Answer):
-                    early.keep_alive = False
+                    early = replace(early, keep_alive=False)
                 self._write(request, early, http11=reader.http11)
                 return self._linger()
             if not self._write(request, self._call_handler(request), http11=reader.http11):

@@ -44,7 +44,7 @@ class Fault:
         cut_after_bytes: The connection ends after this many bytes of the body.
         early: The answer is sent when the head of the request has been read, while the client still sends the body.
             Needs one of the fields that replace the answer.
-        before_head: Raw steps before the head of the answer: bytes (each in a packet of its own) and pauses, such as
+        before_head: Raw steps before the head of the answer: bytes (each in a separate packet) and pauses, such as
             ``(interim(103), interim(100) * 2)``.
         head: The raw head to send instead of the regular one, with its empty line; the body follows unchanged.
         after_body: Raw bytes after the complete answer.

@@ -3,8 +3,8 @@
     with GigaChatEmulator() as emulator:
         client = GigaChat(**emulator.client_options)
 
-It is written from the API's documentation and shares no code with the client, so that each can be tested against the
-other. To add an endpoint, write one function and one line in ``routes``; see ``routing.py``.
+It is written from the API's documentation and shares no code of the protocol with the client, so that each can be
+tested against the other. To add an endpoint, write one function and one line in ``routes``; see ``routing.py``.
 """
 
 from __future__ import annotations

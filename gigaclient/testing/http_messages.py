@@ -22,6 +22,7 @@ __all__ = [
     "Reset",
     "Step",
     "head_of",
+    "header_pairs",
     "interim",
 ]
 
@@ -109,7 +110,12 @@ class RawAnswer:
 
 def interim(status: int = 103, headers: HeaderItems = ()) -> bytes:
     """Return an interim response (1xx) for :attr:`Answer.before_head`."""
-    return head_of(status, headers.items() if isinstance(headers, Mapping) else headers)
+    return head_of(status, header_pairs(headers))
+
+
+def header_pairs(headers: HeaderItems) -> list[tuple[str, str]]:
+    """Return the names and values of ``headers`` in their order."""
+    return list(headers.items() if isinstance(headers, Mapping) else headers)
 
 
 def head_of(status: int, headers: Iterable[tuple[str, str]]) -> bytes:

@@ -158,7 +158,7 @@ def _prompt(messages: Sequence[Mapping[str, Any]]) -> str:
 def _text(messages: Sequence[Mapping[str, Any]]) -> str:
     last = messages[-1]
     if last["role"] != "function":
-        return canned_model.answer(messages)
+        return canned_model.answer(_prompt(messages))
     result = json.loads(last["content"])
     function = last.get("name") or messages[-2]["function_call"]["name"]
     values = _describe(result)
@@ -206,7 +206,7 @@ def _best_function(functions: Sequence[Mapping[str, Any]], prompt: str) -> Mappi
 
 
 def caption(prompt: str) -> str:
-    """Return the text beside a picture that was created for ``prompt``."""
+    """Return the text that accompanies a file created for ``prompt``."""
     return "Вот что получилось." if canned_model.is_russian(prompt) else "Here is what came out."
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from gigaclient._primitives.extras import extra_is_missing
 from gigaclient.testing.client_socket import ClientGoneError, ClientSocket
@@ -15,11 +15,15 @@ try:
 except ImportError as error:
     raise ImportError(extra_is_missing("gigaclient.testing", error.name, "testing"), name=error.name) from error
 
-__all__ = ["BodyTooLargeError", "ReaderSettings", "RequestReader"]
+__all__ = ["ReaderSettings", "RefusedRequestError", "RequestReader"]
 
 
-class BodyTooLargeError(Exception):
-    """The request's body exceeds ``max_body_bytes``."""
+class RefusedRequestError(Exception):
+    """The request is not valid HTTP, or its body exceeds ``max_body_bytes``."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(status, reason)
+        self.status, self.reason = status, reason
 
 
 class ReaderSettings(Protocol):
@@ -54,9 +58,8 @@ class RequestReader:
         """Return the next request; None when the client or ``idle_timeout_s`` ended the connection first.
 
         Raises:
-            BodyTooLargeError: the body is too long.
             ClientGoneError: the client disconnected in the middle of the request.
-            h11.RemoteProtocolError: it is not a valid request.
+            RefusedRequestError: it is not a valid request, or its body is too long.
         """
         # A new parser for each request, because one parser would expect to write the responses too.
         parser = h11.Connection(h11.SERVER, max_incomplete_event_size=256 * 1024)
@@ -66,7 +69,7 @@ class RequestReader:
         head: h11.Request | None = None
         body = bytearray()
         while True:
-            event = parser.next_event()
+            event = _next_event(parser)
             if event is h11.NEED_DATA:
                 if not self._receive(parser, started):
                     return None
@@ -78,7 +81,7 @@ class RequestReader:
             elif isinstance(event, h11.Data):
                 body += event.data
                 if len(body) > self._settings.max_body_bytes:
-                    raise BodyTooLargeError
+                    raise RefusedRequestError(413, "Payload too large")
             elif isinstance(event, h11.EndOfMessage):
                 break
             else:
@@ -127,3 +130,10 @@ class RequestReader:
             time.monotonic(),
             self._sock.client_certificate,
         )
+
+
+def _next_event(parser: h11.Connection) -> Any:
+    try:
+        return parser.next_event()
+    except h11.RemoteProtocolError as error:
+        raise RefusedRequestError(error.error_status_hint, str(error)) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from gigaclient.testing.client_socket import ClientGoneError, ClientSocket, ConnectionEndedError
 from gigaclient.testing.http_messages import (
@@ -17,6 +17,7 @@ from gigaclient.testing.http_messages import (
     Reset,
     Step,
     head_of,
+    header_pairs,
 )
 
 __all__ = ["error_response", "write"]
@@ -56,7 +57,7 @@ class _Writer:
         self._sock = sock
         self._request = request
         self._answer = answer
-        self._headers = list(answer.headers.items() if isinstance(answer.headers, Mapping) else answer.headers)
+        self._headers = header_pairs(answer.headers)
         self._names = {name.lower(): value for name, value in self._headers}
         self._body = answer.body.encode("utf-8") if isinstance(answer.body, str) else answer.body
         self._framing: Framing = answer.framing or ("length" if isinstance(self._body, bytes) else "chunked")

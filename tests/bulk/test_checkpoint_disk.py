@@ -250,7 +250,7 @@ def test_half_a_line_that_could_not_be_removed_is_removed_before_the_next(
     assert lines_in(path) == [line(1), line(3)]
 
 
-def append_beside(path: Path, text: str) -> None:
+def append_from_outside(path: Path, text: str) -> None:
     """Write to the file as another program does."""
     with path.open("a", encoding="utf-8") as file:
         file.write(text)
@@ -259,7 +259,7 @@ def append_beside(path: Path, text: str) -> None:
 def test_a_failed_line_cuts_nothing_that_another_program_wrote(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Checkpoint(path) as checkpoint:
         checkpoint.append(line(1))
-        append_beside(path, '{"note":"by hand"}\n')
+        append_from_outside(path, '{"note":"by hand"}\n')
         with monkeypatch.context() as broken:
             FullDisk(broken, 10)
             with pytest.raises(OSError, match="No space left"):
@@ -272,7 +272,7 @@ def test_a_failed_line_cuts_nothing_that_another_program_wrote(path: Path, monke
 def test_a_line_follows_half_a_line_of_another_program_on_a_line_of_its_own(path: Path) -> None:
     with Checkpoint(path) as checkpoint:
         checkpoint.append(line(1))
-        append_beside(path, '{"half')
+        append_from_outside(path, '{"half')
         checkpoint.append(line(2))
     assert claimed(path, 1) + claimed(path, 2) == [line(1), line(2)]
 

@@ -118,6 +118,13 @@ def test_reasoning_is_separate_from_the_answer(gigachat: GigaChatEmulator) -> No
     assert "".join(chunk["choices"][0]["delta"]["content"] for chunk in rest) == whole["content"]
 
 
+def test_the_last_question_of_a_dialogue_is_answered(gigachat: GigaChatEmulator) -> None:
+    dialogue = [("user", "Count to 9"), ("assistant", "1, 2, 3, 4, 5, 6, 7, 8, 9"), ("user", "Count to 2")]
+    with Giga(gigachat) as giga:
+        answer = giga.chat([{"role": role, "content": content} for role, content in dialogue]).json()
+    assert message(answer)["content"] == "1, 2"
+
+
 def test_a_thread_keeps_its_messages(gigachat: GigaChatEmulator) -> None:
     with Giga(gigachat) as giga:
         first = giga.chat("hello", storage={"is_stateful": True}).json()

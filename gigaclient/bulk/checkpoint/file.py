@@ -58,7 +58,6 @@ class Checkpoint:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._descriptor = -1
         self._renew_locks()
-        self._in_child = False
         self._process = os.getpid()
         self._holds_lock = False
         self._failure: OSError | None = None
@@ -178,8 +177,7 @@ class Checkpoint:
             OSError: the disk failed, or the file was removed or replaced, with the file's path. Every later call raises
                 it again, because the missing lines are unknown.
         """
-        if self._in_child or self._process != os.getpid():
-            self._open_descriptor()
+        self._check_process()
         if position <= self._synced:
             return
         with self._disk:  # the descriptor stays open while this lock is held
@@ -206,7 +204,6 @@ class Checkpoint:
         """Leave the file to the parent. See :mod:`gigaclient._primitives.fork_safety`."""
         descriptor, self._descriptor = self._descriptor, -1
         self._renew_locks()
-        self._in_child = True
         self._finished = FinishedIndex()
         if descriptor >= 0:
             # Closed without unlocking: parent and child share the lock, which must end with the parent's descriptor.
@@ -219,9 +216,13 @@ class Checkpoint:
         self._lock = threading.Lock()
         self._disk = threading.Lock()  # taken before the other when both are needed
 
-    def _open_descriptor(self) -> int:
-        if self._in_child or self._process != os.getpid():  # the second is a fork that Python did not see
+    def _check_process(self) -> None:
+        # Compared each time, because a fork in C code calls no hooks of Python.
+        if self._process != os.getpid():
             raise ConfigError(f"the checkpoint {self.path} was opened before a fork and is the parent process's alone")
+
+    def _open_descriptor(self) -> int:
+        self._check_process()
         if self._descriptor < 0:
             raise ConfigError(f"the checkpoint {self.path} is closed")
         return self._descriptor
