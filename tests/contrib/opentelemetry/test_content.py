@@ -1,4 +1,4 @@
-"""Prompts and answers are recorded only when asked for, in the JSON of the conventions."""
+"""Prompts and answers are recorded only on request, in the JSON of the conventions."""
 
 from __future__ import annotations
 
