@@ -8,7 +8,7 @@
     print(model.invoke("What is the capital of Russia?").content)
 
 The arguments, messages, tools and structured output are those of ``langchain_gigachat``, which converts the messages of
-LangChain to those of the API and back. Requests are sent by :class:`gigaclient.GigaChat`: pinned certificates,
+LangChain to those of the API and back. :class:`gigaclient.GigaChat` sends the requests, with pinned certificates,
 retries, one pool and one limit for all threads. Async methods run the blocking ones in threads of LangChain. Needs
 ``gigaclient[langchain]``.
 
@@ -46,8 +46,8 @@ class ChatGigaClient(OfficialChat):
     """A chat model of LangChain that sends its requests by :class:`gigaclient.GigaChat`.
 
     Args:
-        client: a client of yours, to share its connections, and for settings that this class does not have, such as
-            ``deadline``. You close it. Without it a client is made of the other arguments and of the environment.
+        client: a client to share, with settings that this class does not have, such as ``deadline``. You close it. If
+            None, a client is made from the other arguments and the environment.
         model, temperature, max_tokens, …: as for ``langchain_gigachat.GigaChat``.
 
     Raises, when it is used:
@@ -55,7 +55,7 @@ class ChatGigaClient(OfficialChat):
     """
 
     client: GigaChat | None = Field(default=None, exclude=True, repr=False)
-    # Not False: the base class fills all defaults in, and newer LangChain takes that for a wish not to stream.
+    # None, not False: the base class fills in all defaults, and newer LangChain never streams if it finds False.
     streaming: bool | None = None
 
     @cached_property
@@ -73,7 +73,7 @@ class ChatGigaClient(OfficialChat):
 class GigaClientEmbeddings(OfficialEmbeddings):
     """Embeddings of LangChain that send their requests by :class:`gigaclient.GigaChat`.
 
-    Texts are sent in as many requests as they need, and their number is not limited.
+    Any number of texts is sent, in several requests if needed.
 
     Args:
         client: as for :class:`ChatGigaClient`.
@@ -98,9 +98,9 @@ class GigaClientEmbeddings(OfficialEmbeddings):
 
 
 class _Adapter:
-    """The official client's interface, as far as ``langchain_gigachat`` uses it, on a client of ours.
+    """The methods of the official client that ``langchain_gigachat`` uses, on a client of ours.
 
-    It takes the official SDK's requests and returns its responses, because the conversion of messages reads those.
+    They take the requests of the official SDK and return its responses, which the conversion of messages reads.
 
     Args:
         owner: the chat model or the embeddings.
@@ -129,7 +129,7 @@ class _Adapter:
 
     def __getattr__(self, name: str) -> Any:
         """Return another method of our client; one whose name begins with ``a`` runs it in a thread of LangChain."""
-        if name.startswith("_"):  # of copies and pickles, which ask before the client is there
+        if name.startswith("_"):  # copy and pickle look such names up before the client is set
             raise AttributeError(name)
         if not name.startswith("a") or hasattr(self._giga, name):
             return getattr(self._giga, name)
@@ -154,7 +154,11 @@ _CHANGES = frozenset({"flags", "model", "profanity_check", "timeout"})
 
 
 def _changed(client: Any, settings: dict[str, Any]) -> GigaChat:
-    """Return the caller's client with the settings of the model; those of connections are its own."""
+    """Return a copy of the caller's client with the settings of the model.
+
+    Raises:
+        ConfigError: it is not a client, or there are settings of connections, which the client has already.
+    """
     if not isinstance(client, GigaChat):
         raise ConfigError(f"client= takes a gigaclient.GigaChat, not a {type(client).__name__}")
     own = sorted(settings.keys() - _CHANGES)

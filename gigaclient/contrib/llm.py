@@ -8,18 +8,21 @@ Source: https://llm.datasette.io/en/stable/plugins/advanced-model-plugins.html
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from gigaclient._core.base_client import environment_key
 from gigaclient._core.client_cache import ClientCache
+from gigaclient._core.one_call import shared_client
 from gigaclient._primitives.extras import extra_is_missing
 from gigaclient.cli import credentials
 from gigaclient.errors import ConfigError, GigaClientError
+from gigaclient.functions import as_object, result_text
 from gigaclient.gigachat import GigaChat
 from gigaclient.gigachat.resources.embeddings import MAX_TEXTS
+from gigaclient.gigachat.resources.uploads import EXTENSION_OF
 from gigaclient.types import FunctionCall, Message
 
 try:
@@ -46,31 +49,16 @@ _EMBEDDING_MODELS = {
     "gigachat-embeddings-2": "Embeddings-2",
     "gigachat-embeddings-giga-r": "EmbeddingsGigaR",
 }
-# The types of files that the service reads, with the names that llm has for some of them, and their extensions:
-# https://developers.sber.ru/docs/ru/gigachat/guides/working-with-files
+# llm has other names than the service for the types of some files.
 _EXTENSIONS = {
-    "application/epub": "epub",
-    "application/epub+zip": "epub",
-    "application/msword": "doc",
-    "application/pdf": "pdf",
-    "application/vnd.ms-excel": "xlsx",
-    "application/vnd.ms-powerpoint": "ppt",
-    "application/vnd.openxmlformats-officedocument.presentationml.presentation": "pptx",
-    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
-    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "docx",
-    "audio/mp3": "mp3",
-    "audio/mp4": "mp4",
-    "audio/mpeg": "mp3",
-    "audio/ogg": "ogg",
-    "audio/opus": "opus",
-    "audio/wav": "wav",
-    "audio/webm": "weba",
-    "audio/x-m4a": "m4a",
-    "image/bmp": "bmp",
-    "image/jpeg": "jpg",
-    "image/png": "png",
-    "image/tiff": "tiff",
-    "text/plain": "txt",
+    **EXTENSION_OF,
+    "application/epub+zip": ".epub",
+    "application/vnd.ms-powerpoint": ".ppt",
+    "application/vnd.openxmlformats-officedocument.presentationml.presentation": ".pptx",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": ".xlsx",
+    "audio/mpeg": ".mp3",
+    "audio/ogg": ".ogg",
+    "audio/wav": ".wav",
 }
 
 _clients: ClientCache[GigaChat] = ClientCache()
@@ -91,7 +79,7 @@ def register_embedding_models(register: Callable[..., None]) -> None:
 
 
 class _Keyed:
-    """The key of ``llm keys set gigachat`` or of the environment; None leaves the choice to the client."""
+    """The key of ``llm keys set gigachat`` or of the environment; None if ``llm`` has neither."""
 
     needs_key = _KEY_ALIAS
     key_env_var = _KEY_VARIABLE
@@ -107,7 +95,7 @@ class GigaChatModel(_Keyed, llm.KeyModel):
 
     Args:
         model_id: its name in ``llm``.
-        model: its name in the API; None for the one of the settings.
+        model: its name in the API; None for the model of the client's settings.
     """
 
     can_stream = True
@@ -209,9 +197,8 @@ def _client(key: str | None) -> GigaChat:
         stored = credentials.stored()
         if stored is None:
             raise ConfigError(_NO_KEY)
-        arguments = {"credentials": stored.credentials, "scope": stored.scope}
-    environment = environment_key("GIGACHAT_")
-    return _clients.get({**arguments, "environment": environment}, lambda: GigaChat(**arguments))
+        arguments = stored.arguments()
+    return shared_client(_clients, GigaChat, GigaChat.__init__, arguments, "GIGACHAT_")
 
 
 class _Uploads:
@@ -225,17 +212,15 @@ class _Uploads:
         """Upload an attachment and return its id."""
         extension = _EXTENSIONS[attachment.resolve_type()]
         stem = Path(attachment.path).stem if attachment.path else "attachment"
-        file = self._giga.upload_file((f"{stem}.{extension}", attachment.content_bytes()), purpose="general")
+        file = self._giga.upload_file((f"{stem}{extension}", attachment.content_bytes()), purpose="general")
         self._ids.append(file.id)
         return file.id
 
     def remove(self) -> None:
-        """Remove the files; one that cannot be removed is left to the service."""
+        """Remove the files; ignore errors, because they would hide the answer."""
         for file_id in self._ids:
-            try:
+            with contextlib.suppress(GigaClientError):
                 self._giga.delete_file(file_id)
-            except GigaClientError:  # the answer is there, and worth more than the file
-                continue
 
 
 def _check_attachments(history: Iterable[Any]) -> None:
@@ -246,8 +231,8 @@ def _check_attachments(history: Iterable[Any]) -> None:
     """
     for message in history:
         for part in message.parts:
-            given = [part.attachment] if isinstance(part, AttachmentPart) else getattr(part, "attachments", ())
-            for attachment in given:
+            attachments = [part.attachment] if isinstance(part, AttachmentPart) else getattr(part, "attachments", ())
+            for attachment in attachments:
                 if attachment.resolve_type() not in _EXTENSIONS:
                     raise ConfigError(
                         f"GigaChat does not read files of the type {attachment.resolve_type()}: convert "
@@ -276,26 +261,25 @@ def _messages(history: Iterable[Any], upload: Callable[[Any], str]) -> list[Mess
 
 
 def _result(result: Any, calls: list[Any]) -> list[Message]:
-    """Return a call and its result; nothing if the call is not known."""
+    """Return the messages of a call and its result; none if the call is not known."""
     call = next((call for call in calls if call.tool_call_id == result.tool_call_id), None)
     if call is None:
         return []
-    # The id is the state that the service has given to the call, unless llm made one.
+    # The id is the state id of the service, unless llm made one.
     state = call.tool_call_id if not str(call.tool_call_id).startswith("tc_") else None
     function_call = FunctionCall(name=call.name, arguments=call.arguments)
     return [
         Message(role="assistant", content="", function_call=function_call, functions_state_id=state),
-        Message(role="function", name=call.name, content=_json_object(result.output)),
+        Message(role="function", name=call.name, content=_result_content(result.output)),
     ]
 
 
-def _json_object(output: str) -> str:
-    """Return the result of a tool as a JSON object, the only form that the API accepts."""
-    try:
+def _result_content(output: str) -> str:
+    """Return the result of a tool as the text of a JSON object, the only form that the API accepts."""
+    value: Any = output
+    with contextlib.suppress(ValueError):
         value = json.loads(output)
-    except ValueError:
-        value = output
-    return json.dumps(value if isinstance(value, dict) else {"result": value}, ensure_ascii=False)
+    return result_text(value)
 
 
 # -- the answer --------------------------------------------------------------------------------------------------------
@@ -311,11 +295,11 @@ def _events(message: Any) -> Iterator[Any]:
 
 
 def _report(response: Any, completion: Any) -> None:
-    """Tell ``llm`` the call of a tool, the model and the tokens, which go into its log."""
+    """Report the tool call, the model and the tokens to ``llm``, which logs them."""
     choice = completion.choices[0]
     call = choice.message.function_call
     if call is not None:
-        arguments = call.arguments if isinstance(call.arguments, dict) else json.loads(call.arguments or "{}")
+        arguments = dict(as_object(call.arguments))
         response.add_tool_call(
             llm.ToolCall(name=call.name, arguments=arguments, tool_call_id=choice.message.functions_state_id)
         )

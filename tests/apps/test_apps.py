@@ -18,11 +18,9 @@ every_page = pytest.mark.parametrize("language", LANGUAGES)
 
 
 @pytest.fixture
-def emulator(gigachat_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch) -> GigaChatEmulator:
-    for name, value in gigachat_emulator.environment.items():
-        monkeypatch.setenv(name, value)
+def emulator(gigachat_env: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch) -> GigaChatEmulator:
     monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
-    return gigachat_emulator
+    return gigachat_env
 
 
 @every_page

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Iterator
 from types import ModuleType
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from flask import Response
 from support.browser import NODE_MODULES, until
-from support.pages import CHECKOUT, LANGUAGES, snippets
+from support.pages import LANGUAGES, blocks, snippets
 from werkzeug.serving import make_server
 
 from gigaclient.testing import Fault, GigaChatEmulator
@@ -22,19 +21,6 @@ if TYPE_CHECKING:
 EXTENSIONS = NODE_MODULES / "htmx.org" / "dist"
 every_language = pytest.mark.parametrize("language", LANGUAGES)
 MESSAGES = "[{role: 'user', content: 'Count from 1 to 3'}]"
-
-
-def blocks(page: str, kind: str) -> list[str]:
-    """Return the blocks of ``kind`` on ``docs/<page>.md``."""
-    text = (CHECKOUT / "docs" / f"{page}.md").read_text("utf-8")
-    return re.findall(rf"^```{kind}\n(.*?)^```$", text, re.M | re.S)
-
-
-@pytest.fixture
-def emulator(gigachat_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch) -> GigaChatEmulator:
-    for name, value in gigachat_emulator.environment.items():
-        monkeypatch.setenv(name, value)
-    return gigachat_emulator
 
 
 @pytest.fixture
@@ -72,7 +58,7 @@ def asked(emulator: GigaChatEmulator) -> int:
 @every_language
 @pytest.mark.parametrize("page", ["flask", "django"])
 def test_fetch_reads_the_answer_and_raises_its_errors(
-    browser: Browser, serve: Any, emulator: GigaChatEmulator, language: str, page: str
+    browser: Browser, serve: Any, gigachat_env: GigaChatEmulator, language: str, page: str
 ) -> None:
     browser.driver.get(serve(f"{language}/flask"))
     ask = next(block for block in blocks(f"{language}/{page}", "javascript") if "function ask" in block)
@@ -84,16 +70,16 @@ def test_fetch_reads_the_answer_and_raises_its_errors(
     assert done["finish_reason"] == "stop"
 
     failed = f"{ask}; try {{ await ask({MESSAGES}, () => 0); }} catch (error) {{ return error.message; }}"
-    emulator.inject(Fault(status=402))
+    gigachat_env.inject(Fault(status=402))
     assert "402" not in browser.run_async(failed), "the sentence of the server"
-    emulator.inject(Fault(error_after_events=2))
+    gigachat_env.inject(Fault(error_after_events=2))
     assert browser.run_async(failed)
     assert "400" in browser.run_async(failed.replace(MESSAGES, "null"))
 
 
 @every_language
 def test_event_source_reads_the_answer_once_and_closes_on_errors(
-    browser: Browser, serve: Any, emulator: GigaChatEmulator, language: str
+    browser: Browser, serve: Any, gigachat_env: GigaChatEmulator, language: str
 ) -> None:
     browser.driver.get(serve(f"{language}/web"))
     listen = blocks(f"{language}/web", "javascript")[0]
@@ -103,16 +89,16 @@ def test_event_source_reads_the_answer_once_and_closes_on_errors(
         " (failure) => setTimeout(() => end([text, failure ?? null]), 4000)));"
     )
     text, failure = browser.run_async(read)
-    assert ("3" in text, failure, asked(emulator)) == (True, None, 1)
-    emulator.inject(Fault(error_after_events=2))
+    assert ("3" in text, failure, asked(gigachat_env)) == (True, None, 1)
+    gigachat_env.inject(Fault(error_after_events=2))
     text, failure = browser.run_async(read)
     assert failure, "the sentence of the server"
-    assert asked(emulator) == 2, "EventSource reconnects after three seconds unless it is closed"
+    assert asked(gigachat_env) == 2, "EventSource reconnects after three seconds unless it is closed"
 
 
 @every_language
 def test_the_form_of_htmx_shows_escaped_text_and_errors(
-    browser: Browser, serve: Any, emulator: GigaChatEmulator, language: str
+    browser: Browser, serve: Any, gigachat_env: GigaChatEmulator, language: str
 ) -> None:
     browser.driver.get(serve(f"{language}/web"))
     answer = "return document.querySelector('#answer').textContent"
@@ -122,15 +108,15 @@ def test_the_form_of_htmx_shows_escaped_text_and_errors(
             "document.querySelector('input').value = arguments[0]; document.querySelector('button').click()", question
         )
 
-    emulator.answer("1 < 2 & <b>no tag</b>")
+    gigachat_env.answer("1 < 2 & <b>no tag</b>")
     send("Hello")
     until(lambda: browser.run(answer) == "1 < 2 & <b>no tag</b>", "the whole answer")
     assert browser.run("return document.querySelectorAll('#answer b').length") == 0
-    emulator.answer("Second.")
+    gigachat_env.answer("Second.")
     send("Hello again")
     until(lambda: browser.run(answer) == "Second.", "the second answer in place of the first")
-    emulator.inject(Fault(error_after_events=2))
+    gigachat_env.inject(Fault(error_after_events=2))
     send("Count from 1 to 9")
     lost = {"en": "The connection was lost.", "ru": "Соединение потеряно."}[language]
     until(lambda: browser.run(answer).endswith(lost), "the failure is shown")
-    assert asked(emulator) == 3
+    assert asked(gigachat_env) == 3

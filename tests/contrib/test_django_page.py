@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from support.django_tools import CHECKOUT, configured, site
+from support.web import ASKED, NO_MESSAGES
 
 configured()
 
@@ -65,10 +66,6 @@ def test_the_view_answers_and_the_settings_are_good(module: ModuleType) -> None:
     response = Client().post("/chat", body, content_type="application/json")
     assert response.status_code == 200
     assert b"event: done" in response.getvalue()
-
-
-ASKED = {"messages": [{"role": "user", "content": "Count from 1 to 3"}]}
-NO_MESSAGES = [{}, {"messages": None}, {"messages": [5]}, {"messages": [{"role": "user", "content": 5}]}, [], "text"]
 
 
 @pytest.mark.parametrize("body", NO_MESSAGES, ids=str)

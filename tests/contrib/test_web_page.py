@@ -15,20 +15,14 @@ import requests
 import uvicorn
 from support.pages import LANGUAGES, snippets
 from support.reliability_tools import wait_until
-from support.web import events, names, text_of
+from support.web import ASKED, events, names, text_of
 
 from gigaclient.testing import Fault, GigaChatEmulator
 
-ASKED = {"messages": [{"role": "user", "content": "Count from 1 to 3"}]}
-
 
 @pytest.fixture(params=LANGUAGES)
-def page(
-    request: pytest.FixtureRequest, gigachat_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[ModuleType]:
+def page(request: pytest.FixtureRequest, gigachat_env: GigaChatEmulator) -> Iterator[ModuleType]:
     """Run the Python of a page as one module, but for the two apps at its end."""
-    for name, value in gigachat_emulator.environment.items():
-        monkeypatch.setenv(name, value)
     made = ModuleType("page_about_the_web")
     code = "\n".join(snippets(f"{request.param}/web")[:-2])
     exec(compile(code, made.__name__, "exec", dont_inherit=True), made.__dict__)
@@ -61,26 +55,26 @@ def test_the_view_streams_the_answer(address: str) -> None:
 
 @pytest.mark.parametrize("body", [{}, {"messages": None}, []], ids=str)
 def test_a_body_without_messages_is_refused_and_nothing_is_sent(
-    address: str, body: Any, gigachat_emulator: GigaChatEmulator
+    address: str, body: Any, gigachat_env: GigaChatEmulator
 ) -> None:
     answer = requests.post(f"{address}/chat", json=body, timeout=30)
     assert answer.status_code in (400, 422), answer.text
-    assert [call for call in gigachat_emulator.requests if call.path.endswith("/chat/completions")] == []
+    assert [call for call in gigachat_env.requests if call.path.endswith("/chat/completions")] == []
 
 
-def test_an_error_before_the_first_chunk_has_its_status(address: str, gigachat_emulator: GigaChatEmulator) -> None:
-    gigachat_emulator.inject(Fault(status=402))
+def test_an_error_before_the_first_chunk_has_its_status(address: str, gigachat_env: GigaChatEmulator) -> None:
+    gigachat_env.inject(Fault(status=402))
     answer = requests.post(f"{address}/chat", json=ASKED, timeout=30)
     assert (answer.status_code, answer.json()["type"]) == (402, "PaymentRequiredError")
 
 
 def test_the_flask_views_send_text_as_json_and_as_escaped_html(
-    page: ModuleType, gigachat_emulator: GigaChatEmulator
+    page: ModuleType, gigachat_env: GigaChatEmulator
 ) -> None:
     browser = page.app.test_client()
     assert "event: done" in browser.get("/answer?question=Hello").text
     assert browser.get("/answer").status_code == 400
-    gigachat_emulator.answer("1 < 2 & <script>")
+    gigachat_env.answer("1 < 2 & <script>")
     html = browser.post("/answer.html", data={"question": "Hello"}).text
     assert "<script>" not in html
     assert "&lt;" in html

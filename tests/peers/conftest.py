@@ -32,8 +32,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.fixture
 def emulator(gigachat_env: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[GigaChatEmulator]:
-    """A new emulator, to which the environment points."""
-    # For httpx, by which other libraries send their requests.
+    """A new emulator, to which the environment points. The variables are restored after the test."""
+    # For httpx, with which other libraries send their requests.
     monkeypatch.setenv("SSL_CERT_FILE", str(gigachat_env.client_options["ca_bundle_file"]))
     yield gigachat_env
     litellm = sys.modules.get("litellm")
@@ -42,7 +42,7 @@ def emulator(gigachat_env: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch) ->
 
 
 class Done(NamedTuple):
-    """What a command printed, and its exit status."""
+    """The exit status and the output of a command."""
 
     status: int
     stdout: str
@@ -76,7 +76,7 @@ def run_llm(llm_folder: Path) -> Command:
 
 @pytest.fixture
 def start_llm(llm_folder: Path) -> Command:
-    """A function that runs ``llm`` in a process of its own."""
+    """A function that runs ``llm`` in a new process."""
 
     def run(*arguments: str) -> Done:
         done = subprocess.run(

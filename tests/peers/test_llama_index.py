@@ -1,4 +1,4 @@
-"""llama-index reaches GigaChat by litellm, and by our classes for LangChain nothing more is needed."""
+"""llama-index reaches GigaChat through litellm."""
 
 from __future__ import annotations
 

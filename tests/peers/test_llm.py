@@ -118,6 +118,23 @@ def test_attachments_are_removed_after_an_error_and_uploaded_again_when_it_goes_
         assert giga.get_files().data == []
 
 
+@pytest.mark.parametrize("type_", ["application/pptx", "audio/mpeg"])
+def test_a_type_may_have_the_name_of_the_service_or_of_llm(
+    run_llm: Command, emulator: GigaChatEmulator, tmp_path: Path, type_: str
+) -> None:
+    (tmp_path / "talk").write_bytes(b"ID3\x04\x00\x00\x00\x00\x00\x00")
+    answer_of(run_llm("-m", "gigachat", "--at", "talk", type_, "What is it?"))
+    upload = next(request for request in emulator.requests if request.path.endswith("/files"))
+    name = {"application/pptx": b"talk.pptx", "audio/mpeg": b"talk.mp3"}[type_]
+    assert b'filename="' + name + b'"' in upload.body
+
+
+def test_broken_arguments_of_a_call_are_mended(run_llm: Command, emulator: GigaChatEmulator) -> None:
+    emulator.answer({"content": "", "function_call": {"name": "get_tide", "arguments": "{'port': 'Murmansk'}"}})
+    done = run_llm("-m", "gigachat", "--functions", TOOL, "How high is the tide in Murmansk?")
+    assert answer_of(done) == "According to get_tide: result: 1.8."
+
+
 def test_a_file_of_another_type_is_refused(run_llm: Command, emulator: GigaChatEmulator, tmp_path: Path) -> None:
     (tmp_path / "page.gif").write_bytes(b"GIF89a\x01\x00\x01\x00\x00\x00\x00;")
     refused = run_llm("-m", "gigachat", "-a", "page.gif", "What is it?")
@@ -190,6 +207,8 @@ def test_the_stored_key_of_gigaclient(run_llm: Command, emulator: GigaChatEmulat
     file.write_text(json.dumps(entry), "utf-8")
     file.chmod(0o600)
     assert answer_of(run_llm("-m", "gigachat", PROMPT, GIGACHAT_CREDENTIALS="", GIGACHAT_SCOPE="")) == ANSWER
+    run_llm("-m", "gigachat", PROMPT, GIGACHAT_CREDENTIALS="", GIGACHAT_SCOPE="GIGACHAT_API_CORP")
+    assert emulator.oauth_server.requests[-1].body == b"scope=GIGACHAT_API_CORP"
 
 
 def test_a_refused_key_is_reported_without_the_key(run_llm: Command, emulator: GigaChatEmulator) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.pages import CHECKOUT, snippets
+from support.pages import blocks, snippets
 
 from gigaclient.testing import GigaChatEmulator
 
@@ -39,9 +39,7 @@ def test_langchain(output_of: Callable[[str], str], emulator: GigaChatEmulator) 
     assert "The museum is closed" in emulator.prompts[-1]
 
 
-def test_peers(output_of: Callable[[str], str], emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in emulator.environment:
-        monkeypatch.setenv(name, emulator.environment[name])  # restored after the page, which sets others
+def test_peers(output_of: Callable[[str], str], emulator: GigaChatEmulator) -> None:
     printed = output_of("en/peers")
     assert printed.count("1, 2, 3, 4, 5") == 2
     assert "1 vector" in printed
@@ -53,9 +51,8 @@ def test_llm(run_llm: Callable[..., Any], emulator: GigaChatEmulator, tmp_path: 
     (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01\x01" + bytes(7) + b"\xff\xd9")
     (tmp_path / "report.pdf").write_bytes(b"%PDF-1.4\n1 0 obj\n<<>>\nendobj\ntrailer\n<<>>\n%%EOF\n")
     (tmp_path / "milk.txt").write_text("Buy milk", "utf-8")
-    text = (CHECKOUT / "docs" / "en" / "llm.md").read_text("utf-8")
-    blocks = re.findall(r"^```shell\n(.*?)^```$", text, re.M | re.S)
-    commands = [shlex.split(line) for block in blocks for line in block.splitlines() if line.startswith("llm ")]
+    lines = "".join(blocks("en/llm", "shell")).splitlines()
+    commands = [shlex.split(line) for line in lines if line.startswith("llm ")]
     assert len(commands) > 10
     printed = ""
     for command in commands:

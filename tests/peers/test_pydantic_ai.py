@@ -1,4 +1,4 @@
-"""pydantic-ai uses GigaChat as a service like OpenAI's: for text, and for output that the prompt asks for."""
+"""pydantic-ai uses GigaChat as a service like OpenAI's: for text, and for structured output by the prompt."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_stream(model: GigaChatModel) -> None:
     assert asyncio.run(run()) == ANSWER
 
 
-def test_output_asked_for_in_the_prompt(model: GigaChatModel, emulator: GigaChatEmulator) -> None:
+def test_structured_output_by_the_prompt(model: GigaChatModel, emulator: GigaChatEmulator) -> None:
     value = {"name": "Kazan", "population": 1}
     emulator.answer(json.dumps(value))
     assert Agent(model, output_type=PromptedOutput(City)).run_sync("A city").output == City(**value)

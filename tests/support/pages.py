@@ -14,9 +14,15 @@ LANGUAGES = ("en", "ru")
 SECONDS = 50
 
 
+def blocks(page: str, language: str) -> list[str]:
+    """Return the blocks of ``docs/<page>.md`` in a language, such as ``shell``."""
+    text = (CHECKOUT / "docs" / f"{page}.md").read_text("utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.M | re.S)
+
+
 def snippets(page: str) -> list[str]:
     """Return every ``python`` block of ``docs/<page>.md``, also those that do not run in the test process."""
-    found = re.findall(r"^```python\n(.*?)^```$", (CHECKOUT / "docs" / f"{page}.md").read_text("utf-8"), re.M | re.S)
+    found = blocks(page, "python")
     assert found, f"docs/{page}.md shows no Python"
     return found
 

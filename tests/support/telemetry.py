@@ -1,4 +1,4 @@
-"""Spans and metrics of OpenTelemetry, kept in memory."""
+"""Spans and metrics of OpenTelemetry, kept in memory, and a function for the model."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-__all__ = ["Telemetry"]
+__all__ = ["Telemetry", "get_tide"]
+
+
+def get_tide(port: str) -> float:
+    """Return the height of the tide at a port."""
+    return 1.8
 
 
 class Telemetry:
-    """The providers of a test, and what they have recorded."""
+    """The providers of a test, and the spans and metrics that they have recorded."""
 
     def __init__(self) -> None:
         self.exporter = InMemorySpanExporter()

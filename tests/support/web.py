@@ -20,6 +20,9 @@ from support.reliability_tools import SUPPORT, wait_until
 if TYPE_CHECKING:
     from flask import Flask
 
+ASKED = {"messages": [{"role": "user", "content": "Count from 1 to 3"}]}
+NO_MESSAGES = [{}, {"messages": None}, {"messages": [5]}, {"messages": [{"role": "user", "content": 5}]}, [], "text"]
+"""Bodies of requests that the views of the documentation refuse."""
 PUMP = "gigaclient-event-stream"
 """The name of threads that read streams."""
 

@@ -10,7 +10,6 @@ from typing import Any, Literal, TextIO
 from gigaclient.contrib.jupyter.outputs import GrowingText
 from gigaclient.contrib.stream_reader import Readable
 from gigaclient.errors import GigaClientError
-from gigaclient.types.completion import BLOCKED
 
 __all__ = ["note_of", "read_in_notebook", "read_in_terminal"]
 
@@ -21,7 +20,6 @@ _JOIN_TIMEOUT_SECONDS = 5.0
 _NOTES = {
     "length": "cut at the token limit",
     "max_tokens": "cut at the token limit",
-    **dict.fromkeys(BLOCKED, "held back by the service's filter"),
     "error": "the service broke off",
 }
 
@@ -136,8 +134,9 @@ def read_in_terminal(stream: Readable, out: TextIO | None = None) -> Literal["en
 
 def note_of(completion: Any) -> str:
     """Return a note on an answer that ended early or is empty; an empty string for a normal answer."""
-    reason = "blacklist" if getattr(completion, "blocked", False) else getattr(completion, "finish_reason", None)
-    note = _NOTES.get(str(reason), "")
+    if getattr(completion, "blocked", False):
+        return "held back by the service's filter"
+    note = _NOTES.get(str(getattr(completion, "finish_reason", None)), "")
     call = getattr(completion, "function_call", None)
     if not note and call is not None:
         note = f"the model wants the function {getattr(call, 'name', '')} called".replace("*", "")

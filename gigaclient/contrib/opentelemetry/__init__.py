@@ -4,12 +4,12 @@
 
     giga = instrument(GigaChat())
 
-Or for all clients: ``GigaClientInstrumentor().instrument()`` before they are made, which ``opentelemetry-instrument``
-does by itself. Needs ``gigaclient[otel]``.
+For all clients, call ``GigaClientInstrumentor().instrument()`` before they are made; ``opentelemetry-instrument`` calls
+it for you. Needs ``gigaclient[otel]``.
 
 A call of ``chat``, ``stream``, ``generate``, ``chat_parse``, ``embeddings``, ``map``, of API v2 or of a thread is one
 client span with all its attempts, in the trace of the caller. A function that ``run`` calls is a span
-``execute_tool``. Spans hold prompts and answers only if :func:`instrument` is told to record them.
+``execute_tool``. Spans hold prompts and answers only with ``capture_content=True``.
 
 Source: https://github.com/open-telemetry/semantic-conventions-genai
 """
@@ -59,7 +59,7 @@ def instrument(
         The same client.
 
     Raises:
-        ConfigError: the client is closed.
+        ConfigError: the client is closed, or ``capture_content`` is not a bool.
     """
     tracing = Tracing(tracer_provider=tracer_provider, meter_provider=meter_provider, capture_content=capture_content)
     client._instrument(*_others(client), tracing)
@@ -77,7 +77,7 @@ def _others(client: BaseClient[Any]) -> tuple[Any, ...]:
 
 
 def __getattr__(name: str) -> Any:
-    # It needs another package, which instrument() does without.
+    # It needs another package, and instrument() does not.
     if name == "GigaClientInstrumentor":
         from gigaclient.contrib.opentelemetry.instrumentor import GigaClientInstrumentor
 

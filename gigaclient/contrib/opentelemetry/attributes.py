@@ -49,7 +49,6 @@ class ModelOptions(msgspec.Struct):
 class RequestFields(ModelOptions):
     """The fields of a request's body that spans record. They may be missing, or of any type."""
 
-    model: Any = None
     assistant_id: Any = None
     model_options: ModelOptions | None = None
     messages: msgspec.Raw = _NOTHING
@@ -76,10 +75,10 @@ def operation_of(event: CallEvent) -> str | None:
     return next((operation for end, operation in _OPERATIONS.items() if path.endswith(end)), None)
 
 
-def span_name(event: CallEvent, fields: RequestFields) -> str:
+def span_name(event: CallEvent) -> str:
     """Return the operation and the model, if the request names one."""
     operation = str(operation_of(event))
-    return f"{operation} {fields.model}" if fields.model else operation
+    return f"{operation} {event.model}" if event.model else operation
 
 
 def request_attributes(event: CallEvent, fields: RequestFields) -> dict[str, Any]:
@@ -87,7 +86,7 @@ def request_attributes(event: CallEvent, fields: RequestFields) -> dict[str, Any
     options = [fields] if fields.model_options is None else [fields.model_options, fields]
     found = {name: _first(options, name) for name in ("temperature", "top_p", "max_tokens", "response_format")}
     attributes = {
-        **_common(event, fields),
+        **_common(event),
         "gen_ai.agent.id": fields.assistant_id,
         "gen_ai.request.max_tokens": _number(found["max_tokens"], int),
         "gen_ai.request.temperature": _number(found["temperature"], float),
@@ -117,9 +116,9 @@ def response_attributes(event: EndEvent) -> dict[str, Any]:
     return {name: value for name, value in attributes.items() if value is not None}
 
 
-def metric_attributes(event: EndEvent, fields: RequestFields) -> dict[str, Any]:
+def metric_attributes(event: EndEvent) -> dict[str, Any]:
     """Return the attributes that all metrics of a call have."""
-    attributes = {**_common(event, fields), "gen_ai.response.model": event.model_version}
+    attributes = {**_common(event), "gen_ai.response.model": event.model_version}
     return {name: value for name, value in attributes.items() if value is not None}
 
 
@@ -128,12 +127,12 @@ def is_failure(event: EndEvent) -> bool:
     return event.error is not None or event.outcome == "interrupted"
 
 
-def _common(event: CallEvent, fields: RequestFields) -> dict[str, Any]:
+def _common(event: CallEvent) -> dict[str, Any]:
     url = urlsplit(event.url)
     return {
         "gen_ai.operation.name": operation_of(event),
         "gen_ai.provider.name": event.provider.lower(),
-        "gen_ai.request.model": fields.model if isinstance(fields.model, str) and fields.model else None,
+        "gen_ai.request.model": event.model,
         "server.address": url.hostname,
         "server.port": url.port or _PORTS.get(url.scheme),
     }

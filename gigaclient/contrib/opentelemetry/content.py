@@ -9,12 +9,13 @@ import msgspec
 
 from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.contrib.opentelemetry.attributes import RequestFields
+from gigaclient.types.completion import BLOCKED
 
 __all__ = ["encode", "input_messages", "output_messages", "tool_definitions"]
 
 # The roles and finish reasons of the conventions; others are recorded unchanged.
 _ROLES = {"function": "tool", "reasoning": "assistant"}
-_FINISH_REASONS = {"function_call": "tool_call", "blacklist": "content_filter"}
+_FINISH_REASONS = {"function_call": "tool_call", **dict.fromkeys(BLOCKED, "content_filter")}
 
 
 def encode(value: Any) -> str:

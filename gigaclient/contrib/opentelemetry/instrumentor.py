@@ -1,4 +1,4 @@
-"""The instrumentor of all clients, as ``opentelemetry-instrument`` finds it by its entry point."""
+"""The instrumentor of all clients, which ``opentelemetry-instrument`` finds by its entry point."""
 
 from __future__ import annotations
 
@@ -31,5 +31,5 @@ class GigaClientInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         INSTRUMENTATIONS.append(self._tracing)
 
     def _uninstrument(self, **kwargs: Any) -> None:
-        self._tracing.active = False  # for the clients that have it
+        self._tracing.active = False  # clients made meanwhile keep it
         INSTRUMENTATIONS.remove(self._tracing)

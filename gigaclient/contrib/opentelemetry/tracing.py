@@ -43,13 +43,13 @@ _FIRST_CHUNK_SECONDS = [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0
 
 
 class _CallState:
-    """What one :class:`Tracing` keeps of one call, in the ``state`` of its events."""
+    """The state of a call that a :class:`Tracing` records, in the ``state`` of its events."""
 
-    __slots__ = ("body", "owner", "response", "span", "token")
+    __slots__ = ("fields", "owner", "response", "span", "token")
 
-    def __init__(self, owner: Tracing, body: bytes) -> None:
+    def __init__(self, owner: Tracing, fields: RequestFields) -> None:
         self.owner = owner
-        self.body = body
+        self.fields = fields
         self.span: Span | None = None
         self.token: Any = None
         self.response: Any = None
@@ -104,10 +104,10 @@ class Tracing:
     # -- the events of a call ----------------------------------------------------------------------------------------
 
     def read_request(self, state: dict[str, Any], body: bytes) -> None:
-        """Keep the body until the call is known to be one to a model."""
-        # A client may be instrumented by itself and by the instrumentor of all: the first one records the call.
+        """Keep the fields of the body that the span records."""
+        # A client may have two instances, its own and that of the instrumentor: the first one records the call.
         if self.active and _STATE not in state:
-            state[_STATE] = _CallState(self, body)
+            state[_STATE] = _CallState(self, read_fields(body))
 
     def on_request(self, event: RequestEvent) -> None:
         """Start the span before the first attempt, and make it the current one for the attempt."""
@@ -115,16 +115,15 @@ class Tracing:
         if call is None:
             return
         if call.span is None:
-            fields = read_fields(call.body)
-            call.span = self._start(event, fields, seconds_ago=event.waited)
+            call.span = self._start(event, call.fields, seconds_ago=event.waited)
             session = event.headers.get("X-Session-ID")
             if session:
                 call.span.set_attribute("gen_ai.conversation.id", session)
-        # So that the spans of HTTP are its children.
+        # The current span is the parent of the HTTP spans.
         call.token = context.attach(trace.set_span_in_context(call.span))
 
     def on_response(self, event: ResponseEvent) -> None:
-        """Restore the caller's span as the current one; this is the thread of the attempt."""
+        """Make the caller's span the current one again. This runs in the thread of the attempt."""
         call = self._call_of(event)
         if call is not None and call.token is not None:
             token, call.token = call.token, None
@@ -141,23 +140,22 @@ class Tracing:
         call = self._call_of(event)
         if call is None:
             return
-        fields = read_fields(call.body)
         # There is none yet if the call failed before its first attempt.
-        span = call.span or self._start(event, fields, seconds_ago=event.seconds)
+        span = call.span or self._start(event, call.fields, seconds_ago=event.seconds)
         if span.is_recording():
             span.set_attributes(response_attributes(event))
             if is_failure(event):
                 self._fail(span, event.outcome, str(event.error or event.outcome))
             if self._capture_content:
-                self._set_content(span, fields, call.response)
+                self._set_content(span, call.fields, call.response)
         span.end()
-        self._record_metrics(event, fields)
+        self._record_metrics(event)
 
     # -- functions -----------------------------------------------------------------------------------------------------
 
     def run_tool(self, call: FunctionCall, function: Callable[[], Step]) -> Step:
-        """Call ``function`` in a span ``execute_tool``, which is the current one meanwhile."""
-        # Another Tracing of the same client has the span already.
+        """Call ``function`` with a span ``execute_tool`` as the current span."""
+        # Another instance of the same client has already started the span.
         if not self.active or _running_call.get() is call:
             return function()
         attributes: dict[str, Any] = {
@@ -198,14 +196,14 @@ class Tracing:
 
     def _call_of(self, event: CallEvent) -> _CallState | None:
         """Return the state of a call that this object records, or None."""
-        call = event.state.get(_STATE)
+        call: _CallState | None = event.state.get(_STATE)
         if call is None or call.owner is not self or operation_of(event) is None:
             return None
-        return call if isinstance(call, _CallState) else None
+        return call
 
     def _start(self, event: CallEvent, fields: RequestFields, *, seconds_ago: float) -> Span:
         return self._tracer.start_span(
-            span_name(event, fields),
+            span_name(event),
             kind=SpanKind.CLIENT,
             attributes=request_attributes(event, fields),
             start_time=time.time_ns() - int(seconds_ago * 1e9),
@@ -225,8 +223,8 @@ class Tracing:
             if value:
                 span.set_attribute(name, encode(value))
 
-    def _record_metrics(self, event: EndEvent, fields: RequestFields) -> None:
-        attributes = metric_attributes(event, fields)
+    def _record_metrics(self, event: EndEvent) -> None:
+        attributes = metric_attributes(event)
         failed = {"error.type": event.outcome} if is_failure(event) else {}
         self._duration.record(event.seconds, {**attributes, **failed})
         if event.usage is not None:

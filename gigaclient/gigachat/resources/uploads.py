@@ -12,7 +12,7 @@ from gigaclient._primitives.surrogates import joined_pairs
 from gigaclient.errors import ConfigError
 from gigaclient.types.files import media_type
 
-__all__ = ["Upload", "UploadFile", "as_upload"]
+__all__ = ["EXTENSION_OF", "Upload", "UploadFile", "as_upload"]
 
 Content = str | bytes | bytearray | memoryview | os.PathLike[str] | IO[bytes]
 UploadFile = (
@@ -52,7 +52,8 @@ _MIME_OF = {
     "weba": "audio/webm",
     "xlsx": "application/vnd.ms-excel",
 }
-_EXTENSION_OF = {mime: f".{extension}" for extension, mime in _MIME_OF.items()}
+EXTENSION_OF = {mime: f".{extension}" for extension, mime in _MIME_OF.items()}
+"""The extension of each MIME type that the service accepts."""
 
 
 class Upload(NamedTuple):
@@ -91,7 +92,7 @@ def as_upload(file: Any, filename: str | None = None, content_type: str | None =
     if content_type is None:
         content_type = _mime_of(name) or media_type(content[:16]) or "application/octet-stream"
     checked_headers({"Content-Type": content_type})
-    name = name or f"upload{_EXTENSION_OF.get(content_type, '')}"
+    name = name or f"upload{EXTENSION_OF.get(content_type, '')}"
     return Upload(content, _sanitized(name), content_type, headers)
 
 

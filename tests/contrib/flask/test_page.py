@@ -8,11 +8,9 @@ from typing import Any
 import pytest
 from flask import Flask
 from support.pages import LANGUAGES, snippets
+from support.web import ASKED, NO_MESSAGES
 
 from gigaclient.testing import GigaChatEmulator
-
-ASKED = {"messages": [{"role": "user", "content": "Count from 1 to 3"}]}
-NO_MESSAGES = [{}, {"messages": None}, {"messages": [5]}, {"messages": [{"role": "user", "content": 5}]}, [], "text"]
 
 
 @pytest.fixture(params=LANGUAGES)

@@ -1,4 +1,4 @@
-"""Prompts and answers are recorded only when asked for, in the JSON of the conventions."""
+"""Prompts and answers are recorded only on request, in the JSON of the conventions."""
 
 from __future__ import annotations
 
@@ -6,23 +6,17 @@ import json
 from typing import Any
 
 import pytest
-from support.telemetry import Telemetry
+from support.telemetry import Telemetry, get_tide
 
 from gigaclient import GigaChat
 from gigaclient.contrib.opentelemetry import instrument
 from gigaclient.contrib.opentelemetry.content import output_messages
 from gigaclient.errors import ConfigError
 from gigaclient.testing import GigaChatEmulator
-from gigaclient.types import ChatMessage
 
 PROMPT = "Count from 1 to 5"
 ANSWER = "1, 2, 3, 4, 5"
 VARIABLE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
-
-
-def get_tide(port: str) -> float:
-    """Return the height of the tide at a port."""
-    return 1.8
 
 
 def content_of(span: Any, name: str) -> Any:
@@ -60,12 +54,10 @@ def test_messages_of_api_v1(talkative: GigaChat, telemetry: Telemetry, streamed:
 
 @pytest.mark.parametrize("streamed", [False, True])
 def test_messages_of_api_v2(talkative: GigaChat, telemetry: Telemetry, streamed: bool) -> None:
-    messages = [ChatMessage(role="user", content=[{"text": PROMPT}, {"files": [{"id": "f-1"}]}])]
-    talkative.with_options(max_retries=0)
     if streamed:
-        talkative.chat.stream(messages[0].text).result()
+        talkative.chat.stream(PROMPT).result()
     else:
-        talkative.chat.create(messages[0].text)
+        talkative.chat.create(PROMPT)
     assert content_of(telemetry.span, "input.messages") == [
         {"role": "user", "parts": [{"type": "text", "content": PROMPT}]}
     ]
@@ -113,6 +105,15 @@ def test_reasoning_is_a_part_of_its_own() -> None:
     assert output_messages(json.dumps(v2).encode()) == [
         {"role": "assistant", "parts": [{"type": "reasoning", "content": "2+2"}], "finish_reason": "stop"}
     ]
+
+
+@pytest.mark.parametrize("reason", ["blacklist", "request_blacklist", "response_blacklist", "request_filter"])
+def test_a_blocked_answer_is_a_content_filter_in_the_conventions(reason: str) -> None:
+    v1 = {"choices": [{"message": {"content": "No."}, "finish_reason": reason}]}
+    v2 = {"messages": [{"role": "assistant", "content": [{"text": "No."}]}], "finish_reason": reason}
+    for body in (v1, v2):
+        (message,) = output_messages(json.dumps(body).encode())
+        assert message["finish_reason"] == "content_filter"
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"choices": 7, "messages": [1]}', None])

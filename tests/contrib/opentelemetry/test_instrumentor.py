@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from opentelemetry import trace
-from support.telemetry import Telemetry
+from support.telemetry import Telemetry, get_tide
 
 from gigaclient import GigaChat
 from gigaclient.contrib.opentelemetry import GigaClientInstrumentor, instrument
@@ -33,11 +33,6 @@ trace.set_tracer_provider(provider)
 with GigaChat() as giga:
     giga.chat("Hello!")
 """
-
-
-def get_tide(port: str) -> float:
-    """Return the height of the tide at a port."""
-    return 1.8
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from opentelemetry.instrumentation.requests import RequestsInstrumentor
 from opentelemetry.trace import SpanKind, StatusCode
-from support.telemetry import Telemetry
+from support.telemetry import Telemetry, get_tide
 
 from gigaclient import FakeGpt, GigaChat
 from gigaclient.contrib.opentelemetry import instrument, uninstrument
@@ -17,11 +17,6 @@ from gigaclient.errors import APIConnectionError, RateLimitError, ServerError, S
 from gigaclient.testing import Fault, GigaChatEmulator
 
 PROMPT = "Count from 1 to 5"
-
-
-def get_tide(port: str) -> float:
-    """Return the height of the tide at a port."""
-    return 1.8
 
 
 def attributes_of(span: Any) -> dict[str, Any]:
