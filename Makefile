@@ -49,10 +49,10 @@ INSTALL = $(1)/$(BIN)/python -m pip install -qq --disable-pip-version-check --no
 .SECONDARY:
 .SECONDEXPANSION:
 .PHONY: help demo soak fuzz test test-quick test-next coverage mutate lint format wheel sbom licenses test-all test-floor audit \
-	bench bench-short apps browser clusters deployment peers docs check release clean run-floor
+	bench bench-short apps browser clusters deployment peers peers-newest peers-oldest docs check release clean run-floor
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $$(DEMO)/.installed ## show both providers answer and stream; needs no key
 	@env -u PYTHONPATH $(DEMO)/$(BIN)/gigaclient demo $(ARGS)
@@ -127,8 +127,12 @@ deployment: $(DEPLOYMENT)/.installed ## freeze programs, and run clients under g
 # The warnings of these libraries are not ours.
 PEERS_PYTEST = env -u PYTHONPATH $(1)/$(BIN)/pytest --no-skips --peers -o filterwarnings=default --disable-warnings
 
-peers: $(PEERS)/.installed $(OLD_PEERS)/.installed ## LangChain, llm, litellm, pydantic-ai and llama-index, newest and oldest
+peers: peers-newest peers-oldest ## LangChain, llm, FastAPI, the official SDK, litellm and others, newest and oldest
+
+peers-newest: $(PEERS)/.installed ## the newest versions of the libraries of "make peers"
 	@$(call PEERS_PYTEST,$(PEERS)) tests/peers $(ARGS)
+
+peers-oldest: $(OLD_PEERS)/.installed ## the oldest versions of the libraries of "make peers"
 	@$(call PEERS_PYTEST,$(OLD_PEERS)) tests/peers tests/contrib/opentelemetry $(ARGS)
 
 apps: $(APPS)/.installed ## run the chat pages on Streamlit and Gradio that docs/en/web.md shows
@@ -148,7 +152,8 @@ bench-short: $$(TEST)/.installed ## fail when a ratio to requests or urllib3 is 
 
 check: lint test ## everything that has to pass before a change is merged
 	@$(MAKE) --no-print-directory test-all VERSIONS="$(filter-out $(MINOR),$(VERSIONS))"
-	@$(MAKE) --no-print-directory test-floor test-next wheel sbom demo docs browser clusters deployment audit soak bench-short
+	@$(MAKE) --no-print-directory test-floor test-next wheel sbom demo docs browser clusters deployment
+	@$(MAKE) --no-print-directory peers-newest peers-oldest audit soak bench-short
 	@$(TOOLS)/$(BIN)/python scripts/release.py --record-green
 
 release: $(BUILD)/.ready $(TOOLS)/.ready ## check, set the version, build and tag; publishes nothing: make release VERSION=0.2.0

@@ -316,6 +316,7 @@ def test_continuous_integration_runs_what_make_check_runs() -> None:
     commands = "\n".join(line for line in script.splitlines() if not line.startswith("#"))
     stages = {stage for stages in re.findall(r"\bmake ((?:[a-z-]+\b ?)+)", commands) for stage in stages.split()}
     tests = {"test", "test-all", "test-floor", "test-next", "browser", "clusters", "deployment"}
+    tests |= {"peers-newest", "peers-oldest"}
     assert stages == tests | {"lint", "wheel", "sbom", "demo", "docs", "audit", "soak", "bench-short"}
     rule = re.search(r"^check: (.*?) ##(.*?)\n\n", (CHECKOUT / "Makefile").read_text("utf-8"), re.MULTILINE | re.DOTALL)
     assert rule
