@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
@@ -230,6 +233,83 @@ def test_what_a_signal_handler_raises_leaves_the_call_as_it_is(
         assert (stats.in_flight, stats.waiting) == (0, 0)
         if wait not in (connect, handshake):
             assert giga.chat("Count from 1 to 3", deadline=15).text == "1, 2, 3"
+
+
+# -- an exception at any moment --------------------------------------------------------------------
+
+STORM = """
+import gc, os, sys
+from support.socket_tools import eventually
+from gigaclient import GigaChat
+from gigaclient.testing import GigaChatEmulator
+
+FILES = tuple(os.path.join("gigaclient", *path) for path in (
+    ("_core", "executor.py"), ("_core", "limiter.py"), ("streaming", "stream.py"), ("transport", "http.py"),
+    ("transport", "response.py"), ("transport", "connection.py"), ("transport", "socket.py"),
+))
+STEP = 7
+sys.unraisablehook = lambda unraisable: None  # the exception may hit a finaliser
+wrong = []
+
+
+def interrupted(call, moment):
+    # Raise KeyboardInterrupt at the given line; return False when the call ended before.
+    passed = 0
+
+    def trace(frame, event, argument):
+        nonlocal passed
+        if not frame.f_code.co_filename.endswith(FILES):
+            return None
+        if event == "line":
+            passed += 1
+            if passed == moment:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        call()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(None)
+    return passed >= moment
+
+
+def open_descriptors():
+    return len(os.listdir("/proc/self/fd"))
+
+
+with GigaChatEmulator() as emulator:
+    before = open_descriptors()
+    with GigaChat(**emulator.client_options, max_connections=2) as giga:
+        giga.chat("hello")
+        gc.disable()  # what an interrupt leaves must be released without it
+        call = {"chat": lambda: giga.chat("hello"), "stream": lambda: giga.stream("hello").result()}[sys.argv[1]]
+        moment = 1
+        while interrupted(call, moment):
+            stats = giga.stats()
+            if (stats.in_flight, stats.waiting, giga._executor.limiter.under_way) != (0, 0, 0):
+                wrong.append((moment, stats))
+            moment += STEP
+        assert giga.chat("Count from 1 to 3", deadline=15).text == "1, 2, 3"
+    eventually(lambda: open_descriptors() <= before, 5)
+    print(moment, open_descriptors() - before, wrong)
+"""
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="the system has no table of descriptors")
+@pytest.mark.parametrize("call", ["chat", "stream"])
+def test_an_exception_at_any_line_leaves_no_permit_call_or_descriptor(call: str) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    run = subprocess.run(
+        [sys.executable, "-c", STORM, call], capture_output=True, text=True, timeout=60, env=environment, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    moments, left_open, wrong = run.stdout.strip().split(" ", 2)
+    assert int(moments) > 200
+    assert (left_open, wrong) == ("0", "[]"), run.stderr
 
 
 # -- handlers and hooks that call their own client -------------------------------------------------

@@ -52,7 +52,11 @@ class _ConnectCanceller:
     """
 
     def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock.dup()
+        # Duplicate and own the descriptor in one step of the interpreter: ``sock.dup()`` takes several, and the
+        # exception of a signal handler between two of them would leave the number open for ever.
+        self._sock: socket.SocketType = next(
+            map(socket.SocketType, (sock.family,), (sock.type,), (sock.proto,), map(socket.dup, (sock.fileno(),)))
+        )
         # As in DeadlineSocket: once closed, the number of a descriptor may belong to another socket.
         self._lock = threading.RLock()
 
