@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import errno
 import os
@@ -17,7 +18,16 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-from support.socket_tools import Peer, Stopwatch, eventually, read_request, silent, unanswered_port
+from support.socket_tools import (
+    ConnectProxy,
+    Peer,
+    Stopwatch,
+    eventually,
+    read_request,
+    silent,
+    unanswered_port,
+    with_login,
+)
 from support.stream_tools import client_of
 from support.thread_tools import requests_to
 
@@ -468,6 +478,38 @@ def test_an_interrupted_token_fetch_shows_neither_key_nor_token(emulator: GigaCh
         shown = locals_of(caught.value)
         assert TOKEN not in shown
         assert giga._settings.credentials.reveal() not in shown
+
+
+def test_a_silent_proxy_shows_no_password(emulator: GigaChatEmulator, signals: Signals) -> None:
+    login = "alice:s3cret-passw0rd"
+    with (
+        ConnectProxy(instead=b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 2", holds_open=True) as proxy,
+        client_of(emulator, proxy=with_login(proxy.url, login)) as giga,
+    ):
+        with (
+            signals.when(main_thread_is_in("_tunnel", "wait", "_read_head"), raise_interrupt),
+            pytest.raises(KeyboardInterrupt) as caught,
+        ):
+            giga.chat("hello")
+        assert b"Proxy-Authorization: Basic " in proxy.heads[0]
+        shown = locals_of(caught.value)
+        assert login.partition(":")[2] not in shown
+        assert base64.b64encode(login.encode()).decode() not in shown
+
+
+def test_a_head_that_comes_slowly_shows_no_cookie(signals: Signals) -> None:
+    def talk(sock: Any) -> None:
+        read_request(sock)
+        sock.sendall(f"HTTP/1.1 200 OK\r\nSet-Cookie: session={TOKEN}\r\nX-Last: {TOKEN}\r\n".encode())
+        silent(sock)
+
+    with Peer(talk) as peer, FakeGpt(peer.url, allow_http=True) as fake:
+        with (
+            signals.when(main_thread_is_in("_read_head", "wait"), raise_interrupt),
+            pytest.raises(KeyboardInterrupt) as caught,
+        ):
+            fake.chat("hello")
+        assert TOKEN not in locals_of(caught.value)
 
 
 def test_an_interrupted_login_shows_neither_account_nor_password(signals: Signals) -> None:
