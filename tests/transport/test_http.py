@@ -150,7 +150,7 @@ def test_close_ends_a_call_that_waits_for_a_name(unanswered_name: str) -> None:
     url = f"https://{unanswered_name}"
     with transport_to(url) as transport:
         waiting = InThread(lambda: send(transport, url + "/"))
-        assert eventually(lambda: any(call._wake for call in transport._active))
+        assert eventually(lambda: any(call._wake for call in transport.active_calls()))
         with Stopwatch() as took:
             transport.close()
             error = waiting.outcome()
