@@ -28,8 +28,8 @@ CHILD_SECONDS = 20.0
 _MOST_CHILDREN = 20
 
 
-# The interpreter calls these itself, and does not pass on unchanged what they raise. It finalises a response of urllib3,
-# or encodes a host name.
+# The interpreter calls these itself, and does not pass on unchanged what they raise: it finalises a response of
+# urllib3, or encodes a host name.
 _DROPPED_IN = {"closed", "encode"}
 
 
