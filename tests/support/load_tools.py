@@ -271,6 +271,7 @@ def run_forks(server: Emulator, seconds: float, *, seed: int | None = None) -> R
 
 
 def _wait_until_idle(server: Emulator, done: Round) -> None:
+    gc.collect()  # an interrupted call may leave its connection to the garbage collector
     deadline = time.monotonic() + SETTLE_SECONDS
     while state := server.order("look"):
         if not state["open"] and not state["streams"]:
@@ -279,7 +280,6 @@ def _wait_until_idle(server: Emulator, done: Round) -> None:
             done.wrong.append(f"the server still has {state['open']} connections of a closed client")
             break
         time.sleep(0.05)
-    gc.collect()
 
 
 def _inject_faults(server: Emulator, over: threading.Event, done: Round, seed: float) -> None:
