@@ -25,6 +25,7 @@ IMPORTS = {
     "with_urllib3": "import urllib3",
     "floor": "import http.client, ssl, msgspec",
 }
+_OURS_ALONE = tuple(name for name in CONTENDERS if name != "ours")
 FLOORS = ("with_requests", "with_urllib3", "floor")
 
 
@@ -63,6 +64,7 @@ class Row:
         times: measurements per round, for the values that vary most.
         in_short: part of the short form.
         without: contenders that cannot run it.
+        in_notebook: needs what a notebook's output needs, which a plain installation of ours has not.
     """
 
     key: str
@@ -83,6 +85,7 @@ class Row:
     times: int = 1
     in_short: bool = True
     without: tuple[str, ...] = ()
+    in_notebook: bool = False
 
 
 ROWS = (
@@ -224,15 +227,33 @@ ROWS = (
         short=300,
         seconds=0.05,
         at_once=10,
-        without=tuple(name for name in CONTENDERS if name != "ours"),
+        without=_OURS_ALONE,
     ),
+)
+
+# The texts that a model or a server may send to hold the interpreter. Each has a task of the worker.
+HOLDS = tuple(
+    Row(
+        f"hold-{text}",
+        title,
+        "ms",
+        f"hold_{text}",
+        (Target(None, 50.0),),
+        without=_OURS_ALONE,
+        in_notebook=text != "json",
+    )
+    for text, title in (
+        ("json", "chat_parse: 60 000 line breaks before the JSON"),
+        ("comments", "a notebook's output: 800 KB of `<!`"),
+        ("formula", "a notebook's output: 200 KB with one open `$$`"),
+    )
 )
 
 
 def short_rows() -> list[Row]:
     """Return the rows with targets against the lowest possible cost, and only those targets."""
     rows = []
-    for row in ROWS:
+    for row in (*ROWS, *HOLDS):
         targets = tuple(target for target in row.targets if target.against is None or target.against in FLOORS)
         if targets and row.in_short:
             rows.append(replace(row, targets=targets, count=row.short))

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 _WARM_CALLS = 30
+_HOLDS = 7
 
 
 class Client(Protocol):
@@ -211,6 +212,30 @@ def many_growth(spec: Specification) -> list[list[float]]:
     return found
 
 
+def hold_json(spec: Specification) -> float:
+    """Return how long other threads are held while an answer is parsed as JSON, ms."""
+    from gigaclient.schema.parse import parse_completion
+    from gigaclient.types.chat import ChatCompletion, Choice, Message
+
+    text = "\n" * 60_000 + '{"temperature": 17}'
+    answer = ChatCompletion(choices=[Choice(message=Message(role="assistant", content=text))])
+    return _hold_of(lambda: parse_completion(answer, dict[str, int]))
+
+
+def hold_comments(spec: Specification) -> float:
+    """Return how long other threads are held while half-open comments are shown in a notebook, ms."""
+    from gigaclient.types.markdown import for_notebook
+
+    return _hold_of(lambda: for_notebook("<!" * 400_000))
+
+
+def hold_formula(spec: Specification) -> float:
+    """Return how long other threads are held while a formula without an end is shown in a notebook, ms."""
+    from gigaclient.types.markdown import for_notebook
+
+    return _hold_of(lambda: for_notebook("$$ x\n\n" + "word word word\n\n" * 12_500))
+
+
 def callgrind_calls(spec: Specification) -> float:
     """Make ``count`` calls without measuring: valgrind counts."""
     client = spec.client()
@@ -239,6 +264,9 @@ TASKS: dict[str, Callable[[Specification], Any]] = {
         many_share,
         many_counted,
         many_growth,
+        hold_json,
+        hold_comments,
+        hold_formula,
         callgrind_calls,
         callgrind_events,
     )
@@ -254,6 +282,34 @@ def _cpu_of(do: Callable[[], object]) -> float:
     before = time.process_time()
     do()
     return time.process_time() - before
+
+
+def _hold_of(work: Callable[[], object]) -> float:
+    """Return the longest CPU time of ``work``, ms, during which a second thread that wants to run does not.
+
+    The least of several repetitions: what a busy machine adds differs each time, a hold of the interpreter does not.
+    """
+    clock = time.pthread_getcpuclockid(threading.get_ident())
+    found = []
+    for _ in range(_HOLDS):
+        over, ready = threading.Event(), threading.Event()
+        gaps: list[float] = []
+
+        def watch(over: threading.Event = over, ready: threading.Event = ready, gaps: list[float] = gaps) -> None:
+            while not over.is_set():
+                before = time.clock_gettime(clock)
+                time.sleep(0.0005)
+                gaps.append(time.clock_gettime(clock) - before)
+                ready.set()
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        ready.wait(60)
+        work()
+        over.set()
+        watcher.join(60)
+        found.append(max(gaps))
+    return min(found) * 1e3
 
 
 def _read(client: Client, expected: int) -> None:

@@ -5,7 +5,6 @@ All of it happens once for a connection. :mod:`gigaclient.transport.connection` 
 
 from __future__ import annotations
 
-import contextlib
 import math
 import socket
 import ssl
@@ -82,11 +81,15 @@ _DEAD_PEER_OPTIONS = {
 
 
 def _detect_dead_peer(sock: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # a system may refuse an option that Python knows
+    try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in _DEAD_PEER_OPTIONS.items():
             if hasattr(socket, name):
                 sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    except OSError as error:
+        if is_foreign(error):
+            raise
+        # A system may refuse an option that Python knows.
 
 
 class Dialer(HTTPConnection):

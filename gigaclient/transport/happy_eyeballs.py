@@ -125,8 +125,8 @@ class _Attempts:
         except BlockingIOError:
             return  # as usual: the wait shows how it ends
         except OSError as error:
-            if error.errno is None:
-                raise  # from a signal handler of the program, not from the system
+            if is_foreign(error):
+                raise
             self._drop(sock, error)
         else:
             self._connected = sock

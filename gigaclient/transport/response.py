@@ -240,8 +240,10 @@ class Response:
     def close(self) -> None:
         """Close the connection. Safe from any thread; a read that is blocked in another thread ends at once."""
         if not self._done:
-            self.deadline.cancel()
-            self._end(keep_connection=False)
+            try:
+                self.deadline.cancel()
+            finally:
+                self._end(keep_connection=False)
 
     def _end(self, *, keep_connection: bool, reading_is_over: bool = False) -> None:
         """Release the connection, unless another thread is reading; that thread releases it after its read.

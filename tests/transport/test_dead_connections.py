@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import subprocess
@@ -17,7 +18,7 @@ from support.socket_tools import Peer, Stopwatch, ask, deadline, read_request, s
 from gigaclient import APITimeoutError, GigaChat
 from gigaclient.errors import APIConnectionError, RequestEntityTooLargeError
 from gigaclient.testing import Answer, Authority, Fault, GigaChatEmulator, Server
-from gigaclient.transport import Transport
+from gigaclient.transport import Transport, dial
 from gigaclient.transport.request import Request, RetrySafety
 from gigaclient.transport.tls import Trust
 
@@ -201,6 +202,15 @@ def test_the_system_watches_over_each_connection(tls: bool, authority: Authority
         assert options.pop("TCP_USER_TIMEOUT", 30_000) == 30_000
         assert options
         assert max(options.values()) <= 10
+
+
+def test_the_exception_of_a_signal_handler_is_no_option_that_the_system_refuses() -> None:
+    class Interrupted:
+        def setsockopt(self, *arguments: int) -> None:
+            raise OSError(errno.EIO, "from a signal handler")
+
+    with pytest.raises(OSError, match="from a signal handler"):
+        dial._detect_dead_peer(Interrupted())  # type: ignore[arg-type]
 
 
 def test_a_connection_that_the_system_gives_up_is_an_error_and_no_timeout_of_ours(

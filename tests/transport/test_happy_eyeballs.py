@@ -18,6 +18,7 @@ from support.token_tools import Clock
 
 from gigaclient._primitives.deadline import Cancelled, Deadline, DeadlineExceeded
 from gigaclient.transport import happy_eyeballs
+from gigaclient.transport.dial import Dialer
 from gigaclient.transport.dns import AddressInfo, Resolver
 from gigaclient.transport.happy_eyeballs import ATTEMPT_DELAY_SECONDS, PreferredAddresses, connect, connect_to_host
 
@@ -103,6 +104,14 @@ def test_after_a_refusal_the_next_address_is_tried_at_once(
 
 def test_an_address_of_an_unsupported_family_is_passed_over(listening: int) -> None:
     assert connected_port(at(0, family=12345), at(listening)) == listening
+
+
+def test_the_exception_of_a_signal_handler_is_no_failure_of_an_address(listening: int) -> None:
+    def interrupted(sock: socket.socket) -> None:
+        raise ConnectionResetError(errno.ECONNRESET, "from a signal handler")
+
+    with pytest.raises(ConnectionResetError, match="from a signal handler"):
+        connected_port(at(listening), at(listening), prepare=interrupted)
 
 
 def test_the_families_take_turns() -> None:
@@ -199,7 +208,7 @@ def test_a_socket_that_cannot_be_prepared_is_a_failed_attempt(listening: int) ->
     def prepare(sock: socket.socket) -> None:
         prepared.append(sock)
         if len(prepared) == 1:
-            sock.bind(("192.0.2.1", 0))  # an address of no machine
+            Dialer("api.test", source_address=("192.0.2.1", 0))._prepare(sock)  # an address of no machine
 
     assert connected_port(at(listening), at(listening), prepare=prepare) == listening
     assert prepared[0].fileno() == -1
