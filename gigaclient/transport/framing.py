@@ -21,6 +21,7 @@ __all__ = [
 ]
 
 _SIZE = re.compile(rb"[0-9A-Fa-f]{1,16}")
+_HEXADECIMAL = b"0123456789abcdefABCDEF"
 _MAX_LINE_BYTES = 8 * 1024
 _MAX_TRAILER_BYTES = 64 * 1024
 
@@ -132,8 +133,7 @@ class ChunkedDecoder:
             end = block.find(b"\r\n", 0, 12)
             if end > 0 and block.endswith(b"\r\n"):
                 digits = block[:end]
-                size = int(digits, 16) if _SIZE.fullmatch(digits) else 0
-                if size and len(block) == end + size + 4:
+                if not digits.strip(_HEXADECIMAL) and 0 < int(digits, 16) == len(block) - end - 4:
                     return block[end + 2 : -2]
         payload: list[bytes] = []
         position, length = 0, len(block)

@@ -326,7 +326,11 @@ class _DeadlineReader(io.RawIOBase):
             received = b""
         if sock.waited:
             sock.waited, self._patient_reads = False, _PATIENT_READS
-        return self._received(received, state)
+        if deadline.cancelled:
+            raise Cancelled("closed")
+        if not received:
+            state.ended = True
+        return received
 
     def _read_with_deadline(self, receive: Callable[[Any], T], argument: Any) -> T:
         sock = self.sock
@@ -342,11 +346,8 @@ class _DeadlineReader(io.RawIOBase):
             sock.wait(deadline, _READABLE)
         else:
             deadline.remaining()  # a server that always has data ready would never reach `wait`
-        return self._received(sock.when_ready(receive, argument, deadline, _READABLE), state)
-
-    def _received(self, received: T, state: ConnectionState) -> T:
-        """Note that data or the end has arrived; return ``received``."""
-        if state.deadline.cancelled:
+        received = sock.when_ready(receive, argument, deadline, _READABLE)
+        if deadline.cancelled:
             # The shutdown looks like the end of the response, and truncated headers would be accepted as complete.
             raise Cancelled("closed")
         if received:
