@@ -230,7 +230,15 @@ def tool_loop(data: bytes, size: int) -> None:
         _with_attachments=lambda messages, options: (messages, options),
     )
     loop: Any = ToolLoop(
-        V1(client), "Hello", [_plan_day], max_steps=3, on_error="tell", on_step=None, options={}, repair=size % 2 == 0
+        V1(client),
+        "Hello",
+        [_plan_day],
+        max_steps=3,
+        on_error="tell",
+        on_step=None,
+        on_result=None,
+        repair=size % 2 == 0,
+        options={},
     )
     text = data.decode("utf-8", "replace")
     try:

@@ -250,7 +250,8 @@ class ChatAccumulator(RawAccumulator):
 
     def _keep_first_values(self, chunk: ChatCompletionChunk) -> None:
         if self._request_id is None:
-            self._request_id = chunk.request_id
+            metadata = getattr(chunk, "_hidden", None)
+            self._request_id = None if metadata is None else metadata["request_id"]
         for name in _FIRST_VALUE_FIELDS:
             value = getattr(chunk, name)
             if value is not None and name not in self._fields:
