@@ -168,10 +168,10 @@ class RawAccumulator(abc.ABC):
         self._unread.append(data)
         self._unread_bytes += len(data)
         if self._unread_bytes > _MAX_UNDECODED_BYTES:
-            self._unread_bytes = 0
             self._decode_raw()
 
     def _decode_raw(self) -> None:
+        self._unread_bytes = 0
         while True:
             try:
                 data = self._unread.popleft()
@@ -220,10 +220,14 @@ class ChatAccumulator(RawAccumulator):
 
     def add(self, chunk: ChatCompletionChunk, data: bytes) -> None:
         """Add the next chunk, and the data of its event."""
-        self._keep_raw(data)
+        # As _keep_raw() does, without its call: this runs for each event of a stream.
+        self._unread.append(data)
+        self._unread_bytes += len(data)
+        if self._unread_bytes > _MAX_UNDECODED_BYTES:
+            self._decode_raw()
         if not self._has_first_values:
             self._keep_first_values(chunk)
-        # All fields in one step, because this runs for each event of a stream.
+        # All fields in one step, without the hook for unknown fields.
         choices, _, _, _, usage, thread_id, message_id, additional_data, error_details = _values_of(chunk)
         fields = self._fields
         if usage is not None:
