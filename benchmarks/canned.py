@@ -10,6 +10,7 @@ import json
 from typing import NamedTuple
 
 _FEW_BYTES = 64 * 1024
+_FILE_BLOCK = bytes(64 * 1024)
 _CHAT = {
     "choices": [{"message": {"content": "Hello there.", "role": "assistant"}, "index": 0, "finish_reason": "stop"}],
     "created": 1768996171,
@@ -17,6 +18,16 @@ _CHAT = {
     "object": "chat.completion",
     "usage": {"prompt_tokens": 17, "completion_tokens": 3, "total_tokens": 20, "precached_prompt_tokens": 2},
 }
+_UPLOADED = {
+    "id": "6f0b1291-c7f3-43c6-bb2e-9f3efb2dc98e",
+    "object": "file",
+    "bytes": 100_000_000,
+    "created_at": 1768996171,
+    "filename": "file.bin",
+    "purpose": "general",
+}
+# As many numbers as the vectors of the model Embeddings have.
+_VECTOR = json.dumps([round(0.0371 * (number % 53) - 0.9, 7) for number in range(1024)])
 _END = b"data: [DONE]\n\n"
 # The date is of the server's start: clients compare the expiry of a token with it.
 _DATE = email.utils.formatdate(usegmt=True).encode()
@@ -33,8 +44,9 @@ class Answer(NamedTuple):
         writes: the bytes to send, one TLS write and one ``send`` each.
         closes: the connection is closed afterwards.
         type_: ``"ready"``, or the value that the server inserts as it sends: ``"late"`` the time, ``"oauth"`` the
-            expiry, ``"count"`` the number.
-        seconds: for ``"late"`` the silence before the first token, for ``"oauth"`` the lifetime of a token.
+            expiry, ``"count"`` the number; ``"file"`` when ``writes`` are encrypted one by one, to save memory.
+        seconds: for ``"late"`` the silence before the first token, for ``"oauth"`` the lifetime of a token, for
+            ``"ready"`` the pause before each write after the first.
     """
 
     writes: list[bytes]
@@ -48,6 +60,8 @@ def answer(form: str) -> Answer:
 
     ``plain``, ``plain-close``: a chat completion, on a connection that stays open or is closed.
     ``few-N``, ``each-N``: N events, in as few writes as possible or one each; chunked.
+    ``apart-N-MS``: N events, one write each, MS milliseconds apart, as models send them; chunked.
+    ``download-MB``: a file of MB million bytes. ``upload``: the metadata of an uploaded file.
     ``line-N``: one event of N bytes.
     ``late-chunked``, ``late-close``: a first token after a while, and the rest after another one.
     ``oauth-S``: a token that lives S seconds.
@@ -62,6 +76,15 @@ def answer(form: str) -> Answer:
         return Answer(_in_chunks(blocks, apart=False))
     if type_ == "each":
         return Answer(_in_chunks([*(event(f"word {index} ") for index in range(int(detail))), _END], apart=True))
+    if type_ == "apart":
+        count, _, milliseconds = detail.partition("-")
+        return answer(f"each-{count}")._replace(seconds=int(milliseconds) / 1000)
+    if type_ == "download":
+        blocks, rest = divmod(int(detail) * 1_000_000, len(_FILE_BLOCK))
+        head = _COMMON + b"Content-Type: application/octet-stream\r\nContent-Length: %d000000\r\n\r\n" % int(detail)
+        return Answer([head, *[_FILE_BLOCK] * blocks, _FILE_BLOCK[:rest]], type_="file")
+    if type_ == "upload":
+        return Answer([with_length(json.dumps(_UPLOADED).encode())])
     if type_ == "line":
         events = event("x" * int(detail)) + _END
         blocks = [events[start : start + _FEW_BYTES] for start in range(0, len(events), _FEW_BYTES)]
@@ -102,6 +125,15 @@ def with_length(body: bytes, closes: bool = False) -> bytes:
     connection = b"Connection: close\r\n" if closes else b"Connection: keep-alive\r\n"
     length = b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
     return _COMMON + connection + length + b"\r\n" + body
+
+
+def embeddings(count: int) -> bytes:
+    """Return the response with the vectors of ``count`` texts."""
+    items = (
+        f'{{"object":"embedding","embedding":{_VECTOR},"index":{index},"usage":{{"prompt_tokens":6}}}}'
+        for index in range(count)
+    )
+    return with_length(f'{{"object":"list","data":[{",".join(items)}],"model":"Embeddings"}}'.encode())
 
 
 def refusal() -> bytes:

@@ -52,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--only", choices=("map", "holds"), help="only the part on many prompts, or on holds, beside the last results"
     )
     parser.add_argument("--tries", type=int, default=_TRIES, help="when short: the best of so many")
+    parser.add_argument("--counts", action="store_true", help="when short: check the counts too, beside chosen rows")
     parser.add_argument("--wheel", type=Path, help="what to install as ours")
     parser.add_argument("--folder", type=Path, default=CHECKOUT / ".venv" / "bench" / "contenders")
     parser.add_argument("--report", action="store_true", help="only write the pages anew from the last results")
@@ -62,7 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = _chosen(short_rows() if options.short else list(ROWS), options.rows)
     with tempfile.TemporaryDirectory() as home:
         if options.short:
-            return _short(Environments(None, Path(home)), rows, options.rounds or 3, options.tries)
+            with_counts = not options.rows or options.counts
+            return _short(
+                Environments(None, Path(home)), rows, options.rounds or 3, options.tries, with_counts=with_counts
+            )
         contenders = known(options.contenders.split(",")) if options.contenders else list(CONTENDERS)
         environments = Environments(options.folder, Path(home))
         wheel = options.wheel or max((CHECKOUT / "dist").glob("gigaclient-*.whl"), key=os.path.getmtime)
@@ -91,7 +95,7 @@ def _full(environments: Environments, rows: list[Row], contenders: list[str], ro
     forms = {*forms_of(rows)}
     if write:
         forms.update(instructions.FORMS, curves.forms(), many.forms())
-    results: dict[str, Any] = {"samples": {}, "curves": {}, "instructions": {}}
+    results: dict[str, Any] = {"samples": {}, "curves": {}, "counts": {}}
     with bench(environments, sorted(forms)) as running:
         results["versions"] = _versions(running, contenders)
         for row in rows:
@@ -103,7 +107,7 @@ def _full(environments: Environments, rows: list[Row], contenders: list[str], ro
                 results["curves"][curve.key] = curves.measure(running, curve, contenders, _say)
             results["curves"]["prompts"] = curves.measure_prompts(running, contenders, curves.PROMPTS.count)
             counted = [name for name in contenders if name not in ("with_openai", "with_g4f")]
-            results["instructions"] = instructions.count(running, counted, _say)
+            results["counts"] = instructions.count(running, counted, _say)
             results["many"] = _many(running, contenders)
             results["holds"] = _holds(running, rounds)
     results.update(date=str(datetime.date.today()), machine=_machine(), rounds=rounds)
@@ -158,24 +162,28 @@ def _write(results: dict[str, Any]) -> None:
     _DOCUMENT.write_text(report.between_markers(_DOCUMENT.read_text("utf-8"), results), "utf-8")
 
 
-def _short(environments: Environments, rows: list[Row], rounds: int, tries: int) -> int:
+def _short(environments: Environments, rows: list[Row], rounds: int, tries: int, *, with_counts: bool = False) -> int:
     begun = time.monotonic()
     failed = []
-    with bench(environments, forms_of(rows)) as running:
+    forms = {*forms_of(rows), *(instructions.FORMS if with_counts else ())}
+    with bench(environments, sorted(forms)) as running:
+        above = instructions.check(running, _say) if with_counts else []
         for row in rows:
             if not _passes(running, row, rounds, tries):
                 failed.append(row.key)
     _say(f"{time.monotonic() - begun:.0f} s in all.")
     if failed:
         _say(f"FAILED: worse than the table by more than a third, {tries} times: {', '.join(failed)}")
-    return 1 if failed else 0
+    if above:
+        _say(f"FAILED: more than the limit: {'; '.join(above)}")
+    return 1 if failed or above else 0
 
 
 def _passes(running: Bench, row: Row, rounds: int, tries: int) -> bool:
     peers = [target.against for target in row.targets if target.against is not None]
     contenders = known(["ours", *peers])
     missing = set(row.targets)
-    if row.task in ("first_token", "renewal", "many_share"):
+    if row.task in ("first_token", "renewal", "many_share", "embed_share") or row.task.endswith("_memory"):
         rounds = 1  # a long measurement, and a median or a percentile already
     for _ in range(tries):
         samples = running.row(row, contenders, rounds, _say)

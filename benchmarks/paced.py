@@ -2,11 +2,12 @@
 
 One process with timers and no threads, so that it costs almost nothing compared with what is measured. A form
 ``paced-LIMIT-MS`` is a separate account: ``LIMIT`` concurrent answers, each ``MS`` milliseconds after its request. A
-GET returns what the account has counted since the last one.
+GET returns what the account has counted since the last one. A request for embeddings gets a vector for each text.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import selectors
 import socket
@@ -19,6 +20,7 @@ from benchmarks import canned
 
 _ANSWER = canned.answer("plain").writes[0]
 _REFUSAL = canned.refusal()
+_embeddings = functools.cache(canned.embeddings)
 _READ_BYTES = 65536
 _LOOK_AGAIN_SECONDS = 1.0
 
@@ -34,24 +36,24 @@ class Account:
         _, limit, milliseconds = form.split("-")
         self.limit = int(limit)
         self.seconds = int(milliseconds) / 1000
-        self.running: deque[tuple[float, Connection]] = deque()
+        self.running: deque[tuple[float, Connection, bytes]] = deque()
         self.answered = self.refused = self.max_running = 0
 
-    def request(self, connection: Connection, now: float) -> None:
-        """Count a request; answer it later, or refuse it."""
+    def request(self, connection: Connection, now: float, answer: bytes) -> None:
+        """Count a request; send its ``answer`` later, or refuse it."""
         if len(self.running) >= self.limit:
             self.refused += 1
             connection.send(_REFUSAL)
             return
-        self.running.append((now + self.seconds, connection))
+        self.running.append((now + self.seconds, connection, answer))
         self.max_running = max(self.max_running, len(self.running))
 
     def answer(self, now: float) -> None:
         """Send the answers that are due."""
         while self.running and self.running[0][0] <= now:
-            _, connection = self.running.popleft()
+            _, connection, answer = self.running.popleft()
             self.answered += 1
-            connection.send(_ANSWER)
+            connection.send(answer)
 
     def counters(self) -> bytes:
         """Return the response to a GET, and reset the counters."""
@@ -102,12 +104,14 @@ class Connection:
         missing, rest = canned.missing(self._data)
         if missing:
             return
-        is_question = self._data.startswith(b"GET")
-        self._data = rest
-        if is_question:
+        request, self._data = self._data[: len(self._data) - len(rest)], rest
+        if request.startswith(b"GET"):
             self.send(self._account.counters())
-        else:
-            self._account.request(self, time.monotonic())
+            return
+        answer = _ANSWER
+        if request.startswith(b"POST /api/v1/embeddings"):
+            answer = _embeddings(len(json.loads(request.partition(b"\r\n\r\n")[2])["input"]))
+        self._account.request(self, time.monotonic(), answer)
 
     def send(self, answer: bytes) -> None:
         """Send an answer, unless the client has disconnected."""

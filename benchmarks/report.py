@@ -95,16 +95,18 @@ def curves(results: dict[str, Any]) -> str:
     return "\n".join(parts)
 
 
-def instructions(results: dict[str, Any]) -> str:
-    """Format the instruction counts, or why there are none."""
-    counted = results["instructions"]
+def counts(results: dict[str, Any]) -> str:
+    """Format the counts of instructions and system calls, or why there are none."""
+    counted = results["counts"]
     if not counted:
-        return "Not counted: valgrind was not installed.\n"
-    names = list(next(iter(counted.values())))
-    lines = [f"| thousand instructions | {' | '.join(TITLES[name] for name in names)} |"]
+        return "Not counted: neither valgrind nor strace was installed.\n"
+    names = list(next(iter(next(iter(counted.values())).values())))
+    lines = [f"| counted | {' | '.join(TITLES[name] for name in names)} |"]
     lines.append("| --- |" + " ---: |" * len(names))
-    for title, found in counted.items():
-        lines.append(f"| {title} | {' | '.join(number(found[name] / 1e3) for name in names)} |")
+    for kind, measured in counted.items():
+        unit, scale = ("thousand instructions", 1e3) if kind == "instructions" else (kind, 1.0)
+        for title, found in measured.items():
+            lines.append(f"| {title}, {unit} | {' | '.join(number(found[name] / scale) for name in names)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -146,12 +148,12 @@ def page(results: dict[str, Any], pictures: list[str]) -> str:
             "",
             table(results["samples"]),
             "",
-            "## Instructions",
+            "## Instructions and system calls",
             "",
-            "Counted by valgrind, which repeats where times do not. An event is one of 200 with a write each, the "
-            "call included.",
+            "Counted by valgrind and strace; counts repeat where times do not. An event is one of 200 with a write "
+            "each, or one of 100 that the client waits for, the call included.",
             "",
-            instructions(results),
+            counts(results),
             "## Curves",
             "",
             curves(results),
@@ -168,7 +170,7 @@ def between_markers(text: str, results: dict[str, Any]) -> str:
     Raises:
         ValueError: the markers are missing.
     """
-    main = f"{circumstances(results)}\n{table(results['samples'])}\n\n{instructions(results)}"
+    main = f"{circumstances(results)}\n{table(results['samples'])}\n\n{counts(results)}"
     text = _between(text, BEGIN, END, main)
     if "many" in results:
         text = _between(text, BEGIN_MANY, END_MANY, many_prompts(results) + "\n")

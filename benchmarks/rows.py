@@ -25,7 +25,6 @@ IMPORTS = {
     "with_urllib3": "import urllib3",
     "floor": "import http.client, ssl, msgspec",
 }
-_OURS_ALONE = tuple(name for name in CONTENDERS if name != "ours")
 FLOORS = ("with_requests", "with_urllib3", "floor")
 
 
@@ -59,6 +58,7 @@ class Row:
         short: ``count`` in the short form.
         oauth: the form of the token endpoint, where tokens are fetched.
         large_bundle: trust a file that holds the public roots as well.
+        minus_one_ca: subtract a second measurement that trusts one certificate.
         tokens: the smallest number of fetched tokens, or the measurement is void.
         beyond: the token endpoint of a second measurement, without a refresh, that is subtracted from the first.
         times: measurements per round, for the values that vary most.
@@ -82,15 +82,41 @@ class Row:
     tokens: int = 0
     beyond: str | None = None
     large_bundle: bool = False
+    minus_one_ca: bool = False
     times: int = 1
     in_short: bool = True
     without: tuple[str, ...] = ()
     in_notebook: bool = False
 
 
+_NOT_FILES = ("official", "with_openai", "with_g4f", "with_urllib3")
+_ONLY_OURS = tuple(name for name in CONTENDERS if name != "ours")
+_FILE_MB = 100
+
 ROWS = (
+    Row(
+        "paced",
+        "client CPU per event, 100 events 4 ms apart, one write each, TLS",
+        "µs",
+        "events",
+        (Target("with_urllib3", 1.0),),
+        form="apart-100-4",
+        count=6,
+        short=3,
+        events=100,
+    ),
     Row("import", "import", "ms", "import", (Target("with_requests", 1.15),), times=2),
-    Row("start", "import to first answer, one CA, TLS", "ms", "start", (Target("official", 0.35),), times=2),
+    Row("start", "import to first answer, one CA, TLS", "ms", "start", (Target("with_requests", 1.15),), times=2),
+    Row(
+        "bundle",
+        "… and how much a bundle of the public roots adds",
+        "ms",
+        "start",
+        (Target("with_requests", 1.0),),
+        large_bundle=True,
+        minus_one_ca=True,
+        times=2,
+    ),
     Row("memory", "resident memory of the import", "MB", "memory", (Target("official", 0.6),)),
     Row("size", "installed size with dependencies", "MB", "size", (Target("official", 0.35),)),
     Row(
@@ -109,7 +135,7 @@ ROWS = (
         "client CPU of one call, keep-alive TLS",
         "µs",
         "calls",
-        (Target("with_requests", 0.6), Target("official", 0.65), Target("with_urllib3", 1.35)),
+        (Target("with_requests", 0.6), Target("official", 0.65), Target("with_urllib3", 0.85)),
         count=600,
         short=300,
     ),
@@ -118,7 +144,7 @@ ROWS = (
         "client CPU per event, 5000 events in few writes",
         "µs",
         "events",
-        (Target("official", 0.45), Target("with_requests", 0.55)),
+        (Target("official", 0.45), Target("with_requests", 0.55), Target("with_urllib3", 0.45)),
         form="few-5000",
         count=6,
         short=4,
@@ -178,6 +204,17 @@ ROWS = (
         without=("with_g4f",),
     ),
     Row(
+        "threads-64",
+        "64 threads, calls a second",
+        "/s",
+        "throughput",
+        (Target("with_urllib3", 1.5, at_least=True), Target("floor", 0.85, at_least=True)),
+        count=64,
+        seconds=2.0,
+        short=64,
+        without=("with_g4f",),
+    ),
+    Row(
         "renewal",
         "32 threads over a token's renewal (OAuth takes 0.1 s): p99 of a call",
         "ms",
@@ -227,7 +264,64 @@ ROWS = (
         short=300,
         seconds=0.05,
         at_once=10,
-        without=_OURS_ALONE,
+        without=_ONLY_OURS,
+    ),
+    Row(
+        "embed",
+        "giga.embed_many, 10 000 texts, ten requests at a time: its rate to the possible one",
+        "ratio",
+        "embed_share",
+        (Target(None, 0.9, at_least=True),),
+        form="paced-10-500",
+        count=10_000,
+        short=10_000,
+        seconds=0.5,
+        at_once=10,
+        without=_ONLY_OURS,
+    ),
+    Row(
+        "upload",
+        "upload of a file of 100 MB: rate (floor: the bare socket)",
+        "MB/s",
+        "upload_rate",
+        (Target("floor", 0.9, at_least=True),),
+        form="upload",
+        count=_FILE_MB,
+        short=_FILE_MB,
+        without=_NOT_FILES,
+    ),
+    Row(
+        "upload-memory",
+        "… peak memory above the start",
+        "MB",
+        "upload_memory",
+        (Target(None, 4.0),),
+        form="upload",
+        count=_FILE_MB,
+        short=_FILE_MB,
+        without=_NOT_FILES,
+    ),
+    Row(
+        "download",
+        "download of a file of 100 MB into a file: rate (floor: the bare socket)",
+        "MB/s",
+        "download_rate",
+        (Target("floor", 0.9, at_least=True),),
+        form=f"download-{_FILE_MB}",
+        count=_FILE_MB,
+        short=_FILE_MB,
+        without=_NOT_FILES,
+    ),
+    Row(
+        "download-memory",
+        "… peak memory above the start",
+        "MB",
+        "download_memory",
+        (Target(None, 4.0),),
+        form=f"download-{_FILE_MB}",
+        count=_FILE_MB,
+        short=_FILE_MB,
+        without=_NOT_FILES,
     ),
 )
 
@@ -239,7 +333,7 @@ HOLDS = tuple(
         "ms",
         f"hold_{text}",
         (Target(None, 50.0),),
-        without=_OURS_ALONE,
+        without=_ONLY_OURS,
         in_notebook=text != "json",
     )
     for text, title in (

@@ -61,7 +61,7 @@ class Channel:
         """Read one request and discard it; return False when there are no more."""
         data, self._rest = self._rest, b""
         missing = -1
-        while missing:
+        while missing:  # the length of the body, once it is known: an upload is not kept
             try:
                 block = self._tls.read(65536)
             except ssl.SSLWantReadError:
@@ -70,12 +70,15 @@ class Channel:
                 continue
             if not block:
                 return False
+            if missing > 0:
+                missing, self._rest = max(0, missing - len(block)), block[missing:]
+                continue
             data += block
             missing, self._rest = canned.missing(data)
         return True
 
-    def send(self, writes: list[bytes]) -> None:
-        """Send each of ``writes`` as one write."""
+    def send(self, writes: list[bytes], pause: float = 0.0) -> None:
+        """Send each of ``writes`` as one write, ``pause`` seconds apart."""
         if len(writes) == 1:
             self._tls.write(writes[0])
             self._flush()
@@ -84,7 +87,9 @@ class Channel:
         for block in writes:
             self._tls.write(block)
             records.append(self._leaving.read())
-        for record in records:
+        for number, record in enumerate(records):
+            if pause and number:
+                time.sleep(pause)
             self._sock.sendall(record)
 
     def close(self) -> None:
@@ -113,8 +118,11 @@ def serve(sock: socket.socket, context: ssl.SSLContext, answer: canned.Answer) -
                 channel.send([canned.dated(canned.with_length(body))])
             elif answer.type_ == "count":
                 channel.send([canned.with_length(b"%d" % _given[0], closes=True)])
+            elif answer.type_ == "file":
+                for block in answer.writes:
+                    channel.send([block])
             else:
-                channel.send(answer.writes)
+                channel.send(answer.writes, answer.seconds)
             if answer.closes:
                 break
     except OSError:

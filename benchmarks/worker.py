@@ -5,10 +5,12 @@ from __future__ import annotations
 import http.client
 import importlib
 import json
+import math
 import os
 import ssl
 import statistics
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,12 +22,22 @@ _WARM_CALLS = 30
 _HOLDS = 7
 
 
+# The texts in one request, as giga.embed_many packs them.
+_TEXTS = 90
+
+
 class Client(Protocol):
-    """The interface of a contender's ``Client``."""
+    """The interface of a contender's ``Client``; some have files, and only ours has ``embed``."""
 
     def call(self) -> str: ...
 
     def stream(self) -> Any: ...
+
+    def upload(self, path: str) -> None: ...
+
+    def download(self, path: str) -> None: ...
+
+    def embed(self, count: int) -> int: ...
 
 
 class Specification:
@@ -36,7 +48,7 @@ class Specification:
         task: a name in :data:`TASKS`.
         url, ca, auth: the server's addresses and certificate; ``auth`` None for a ready token.
         counter, tokens: the URL of the number of issued tokens, and the smallest number this measurement needs.
-        count: the number of calls, streams or threads, depending on the task.
+        count: the number of calls, streams, threads or texts, or the MB of a file, depending on the task.
         events: the number of texts in a stream.
         at_once: the number of prompts the server takes at a time.
     """
@@ -236,15 +248,64 @@ def hold_formula(spec: Specification) -> float:
     return _hold_of(lambda: for_notebook("$$ x\n\n" + "word word word\n\n" * 12_500))
 
 
-def callgrind_calls(spec: Specification) -> float:
-    """Make ``count`` calls without measuring: valgrind counts."""
+def embed_share(spec: Specification) -> float:
+    """Return the rate of the vectors of ``count`` texts as a share of the server's, as :func:`many_share`."""
+    client = spec.client()
+    if client.embed(1) != 1:
+        raise RuntimeError("no vector came: this is no comparison")
+    begun = time.perf_counter()
+    found = client.embed(spec.count)
+    seconds = time.perf_counter() - begun
+    if found != spec.count:
+        raise RuntimeError(f"{found} vectors came, not {spec.count}: this is no comparison")
+    return math.ceil(spec.count / _TEXTS) * spec.seconds / spec.at_once / seconds
+
+
+def upload_rate(spec: Specification) -> float:
+    """Return MB a second of the upload of a file of ``count`` MB."""
+    return spec.count / _file_costs(spec, upload=True)[0]
+
+
+def upload_memory(spec: Specification) -> float:
+    """Return the peak memory of that upload above the memory before it, MB."""
+    return _file_costs(spec, upload=True)[1]
+
+
+def download_rate(spec: Specification) -> float:
+    """Return MB a second of the download of a file of ``count`` MB."""
+    return spec.count / _file_costs(spec, upload=False)[0]
+
+
+def download_memory(spec: Specification) -> float:
+    """Return the peak memory of that download above the memory before it, MB."""
+    return _file_costs(spec, upload=False)[1]
+
+
+def _file_costs(spec: Specification, *, upload: bool) -> tuple[float, float]:
+    """Return the seconds of a transfer on a new connection, and its peak memory above that before, MB."""
+    client = spec.client()
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "file.bin")
+        if upload:
+            with open(path, "wb") as file:
+                file.truncate(spec.count * 1_000_000)
+        before, begun = _peak_kb(), time.perf_counter()
+        (client.upload if upload else client.download)(path)
+        seconds = time.perf_counter() - begun
+        if os.path.getsize(path) != spec.count * 1_000_000:
+            raise RuntimeError("the file is not whole: this is no comparison")
+    return seconds, (_peak_kb() - before) / 1024
+
+
+def counted_calls(spec: Specification) -> float:
+    """Make ``count`` calls without measuring: another program counts."""
     client = spec.client()
     _repeat(client.call, 3 + spec.count)
     return 0.0
 
 
-def callgrind_events(spec: Specification) -> float:
-    """Make ``count`` streams without measuring: valgrind counts."""
+def counted_events(spec: Specification) -> float:
+    """Make ``count`` streams without measuring: another program counts."""
     client = spec.client()
     _repeat(lambda: _read(client, spec.events), 2 + spec.count)
     return 0.0
@@ -267,8 +328,13 @@ TASKS: dict[str, Callable[[Specification], Any]] = {
         hold_json,
         hold_comments,
         hold_formula,
-        callgrind_calls,
-        callgrind_events,
+        embed_share,
+        upload_rate,
+        upload_memory,
+        download_rate,
+        download_memory,
+        counted_calls,
+        counted_events,
     )
 }
 

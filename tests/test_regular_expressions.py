@@ -31,7 +31,6 @@ FOREIGN = {
     "doctor.redaction": {"_AFTER_SCHEME", "_ANY_HOME", "_JSON_TOKEN", "_LONG_TEXT", "_SCHEME_AND_REST"},
     "gigachat.batch_file": {"_ID"},
     "transport.connection": {"_HEAD", "_LINE_BREAK", "_PLAIN_NAMES"},
-    "transport.framing": {"_SIZE"},
     "types.files": {"_ATTRIBUTE", "_TAG", "_UUID"},
     "types.markdown": {
         "_ACTIVE", "_BEGINS_SOMETHING", "_BEGUN", "_HARMLESS", "_NEW_BLOCK", "_PICTURE", "_SCHEME", "_TOKEN",
@@ -39,7 +38,7 @@ FOREIGN = {
     "types.markdown_code": {"_INDENTED", "_LINE", "_PAIRED"},
 }  # fmt: skip
 # Those that are tried at one place of the text only; the others search it.
-ANCHORED = {"_HARMLESS", "_HEAD", "_ID", "_NEW_BLOCK", "_PLAIN_NAMES", "_POSSIBLE_LIST_ITEM", "_SCHEME", "_SIZE"}
+ANCHORED = {"_HARMLESS", "_HEAD", "_ID", "_NEW_BLOCK", "_PLAIN_NAMES", "_POSSIBLE_LIST_ITEM", "_SCHEME"}
 
 # Patterns on foreign text of a length that we bound, and the bound.
 BOUNDED = {("cli.markdown", "_PADDING"): "a rendered line, as wide as the terminal"}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.client
+import os
+import socket
 import ssl
 import threading
 from collections.abc import Iterator, Mapping
@@ -30,6 +32,8 @@ class _Token(msgspec.Struct):
     access_token: str
     expires_at: int
 
+
+_BLOCK_BYTES = 64 * 1024
 
 _answer = msgspec.json.Decoder(_Answer)
 _encode = msgspec.json.Encoder().encode
@@ -66,6 +70,36 @@ class Client:
 
     def call(self) -> str:
         return _answer.decode(self._send(byhand.REQUEST).read()).choices[0].message.content
+
+    def _connected(self) -> ssl.SSLSocket:
+        host = self._parts.hostname or ""
+        plain = socket.create_connection((host, self._parts.port), timeout=30)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return self._context.wrap_socket(plain, server_hostname=host)
+
+    def upload(self, path: str) -> None:
+        """Send the file through a bare socket."""
+        head = f"POST {self._path} HTTP/1.1\r\nContent-Length: {os.path.getsize(path)}\r\n\r\n"
+        with self._connected() as sock, open(path, "rb") as file:
+            sock.sendall(head.encode())
+            while block := file.read(_BLOCK_BYTES):
+                sock.sendall(block)
+            if not sock.recv(_BLOCK_BYTES).startswith(b"HTTP/1.1 200"):
+                raise RuntimeError("refused")
+
+    def download(self, path: str) -> None:
+        """Receive the file through a bare socket."""
+        with self._connected() as sock, open(path, "wb") as file:
+            sock.sendall(f"GET {self._path} HTTP/1.1\r\n\r\n".encode())
+            head, _, body = sock.recv(_BLOCK_BYTES).partition(b"\r\n\r\n")
+            left = int(head.lower().partition(b"content-length:")[2].split()[0]) - len(body)
+            file.write(body)
+            block = bytearray(_BLOCK_BYTES)
+            with memoryview(block) as view:
+                while left:
+                    count = sock.recv_into(block)
+                    file.write(view[:count])
+                    left -= count
 
     def stream(self) -> Iterator[str]:
         response = self._send(byhand.STREAMED)

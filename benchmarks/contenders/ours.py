@@ -28,6 +28,17 @@ class Client:
         """Send many prompts; the client finds the limit by itself."""
         return self._texts(count)
 
+    def embed(self, count: int) -> int:
+        """Return how many vectors came for ``count`` texts."""
+        results = self._giga.embed_many(prompts(count), raise_errors=True, progress=False)
+        return sum(1 for result in results if result.embedding)
+
+    def upload(self, path: str) -> None:
+        self._giga.upload_file(path)
+
+    def download(self, path: str) -> None:
+        self._giga.get_file_content("6f0b1291-c7f3-43c6-bb2e-9f3efb2dc98e", to=path)
+
     def _texts(self, count: int, **options: Any) -> Iterator[str]:
         for result in self._giga.map(prompts(count), raise_errors=True, progress=False, **options):
             yield result.text

@@ -32,6 +32,21 @@ class Client:
         text: str = response.json()["choices"][0]["message"]["content"]
         return text
 
+    def upload(self, path: str) -> None:
+        headers = {"Authorization": self._token.header()}
+        with open(path, "rb") as file:
+            self._session.post(
+                self._url, files={"file": file}, data={"purpose": "general"}, headers=headers, timeout=60
+            ).raise_for_status()
+
+    def download(self, path: str) -> None:
+        headers = {"Authorization": self._token.header()}
+        with self._session.get(self._url, headers=headers, stream=True, timeout=60) as response:
+            response.raise_for_status()
+            with open(path, "wb") as file:
+                for block in response.iter_content(64 * 1024):
+                    file.write(block)
+
     def stream(self) -> Iterator[str]:
         headers = {"Authorization": self._token.header()}
         with self._session.post(self._url, json=byhand.STREAMED, headers=headers, stream=True, timeout=30) as response:

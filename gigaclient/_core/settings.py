@@ -16,12 +16,13 @@ from urllib.parse import urlsplit
 
 from gigaclient._primitives.secret import Secret
 from gigaclient.errors import ConfigError
-from gigaclient.types.options import CallSettings as CallSettings
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack as Unpack  # type checkers include it; it is not needed at run time
 
-__all__ = ["CallSettings", "Reader", "base_url", "environment_value", "named", "named_or_none"]
+    from gigaclient.types.options import CallSettings as CallSettings
+
+__all__ = ["Reader", "base_url", "environment_value", "named", "named_or_none"]
 
 T = TypeVar("T")
 

@@ -139,7 +139,11 @@ class Deadline:
 
     def begin_event(self) -> None:
         """Start the event timeout that the next event of a stream must arrive within."""
-        self.begin("event", self.timeouts.event)
+        # As begin() does, without its call.
+        self._phase_kind = "event"
+        self.began_at = now = self._clock()
+        self._phase_ends = ends_at = now + self.timeouts.event
+        self._ends_at = ends_at if ends_at < self.deadline_at else self.deadline_at
 
     def left(self) -> float:
         """Return the seconds until the deadline of the whole call; ``math.inf`` without one."""

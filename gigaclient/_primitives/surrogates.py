@@ -19,8 +19,9 @@ __all__ = [
 BROKEN_CHARACTERS = "mended broken characters: halves of surrogate pairs, or bytes that are not UTF-8"
 """The sentence of ``completion.repaired`` that tells of them."""
 
+_SHORT_ESCAPES = {0x09: r"\t", 0x0A: r"\n", 0x0D: r"\r"}
 ESCAPED_CONTROL_CHARACTERS = {
-    code: chr(code).encode("unicode_escape").decode("ascii")
+    code: _SHORT_ESCAPES.get(code) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
     for code in (*range(0x20), *range(0x7F, 0xA0), *range(0x2028, 0x202F), *range(0x2066, 0x206A))
 }
 """For ``str.translate``: line breaks, control characters and marks of direction could forge a line of a log."""

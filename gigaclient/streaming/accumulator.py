@@ -18,6 +18,7 @@ __all__ = ["CallPieces", "ChatAccumulator", "RawAccumulator", "add_usage"]
 
 # The first value of these fields is kept, and the last one of all others.
 _FIRST_VALUE_FIELDS = ("created", "model", "object")
+_values_of = msgspec.structs.astuple
 
 # Above this size, the raw chunks are decoded and merged at once, to limit memory.
 _MAX_UNDECODED_BYTES = 4 * 1024 * 1024
@@ -88,7 +89,7 @@ def _decode_object(text: str) -> dict[str, Any] | None:
 class _ChoiceAccumulator:
     """The deltas of one choice so far."""
 
-    __slots__ = ("call", "content", "fields", "finish_reason", "logprobs", "reasoning")
+    __slots__ = ("call", "content", "fields", "finish_reason", "logprobs", "reasoning", "role")
 
     def __init__(self) -> None:
         self.call = CallPieces()
@@ -97,11 +98,12 @@ class _ChoiceAccumulator:
         self.fields: dict[str, Any] = {}  # fields that are sent whole: the last value is kept
         self.finish_reason: str | None = None
         self.logprobs: Any = None
+        self.role: str | None = None
 
     def add(self, choice: ChunkChoice) -> None:
         delta = choice.delta
         if (
-            delta.role is None
+            (delta.role is None or delta.role == self.role)
             and choice.finish_reason is None
             and delta.functions_state_id is None
             and delta.reasoning_content is None
@@ -132,10 +134,10 @@ class _ChoiceAccumulator:
         if delta.logprobs is not None:
             self.fields["logprobs"] = _concatenate(self.fields.get("logprobs"), delta.logprobs)
         self.call.add(delta.function_call)
-        for name in ("role", "inline_data"):
-            value = getattr(delta, name)
-            if value is not None:
-                self.fields[name] = value
+        if delta.role is not None:
+            self.fields["role"] = self.role = delta.role
+        if delta.inline_data is not None:
+            self.fields["inline_data"] = delta.inline_data
 
     def choice(self, index: int) -> Choice:
         return Choice(
@@ -166,10 +168,10 @@ class RawAccumulator(abc.ABC):
         self._unread.append(data)
         self._unread_bytes += len(data)
         if self._unread_bytes > _MAX_UNDECODED_BYTES:
-            self._unread_bytes = 0
             self._decode_raw()
 
     def _decode_raw(self) -> None:
+        self._unread_bytes = 0
         while True:
             try:
                 data = self._unread.popleft()
@@ -218,27 +220,32 @@ class ChatAccumulator(RawAccumulator):
 
     def add(self, chunk: ChatCompletionChunk, data: bytes) -> None:
         """Add the next chunk, and the data of its event."""
-        self._keep_raw(data)
-        fields = self._fields
-        # Unrolled, not a loop over names, because this runs for each event of a stream.
+        # As _keep_raw() does, without its call: this runs for each event of a stream.
+        self._unread.append(data)
+        self._unread_bytes += len(data)
+        if self._unread_bytes > _MAX_UNDECODED_BYTES:
+            self._decode_raw()
         if not self._has_first_values:
             self._keep_first_values(chunk)
-        if chunk.usage is not None:
-            fields["usage"] = chunk.usage
-        if chunk.thread_id is not None:
-            fields["thread_id"] = chunk.thread_id
-        if chunk.message_id is not None:
-            fields["message_id"] = chunk.message_id
-        if chunk.additional_data is not None:
-            fields["additional_data"] = chunk.additional_data
-        if chunk.error_details is not None:
-            fields["error_details"] = chunk.error_details
-        choices = self._choices
-        for choice in chunk.choices:
+        # All fields in one step, without the hook for unknown fields.
+        choices, _, _, _, usage, thread_id, message_id, additional_data, error_details = _values_of(chunk)
+        fields = self._fields
+        if usage is not None:
+            fields["usage"] = usage
+        if thread_id is not None:
+            fields["thread_id"] = thread_id
+        if message_id is not None:
+            fields["message_id"] = message_id
+        if additional_data is not None:
+            fields["additional_data"] = additional_data
+        if error_details is not None:
+            fields["error_details"] = error_details
+        kept = self._choices
+        for choice in choices:
             index = choice.index
-            if index not in choices:
-                choices[index] = _ChoiceAccumulator()
-            choices[index].add(choice)
+            if index not in kept:
+                kept[index] = _ChoiceAccumulator()
+            kept[index].add(choice)
 
     def _replace_text(self, text: str) -> None:
         """Replace the text of the first choice so far, if it has begun."""

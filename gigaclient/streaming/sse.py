@@ -45,6 +45,7 @@ class Decoder:
     """
 
     __slots__ = (
+        "_between_events",
         "_data",
         "_data_bytes",
         "_event",
@@ -59,6 +60,7 @@ class Decoder:
 
     def __init__(self, max_event_bytes: int = DEFAULT_MAX_EVENT_BYTES) -> None:
         self._limit = max_event_bytes
+        self._between_events = True  # nothing of an event is kept, and decoding has not stopped
         self._pending: list[bytes] = []  # pieces of an incomplete line, joined once when its end arrives
         self._pending_bytes = 0
         self._skip_lf = False  # the last line ended with a CR; a following LF belongs to it
@@ -71,18 +73,19 @@ class Decoder:
 
     def feed(self, block: bytes) -> list[Event]:
         """Return the events that ``block`` completes, in order; often none, sometimes many."""
-        if (
-            block[:6] == b"data: "
-            and block.find(b"\n") == len(block) - 2
-            and block[-1] == _LF
-            and _CR not in block
-            and len(block) <= self._limit
-            and not (self._pending or self._data or self._event or self._skip_lf or self._start)
-            and self.overflow is None
-        ):
-            # Fast path: exactly one event of one line, which is how servers write events.
-            self._start = None
-            return [Event(block[6:-2], "message", self._last_id)]
+        if self._between_events and block[:6] == b"data: ":
+            end = len(block) - 2
+            if block.find(b"\n") == end and block[-1] == _LF and _CR not in block and end + 2 <= self._limit:
+                # Fast path: exactly one event of one line, which is how servers write events.
+                self._start = None
+                return [Event(block[6:end], "message", self._last_id)]
+        events = self._feed_block(block)
+        self._between_events = not (
+            self._pending or self._data or self._event or self._skip_lf or self._start or self.overflow
+        )
+        return events
+
+    def _feed_block(self, block: bytes) -> list[Event]:
         if self.overflow is not None:
             return []
         if self._start is not None or self._skip_lf:

@@ -6,7 +6,6 @@ chunks that arrive together should cost one step; in ``http.client`` and urllib3
 
 from __future__ import annotations
 
-import re
 from http.client import HTTPException, IncompleteRead
 from typing import Protocol
 
@@ -20,7 +19,8 @@ __all__ = [
     "chunk_size",
 ]
 
-_SIZE = re.compile(rb"[0-9A-Fa-f]{1,16}")
+_MAX_DIGITS = 16
+_HEXADECIMAL = b"0123456789abcdefABCDEF"
 _MAX_LINE_BYTES = 8 * 1024
 _MAX_TRAILER_BYTES = 64 * 1024
 
@@ -103,7 +103,9 @@ def chunk_size(line: bytes) -> int:
         MalformedChunkError: it is not a hexadecimal number.
     """
     digits = line.split(b";", 1)[0].strip(b" \t")
-    if not _SIZE.fullmatch(digits):  # int() alone would take a sign, a prefix and underscores
+    if (
+        digits.strip(_HEXADECIMAL) or not 0 < len(digits) <= _MAX_DIGITS
+    ):  # int() alone would take a sign, a prefix and underscores
         raise MalformedChunkError("the size of a chunk is not a number")
     return int(digits, 16)
 
@@ -132,8 +134,7 @@ class ChunkedDecoder:
             end = block.find(b"\r\n", 0, 12)
             if end > 0 and block.endswith(b"\r\n"):
                 digits = block[:end]
-                size = int(digits, 16) if _SIZE.fullmatch(digits) else 0
-                if size and len(block) == end + size + 4:
+                if not digits.strip(_HEXADECIMAL) and 0 < int(digits, 16) == len(block) - end - 4:
                     return block[end + 2 : -2]
         payload: list[bytes] = []
         position, length = 0, len(block)

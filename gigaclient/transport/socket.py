@@ -46,6 +46,8 @@ T = TypeVar("T")
 # The maximum size of a TLS record. A smaller read would leave the rest of a record in OpenSSL, invisible to poll().
 READ_BYTES = 16 * 1024
 _MAX_POLL_MS = 2**31 - 1  # the largest argument of poll()
+# After a read found no data, so many reads wait before they try. Trying in vain costs more than waiting in vain.
+_PATIENT_READS = 16
 
 
 class ConnectionState(msgspec.Struct, eq=False, weakref=True):
@@ -105,6 +107,8 @@ class DeadlineSocket:
         """Wait some milliseconds until the socket is readable or broken; return a false value when it is not."""
         self.request_sent = False
         """A request was sent and nothing was read since, so the next read should wait before it tries."""
+        self.waited = False
+        """A read has waited for data; reset by the reader."""
         self.early_answer = b""
         """Bytes of a response that arrived while its request was still being sent; the reader takes them first."""
         self.reusable = True
@@ -202,6 +206,7 @@ class DeadlineSocket:
                 self.wait(deadline, awaited | _READABLE)
                 self._read_early_answer()
             else:
+                self.waited = True
                 self.wait(deadline, awaited)
 
     def _read_early_answer(self) -> None:
@@ -287,6 +292,11 @@ class _DeadlineReader(io.RawIOBase):
         # Bypass `raw` for speed: it would check at each read that it is open, which the buffered reader does already.
         self._recv_into: Callable[[Any], int] = sock._sock.recv_into
         self._recv: Callable[[int], bytes] = sock._sock.recv
+        self._receive = self._recv
+        self._patient_reads = 0
+        if type(sock._sock) is ssl.SSLSocket:
+            # Bypass four functions of the standard library, which only check that the socket is open.
+            self._receive = getattr(sock._sock._sslobj, "read", self._recv)  # type: ignore[attr-defined]
         self.response_ended = False
 
     def readable(self) -> bool:
@@ -306,7 +316,29 @@ class _DeadlineReader(io.RawIOBase):
 
     def receive(self, size: int) -> bytes:
         """Return up to ``size`` bytes of a single read. Call only when the buffered reader is empty."""
-        return self._read_with_deadline(self._recv, size)
+        sock = self.sock
+        state = sock.state
+        if state is None or sock.request_sent or not sock.session_ticket_read or not sock._is_socket:
+            return self._read_with_deadline(self._recv, size)
+        # A short path, because this runs for each event of a stream.
+        deadline = state.deadline
+        remaining = deadline.remaining()
+        if self._patient_reads:
+            # Nothing is left inside OpenSSL, invisible to poll(): earlier reads took whole records.
+            self._patient_reads -= 1
+            if not sock.poll(min(math.ceil(remaining * 1e3), _MAX_POLL_MS) if remaining < math.inf else None):
+                raise deadline.exceeded()
+        try:
+            received = sock.when_ready(self._receive, size, deadline, _READABLE)
+        except ssl.SSLEOFError:  # as SSLSocket.recv: without the closing alert of TLS
+            received = b""
+        if sock.waited:
+            sock.waited, self._patient_reads = False, _PATIENT_READS
+        if deadline.cancelled:
+            raise Cancelled("closed")
+        if not received:
+            state.ended = True
+        return received
 
     def _read_with_deadline(self, receive: Callable[[Any], T], argument: Any) -> T:
         sock = self.sock

@@ -36,8 +36,9 @@ __all__ = [
 
 ROOT_FILE = "russian_trusted_root_ca.pem"
 
+# Runs without a hyphen are skipped at once: the public roots are 200 KB.
 _PEM_BLOCK = re.compile(
-    rb"-----BEGIN (?:TRUSTED )?CERTIFICATE-----(.+?)-----END (?:TRUSTED )?CERTIFICATE-----", re.DOTALL
+    rb"-----BEGIN (?:TRUSTED )?CERTIFICATE-----([^-]*(?:-(?!----END)[^-]*)*)-----END (?:TRUSTED )?CERTIFICATE-----"
 )
 
 
@@ -63,6 +64,17 @@ def shipped_root() -> str:
         ) from None
 
 
+class Bundle(str):
+    """Certificates as PEM text, with the context that has read them, for the first connection pool that needs one.
+
+    OpenSSL takes a quarter of a millisecond for each certificate, so it reads a bundle once. Equal to its text, and
+    pickled as it.
+    """
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return str, (str(self),)
+
+
 @steps
 def pinned_context(authorities: str | bytes) -> ssl.SSLContext:
     """Return a context that trusts only ``authorities`` (PEM text or DER bytes); host names and dates are checked.
@@ -70,6 +82,10 @@ def pinned_context(authorities: str | bytes) -> ssl.SSLContext:
     Raises:
         ConfigError: it has no certificate that OpenSSL can read.
     """
+    if isinstance(authorities, Bundle):
+        ready: ssl.SSLContext | None = authorities.__dict__.pop("context", None)  # atomic: no two pools get it
+        if ready is not None:
+            return ready
     context = _client_context()
     problem = _load(context, authorities)
     if problem:
@@ -213,13 +229,14 @@ def read_bundle(path: str | os.PathLike[str]) -> str:
     certificates = _certificates(content)
     if not certificates:
         raise ConfigError(f"the CA bundle {str(path)!r} holds no certificate: {_describe_content(content)}")
-    pem = "".join(ssl.DER_cert_to_PEM_cert(der) for der in certificates)
+    bundle = Bundle("".join(ssl.DER_cert_to_PEM_cert(der) for der in certificates))
     with steps:
-        # Not the context of a connection: its errors say nothing of this bundle.
-        problem = _load(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), pem)
+        context = _client_context()
+        problem = _load(context, bundle)
     if problem:
         raise ConfigError(f"the CA bundle {str(path)!r}: the certificates in it {problem}")
-    return pem
+    bundle.__dict__["context"] = context
+    return bundle
 
 
 def _certificates(content: bytes) -> list[bytes]:

@@ -489,6 +489,27 @@ def test_a_client_still_checks_certificates_next_to_an_insecure_one(foreign_serv
         refused(careful, foreign_server)
 
 
+def test_a_bundle_is_parsed_once_for_a_client_and_again_for_the_next_context(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[object] = []
+    load = ssl.SSLContext.load_verify_locations
+
+    def counted(context: ssl.SSLContext, *args: Any, **options: Any) -> None:
+        parsed.append(context)
+        load(context, *args, **options)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", counted)
+    with GigaChat(access_token="token", ca_bundle_file=authority.ca_file) as giga:
+        trust = giga._settings.trust
+        assert len(parsed) == 1
+    copied = pickle.loads(pickle.dumps(trust))
+    assert (copied, type(copied.authorities)) == (trust, str)
+    contexts = [one.make_context() for one in (trust, trust, copied)]
+    assert len(set(map(id, contexts))) == 3
+    assert {context.cert_store_stats()["x509"] for context in contexts} == {1}
+
+
 def test_an_intermediate_in_the_bundle_is_trusted_like_a_root(tmp_path: Path) -> None:
     root = trustme.CA()
     middle = root.create_child_ca()

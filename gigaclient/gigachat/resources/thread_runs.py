@@ -16,7 +16,6 @@ from gigaclient import types
 from gigaclient._core.call_arguments import check_names
 from gigaclient._core.messages import encode
 from gigaclient._core.request_options import CALL_OPTIONS
-from gigaclient._core.settings import CallSettings
 from gigaclient._primitives.struct import fields_of
 from gigaclient.errors import ConfigError
 from gigaclient.gigachat.resources._thread_requests import (
@@ -29,6 +28,7 @@ from gigaclient.gigachat.resources._thread_requests import (
 )
 from gigaclient.gigachat.thread_stream import ThreadStream
 from gigaclient.transport.request import Request, RetrySafety
+from gigaclient.types.options import CallSettings
 
 if TYPE_CHECKING:
     from gigaclient._core.settings import Unpack
