@@ -46,6 +46,11 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     def page() -> Response:
         return app.send_static_file("index.html")
 
+    @app.get("/models")
+    def models() -> Response:
+        chat_models = [model.id for model in gigachat.get_models().data if model.type == "chat"]
+        return jsonify(models=chat_models, default=gigachat.model)
+
     @app.post("/chat")
     def chat() -> Response:
         # Pages of other sites cannot send JSON here without a CORS preflight, so this view needs no CSRF token.

@@ -7,16 +7,19 @@ import mimetypes
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_GET, require_POST
 
+from gigaclient import GigaChat
 from gigaclient.contrib.django import errors_as_json, get_client, stream_response
 
 ROLES = ("system", "user", "assistant")
 
 mimetypes.add_type("text/javascript", ".js")  # browsers need this type, and some systems have another one
+mimetypes.add_type("font/woff2", ".woff2")
 
 
 @require_GET
@@ -29,7 +32,18 @@ def page(request: HttpRequest, path: str) -> HttpResponse:
     if not file.is_relative_to(settings.PAGE) or not file.is_file():
         raise Http404
     content_type = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-    return HttpResponse(file.read_bytes(), content_type=f"{content_type}; charset=utf-8")
+    if content_type.startswith("text/"):
+        content_type += "; charset=utf-8"
+    return HttpResponse(file.read_bytes(), content_type=content_type)
+
+
+@require_GET
+@errors_as_json
+def models(request: HttpRequest) -> JsonResponse:
+    """List the models to choose from."""
+    client = get_client(kind=GigaChat)
+    chat_models = [model.id for model in client.get_models().data if model.type == "chat"]
+    return JsonResponse({"models": chat_models, "default": client.model})
 
 
 @require_POST
@@ -40,6 +54,9 @@ def chat(request: HttpRequest) -> HttpResponseBase:
         messages, options = read_question(request.body)
     except ValueError as error:
         return JsonResponse({"status": 400, "type": "BadRequest", "message": str(error)}, status=400)
+    except RequestDataTooBig:
+        message = "the conversation is longer than this site allows"
+        return JsonResponse({"status": 413, "type": "RequestDataTooBig", "message": message}, status=413)
     return stream_response(get_client().stream(messages, **options))
 
 
