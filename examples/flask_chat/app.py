@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -48,7 +49,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 
     @app.get("/models")
     def models() -> Response:
-        chat_models = [model.id for model in gigachat.get_models().data if model.type == "chat"]
+        chat_models = [model.id for model in gigachat.get_models(deadline=10).data if model.type == "chat"]
         return jsonify(models=chat_models, default=gigachat.model)
 
     @app.post("/chat")
@@ -69,18 +70,11 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 def read_json() -> Any:
     """Return the JSON of the request."""
     try:
-        return request.get_json()
-    except RecursionError:
-        raise BadRequest("the JSON is nested too deep") from None
-
-
-def is_text(value: Any) -> bool:
-    """Return True for a string of whole characters: JSON may hold half of a surrogate pair."""
-    try:
-        value.encode()
-    except (AttributeError, UnicodeEncodeError):
-        return False
-    return True
+        body = request.get_json()
+        json.dumps(body, ensure_ascii=False).encode()  # JSON may hold half of a surrogate pair, which cannot be sent on
+    except (RecursionError, UnicodeEncodeError):
+        raise BadRequest("the JSON is nested too deep, or it has half a character") from None
+    return body
 
 
 def read_question(body: Any) -> tuple[list[dict[str, str]], str | None]:
@@ -91,11 +85,11 @@ def read_question(body: Any) -> tuple[list[dict[str, str]], str | None]:
     valid = []
     for message in messages:
         role, content = (message.get("role"), message.get("content")) if isinstance(message, dict) else (None, None)
-        if role not in ROLES or not is_text(content):
+        if role not in ROLES or not isinstance(content, str):
             raise BadRequest(f"a message has a role ({', '.join(ROLES)}) and a content, which is text")
         valid.append({"role": role, "content": content})
     model = body.get("model")
-    if model is not None and not (model and is_text(model)):
+    if model is not None and not (model and isinstance(model, str)):
         raise BadRequest("model must be the name of a model, or left out")
     return valid, model
 

@@ -198,10 +198,11 @@ def test_an_answer_whose_tab_is_gone_is_marked_as_stopped(
     changed = browser.run("""
         const key = Object.keys(localStorage).find((one) => localStorage[one].includes("Первый"));
         const message = JSON.parse(localStorage[key]);
-        // The state that a crashed tab has left behind a while ago.
-        localStorage[key] = JSON.stringify({...message, state: "streaming", tab: "gone", updated: Date.now() - 16000});
+        // The last save of a tab that has crashed since. It counts as dead after 15 seconds.
+        localStorage[key] = JSON.stringify({...message, state: "streaming", tab: "gone", updated: Date.now() - 10000});
         return message.tab;
     """)
     assert changed
+    until(lambda: two_tabs(0).state == "streaming", "the first tab believes it")
     until(lambda: two_tabs(0).state == "stopped", "the first tab marks it")
     assert two_tabs(1).reload().state == "stopped"

@@ -68,6 +68,17 @@ def test_escape_leaves_a_question_unchanged(page: ChatPage, server: PageServer, 
     assert page.all(".editor") == []
 
 
+def test_escape_in_the_editor_stops_no_answer(page: ChatPage, server: PageServer) -> None:
+    ask(page, server, "Раз", "Первый")
+    edit(page, 0)
+    server.next(*texts("Второй"), Pause(None))
+    page.ask("Два")
+    until(lambda: page.text == "Второй", "the text")
+    page.one(".editor textarea").send_keys(Keys.ESCAPE)
+    assert page.all(".editor") == []
+    assert page.state == "streaming"
+
+
 def test_no_question_can_be_changed_while_an_answer_arrives(page: ChatPage, server: PageServer) -> None:
     ask(page, server, "Раз", "Первый")
     server.next(*texts("Второй"), Pause(None))

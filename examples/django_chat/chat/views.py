@@ -42,7 +42,7 @@ def page(request: HttpRequest, path: str) -> HttpResponse:
 def models(request: HttpRequest) -> JsonResponse:
     """List the models to choose from."""
     client = get_client(kind=GigaChat)
-    chat_models = [model.id for model in client.get_models().data if model.type == "chat"]
+    chat_models = [model.id for model in client.get_models(deadline=10).data if model.type == "chat"]
     return JsonResponse({"models": chat_models, "default": client.model})
 
 
@@ -60,29 +60,23 @@ def chat(request: HttpRequest) -> HttpResponseBase:
     return stream_response(get_client().stream(messages, **options))
 
 
-def is_text(value: Any) -> bool:
-    """Return True for a string of whole characters: JSON may hold half of a surrogate pair."""
-    try:
-        value.encode()
-    except (AttributeError, UnicodeEncodeError):
-        return False
-    return True
-
-
 def read_question(body: bytes) -> tuple[list[dict[str, str]], dict[str, str]]:
     """Return the messages and the model, if any; no other data of the browser is sent to the service."""
     try:
         question: Any = json.loads(body)
+        json.dumps(question, ensure_ascii=False).encode()  # half of a surrogate pair cannot be sent on
     except (ValueError, RecursionError):  # the second one is for JSON that is nested too deep
         raise ValueError("the body is not JSON that can be read") from None
     if not isinstance(question, dict) or not isinstance(question.get("messages"), list) or not question["messages"]:
         raise ValueError('the body must be {"messages": [{"role": …, "content": …}, …]}')
     messages = []
     for message in question["messages"]:
-        if not isinstance(message, dict) or message.get("role") not in ROLES or not is_text(message.get("content")):
-            raise ValueError(f"a message has a role ({', '.join(ROLES)}) and a content, which is text")
+        if not isinstance(message, dict) or message.get("role") not in ROLES:
+            raise ValueError(f"a message has a role: {', '.join(ROLES)}")
+        if not isinstance(message.get("content"), str):
+            raise ValueError("a message has a content, which is text")
         messages.append({"role": message["role"], "content": message["content"]})
     model = question.get("model")
-    if model is not None and not (model and is_text(model)):
+    if model is not None and not (model and isinstance(model, str)):
         raise ValueError("model must be a name")
     return messages, {} if model is None else {"model": model}
