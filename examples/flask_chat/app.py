@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import signal
 import sys
@@ -20,10 +19,10 @@ from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.serving import make_server
 
-from gigaclient.contrib.flask import GigaClient, gigachat, stream_response
+from gigaclient.contrib.flask import GigaClient, gigachat, messages_from_json, stream_response
+from gigaclient.types import Message
 
 PAGE = Path(__file__).resolve().parent.parent / "chat_page"
-ROLES = ("system", "user", "assistant")
 HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 NO_KEY = "There is no key: set GIGACHAT_CREDENTIALS, or start with --emulator, which needs none."
 
@@ -55,7 +54,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     @app.post("/chat")
     def chat() -> Response:
         # Pages of other sites cannot send JSON here without a CORS preflight, so this view needs no CSRF token.
-        messages, model = read_question(read_json())
+        messages, model = read_question()
         return stream_response(gigachat.stream(messages, model=model))
 
     @app.errorhandler(HTTPException)
@@ -67,31 +66,19 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     return app
 
 
-def read_json() -> Any:
-    """Return the JSON of the request."""
+def read_question() -> tuple[list[Message], str | None]:
+    """Validate the request of the page: it is untrusted, and the owner of the key pays for it."""
     try:
         body = request.get_json()
-        json.dumps(body, ensure_ascii=False).encode()  # JSON may hold half of a surrogate pair, which cannot be sent on
-    except (RecursionError, UnicodeEncodeError):
-        raise BadRequest("the JSON is nested too deep, or it has half a character") from None
-    return body
-
-
-def read_question(body: Any) -> tuple[list[dict[str, str]], str | None]:
-    """Validate the request of the page: it is untrusted, and the user of the key pays for all that is sent on."""
-    messages = body.get("messages") if isinstance(body, dict) else None
-    if not isinstance(messages, list) or not messages:
-        raise BadRequest("messages must be a list of at least one message")
-    valid = []
-    for message in messages:
-        role, content = (message.get("role"), message.get("content")) if isinstance(message, dict) else (None, None)
-        if role not in ROLES or not isinstance(content, str):
-            raise BadRequest(f"a message has a role ({', '.join(ROLES)}) and a content, which is text")
-        valid.append({"role": role, "content": content})
+        messages = messages_from_json(body)
+    except RecursionError:
+        raise BadRequest("the JSON is nested too deep") from None
+    except ValueError as error:
+        raise BadRequest(str(error)) from None
     model = body.get("model")
-    if model is not None and not (model and isinstance(model, str)):
+    if model is not None and not (isinstance(model, str) and model and model.isprintable()):
         raise BadRequest("model must be the name of a model, or left out")
-    return valid, model
+    return messages, model
 
 
 def port(text: str) -> int:

@@ -14,9 +14,8 @@ from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_GET, require_POST
 
 from gigaclient import GigaChat
-from gigaclient.contrib.django import errors_as_json, get_client, stream_response
-
-ROLES = ("system", "user", "assistant")
+from gigaclient.contrib.django import errors_as_json, get_client, messages_from_json, stream_response
+from gigaclient.types import Message
 
 mimetypes.add_type("text/javascript", ".js")  # browsers need this type, and some systems have another one
 mimetypes.add_type("font/woff2", ".woff2")
@@ -51,32 +50,20 @@ def models(request: HttpRequest) -> JsonResponse:
 def chat(request: HttpRequest) -> HttpResponseBase:
     """Stream the answer to a question."""
     try:
-        messages, options = read_question(request.body)
-    except ValueError as error:
+        messages, model = read_question(request.body)
+    except (ValueError, RecursionError) as error:  # the second one is for JSON that is nested too deep
         return JsonResponse({"status": 400, "type": "BadRequest", "message": str(error)}, status=400)
     except RequestDataTooBig:
         message = "the conversation is longer than this site allows"
         return JsonResponse({"status": 413, "type": "RequestDataTooBig", "message": message}, status=413)
-    return stream_response(get_client().stream(messages, **options))
+    return stream_response(get_client(kind=GigaChat).stream(messages, model=model))
 
 
-def read_question(body: bytes) -> tuple[list[dict[str, str]], dict[str, str]]:
+def read_question(body: bytes) -> tuple[list[Message], str | None]:
     """Return the messages and the model, if any; no other data of the browser is sent to the service."""
-    try:
-        question: Any = json.loads(body)
-        json.dumps(question, ensure_ascii=False).encode()  # half of a surrogate pair cannot be sent on
-    except (ValueError, RecursionError):  # the second one is for JSON that is nested too deep
-        raise ValueError("the body is not JSON that can be read") from None
-    if not isinstance(question, dict) or not isinstance(question.get("messages"), list) or not question["messages"]:
-        raise ValueError('the body must be {"messages": [{"role": …, "content": …}, …]}')
-    messages = []
-    for message in question["messages"]:
-        if not isinstance(message, dict) or message.get("role") not in ROLES:
-            raise ValueError(f"a message has a role: {', '.join(ROLES)}")
-        if not isinstance(message.get("content"), str):
-            raise ValueError("a message has a content, which is text")
-        messages.append({"role": message["role"], "content": message["content"]})
+    question: Any = json.loads(body)
+    messages = messages_from_json(question)
     model = question.get("model")
-    if model is not None and not (model and isinstance(model, str)):
-        raise ValueError("model must be a name")
-    return messages, {} if model is None else {"model": model}
+    if model is not None and not (isinstance(model, str) and model and model.isprintable()):
+        raise ValueError("model must be the name of a model, or left out")
+    return messages, model
