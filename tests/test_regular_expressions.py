@@ -34,7 +34,8 @@ FOREIGN = {
     "transport.framing": {"_SIZE"},
     "types.files": {"_ATTRIBUTE", "_TAG", "_UUID"},
     "types.markdown": {
-        "_ACTIVE", "_BEGINS_SOMETHING", "_BEGUN", "_HARMLESS", "_NEW_BLOCK", "_PICTURE", "_SCHEME", "_TOKEN",
+        "_ACTIVE", "_ADDRESS", "_BEGINS_SOMETHING", "_BEGUN", "_HARMLESS", "_NEW_BLOCK", "_PICTURE", "_SCHEME",
+        "_TOKEN", "_UNESCAPED_DOLLAR",
     },
     "types.markdown_code": {"_INDENTED", "_LINE", "_PAIRED"},
 }  # fmt: skip
