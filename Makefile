@@ -115,7 +115,7 @@ run-floor: $$(OLDEST)/.installed
 	@echo "Testing the installed package on Python $(MINOR), oldest dependencies."
 	@$(call PYTEST,$(OLDEST))
 
-browser: $(BROWSER)/.installed docs ## drive the example chat pages and the built site in a headless Chromium; pictures go to outputs/
+browser: $(BROWSER)/.installed docs ## drive the example chat pages, the built site and JupyterLab in a headless Chromium; pictures go to outputs/
 	@env -u PYTHONPATH $(BROWSER)/$(BIN)/pytest --no-skips --browser tests/browser $(ARGS)
 
 clusters: $(CLUSTERS)/.installed ## many prompts on Dask and Celery (needs redis-server), and from pandas and polars
@@ -188,8 +188,9 @@ $(DOCS)/.ready: requirements/docs.txt
 
 # With the extras that the examples need.
 $(BROWSER)/.ready: requirements/browser.txt requirements/test.txt setup.cfg $(PINS) | dist/.built
-	@scripts/make-venv $(@D) $(PYTHON) "the browser" -r requirements/browser.txt -c requirements/test.txt -c requirements/newest.txt "$$(echo dist/gigaclient-*.whl)[django,flask,testing]"
-	@npm install --prefix $(@D)/node --no-save --no-audit --no-fund --silent axe-core@4.14.1 htmx.org@4.0.1
+	@scripts/make-venv $(@D) $(PYTHON) "the browser" -r requirements/browser.txt -c requirements/test.txt -c requirements/newest.txt "$$(echo dist/gigaclient-*.whl)[django,flask,jupyter,testing]"
+	@npm install --prefix $(@D)/node --no-save --no-audit --no-fund --silent axe-core@4.14.1 htmx.org@4.0.1 \
+		markdown-it@15.0.3 @vscode/markdown-it-katex@1.1.2
 
 $(BROWSER)/.installed: $(BROWSER)/.ready dist/.built
 	@$(call INSTALL,$(@D))

@@ -83,7 +83,7 @@ def main() -> int:
             module.write_text(module_of(page), "utf-8")
             names[module.name] = page.relative_to(CHECKOUT)
     pyright = start_pyright(directory, names)
-    # Settings in place of flags: with other flags mypy would not use its cache of the package.
+    # Settings in place of flags: with other flags mypy could not use its cache of the package.
     config = ("--config-file", str(CHECKOUT / "setup.cfg"), "--no-error-summary")
     report, failure, status = api.run([*config, *(str(folder / name) for name in names)])
     sys.stdout.write(re.sub(r"(?m)^\S*?(page_\w+\.py):", lambda found: f"{names[found[1]]}:", report))

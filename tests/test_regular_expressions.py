@@ -35,7 +35,8 @@ FOREIGN = {
     "transport.connection": {"_HEAD", "_LINE_BREAK", "_PLAIN_NAMES"},
     "types.files": {"_ATTRIBUTE", "_TAG", "_UUID"},
     "types.markdown": {
-        "_ACTIVE", "_BEGINS_SOMETHING", "_BEGUN", "_HARMLESS", "_NEW_BLOCK", "_PICTURE", "_SCHEME", "_TOKEN",
+        "_ACTIVE", "_ADDRESS", "_BEGINS_SOMETHING", "_BEGUN", "_HARMLESS", "_NEW_BLOCK", "_PICTURE", "_SCHEME",
+        "_TOKEN", "_UNESCAPED_DOLLAR",
     },
     "types.markdown_code": {"_INDENTED", "_LINE", "_PAIRED"},
 }  # fmt: skip

@@ -299,6 +299,11 @@ class Conversation:
             return "<Conversation without history>"
         return f"<Conversation of {len(history.turns)} turns, session {self._session_id}>"
 
+    def _repr_markdown_(self) -> str:
+        from gigaclient.types.markdown import of_dialogue
+
+        return of_dialogue(item if isinstance(item, Message) else Message(**item) for item in self.messages)
+
 
 def _without_none(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
