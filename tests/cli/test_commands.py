@@ -230,6 +230,7 @@ def test_a_batch_takes_the_lines_that_map_takes(
             {"role": "user", "content": question},
         ]
         assert (row["request"]["model"], row["request"]["top_p"]) == ("GigaChat-2-Max", 0.5)
+        assert "id" not in row["request"]
     assert identifier in run("batch", "list").out
 
 
