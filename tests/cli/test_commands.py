@@ -298,7 +298,7 @@ def test_a_wait_that_is_too_short_is_code_6(emulator: GigaChatEmulator) -> None:
     finally:
         emulator.batches.seconds = None
     assert ended.code == 6
-    assert "still" in ended.err
+    assert "after 0.2 s" in ended.err
 
 
 # -- all commands ------------------------------------------------------------------------------------------------------
