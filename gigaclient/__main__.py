@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from gigaclient._primitives.extras import extra_is_missing
+from gigaclient.cli.layout import columns_of, wrap
 from gigaclient.cli.registry import COMMANDS, unknown, usage
 
 # The extra that installs each package, for the error when a command cannot be loaded.
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     entry = COMMANDS.get(name)
     if entry is None:
-        sys.stderr.write(f"error: {unknown(name)}\nhint: gigaclient --help lists the commands\n")
+        _report(f"error: {unknown(name)}\nhint: gigaclient --help lists the commands")
         return 2
     if not entry.standalone:
         return _run_click(arguments)
@@ -60,13 +61,17 @@ def _run_click(arguments: list[str]) -> int:
     return run(arguments)
 
 
+def _report(text: str) -> None:
+    sys.stderr.write((wrap(text, columns_of(sys.stderr)) if sys.stderr.isatty() else text) + "\n")
+
+
 def _missing(error: ImportError) -> int:
     extra = _EXTRAS.get((error.name or "").partition(".")[0])
     if extra is not None:
-        sys.stderr.write(f"gigaclient: {extra_is_missing('this command', error.name, extra)}\n")
+        _report(f"gigaclient: {extra_is_missing('this command', error.name, extra)}")
         return 3
     if "pip install" in str(error):  # the emulator's import error already says what to install
-        sys.stderr.write(f"gigaclient: {error}\n")
+        _report(f"gigaclient: {error}")
         return 3
     raise error
 

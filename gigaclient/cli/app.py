@@ -74,8 +74,9 @@ def run(arguments: Sequence[str]) -> int:
     use_utf8()
     arguments = [_decode_argument(argument) for argument in arguments]
     screen = Screen(json="--json" in arguments, no_color="--no-color" in arguments)
+    prefix = "FAKEGPT_" if {"fakegpt", "--provider=fakegpt"} & {*arguments} else "GIGACHAT_"
     try:
-        with _short_warnings(screen):
+        with _short_warnings(screen, prefix):
             code = _run(arguments)
         sys.stdout.flush()
         return code
@@ -84,7 +85,7 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         return _report_usage_error(screen, error)
     except GigaClientError as error:
-        _report_error(screen, error)
+        _report_error(screen, error, prefix)
         return exit_codes.code_of(error)
     except KeyboardInterrupt:
         if is_terminal(sys.stderr):
@@ -97,7 +98,7 @@ def run(arguments: Sequence[str]) -> int:
         # For example a full disk. The interpreter must not write the rest again when it exits.
         if error.errno in (errno.ENOSPC, errno.EIO, errno.EBADF):
             _discard(sys.stdout)
-        _report_error(screen, error)
+        _report_error(screen, error, prefix)
         return exit_codes.FAILED
 
 
@@ -134,12 +135,12 @@ def _report_usage_error(screen: Screen, error: click.ClickException) -> int:
     return code
 
 
-def _report_error(screen: Screen, error: Exception) -> None:
+def _report_error(screen: Screen, error: Exception, prefix: str) -> None:
     with contextlib.suppress(OSError):
         if screen.json:
-            write_json(sys.stderr, exit_codes.as_json(error))
+            write_json(sys.stderr, exit_codes.as_json(error, prefix))
         else:
-            screen.error(exit_codes.with_commands(str(error)), exit_codes.hint_for(error))
+            screen.error(exit_codes.with_commands(str(error), prefix), exit_codes.hint_for(error))
 
 
 def _discard(stream: TextIO) -> None:
@@ -153,7 +154,7 @@ def _discard(stream: TextIO) -> None:
 
 
 @contextlib.contextmanager
-def _short_warnings(screen: Screen) -> Iterator[None]:
+def _short_warnings(screen: Screen, prefix: str) -> Iterator[None]:
     """Print each UserWarning on one line, without the source file; drop other warnings, unless -W is set."""
 
     def show(
@@ -165,7 +166,7 @@ def _short_warnings(screen: Screen) -> Iterator[None]:
         line: str | None = None,
     ) -> None:
         if issubclass(category, UserWarning):
-            screen.warning(str(message))
+            screen.warning(exit_codes.with_commands(str(message), prefix))
 
     with warnings.catch_warnings():
         if not sys.warnoptions:

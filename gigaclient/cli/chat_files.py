@@ -34,8 +34,8 @@ def check_attachments(attachments: Sequence[str]) -> None:
         path = _path(attachment)
         if path is None and not UUID.fullmatch(attachment):
             raise click.UsageError(
-                f"--attach {attachment}: there is no such file, and the id of an uploaded one looks different; "
-                "gigaclient files list lists those"
+                f"--attach {attachment}: there is no such file, and this is not the id of an uploaded one; gigaclient "
+                "files list lists those"
             )
         if path is not None and not path.is_file():
             raise click.UsageError(f"--attach {attachment} is not a file")

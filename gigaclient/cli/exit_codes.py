@@ -73,10 +73,13 @@ _HINTS: tuple[tuple[type[BaseException], str], ...] = (
 
 # The library's advice names its methods; the terminal has commands for them.
 _COMMANDS = {
+    "client_id=": "X-Client-ID",
     "get_balance()": "gigaclient balance",
     "get_batches()": "gigaclient batch list",
     "get_files()": "gigaclient files list",
     "get_models()": "gigaclient models",
+    "set max_connections,": "set GIGACHAT_MAX_CONNECTIONS,",
+    "to_json() and to_dict() make one": "/save makes one",
     "tokens_count()": "gigaclient tokens",
     "wait_for_batch()": "gigaclient batch wait",
 }
@@ -104,31 +107,37 @@ _VARIABLES = (
 _NAMES = "|".join((*_OPTIONS, *_VARIABLES))
 # An argument with "=", and perhaps its value and the place where it was set; or without "=", but with that place.
 _ARGUMENT = re.compile(
-    rf"""\b(?P<name>{_NAMES})(?:=(?P<value>"[^"]*"|[A-Z0-9…][\w.…]*)?|(?=[ ]\(GIGACHAT_))"""
-    r"(?:[ ]\((?P<place>GIGACHAT_\w+|--[\w-]+(?: \(over \w+\))?)\))?"
+    rf"""\b(?P<name>{_NAMES})(?:=(?P<value>"[^"]*"|[A-Z0-9…][\w.…]*)?|(?=[ ]\([A-Z]+_))"""
+    r"(?:[ ]\((?P<place>(?:GIGACHAT|FAKEGPT)_\w+|--[\w-]+(?: \(over \w+\))?)\))?"
 )
-# The argument that an error is about.
-_LABEL = re.compile(rf"^(?:{'|'.join(_OPTIONS)})(?=: |[ ](?:names|must|has|is)\b)")
+_QUOTE = '"'
+# The argument that an error is about. The key may also be a stored one.
+_LABEL = re.compile(
+    rf"^(?:{'|'.join(name for name in _OPTIONS if name != 'credentials')})(?=: |[ ](?:names|must|has|is)\b)"
+)
 
 
-def with_commands(message: str) -> str:
-    """Replace the library's methods and arguments in a message by commands, options and environment variables."""
+def with_commands(message: str, prefix: str = "GIGACHAT_") -> str:
+    """Replace the library's methods and arguments in a message by commands, options and environment variables.
+
+    Args:
+        message: an error, a warning or advice.
+        prefix: the beginning of the names of the variables.
+    """
     for call, command in _COMMANDS.items():
         message = message.replace(call, command)
-    message = _ARGUMENT.sub(_in_terms_of_the_terminal, message)
+    message = _ARGUMENT.sub(lambda found: _option_or_variable(found, prefix), message)
     return _LABEL.sub(lambda found: _OPTIONS[found[0]], message)
 
 
-def _in_terms_of_the_terminal(found: re.Match[str]) -> str:
+def _option_or_variable(found: re.Match[str], prefix: str) -> str:
     name, value, place = found.group("name", "value", "place")
-    option = _OPTIONS.get(name)
-    if option is None:
-        option = f"GIGACHAT_{name.upper()}"
-        value = value and value.strip('"').lower()
-    elif value:
-        value = f" {value}"
-    rest = f" ({place})" if place and not place.startswith(option) else ""
-    return option + (f"={value}" if value and option not in _OPTIONS.values() else value or "") + rest
+    if name in _OPTIONS:
+        replacement, assigned = _OPTIONS[name], f" {value}"
+    else:
+        replacement, assigned = f"{prefix}{name.upper()}", f"={(value or '').strip(_QUOTE).lower()}"
+    rest = f" ({place})" if place and not place.startswith(replacement) else ""
+    return replacement + (assigned if value else "") + rest
 
 
 def code_of(error: BaseException) -> int:
@@ -141,11 +150,14 @@ def hint_for(error: BaseException) -> str | None:
     return next((hint for type_, hint in _HINTS if isinstance(error, type_)), None)
 
 
-def as_json(error: BaseException) -> dict[str, Any]:
-    """Return an error as ``--json`` shows it; ``text`` is the part of the answer that arrived before it."""
+def as_json(error: BaseException, prefix: str = "GIGACHAT_") -> dict[str, Any]:
+    """Return an error as ``--json`` shows it; ``text`` is the part of the answer that arrived before it.
+
+    ``prefix`` is as for :func:`with_commands`.
+    """
     document: dict[str, Any] = {
         "type": type(error).__name__,
-        "message": with_commands(error.message if isinstance(error, GigaClientError) else str(error)),
+        "message": with_commands(error.message if isinstance(error, GigaClientError) else str(error), prefix),
         "exit_code": code_of(error),
     }
     for name in ("status_code", "code", "request_id", "retry_after", "text"):

@@ -109,7 +109,8 @@ class ChatSession:
             except KeyboardInterrupt:
                 self._screen.note("stopped")
             except (GigaClientError, OSError) as error:
-                self._screen.error(with_commands(str(error)), hint_for(error))
+                prefix = "GIGACHAT_" if self._has_models else "FAKEGPT_"
+                self._screen.error(with_commands(str(error), prefix), hint_for(error))
 
     def _ask(self, text: str) -> None:
         self._last_question = text

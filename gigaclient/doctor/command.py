@@ -6,12 +6,12 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from msgspec.structs import replace
 
 from gigaclient.cli.exit_codes import with_commands
-from gigaclient.cli.layout import columns_of
+from gigaclient.cli.layout import columns_of, wrap
 from gigaclient.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -71,8 +71,17 @@ _USUAL_COLUMNS, _MAX_COLUMNS = 80, 100
 _CLIENT_OPTIONS = ("base_url", "auth_url", "scope", "model", "trust", "ca_bundle_file")
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are wrapped between words."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and the error, and exit."""
+        self.print_usage(sys.stderr)
+        self.exit(2, wrap(f"{self.prog}: error: {message}", columns_of(sys.stderr)) + "\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="gigaclient doctor",
         usage="gigaclient doctor [options]",
         description=_DESCRIPTION,

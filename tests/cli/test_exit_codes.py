@@ -56,6 +56,21 @@ def test_a_key_that_is_not_known(emulator: GigaChatEmulator, monkeypatch: pytest
     assert (for_programs.error["type"], for_programs.error["code"]) == ("AuthenticationError", 6)
 
 
+@pytest.mark.parametrize("provider", [("--provider", "fakegpt"), ("--provider=fakegpt",)], ids=" ".join)
+def test_variables_are_those_of_the_service(provider: tuple[str, ...]) -> None:
+    for_people, for_programs = both("chat", "Hello", *provider, "--base-url", "http://chat.example.org")
+    assert "FAKEGPT_ALLOW_HTTP=true" in for_people.err
+    assert "FAKEGPT_ALLOW_HTTP=true" in for_programs.error["message"]
+
+
+@pytest.mark.filterwarnings("default:credentials looks")
+def test_a_warning_names_variables_and_not_arguments(
+    emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIGACHAT_CREDENTIALS", f"{'a' * 200}.b.c")
+    assert "pass that as GIGACHAT_ACCESS_TOKEN. It is sent unchanged" in run("models").err
+
+
 @pytest.mark.filterwarnings("default:credentials is")
 def test_an_invalid_key_is_explained_without_being_shown(
     emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
@@ -167,6 +182,9 @@ def test_advice_names_commands_and_not_the_calls_of_the_library(emulator: GigaCh
         ("base_url= (--base-url (over GIGACHAT_BASE_URL)) is wrong", "--base-url is wrong"),
         ('template="… {} …" makes text of it', '--template "… {} …" makes text of it'),
         ("template names no field", "--template names no field"),
+        ("needs client_id= again", "needs X-Client-ID again"),
+        ("credentials is not base64", "credentials is not base64"),
+        ("set max_connections, or try again", "set GIGACHAT_MAX_CONNECTIONS, or try again"),
         ("the fields id: pass template=", "the fields id: pass --template"),
         ("base_url: must have a host", "--base-url: must have a host"),
         ("GIGACHAT_TIMEOUT: must be a number", "GIGACHAT_TIMEOUT: must be a number"),

@@ -128,6 +128,13 @@ def test_code_that_is_taller_than_the_screen_scrolls_away_while_it_streams() -> 
     live.close()
 
 
+def test_a_line_of_code_that_is_taller_than_the_screen_is_shown_once() -> None:
+    line = "".join(f"{number:04}" for number in range(COLUMNS * LINES // 4 + 10))
+    chunks = [line[start : start + 30] for start in range(0, len(line), 30)]
+    source = ["Before\n\n```\n", *chunks, "\nshort\n", "```\n\nAfter"]
+    assert draw(source).text == rendered_at_once("".join(source))
+
+
 def test_unchanged_lines_are_not_written_again() -> None:
     display = Display()
     live = LiveMarkdown(display, colour=False)

@@ -179,7 +179,7 @@ def test_certificates_that_are_not_checked_are_one_line_of_warning(
     monkeypatch.delenv("GIGACHAT_CA_BUNDLE_FILE")
     result = run_child("tokens", "Hello", environment={"GIGACHAT_VERIFY_SSL_CERTS": "false"})
     assert (result.code, result.out) == (0, "2\n")
-    assert result.err.startswith("warning: verify_ssl_certs=False")
+    assert result.err.startswith("warning: GIGACHAT_VERIFY_SSL_CERTS=false")
     assert result.err.count("\n") == 1
 
 

@@ -329,7 +329,7 @@ def test_commands_change_the_conversation(talk: Terminal, emulator: GigaChatEmul
     talk.wait_for("already exists")
     assert (tmp_path / "other.json").read_text() == "somebody's"
     talk.type(f"/load {tmp_path / 'other.json'}\r")
-    talk.wait_for("saved conversation: ")
+    talk.wait_for("this is no saved conversation: /save makes one")
     talk.type("/nothing\r")
     talk.wait_for("no such command: /nothing")
     talk.type("/usage\r")

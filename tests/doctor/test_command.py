@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +81,18 @@ def test_options_override_the_environment(
     out = capsys.readouterr().out
     assert f"base_url = {environment.base_url} (--base-url (over GIGACHAT_BASE_URL))" in " ".join(out.split())
     assert "model = GigaChat-2-Max (--model)" in out
+
+
+@pytest.mark.parametrize("as_json", [(), ("--json",)], ids=["text", "JSON"])
+def test_the_next_steps_name_options_and_variables(
+    as_json: tuple[str, ...], environment: GigaChatEmulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # not listening: connections are refused
+        assert main(["--base-url", f"https://127.0.0.1:{taken.getsockname()[1]}/v1", *as_json]) == 1
+    out = " ".join(capsys.readouterr().out.split())
+    assert "check the port in --base-url" in out
+    assert "base_url=" not in out
 
 
 # -- stored keys -------------------------------------------------------------------------------------------------------

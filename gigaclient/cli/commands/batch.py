@@ -36,15 +36,16 @@ Send the requests in FILE, or standard input for "-", and print the id of the ba
 The lines are those of gigaclient map: JSON (.jsonl), questions (.txt or --lines), or columns with headings (.csv, .tsv)
 for --template. The results have the "id" of a line, or row-1, row-2 …
 
-Lines in the format of the API are sent unchanged:
+Lines in the format of the API, {"id": "…", "request": {…}}, are sent unchanged.
 
 \b
-{"id": "1", "request": {"model": "GigaChat-2", "messages": [{"role": "user", "content": "Hello!"}]}}
+gigaclient batch create reviews.csv --template "Good or bad? {text}"
+gigaclient batch create questions.txt -m GigaChat-2-Pro
 """
 
 
 @command.command("create", short_help="Send requests from a file.", help=_CREATE_HELP)
-@click.argument("file")
+@click.argument("file", type=click.Path(allow_dash=True))
 @line_options
 @click.option(
     "--method",

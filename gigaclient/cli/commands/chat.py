@@ -30,8 +30,7 @@ gigaclient chat "Sum it up" -a report.pdf
 gigaclient chat "Draw a cat" --image cat.jpg
 gigaclient chat
 
-A log of all questions, templates, and conversations that continue the next day are those of the command llm, which
-works with GigaChat too:
+The command llm keeps a log, templates, and conversations to continue. It works with GigaChat too:
 
 \b
 llm -m gigachat "Count from 1 to 5"
@@ -46,11 +45,12 @@ llm --continue "And back"
 @click.option(
     *("-a", "--attach"),
     multiple=True,
+    type=click.Path(),
     metavar="FILE",
     help="A file, which is deleted from the service after the answer; or the id of an uploaded one. May be repeated.",
 )
 @click.option("--schema", type=click.Path(dir_okay=False), metavar="PATH", help="A JSON Schema: the answer is JSON.")
-@click.option("--image", metavar="PATH", help="Let the model draw, and save the picture here.")
+@click.option("--image", type=click.Path(), metavar="PATH", help="Let the model draw, and save the picture here.")
 @provider_option
 @click.option("--stream", is_flag=True, help="With --json: a line for each chunk, and the whole answer as the last.")
 @click.option("--plain", is_flag=True, help="Print plain text on a terminal too, not Markdown.")
@@ -167,7 +167,7 @@ class _Question:
         elif self._schema is not None:
             terminal.document(added["value"])
         show_notes(terminal, completion, saved)
-        if usage and completion.usage is not None:
+        if usage and not terminal.json and completion.usage is not None:
             tokens = completion.usage
             parts = f"{tokens.prompt_tokens} + {tokens.completion_tokens} = {tokens.total_tokens}"
             terminal.summary(f"{parts} tokens, {completion.model}")

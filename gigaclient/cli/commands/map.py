@@ -41,7 +41,7 @@ Without --output, results are JSON lines on standard output. With it, they are s
 again to continue: saved lines are not sent again. The exit code is 1 if some lines have no answer.
 
 \b
-gigaclient map reviews.csv -o results.jsonl --template "Positive or negative? {text}"
+gigaclient map reviews.csv -o results.jsonl --template "Good or bad? {text}"
 gigaclient map questions.txt | jq -r .text
 """
 
