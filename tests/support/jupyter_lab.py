@@ -41,7 +41,8 @@ def jupyter_lab(folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
     news.mkdir(parents=True)
     (news / "notification.jupyterlab-settings").write_text('{"fetchNews": "false"}', "utf-8")
     command = ["-m", "jupyterlab", *_OPTIONS, f"--ServerApp.root_dir={folder}"]
-    with serving(command, folder=folder, environment={**environment, **variables}) as url:
+    # Its log may have tracebacks of kernels that start or end.
+    with serving(command, folder=folder, environment={**environment, **variables}, clean=False) as url:
         yield url
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import importlib.metadata
 import re
 
 from support.dialogue_tools import name_of_the_user
@@ -97,6 +98,11 @@ def test_a_formatter_that_the_user_registered_shows_all_other_lists(notebook: Ke
         assert html_of(notebook, "giga.tokens_count('a')") == "<p>1</p>"
     finally:
         notebook.run("formatter.pop(list, None)\n%load_ext gigaclient")
+
+
+def test_the_extra_brings_the_progress_bar() -> None:
+    needed = importlib.metadata.requires("gigaclient") or []
+    assert any(name.startswith("tqdm") and 'extra == "jupyter"' in name for name in needed)
 
 
 def test_a_run_of_many_prompts_draws_a_widget_where_there_are_widgets(notebook: Kernel) -> None:
