@@ -101,6 +101,11 @@ class LabNotebook:
         for index in range(len(self._cells)):
             self.run(index)
 
+    def picture(self, index: int, name: str) -> None:
+        """Save a screenshot with the given cell at the top."""
+        self._browser.run("arguments[0].scrollIntoView({block: 'start'})", self._cells[index])
+        self._browser.picture(name)
+
     def interrupt(self) -> None:
         """Press the button that interrupts the kernel."""
         self._driver.find_element(By.CSS_SELECTOR, "[data-command='notebook:interrupt-kernel']").click()

@@ -33,8 +33,11 @@ def test_token_counts_and_models_are_rows_of_one_table(notebook: Kernel) -> None
     assert "<caption>2 × TokensCount</caption>" in shown
     assert "<tr><th>tokens</th><th>characters</th></tr>" in shown
     assert "<td>3</td></tr><tr>" in shown and "<td>9</td></tr></tbody>" in shown
-    assert "<td>GigaChat-2</td>" in html_of(notebook, "giga.get_models()")
-    assert "<td>GigaChat-2</td>" in html_of(notebook, "giga.get_models().data")
+    for answer in ("get_models()", "embeddings(['one', 'two'])", "get_files()"):
+        notebook.run(CLIENT + "giga.upload_file(('a.txt', b'text'))")
+        shown = html_of(notebook, f"giga.{answer}")
+        assert shown.count("<tr>") > 1
+        assert re.sub("<caption>.*</caption>", "", shown) == html_of(notebook, f"giga.{answer}.data")
 
 
 def test_results_of_map_are_rows_with_the_texts_escaped(notebook: Kernel, emulator: GigaChatEmulator) -> None:
