@@ -37,7 +37,7 @@ IN_RUSSIAN = r"Период малых колебаний \( T = 2\pi\sqrt{l/g} 
 
 EMULATOR = f'''import os
 
-if "GIGACHAT_CREDENTIALS" not in os.environ:  # without a key the emulator answers; it repeats, counts and calculates
+if "GIGACHAT_CREDENTIALS" not in os.environ:  # no key: the emulator answers
     from gigaclient.testing import GigaChatEmulator
 
     texts = {{
@@ -58,7 +58,7 @@ CELLS: tuple[tuple[str, str], ...] = (
         "markdown",
         "# GigaChat in a notebook\n\n"
         "Stored as it ran against the emulator that comes with gigaclient; `make_notebook.py` in the same folder made "
-        "it. To ask GigaChat instead, leave out the next but one cell and run `%giga_login`, which asks for your key. "
+        "it. To ask GigaChat instead, run `%giga_login` in place of the cell that starts the emulator. "
         "The key never becomes part of the notebook.",
     ),
     ("code", "%load_ext gigaclient"),

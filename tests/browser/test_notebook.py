@@ -12,7 +12,7 @@ import nbformat
 import pytest
 from support.browser import EXAMPLES, NODE_MODULES, program, until
 
-from gigaclient.testing import GigaChatEmulator
+from gigaclient.testing import Fault, GigaChatEmulator
 from gigaclient.types.markdown import for_notebook
 
 if TYPE_CHECKING:
@@ -65,7 +65,6 @@ def test_prices_are_text_and_formulas_are_formulas(
     emulator.answer(PRICES, times=None)
     made = notebook(browser, lab, CLIENT, "%giga How much?", "giga.chat('How much?')", "%giga --history")
     made.run_all()
-    browser.picture("jupyterlab-prices")
     emulator.clear()
     for cell in (1, 2, 3):
         until(lambda cell=cell: made.count(cell, "mjx-container") == FORMULAS, "the formulas are drawn")
@@ -73,6 +72,7 @@ def test_prices_are_text_and_formulas_are_formulas(
             assert part in made.text(cell)
         assert made.count(cell, "a[href='https://a.example/?%24first=1&%24last=2']") == 1
         assert made.count(cell, "mjx-merror") == 0
+    made.picture(1, "jupyterlab-prices")
 
 
 def test_a_key_that_is_set_in_a_later_cell_is_used(browser: Browser, lab: tuple[str, Path]) -> None:
@@ -96,12 +96,12 @@ def test_lists_and_the_progress_of_a_run_are_shown(
         "from gigaclient.contrib import jupyter\njupyter.conversation()", "%giga --history",
     )  # fmt: skip
     made.run_all()
-    browser.picture("jupyterlab-lists")
     until(lambda: made.count(1, ".jupyter-widgets .progress-bar, .widget-hprogress") > 0, "the bar is a widget")
     assert "38/38" in made.text(1) and "38 × MapResult, of which the first 20 are shown" in made.text(1)
     assert made.count(1, "tbody tr") == 20
     loaded = "return [...document.querySelectorAll('.jp-OutputArea-output img')].map((image) => image.naturalWidth)"
     until(lambda: browser.run(loaded) == [64, 64], "the images are drawn")
+    made.picture(2, "jupyterlab-lists")
     assert made.count(3, "tbody tr") == 2
     assert made.count(4, "tbody tr") > 5
     for cell in (6, 7):
@@ -119,15 +119,13 @@ def test_a_failed_call_and_an_interrupted_one_show_the_users_frames(
     made.run(1)
     assert made.text(1).splitlines()[-1].startswith("NotFoundError: 404: ")
     assert "return giga.chat" in made.text(1) and ".py" not in made.text(1)
-    from gigaclient.testing import Fault
-
     emulator.inject(Fault(before_s=float("inf")))
     seen = len(emulator.requests)
     made.run(2, wait=False)
     until(lambda: len(emulator.requests) > seen, "the request has arrived")
     made.interrupt()
     made.wait_for(2)
-    browser.picture("jupyterlab-errors")
+    made.picture(1, "jupyterlab-errors")
     assert made.text(2).splitlines()[-1].startswith("KeyboardInterrupt: the call was interrupted")
     assert "return giga.chat" in made.text(2) and ".py" not in made.text(2)
 
@@ -141,8 +139,7 @@ def test_the_example_runs_again_without_a_key(browser: Browser, lab: tuple[str, 
     at = {cell.split("\n")[0][:10]: number for number, cell in enumerate(cells, 1)}
     question = at["%%giga -t "]
     until(lambda: made.count(question, "mjx-container") == 3, "the formulas are drawn")
-    browser.run("arguments[0].scrollIntoView()", made.outputs(question)[0])
-    browser.picture("jupyterlab-example")
+    made.picture(question, "jupyterlab-example")
     assert made.count(question, ".highlight, pre code") > 0
     assert made.text(at["from math "]) == "2.006"
     assert made.text(at['water = {"']) == "3.7 - 1.4 = 2.3"

@@ -41,7 +41,8 @@ def jupyter_lab(folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
     news.mkdir(parents=True)
     (news / "notification.jupyterlab-settings").write_text('{"fetchNews": "false"}', "utf-8")
     command = ["-m", "jupyterlab", *_OPTIONS, f"--ServerApp.root_dir={folder}"]
-    with serving(command, folder=folder, environment={**environment, **variables}) as url:
+    # Its log may have tracebacks of kernels that start or end.
+    with serving(command, folder=folder, environment={**environment, **variables}, clean=False) as url:
         yield url
 
 
@@ -99,6 +100,11 @@ class LabNotebook:
         """Run all cells, one after another."""
         for index in range(len(self._cells)):
             self.run(index)
+
+    def picture(self, index: int, name: str) -> None:
+        """Save a screenshot with the given cell at the top."""
+        self._browser.run("arguments[0].scrollIntoView({block: 'start'})", self._cells[index])
+        self._browser.picture(name)
 
     def interrupt(self) -> None:
         """Press the button that interrupts the kernel."""

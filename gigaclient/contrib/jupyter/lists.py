@@ -7,12 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 from gigaclient.bulk.tabular import SHOWN_ROWS, table_of
-from gigaclient.types import Image, Message
+from gigaclient.types import Embedding, Embeddings, Image, Message, Model, Models, UploadedFile, UploadedFiles
 from gigaclient.types.base import Record
 from gigaclient.types.bulk import ItemResult
 from gigaclient.types.markdown import of_dialogue, with_note
 
 __all__ = ["ListFormatters", "html_of", "markdown_of"]
+
+# The responses that show such items as one table.
+_CONTAINERS: dict[type, Any] = {Embedding: Embeddings, Model: Models, UploadedFile: UploadedFiles}
 
 
 class ListFormatters:
@@ -58,6 +61,9 @@ def html_of(items: list[Any]) -> str | None:
         return None
     if _all(items, Image):
         return f'<div style="display: flex; flex-wrap: wrap; gap: 4px">{"".join(map(_image, items))}</div>'
+    if type(items[0]) in _CONTAINERS and _all(items, type(items[0])):
+        shown: str = _CONTAINERS[type(items[0])](data=items)._repr_html_()
+        return shown
     rows = [item.to_dict() if isinstance(item, ItemResult) else _row(item) for item in items[:SHOWN_ROWS]]
     more = f", of which the first {SHOWN_ROWS} are shown" if len(items) > SHOWN_ROWS else ""
     return table_of(rows, f"{len(items)} × {type(items[0]).__name__}{more}")

@@ -21,8 +21,8 @@ _STANDARD_LIBRARY = sysconfig.get_path("stdlib") + os.sep
 class ShortTracebacks:
     """Shortens the tracebacks of a shell for ``GigaClientError``, and for a call that was interrupted.
 
-    ``%tb`` shows all frames, and so does every error after ``%xmode Verbose``. IPython has one handler for such
-    exceptions: one that was set before keeps its exceptions.
+    ``%tb`` shows all frames, and so does every error after ``%xmode Verbose``. IPython has one handler for interrupts:
+    one that was set before keeps its exceptions.
 
     Args:
         shell: the shell of IPython.
@@ -32,15 +32,20 @@ class ShortTracebacks:
         self._shell = shell
         self._before: tuple[tuple[type[BaseException], ...], Any] = ((), None)
         self._exceptions: tuple[type[BaseException], ...] = ()
+        self._shown: TracebackType | None = None  # the last one that was shown short
 
     def install(self) -> None:
-        """Set the handler of the shell."""
+        """Set the handler of the shell, and the method by which IPython lets an exception show itself."""
+        # A handler is not enough for errors, because %%time and others show them without it.
+        GigaClientError._render_traceback_ = lambda error: self._lines(error, error.__traceback__)  # type: ignore[attr-defined]
         self._before = (self._shell.custom_exceptions, self._shell.CustomTB)
-        self._exceptions = (GigaClientError, KeyboardInterrupt, *self._before[0])
+        self._exceptions = (KeyboardInterrupt, *self._before[0])
         self._shell.set_custom_exc(self._exceptions, self._show)
 
     def remove(self) -> None:
         """Restore the handler that was set before, unless the user has set another one since."""
+        if "_render_traceback_" in vars(GigaClientError):
+            del GigaClientError._render_traceback_  # type: ignore[attr-defined]
         if self._shell.custom_exceptions is self._exceptions:
             self._shell.custom_exceptions, self._shell.CustomTB = self._before
 
@@ -48,19 +53,27 @@ class ShortTracebacks:
         exceptions, handler = self._before
         if isinstance(error, exceptions):
             return handler(type_, error, trace, tb_offset)
-        short = None
-        if not wants_all_frames(shell) and not hasattr(error, "_render_traceback_"):
-            short = _without_own_frames(trace)
-        if short is not None:
-            lines = shell.InteractiveTB.structured_traceback(*_in_one_sentence(error), short, tb_offset=tb_offset)
-            # IPython shows these lines, but remembers all frames for %tb.
+        if not hasattr(error, "_render_traceback_"):
+            lines = self._lines(error, trace)
             error._render_traceback_ = lambda: lines
-        try:
-            shell.showtraceback((type_, error, trace), tb_offset=tb_offset, running_compiled_code=True)
-        finally:
-            if short is not None:
+            try:
+                # It shows these lines, but remembers all frames for %tb.
+                shell.showtraceback((type_, error, trace), running_compiled_code=True)
+            finally:
                 del error._render_traceback_
+        else:
+            shell.showtraceback((type_, error, trace), running_compiled_code=True)
         return None
+
+    def _lines(self, error: BaseException, trace: TracebackType | None) -> list[str]:
+        """Return the lines to show; of a traceback that was shown before, as by %tb, those of all frames."""
+        short = None
+        if trace is not self._shown and not wants_all_frames(self._shell):
+            short = _without_own_frames(trace)
+        self._shown = trace
+        shown = (type(error), error, trace) if short is None else (*_in_one_sentence(error), short)
+        lines: list[str] = self._shell.InteractiveTB.structured_traceback(*shown)
+        return lines
 
 
 def wants_all_frames(shell: Any) -> bool:
@@ -89,7 +102,10 @@ def _in_one_sentence(error: BaseException) -> tuple[type[BaseException], BaseExc
     else:
         text = "the call was interrupted, and its requests are cancelled"
     class_ = type(type(error).__name__, (Exception,), {"__module__": "builtins"})
-    return class_, class_(text)
+    shown = class_(text)
+    if hasattr(error, "__notes__"):
+        shown.__notes__ = error.__notes__
+    return class_, shown
 
 
 def _frames(trace: TracebackType | None) -> Iterator[TracebackType]:
@@ -98,7 +114,7 @@ def _frames(trace: TracebackType | None) -> Iterator[TracebackType]:
         trace = trace.tb_next
 
 
-def _without_own_frames(trace: TracebackType) -> TracebackType | None:
+def _without_own_frames(trace: TracebackType | None) -> TracebackType | None:
     """Return the frames of the user's code; None if no frame is of this package.
 
     The frames before the first of this package all stay. After it, only callbacks of the user's code are kept.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import importlib.metadata
 import re
 
 from support.dialogue_tools import name_of_the_user
@@ -32,8 +33,11 @@ def test_token_counts_and_models_are_rows_of_one_table(notebook: Kernel) -> None
     assert "<caption>2 × TokensCount</caption>" in shown
     assert "<tr><th>tokens</th><th>characters</th></tr>" in shown
     assert "<td>3</td></tr><tr>" in shown and "<td>9</td></tr></tbody>" in shown
-    assert "<td>GigaChat-2</td>" in html_of(notebook, "giga.get_models()")
-    assert "<td>GigaChat-2</td>" in html_of(notebook, "giga.get_models().data")
+    for answer in ("get_models()", "embeddings(['one', 'two'])", "get_files()"):
+        notebook.run(CLIENT + "giga.upload_file(('a.txt', b'text'))")
+        shown = html_of(notebook, f"giga.{answer}")
+        assert shown.count("<tr>") > 1
+        assert re.sub("<caption>.*</caption>", "", shown) == html_of(notebook, f"giga.{answer}.data")
 
 
 def test_results_of_map_are_rows_with_the_texts_escaped(notebook: Kernel, emulator: GigaChatEmulator) -> None:
@@ -97,6 +101,11 @@ def test_a_formatter_that_the_user_registered_shows_all_other_lists(notebook: Ke
         assert html_of(notebook, "giga.tokens_count('a')") == "<p>1</p>"
     finally:
         notebook.run("formatter.pop(list, None)\n%load_ext gigaclient")
+
+
+def test_the_extra_brings_the_progress_bar() -> None:
+    needed = importlib.metadata.requires("gigaclient") or []
+    assert any(name.startswith("tqdm") and 'extra == "jupyter"' in name for name in needed)
 
 
 def test_a_run_of_many_prompts_draws_a_widget_where_there_are_widgets(notebook: Kernel) -> None:

@@ -59,6 +59,20 @@ def test_markdown_stays_as_the_model_wrote_it(terminal: Any, emulator: GigaChatE
     terminal.expect(r"In \[\d+\]: ")
 
 
+def test_the_dialogue_is_printed_and_an_error_in_code_shows_no_frame_of_ours(
+    terminal: Any, emulator: GigaChatEmulator
+) -> None:
+    terminal.sendline("%giga --reset Count from 1 to 2")
+    terminal.expect_exact("1, 2\r\n")
+    terminal.expect(r"In \[\d+\]: ")
+    terminal.sendline("%giga --history")
+    terminal.expect_exact("user: Count from 1 to 2\r\nassistant: 1, 2\r\n")
+    terminal.expect(r"In \[\d+\]: ")
+    terminal.sendline("import gigaclient; gigaclient.GigaChat().chat('hello', model='nothing')")
+    terminal.expect(r"In \[\d+\]: ")
+    assert "NotFoundError: 404: " in terminal.before and "chat.py" not in terminal.before
+
+
 def test_an_error_is_one_sentence(terminal: Any, emulator: GigaChatEmulator) -> None:
     terminal.sendline("%giga -m nothing hello")
     terminal.expect(r"In \[\d+\]: ")

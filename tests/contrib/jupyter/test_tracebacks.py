@@ -52,6 +52,18 @@ def test_it_does_so_in_each_short_mode_and_tb_shows_all(code: Kernel, emulator: 
         assert "gigachat/chat.py" in code.run("%tb").traceback()
 
 
+def test_it_does_so_under_the_magics_that_run_a_cell_and_keeps_notes(code: Kernel) -> None:
+    ran = code.run("%%time\ngiga.chat('hello', model='nothing')")
+    assert "chat.py" not in ran.traceback() and last_line(ran).startswith("NotFoundError: 404: ")
+    ran = code.run(
+        "try:\n    giga.chat('hello', model='nothing')\nexcept Exception as error:\n"
+        "    error.__notes__ = ['in row 7']\n    kept = error\n    raise"
+    )
+    assert "chat.py" not in ran.traceback() and last_line(ran) == "in row 7"
+    assert "gigachat/chat.py" in code.run("%tb").traceback()
+    assert "chat.py" not in code.run("raise kept").traceback()
+
+
 def test_verbose_shows_all(code: Kernel, emulator: GigaChatEmulator) -> None:
     code.run("%xmode Verbose")
     emulator.inject(Fault(status=500))
