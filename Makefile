@@ -192,20 +192,11 @@ $(BROWSER)/.ready: requirements/browser.txt requirements/test.txt setup.cfg $(PI
 	@npm install --prefix $(@D)/node --no-save --no-audit --no-fund --silent axe-core@4.14.1 htmx.org@4.0.1 \
 		markdown-it@15.0.3 @vscode/markdown-it-katex@1.1.2
 
-$(BROWSER)/.installed: $(BROWSER)/.ready dist/.built
-	@$(call INSTALL,$(@D))
-
 $(CLUSTERS)/.ready: requirements/clusters.txt requirements/test.txt setup.cfg $(PINS) | dist/.built
 	@scripts/make-venv $(@D) $(PYTHON) "clusters" -r requirements/clusters.txt -c requirements/test.txt -c requirements/newest.txt "$$(echo dist/gigaclient-*.whl)[django,testing]"
 
-$(CLUSTERS)/.installed: $(CLUSTERS)/.ready dist/.built
-	@$(call INSTALL,$(@D))
-
 $(DEPLOYMENT)/.ready: requirements/deployment.txt requirements/test.txt setup.cfg $(PINS) | dist/.built
 	@scripts/make-venv $(@D) $(PYTHON) "deployment" -r requirements/deployment.txt -c requirements/test.txt -c requirements/newest.txt "$$(echo dist/gigaclient-*.whl)[django,testing]" gunicorn
-
-$(DEPLOYMENT)/.installed: $(DEPLOYMENT)/.ready dist/.built
-	@$(call INSTALL,$(@D))
 
 $(PEERS)/.ready: requirements/peers.txt
 	@scripts/make-venv $(@D) $(PYTHON) "LangChain, llm and their like" --no-deps -r requirements/peers.txt
@@ -213,17 +204,8 @@ $(PEERS)/.ready: requirements/peers.txt
 $(OLD_PEERS)/.ready: requirements/peers-floor.txt
 	@scripts/make-venv $(@D) $(PYTHON) "the oldest LangChain, llm and their like" --no-deps -r requirements/peers-floor.txt
 
-$(PEERS)/.installed: $(PEERS)/.ready dist/.built
-	@$(call INSTALL,$(@D))
-
-$(OLD_PEERS)/.installed: $(OLD_PEERS)/.ready dist/.built
-	@$(call INSTALL,$(@D))
-
 $(APPS)/.ready: requirements/apps.txt
 	@scripts/make-venv $(@D) $(PYTHON) "the apps" -r requirements/apps.txt
-
-$(APPS)/.installed: $(APPS)/.ready dist/.built
-	@$(call INSTALL,$(@D))
 
 .venv/test-%/.ready: requirements/test.txt $(PINS)
 	@scripts/make-venv $(@D) $(PYTHON) "the tests" -r requirements/test.txt -r requirements/newest.txt
@@ -239,16 +221,7 @@ $(APPS)/.installed: $(APPS)/.ready dist/.built
 .venv/demo-%/.ready: requirements/test.txt setup.cfg $(PINS) | dist/.built
 	@scripts/make-venv $(@D) $(PYTHON) "the demo" -c requirements/test.txt -c requirements/newest.txt "$$(echo dist/gigaclient-*.whl)[testing]"
 
-.venv/demo-%/.installed: .venv/demo-%/.ready dist/.built
-	@$(call INSTALL,$(@D))
-
-.venv/test-%/.installed: .venv/test-%/.ready dist/.built
-	@$(call INSTALL,$(@D))
-
-.venv/floor-%/.installed: .venv/floor-%/.ready dist/.built
-	@$(call INSTALL,$(@D))
-
-$(FUZZ)/.installed: $(FUZZ)/.ready dist/.built
+.venv/%/.installed: .venv/%/.ready dist/.built
 	@$(call INSTALL,$(@D))
 
 dist/.built: $(BUILD)/.ready $(SOURCES)
