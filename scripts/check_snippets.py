@@ -1,7 +1,7 @@
 """``check_snippets.py DIRECTORY``: check the types of the Python on the pages with mypy, as users of strict mode do.
 
-The blocks of a page are one module of the package ``pages`` in DIRECTORY, with blank lines between them, so that an error
-has the line of the page. setup.cfg says which rules of strict mode do not hold there. Blocks that are not run
+The blocks of a page are one module of the package ``pages`` in DIRECTORY, with blank lines between them, so that an
+error has the line of the page. setup.cfg says which rules of strict mode do not hold there. Blocks that are not run
 ("<!-- not run: … -->") are left out.
 """
 
@@ -52,7 +52,7 @@ def main() -> int:
             module = folder / f"page_{page.stem.replace('-', '_')}.py"
             module.write_text(module_of(page), "utf-8")
             names[module.name] = page.relative_to(CHECKOUT)
-    # Settings in place of flags: with other flags mypy could not use its cache of the package, and would check that again.
+    # Settings in place of flags: with other flags mypy could not use its cache of the package, and checks it again.
     config = ("--config-file", str(CHECKOUT / "setup.cfg"), "--no-error-summary")
     report, failure, status = api.run([*config, *(str(folder / name) for name in names)])
     shown = re.sub(r"(?m)^\S*?(page_\w+\.py):", lambda found: f"{names[found[1]]}:", report)
