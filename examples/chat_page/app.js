@@ -666,8 +666,11 @@ addEventListener("beforeunload", () => {
   leaving = true;
   setTimeout(() => (leaving = false), 2000); // it was a download, or somebody thought better of it
 });
-// The page goes, or may go without another word: keep what has come.
-addEventListener("pagehide", save);
+// The page goes, or may go without another event: keep what has come. Other tabs see at once that the answer has ended.
+addEventListener("pagehide", ({ persisted }) => {
+  if (running !== null && !persisted) running.message.state = "stopped";
+  save();
+});
 document.addEventListener("visibilitychange", save);
 // Another tab has changed something.
 addEventListener("storage", (event) => {

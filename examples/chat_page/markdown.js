@@ -47,7 +47,12 @@ const ALLOWED = {
 // Sizes in em. The limits are for formulas that would cover the page or take seconds to expand.
 const FORMULAS = { trust: false, strict: "ignore", maxSize: 20, maxExpand: 500, output: "htmlAndMathml" };
 
-// Longer code stays plain: colouring it with each new word would take too long.
+// Browsers crash on a tree of about a thousand levels, which KaTeX makes of some 150 nested roots. Parsers of HTML stop
+// at 512 levels for the same reason.
+const DEEPEST_FORMULA = 300;
+
+// Longer ones stay plain: drawing them with each new word would take too long.
+const LONGEST_FORMULA = 5_000;
 const LONGEST_COLOURED = 20_000;
 
 /**
@@ -125,15 +130,40 @@ function prepare(fragment) {
 function drawFormula(place) {
   const tex = place.textContent;
   const displayMode = place.classList.contains("display");
-  try {
-    katex.render(tex, place, { ...FORMULAS, displayMode });
-    if (displayMode) place.tabIndex = 0; // a wide formula scrolls, also by keyboard
-  } catch {
-    // Not yet complete, or not known to KaTeX: the source can be read too.
-    const source = document.createElement("code");
-    source.textContent = tex.trim();
-    place.replaceChildren(source);
+  if (tex.length <= LONGEST_FORMULA) {
+    try {
+      katex.render(tex, place, { ...FORMULAS, displayMode });
+      if (depthOf(place) <= DEEPEST_FORMULA) {
+        if (displayMode) place.tabIndex = 0; // a wide formula scrolls, also by keyboard
+        return;
+      }
+    } catch {
+      // Not yet complete, or not known to KaTeX.
+    }
   }
+  const source = document.createElement("code");
+  source.textContent = tex.trim();
+  place.replaceChildren(source);
+}
+
+// Without recursion, because the tree may be deeper than the stack.
+function depthOf(root) {
+  let deepest = 0;
+  let depth = 0;
+  for (let node = root; node !== null; ) {
+    if (node.firstElementChild !== null) {
+      node = node.firstElementChild;
+      depth += 1;
+      deepest = Math.max(deepest, depth);
+      continue;
+    }
+    while (node !== root && node.nextElementSibling === null) {
+      node = node.parentElement;
+      depth -= 1;
+    }
+    node = node === root ? null : node.nextElementSibling;
+  }
+  return deepest;
 }
 
 /** Return the language that a block of code names, or "". */

@@ -76,6 +76,7 @@ def opened(browser: Browser, url: str) -> ChatPage:
 def test_russian_text_goes_there_and_the_answer_comes_word_by_word(
     page: ChatPage, example: Example, browser: Browser
 ) -> None:
+    example.emulator.event_pause_s = 0.12  # a busy machine draws slowly, and each drawing is counted
     page.watch()
     page.ask("Посчитай от 1 до 30")
     until(lambda: len(page.seen) >= 8, "the answer grows")
@@ -85,7 +86,7 @@ def test_russian_text_goes_there_and_the_answer_comes_word_by_word(
     assert len(seen) >= 10, seen
     assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(seen)), seen
     assert page.messages == [("user", "Посчитай от 1 до 30"), ("assistant", COUNTED)]
-    assert example.emulator.requests[-1].json()["messages"] == [{"role": "user", "content": "Посчитай от 1 до 30"}]
+    assert example.emulator.chats[-1]["messages"] == [{"role": "user", "content": "Посчитай от 1 до 30"}]
     assert "GigaChat-2" in page.one(".message:last-child .meta").text
     assert browser.run(
         "return performance.getEntriesByType('resource').every(({name}) => name.startsWith(location.origin))"
@@ -141,7 +142,7 @@ def test_a_reload_brings_the_conversation_back_and_it_goes_on(page: ChatPage, ex
     page.ask("Как меня зовут?")
     page.settled()
     assert page.text == "It is Анна."
-    assert [message["role"] for message in example.emulator.requests[-1].json()["messages"]] == [
+    assert [message["role"] for message in example.emulator.chats[-1]["messages"]] == [
         "user", "assistant", "user",
     ]  # fmt: skip
 
@@ -203,7 +204,7 @@ def test_the_chosen_model_answers(page: ChatPage, example: Example, browser: Bro
     Select(page.one("#model")).select_by_visible_text("GigaChat-2-Max")
     page.ask("Сколько будет 12 × 12?")
     page.settled()
-    assert example.emulator.requests[-1].json()["model"] == "GigaChat-2-Max"
+    assert example.emulator.chats[-1]["model"] == "GigaChat-2-Max"
     assert page.one(".message:last-child .meta").text.startswith("GigaChat-2-Max")
 
 

@@ -137,8 +137,9 @@ def two_tabs(page: ChatPage, server: PageServer, browser: Browser) -> Iterator[C
         return (page, other)[number]
 
     yield switch
-    browser.driver.switch_to.window(second)
-    browser.driver.close()
+    if second in browser.driver.window_handles:
+        browser.driver.switch_to.window(second)
+        browser.driver.close()
     browser.driver.switch_to.window(first)
 
 
@@ -174,6 +175,19 @@ def test_a_tab_shows_the_answer_that_another_one_receives(
     assert not watching.one(".message:last-child .again").is_displayed()
     two_tabs(1).press("#stop")
     until(lambda: two_tabs(0).state == "stopped", "the end in the other tab")
+
+
+def test_closing_a_tab_ends_its_answer_in_the_other_tab(
+    two_tabs: Callable[[int], ChatPage], server: PageServer, browser: Browser
+) -> None:
+    page = two_tabs(1)
+    server.next(*texts("Это уже пришло"), Pause(None))
+    page.ask("Ещё")
+    until(lambda: page.text == "Это уже пришло", "the text")
+    browser.driver.close()
+    watching = two_tabs(0)
+    # Sooner than an answer whose tab crashed counts as dead.
+    until(lambda: watching.state == "stopped" and watching.text == "Это уже пришло", "the end", seconds=10)
 
 
 def test_deleting_a_chat_ends_its_answer_in_another_tab(

@@ -73,6 +73,7 @@ def test_no_formula_of_a_model_makes_links_loads_or_hangs(page: ChatPage, server
         r"\href{javascript:window.hacked=1}{x}", r"\url{https://example.org}", r"\includegraphics{/stolen?tex}",
         r"\htmlStyle{position: fixed}{x}", r"\htmlId{messages}{x}", r"\htmlData{x=1}{x}",
         r"\def\a{\a\a}\a", r"\gdef\b#1{\b{#1#1}}\b{x}", r"\rule{9999em}{9999em}", "</span><img src=/stolen?span>",
+        r"\sqrt{" * 250 + "x" + "}" * 250, r"\sqrt" * 400 + "x", "x^{" * 300 + "y" + "}" * 300, "{" * 2000, "x+" * 4000,
     ]  # fmt: skip
     server.next(*texts("\n\n".join(f"${attack}$" for attack in attacks)), DONE)
     page.ask("Привет")
@@ -82,11 +83,16 @@ def test_no_formula_of_a_model_makes_links_loads_or_hangs(page: ChatPage, server
         return {
             hacked: window.hacked ?? null,
             links: inside.filter((one) => one.matches("a, img, [id], [data-x], [style*=fixed]")).length,
-            tallest: Math.max(...inside.map((one) => one.getBoundingClientRect().height)),
+            tallest: Math.max(
+                ...[...document.querySelectorAll(".katex *")].map((one) => one.getBoundingClientRect().height)),
         };
     """)
     assert (found["hacked"], found["links"]) == (None, 0)
     assert found["tallest"] < 2000
+    server.next(*texts("$" + r"\sqrt{" * 20 + "x" + "}" * 20 + "$"), DONE)
+    page.ask("Ещё?")
+    page.settled()
+    assert len(page.all(".message:last-child .katex")) == 1, "twenty nested roots are drawn"
     fonts = {path for path in server.fetched if path.startswith("/vendor/fonts/")}
     assert server.fetched - fonts == expected_paths
 
