@@ -161,6 +161,11 @@ def the_key_wins_over_a_name_and_a_password(emulator):
         return [_answers(giga), emulator.oauth_calls, emulator.password_calls]
 
 
+def a_key_wins_over_a_name_and_a_password_that_are_arguments_too(emulator):
+    with GigaChat(credentials=emulator.credentials, model="GigaChat-2", user="somebody", password="a-password") as giga:
+        return [_answers(giga), emulator.oauth_calls, emulator.password_calls]
+
+
 def a_token_is_fetched_once(emulator):
     with GigaChat(model="GigaChat-2") as giga:
         _answers(giga)
