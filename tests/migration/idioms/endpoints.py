@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import os
+import tempfile
 import warnings
 
 import pydantic
@@ -51,10 +53,7 @@ def a_stream_of_bytes_is_uploaded(giga):
     return giga.upload_file(("notes.txt", io.BytesIO(b"Some notes"))).bytes_
 
 
-def an_open_file_is_uploaded(giga, emulator):
-    import os
-    import tempfile
-
+def an_open_file_is_uploaded(giga):
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "notes.txt")
         with open(path, "wb") as file:
@@ -267,8 +266,6 @@ def authorization_is_in_custom_headers(giga, emulator):
 
 
 def authorization_is_in_a_variable_and_there_is_no_key(emulator):
-    import os
-
     del os.environ["GIGACHAT_CREDENTIALS"]
     context.authorization_cvar.set(f"Bearer {emulator.issue_token()}")
     with GigaChat(model="GigaChat-2") as giga:
@@ -276,8 +273,6 @@ def authorization_is_in_a_variable_and_there_is_no_key(emulator):
 
 
 def authorization_is_in_custom_headers_and_there_is_no_key(emulator):
-    import os
-
     del os.environ["GIGACHAT_CREDENTIALS"]
     custom_headers_cvar.set({"Authorization": f"Bearer {emulator.issue_token()}"})
     with GigaChat(model="GigaChat-2") as giga:
@@ -588,16 +583,11 @@ def a_thread_is_deleted(giga):
 
 
 def a_thread_is_run_and_its_result_is_read(giga):
-    import time
-
     thread = giga.threads.create_thread()
     giga.threads.add_messages(thread, [COUNT])
     run = giga.threads.run(thread, assistant_id=_assistant(giga))
-    for _ in range(100):
-        result = giga.threads.get_run(thread)
-        if result.status != "in_progress":
-            break
-        time.sleep(0.05)
+    while (result := giga.threads.get_run(thread)).status == "in_progress":
+        continue
     return [run.thread_id == thread, result.status == "ready", [message.content for message in result.messages]]
 
 
