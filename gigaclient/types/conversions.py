@@ -71,6 +71,8 @@ def _fields(cls: type[Record]) -> tuple[msgspec.structs.FieldInfo, ...]:
 
 
 def _is_default(info: msgspec.structs.FieldInfo, value: Any) -> bool:
+    if info.name == "role":  # no default in the official SDK, and a message cannot be sent without it
+        return value is None
     if info.default is not msgspec.NODEFAULT:
         return bool(value == info.default)
     return info.default_factory is not msgspec.NODEFAULT and bool(value == info.default_factory())

@@ -101,6 +101,10 @@ ROWS = {
         "requests to assistants and threads have null for fields that are not set",
         "в запросах к ассистентам и тредам незаданные поля равны null",
     ),
+    "call-ids": (
+        "a function's result in API v2 is sent unchanged",
+        "результат функции в API v2 отправляется без изменений",
+    ),
     "deletion": ("`delete_file` sends a form with the id", "`delete_file` отправляет форму с идентификатором"),
     "async": (
         "`GigaChatAsyncClient`, `async with`, `achat`, `astream`, `aget_models` and so on",

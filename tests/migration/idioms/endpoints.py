@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import os
+import tempfile
 import warnings
 
 import pydantic
@@ -15,10 +17,12 @@ from gigachat.models import (
     ChatFunctionSpecification,
     ChatMessage,
     ChatModelOptions,
+    ChatRankerOptions,
     ChatStorage,
     ChatTool,
     Function,
     Messages,
+    PrimaryChatFunctionCall,
     ThreadRunOptions,
 )
 from support.official_sdk import differs, raises
@@ -26,6 +30,7 @@ from support.official_sdk import differs, raises
 COUNT = "Count from 1 to 3"
 OPTIONAL = ["attachments", "content", "data_for_context", "function_call", "functions_state_id", "id_", "name"]
 OPTIONAL += ["reasoning_content"]
+IDS = [["content", "role", "tools_state_id"], ["id", "name", "result"]]
 UNSET = ["description", "file_ids", "instructions", "metadata"]
 
 # -- files ---------------------------------------------------------------------------------------------------------
@@ -48,10 +53,7 @@ def a_stream_of_bytes_is_uploaded(giga):
     return giga.upload_file(("notes.txt", io.BytesIO(b"Some notes"))).bytes_
 
 
-def an_open_file_is_uploaded(giga, emulator):
-    import os
-    import tempfile
-
+def an_open_file_is_uploaded(giga):
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "notes.txt")
         with open(path, "wb") as file:
@@ -258,6 +260,25 @@ def the_address_of_a_v2_chat_is_in_a_variable(giga):
     return giga.chat.create(COUNT).messages[0].content[0].text
 
 
+def authorization_is_in_custom_headers(giga, emulator):
+    custom_headers_cvar.set({"Authorization": f"Bearer {emulator.issue_token()}"})
+    return giga.chat(COUNT).choices[0].message.content
+
+
+def authorization_is_in_a_variable_and_there_is_no_key(emulator):
+    del os.environ["GIGACHAT_CREDENTIALS"]
+    context.authorization_cvar.set(f"Bearer {emulator.issue_token()}")
+    with GigaChat(model="GigaChat-2") as giga:
+        return giga.chat(COUNT).choices[0].message.content
+
+
+def authorization_is_in_custom_headers_and_there_is_no_key(emulator):
+    del os.environ["GIGACHAT_CREDENTIALS"]
+    custom_headers_cvar.set({"Authorization": f"Bearer {emulator.issue_token()}"})
+    with GigaChat(model="GigaChat-2") as giga:
+        return giga.chat(COUNT).choices[0].message.content
+
+
 def custom_headers_win_over_the_authorization(giga, emulator):
     custom_headers_cvar.set({"Authorization": "Bearer wrong"})
     giga.chat(COUNT)
@@ -342,6 +363,54 @@ def a_v2_function_is_called(giga):
     answer = giga.chat.create(ChatCompletionRequest(messages=messages, tools=tools))
     calls = [part.function_call for message in answer.messages for part in message.content or [] if part.function_call]
     return [(call.name, sorted(call.arguments)) for call in calls]
+
+
+@differs("call-ids", official=[["content", "role"], ["name", "result"]], ours=IDS)
+def a_v2_function_gets_its_result(giga, emulator):
+    tools = [ChatTool(functions={"specifications": [_specification()]})]
+    messages = [ChatMessage(role="user", content="What is the tide at Kola?")]
+    answer = giga.chat.create(ChatCompletionRequest(messages=messages, tools=tools))
+    messages.append(answer.messages[0])
+    result = {"function_result": {"name": "get_tide", "result": {"height": 1.8}}}
+    messages.append(ChatMessage(role="tool", content=[result]))
+    giga.chat.create(ChatCompletionRequest(messages=messages, tools=tools))
+    sent = emulator.chats[-1]["messages"][-1]
+    return [sorted(sent), sorted(sent["content"][0]["function_result"])]
+
+
+def a_v2_call_is_sent_back_as_an_object(giga):
+    call = PrimaryChatFunctionCall(name="get_tide", arguments={"port": "Kola"})
+    messages = [
+        ChatMessage(role="user", content="What is the tide at Kola?"),
+        ChatMessage(role="assistant", content=[ChatContentPart(function_call=call)]),
+        ChatMessage(role="tool", content=[{"function_result": {"name": "get_tide", "result": {"height": 1.8}}}]),
+    ]
+    return bool(_texts(giga.chat.create(ChatCompletionRequest(messages=messages))))
+
+
+def v2_functions_are_ranked(giga):
+    messages = [ChatMessage(role="user", content=COUNT)]
+    options = ChatRankerOptions(enabled=True, top_n=3)
+    return _texts(giga.chat.create(ChatCompletionRequest(messages=messages, ranker_options=options)))
+
+
+def a_v2_request_has_a_filter_and_a_policy_of_tools(giga):
+    request = ChatCompletionRequest(
+        messages=[ChatMessage(role="user", content=COUNT)],
+        filter_config={"request_content": {"neuro": False}},
+        tool_config={"mode": "auto"},
+    )
+    return _texts(giga.chat.create(request))
+
+
+def a_v2_message_has_a_file(giga):
+    file = giga.upload_file(("notes.txt", b"Some notes", "text/plain"))
+    parts = [ChatContentPart(text="Read"), ChatContentPart(files=[{"id": file.id_}])]
+    return bool(_texts(giga.chat.create(ChatCompletionRequest(messages=[ChatMessage(role="user", content=parts)]))))
+
+
+def a_v2_message_has_many_parts(giga):
+    return _texts(giga.chat.create({"messages": [{"role": "user", "content": ["Count from", " 1 to 3"]}]}))
 
 
 def a_v2_function_is_a_schema_with_a_title(giga, emulator):
@@ -514,16 +583,11 @@ def a_thread_is_deleted(giga):
 
 
 def a_thread_is_run_and_its_result_is_read(giga):
-    import time
-
     thread = giga.threads.create_thread()
     giga.threads.add_messages(thread, [COUNT])
     run = giga.threads.run(thread, assistant_id=_assistant(giga))
-    for _ in range(100):
-        result = giga.threads.get_run(thread)
-        if result.status != "in_progress":
-            break
-        time.sleep(0.05)
+    while (result := giga.threads.get_run(thread)).status == "in_progress":
+        continue
     return [run.thread_id == thread, result.status == "ready", [message.content for message in result.messages]]
 
 

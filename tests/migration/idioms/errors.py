@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from gigachat import GigaChat
 from gigachat.exceptions import (
     AuthenticationError,
@@ -211,8 +213,6 @@ def only_listed_statuses_are_tried_again(emulator):
 
 
 def retries_are_set_in_the_environment(emulator):
-    import os
-
     os.environ.update(GIGACHAT_MAX_RETRIES="1", GIGACHAT_RETRY_BACKOFF_FACTOR="0.01")
     emulator.inject(Fault(status=500))
     with GigaChat(model="GigaChat-2") as giga:

@@ -136,9 +136,17 @@ def a_dump_omits_some_fields():
     return Messages(**USER).model_dump(exclude={"content"}, exclude_none=True)
 
 
-@differs("exclude-unset", official=USER, ours={"content": "Hi"})
 def a_dump_omits_what_was_not_set():
     return Messages(role="user", content="Hi").model_dump(exclude_unset=True)
+
+
+@differs("exclude-unset", official={**USER, "name": None}, ours=USER)
+def a_dump_has_none_that_was_set():
+    return Messages(role="user", content="Hi", name=None).model_dump(exclude_unset=True)
+
+
+def a_dump_omits_defaults_but_not_the_role():
+    return Messages(role="user", content="Hi").model_dump(exclude_defaults=True)
 
 
 def a_dump_omits_what_is_the_default():
