@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from gigaclient._primitives.fork_safety import steps
 
-__all__ = ["Context", "Selector", "in_steps"]
+__all__ = ["Context", "Selector", "Socket", "in_steps"]
 
 T = TypeVar("T")
 
@@ -24,8 +24,28 @@ T = TypeVar("T")
 Selector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
+class _ClosedWhenDropped:
+    """Closes a socket with its last reference, in silence; Python would issue a ``ResourceWarning``.
+
+    A stream that the program drops inside a reference cycle, and an interrupted call, close their connection so.
+    """
+
+    def __del__(self) -> None:
+        socket.SocketType.close(self)  # type: ignore[arg-type]
+
+
+class Socket(_ClosedWhenDropped, socket.socket):
+    """A socket that is closed when it is dropped."""
+
+
+class _TLSSocket(_ClosedWhenDropped, ssl.SSLSocket):
+    """A TLS socket that is closed when it is dropped."""
+
+
 class Context(ssl.SSLContext):
     """An ``ssl.SSLContext`` whose sockets make their handshake in steps, within the same timeout."""
+
+    sslsocket_class = _TLSSocket
 
     def wrap_socket(
         self,
