@@ -216,7 +216,7 @@ def read_bundle(path: str | os.PathLike[str]) -> str:
     pem = "".join(ssl.DER_cert_to_PEM_cert(der) for der in certificates)
     with steps:
         # Not the context of a connection: its errors say nothing of this bundle.
-        problem = _load(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), pem)
+        problem = _load(Context(ssl.PROTOCOL_TLS_CLIENT), pem)
     if problem:
         raise ConfigError(f"the CA bundle {str(path)!r}: the certificates in it {problem}")
     return pem

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from gigaclient._primitives.fork_safety import steps
+from gigaclient.errors import ConfigError
 
 __all__ = ["Context", "Selector", "Socket", "in_steps"]
 
@@ -43,9 +44,24 @@ class _TLSSocket(_ClosedWhenDropped, ssl.SSLSocket):
 
 
 class Context(ssl.SSLContext):
-    """An ``ssl.SSLContext`` whose sockets make their handshake in steps, within the same timeout."""
+    """An ``ssl.SSLContext`` whose sockets make their handshake in steps, within the same timeout.
+
+    Raises:
+        ConfigError: the settings of OpenSSL on this machine allow no TLS.
+    """
 
     sslsocket_class = _TLSSocket
+
+    def __new__(cls, protocol: int, *arguments: Any, **options: Any) -> Context:
+        """Make a context; raise our own error when OpenSSL cannot."""
+        try:
+            return super().__new__(cls, protocol, *arguments, **options)
+        except ssl.SSLError as error:
+            reason = (error.reason or str(error)).replace("_", " ").lower()
+        raise ConfigError(
+            f"OpenSSL cannot set up TLS on this machine ({reason}): correct its configuration file, which the variable "
+            "OPENSSL_CONF may name. If that file demands FIPS (fips=yes), it must also load OpenSSL's FIPS provider"
+        )
 
     def wrap_socket(
         self,
