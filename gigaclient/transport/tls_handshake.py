@@ -2,6 +2,8 @@
 
 ``ssl`` makes a handshake in one call, which takes OpenSSL's locks between waits for the network. After a fork at such a
 moment the child cannot make a handshake: see :mod:`gigaclient._primitives.fork_safety`.
+
+The sockets of connections are made here too: they are closed when nothing refers to them any more.
 """
 
 from __future__ import annotations
@@ -31,8 +33,8 @@ class _ClosedWhenDropped:
     A stream that the program drops inside a reference cycle, and an interrupted call, close their connection so.
     """
 
-    def __del__(self) -> None:
-        socket.SocketType.close(self)  # type: ignore[arg-type]
+    def __del__(self, close: Callable[[Any], None] = socket.SocketType.close) -> None:
+        close(self)  # an argument, because the interpreter clears the names of modules when it ends
 
 
 class Socket(_ClosedWhenDropped, socket.socket):
