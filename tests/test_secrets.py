@@ -460,7 +460,7 @@ def _echo(form: str) -> Callable[[RecordedRequest], Answer]:
         if scheme == "Basic":
             sent += " " + base64.b64decode(value).decode()
         problem = {"status": 400, "message": f"refused: {sent}", "detail": {sent: [sent]}}
-        headers = {"Content-Type": "application/json", "X-Echo": sent}
+        headers = {"Content-Type": "application/json", "X-Echo": sent, "X-Request-ID": value}
         if form == "status":
             return Answer(400, headers, json.dumps(problem))
         if form == "escaped":
@@ -470,8 +470,9 @@ def _echo(form: str) -> Callable[[RecordedRequest], Answer]:
         if form == "object":
             return Answer(200, headers, json.dumps(problem))
         if form == "page":
-            return Answer(200, {"Content-Type": "text/html"}, f"<html><title>{sent}</title>{sent}</html>")
-        return Answer(200, {"Content-Type": "text/event-stream"}, f"data: {json.dumps(problem)}\n\n", "chunked")
+            return Answer(200, {**headers, "Content-Type": "text/html"}, f"<html><title>{sent}</title>{sent}</html>")
+        headers["Content-Type"] = "text/event-stream"
+        return Answer(200, headers, f"data: {json.dumps(problem)}\n\n", "chunked")
 
     return answer
 
@@ -486,7 +487,8 @@ def test_a_secret_that_the_server_repeats_is_masked(form: str, method: str, dete
     with Server(_echo(form)) as server:
         login: dict[str, Any] = {"auth_url": server.url + "/oauth", "credentials": key}
         options = login if method == "token" else {"access_token": ECHOED}
-        with GigaChat(base_url=server.url + "/v1", max_retries=0, on_end=events.append, **options) as giga:
+        hooks = {"on_response": events.append, "on_end": events.append}
+        with GigaChat(base_url=server.url + "/v1", max_retries=0, **hooks, **options) as giga:
             call = (lambda: giga.stream("hi").result()) if method == "stream" else (lambda: giga.chat("hi"))
             error = detector.fails(form, GigaClientError, call)
     detector.show("the error", error.message, getattr(error, "content", b""), error_payload(error), *events)

@@ -32,6 +32,8 @@ from support.stream_tools import client_of
 from support.thread_tools import requests_to
 
 from gigaclient import ConfigError, FakeGpt, GigaChat
+from gigaclient.contrib.client_registry import ClientsByAlias
+from gigaclient.gigachat import client as client_module
 from gigaclient.testing import FakeGptEmulator, Fault, GigaChatEmulator
 from gigaclient.transport.dial import Dialer
 from gigaclient.transport.dns import resolver
@@ -326,14 +328,15 @@ def test_an_exception_at_any_line_leaves_no_permit_call_or_descriptor(call: str)
 
 
 class SignallingLock:
-    """A lock that interrupts its own thread with SIGUSR1 each time after it was taken."""
+    """A lock that interrupts the main thread with SIGUSR1 each time after that has taken it."""
 
     def __init__(self, lock: Any) -> None:
         self._lock = lock
 
     def __enter__(self) -> None:
         self._lock.acquire()
-        signal.raise_signal(signal.SIGUSR1)
+        if threading.current_thread() is threading.main_thread():
+            signal.raise_signal(signal.SIGUSR1)
 
     def __exit__(self, *error: object) -> None:
         self._lock.release()
@@ -352,6 +355,66 @@ def test_a_signal_handler_may_call_the_client_whatever_lock_its_thread_holds(
         stats = giga.stats()
     assert texts == ["1, 2"]
     assert (stats.in_flight, stats.waiting) == (0, 0)
+
+
+@pytest.mark.parametrize("lock", ["_scheduler._lock", "_checkpoint._lock", "_checkpoint._disk"])
+def test_a_signal_handler_may_close_a_run_whatever_lock_its_thread_holds(
+    lock: str, emulator: GigaChatEmulator, signals: Signals, tmp_path: Path
+) -> None:
+    owner, _, name = lock.partition(".")
+    with client_of(emulator) as giga:
+        results = giga.map([f"Repeat: {number}" for number in range(50)], checkpoint=tmp_path / "run.jsonl")
+        guarded = getattr(results, owner)
+        original = getattr(guarded, name)
+        setattr(guarded, name, SignallingLock(original))
+        with signals.when(lambda: False, results.close):
+            answered = list(results)
+        setattr(guarded, name, original)
+        assert results.stopped == "closed"
+        assert len(answered) < 50
+        again = list(giga.map([f"Repeat: {number}" for number in range(50)], checkpoint=tmp_path / "run.jsonl"))
+    assert [result.text for result in again] == [str(number) for number in range(50)]
+
+
+def test_a_signal_handler_that_reads_the_results_its_thread_is_reading_gets_an_error(
+    emulator: GigaChatEmulator, signals: Signals
+) -> None:
+    errors: list[ConfigError] = []
+
+    def handle() -> None:
+        with pytest.raises(ConfigError, match="reading these results already") as caught:
+            next(results)
+        errors.append(caught.value)
+
+    with client_of(emulator) as giga:
+        results = giga.map(["Repeat: 1", "Repeat: 2"])
+        original = results._scheduler._lock
+        results._scheduler._lock = SignallingLock(original)
+        with signals.when(lambda: False, handle):
+            assert [result.text for result in results] == ["1", "2"]
+        results._scheduler._lock = original
+    assert len(errors) == 1
+
+
+@pytest.mark.parametrize("cache", ["one-line calls", "aliases"])
+def test_a_signal_handler_may_use_the_clients_of_a_program_while_their_lock_is_held(
+    cache: str, emulator: GigaChatEmulator, signals: Signals
+) -> None:
+    options = emulator.client_options
+    registry = ClientsByAlias(lambda: options)
+
+    def ask() -> str:
+        if cache == "aliases":
+            return registry.get(kind=GigaChat).chat("Repeat: 1").text
+        return "".join(GigaChat.create_generator("GigaChat-2", "Repeat: 1", **options))
+
+    texts: list[str] = []
+    owner = registry._clients if cache == "aliases" else client_module._shared
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, "_lock", SignallingLock(owner._lock))
+        with signals.when(lambda: False, lambda: texts.append(ask())):
+            texts.append(ask())
+    assert texts == ["1", "1"]
 
 
 @pytest.mark.parametrize("wait", [head, body, models, stream, token, pause, poll], ids=lambda wait: wait.__name__)

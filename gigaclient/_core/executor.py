@@ -268,13 +268,16 @@ class Executor:
         except BaseException:
             permit.release()
             raise
-        response.request_id = response.headers.get("x-request-id", call.request_id)[:_MAX_ID_CHARACTERS]
+        response.request_id = call.request_id
+        # Most servers return the id that was sent. Another text may be anything, a part of our headers too.
+        if response.headers.get("x-request-id", call.request_id) != call.request_id:
+            response.request_id = response.masked(response.headers["x-request-id"])[:_MAX_ID_CHARACTERS]
         if response.status not in self._accepted:
             raise self._status_error(call, response)
         if call.limit is not None:
             response.body = response.read(call.limit)
         self._log_attempt(call, response.status)
-        call.observer.response(response.status, response.headers, request_id=response.request_id)
+        call.observer.response(response, request_id=response.request_id)
         if call.limit is None:
             permit.outlive_call()
         return response

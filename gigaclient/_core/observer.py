@@ -84,18 +84,17 @@ class CallObserver:
 
     def response(
         self,
-        status: int | None,
-        headers: Mapping[str, str],
+        response: Response | None,
         *,
         request_id: str | None = None,
         error: GigaClientError | None = None,
         retry_in: float | None = None,
     ) -> None:
-        """Report the end of an attempt: a response or an error."""
+        """Report the end of an attempt: a response, an error, or both."""
         if self._sent_at is None:
             return  # the attempt ended before it was sent, for example in the queue
         seconds, self._sent_at = time.monotonic() - self._sent_at, None
-        self._status = status
+        self._status = None if response is None else response.status
         if request_id is not None:
             self._call["request_id"] = request_id
         if self._hooks.on_response:
@@ -103,8 +102,8 @@ class CallObserver:
                 **self._call,
                 attempt=self._attempt,
                 seconds=seconds,
-                status=status,
-                headers=Headers(headers),
+                status=self._status,
+                headers=Headers(None if response is None else response.masked(response.headers)),
                 error=self._without_token(error),
                 retry_in=retry_in,
             )
@@ -112,8 +111,7 @@ class CallObserver:
 
     def failure(self, error: GigaClientError, response: Response | None, *, retry_in: float | None) -> None:
         """Report the failure of an attempt; ``retry_in`` is the pause before the next one, None if there is none."""
-        status, headers = (None, {}) if response is None else (response.status, response.headers)
-        self.response(status, headers, request_id=error.request_id, error=error, retry_in=retry_in)
+        self.response(response, request_id=error.request_id, error=error, retry_in=retry_in)
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -135,7 +133,7 @@ class CallObserver:
             return  # invalid input: nothing was sent
         ours = error if isinstance(error, GigaClientError) else None
         if error is not None and ours is None:
-            self.response(self._status, {})  # an interrupt: the attempt has not been reported yet
+            self.response(None)  # an interrupt: the attempt has not been reported yet
         if not self._hooks.on_end:
             return
         completion = None if answer is None else answer()

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from functools import partial
+from threading import get_ident
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -131,6 +132,7 @@ class MapResults(TabularResults[ResultT]):
         self._source_is_slow = False
         self._failure: BaseException | None = None
         self._closed = False
+        self._reader: int | None = None  # the thread that is inside `__next__`
         self._ends_at: float | None = None
         self._started_at: float | None = None
         self._seconds = 0.0
@@ -175,6 +177,8 @@ class MapResults(TabularResults[ResultT]):
         if self._process != os.getpid():
             return  # a forked child: everything belongs to the parent
         self._stop("closed")
+        if self._reader == get_ident():
+            return  # a signal handler of the thread that is inside `__next__`, which releases everything at its end
         self._pool.join(_JOIN_SECONDS)
         self._release()
 
@@ -199,9 +203,14 @@ class MapResults(TabularResults[ResultT]):
             raise ConfigError("these results belong to the process that made them: call map() in this one")
         if self._closed:
             raise StopIteration
+        if self._reader == get_ident():
+            raise ConfigError("this thread is reading these results already: do not read them in a signal handler too")
         try:
+            self._reader = get_ident()
             delivery = self._next()
+            self._reader = None
         except BaseException:
+            self._reader = None
             self.close()
             raise
         if delivery is None:
@@ -393,10 +402,5 @@ class MapResults(TabularResults[ResultT]):
         if isinstance(reason, BaseException) and self._failure is None:
             self._failure = reason
         elif self.stopped not in (None, "closed"):
-            _log.warning(
-                "the run over %d prompts was stopped by %s: %d answered, %d failed",
-                self._read,
-                self.stopped,
-                self._answered,
-                self._failed,
-            )
+            counts = (self._read, self.stopped, self._answered, self._failed)
+            _log.warning("the run over %d prompts was stopped by %s: %d answered, %d failed", *counts)

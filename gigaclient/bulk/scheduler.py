@@ -6,6 +6,7 @@ the front of the queue. Finished and dropped tasks come out of :attr:`Scheduler.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import queue
 import random
@@ -61,7 +62,9 @@ class Scheduler:
         self._budget = budget
         self._clock = clock
         self._fatal_errors = fatal_errors
-        self._lock = threading.Lock()  # guards the fields below; held for a few assignments
+        # Guards the fields below; held for a few assignments. Reentrant, because a signal handler may end the run while
+        # its own thread holds it. So `stop` may empty the queue between any two steps of the other methods.
+        self._lock = threading.RLock()
         self._waiting: list[_WaitingWorker] = []
         self._ready: deque[Task] = deque()
         self._running = 0
@@ -211,7 +214,10 @@ class Scheduler:
         self._confirm_accepted()
         if self._seconds_until_next() > 0.0:
             return None
-        task = self._ready.popleft()
+        try:
+            task = self._ready.popleft()
+        except IndexError:
+            return None
         self._running += 1
         self._running_items += len(task.items)
         task.rank = self._running
@@ -259,15 +265,21 @@ class Scheduler:
 
     def _seconds_until_next(self) -> float:
         """Return the seconds until the next task may run; ``inf`` if something else must happen first."""
-        if not self._ready or self._running >= self._throttle.allowed():
-            return math.inf
-        if not self._budget.allows(self._running_items, len(self._ready[0].items)):
+        first = self._first() if self._running < self._throttle.allowed() else None
+        if first is None or not self._budget.allows(self._running_items, len(first.items)):
             return math.inf
         return self._throttle.resumes_at - self._clock()
 
     def _limit_reached(self) -> str | None:
         """Return the name of the limit that is reached, or None."""
-        return self._budget.exceeded(self._running_items, len(self._ready[0].items) if self._ready else 1)
+        first = self._first()
+        return self._budget.exceeded(self._running_items, 1 if first is None else len(first.items))
+
+    def _first(self) -> Task | None:
+        try:
+            return self._ready[0]
+        except IndexError:
+            return None
 
     def _requeue(self, task: Task, tasks: Sequence[Task]) -> Sequence[Task]:
         """Queue ``tasks`` first, instead of ``task``; return those that will not run, because the budget is used up."""
@@ -278,9 +290,11 @@ class Scheduler:
     def _stop(self, reason: str | BaseException) -> Sequence[Task]:
         if self._reason is None:
             self._reason = reason
-        dropped = [*self._ready]
-        self._ready.clear()
-        for worker in self._waiting:
+        dropped: list[Task] = []
+        with contextlib.suppress(IndexError):
+            while True:
+                dropped.append(self._ready.popleft())
+        for worker in [*self._waiting]:
             worker.latch.open()
         return dropped
 

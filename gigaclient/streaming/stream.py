@@ -281,13 +281,16 @@ class Stream(ClosingContext, Iterator[ChunkT], Generic[ChunkT, ResponseT]):
         return self._attach_partial(error)
 
     def _attach_partial(self, error: GigaClientError) -> GigaClientError:
+        response: Any = self._response
+        repeats_secrets = hasattr(response, "mask_echo")  # a recorded response sent nothing
+        if repeats_secrets:
+            self._headers = response.masked(self._headers)
         error.text = self.text
         error.completion = self.completion
         if error.request_id is None:
             error.request_id = self._request_id
         error.__traceback__ = None  # the frames below hold what the server sent
-        mask_echo = getattr(self._response, "mask_echo", None)  # a recorded response sent nothing
-        return error if mask_echo is None else mask_echo(error)
+        return response.mask_echo(error) if repeats_secrets else error
 
 
 class ChatStream(Stream[ChatCompletionChunk, ChatCompletion]):

@@ -123,6 +123,8 @@ def _tls_error(cause: ssl.SSLError, state: ConnectionState, host: str) -> GigaCl
     if state.opened:
         return APIConnectionError(f"the TLS connection to {host} broke ({reason or 'unknown'})", sent=state.sent)
     hint = ": does that port speak TLS?" if "wrong version" in reason else ""
+    if "no protocols available" in reason or "no ciphers available" in reason:
+        hint = ": the settings of OpenSSL on this machine, or of your ssl_context, allow none of TLS 1.2 and later"
     return TLSError(f"the TLS handshake with {host} failed ({reason or 'unknown'}){hint}", host=host)
 
 

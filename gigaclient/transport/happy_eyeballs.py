@@ -18,7 +18,7 @@ from typing import Any
 from gigaclient._primitives.deadline import Deadline
 from gigaclient._primitives.foreign_errors import is_foreign
 from gigaclient.transport.dns import AddressInfo, resolver
-from gigaclient.transport.tls_handshake import Selector
+from gigaclient.transport.tls_handshake import Selector, Socket
 
 __all__ = ["ATTEMPT_DELAY_SECONDS", "PreferredAddresses", "connect", "connect_to_host"]
 
@@ -111,7 +111,7 @@ class _Attempts:
     def _start(self, address: AddressInfo) -> None:
         """Begin to connect to ``address``."""
         try:
-            sock = socket.socket(*address[:3])
+            sock = Socket(*address[:3])
         except OSError as error:  # this machine does not support the address family
             if is_foreign(error):
                 raise

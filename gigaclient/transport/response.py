@@ -195,13 +195,20 @@ class Response:
 
     def mask_echo(self, error: ErrorT) -> ErrorT:
         """Mask what the server repeated of the secrets that were sent to it; return ``error``."""
-        sent = getattr(getattr(self.original, "request", None), "headers", None) or {}
-        echoes = echoes_of(value for value in sent.values() if isinstance(value, Secret))
+        echoes = self._echoes()
         for name, value in vars(error).items():
             masked = mask(value, echoes)
             error.__dict__[name] = Headers(masked) if isinstance(value, Headers) else masked
         error.args = tuple(mask(list(error.args), echoes))
         return error
+
+    def masked(self, value: Any) -> Any:
+        """Return ``value``, a part of the response, without what the server repeated of the secrets sent to it."""
+        return mask(value, self._echoes())
+
+    def _echoes(self) -> list[str]:
+        sent = getattr(getattr(self.original, "request", None), "headers", None) or {}
+        return echoes_of(value for value in sent.values() if isinstance(value, Secret))
 
     def read_some(self, limit: int) -> bytes:
         """Return up to ``limit`` bytes from the beginning of the body, for an error message; never raise."""

@@ -2,6 +2,8 @@
 
 ``ssl`` makes a handshake in one call, which takes OpenSSL's locks between waits for the network. After a fork at such a
 moment the child cannot make a handshake: see :mod:`gigaclient._primitives.fork_safety`.
+
+The sockets of connections are made here too: they are closed when nothing refers to them any more.
 """
 
 from __future__ import annotations
@@ -14,8 +16,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from gigaclient._primitives.fork_safety import steps
+from gigaclient.errors import ConfigError
 
-__all__ = ["Context", "Selector", "in_steps"]
+__all__ = ["Context", "Selector", "Socket", "in_steps"]
 
 T = TypeVar("T")
 
@@ -24,8 +27,43 @@ T = TypeVar("T")
 Selector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
+class _ClosedWhenDropped:
+    """Closes a socket with its last reference, in silence; Python would issue a ``ResourceWarning``.
+
+    A stream that the program drops inside a reference cycle, and an interrupted call, close their connection so.
+    """
+
+    def __del__(self, close: Callable[[Any], None] = socket.SocketType.close) -> None:
+        close(self)  # an argument, because the interpreter clears the names of modules when it ends
+
+
+class Socket(_ClosedWhenDropped, socket.socket):
+    """A socket that is closed when it is dropped."""
+
+
+class _TLSSocket(_ClosedWhenDropped, ssl.SSLSocket):
+    """A TLS socket that is closed when it is dropped."""
+
+
 class Context(ssl.SSLContext):
-    """An ``ssl.SSLContext`` whose sockets make their handshake in steps, within the same timeout."""
+    """An ``ssl.SSLContext`` whose sockets make their handshake in steps, within the same timeout.
+
+    Raises:
+        ConfigError: the settings of OpenSSL on this machine allow no TLS.
+    """
+
+    sslsocket_class = _TLSSocket
+
+    def __new__(cls, protocol: int, *arguments: Any, **options: Any) -> Context:
+        """Make a context; raise our own error when OpenSSL cannot."""
+        try:
+            return super().__new__(cls, protocol, *arguments, **options)
+        except ssl.SSLError as error:
+            reason = (error.reason or str(error)).replace("_", " ").lower()
+        raise ConfigError(
+            f"OpenSSL cannot set up TLS on this machine ({reason}): correct its configuration file, which the variable "
+            "OPENSSL_CONF may name. If that file demands FIPS (fips=yes), it must also load OpenSSL's FIPS provider"
+        )
 
     def wrap_socket(
         self,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 import os
 import pickle
 import ssl
+import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -686,3 +688,69 @@ def test_the_environment_is_read_when_the_client_is_made_and_not_later(
         monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
         assert ask(transport, foreign_server.url + "/") == b"foreign"
     assert origin_of(foreign_server.url + "/x?y") == foreign_server.url
+
+
+# -- the settings of OpenSSL -----------------------------------------------------------------------
+
+# A demand for FIPS without its provider, and no provider at all: OpenSSL then has no cipher.
+NO_CIPHERS = {
+    "FIPS": "alg_section = demands\n[demands]\ndefault_properties = fips=yes\n",
+    "no provider": "providers = list\n[list]\nnull = null_provider\n[null_provider]\nactivate = 1\n",
+}
+NO_PROTOCOL = "ssl_conf = ssl\n[ssl]\nsystem_default = defaults\n[defaults]\nMaxProtocol = TLSv1.1\n"
+CLIENTS = """
+import json, sys
+from gigaclient import FakeGpt, GigaChat
+
+options = json.loads(sys.argv[1])
+makers = {
+    "bundle": lambda: GigaChat(**options),
+    "shipped root": lambda: GigaChat(access_token="t", base_url=options["base_url"]),
+    "system": lambda: FakeGpt(options["base_url"], access_token="t"),
+    "no checks": lambda: FakeGpt(options["base_url"], access_token="t", verify_ssl_certs=False),
+}
+for name, make in makers.items():
+    try:
+        make().chat("hello", max_retries=0)
+    except Exception as error:
+        print(f"{name}: {type(error).__module__}.{type(error).__name__}: {error}")
+"""
+
+
+def errors_with(settings: str, tmp_path: Path, emulator: GigaChatEmulator) -> list[str]:
+    """Return the error of each client of a program that runs with these settings of OpenSSL."""
+    file = tmp_path / "openssl.cnf"
+    file.write_text("openssl_conf = init\n[init]\n" + settings)
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", CLIENTS, json.dumps(emulator.client_options)],
+        env={**os.environ, "OPENSSL_CONF": str(file)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout.splitlines()
+
+
+@pytest.mark.parametrize("settings", NO_CIPHERS)
+def test_settings_of_openssl_without_ciphers_are_an_error_of_ours(
+    settings: str, tmp_path: Path, gigachat_emulator: GigaChatEmulator
+) -> None:
+    errors = errors_with(NO_CIPHERS[settings], tmp_path, gigachat_emulator)
+    assert [error.partition(":")[0] for error in errors] == ["bundle", "shipped root", "system", "no checks"]
+    for error in errors:
+        assert (
+            "gigaclient.errors.ConfigError: OpenSSL cannot set up TLS on this machine (library has no ciphers)" in error
+        )
+        assert "OPENSSL_CONF" in error
+
+
+def test_settings_of_openssl_without_a_protocol_are_an_error_of_ours(
+    tmp_path: Path, gigachat_emulator: GigaChatEmulator
+) -> None:
+    errors = errors_with(NO_PROTOCOL, tmp_path, gigachat_emulator)
+    assert len(errors) == 4
+    for error in errors:
+        assert "gigaclient.errors.TLSError: the TLS handshake with 127.0.0.1 failed (no protocols available)" in error
+        assert "the settings of OpenSSL on this machine" in error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from typing import Annotated, Any, Literal
 
 import attrs
@@ -170,3 +171,20 @@ def test_a_type_that_cannot_be_described_costs_no_request(giga: GigaChat, emulat
 def test_a_refusal_of_the_service_is_raised_as_in_any_call(giga: GigaChat, emulator: GigaChatEmulator) -> None:
     with pytest.raises(BadRequestError):
         giga.chat_parse([{"role": "nobody", "content": "x"}], response_format=Tide)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("\n" * 60_000, ""), ("", "\n" * 60_000), ("<think>" + "\n" * 60_000, "\n" * 60_000)],
+    ids=["before", "after", "in a thought"],
+)
+def test_much_white_space_around_the_json_costs_little(before: str, after: str, emulator: GigaChatEmulator) -> None:
+    emulator.answer(f'{before}{"</think>" if "think" in before else ""}{{"port": "Kem", "metres": 2}}{after}')
+    with GigaChat(**emulator.client_options) as giga:
+        giga.get_token()
+        began = time.thread_time()  # of this thread, so that a busy machine does not count
+        completion, tide = giga.chat_parse("The tide?", response_format=Tide)
+        seconds = time.thread_time() - began
+    assert tide == Tide("Kem", 2)
+    assert len(completion.text) > 60_000
+    assert seconds < 0.5
