@@ -126,6 +126,9 @@ def test_the_error_says_what_to_do(giga: GigaChat) -> None:
         giga.chat("Hi", **unknown)
     with pytest.raises(TypeError, match=r"no such argument: brand_new\. The call takes agent_id, authorization, "):
         giga.get_models(**unknown)
+    with pytest.raises(TypeError, match=r"The call takes agent_id, .*checkpoint, ") as caught:
+        giga.embed_many(["Hi"], **unknown)
+    assert not {"self", "MapOptions"} & set(str(caught.value).replace(",", "").split())
 
 
 # Everything that it does not know goes into the body.
