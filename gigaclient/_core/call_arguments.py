@@ -50,23 +50,24 @@ def check_names(options: Any, fields: frozenset[str], parameters: Iterable[str] 
     """Check that all names of keyword arguments are names of body fields or options.
 
     Args:
-        options: the dict of the arguments. Before an error, secrets and unknown values are removed from it, because a
-            traceback may show local variables.
+        options: the dict of the arguments. Its secrets are hidden in place, and before an error unknown values are
+            removed from it, because a traceback may show local variables.
         fields: the names of body fields.
-        parameters: the names of the other parameters of the call, which a misspelt name may mean too.
+        parameters: the names of the other parameters of the call, which a misspelt name may mean too. ``locals()`` at
+            the start of a method is accepted.
 
     Raises:
         TypeError: a name is neither; the message has names that are close to it.
     """
+    hide_secrets(options)
     known = fields | CALL_OPTIONS
     unknown = [name for name in options if name not in known]
     if not unknown:
         return
     options.update(dict.fromkeys(unknown))
-    hide_secrets(options)
     import difflib  # for the error only
 
-    names = sorted(known.union(parameters))
+    names = sorted(known.union(parameters) - {"self", "options"})
     close = difflib.get_close_matches(unknown[0], names, n=3)
     hint = f"; did you mean {' or '.join(close)}?" if close else "."
     advice = "A field of the API that this version does not know goes into additional_fields={…}"

@@ -251,10 +251,10 @@ class FakeGpt(BaseClient[FakeGptSettings]):
         Raises:
             ConfigError: an argument is invalid, or the checkpoint is not one. Nothing was sent.
         """
+        arguments = locals()
         from gigaclient.bulk.results import MapOptions, MapResults
         from gigaclient.fakegpt.job import FakeGptJob
 
-        arguments = locals()
         map_options = MapOptions.of(arguments)
         self._check_open()
         job = FakeGptJob(dict(options), keep_blocked=keep_blocked)

@@ -162,10 +162,10 @@ class BulkEndpoints(ChatEndpoints):
         Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-chat and, for batches,
         https://developers.sber.ru/docs/ru/gigachat/guides/batches
         """
+        arguments = locals()
         from gigaclient.bulk.results import MapOptions, MapResults
         from gigaclient.gigachat.jobs.chat import chat_job
 
-        arguments = locals()
         map_options = MapOptions.of(arguments)
         check_names(options, CHAT_ARGUMENTS, arguments)
         self._check_open()
@@ -262,10 +262,10 @@ class BulkEndpoints(ChatEndpoints):
 
         Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-embeddings
         """
+        arguments = locals()
         from gigaclient.bulk.results import MapOptions, MapResults
         from gigaclient.gigachat.jobs.embeddings import EmbeddingJob
 
-        arguments = locals()
         map_options = MapOptions.of(arguments)
         job = EmbeddingJob(model, batch_size, batch_bytes, self._call_settings(options, arguments))
         return MapResults(self, job, texts, map_options, template=template)

@@ -11,7 +11,7 @@ import msgspec
 
 from gigaclient._core.call_arguments import RUN_OPTIONS, check_names
 from gigaclient._core.messages import as_messages, encode
-from gigaclient._core.request_options import CALL_OPTIONS, hide_secrets
+from gigaclient._core.request_options import CALL_OPTIONS
 from gigaclient._primitives import fork_safety as forks
 from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.errors import ConfigError
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["Conversation", "ConversationStream"]
 
 _ARGUMENTS = CHAT_ARGUMENTS | RUN_OPTIONS
+_PARAMETERS = frozenset({"messages", "history_tokens", "keep_blocked"})
 
 
 class Client(Protocol):
@@ -92,7 +93,7 @@ class Conversation:
         keep_blocked: bool = False,
         **options: Unpack[ConversationOptions],
     ) -> None:
-        check_names(options, _ARGUMENTS, ("messages", "history_tokens", "keep_blocked"))
+        check_names(options, _ARGUMENTS, _PARAMETERS)
         if history_tokens is not None and (
             isinstance(history_tokens, bool) or not isinstance(history_tokens, int) or history_tokens < 1
         ):
@@ -269,6 +270,7 @@ class Conversation:
             ConfigError: this is not a saved conversation.
             TypeError: an option has an unknown name.
         """
+        check_names(options, _ARGUMENTS | _PARAMETERS)
         fields: Any = saved
         if isinstance(saved, (str, bytes)):
             try:
@@ -277,8 +279,6 @@ class Conversation:
                 fields = None
         if not isinstance(fields, Mapping) or not isinstance(fields.get("messages"), Sequence):
             raise ConfigError("this is no saved conversation: to_json() and to_dict() make one")
-        arguments: Any = options
-        hide_secrets(arguments)
         merged: Any = {name: fields.get(name) for name in ("session_id", "history_tokens")}
         merged.update(options)
         conversation = cls(client, messages=fields["messages"], **merged)

@@ -74,7 +74,7 @@ class APIResource(BaseClient[GigaChatSettings]):
         """Read the options of one call.
 
         Args:
-            options: the call options of the caller, by name.
+            options: the dict of the caller's keyword arguments; its secrets are hidden in place.
             parameters: as for :func:`check_names`.
 
         Raises:
@@ -82,8 +82,9 @@ class APIResource(BaseClient[GigaChatSettings]):
             ConfigError: a value cannot work, or the client is closed.
         """
         self._check_open()
-        check_names(options, frozenset(), parameters)
-        return call_options(dict(options), self._executor.timeouts, self._settings.session_id)
+        arguments: Any = options  # not a copy, because its secrets are hidden in place
+        check_names(arguments, frozenset(), parameters)
+        return call_options(arguments, self._executor.timeouts, self._settings.session_id)
 
 
 class Resource:

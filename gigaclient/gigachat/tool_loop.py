@@ -364,6 +364,8 @@ class RunStream(Iterator["ChunkT | Step"], Generic[ChunkT, CompletionT, UsageT])
         self.close()
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_current"):  # a traceback may show a stream whose first request failed
+            return f"<{type(self).__name__} not begun>"
         return f"<{type(self).__name__} {self._state}, {len(self.steps)} steps, request {self.request_id}>"
 
 

@@ -50,6 +50,11 @@ def get(manager: TokenManager) -> str:
     return value_of(manager.get(deadline_of()))
 
 
+def wait_for_waiters(manager: TokenManager, count: int) -> None:
+    """Wait until ``count`` threads wait for the fetch of another one."""
+    until(lambda: manager._in_flight is not None and len(manager._in_flight.waiters) == count)
+
+
 def wait_for_refreshes(manager: TokenManager) -> None:
     until(lambda: manager._in_flight is None)
 
@@ -60,7 +65,7 @@ def wait_for_refreshes(manager: TokenManager) -> None:
 def test_32_threads_without_a_token_cause_one_fetch(manager: TokenManager, source: Source) -> None:
     source.gate.clear()
     crowd = ThreadGroup(THREADS, lambda n: get(manager))
-    until(lambda: manager._in_flight is not None and len(manager._in_flight.waiters) == THREADS - 1)
+    wait_for_waiters(manager, THREADS - 1)
     source.gate.set()
     assert crowd.results() == ["token 1"] * THREADS
     assert source.calls == manager.fetched == 1
@@ -227,7 +232,7 @@ def test_a_call_with_a_refused_token_waits_for_the_refresh_in_progress(
     get(manager)
     manager.reject(first)
     crowd = ThreadGroup(4, lambda n: get(manager))
-    until(lambda: manager._in_flight is not None and len(manager._in_flight.waiters) == 4)
+    wait_for_waiters(manager, 4)
     source.gate.set()
     assert crowd.results() == ["token 2"] * 4
     assert source.calls == 2
@@ -344,7 +349,7 @@ def test_every_thread_gets_its_own_error(manager: TokenManager, source: Source) 
     source.gate.clear()
     source.script = [failure]
     crowd = ThreadGroup(8, lambda n: get(manager))
-    until(lambda: manager._in_flight is not None and len(manager._in_flight.waiters) == 7)
+    wait_for_waiters(manager, 7)
     source.gate.set()
     errors = crowd.results()
     assert source.calls == 1
@@ -389,7 +394,7 @@ def test_when_the_fetching_thread_gives_up_for_its_own_reasons_another_takes_ove
     leader = ThreadGroup(1, lambda n: get(manager))
     assert source.entered.wait(LONG)
     others = ThreadGroup(6, lambda n: get(manager))
-    until(lambda: manager._in_flight is not None and len(manager._in_flight.waiters) == 6)
+    wait_for_waiters(manager, 6)
     source.gate.set()
     go_on.set()
     assert isinstance(leader.results()[0], BaseException)
@@ -408,7 +413,7 @@ def test_a_thread_with_a_longer_read_timeout_tries_again_after_a_timeout(manager
     hasty = ThreadGroup(1, lambda n: value_of(manager.get(deadline_of(read=0.2))))
     assert source.entered.wait(LONG)
     others = ThreadGroup(4, lambda n: value_of(manager.get(deadline_of(read=0.2 if n < 2 else 5.0))))
-    until(lambda: manager._in_flight is not None and len(manager._in_flight.waiters) == 4)
+    wait_for_waiters(manager, 4)
     go_on.set()
     assert isinstance(hasty.results()[0], APITimeoutError)
     results = others.results()
@@ -439,7 +444,7 @@ def test_the_deadline_and_close_end_the_wait_for_another_threads_fetch(manager: 
     assert source.entered.wait(LONG)
     closing = deadline_of()
     waiting = ThreadGroup(2, lambda n: manager.get(deadline_of(deadline=0.2) if n else closing))
-    until(lambda: manager._in_flight is not None and len(manager._in_flight.waiters) == 2)
+    wait_for_waiters(manager, 2)
     closing.cancel()
     assert [type(error) for error in waiting.results(5.0)] == [Cancelled, DeadlineExceeded]
     source.gate.set()
@@ -451,7 +456,7 @@ def test_waiters_missed_by_an_interrupted_thread_check_again(
 ) -> None:
     source.gate.clear()
     crowd = ThreadGroup(4, lambda n: get(manager))
-    until(lambda: manager._in_flight is not None and len(manager._in_flight.waiters) == 3)
+    wait_for_waiters(manager, 3)
     monkeypatch.setattr(tokens, "_RECHECK_SECONDS", 0.1)
     with monkeypatch.context() as patch:
         patch.setattr(Latch, "open", lambda latch: None)  # no waiter is ever woken
@@ -465,7 +470,7 @@ def test_an_interrupt_while_the_waiters_are_woken_leaves_none_asleep(
     monkeypatch.setattr(tokens, "_RECHECK_SECONDS", LONG)
     source.gate.clear()
     crowd = ThreadGroup(4, lambda n: get(manager))
-    until(lambda: manager._in_flight is not None and len(manager._in_flight.waiters) == 3)
+    wait_for_waiters(manager, 3)
     plain_open = Latch.open
     interrupts = [KeyboardInterrupt()]
 

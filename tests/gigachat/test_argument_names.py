@@ -5,11 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gigaclient import FakeGpt, GigaChat
+import gigaclient
+from gigaclient import AuthenticationError, FakeGpt, GigaChat
 from gigaclient.gigachat.chat import ChatResource
 from gigaclient.gigachat.conversation import Conversation
 from gigaclient.gigachat.resources.assistants import AssistantsResource
@@ -71,17 +73,32 @@ CALLS: dict[str, Callable[..., Any]] = {
 }
 
 
+PACKAGE = Path(gigaclient.__file__).parent
+SECRET = "Bearer not-for-tracebacks"
+
+
+def assert_no_secret_in(caught: pytest.ExceptionInfo[BaseException]) -> None:
+    ours = [entry for entry in caught.traceback if Path(entry.path).is_relative_to(PACKAGE)]
+    assert ours
+    assert [entry.name for entry in ours if SECRET in repr(entry.frame.f_locals)] == []
+
+
 @pytest.mark.parametrize("name", CALLS)
 def test_a_misspelt_option_is_an_error_with_names_that_are_close(
     emulator: GigaChatEmulator, giga: GigaChat, name: str
 ) -> None:
-    secret = "Bearer not-for-tracebacks"
     with pytest.raises(TypeError, match=r"no such argument: max_retry; did you mean .*max_retries") as caught:
-        CALLS[name](giga, max_retry=1, authorization=secret)
-    ours = [entry for entry in caught.traceback[2:] if "gigaclient" in str(entry.path)]
-    assert ours
-    assert not any(secret in repr(entry.frame.f_locals) for entry in ours)
+        CALLS[name](giga, max_retry=1, authorization=SECRET)
+    assert_no_secret_in(caught)
     assert emulator.requests == []
+
+
+@pytest.mark.parametrize("name", sorted(CALLS.keys() - {"conversation", "Conversation.from_json"}))
+def test_a_call_that_is_refused_shows_no_token_in_its_traceback(giga: GigaChat, name: str) -> None:
+    options = {"raise_errors": True} if name.startswith(("map", "embed_many")) else {}
+    with pytest.raises(AuthenticationError) as caught:
+        list(CALLS[name](giga, authorization=SECRET, **options))  # most calls raise before anything is iterated
+    assert_no_secret_in(caught)
 
 
 @pytest.mark.parametrize(
@@ -109,6 +126,9 @@ def test_the_error_says_what_to_do(giga: GigaChat) -> None:
         giga.chat("Hi", **unknown)
     with pytest.raises(TypeError, match=r"no such argument: brand_new\. The call takes agent_id, authorization, "):
         giga.get_models(**unknown)
+    with pytest.raises(TypeError, match=r"The call takes agent_id, .*checkpoint, ") as caught:
+        giga.embed_many(["Hi"], **unknown)
+    assert not {"self", "MapOptions"} & set(str(caught.value).replace(",", "").split())
 
 
 # Everything that it does not know goes into the body.

@@ -109,19 +109,13 @@ def test_a_stream_is_retried_before_its_first_chunk(emulator: GigaChatEmulator, 
     assert chats(emulator) == before + 3
 
 
-def test_streams_use_one_connection_one_after_the_other(emulator: GigaChatEmulator, giga: GigaChat) -> None:
+@pytest.mark.parametrize("gzip", [False, True])
+def test_streams_use_one_connection_one_after_the_other(emulator: GigaChatEmulator, giga: GigaChat, gzip: bool) -> None:
+    emulator.inject(Fault(gzip=gzip), times=4, path=CHAT)
     before = emulator.connections
     for _ in range(4):
         assert giga.stream(PROMPT).result().text == TEXT
     assert giga.chat(PROMPT).text == TEXT
-    assert emulator.connections == before + 1
-
-
-def test_a_gzipped_stream_gives_its_connection_back_too(emulator: GigaChatEmulator, giga: GigaChat) -> None:
-    emulator.inject(Fault(gzip=True), times=3, path=CHAT)
-    before = emulator.connections
-    for _ in range(3):
-        assert giga.stream(PROMPT).result().text == TEXT
     assert emulator.connections == before + 1
 
 

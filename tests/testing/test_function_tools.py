@@ -167,8 +167,3 @@ def test_schemas_without_a_type_may_be_valid() -> None:
     fields = {"a": {"enum": [1, 2]}, "b": {"anyOf": [{"type": "string"}]}, "c": {"$ref": "#/$defs/x"}}
     assert list(errors({**GOOD, "parameters": {"type": "object", "properties": fields}})) == []
     assert list(errors({**GOOD, "parameters": {}})) == []
-
-
-def test_improvements_are_suggested() -> None:
-    descriptions = [description for description, _ in warnings({"name": "f", "parameters": {}})]
-    assert descriptions == ["description is missing", "consider adding call examples", "return_parameters are missing"]

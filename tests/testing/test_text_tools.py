@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.platform_tools import cosine
 
 from gigaclient.testing import GigaChatEmulator, canned_model
 from gigaclient.testing.fault_server import Answer, HeaderList, RecordedRequest
@@ -46,14 +45,6 @@ def test_vectors_have_length_one_and_are_reproducible() -> None:
         assert 0.0 not in values
 
 
-def test_similar_texts_have_close_vectors() -> None:
-    query = vector("When is the next tide in the port of Murmansk?", 1024)
-    close = vector("The next tide in Murmansk port is at noon", 1024)
-    far = vector("Рецепт борща со сметаной и чесноком", 1024)
-    assert cosine(query, close) > 0.5
-    assert abs(cosine(query, far)) < 0.15
-
-
 def test_the_response_has_an_item_for_each_text(emulator: GigaChatEmulator) -> None:
     response = embeddings({"model": "GigaEmbeddings-3B-2025-09", "input": ["one", "two words"]}, emulator)
     assert [item["index"] for item in response["data"]] == [0, 1]
@@ -61,25 +52,6 @@ def test_the_response_has_an_item_for_each_text(emulator: GigaChatEmulator) -> N
     assert [item["usage"]["prompt_tokens"] for item in response["data"]] == [1, canned_model.tokens("two words")]
     assert "usage" not in response
     assert len(embeddings({"model": "Embeddings", "input": "one"}, emulator)["data"]) == 1
-
-
-@pytest.mark.parametrize(
-    ("body", "status"),
-    [
-        ({"model": "Embeddings", "input": []}, 400),
-        ({"model": "Embeddings", "input": ["a", 1]}, 400),
-        ({"model": "Embeddings"}, 400),
-        ({"input": ["a"]}, 400),
-        (["a"], 400),
-        ({"model": "GigaChat-2", "input": ["a"]}, 404),
-        ({"model": "none", "input": ["a"]}, 404),
-        ({"model": "Embeddings", "input": ["a" * 1793]}, 413),
-    ],
-)
-def test_requests_for_vectors_are_refused_as_documented(emulator: GigaChatEmulator, body: Any, status: int) -> None:
-    with pytest.raises(Refusal) as caught:
-        embeddings(body, emulator)
-    assert caught.value.status == status
 
 
 def test_an_exhausted_package_has_no_vectors() -> None:
@@ -99,59 +71,7 @@ def test_counts_equal_those_of_chat(emulator: GigaChatEmulator) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("body", "status"),
-    [
-        ({"model": "GigaChat-2", "input": "text"}, 400),
-        ({"model": "GigaChat-2", "input": []}, 400),
-        ({"input": ["text"]}, 400),
-        ({"model": "none", "input": ["text"]}, 404),
-    ],
-)
-def test_counts_are_refused_as_documented(emulator: GigaChatEmulator, body: Any, status: int) -> None:
-    with pytest.raises(Refusal) as caught:
-        call(emulator, "/tokens/count", body)
-    assert caught.value.status == status
-
-
 # -- checks ----------------------------------------------------------------------------------------
-
-LONG = "Вечером мы шли вдоль реки, смотрели на воду и говорили о том, что было летом, и что будет зимой, "
-
-
-@pytest.mark.parametrize(
-    ("text", "category", "parts"),
-    [
-        (LONG + "когда замёрзнет лёд.", "human", 0),
-        (LONG + "когда замёрзнет лёд. Важно отметить, что лёд скользкий.", "mixed", 1),
-        ("Как языковая модель, " + LONG + "я не пью чай.", "ai", 1),
-    ],
-)
-def test_authorship_depends_on_typical_phrases(
-    emulator: GigaChatEmulator, text: str, category: str, parts: int
-) -> None:
-    body = {"input": text, "model": "GigaCheckDetection"}
-    found = call(emulator, "/ai/check", body, "GIGACHAT_API_CORP")
-    assert (found["category"], found["characters"], len(found["ai_intervals"])) == (category, len(text), parts)
-    plain = call(emulator, "/ai/check", {**body, "model": "GigaCheckClassification"}, "GIGACHAT_API_CORP")
-    assert plain == {name: value for name, value in found.items() if name != "ai_intervals"}
-
-
-@pytest.mark.parametrize(
-    ("body", "scope", "status"),
-    [
-        ({"input": LONG * 2, "model": "GigaCheckDetection"}, "GIGACHAT_API_PERS", 403),
-        ({"input": LONG * 2, "model": "GigaCheckDetection"}, "GIGACHAT_API_B2B", 403),
-        ({"input": LONG * 2, "model": "GigaChat-2"}, "GIGACHAT_API_CORP", 404),
-        ({"input": "too short", "model": "GigaCheckDetection"}, "GIGACHAT_API_CORP", 422),
-        ({"input": ["text"], "model": "GigaCheckDetection"}, "GIGACHAT_API_CORP", 400),
-        ({"input": LONG * 2}, "GIGACHAT_API_CORP", 400),
-    ],
-)
-def test_the_check_is_refused_as_documented(emulator: GigaChatEmulator, body: Any, scope: str, status: int) -> None:
-    with pytest.raises(Refusal) as caught:
-        call(emulator, "/ai/check", body, scope)
-    assert caught.value.status == status
 
 
 def test_the_filter_looks_at_every_message(emulator: GigaChatEmulator) -> None:
@@ -164,19 +84,46 @@ def test_the_filter_looks_at_every_message(emulator: GigaChatEmulator) -> None:
     assert call(emulator, "/filter/check", {"model": "GigaFilter", "messages": messages[1:]})["is_profane"] is False
 
 
+# -- refusals --------------------------------------------------------------------------------------
+
+PERSON, PACKAGE, COMPANY = "GIGACHAT_API_PERS", "GIGACHAT_API_B2B", "GIGACHAT_API_CORP"
+HELLO = [{"role": "user", "content": "x"}]
+LONG = "Вечером мы шли вдоль реки, смотрели на воду и говорили о том, что было летом, и что будет зимой, "
+
+
 @pytest.mark.parametrize(
-    ("body", "status"),
+    ("path", "body", "scope", "status"),
     [
-        ({"model": "GigaFilter", "messages": []}, 400),
-        ({"model": "GigaFilter", "messages": "text"}, 400),
-        ({"model": "GigaFilter", "messages": [{"content": "x"}]}, 400),
-        ({"model": "GigaFilter", "messages": [{"role": "user", "content": "x"}], "settings": {"neuro": 1}}, 400),
-        ({"model": "GigaChat-2", "messages": [{"role": "user", "content": "x"}]}, 404),
+        ("/embeddings", {"model": "Embeddings", "input": []}, PERSON, 400),
+        ("/embeddings", {"model": "Embeddings", "input": ["a", 1]}, PERSON, 400),
+        ("/embeddings", {"model": "Embeddings"}, PERSON, 400),
+        ("/embeddings", {"input": ["a"]}, PERSON, 400),
+        ("/embeddings", ["a"], PERSON, 400),
+        ("/embeddings", {"model": "GigaChat-2", "input": ["a"]}, PERSON, 404),
+        ("/embeddings", {"model": "none", "input": ["a"]}, PERSON, 404),
+        ("/embeddings", {"model": "Embeddings", "input": ["a" * 1793]}, PERSON, 413),
+        ("/tokens/count", {"model": "GigaChat-2", "input": "text"}, PERSON, 400),
+        ("/tokens/count", {"model": "GigaChat-2", "input": []}, PERSON, 400),
+        ("/tokens/count", {"input": ["text"]}, PERSON, 400),
+        ("/tokens/count", {"model": "none", "input": ["text"]}, PERSON, 404),
+        ("/ai/check", {"input": LONG * 2, "model": "GigaCheckDetection"}, PERSON, 403),
+        ("/ai/check", {"input": LONG * 2, "model": "GigaCheckDetection"}, PACKAGE, 403),
+        ("/ai/check", {"input": LONG * 2, "model": "GigaChat-2"}, COMPANY, 404),
+        ("/ai/check", {"input": "too short", "model": "GigaCheckDetection"}, COMPANY, 422),
+        ("/ai/check", {"input": ["text"], "model": "GigaCheckDetection"}, COMPANY, 400),
+        ("/ai/check", {"input": LONG * 2}, COMPANY, 400),
+        ("/filter/check", {"model": "GigaFilter", "messages": []}, PERSON, 400),
+        ("/filter/check", {"model": "GigaFilter", "messages": "text"}, PERSON, 400),
+        ("/filter/check", {"model": "GigaFilter", "messages": [{"content": "x"}]}, PERSON, 400),
+        ("/filter/check", {"model": "GigaFilter", "messages": HELLO, "settings": {"neuro": 1}}, PERSON, 400),
+        ("/filter/check", {"model": "GigaChat-2", "messages": HELLO}, PERSON, 404),
     ],
 )
-def test_the_filter_refuses_as_documented(emulator: GigaChatEmulator, body: Any, status: int) -> None:
+def test_a_request_is_refused_as_documented(
+    emulator: GigaChatEmulator, path: str, body: Any, scope: str, status: int
+) -> None:
     with pytest.raises(Refusal) as caught:
-        call(emulator, "/filter/check", body)
+        call(emulator, path, body, scope)
     assert caught.value.status == status
 
 

@@ -271,24 +271,16 @@ def test_an_endless_line_or_event_is_refused(first: bytes, then: bytes, chunked:
     assert error.text == stream.text == "word"
 
 
-def test_endless_comments_end_with_a_timeout(serve: Serve) -> None:
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [(chunk(GOOD), b": keep-alive\n\n" * 1000), (b"", b"event: ping\ndata:\n\n" * 100)],
+    ids=["comments", "events without content"],
+)
+def test_an_endless_stream_without_content_ends_with_a_timeout(serve: Serve, first: bytes, then: bytes) -> None:
     def steps() -> Iterator[Step]:
-        yield STREAM_HEAD + chunk(GOOD)
+        yield STREAM_HEAD + first
         while True:
-            yield chunk(b": keep-alive\n\n" * 1000)
-            yield Pause(0.005)
-
-    stream = serve(RawAnswer(steps())).stream("Hello", event_timeout=1.0)
-    error = error_of(stream.result, APITimeoutError, seconds=5)
-    assert isinstance(error, APITimeoutError)
-    assert error.timeout_kind == "event"
-
-
-def test_endless_events_without_content_end_with_a_timeout(serve: Serve) -> None:
-    def steps() -> Iterator[Step]:
-        yield STREAM_HEAD
-        while True:
-            yield chunk(b"event: ping\ndata:\n\n" * 100)
+            yield chunk(then)
             yield Pause(0.005)
 
     stream = serve(RawAnswer(steps())).stream("Hello", event_timeout=1.0)
