@@ -49,10 +49,10 @@ INSTALL = $(1)/$(BIN)/python -m pip install -qq --disable-pip-version-check --no
 .SECONDARY:
 .SECONDEXPANSION:
 .PHONY: help demo soak fuzz test test-quick test-next coverage mutate lint format wheel sbom licenses test-all test-floor audit \
-	bench bench-short apps browser clusters deployment peers docs check release clean run-floor
+	bench bench-short apps browser clusters deployment peers peers-newest peers-oldest docs check release clean run-floor
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $$(DEMO)/.installed ## show both providers answer and stream; needs no key
 	@env -u PYTHONPATH $(DEMO)/$(BIN)/gigaclient demo $(ARGS)
@@ -115,7 +115,7 @@ run-floor: $$(OLDEST)/.installed
 	@echo "Testing the installed package on Python $(MINOR), oldest dependencies."
 	@$(call PYTEST,$(OLDEST))
 
-browser: $(BROWSER)/.installed docs ## drive the example chat pages and the built site in a headless Chromium; pictures go to outputs/
+browser: $(BROWSER)/.installed docs ## drive the example chat pages, the built site and JupyterLab in a headless Chromium; pictures go to outputs/
 	@env -u PYTHONPATH $(BROWSER)/$(BIN)/pytest --no-skips --browser tests/browser $(ARGS)
 
 clusters: $(CLUSTERS)/.installed ## many prompts on Dask and Celery (needs redis-server), and from pandas and polars
@@ -127,8 +127,12 @@ deployment: $(DEPLOYMENT)/.installed ## freeze programs, and run clients under g
 # The warnings of these libraries are not ours.
 PEERS_PYTEST = env -u PYTHONPATH $(1)/$(BIN)/pytest --no-skips --peers -o filterwarnings=default --disable-warnings
 
-peers: $(PEERS)/.installed $(OLD_PEERS)/.installed ## LangChain, llm, litellm, pydantic-ai and llama-index, newest and oldest
+peers: peers-newest peers-oldest ## LangChain, llm, FastAPI, the official SDK, litellm and others, newest and oldest
+
+peers-newest: $(PEERS)/.installed ## the newest versions of the libraries of "make peers"
 	@$(call PEERS_PYTEST,$(PEERS)) tests/peers $(ARGS)
+
+peers-oldest: $(OLD_PEERS)/.installed ## the oldest versions of the libraries of "make peers"
 	@$(call PEERS_PYTEST,$(OLD_PEERS)) tests/peers tests/contrib/opentelemetry $(ARGS)
 
 apps: $(APPS)/.installed ## run the chat pages on Streamlit and Gradio that docs/en/web.md shows
@@ -148,7 +152,8 @@ bench-short: $$(TEST)/.installed ## fail when a ratio to requests or urllib3 is 
 
 check: lint test ## everything that has to pass before a change is merged
 	@$(MAKE) --no-print-directory test-all VERSIONS="$(filter-out $(MINOR),$(VERSIONS))"
-	@$(MAKE) --no-print-directory test-floor test-next wheel sbom demo docs browser clusters deployment audit soak bench-short
+	@$(MAKE) --no-print-directory test-floor test-next wheel sbom demo docs browser clusters deployment
+	@$(MAKE) --no-print-directory peers-newest peers-oldest audit soak bench-short
 	@$(TOOLS)/$(BIN)/python scripts/release.py --record-green
 
 release: $(BUILD)/.ready $(TOOLS)/.ready ## check, set the version, build and tag; publishes nothing: make release VERSION=0.2.0
@@ -183,8 +188,9 @@ $(DOCS)/.ready: requirements/docs.txt
 
 # With the extras that the examples need.
 $(BROWSER)/.ready: requirements/browser.txt requirements/test.txt setup.cfg $(PINS) | dist/.built
-	@scripts/make-venv $(@D) $(PYTHON) "the browser" -r requirements/browser.txt -c requirements/test.txt -c requirements/newest.txt "$$(echo dist/gigaclient-*.whl)[django,flask,testing]"
-	@npm install --prefix $(@D)/node --no-save --no-audit --no-fund --silent axe-core@4.14.1 htmx.org@4.0.1
+	@scripts/make-venv $(@D) $(PYTHON) "the browser" -r requirements/browser.txt -c requirements/test.txt -c requirements/newest.txt "$$(echo dist/gigaclient-*.whl)[django,flask,jupyter,testing]"
+	@npm install --prefix $(@D)/node --no-save --no-audit --no-fund --silent axe-core@4.14.1 htmx.org@4.0.1 \
+		markdown-it@15.0.3 @vscode/markdown-it-katex@1.1.2
 
 $(BROWSER)/.installed: $(BROWSER)/.ready dist/.built
 	@$(call INSTALL,$(@D))

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import curves, instructions, many, report
-from benchmarks.environments import CHECKOUT, Environments
+from benchmarks.environments import CHECKOUT, NOTEBOOK, Environments
 from benchmarks.measure import Bench, Samples, bench, forms_of, known
-from benchmarks.rows import CONTENDERS, ROWS, TITLES, Row, short_rows
+from benchmarks.rows import CONTENDERS, HOLDS, ROWS, TITLES, Row, short_rows
 
 _FOLDER = CHECKOUT / "benchmarks"
 _RESULTS = _FOLDER / "results.json"
@@ -48,7 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=0, help="measurements of each contender (5; 3 when short)")
     parser.add_argument("--rows", default="", help="only these, by key, comma-separated; nothing is written")
     parser.add_argument("--contenders", default="", help="only these, comma-separated; nothing is written")
-    parser.add_argument("--only", choices=("map",), help="only the part on many prompts, beside the last results")
+    parser.add_argument(
+        "--only", choices=("map", "holds"), help="only the part on many prompts, or on holds, beside the last results"
+    )
     parser.add_argument("--tries", type=int, default=_TRIES, help="when short: the best of so many")
     parser.add_argument("--counts", action="store_true", help="when short: check the counts too, beside chosen rows")
     parser.add_argument("--wheel", type=Path, help="what to install as ours")
@@ -68,11 +70,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         contenders = known(options.contenders.split(",")) if options.contenders else list(CONTENDERS)
         environments = Environments(options.folder, Path(home))
         wheel = options.wheel or max((CHECKOUT / "dist").glob("gigaclient-*.whl"), key=os.path.getmtime)
-        if options.only == "map":
-            contenders = known([method.installed for method in many.METHODS])
-        environments.install(contenders, wheel.resolve(), _PINS)
-        if options.only == "map":
-            return _only_many(environments, contenders)
+        if options.only is not None:
+            contenders = known([method.installed for method in many.METHODS] if options.only == "map" else ["ours"])
+        environments.install([*contenders, NOTEBOOK], wheel.resolve(), _PINS)
+        if options.only is not None:
+            return _only(options.only, environments, contenders, options.rounds or 5)
         return _full(
             environments, rows, contenders, options.rounds or 5, write=not (options.rows or options.contenders)
         )
@@ -107,6 +109,7 @@ def _full(environments: Environments, rows: list[Row], contenders: list[str], ro
             counted = [name for name in contenders if name not in ("with_openai", "with_g4f")]
             results["counts"] = instructions.count(running, counted, _say)
             results["many"] = _many(running, contenders)
+            results["holds"] = _holds(running, rounds)
     results.update(date=str(datetime.date.today()), machine=_machine(), rounds=rounds)
     if write:
         _keep(results)
@@ -114,10 +117,13 @@ def _full(environments: Environments, rows: list[Row], contenders: list[str], ro
     return 0
 
 
-def _only_many(environments: Environments, contenders: list[str]) -> int:
+def _only(part: str, environments: Environments, contenders: list[str], rounds: int) -> int:
     results = json.loads(_RESULTS.read_text("utf-8"))
-    with bench(environments, many.forms()) as running:
-        results["many"] = _many(running, contenders)
+    with bench(environments, many.forms() if part == "map" else forms_of(HOLDS)) as running:
+        if part == "map":
+            results["many"] = _many(running, contenders)
+        else:
+            results["holds"] = _holds(running, rounds)
     _keep(results)
     return 0
 
@@ -127,6 +133,20 @@ def _many(running: Bench, contenders: list[str]) -> dict[str, Any]:
     found = many.measure(running, _say)
     versions = _versions(running, [name for name in contenders if name in installed])
     return {**found, "date": str(datetime.date.today()), "machine": _machine(), "versions": versions}
+
+
+def _holds(running: Bench, rounds: int) -> dict[str, Any]:
+    samples = {row.key: running.row(row, ["ours"], rounds, _say) for row in HOLDS}
+    for row in HOLDS:
+        _tell(row, samples[row.key])
+    versions = _versions(running, ["ours"])
+    return {
+        "samples": samples,
+        "date": str(datetime.date.today()),
+        "machine": _machine(),
+        "versions": versions,
+        "rounds": rounds,
+    }
 
 
 def _keep(results: dict[str, Any]) -> None:

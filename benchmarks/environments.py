@@ -10,7 +10,10 @@ import venv
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+NOTEBOOK = "ours_in_notebook"
+"""Ours with what a notebook's output needs; not counted as its size."""
 _DISTRIBUTIONS = {
+    NOTEBOOK: ["markdown-it-py"],
     "official": ["gigachat"],
     "with_openai": ["openai"],
     "with_g4f": ["g4f", "aiohttp", "nest-asyncio2"],
@@ -68,11 +71,12 @@ class Environments:
         for contender in contenders:
             target = self._folder / contender
             stamp = self._folder / f".{contender}"
-            source = max(pins.stat().st_mtime, wheel.stat().st_mtime if contender == "ours" else 0.0)
+            is_ours = contender in ("ours", NOTEBOOK)
+            source = max(pins.stat().st_mtime, wheel.stat().st_mtime if is_ours else 0.0)
             if stamp.exists() and stamp.stat().st_mtime >= source:
                 continue
             sys.stderr.write(f"Installing {contender} ...\n")
-            wanted = [str(wheel)] if contender == "ours" else _DISTRIBUTIONS[contender]
+            wanted = [*([str(wheel)] if is_ours else []), *_DISTRIBUTIONS.get(contender, ())]
             shutil.rmtree(target, ignore_errors=True)
             subprocess.run(
                 [

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from typing import Any
 
 from benchmarks import many
 from benchmarks.curves import CURVES
 from benchmarks.measure import Samples, ratio
-from benchmarks.rows import CONTENDERS, ROWS, TITLES, Row, Target
+from benchmarks.rows import CONTENDERS, HOLDS, ROWS, TITLES, Row, Target
 
 BEGIN, END = "<!-- results: begin, written by make bench -->", "<!-- results: end -->"
 BEGIN_MANY, END_MANY = "<!-- many prompts: begin, written by make bench -->", "<!-- many prompts: end -->"
+BEGIN_HOLDS, END_HOLDS = "<!-- holds: begin, written by make bench -->", "<!-- holds: end -->"
 
 
 class Verdict:
@@ -47,15 +49,14 @@ def number(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def table(results: dict[str, Any]) -> str:
+def table(samples: dict[str, Samples], rows: Sequence[Row] = ROWS) -> str:
     """Format medians, targets and verdicts in Markdown."""
-    samples: dict[str, Samples] = results["samples"]
     shown = [name for name in CONTENDERS if any(name in measured for measured in samples.values())]
     lines = [
         "| what | " + " | ".join(TITLES[name] for name in shown) + " | ours must reach | ours is at |",
         "| --- |" + " ---: |" * len(shown) + " --- | --- |",
     ]
-    for row in ROWS:
+    for row in rows:
         measured = samples.get(row.key)
         if not measured:
             continue
@@ -122,6 +123,12 @@ def many_prompts(results: dict[str, Any]) -> str:
     )
 
 
+def holds(results: dict[str, Any]) -> str:
+    """Format for how long other threads were held, and the conditions."""
+    found = results["holds"]
+    return f"{circumstances(found)}\n{table(found['samples'], HOLDS)}\n"
+
+
 def _where(results: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     return f"{results['date']}, {results['machine']}. {versions}."
@@ -139,7 +146,7 @@ def page(results: dict[str, Any], pictures: list[str]) -> str:
             circumstances(results),
             "The last two columns are ratios within one round, medians over the rounds: compare those, not times.",
             "",
-            table(results),
+            table(results["samples"]),
             "",
             "## Instructions and system calls",
             "",
@@ -151,6 +158,7 @@ def page(results: dict[str, Any], pictures: list[str]) -> str:
             "",
             curves(results),
             *(["## Many prompts", "", many_prompts(results), ""] if "many" in results else []),
+            *(["## Other threads", "", holds(results), ""] if "holds" in results else []),
             *(f"![{name.partition('.')[0]}]({name})\n" for name in pictures),
         ]
     )
@@ -162,8 +170,11 @@ def between_markers(text: str, results: dict[str, Any]) -> str:
     Raises:
         ValueError: the markers are missing.
     """
-    text = _between(text, BEGIN, END, f"{circumstances(results)}\n{table(results)}\n\n{counts(results)}")
-    return _between(text, BEGIN_MANY, END_MANY, many_prompts(results) + "\n") if "many" in results else text
+    main = f"{circumstances(results)}\n{table(results['samples'])}\n\n{counts(results)}"
+    text = _between(text, BEGIN, END, main)
+    if "many" in results:
+        text = _between(text, BEGIN_MANY, END_MANY, many_prompts(results) + "\n")
+    return _between(text, BEGIN_HOLDS, END_HOLDS, holds(results)) if "holds" in results else text
 
 
 def _between(text: str, begin: str, end: str, part: str) -> str:

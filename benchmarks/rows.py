@@ -64,6 +64,7 @@ class Row:
         times: measurements per round, for the values that vary most.
         in_short: part of the short form.
         without: contenders that cannot run it.
+        in_notebook: needs what a notebook's output needs, which a plain installation of ours has not.
     """
 
     key: str
@@ -85,6 +86,7 @@ class Row:
     times: int = 1
     in_short: bool = True
     without: tuple[str, ...] = ()
+    in_notebook: bool = False
 
 
 _NOT_FILES = ("official", "with_openai", "with_g4f", "with_urllib3")
@@ -336,11 +338,29 @@ ROWS = (
     ),
 )
 
+# The texts that a model or a server may send to hold the interpreter. Each has a task of the worker.
+HOLDS = tuple(
+    Row(
+        f"hold-{text}",
+        title,
+        "ms",
+        f"hold_{text}",
+        (Target(None, 50.0),),
+        without=_ONLY_OURS,
+        in_notebook=text != "json",
+    )
+    for text, title in (
+        ("json", "chat_parse: 60 000 line breaks before the JSON"),
+        ("comments", "a notebook's output: 800 KB of `<!`"),
+        ("formula", "a notebook's output: 200 KB with one open `$$`"),
+    )
+)
+
 
 def short_rows() -> list[Row]:
     """Return the rows with targets against the lowest possible cost, and only those targets."""
     rows = []
-    for row in ROWS:
+    for row in (*ROWS, *HOLDS):
         targets = tuple(target for target in row.targets if target.against is None or target.against in FLOORS)
         if targets and row.in_short:
             rows.append(replace(row, targets=targets, count=row.short))

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 _WARM_CALLS = 30
+_HOLDS = 7
 
 
 # The texts in one request, as giga.embed_many packs them.
@@ -227,6 +228,30 @@ def many_growth(spec: Specification) -> list[list[float]]:
     return found
 
 
+def hold_json(spec: Specification) -> float:
+    """Return how long other threads are held while an answer is parsed as JSON, ms."""
+    from gigaclient.schema.parse import parse_completion
+    from gigaclient.types.chat import ChatCompletion, Choice, Message
+
+    text = "\n" * 60_000 + '{"temperature": 17}'
+    answer = ChatCompletion(choices=[Choice(message=Message(role="assistant", content=text))])
+    return _hold_of(lambda: parse_completion(answer, dict[str, int]))
+
+
+def hold_comments(spec: Specification) -> float:
+    """Return how long other threads are held while half-open comments are shown in a notebook, ms."""
+    from gigaclient.types.markdown import for_notebook
+
+    return _hold_of(lambda: for_notebook("<!" * 400_000))
+
+
+def hold_formula(spec: Specification) -> float:
+    """Return how long other threads are held while a formula without an end is shown in a notebook, ms."""
+    from gigaclient.types.markdown import for_notebook
+
+    return _hold_of(lambda: for_notebook("$$ x\n\n" + "word word word\n\n" * 12_500))
+
+
 def embed_share(spec: Specification) -> float:
     """Return the rate of the vectors of ``count`` texts as a share of the server's, as :func:`many_share`."""
     client = spec.client()
@@ -320,6 +345,9 @@ TASKS: dict[str, Callable[[Specification], Any]] = {
         many_share,
         many_counted,
         many_growth,
+        hold_json,
+        hold_comments,
+        hold_formula,
         embed_share,
         upload_rate,
         upload_memory,
@@ -353,6 +381,34 @@ def _best_cpu_ms(do: Callable[[], int], expected: int) -> float:
         if count != expected:
             raise RuntimeError(f"{count} came, not {expected}: this is no comparison")
     return min(found)
+
+
+def _hold_of(work: Callable[[], object]) -> float:
+    """Return the longest CPU time of ``work``, ms, during which a second thread that wants to run does not.
+
+    The least of several repetitions: what a busy machine adds differs each time, a hold of the interpreter does not.
+    """
+    clock = time.pthread_getcpuclockid(threading.get_ident())
+    found = []
+    for _ in range(_HOLDS):
+        over, ready = threading.Event(), threading.Event()
+        gaps: list[float] = []
+
+        def watch(over: threading.Event = over, ready: threading.Event = ready, gaps: list[float] = gaps) -> None:
+            while not over.is_set():
+                before = time.clock_gettime(clock)
+                time.sleep(0.0005)
+                gaps.append(time.clock_gettime(clock) - before)
+                ready.set()
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        ready.wait(60)
+        work()
+        over.set()
+        watcher.join(60)
+        found.append(max(gaps))
+    return min(found) * 1e3
 
 
 def _read(client: Client, expected: int) -> None:

@@ -2,8 +2,8 @@
 
     python examples/make_notebook.py
 
-Needs ``pip install ".[jupyter,testing]" nbclient nbformat ipykernel``. The emulator answers, with the texts
-below, so no key is needed.
+Needs ``pip install ".[jupyter,testing]" nbclient nbformat ipykernel``. The notebook starts the emulator, so no key is
+needed.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from typing import Any
 import nbformat
 from nbclient import NotebookClient
 
-from gigaclient.testing import GigaChatEmulator
-
 __all__ = ["main", "new_notebook", "run"]
 
 NOTEBOOK = Path(__file__).with_name("notebook.ipynb")
@@ -25,7 +23,7 @@ PENDULUM = r"""The period of a pendulum that swings little:
 
 \[ T = 2\pi \sqrt{\frac{l}{g}} \]
 
-where \( l \) is its length and \( g \approx 9.81 \) m/s² what makes it fall. In Python:
+where \( l \) is its length and \( g \approx 9.81 \) m/s² is the acceleration of free fall. In Python:
 
 ```python
 from math import pi, sqrt
@@ -35,58 +33,66 @@ def period(length: float, gravity: float = 9.81) -> float:
     return 2 * pi * sqrt(length / gravity)
 ```
 """
-IN_RUSSIAN = r"Период малых колебаний \( T = 2\pi\sqrt{l/g} \) зависит лишь от длины и от силы тяжести, но не от массы."
-TIDES = """| port | water | when |
-| --- | ---: | --- |
-| Murmansk | 3.7 m | 14:20 |
-| Kem | 1.4 m | 16:05 |
+IN_RUSSIAN = r"Период малых колебаний \( T = 2\pi\sqrt{l/g} \) не зависит от массы."
 
-The water stands **2.3 m** higher at Murmansk, and an hour and three quarters earlier."""
+EMULATOR = f'''import os
 
-# Scripted answers to the first questions of the notebook, in order.
-ANSWERS = (PENDULUM, IN_RUSSIAN, TIDES)
+if "GIGACHAT_CREDENTIALS" not in os.environ:  # without a key the emulator answers; it repeats, counts and calculates
+    from gigaclient.testing import GigaChatEmulator
+
+    texts = {{
+        "pendulum": r"""{PENDULUM}""",
+        "по-русски": r"{IN_RUSSIAN}",
+    }}
+
+    def known_text(request):
+        question = request.json()["messages"][-1]["content"]
+        return next((text for word, text in texts.items() if word in question), None)
+
+    emulator = GigaChatEmulator(event_pause_s=0.02).start()
+    emulator.answer(known_text, times=None)
+    os.environ.update(emulator.environment)'''
 
 CELLS: tuple[tuple[str, str], ...] = (
     (
         "markdown",
         "# GigaChat in a notebook\n\n"
-        "Stored as it ran against the emulator that ships with gigaclient (`make_notebook.py` beside this file made "
-        "it). With a key of your own GigaChat answers instead: run `%giga_login`, which asks for it. The key never "
-        "becomes part of the notebook.",
+        "Stored as it ran against the emulator that comes with gigaclient; `make_notebook.py` in the same folder made "
+        "it. To ask GigaChat instead, leave out the next but one cell and run `%giga_login`, which asks for your key. "
+        "The key never becomes part of the notebook.",
     ),
     ("code", "%load_ext gigaclient"),
-    (
-        "code",
-        "import os\n\n"
-        'if "GIGACHAT_CREDENTIALS" not in os.environ:  # leave this cell out when you have a key\n'
-        "    from gigaclient.testing import GigaChatEmulator\n\n"
-        "    emulator = GigaChatEmulator(event_pause_s=0.02).start()\n"
-        "    os.environ.update(emulator.environment)",
-    ),
+    ("code", EMULATOR),
     (
         "markdown",
-        "## Ask\n\nThe answer grows while it comes, with its formulas and its code. *Interrupt* keeps what is there.",
+        "## Ask\n\nThe answer is shown while it arrives, with its formulas and its code. *Interrupt* keeps the text "
+        "received so far.",
     ),
     (
         "code",
         '%%giga -t 0.2 -s "You are a patient teacher."\n'
         "What is the period of a pendulum? The formula, and Python code for it.",
     ),
+    ("markdown", "The formula of the answer gives the period of a pendulum of one metre, in seconds."),
+    ("code", "from math import pi, sqrt\n\nround(2 * pi * sqrt(1 / 9.81), 3)"),
     (
         "markdown",
-        "The notebook has one dialogue, so that a question may lean on the one before. `--into` puts the answer into a "
+        "The notebook has one dialogue, so a question may refer to the one before. `--into` stores the answer in a "
         "variable.",
     ),
     ("code", "%giga --into answer А теперь по-русски, одной фразой"),
     ("code", "print(answer.model, answer.usage)"),
-    ("markdown", "Variables come in with `-f`, and only then: braces in a question are just braces."),
+    ("markdown", "With `-f`, and only then, variables in braces are replaced by their values."),
     (
         "code",
-        'water = {"Murmansk": (3.7, "14:20"), "Kem": (1.4, "16:05")}\n\n%giga -f --alone Compare high water: {water}',
+        'water = {"Murmansk": 3.7, "Kem": 1.4}\n\n'
+        "%giga -f --alone How much is {water['Murmansk']} - {water['Kem']}?",
     ),
-    ("markdown", "## Pictures\n\n`--auto` lets the model use the service's own functions, such as drawing."),
+    ("markdown", "A price in dollars is no formula."),
+    ("code", r"%giga --alone Repeat: from $5 to $6, if \( x < 6 \)"),
+    ("markdown", "## Pictures\n\n`--auto` lets the model use the service's own functions, such as image generation."),
     ("code", "%giga --auto --alone Draw a lighthouse"),
-    ("markdown", "## In code\n\n`show` does for a stream what `%giga` does for a question."),
+    ("markdown", "## In code\n\n`show` shows a stream as `%giga` does."),
     (
         "code",
         "from gigaclient import GigaChat\n"
@@ -94,11 +100,14 @@ CELLS: tuple[tuple[str, str], ...] = (
         "giga = GigaChat()\n"
         'count = show(giga.stream("Count from 1 to 20"))',
     ),
-    ("markdown", "What the API gives back shows itself."),
+    ("markdown", "Results and lists of them are shown as tables."),
+    ("code", 'list(giga.map(["Count from 1 to 3", "How much is 6 * 7?"], progress=False))'),
     ("code", "giga.get_balance()"),
     ("code", 'giga.embeddings(["High tide at noon", "Low tide at six"])'),
-    ("code", 'giga.tokens_count("High tide at noon")[0]'),
-    ("markdown", "An error is one sentence, with the step to take."),
+    ("code", 'giga.tokens_count(["High tide at noon", "Low tide at six"])'),
+    ("markdown", "`%giga --history` shows the dialogue."),
+    ("code", "%giga --history"),
+    ("markdown", "An error is one sentence that says what to do."),
     ("code", "%giga -m GigaChat-2-Maxi hello"),
 )
 
@@ -123,11 +132,8 @@ def run(notebook: Any) -> Any:
 
 def main() -> None:
     """Write the notebook."""
-    with GigaChatEmulator(event_pause_s=0.01) as emulator:
-        for answer in ANSWERS:
-            emulator.answer(answer)
-        os.environ.update(emulator.environment)
-        made = run(new_notebook())
+    os.environ.pop("GIGACHAT_CREDENTIALS", None)
+    made = run(new_notebook())
     nbformat.validate(made)
     NOTEBOOK.write_text(nbformat.writes(made).rstrip() + "\n", "utf-8")
 

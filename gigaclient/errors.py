@@ -307,7 +307,8 @@ class APIStatusError(GigaClientError):
         content: bytes | None = None,
         url: str | None = None,
     ) -> None:
-        if official:  # the arguments of the official SDK
+        by_hand = bool(official) or not message  # with the arguments of the official SDK
+        if official:
             url, message = str(message), ""
             status_code, content, headers = _three(*official)
         if not message and content is not None:
@@ -316,11 +317,10 @@ class APIStatusError(GigaClientError):
         if (not message and (content is not None or url is not None)) or not isinstance(message, str):
             message = f"HTTP status {status_code}"
         super().__init__(message, request_id=request_id)
-        self.status_code = status_code
-        self.code = code
+        self.status_code, self.code = status_code, code
         self.body = body
         self.headers = Headers(headers)
-        self.retry_after = _seconds(self.headers) if official and retry_after is None else retry_after
+        self.retry_after = _seconds(self.headers) if by_hand and retry_after is None else retry_after
         self.url = url
         self._content = content
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/licenses.md"
+VENDORED = ROOT / "examples/chat_page/README.md"
 
 _HEAD = """# Licences
 
@@ -43,7 +44,17 @@ def page() -> str:
     for extra, packages in sorted(config["options.extras_require"].items()):
         for name in sorted(_names(packages)):
             text += f"| `{extra}` | `{name}` | {licence(name)} |\n"
+    text += "\n## In the example chat page\n\nThese files are in the repository and in the sdist, not in the wheel.\n\n"
+    text += "| library | npm package | licence |\n| --- | --- | --- |\n"
+    for library, licence_, name in vendored():
+        text += f"| {library} | `{name}` | {licence_} |\n"
     return text
+
+
+def vendored() -> list[tuple[str, str, str]]:
+    """Return the library, the licence and the npm package of each row in the README of the example chat page."""
+    row = re.compile(r"^\| ([^|]+) \| [\d.]+ \| ([^|]+) \| `([^`]+)` \|$", re.MULTILINE)
+    return row.findall(VENDORED.read_text("utf-8"))
 
 
 def licence(name: str) -> str:

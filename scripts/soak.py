@@ -1,4 +1,4 @@
-"""Soak test: one client, 64 threads, and a failing server, for a number of seconds (60 by default).
+"""Soak test: one client, 64 threads, signals, forks and a failing server, for a number of seconds (60 by default).
 
     python scripts/soak.py 600
 
@@ -14,7 +14,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from support.load_tools import emulator, grown, run_round
+from support.interruption_tools import AVAILABLE as HAS_FORKS
+from support.load_tools import emulator, grown, run_forks, run_round
+
+_FORK_SECONDS = 6.0  # of each round; starting and ending takes as long again
 
 
 def main(arguments: list[str]) -> int:
@@ -22,7 +25,8 @@ def main(arguments: list[str]) -> int:
     seconds = float(arguments[0]) if arguments else 60.0
     seed = int(os.environ.get("SEED", time.time()))
     print(
-        f"Soak test of {seconds:g} s: 64 threads, one client, a failing server; SEED={seed} repeats the choices.",
+        f"Soak test of {seconds:g} s: 64 threads, one client, signals, forks, a failing server; "
+        f"SEED={seed} repeats the choices.",
         flush=True,
     )
     begun = time.monotonic()
@@ -32,9 +36,13 @@ def main(arguments: list[str]) -> int:
         problems, rounds = list(first.wrong), 0
         while (left := seconds - (time.monotonic() - begun)) > 0 or not rounds:
             rounds += 1
-            last = run_round(server, min(30.0, max(5.0, left)), seed=seed + rounds)
+            last = run_round(server, min(30.0, max(5.0, left - 2 * _FORK_SECONDS)), seed=seed + rounds)
             print(f"round {rounds}: {last}", flush=True)
             problems += last.wrong + grown(first, last, megabytes=16.0)
+            if HAS_FORKS:
+                forks = run_forks(server, _FORK_SECONDS, seed=seed + rounds)
+                print(f"round {rounds}, forks: {forks}", flush=True)
+                problems += forks.wrong
             if not last.outcomes["chat"] or not last.outcomes["stream"]:
                 problems.append("no chat, or no stream, succeeded")
             if problems:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from typing_extensions import assert_type
@@ -15,6 +16,7 @@ from gigaclient.types import (
     ChatCompletionChunk,
     ChatCompletionResponse,
     ChatUsage,
+    MapResult,
     Message,
     Run,
     Step,
@@ -77,6 +79,25 @@ def values(giga: GigaChat) -> None:
     assert_type(giga.chat_parse("Hello", response_format={"type": "object"})[1], Any)
 
 
+def many(giga: GigaChat, fake: FakeGpt) -> None:
+    """Send many prompts: the requested type is that of the results' values."""
+    results = giga.map(["Hello"], response_format=Tide, checkpoint=Path("tides.jsonl"), temperature=0.1)
+    for result in results:
+        assert_type(result, MapResult[Tide])
+        if result.ok:
+            assert_type(result.value, Tide)
+    assert_type(next(giga.map(["Hello"], response_format=list[Tide])).value, list[Tide])
+    assert_type(next(giga.map(["Hello"], response_format={"type": "object"})).value, Any)
+    print_all([*giga.map(["Hello"], template="{}"), *fake.map(["Hello"])])
+
+
+def print_all(results: list[MapResult]) -> None:
+    """Take results without naming the type of their values."""
+    for result in results:
+        assert_type(result.text, str)
+        assert_type(result.usage, Usage | None)
+
+
 def functions(giga: GigaChat) -> None:
     """Call decorated functions, which keep their types; a run and the events of its stream are typed."""
     assert_type(get_tide("Murmansk"), Tide)
@@ -88,7 +109,7 @@ def functions(giga: GigaChat) -> None:
             assert_type(event.text, str)
         assert_type(stream.result().completion, ChatCompletion)
     conversation = giga.conversation("Answer briefly.", functions=[get_tide])
-    assert_type(conversation.ask("Hello"), ChatCompletion)
+    assert_type(conversation.ask("Hello", temperature=0.5, functions=[get_tide], max_steps=3), ChatCompletion)
     for chunk in conversation.stream("Hello"):
         assert_type(chunk, ChatCompletionChunk)
 
@@ -104,5 +125,6 @@ def main() -> None:
         assert_type(GigaChat.create_generator(model="GigaChat-2", messages="Hello"), Iterator[str])
     with FakeGpt(base_url="https://chat.example.org") as fake:
         assert_type(fake, FakeGpt)
+        many(giga, fake)
         for text in text_alone(fake):
             assert_type(text, str)

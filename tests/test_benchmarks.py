@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import importlib.util
 import json
+import re
 import ssl
 import subprocess
 import sys
@@ -105,7 +106,7 @@ def test_the_table_has_a_line_for_each_row_that_was_measured_and_says_what_was_m
         "call": {"ours": [300.0, 300.0], "with_requests": [600.0, 600.0], "with_urllib3": [200.0, 200.0]},
         "size": {"ours": [5.0]},
     }
-    lines = table({"samples": samples}).splitlines()
+    lines = table(samples).splitlines()
     assert len(lines) == 4
     assert "| 300 | 600 | 200 |" in lines[3]
     assert "0.50 met<br>not measured<br>1.50 **missed**" in lines[3]
@@ -240,6 +241,41 @@ def test_the_page_on_performance_shows_the_results_that_are_kept() -> None:
 
     page = (CHECKOUT / "docs" / "performance.md").read_text("utf-8")
     assert between_markers(page, json.loads((FOLDER / "results.json").read_text("utf-8"))) == page
+
+
+# -- other threads -----
+
+
+def test_no_hostile_text_holds_other_threads_for_long() -> None:
+    from benchmarks.rows import HOLDS
+
+    finished = run_short("--rows", ",".join(row.key for row in HOLDS))
+    assert finished.returncode == 0, (
+        finished.stdout + finished.stderr
+    )  # up to a third above 50 ms, in one of three tries
+    assert "cannot do" not in finished.stdout
+
+
+def test_a_pattern_that_holds_the_interpreter_is_measured() -> None:
+    from benchmarks.worker import _hold_of
+
+    hold = _hold_of(lambda: re.search("(a|a)*b", "a" * 17))
+    before = time.thread_time()
+    re.search("(a|a)*b", "a" * 17)
+    assert hold > 0.5 * (time.thread_time() - before) * 1e3
+    assert _hold_of(lambda: time.sleep(0.05)) < 10
+
+
+def test_the_holds_have_their_own_markers_and_a_section_of_the_results() -> None:
+    from benchmarks.report import BEGIN, BEGIN_HOLDS, END, END_HOLDS, between_markers, page
+
+    conditions = {"versions": {}, "date": "", "machine": "", "rounds": 1}
+    results = {"samples": {}, "instructions": {}, "curves": {}, **conditions}
+    results["holds"] = {"samples": {"hold-json": {"ours": [51.0]}, "hold-formula": {"ours": [49.0]}}, **conditions}
+    written = between_markers(f"{BEGIN} old {END} between {BEGIN_HOLDS} old {END_HOLDS} below", results)
+    assert " old " not in written
+    assert "| 51 | ≤ 50 | 51.00 **missed** |" in written.partition(" between ")[2]
+    assert "| 49 | ≤ 50 | 49.00 met |" in page(results, []).partition("## Other threads")[2]
 
 
 # -- many prompts -----

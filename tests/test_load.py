@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 from collections.abc import Iterator
 
 import pytest
-from support import load_tools
+from support import interruption_tools, load_tools
 from support.load_tools import Emulator, Round
+from support.reliability_tools import run_python
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +40,12 @@ def test_the_day_was_bad_enough(rounds: tuple[Round, Round]) -> None:
     assert len([name for name in bad.outcomes if name.endswith("Error")]) >= 3, bad
 
 
+@pytest.mark.skipif(not interruption_tools.AVAILABLE, reason="there is no signal for one thread")
+def test_the_calls_of_the_main_thread_were_interrupted(rounds: tuple[Round, Round]) -> None:
+    _, bad = rounds
+    assert bad.outcomes[load_tools.INTERRUPTED] >= 5, bad
+
+
 def test_a_revoked_token_costs_at_most_one_login(rounds: tuple[Round, Round]) -> None:
     _, bad = rounds
     assert 1 < bad.logins <= bad.revoked + 1
@@ -45,6 +54,16 @@ def test_a_revoked_token_costs_at_most_one_login(rounds: tuple[Round, Round]) ->
 def test_threads_descriptors_and_memory_are_what_they_were(rounds: tuple[Round, Round]) -> None:
     first, second = rounds
     assert load_tools.grown(first, second, megabytes=12.0) == []
+
+
+@pytest.mark.skipif(not interruption_tools.AVAILABLE, reason="nothing forks here")
+def test_signals_and_forks_in_c_inside_of_calls_mix_up_no_answers_and_leave_nothing_behind() -> None:
+    with load_tools.emulator() as server:
+        done = load_tools.run_forks(server, 5.0, seed=1)
+    assert done.wrong == []
+    assert done.forked >= 3, done
+    assert done.outcomes[load_tools.INTERRUPTED] >= 3, done
+    assert done.outcomes["chat"] + done.outcomes["stream"] >= 3, done
 
 
 def test_the_soak_notices_an_answer_to_another_question(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,3 +85,46 @@ def test_the_soak_notices_a_connection_that_stays_open(monkeypatch: pytest.Monke
         monkeypatch.setattr(load_tools, "SETTLE_SECONDS", 0.2)
         found = load_tools.run_round(server, 0.3, threads=2, seed=1)
     assert any("still has 1 connections" in wrong for wrong in found.wrong)
+
+
+FOUND = """
+import sys, time
+sys.path.insert(0, "..")
+from support import interruption_tools
+interruption_tools.CHILD_SECONDS = 1.0
+for work in (lambda: "", lambda: "expected a, got b", lambda: 1 / 0, lambda: time.sleep(60)):
+    children = interruption_tools.Children(work)
+    children.fork()
+    children.reap()
+    print(children.forked, [wrong.splitlines()[0] for wrong in children.wrong])
+"""
+
+
+@pytest.mark.skipif(not interruption_tools.AVAILABLE, reason="nothing forks here")
+def test_the_soak_notices_what_a_child_found_and_a_child_that_hangs() -> None:
+    assert run_python(FOUND).splitlines() == [
+        "1 []",
+        "1 ['in a child: expected a, got b']",
+        "1 ['in a child: Traceback (most recent call last):']",
+        "1 ['in a child: Fatal Python error: Aborted']",
+    ]
+
+
+@pytest.mark.skipif(not interruption_tools.AVAILABLE, reason="there is no signal for one thread")
+def test_the_soak_notices_an_exception_of_a_signal_handler_that_is_swallowed() -> None:
+    interruptions = interruption_tools.Interruptions(0.5)
+
+    def call() -> None:
+        signal.raise_signal(signal.SIGUSR1)
+
+    def swallow() -> None:
+        with contextlib.suppress(Exception):
+            call()
+
+    with interruptions.handled():
+        interruptions.call(lambda: None)
+        assert interruptions.swallowed() == ""
+        with pytest.raises(Exception, match="from the handler"):
+            interruptions.call(call)
+        interruptions.call(swallow)
+        assert "in swallow" in interruptions.swallowed()

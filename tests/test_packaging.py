@@ -227,6 +227,16 @@ def test_the_page_of_licences_has_every_dependency(config: configparser.ConfigPa
     assert [row for row in sorted(rows) if row not in text] == [], "run: make licenses"
 
 
+def test_the_page_of_licences_has_the_libraries_of_the_example_and_their_texts_are_there() -> None:
+    text = (CHECKOUT / "docs/licenses.md").read_text("utf-8")
+    vendored = load_script("licenses").vendored()
+    rows = [f"| {library} | `{name}` | {licence} |" for library, licence, name in vendored]
+    assert rows and [row for row in rows if row not in text] == [], "run: make licenses"
+    folder = CHECKOUT / "examples/chat_page/vendor"
+    assert len(list(folder.glob("*.LICENSE"))) == len(rows)
+    assert all(path.stat().st_size > 500 for path in folder.glob("*.LICENSE"))
+
+
 def test_the_page_of_licences_is_what_the_installed_packages_say() -> None:
     text = (CHECKOUT / "docs/licenses.md").read_text("utf-8")
     script = load_script("licenses")
@@ -316,6 +326,7 @@ def test_continuous_integration_runs_what_make_check_runs() -> None:
     commands = "\n".join(line for line in script.splitlines() if not line.startswith("#"))
     stages = {stage for stages in re.findall(r"\bmake ((?:[a-z-]+\b ?)+)", commands) for stage in stages.split()}
     tests = {"test", "test-all", "test-floor", "test-next", "browser", "clusters", "deployment"}
+    tests |= {"peers-newest", "peers-oldest"}
     assert stages == tests | {"lint", "wheel", "sbom", "demo", "docs", "audit", "soak", "bench-short"}
     rule = re.search(r"^check: (.*?) ##(.*?)\n\n", (CHECKOUT / "Makefile").read_text("utf-8"), re.MULTILINE | re.DOTALL)
     assert rule

@@ -27,18 +27,23 @@ FOREIGN = {
     "schema.validation": {"_EXPECTED"},
     "_core.error_mapping": {"_TITLE"},
     "contrib.event_format": {"_LINE_END"},
+    "cli.exit_codes": {"_ARGUMENT", "_LABEL"},
     "cli.markdown": {"_ESCAPE", "_POSSIBLE_LIST_ITEM"},
+    "doctor.report": {"_THOUSANDS"},
     "doctor.redaction": {"_AFTER_SCHEME", "_ANY_HOME", "_JSON_TOKEN", "_LONG_TEXT", "_SCHEME_AND_REST"},
     "gigachat.batch_file": {"_ID"},
     "transport.connection": {"_HEAD", "_LINE_BREAK", "_PLAIN_NAMES"},
     "types.files": {"_ATTRIBUTE", "_TAG", "_UUID"},
     "types.markdown": {
-        "_ACTIVE", "_BEGINS_SOMETHING", "_BEGUN", "_HARMLESS", "_NEW_BLOCK", "_PICTURE", "_SCHEME", "_TOKEN",
+        "_ACTIVE", "_ADDRESS", "_BEGINS_SOMETHING", "_BEGUN", "_HARMLESS", "_NEW_BLOCK", "_PICTURE", "_SCHEME",
+        "_TOKEN", "_UNESCAPED_DOLLAR",
     },
     "types.markdown_code": {"_INDENTED", "_LINE", "_PAIRED"},
 }  # fmt: skip
 # Those that are tried at one place of the text only; the others search it.
-ANCHORED = {"_HARMLESS", "_HEAD", "_ID", "_NEW_BLOCK", "_PLAIN_NAMES", "_POSSIBLE_LIST_ITEM", "_SCHEME"}
+ANCHORED = {
+    *("_HARMLESS", "_HEAD", "_ID", "_LABEL", "_NEW_BLOCK", "_PLAIN_NAMES", "_POSSIBLE_LIST_ITEM", "_SCHEME", "_SIZE")
+}
 
 # Patterns on foreign text of a length that we bound, and the bound.
 BOUNDED = {("cli.markdown", "_PADDING"): "a rendered line, as wide as the terminal"}
@@ -50,7 +55,6 @@ OWN_TEXT = {
     "_core.request_options": "names of headers that the program sends",
     "_core.settings": "the host of a configured address",
     "bulk.templates": "the program's template",
-    "cli.commands.map": "our own messages",
     "cli.interactive": "typed commands",
     "contrib.client_registry": "names of settings",
     "contrib.jupyter.magics": "typed cells",

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import errno
+import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-from support.socket_tools import Peer, Stopwatch, eventually, read_request, silent, unanswered_port
+from support.socket_tools import (
+    ConnectProxy,
+    Peer,
+    Stopwatch,
+    eventually,
+    read_request,
+    silent,
+    unanswered_port,
+    with_login,
+)
 from support.stream_tools import client_of
 from support.thread_tools import requests_to
 
@@ -232,6 +245,83 @@ def test_what_a_signal_handler_raises_leaves_the_call_as_it_is(
             assert giga.chat("Count from 1 to 3", deadline=15).text == "1, 2, 3"
 
 
+# -- an exception at any moment --------------------------------------------------------------------
+
+STORM = """
+import gc, os, sys
+from support.socket_tools import eventually
+from gigaclient import GigaChat
+from gigaclient.testing import GigaChatEmulator
+
+FILES = tuple(os.path.join("gigaclient", *path) for path in (
+    ("_core", "executor.py"), ("_core", "limiter.py"), ("streaming", "stream.py"), ("transport", "http.py"),
+    ("transport", "response.py"), ("transport", "connection.py"), ("transport", "socket.py"),
+))
+STEP = 7
+sys.unraisablehook = lambda unraisable: None  # the exception may hit a finaliser
+wrong = []
+
+
+def interrupted(call, moment):
+    # Raise KeyboardInterrupt at the given line; return False when the call ended before.
+    passed = 0
+
+    def trace(frame, event, argument):
+        nonlocal passed
+        if not frame.f_code.co_filename.endswith(FILES):
+            return None
+        if event == "line":
+            passed += 1
+            if passed == moment:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        call()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(None)
+    return passed >= moment
+
+
+def open_descriptors():
+    return len(os.listdir("/proc/self/fd"))
+
+
+with GigaChatEmulator() as emulator:
+    before = open_descriptors()
+    with GigaChat(**emulator.client_options, max_connections=2) as giga:
+        giga.chat("hello")
+        gc.disable()  # what an interrupt leaves must be released without it
+        call = {"chat": lambda: giga.chat("hello"), "stream": lambda: giga.stream("hello").result()}[sys.argv[1]]
+        moment = 1
+        while interrupted(call, moment):
+            stats = giga.stats()
+            if (stats.in_flight, stats.waiting, giga._executor.limiter.under_way) != (0, 0, 0):
+                wrong.append((moment, stats))
+            moment += STEP
+        assert giga.chat("Count from 1 to 3", deadline=15).text == "1, 2, 3"
+    eventually(lambda: open_descriptors() <= before, 5)
+    print(moment, open_descriptors() - before, wrong)
+"""
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="the system has no table of descriptors")
+@pytest.mark.parametrize("call", ["chat", "stream"])
+def test_an_exception_at_any_line_leaves_no_permit_call_or_descriptor(call: str) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    run = subprocess.run(
+        [sys.executable, "-c", STORM, call], capture_output=True, text=True, timeout=60, env=environment, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    moments, left_open, wrong = run.stdout.strip().split(" ", 2)
+    assert int(moments) > 200
+    assert (left_open, wrong) == ("0", "[]"), run.stderr
+
+
 # -- handlers and hooks that call their own client -------------------------------------------------
 
 
@@ -388,6 +478,38 @@ def test_an_interrupted_token_fetch_shows_neither_key_nor_token(emulator: GigaCh
         shown = locals_of(caught.value)
         assert TOKEN not in shown
         assert giga._settings.credentials.reveal() not in shown
+
+
+def test_a_silent_proxy_shows_no_password(emulator: GigaChatEmulator, signals: Signals) -> None:
+    login = "alice:s3cret-passw0rd"
+    with (
+        ConnectProxy(instead=b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 2", holds_open=True) as proxy,
+        client_of(emulator, proxy=with_login(proxy.url, login)) as giga,
+    ):
+        with (
+            signals.when(main_thread_is_in("_tunnel", "wait", "_read_head"), raise_interrupt),
+            pytest.raises(KeyboardInterrupt) as caught,
+        ):
+            giga.chat("hello")
+        assert b"Proxy-Authorization: Basic " in proxy.heads[0]
+        shown = locals_of(caught.value)
+        assert login.partition(":")[2] not in shown
+        assert base64.b64encode(login.encode()).decode() not in shown
+
+
+def test_a_head_that_comes_slowly_shows_no_cookie(signals: Signals) -> None:
+    def talk(sock: Any) -> None:
+        read_request(sock)
+        sock.sendall(f"HTTP/1.1 200 OK\r\nSet-Cookie: session={TOKEN}\r\nX-Last: {TOKEN}\r\n".encode())
+        silent(sock)
+
+    with Peer(talk) as peer, FakeGpt(peer.url, allow_http=True) as fake:
+        with (
+            signals.when(main_thread_is_in("_read_head", "wait"), raise_interrupt),
+            pytest.raises(KeyboardInterrupt) as caught,
+        ):
+            fake.chat("hello")
+        assert TOKEN not in locals_of(caught.value)
 
 
 def test_an_interrupted_login_shows_neither_account_nor_password(signals: Signals) -> None:

@@ -91,6 +91,14 @@ def test_windows_runs_the_quick_tests_with_bash() -> None:
     assert windows["steps"][-1]["run"] == "make test-quick PYTHON=python"
 
 
+def test_every_action_is_pinned_by_the_hash_of_a_version() -> None:
+    used = [line for path in WORKFLOWS for line in path.read_text("utf-8").splitlines() if "uses: " in line]
+    others = [line for line in used if "uses: ./" not in line]
+    assert len(others) > 20
+    pinned = re.compile(r"\s+(?:- )?uses: [\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
+    assert [line for line in others if not pinned.fullmatch(line)] == []
+
+
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_a_workflow_has_few_permissions_and_ends_in_time(path: Path) -> None:
     workflow = loaded(path)

@@ -1,13 +1,16 @@
 // The page: a conversation, its composer, and the list of earlier ones.
 
-import { Failure, ask } from "./chat.js";
+import { Failure, ask, fetchModels } from "./chat.js";
+import { fileName, toMarkdown } from "./export.js";
 import * as history from "./history.js";
-import { MarkdownView } from "./markdown.js";
+import { MarkdownView, languageOf } from "./markdown.js";
 import { fill, language, sentenceFor, words } from "./words.js";
 
 const SAVE_EVERY_MS = 500;
 const NEAR_THE_END_PX = 32;
 const TITLE_LETTERS = 60;
+// An answer that another tab receives is looked at again after this time, in case that tab is gone.
+const LOOK_AGAIN_MS = 5_000;
 
 const place = Object.fromEntries([...document.querySelectorAll("[id]")].map((element) => [element.id, element]));
 const narrow = matchMedia("(max-width: 55rem)");
@@ -39,7 +42,7 @@ class MessageView {
     this.#parts = {
       heading: part("h2"), body: part(".body"), dots: part(".dots"), note: part(".note"), failure: part(".failure"),
       sentence: part(".sentence"), details: part("details"), retry: part(".retry"), tools: part(".tools"),
-      copy: part(".copy"), again: part(".again"), meta: part(".meta"),
+      copy: part(".copy"), again: part(".again"), edit: part(".edit"), continue: part(".continue"), meta: part(".meta"),
     };
     this.#element.dataset.role = message.role;
     this.#parts.heading.textContent = message.role === "user" ? words.you : words.model;
@@ -47,8 +50,12 @@ class MessageView {
     this.#parts.details.querySelector("summary").textContent = words.details;
     name(this.#parts.copy, words.copy);
     name(this.#parts.again, words.again);
+    name(this.#parts.edit, words.edit);
+    this.#parts.continue.querySelector("span").textContent = words.continue;
     this.#parts.copy.addEventListener("click", () => copy(this.#parts.copy, this.#message.content, words.copy));
     for (const button of [this.#parts.again, this.#parts.retry]) button.addEventListener("click", () => answer(this));
+    this.#parts.continue.addEventListener("click", () => answer(this, { continuing: true }));
+    this.#parts.edit.addEventListener("click", () => this.#openEditor());
     this.draw();
   }
 
@@ -60,9 +67,20 @@ class MessageView {
     return this.#message;
   }
 
-  /** What a reader sees of the answer, without its marks. */
+  /** The text of the answer for a screen reader: without marks, and with each formula as its source. */
   get text() {
-    return this.#parts.body.innerText;
+    const body = this.#parts.body.cloneNode(true);
+    for (const formula of body.querySelectorAll(".katex")) {
+      formula.replaceWith(formula.querySelector("annotation")?.textContent ?? "");
+    }
+    return [...body.children].map(({ textContent }) => textContent.trim()).join("\n");
+  }
+
+  /** Show another version of the message, from another tab. */
+  update(message) {
+    if (message === this.#message) return;
+    this.#message = message;
+    this.draw();
   }
 
   /** Show it as it is now. */
@@ -76,7 +94,7 @@ class MessageView {
     else this.#markdown.draw(content);
     this.#parts.body.hidden = content === "";
     this.#parts.dots.hidden = state !== "streaming" || (running?.message === this.#message && !running.fresh);
-    this.#parts.tools.hidden = role === "user" || state === "streaming" || (content === "" && state !== "stopped");
+    this.#parts.tools.hidden = state === "streaming" || (content === "" && state !== "stopped");
     this.#parts.copy.hidden = content === "";
     this.#drawNote();
     this.#drawFailure(state === "failed" ? failure : null);
@@ -100,17 +118,58 @@ class MessageView {
     });
   }
 
-  /** Only the last answer can be asked for again. */
+  /** Only the last answer can be asked for again or continued. A question can be changed while no answer arrives. */
   drawAgain() {
-    const last = running === null && chat.messages.at(-1) === this.#message;
-    this.#parts.again.hidden = !last || this.#message.state === "failed";
+    const { role, state, content, end } = this.#message;
+    const idle = running === null && chat.messages.at(-1)?.state !== "streaming";
+    const last = idle && role !== "user" && chat.messages.at(-1) === this.#message;
+    const incomplete = state === "stopped" || state === "failed" || end?.finish_reason === "length";
+    this.#parts.again.hidden = !last || state === "failed";
     this.#parts.retry.hidden = !last;
+    this.#parts.continue.hidden = !last || !incomplete || content === "";
+    this.#parts.edit.hidden = role !== "user" || !idle;
   }
 
   remove() {
     cancelAnimationFrame(this.#frame);
     clearInterval(this.#countdown);
     this.#element.remove();
+  }
+
+  #openEditor() {
+    const editor = place.editor.content.firstElementChild.cloneNode(true);
+    const field = editor.querySelector("textarea");
+    const note = editor.querySelector(".hint");
+    editor.querySelector(".cancel").textContent = words.cancel;
+    editor.querySelector(".resend").textContent = words.resend;
+    note.textContent = words.replaces;
+    note.hidden = chat.messages.at(-2) === this.#message; // a new answer to the last question replaces no question
+    field.setAttribute("aria-label", words.editor);
+    field.value = this.#message.content;
+    const close = () => {
+      editor.remove();
+      delete this.#element.dataset.editing;
+      this.#parts.edit.focus();
+    };
+    field.addEventListener("input", () => fit(field));
+    field.addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && !event.isComposing) {
+        event.stopPropagation(); // this Escape does not stop an answer
+        close();
+      } else if (sends(event)) {
+        event.preventDefault();
+        editor.requestSubmit();
+      }
+    });
+    editor.querySelector(".cancel").addEventListener("click", close);
+    editor.addEventListener("submit", (event) => {
+      event.preventDefault();
+      resend(this.#message, field.value);
+    });
+    this.#element.dataset.editing = "";
+    this.#element.append(editor);
+    fit(field);
+    field.focus();
   }
 
   #drawNote() {
@@ -126,15 +185,17 @@ class MessageView {
   #drawFailure(failure) {
     clearInterval(this.#countdown);
     this.#parts.failure.hidden = failure === null;
+    this.#parts.continue.disabled = false;
     if (failure === null) return;
     this.#parts.sentence.textContent = sentenceFor(failure);
-    const told = [failure.type, failure.detail, failure.requestId && `${words.requestId} ${failure.requestId}`];
-    const details = told.filter(Boolean).join(" · ");
+    const parts = [failure.type, failure.detail, failure.requestId && `${words.requestId} ${failure.requestId}`];
+    const details = parts.filter(Boolean).join(" · ");
     this.#parts.details.querySelector("p").textContent = details;
     this.#parts.details.hidden = details === "";
     const count = () => {
       const seconds = Math.ceil(((failure.until ?? 0) - Date.now()) / 1000);
       this.#parts.retry.disabled = seconds > 0;
+      this.#parts.continue.disabled = seconds > 0;
       this.#parts.retry.textContent = seconds > 0 ? fill(words.retryIn, { seconds }) : words.retry;
       if (seconds <= 0) clearInterval(this.#countdown);
     };
@@ -154,8 +215,7 @@ function frameCode(fragment) {
   for (const pre of fragment.querySelectorAll("pre")) {
     const frame = place.code.content.firstElementChild.cloneNode(true);
     const code = pre.querySelector("code") ?? pre;
-    const written = [...code.classList].find((one) => one.startsWith("language-"));
-    frame.querySelector(".language").textContent = written?.slice("language-".length) ?? "";
+    frame.querySelector(".language").textContent = languageOf(code);
     const button = frame.querySelector("button");
     name(button, words.copyCode);
     button.addEventListener("click", () => copy(button, code.textContent, words.copyCode));
@@ -202,42 +262,61 @@ function copyBySelection(text) {
 
 function send(text) {
   if (running !== null || text.trim() === "") return;
-  const asked = { role: "user", content: text.trim() };
-  const answered = { role: "assistant", content: "", state: "streaming" };
-  chat.messages.push(asked, answered);
-  show(asked);
   place.question.value = "";
   history.setDraft("");
   fitQuestion();
+  askQuestion(text.trim());
+}
+
+function askQuestion(text) {
+  const [question, answered] = history.addTurn(chat, text);
+  show(question);
   following = true;
   place.welcome.hidden = true;
+  keep(chat, question);
   answer(show(answered));
 }
 
-async function answer(view) {
+// Ask a changed question in place of `question` and of all that follows it.
+function resend(question, text) {
+  if (running !== null || text.trim() === "") return;
+  const index = chat.messages.indexOf(question);
+  if (index === -1) return;
+  history.remove(chat.id, chat.messages.splice(index));
+  drawChat();
+  askQuestion(text.trim());
+  place.question.focus();
+}
+
+async function answer(view, { continuing = false } = {}) {
   if (running !== null) return;
   const message = view.message;
-  const asked = chat.messages.slice(0, chat.messages.indexOf(message)).filter(({ content }) => content !== "");
-  const mine = { chat, message, view, controller: new AbortController(), fresh: true };
+  const sent = chat.messages.slice(0, chat.messages.indexOf(message)).filter(({ content }) => content !== "");
+  if (continuing) sent.push(message, { role: "user", content: words.continueRequest });
+  const mine = { chat, message, view, controller: new AbortController(), fresh: true, savedAt: 0 };
   running = mine;
   Object.assign(message, { state: "streaming", failure: null, end: null });
   redrawTools();
   view.draw();
   keepUp();
   announce(words.sayWaiting);
-  keep(chat);
-  const saving = setInterval(save, SAVE_EVERY_MS);
+  keep(chat, message);
   let outcome;
   try {
-    const end = await ask(asked.map(({ role, content }) => ({ role, content })), {
+    const end = await ask(sent.map(({ role, content }) => ({ role, content })), {
       signal: mine.controller.signal,
+      model: place.model.value === "" || place.model.value === place.model.dataset.usual ? null : place.model.value,
       onText: (text) => {
         if (text === "") return;
+        if (mine.fresh && continuing) message.content += joint(message.content, text);
         // What an earlier try had brought stays until this one has brought something.
-        if (mine.fresh) message.content = "";
+        else if (mine.fresh) message.content = "";
         mine.fresh = false;
         message.content += text;
         view.drawSoon();
+      },
+      onBytes: () => {
+        if (running === mine && Date.now() - mine.savedAt >= SAVE_EVERY_MS) save();
       },
     });
     outcome = { state: "done", end };
@@ -246,14 +325,18 @@ async function answer(view) {
     const stopped = error.name === "AbortError" || (leaving && error instanceof Failure && error.kind !== "status");
     outcome = stopped ? { state: "stopped" } : { state: "failed", failure: failureOf(error) };
   }
-  clearInterval(saving);
   if (running === mine) settle(mine, outcome);
+}
+
+// Models begin a continuation with a whole word, and most without a space before it.
+function joint(before, after) {
+  return /[\p{L}\p{N}.,:;!?]$/u.test(before) && /^[\p{L}\p{N}]/u.test(after) ? " " : "";
 }
 
 function settle({ chat: answered, message, view }, outcome) {
   running = null;
   Object.assign(message, outcome);
-  keep(answered);
+  keep(answered, message);
   if (answered !== chat) return;
   view.draw();
   redrawTools();
@@ -280,20 +363,46 @@ function stop() {
 
 // Keep what has come of the answer.
 function save() {
-  if (running !== null) store(running.chat);
+  if (running === null) return;
+  running.savedAt = Date.now();
+  store(running.chat, running.message);
 }
 
-function store(kept) {
-  kept.updated = Date.now();
-  place["no-room"].hidden = history.save(kept);
+function store(kept, message) {
+  place["no-room"].hidden = history.save(kept.id, message);
 }
 
-// Keep a chat, and show it at its place among the others.
-function keep(kept) {
-  store(kept);
+// Keep a message, and show its chat at its place among the others.
+function keep(kept, message) {
+  store(kept, message);
   history.setCurrent(chat.id);
   drawList();
 }
+
+// Show what another tab has stored. This tab's own answer and messages that found no room in the storage stay.
+function merge() {
+  const stored = history.find(chat.id)?.messages ?? [];
+  const found = new Map(stored.map((message) => [message.id, message]));
+  const own = running?.chat === chat ? running.message : null;
+  const deleted = own !== null && !own.unsaved && !found.has(own.id);
+  for (const message of chat.messages) {
+    const same = found.get(message.id)?.updated === message.updated && found.get(message.id)?.state === message.state;
+    if (message.unsaved || same || (message === own && !deleted)) found.set(message.id, message);
+  }
+  chat.messages = [...found.values()].sort((one, other) => (one.id < other.id ? -1 : 1));
+  if (deleted) {
+    const { controller } = running;
+    running = null;
+    controller.abort();
+  }
+  drawChat();
+  redrawTools();
+  drawList();
+  clearTimeout(lookingAgain);
+  if (chat.messages.some(history.isReceivedElsewhere)) lookingAgain = setTimeout(merge, LOOK_AGAIN_MS);
+}
+
+let lookingAgain = 0;
 
 // --- the conversation ----------------------------------------------------------------------------------------------
 
@@ -314,23 +423,37 @@ function open(wanted) {
     redrawTools();
   }
   history.setCurrent(chat.id);
+  following = true;
   drawChat();
-  drawList();
+  merge();
   if (!touch.matches) place.question.focus();
 }
 
+// Views of messages that are still there stay, with what the reader has selected or edits in them.
 function drawChat() {
-  for (const view of views) view.remove();
+  const known = new Map(views.map((view) => [view.message.id, view]));
+  const wanted = new Set(chat.messages.map(({ id }) => id));
+  for (const view of views) if (!wanted.has(view.message.id)) view.remove();
   views = [];
-  chat.messages.forEach(show);
+  for (const message of chat.messages) {
+    const view = known.get(message.id);
+    if (view === undefined) {
+      show(message);
+      continue;
+    }
+    view.update(message);
+    views.push(view);
+    // Moving an element would take the focus from it.
+    if (place.messages.children[views.length - 1] !== view.element) place.messages.append(view.element);
+  }
   place.welcome.hidden = chat.messages.length > 0;
-  following = true;
   goToEnd();
 }
 
 function redrawTools() {
   place.send.hidden = running !== null;
   place.stop.hidden = running === null;
+  place.export.hidden = chat.messages.length === 0;
   for (const view of views) view.drawAgain();
 }
 
@@ -358,14 +481,14 @@ function drawList() {
       if (id === chat.id) opener.setAttribute("aria-current", "page");
       opener.addEventListener("click", () => {
         showChats(false);
-        const found = history.allChats().find((one) => one.id === id);
+        const found = history.find(id);
         if (id !== chat.id && found !== undefined) open(found);
       });
       name(deleter, fill(words.deleteChat, { title }));
       deleter.addEventListener("click", () => {
         if (!confirm(fill(words.deleteSure, { title }))) return;
         if (id === chat.id) open(history.newChat());
-        history.remove(id);
+        history.remove(id, history.find(id)?.messages ?? []);
         drawList();
       });
       return item;
@@ -419,9 +542,18 @@ place.jump.addEventListener("click", () => {
 
 // --- the composer --------------------------------------------------------------------------------------------------
 
+function fit(field) {
+  field.style.height = "auto";
+  field.style.height = `${field.scrollHeight}px`;
+}
+
+// 229: in some browsers the Enter that ends a composition is not marked as part of it.
+function sends(event) {
+  return event.key === "Enter" && !event.shiftKey && !event.isComposing && event.keyCode !== 229 && !touch.matches;
+}
+
 function fitQuestion() {
-  place.question.style.height = "auto";
-  place.question.style.height = `${place.question.scrollHeight}px`;
+  fit(place.question);
   place.send.disabled = place.question.value.trim() === "";
 }
 
@@ -430,8 +562,7 @@ place.question.addEventListener("input", () => {
   history.setDraft(place.question.value);
 });
 place.question.addEventListener("keydown", (event) => {
-  // 229: in some browsers the Enter that ends a composition is not marked as part of it.
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229 || touch.matches) return;
+  if (!sends(event)) return;
   event.preventDefault();
   send(place.question.value);
 });
@@ -440,6 +571,28 @@ place.composer.addEventListener("submit", (event) => {
   send(place.question.value);
 });
 place.stop.addEventListener("click", stop);
+
+// --- the model, and saving a chat -----------------------------------------------------------------------------------
+
+async function offerModels() {
+  const offered = await fetchModels();
+  if (offered === null || offered.models.length < 2) return;
+  const { models } = offered;
+  place.model.replaceChildren(...models.map((id) => new Option(id, id)));
+  place.model.dataset.usual = offered.default;
+  place.model.value = [history.chosenModel(), offered.default].find((id) => models.includes(id)) ?? models[0];
+  place["model-choice"].hidden = false;
+}
+
+place.model.addEventListener("change", () => history.setModel(place.model.value));
+
+place.export.addEventListener("click", () => {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([toMarkdown(titleOf(chat), chat.messages)], { type: "text/markdown" }));
+  link.download = fileName(titleOf(chat));
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // a browser may ask where to save it
+});
 
 // --- the list of chats, a drawer on narrow screens -------------------------------------------------------------------
 
@@ -484,6 +637,8 @@ function sayInTheirLanguage() {
   place["new-chat"].querySelector("span").textContent = words.newChat;
   name(place["new-chat-short"], words.newChat);
   name(place.jump, words.jump);
+  name(place.export, words.export);
+  place["model-choice"].querySelector("span").textContent = words.modelChoice;
   name(place.send, words.send);
   name(place.stop, words.stop);
   place.chats.setAttribute("aria-label", words.chats);
@@ -516,13 +671,7 @@ addEventListener("pagehide", save);
 document.addEventListener("visibilitychange", save);
 // Another tab has changed something.
 addEventListener("storage", (event) => {
-  if (!history.concerns(event)) return;
-  drawList();
-  if (running !== null || history.isUnderWay(event)) return;
-  const found = history.allChats().find(({ id }) => id === chat.id);
-  if (found === undefined || found.updated === chat.updated) return;
-  chat = found;
-  drawChat();
+  if (history.concerns(event)) merge();
 });
 
 sayInTheirLanguage();
@@ -530,5 +679,6 @@ showChats(false);
 place.question.value = history.draft();
 fitQuestion();
 drawChat();
-drawList();
 redrawTools();
+merge();
+offerModels();

@@ -1,4 +1,4 @@
-// One question to the server: POST chat, text/event-stream back.
+// Requests to the server: GET models, and POST chat with text/event-stream back.
 
 import { readEvents } from "./events.js";
 
@@ -26,13 +26,26 @@ export class Failure extends Error {
   }
 }
 
+/** Return `{models, default}`, the ids of the models, or null if the server offers no choice. */
+export async function fetchModels() {
+  try {
+    const response = await fetch("models", { headers: { Accept: "application/json" }, cache: "no-store" });
+    const { models, default: usual } = await response.json();
+    const ids = models.filter((id) => typeof id === "string" && id !== "");
+    return ids.length > 0 ? { models: ids, default: typeof usual === "string" ? usual : ids[0] } : null;
+  } catch {
+    return null;
+  }
+}
+
 /**
  * Ask for an answer to `messages` (`[{role, content}, …]`) and call `onText` with each piece of it.
  *
- * Returns what the server said at the end: `{finish_reason, model, usage, request_id}`. Raises `Failure`; a stop by
+ * `model` is an id from `fetchModels`, or null for the server's default. `onBytes` is called whenever anything arrives,
+ * also the server's pings. Returns what the server said at the end: `{finish_reason, model, usage, request_id}`. Raises `Failure`; a stop by
  * `signal` is an `AbortError`. Whatever `onText` was given stays good in either case.
  */
-export async function ask(messages, { signal, onText, silenceMs = SILENCE_MS }) {
+export async function ask(messages, { signal, onText, onBytes = () => {}, model = null, silenceMs = SILENCE_MS }) {
   const silence = new AbortController();
   const either = AbortSignal.any([signal, silence.signal]);
   let watch = null;
@@ -40,7 +53,7 @@ export async function ask(messages, { signal, onText, silenceMs = SILENCE_MS }) 
     const response = await fetch("chat", {
       method: "POST",
       headers: headers(),
-      body: JSON.stringify({ messages }),
+      body: JSON.stringify(model === null ? { messages } : { messages, model }),
       credentials: "same-origin",
       cache: "no-store",
       signal: either,
@@ -52,7 +65,10 @@ export async function ask(messages, { signal, onText, silenceMs = SILENCE_MS }) 
     watch = new Watch(silenceMs, () => silence.abort(SILENT));
     let end = null;
     await readEvents(response, {
-      onBytes: () => watch.seen(),
+      onBytes: () => {
+        watch.seen();
+        onBytes();
+      },
       onEvent: ({ name, data }) => {
         if (end !== null) return;
         const value = parsed(data);

@@ -1,10 +1,28 @@
 // Markdown of a model, drawn into the page as it grows. Nothing that the model writes becomes markup of its own.
 
-const { markdownit, DOMPurify } = globalThis;
+const { markdownit, DOMPurify, hljs, katex, mdItPluginTex } = globalThis;
 
 // html: false shows tags as the text they are. The sanitizer behind it is there for the day the parser has a fault.
 const parser = markdownit({ html: false, linkify: true, breaks: true });
 parser.linkify.set({ fuzzyLink: false, fuzzyEmail: false });
+
+// A formula passes the parser and the sanitizer as text. KaTeX then renders it without markup in strings and without
+// style attributes, which the security policy forbids.
+const formula = (tex, display) => `<span class="${display ? "math display" : "math"}">${parser.utils.escapeHtml(tex)}</span>`;
+parser.use(mdItPluginTex.tex, { delimiters: "all", render: formula });
+
+// The plugin finds $$…$$ and \[…\] at the beginning of a line. Models also write them in the middle of a sentence.
+const DISPLAY = { "$$": "$$", "\\[": "\\]" };
+parser.inline.ruler.before("escape", "math_display", (state, silent) => {
+  const opening = state.src.slice(state.pos, state.pos + 2);
+  const end = opening in DISPLAY ? state.src.indexOf(DISPLAY[opening], state.pos + 2) : -1;
+  const tex = end === -1 ? "" : state.src.slice(state.pos + 2, end);
+  if (tex.trim() === "") return false;
+  if (!silent) state.push("math_display", "math", 0).content = tex;
+  state.pos = end + 2;
+  return true;
+});
+parser.renderer.rules.math_display = (tokens, index) => formula(tokens[index].content, true);
 
 // A picture would be fetched from wherever the model says, with whatever it put into the address: a link, instead.
 parser.renderer.rules.image = (tokens, index) => {
@@ -16,7 +34,7 @@ parser.renderer.rules.image = (tokens, index) => {
 const ALLOWED = {
   ALLOWED_TAGS: [
     "a", "blockquote", "br", "code", "del", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "s",
-    "strong", "table", "tbody", "td", "th", "thead", "tr", "ul",
+    "span", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul",
   ],
   ALLOWED_ATTR: ["align", "class", "href", "start", "title"],
   ALLOWED_URI_REGEXP: /^(?:https?:|mailto:)/i,
@@ -25,6 +43,12 @@ const ALLOWED = {
   ALLOW_ARIA_ATTR: false,
   RETURN_DOM_FRAGMENT: true,
 };
+
+// Sizes in em. The limits are for formulas that would cover the page or take seconds to expand.
+const FORMULAS = { trust: false, strict: "ignore", maxSize: 20, maxExpand: 500, output: "htmlAndMathml" };
+
+// Longer code stays plain: colouring it with each new word would take too long.
+const LONGEST_COLOURED = 20_000;
 
 /**
  * Draws a growing text into `place`.
@@ -86,6 +110,8 @@ function prepare(fragment) {
     link.target = "_blank";
     link.rel = "noopener noreferrer nofollow";
   }
+  for (const place of fragment.querySelectorAll(".math")) drawFormula(place);
+  for (const code of fragment.querySelectorAll("pre > code")) colour(code);
   // A wide table scrolls by itself; the page does not.
   for (const table of fragment.querySelectorAll("table")) {
     const frame = document.createElement("div");
@@ -94,4 +120,30 @@ function prepare(fragment) {
     table.replaceWith(frame);
     frame.append(table);
   }
+}
+
+function drawFormula(place) {
+  const tex = place.textContent;
+  const displayMode = place.classList.contains("display");
+  try {
+    katex.render(tex, place, { ...FORMULAS, displayMode });
+    if (displayMode) place.tabIndex = 0; // a wide formula scrolls, also by keyboard
+  } catch {
+    // Not yet complete, or not known to KaTeX: the source can be read too.
+    const source = document.createElement("code");
+    source.textContent = tex.trim();
+    place.replaceChildren(source);
+  }
+}
+
+/** Return the language that a block of code names, or "". */
+export function languageOf(code) {
+  return [...code.classList].find((name) => name.startsWith("language-"))?.slice("language-".length) ?? "";
+}
+
+function colour(code) {
+  const language = languageOf(code);
+  if (hljs.getLanguage(language) === undefined || code.textContent.length > LONGEST_COLOURED) return;
+  const { value } = hljs.highlight(code.textContent, { language, ignoreIllegals: true });
+  code.replaceChildren(DOMPurify.sanitize(value, ALLOWED));
 }

@@ -19,10 +19,10 @@ from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.serving import make_server
 
-from gigaclient.contrib.flask import GigaClient, gigachat, stream_response
+from gigaclient.contrib.flask import GigaClient, gigachat, messages_from_json, stream_response
+from gigaclient.types import Message
 
 PAGE = Path(__file__).resolve().parent.parent / "chat_page"
-ROLES = ("system", "user", "assistant")
 HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 NO_KEY = "There is no key: set GIGACHAT_CREDENTIALS, or start with --emulator, which needs none."
 
@@ -46,10 +46,15 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     def page() -> Response:
         return app.send_static_file("index.html")
 
+    @app.get("/models")
+    def models() -> Response:
+        chat_models = [model.id for model in gigachat.get_models(deadline=10).data if model.type == "chat"]
+        return jsonify(models=chat_models, default=gigachat.model)
+
     @app.post("/chat")
     def chat() -> Response:
         # Pages of other sites cannot send JSON here without a CORS preflight, so this view needs no CSRF token.
-        messages, model = read_question(read_json())
+        messages, model = read_question()
         return stream_response(gigachat.stream(messages, model=model))
 
     @app.errorhandler(HTTPException)
@@ -61,38 +66,19 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     return app
 
 
-def read_json() -> Any:
-    """Return the JSON of the request."""
+def read_question() -> tuple[list[Message], str | None]:
+    """Validate the request of the page: it is untrusted, and the owner of the key pays for it."""
     try:
-        return request.get_json()
+        body = request.get_json()
+        messages = messages_from_json(body)
     except RecursionError:
         raise BadRequest("the JSON is nested too deep") from None
-
-
-def is_text(value: Any) -> bool:
-    """Return True for a string of whole characters: JSON may hold half of a surrogate pair."""
-    try:
-        value.encode()
-    except (AttributeError, UnicodeEncodeError):
-        return False
-    return True
-
-
-def read_question(body: Any) -> tuple[list[dict[str, str]], str | None]:
-    """Validate the request of the page: it is untrusted, and the user of the key pays for all that is sent on."""
-    messages = body.get("messages") if isinstance(body, dict) else None
-    if not isinstance(messages, list) or not messages:
-        raise BadRequest("messages must be a list of at least one message")
-    valid = []
-    for message in messages:
-        role, content = (message.get("role"), message.get("content")) if isinstance(message, dict) else (None, None)
-        if role not in ROLES or not is_text(content):
-            raise BadRequest(f"a message has a role ({', '.join(ROLES)}) and a content, which is text")
-        valid.append({"role": role, "content": content})
+    except ValueError as error:
+        raise BadRequest(str(error)) from None
     model = body.get("model")
-    if model is not None and not (model and is_text(model)):
+    if model is not None and not (isinstance(model, str) and model and model.isprintable()):
         raise BadRequest("model must be the name of a model, or left out")
-    return valid, model
+    return messages, model
 
 
 def port(text: str) -> int:

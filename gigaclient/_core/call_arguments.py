@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from gigaclient._core.request_options import CALL_OPTIONS, hide_secrets
 from gigaclient.types import Chat
 
-__all__ = ["CHAT_FIELDS", "check_names", "move_unknown", "prompt_of"]
+__all__ = ["CHAT_FIELDS", "RUN_OPTIONS", "check_names", "move_unknown", "prompt_of"]
 
 CHAT_FIELDS = frozenset(Chat.__struct_fields__) - {"messages"}
 """The body fields of API v1."""
+
+RUN_OPTIONS = frozenset({"max_steps", "on_error", "on_result", "on_step", "repair"})
+"""The options of ``giga.run`` besides the functions."""
 
 
 def prompt_of(messages: Any, options: dict[str, Any], fields: frozenset[str]) -> Any:
@@ -42,13 +46,14 @@ def move_unknown(options: dict[str, Any], fields: frozenset[str]) -> None:
         options["additional_fields"] = {**(options.get("additional_fields") or {}), **unknown}
 
 
-def check_names(options: Any, fields: frozenset[str]) -> None:
+def check_names(options: Any, fields: frozenset[str], parameters: Iterable[str] = ()) -> None:
     """Check that all names of keyword arguments are names of body fields or options.
 
     Args:
         options: the dict of the arguments. Before an error, secrets and unknown values are removed from it, because a
             traceback may show local variables.
         fields: the names of body fields.
+        parameters: the names of the other parameters of the call, which a misspelt name may mean too.
 
     Raises:
         TypeError: a name is neither; the message has names that are close to it.
@@ -61,9 +66,10 @@ def check_names(options: Any, fields: frozenset[str]) -> None:
     hide_secrets(options)
     import difflib  # for the error only
 
-    close = difflib.get_close_matches(unknown[0], sorted(known), n=3)
-    hint = f"did you mean {' or '.join(close)}? " if close else ""
-    raise TypeError(
-        f"no such argument: {unknown[0]}; {hint}A field of the API that this version does not know goes into "
-        "additional_fields={…}"
-    )
+    names = sorted(known.union(parameters))
+    close = difflib.get_close_matches(unknown[0], names, n=3)
+    hint = f"; did you mean {' or '.join(close)}?" if close else "."
+    advice = "A field of the API that this version does not know goes into additional_fields={…}"
+    if "additional_fields" not in fields:
+        advice = f"The call takes {', '.join(names)}"
+    raise TypeError(f"no such argument: {unknown[0]}{hint} {advice}")

@@ -61,8 +61,10 @@ class Permit:
         """Pass the permit to the call that has waited longest; call from any thread or finaliser."""
         try:
             self._limiter._release(self._slot)
-        except BaseException:  # an interrupt within the release: no other code would repeat it
-            self._limiter._release(self._slot)
+        except BaseException:
+            if not hasattr(self, "_slot"):
+                return  # an interrupt hit the constructor: nothing was queued
+            self._limiter._release(self._slot)  # an interrupt hit the release, and no other code would repeat it
             raise
 
     __del__ = release

@@ -86,7 +86,8 @@ def _as_message(message: Any, index: int) -> Any:
     if isinstance(message, Message):
         content, role = message.content, message.role
     elif isinstance(message, Mapping):
-        message = {name: value for name, value in message.items() if value is not None}
+        # The official SDK sends an empty text for a message without one.
+        message = {name: value for name, value in {"content": "", **message}.items() if value is not None}
         content, role = message.get("content"), message.get("role")
     else:
         raise not_a_message(message, f"messages[{index}]", "Message")

@@ -94,6 +94,7 @@ class Deadline:
     """
 
     __slots__ = (
+        "__weakref__",
         "_clock",
         "_ends_at",
         "_phase_ends",

@@ -17,7 +17,9 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 import weakref
+from threading import get_ident
 from typing import Protocol
 
 
@@ -36,55 +38,56 @@ def register(member: ForkAware) -> None:
     _registered.add(member)
 
 
-# Far longer than any step takes. Without a limit, a fork made inside a step would wait for itself.
+# Far longer than any step takes. Without a limit, one step that does not end would prevent every fork.
 _MAX_WAIT_SECONDS = 1.0
+_CHECK_SECONDS = 0.001
 
 
 class Steps(contextlib.ContextDecorator):
     """Encloses short steps during which the process must not be forked; never a wait.
 
-    A context manager and a decorator. Do not nest steps: a fork that waits for the outer step blocks the inner one.
+    A context manager and a decorator. Do not nest steps: the end of the inner one would end the outer one.
+
+    It has no lock, because the exception of a signal handler may leave any lock of Python code held. Only atomic
+    operations change its state. What an exception leaves there ends with the next step or fork of that thread.
     """
 
     def __init__(self) -> None:
-        # Reentrant, because a signal handler may fork, or a finaliser run, while its own thread holds this lock.
-        self._changed = threading.Condition(threading.RLock())
-        self._running = 0
-        self._pending_forks = 0
+        self._running: set[int] = set()
+        """The threads that are inside a step."""
+        self._pending_forks: dict[int, float] = {}
+        """The threads that fork, and the time at which steps wait for that fork no longer."""
 
     def __enter__(self) -> None:
-        with self._changed:
-            if self._pending_forks:
-                self._changed.wait_for(self._no_fork_pending, _MAX_WAIT_SECONDS)
-            self._running += 1
+        thread = get_ident()
+        # Add first and look for forks afterwards; `before_fork` does it the other way round. So one sees the other.
+        self._running.add(thread)
+        if self._pending_forks:
+            self._let_forks_pass(thread)
+
+    def _let_forks_pass(self, thread: int) -> None:
+        while any(time.monotonic() < ends_at for ends_at in tuple(self._pending_forks.values())):
+            self._running.discard(thread)
+            time.sleep(_CHECK_SECONDS)
+            self._running.add(thread)
 
     def __exit__(self, *exc_info: object) -> None:
-        with self._changed:
-            self._running = max(self._running - 1, 0)  # a child forked inside a step exits it as well
-            if self._pending_forks and not self._running:
-                self._changed.notify_all()
+        self._running.discard(get_ident())
 
     def before_fork(self) -> None:
-        """Block new steps, and wait until the running ones have ended."""
-        with self._changed:
-            self._pending_forks += 1
-            self._changed.wait_for(self._no_step_running, _MAX_WAIT_SECONDS)
+        """Block new steps, and wait until those of other threads have ended."""
+        thread, gives_up_at = get_ident(), time.monotonic() + _MAX_WAIT_SECONDS
+        self._pending_forks[thread] = gives_up_at + _MAX_WAIT_SECONDS
+        while self._running - {thread} and time.monotonic() < gives_up_at:
+            time.sleep(_CHECK_SECONDS)
 
     def after_fork_in_parent(self) -> None:
         """Unblock the other threads."""
-        with self._changed:
-            self._pending_forks -= 1
-            self._changed.notify_all()
+        self._pending_forks.pop(get_ident(), None)
 
     def after_fork_in_child(self) -> None:
         """Forget the parent's threads."""
         self.__init__()  # type: ignore[misc]
-
-    def _no_fork_pending(self) -> bool:
-        return not self._pending_forks
-
-    def _no_step_running(self) -> bool:
-        return not self._running
 
 
 steps = Steps()

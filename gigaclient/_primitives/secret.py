@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
-__all__ = ["MASK", "Secret", "SecretBytes", "as_secret", "echoes_of", "mask"]
+__all__ = ["MASK", "Secret", "SecretBytes", "as_secret", "echoes_of", "mask", "secret_parts"]
 
 MASK = "***"
 
@@ -80,13 +80,21 @@ def mask(value: Any, secrets: Iterable[str]) -> Any:
 
 
 _MIN_ECHO_CHARACTERS = 6
+# A shorter part is a placeholder, such as "client" and "secret", and occurs in ordinary words. Real parts are UUIDs.
+_MIN_PART_CHARACTERS = 8
+
+
+def secret_parts(pair: str) -> list[str]:
+    """Return the parts of ``id:secret`` that are long enough to be secrets; [] for text without a colon."""
+    first, colon, second = pair.partition(":")
+    return [part for part in (first, second) if colon and len(part) >= _MIN_PART_CHARACTERS]
 
 
 def echoes_of(headers: Iterable[str]) -> list[str]:
     """Return the texts in which a server may repeat these secret header values, longest first.
 
     They are the value itself, its parts (the token after the scheme, each cookie), the ``id:secret`` that a Basic
-    header encodes, and the forms of all of them in JSON and in URLs.
+    header encodes with its :func:`secret_parts`, and the forms of all of them in JSON and in URLs.
     """
     parts: set[str] = set()
     for header in headers:
@@ -98,7 +106,7 @@ def echoes_of(headers: Iterable[str]) -> list[str]:
                 pair = base64.b64decode(rest, validate=True).decode()
             except (binascii.Error, UnicodeDecodeError):
                 continue
-            parts |= {pair, pair.partition(":")[2]}
+            parts |= {pair, *secret_parts(pair)}
     parts = {part for part in parts if len(part) >= _MIN_ECHO_CHARACTERS}
     forms = {form for part in parts for form in (part, part.replace("/", "\\/"), quote(part, safe=""))}
     return sorted(forms, key=len, reverse=True)

@@ -15,6 +15,7 @@ import click
 
 from gigaclient.cli import exit_codes
 from gigaclient.cli.console import Screen, is_terminal, use_utf8, write_json
+from gigaclient.cli.help import HelpContext
 from gigaclient.cli.registry import COMMANDS, Entry, unknown
 from gigaclient.errors import GigaClientError
 
@@ -29,6 +30,8 @@ _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 class Application(click.Group):
     """The group of all commands. It imports the module of a command only when the command is used."""
 
+    context_class = HelpContext
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of the help."""
         return list(COMMANDS)
@@ -41,6 +44,8 @@ class Application(click.Group):
         if entry.standalone:
             return _placeholder(cmd_name, entry)
         command: click.Command = import_module(entry.module).command
+        for each in (command, *getattr(command, "commands", {}).values()):
+            each.context_class = HelpContext
         return command
 
     def resolve_command(

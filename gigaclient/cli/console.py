@@ -5,15 +5,17 @@ from __future__ import annotations
 import codecs
 import contextlib
 import io
+import itertools
 import locale
 import os
 import stat
 import sys
-import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import IO, Any, TextIO
 
 import msgspec
+
+from gigaclient.cli.layout import column_widths, columns_of, text_width, wrap
 
 __all__ = [
     "Screen",
@@ -109,18 +111,9 @@ def read_input(stream: IO[Any] | None = None) -> str:
 
 def write_json(stream: TextIO, value: Any) -> None:
     """Write one JSON document: indented on a terminal, else on one line. Letters are not escaped."""
-    encoded = msgspec.json.encode(value)
-    if is_terminal(stream):
-        encoded = msgspec.json.format(encoded, indent=2)
-    stream.write(encoded.decode() + "\n")
+    text = msgspec.json.encode(value).decode()
+    stream.write((printable(msgspec.json.format(text, indent=2)) if is_terminal(stream) else text) + "\n")
     stream.flush()
-
-
-def _width(text: str) -> int:
-    return sum(
-        0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
-        for letter in text
-    )
 
 
 class Screen:
@@ -150,8 +143,8 @@ class Screen:
         sys.stdout.flush()
 
     def line(self, text: str) -> None:
-        """Write a line of the result."""
-        self.text(text + "\n")
+        """Write a line of the result; wrap it on a terminal."""
+        self.text((wrap(text, columns_of(sys.stdout)) if self.on_terminal else text) + "\n")
 
     def text(self, text: str) -> None:
         """Write a part of the result, and flush it."""
@@ -162,6 +155,10 @@ class Screen:
         """Write a remark to standard error, but only on a terminal."""
         if not self.json and is_terminal(sys.stderr):
             self._write_error(_DIM, "", text)
+
+    def summary(self, text: str) -> None:
+        """Write a line about the result to standard error, also in a pipe."""
+        self._write_error("", "", text)
 
     def warning(self, text: str) -> None:
         """Write a warning to standard error."""
@@ -183,30 +180,46 @@ class Screen:
             sys.stdout.flush()
             return
         printable_cells = [[printable(text) for text in row] for row in cells]
-        widths = [max(map(_width, column)) for column in zip(headings, *printable_cells, strict=True)]
-        numeric = [
-            bool(rows) and all(isinstance(value, (int, float)) or value is None for value in column)
-            for column in (zip(*rows, strict=True) if rows else [()] * len(headings))
-        ]
         bold, reset = (_BOLD, _RESET) if wants_colour(sys.stdout, self.no_color) else ("", "")
-        for number, row in enumerate([list(headings), *printable_cells]):
-            padded = [
-                " " * (width - _width(text)) + text if right else text + " " * (width - _width(text))
-                for text, width, right in zip(row, widths, numeric, strict=True)
+        columns = list(zip(headings, *printable_cells, strict=True))
+        widths = column_widths(
+            [max(text_width(word) for cell in column for word in cell.split() or [""]) for column in columns],
+            [max(map(text_width, column)) for column in columns],
+            columns_of(sys.stdout) - 2 * (len(columns) - 1),
+        )
+        if widths is None:  # the words do not fit into columns
+            for number, row in enumerate(printable_cells):
+                fields = [f"{heading}: {cell}" for heading, cell in zip(headings, row, strict=True)]
+                sys.stdout.write("\n" * (number > 0) + wrap("\n".join(fields), columns_of(sys.stdout)) + "\n")
+        else:
+            numeric = [
+                bool(rows) and all(isinstance(value, (int, float)) or value is None for value in column)
+                for column in (zip(*rows, strict=True) if rows else [()] * len(headings))
             ]
-            line = "  ".join(padded).rstrip()
-            sys.stdout.write(f"{bold}{line}{reset}\n" if number == 0 else f"{line}\n")
+            for number, row in enumerate([list(headings), *printable_cells]):
+                for line in _row_lines(row, widths, numeric):
+                    sys.stdout.write(f"{bold}{line}{reset}\n" if number == 0 else f"{line}\n")
         sys.stdout.flush()
 
     def _write_error(self, style: str, label: str, text: str) -> None:
         stream = sys.stderr
-        output = printable(text) if is_terminal(stream) else text
-        if wants_colour(stream, self.no_color):
-            output = f"{style}{label}{_RESET}{output}" if label else f"{style}{output}{_RESET}"
-        else:
-            output = label + output
+        output = wrap(label + printable(text), columns_of(stream)) if is_terminal(stream) else label + text
+        if style and wants_colour(stream, self.no_color):
+            styled, rest = (label, output.removeprefix(label)) if label else (output, "")
+            output = f"{style}{styled}{_RESET}{rest}"
         stream.write(output + "\n")
         stream.flush()
+
+
+def _row_lines(row: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -> Iterator[str]:
+    """Yield the lines of a row of a table; numbers are aligned to the right."""
+    cells = [wrap(text, width).split("\n") for text, width in zip(row, widths, strict=True)]
+    for parts in itertools.zip_longest(*cells, fillvalue=""):
+        padded = [
+            " " * (width - text_width(text)) + text if right else text + " " * (width - text_width(text))
+            for text, width, right in zip(parts, widths, numeric, strict=True)
+        ]
+        yield "  ".join(padded).rstrip()
 
 
 def _cell(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from gigaclient.errors import (
@@ -81,11 +82,53 @@ _COMMANDS = {
 }
 
 
+# Arguments that are options here; the others are variables of the environment.
+_OPTIONS = {
+    "attachments": "--attach",
+    "base_url": "--base-url",
+    "ca_bundle_file": "--ca-bundle",
+    "credentials": "--credentials-file",
+    "deadline": "--deadline",
+    "max_tokens": "--max-tokens",
+    "model": "--model",
+    "response_format": "--schema",
+    "temperature": "--temperature",
+    "template": "--template",
+    "timeout": "--timeout",
+    "top_p": "--top-p",
+}
+_VARIABLES = (
+    *("access_token", "allow_http", "auth_url", "cert_file", "event_timeout", "key_file", "key_file_password"),
+    *("max_connections", "max_retries", "password", "proxy", "scope", "trust", "user", "v2_url", "verify_ssl_certs"),
+)
+_NAMES = "|".join((*_OPTIONS, *_VARIABLES))
+# An argument with "=", and perhaps its value and the place where it was set; or without "=", but with that place.
+_ARGUMENT = re.compile(
+    rf"""\b(?P<name>{_NAMES})(?:=(?P<value>"[^"]*"|[A-Z0-9…][\w.…]*)?|(?=[ ]\(GIGACHAT_))"""
+    r"(?:[ ]\((?P<place>GIGACHAT_\w+|--[\w-]+(?: \(over \w+\))?)\))?"
+)
+# The argument that an error is about.
+_LABEL = re.compile(rf"^(?:{'|'.join(_OPTIONS)})(?=: |[ ](?:names|must|has|is)\b)")
+
+
 def with_commands(message: str) -> str:
-    """Replace the library's methods in an error message by the commands of the terminal."""
+    """Replace the library's methods and arguments in a message by commands, options and environment variables."""
     for call, command in _COMMANDS.items():
         message = message.replace(call, command)
-    return message
+    message = _ARGUMENT.sub(_in_terms_of_the_terminal, message)
+    return _LABEL.sub(lambda found: _OPTIONS[found[0]], message)
+
+
+def _in_terms_of_the_terminal(found: re.Match[str]) -> str:
+    name, value, place = found.group("name", "value", "place")
+    option = _OPTIONS.get(name)
+    if option is None:
+        option = f"GIGACHAT_{name.upper()}"
+        value = value and value.strip('"').lower()
+    elif value:
+        value = f" {value}"
+    rest = f" ({place})" if place and not place.startswith(option) else ""
+    return option + (f"={value}" if value and option not in _OPTIONS.values() else value or "") + rest
 
 
 def code_of(error: BaseException) -> int:

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 from gigaclient.cli.console import Screen, wants_colour
 from gigaclient.cli.credentials import state_folder
 from gigaclient.cli.exit_codes import hint_for, with_commands
-from gigaclient.cli.output import echo_off, show, show_notes
+from gigaclient.cli.layout import columns_of, wrap
+from gigaclient.cli.output import echo_off, show, show_notes, waiting
 from gigaclient.errors import ConfigError, GigaClientError
 from gigaclient.gigachat.conversation import Conversation
 
@@ -113,11 +114,20 @@ class ChatSession:
     def _ask(self, text: str) -> None:
         self._last_question = text
         options = dict(self._options)
-        stream = self._conversation.stream(text, **options)
+        with waiting(self._screen) as stop_waiting:
+            stream = self._conversation.stream(text, **options)
+            completion = self._show(text, stream, stop_waiting)
+        show_notes(self._screen, completion)
+        self._last_usage = completion.usage
+        if completion.usage is not None:
+            self._session_tokens += completion.usage.total_tokens
+
+    def _show(self, text: str, stream: Any, before_text: Callable[[], None]) -> Any:
+        """Show the answer to ``text`` and return it; after an error, keep the received part."""
         try:
             with stream:
-                show(self._screen, stream, plain=self._plain)
-                completion = stream.result()
+                show(self._screen, stream, plain=self._plain, before_text=before_text)
+                return stream.result()
         except KeyboardInterrupt:
             self._keep_partial_answer(text, stream.text)
             raise
@@ -125,10 +135,6 @@ class ChatSession:
             if stream.text:
                 self._keep_partial_answer(text, stream.text)
             raise
-        show_notes(self._screen, completion)
-        self._last_usage = completion.usage
-        if completion.usage is not None:
-            self._session_tokens += completion.usage.total_tokens
 
     def _keep_partial_answer(self, question: str, answer: str) -> None:
         """Add the received part of a stopped answer to the conversation, because it is on the screen."""
@@ -170,7 +176,8 @@ class ChatSession:
     def _do_help(self, argument: str) -> None:
         width = max(map(len, _COMMANDS)) + 1
         for name, help_ in _COMMANDS.items():
-            self._screen.line(f"{'/' + name:<{width}}  {help_}")
+            line = wrap(help_, columns_of(sys.stdout), first=f"{'/' + name:<{width}}  ", rest=" " * (width + 2))
+            self._screen.text(line + "\n")
         self._screen.line(_KEYS)
 
     def _do_reset(self, argument: str) -> None:

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TextIO
 
 from gigaclient.cli.console import printable
-from gigaclient.cli.markdown import Renderer
+from gigaclient.cli.markdown import Renderer, rows_of
 
 __all__ = ["LiveMarkdown"]
 
@@ -143,17 +143,26 @@ class LiveMarkdown:
         if not finished:
             self._written = written
         redrawn = min(len(growing_lines), len(lines))
-        max_lines = height - 1
-        if redrawn > max_lines and blocks.grows_at_its_end and not final:
-            # Code that is taller than the screen: its upper lines do not change, and may scroll away.
-            self._written += redrawn - max_lines
-            redrawn = max_lines
-        elif redrawn > max_lines:
+        visible = self._fitting(lines[len(lines) - redrawn :], height - 1)
+        if visible < redrawn and not blocks.grows_at_its_end:
             # Show the end of the block; the whole block is written when it is complete.
-            lines = lines[: len(lines) - redrawn] + lines[-max_lines:]
-            redrawn = max_lines
+            lines = lines[: len(lines) - redrawn] + lines[len(lines) - visible :]
+        elif visible < redrawn:
+            if not visible:  # a growing line that is taller than the screen is written when it is complete
+                redrawn -= 1
+                lines.pop()
+            # Code that is taller than the screen: its upper lines do not change, and may scroll away.
+            self._written += redrawn - visible
         self._source = "" if final else blocks.rest
-        self._write(lines, len(lines) - redrawn)
+        self._write(lines, len(lines) - visible)
+
+    def _fitting(self, lines: list[str], rows: int) -> int:
+        """Return how many of the last ``lines`` fit into ``rows`` of the screen."""
+        for count, line in enumerate(reversed(lines)):
+            rows -= rows_of(line, self._width + 1)
+            if rows < 0:
+                return count
+        return len(lines)
 
     def _write_plain(self, text: str, final: bool) -> None:
         self._stream.write(text + ("\n" if final else ""))
@@ -168,7 +177,8 @@ class LiveMarkdown:
             unchanged = max(0, unchanged - 1)  # rewrite the last line, so that the cursor is at its end
         output = ""
         if unchanged < len(self._shown):
-            up = len(self._shown) - 1 - unchanged
+            # The terminal wraps long lines of code, so that they can be copied whole.
+            up = sum(rows_of(line, self._width + 1) for line in self._shown[unchanged:]) - 1
             output = "\r" + (f"\x1b[{up}A" if up else "") + "\x1b[J"
         elif unchanged < len(lines) and self._shown:
             output = "\n"

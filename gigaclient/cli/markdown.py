@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import io
 import re
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
+from rich import box
+from rich.cells import get_character_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.markdown import CodeBlock, Heading, Markdown
+from rich.markdown import CodeBlock, Heading, Markdown, TableElement
+from rich.measure import Measurement
+from rich.segment import Segment
 from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
 from rich.theme import Theme
+
+from gigaclient.cli.layout import column_widths
 
 if TYPE_CHECKING:
     from markdown_it.rules_inline import StateInline
     from markdown_it.token import Token
 
-__all__ = ["Blocks", "Renderer"]
+__all__ = ["Blocks", "Renderer", "rows_of"]
 
 # The 16 colours of the terminal suit its background, dark or light.
 _CODE_THEME = "ansi_dark"
@@ -68,13 +76,83 @@ def _parser() -> MarkdownIt:
     return parser
 
 
+# The place of a block of code in the rendered text. An answer cannot contain it: control characters are replaced.
+_CODE_MARK = "\x01"
+
+
 class _Code(CodeBlock):
-    """Code without empty lines around it, and with wrapped lines."""
+    """Code that can be copied from the screen: its lines have no margin, no padding and no line breaks of ours.
+
+    rich would indent, pad and crop it in lists and quotes. So only a mark is rendered, for which
+    :meth:`Renderer.lines` inserts the lines.
+    """
+
+    @classmethod
+    def create(cls, markdown: Markdown, token: Token) -> _Code:
+        """Make the element, and note it in ``markdown``."""
+        code = cast("_Code", super().create(markdown, token))
+        cast("_ParsedMarkdown", markdown).blocks_of_code.append(code)
+        return code
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield Syntax(
-            str(self.text).rstrip(), self.lexer_name, theme=self.theme, word_wrap=True, padding=(0, 2), tab_size=4
+        yield Segment(_CODE_MARK)
+        yield Segment.line()
+
+    def lines(self, console: Console) -> list[str]:
+        """Return the highlighted lines with escapes."""
+        # Without a tab size Pygments keeps the tabs, as a Makefile needs them.
+        syntax = Syntax("", self.lexer_name, theme=self.theme, tab_size=0)
+        text = syntax.highlight(str(self.text).rstrip("\n"))
+        with console.capture() as capture:
+            for line in text.split("\n"):
+                console.print(_Unwrapped(line), soft_wrap=True)
+        return capture.get().split("\n")[:-1]
+
+
+class _Unwrapped:
+    """A line of text that rich neither wraps nor pads, with its tabs."""
+
+    def __init__(self, text: Text) -> None:
+        self._text = text
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from self._text.render(console, "\n")
+
+
+class _Table(TableElement):
+    """A table whose cells are wrapped between words; rows of fields if the words are too wide for columns."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        cells = self.header.row.cells if self.header is not None and self.header.row is not None else []
+        headings = [cell.content.copy() for cell in cells]
+        for heading in headings:
+            heading.stylize("markdown.table.header")
+        rows = [[cell.content for cell in row.cells] for row in self.body.rows] if self.body is not None else []
+        columns = list(zip(headings, *rows, strict=True))
+        measured = [[Measurement.get(console, options, cell) for cell in column] for column in columns]
+        widths = column_widths(
+            [max(cell.minimum for cell in column) for column in measured],
+            [max(cell.maximum for cell in column) for column in measured],
+            options.max_width - 2 * len(columns),
         )
+        if widths is None:
+            yield from _records(headings, rows)
+            return
+        table = Table(box=box.SIMPLE, pad_edge=False, style="markdown.table.border", collapse_padding=True)
+        for cell, heading, width in zip(cells, headings, widths, strict=True):
+            table.add_column(heading, justify=cell.justify, width=width)
+        for row in rows:
+            table.add_row(*row)
+        yield table
+
+
+def _records(headings: list[Text], rows: list[list[Text]]) -> RenderResult:
+    """Yield each row as lines of a heading and a cell, with an empty line between rows."""
+    for number, row in enumerate(rows):
+        if number:
+            yield Text()
+        for heading, cell in zip(headings, row, strict=True):
+            yield Text(": ").join([heading, cell])
 
 
 class _Heading(Heading):
@@ -93,9 +171,11 @@ class _ParsedMarkdown(Markdown):
         "fence": _Code,
         "code_block": _Code,
         "heading_open": _Heading,
+        "table_open": _Table,
     }
 
     def __init__(self, tokens: list[Token]) -> None:
+        self.blocks_of_code: list[_Code] = []
         super().__init__("", code_theme=_CODE_THEME, hyperlinks=False)
         for token in tokens:
             for child in token.children or ():
@@ -147,7 +227,7 @@ class Renderer:
         return Blocks(tokens[:last], tokens[last:], rest, code)
 
     def lines(self, tokens: list[Token], width: int) -> list[str]:
-        """Render parsed blocks to lines with escapes, none longer than ``width``."""
+        """Render parsed blocks to lines with escapes: at most ``width`` columns, except for lines of code."""
         if not tokens:
             return []
         if self._console is None or self._console.width != width:
@@ -155,9 +235,13 @@ class Renderer:
         console = self._console
         rendered: list[str] = []
         for block in SyntaxTreeNode(tokens).children:
+            markdown = _ParsedMarkdown(block.to_tokens())
             with console.capture() as capture:
-                console.print(_ParsedMarkdown(block.to_tokens()))
-            lines = [_trim(line) for line in capture.get().split("\n")]
+                console.print(markdown)
+            code = iter(markdown.blocks_of_code)
+            lines: list[str] = []
+            for line in capture.get().split("\n"):
+                lines += ["", *next(code).lines(console), ""] if _CODE_MARK in line else [_trim(line)]
             # Tables and code add empty lines; there should be one between two blocks.
             visible = [index for index, line in enumerate(lines) if _ESCAPE.sub("", line).strip()]
             if visible:
@@ -175,6 +259,20 @@ class Renderer:
             legacy_windows=False,
             highlight=False,
         )
+
+
+def rows_of(line: str, columns: int) -> int:
+    """Return the number of rows that a terminal of ``columns`` columns shows a rendered line in."""
+    rows, column = 1, 0
+    for letter in _ESCAPE.sub("", line):
+        if letter == "\t":  # a tab never begins a new row
+            column = min(column + 8 - column % 8, columns - 1)
+            continue
+        width = get_character_cell_size(letter)
+        if column + width > columns:
+            rows, column = rows + 1, 0
+        column += width
+    return rows
 
 
 def _trim(line: str) -> str:

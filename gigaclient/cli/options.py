@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "POSITIVE",
     "Terminal",
+    "combine",
     "file_text",
     "input_text",
     "model_options",
@@ -103,7 +104,9 @@ class Terminal(Screen):
         return FakeGpt(**self.settings)
 
 
-def _combine(*options: Callable[[_Function], _Function]) -> Callable[[_Function], _Function]:
+def combine(*options: Callable[[_Function], _Function]) -> Callable[[_Function], _Function]:
+    """Make one decorator of several options, which the help lists in this order."""
+
     def decorate(function: _Function) -> _Function:
         for option in reversed(options):
             function = option(function)
@@ -112,7 +115,7 @@ def _combine(*options: Callable[[_Function], _Function]) -> Callable[[_Function]
     return decorate
 
 
-output_options: Callable[[_Function], _Function] = _combine(
+output_options: Callable[[_Function], _Function] = combine(
     click.option("--json", "as_json", is_flag=True, help="JSON for programs; errors too, on standard error."),
     click.option("--no-color", is_flag=True, help="No colours; the same as setting NO_COLOR."),
 )
@@ -122,7 +125,7 @@ provider_option: Callable[[_Function], _Function] = click.option(
     "--provider", type=click.Choice(["gigachat", "fakegpt"]), default="gigachat", help="The service."
 )
 
-model_options: Callable[[_Function], _Function] = _combine(
+model_options: Callable[[_Function], _Function] = combine(
     click.option("-m", "--model", help="The model; gigaclient models lists them."),
     click.option("-t", "--temperature", type=click.FloatRange(min=0), help="Higher values give more varied answers."),
     click.option("--top-p", type=click.FloatRange(0, 1), help="The probability mass to sample from, 0 to 1."),
@@ -132,7 +135,7 @@ model_options: Callable[[_Function], _Function] = _combine(
 
 POSITIVE = click.FloatRange(min=0, min_open=True)
 
-_client_options: Callable[[_Function], _Function] = _combine(
+_client_options: Callable[[_Function], _Function] = combine(
     output_options,
     click.option("--timeout", type=POSITIVE, metavar="S", help="Seconds without data after which the call fails."),
     click.option("--deadline", type=POSITIVE, metavar="S", help="Seconds for the whole call, retries included."),

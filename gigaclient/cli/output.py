@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
 import msgspec
 
 from gigaclient.cli.console import Screen, is_terminal, wants_colour
+from gigaclient.cli.spinner import spinning
 from gigaclient.errors import GigaClientError
 from gigaclient.types import ChatCompletion, ChatCompletionChunk
 
-__all__ = ["TextStream", "as_document", "echo_off", "renders_markdown", "show", "show_notes"]
+__all__ = [
+    "TextStream",
+    "as_document",
+    "echo_off",
+    "exit_on_signals",
+    "renders_markdown",
+    "show",
+    "show_notes",
+    "waiting",
+]
 
 
 class TextStream(Protocol):
@@ -44,10 +56,24 @@ def renders_markdown(screen: Screen, plain: bool) -> bool:
     return True
 
 
-def show(screen: Screen, stream: TextStream, *, plain: bool) -> None:
+@contextlib.contextmanager
+def waiting(screen: Screen) -> Iterator[Callable[[], None]]:
+    """Show a spinner on a terminal until the end, or until the yielded function is called; it leaves no trace.
+
+    With ``--debug`` there is none, because the log goes to the same terminal.
+    """
+    logs_requests = logging.getLogger("gigaclient").isEnabledFor(logging.DEBUG)
+    if screen.json or logs_requests or not renders_markdown(screen, plain=False):
+        yield lambda: None
+        return
+    with spinning(sys.stdout) as stop:
+        yield stop
+
+
+def show(screen: Screen, stream: TextStream, *, plain: bool, before_text: Callable[[], None]) -> None:
     """Write the text of ``stream`` as it arrives. The output ends with a line break, also after an error.
 
-    Call it within :func:`echo_off`.
+    Call it within :func:`echo_off`, with the function of :func:`waiting` as ``before_text``.
 
     Raises:
         GigaClientError, KeyboardInterrupt: the stream ended with it; the received text is on the screen.
@@ -57,13 +83,16 @@ def show(screen: Screen, stream: TextStream, *, plain: bool) -> None:
 
         with LiveMarkdown(sys.stdout, colour=wants_colour(sys.stdout, screen.no_color)) as live:
             for chunk in stream:
-                live.feed(chunk.text)
+                if chunk.text:
+                    before_text()
+                    live.feed(chunk.text)
         return
     line_ended = True
     try:
         for chunk in stream:
             text = chunk.text
             if text:
+                before_text()
                 screen.text(text)
                 line_ended = text.endswith("\n")
     finally:
@@ -73,10 +102,11 @@ def show(screen: Screen, stream: TextStream, *, plain: bool) -> None:
             screen.text("\n")
 
 
-def show_notes(screen: Screen, completion: ChatCompletion) -> None:
-    """Print the files and the finish reason of an answer, if they matter."""
+def show_notes(screen: Screen, completion: ChatCompletion, saved: Mapping[str, Path] | None = None) -> None:
+    """Print the files and the finish reason of an answer, if they matter; ``saved`` has paths of files by their ids."""
     for file in completion.files:
-        screen.note(f"{file.kind}: gigaclient files download {file.id}")
+        path = (saved or {}).get(file.id)
+        screen.note(f"saved: {path}" if path is not None else f"{file.kind}: gigaclient files download {file.id}")
     if completion.truncated:
         screen.note("the answer was cut at the token limit")
     elif completion.blocked:
@@ -105,7 +135,7 @@ def echo_off() -> Iterator[None]:
         return
     without_echo = [*before]
     without_echo[3] &= ~termios.ECHO
-    with _exit_on_signals():
+    with exit_on_signals():
         termios.tcsetattr(descriptor, termios.TCSADRAIN, without_echo)
         try:
             yield
@@ -115,8 +145,9 @@ def echo_off() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _exit_on_signals() -> Iterator[None]:
-    # Without this, a kill would leave the terminal without echo.
+def exit_on_signals() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into SystemExit, so that a kill leaves neither a terminal without echo nor files."""
+
     def leave(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
@@ -130,8 +161,8 @@ def _exit_on_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def as_document(completion: ChatCompletion) -> dict[str, Any]:
-    """Return an answer as ``--json`` shows it."""
+def as_document(completion: ChatCompletion, saved: Mapping[str, Path] | None = None) -> dict[str, Any]:
+    """Return an answer as ``--json`` shows it; ``saved`` as for :func:`show_notes`."""
     document: dict[str, Any] = {
         "text": completion.text,
         "model": completion.model,
@@ -143,5 +174,9 @@ def as_document(completion: ChatCompletion) -> dict[str, Any]:
         document["function_call"] = msgspec.to_builtins(completion.function_call)
     files = completion.files
     if files:
-        document["files"] = [msgspec.to_builtins(file) for file in files]
+        paths = saved or {}
+        document["files"] = [
+            {**msgspec.to_builtins(file), **({"path": str(paths[file.id])} if file.id in paths else {})}
+            for file in files
+        ]
     return document

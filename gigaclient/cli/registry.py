@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
+
+from gigaclient.cli.layout import columns_of, wrap
 
 __all__ = ["COMMANDS", "Entry", "unknown", "usage"]
 
@@ -49,13 +52,25 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType(
 def usage() -> str:
     """Return the text of ``gigaclient --help``."""
     width = max(map(len, COMMANDS))
-    listed = "\n".join(f"  {name:<{width}}  {entry.help}" for name, entry in COMMANDS.items())
-    return (
-        "usage: gigaclient COMMAND [options]\n\n"
-        "GigaChat in the terminal.\n\n"
-        f"commands:\n{listed}\n\n"
-        "  gigaclient COMMAND --help says more; gigaclient --version prints the version.\n\n"
-        "The key comes from GIGACHAT_CREDENTIALS, or from gigaclient login.\n"
+    columns = columns_of(sys.stdout)
+    margin = " " * (width + 4)
+    listed = [wrap(entry.help, columns, first=f"  {name:<{width}}  ", rest=margin) for name, entry in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: gigaclient COMMAND [options]\n",
+            "GigaChat in the terminal.\n",
+            "commands:",
+            *listed,
+            "",
+            wrap(
+                "gigaclient COMMAND --help says more; gigaclient --version prints the version.",
+                columns,
+                first="  ",
+                rest="  ",
+            ),
+            "",
+            wrap("The key comes from GIGACHAT_CREDENTIALS, or from gigaclient login.\n", columns),
+        ]
     )
 
 

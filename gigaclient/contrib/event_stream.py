@@ -33,10 +33,11 @@ from typing import Any, Final
 
 from gigaclient.contrib.error_payloads import error_headers, error_payload, status_of
 from gigaclient.contrib.event_format import PING, data_event, default_data, done_event, error_event
+from gigaclient.contrib.request_messages import messages_from_json
 from gigaclient.contrib.stream_reader import Item, Readable, Render, StreamEnd, Within, read_in_thread
 from gigaclient.errors import ConfigError, GigaClientError
 
-__all__ = ["HEADERS", "EventStream", "error_headers", "error_payload", "status_of"]
+__all__ = ["HEADERS", "EventStream", "error_headers", "error_payload", "messages_from_json", "status_of"]
 
 HEADERS: Final[Mapping[str, str]] = MappingProxyType(
     {

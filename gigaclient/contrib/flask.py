@@ -7,7 +7,11 @@
 
     @app.post("/chat")
     def chat():
-        return stream_response(gigachat.stream(request.get_json()["messages"]))
+        try:
+            messages = messages_from_json(request.get_json())
+        except ValueError as error:
+            abort(400, str(error))
+        return stream_response(gigachat.stream(messages))
 
 ``app.config["GIGACLIENT"]`` holds the options of the client, or of several by alias; see
 :mod:`gigaclient.contrib.client_registry`. Without it they come from the environment: ``GIGACHAT_CREDENTIALS`` and so
@@ -33,6 +37,7 @@ from gigaclient.contrib.client_registry import (
     unknown_options,
 )
 from gigaclient.contrib.event_stream import EventStream, error_headers, error_payload, status_of
+from gigaclient.contrib.request_messages import messages_from_json
 from gigaclient.contrib.stream_reader import Readable, Render
 from gigaclient.errors import ConfigError, GigaClientError
 from gigaclient.gigachat import GigaChat
@@ -47,7 +52,7 @@ except ImportError as missing:
         name=missing.name,
     ) from missing
 
-__all__ = ["GigaClient", "error_response", "get_client", "gigachat", "stream_response"]
+__all__ = ["GigaClient", "error_response", "get_client", "gigachat", "messages_from_json", "stream_response"]
 
 _NAME = "gigaclient"
 

@@ -6,9 +6,16 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
+from gigaclient.cli.exit_codes import with_commands
+from gigaclient.cli.layout import columns_of
 from gigaclient.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gigaclient.doctor.report import Report
 
 __all__ = ["main"]
 
@@ -55,19 +62,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         if shows_progress:
             sys.stderr.write(" " * 13 + "\r")
             sys.stderr.flush()
-    _write(json.dumps(report.as_dict(), ensure_ascii=False, indent=2) if options.json else str(report))
+    report = _in_terms_of_the_terminal(report)
+    _write(json.dumps(report.as_dict(), ensure_ascii=False, indent=2) if options.json else _as_text(report))
     return 0 if report.healthy else 1
 
 
+_USUAL_COLUMNS, _MAX_COLUMNS = 80, 100
 _CLIENT_OPTIONS = ("base_url", "auth_url", "scope", "model", "trust", "ca_bundle_file")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gigaclient doctor",
+        usage="gigaclient doctor [options]",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--json", action="store_true", help="the report as one JSON object")
     parser.add_argument("--chat", action="store_true", help="also ask the model for one word; costs a few tokens")
@@ -119,6 +128,23 @@ def _credentials(path: str | None) -> dict[str, tuple[Any, str]]:
         return {}
     source = f"gigaclient login, in {stored.description}"
     return {name: (value, source) for name, value in stored.arguments().items()}
+
+
+def _in_terms_of_the_terminal(report: Report) -> Report:
+    """Return the report with options and variables in place of the client's arguments."""
+    checks = tuple(
+        replace(check, detail=with_commands(check.detail), next_step=with_commands(check.next_step))
+        for check in report.checks
+    )
+    return replace(report, checks=checks)
+
+
+def _as_text(report: Report) -> str:
+    from gigaclient.doctor.report import shows_symbols
+
+    # A report in a file or a pipe is for an issue, and has the usual width.
+    width = min(columns_of(sys.stdout), _MAX_COLUMNS) if sys.stdout.isatty() else _USUAL_COLUMNS
+    return report.as_text(width=width, ascii_symbols=not shows_symbols())
 
 
 def _write(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import textwrap
 from typing import Any, Literal, TypeAlias
@@ -11,7 +12,7 @@ import msgspec.structs
 from gigaclient._primitives.struct import FrozenStruct
 from gigaclient.version import __version__
 
-__all__ = ["Check", "Diagnosis", "Outcome", "Report"]
+__all__ = ["Check", "Diagnosis", "Outcome", "Report", "shows_symbols"]
 
 Outcome: TypeAlias = Literal["ok", "warning", "failure", "not_checked"]
 
@@ -20,6 +21,10 @@ _WORDS = {"ok": "ok", "warning": "WARN", "failure": "FAIL", "not_checked": "--"}
 _ARROWS = ("→", "->")
 
 _TITLE_COLUMNS = 19
+_NO_BREAK = "\xa0"
+_THOUSANDS = re.compile(r"(?<=\d) (?=\d{3}\b)")
+# On a narrower terminal the titles stand above the findings.
+_MIN_COLUMNS_WITH_TITLES = 60
 # A shorter duration is not shown.
 _MIN_SHOWN_SECONDS = 0.05
 
@@ -115,22 +120,27 @@ class Report(FrozenStruct, frozen=True, kw_only=True):
         }
 
     def __str__(self) -> str:
-        return self.as_text(ascii_symbols=not _shows_symbols())
+        return self.as_text(ascii_symbols=not shows_symbols())
 
     def as_text(self, *, width: int = 80, ascii_symbols: bool = False) -> str:
         """Return the report as lines of at most ``width`` columns, without a line break at the end.
 
-        ``ascii_symbols`` is for terminals that have no ``✓``; names of servers and files stay unchanged.
+        Only a word that is longer than that exceeds them, such as a path. ``ascii_symbols`` is for terminals that have
+        no ``✓``; names of servers and files stay unchanged.
         """
         marks = _WORDS if ascii_symbols else _SYMBOLS
         arrow = _ARROWS[ascii_symbols]
         mark_columns = max(map(len, marks.values()))
-        margin = " " * (mark_columns + 1 + _TITLE_COLUMNS)
-        lines = [f"gigaclient {__version__}, doctor's report of {self.examined_at} UTC", ""]
+        is_narrow = width < _MIN_COLUMNS_WITH_TITLES
+        margin = " " * (mark_columns + 1 + _TITLE_COLUMNS * (not is_narrow))
+        lines = [*_wrapped(f"gigaclient {__version__}, doctor's report of {self.examined_at} UTC", "", "", width), ""]
         first_titles: dict[str, str] = {}
         for check in self.checks:
             indent = f"{marks[check.outcome]:<{mark_columns}} {check.title:<{_TITLE_COLUMNS}}"
-            duration = f" ({check.seconds:.1f} s)" if check.seconds >= _MIN_SHOWN_SECONDS else ""
+            if is_narrow:
+                lines.append(indent.rstrip())
+                indent = margin
+            duration = f" ({check.seconds:.1f}{_NO_BREAK}s)" if check.seconds >= _MIN_SHOWN_SECONDS else ""
             for line in (check.detail + duration).strip().splitlines() or [""]:
                 lines += _wrapped(line, indent, margin, width)
                 indent = margin
@@ -151,12 +161,18 @@ class Report(FrozenStruct, frozen=True, kw_only=True):
 
 def _wrapped(text: str, first: str, rest: str, width: int) -> list[str]:
     lines = textwrap.wrap(
-        text, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False, break_long_words=True
+        _THOUSANDS.sub(_NO_BREAK, text),
+        width,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_on_hyphens=False,
+        break_long_words=False,
     )
-    return [line.rstrip() for line in lines] or [first.rstrip()]
+    return [line.replace(_NO_BREAK, " ").rstrip() for line in lines] or [first.rstrip()]
 
 
-def _shows_symbols() -> bool:
+def shows_symbols() -> bool:
+    """Return True when standard output can show the symbols of a report."""
     encoding = getattr(sys.stdout, "encoding", None) or "ascii"
     try:
         "".join((*_SYMBOLS.values(), *_ARROWS)).encode(encoding)

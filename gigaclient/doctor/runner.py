@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from gigaclient._primitives.secret import secret_parts
 from gigaclient.doctor.endpoints import HOSTS, Endpoint, Host, ProxyRoute, find_hosts, find_routes
 from gigaclient.doctor.local_checks import examine_environment, examine_key, examine_settings
 from gigaclient.doctor.network import HostCheck, examine_proxies
@@ -270,7 +271,7 @@ def _not_checked(reason: str) -> Diagnosis:
 def _secrets(inspected: InspectedSettings) -> list[str]:
     secrets = [secret.reveal() for secret in inspected.secrets]
     if inspected.settings.credentials is not None:
-        secrets += split_key(inspected.settings.credentials)
+        secrets += secret_parts(":".join(split_key(inspected.settings.credentials)))
     for name in PROXY_VARIABLES:
         secrets.append(os.environ.get(name, ""))
     for address in list(secrets):

@@ -254,10 +254,11 @@ class FakeGpt(BaseClient[FakeGptSettings]):
         from gigaclient.bulk.results import MapOptions, MapResults
         from gigaclient.fakegpt.job import FakeGptJob
 
-        map_options = MapOptions.of(locals())
+        arguments = locals()
+        map_options = MapOptions.of(arguments)
         self._check_open()
         job = FakeGptJob(dict(options), keep_blocked=keep_blocked)
-        check_names(options, self._body_fields)
+        check_names(options, self._body_fields, arguments)
         return MapResults(self, job, prompts, map_options, template=template)
 
     @classmethod

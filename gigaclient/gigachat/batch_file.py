@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from gigaclient import types
+from gigaclient._core.call_arguments import CHAT_FIELDS
 from gigaclient._core.error_mapping import error_in, excerpt
 from gigaclient._core.messages import encode
 from gigaclient._core.request_options import CALL_OPTIONS
@@ -26,7 +27,8 @@ from gigaclient.types.completion import add_repairs
 
 __all__ = ["METHODS", "encode_requests", "in_order", "lines", "read_requests", "read_result", "with_ids"]
 
-METHODS = ("chat_completions", "embedder")
+METHODS = {"chat_completions": CHAT_FIELDS, "embedder": frozenset({"model"})}
+"""The methods of a batch, and the body fields that the options may set in each request."""
 
 EMBEDDING_MODEL = "Embeddings"
 

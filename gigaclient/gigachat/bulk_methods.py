@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from gigaclient._core.call_arguments import check_names
 from gigaclient.errors import ConfigError
@@ -23,11 +23,56 @@ if TYPE_CHECKING:
     from gigaclient.types.bulk import EmbedResult, MapResult
     from gigaclient.types.options import PromptOptions
 
+    class MapArguments(PromptOptions, total=False):
+        """The keyword arguments that both overloads of :meth:`BulkEndpoints.map` take."""
+
+        template: str | Callable[[Any], Any] | None
+        ordered: bool
+        raise_errors: bool
+        progress: bool | None
+        checkpoint: str | os.PathLike[str] | None
+        max_workers: int | None
+        max_tokens_total: int | None
+        max_seconds: float | None
+        max_errors_in_row: int | None
+        executor: Executor | None
+        via: Literal["chat", "batches"]
+        batch_size: int | None
+        poll_interval: float | None
+        strict: bool
+        functions: Iterable[AnyFunction] | None
+        max_steps: int
+        on_error: OnError
+        on_result: Callable[[Any], Any] | None
+        repair: bool
+        keep_blocked: bool
+
+
 __all__ = ["BulkEndpoints"]
+
+T = TypeVar("T")
 
 
 class BulkEndpoints(ChatEndpoints):
     """Chat and embeddings for many inputs."""
+
+    @overload
+    def map(
+        self,
+        prompts: Iterable[Any] | os.PathLike[str],
+        *,
+        response_format: type[T],
+        **arguments: Unpack[MapArguments],
+    ) -> MapResults[MapResult[T]]: ...
+
+    @overload
+    def map(
+        self,
+        prompts: Iterable[Any] | os.PathLike[str],
+        *,
+        response_format: Any = None,
+        **arguments: Unpack[MapArguments],
+    ) -> MapResults[MapResult[Any]]: ...
 
     def map(
         self,
@@ -55,7 +100,7 @@ class BulkEndpoints(ChatEndpoints):
         repair: bool = True,
         keep_blocked: bool = False,
         **options: Unpack[PromptOptions],
-    ) -> MapResults[MapResult]:
+    ) -> MapResults[MapResult[Any]]:
         """Send many prompts, as many at a time as the account allows, and yield their results one by one.
 
             for result in giga.map(reviews, template="Positive or negative? {}", checkpoint="results.jsonl"):
@@ -120,8 +165,9 @@ class BulkEndpoints(ChatEndpoints):
         from gigaclient.bulk.results import MapOptions, MapResults
         from gigaclient.gigachat.jobs.chat import chat_job
 
-        map_options = MapOptions.of(locals())
-        check_names(options, CHAT_ARGUMENTS)
+        arguments = locals()
+        map_options = MapOptions.of(arguments)
+        check_names(options, CHAT_ARGUMENTS, arguments)
         self._check_open()
         if via not in ("chat", "batches"):
             raise ConfigError('via must be "chat" or "batches"')
@@ -219,6 +265,7 @@ class BulkEndpoints(ChatEndpoints):
         from gigaclient.bulk.results import MapOptions, MapResults
         from gigaclient.gigachat.jobs.embeddings import EmbeddingJob
 
-        map_options = MapOptions.of(locals())
-        job = EmbeddingJob(model, batch_size, batch_bytes, self._call_settings(options))
+        arguments = locals()
+        map_options = MapOptions.of(arguments)
+        job = EmbeddingJob(model, batch_size, batch_bytes, self._call_settings(options, arguments))
         return MapResults(self, job, texts, map_options, template=template)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import msgspec
 
-from gigaclient._core.call_arguments import prompt_of
+from gigaclient._core.call_arguments import check_names, prompt_of
 from gigaclient._core.request_options import CALL_OPTIONS, RequestOptions, call_options
 from gigaclient._core.responses import embedded_error, invalid_response, parse_response
 from gigaclient.context import chat_url_cvar
@@ -38,6 +38,7 @@ T = TypeVar("T")
 ResourceT = TypeVar("ResourceT", bound=Resource)
 
 _PATH = "/chat/completions"
+_PARSE_OPTIONS = ("strict", "repair")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -179,9 +180,11 @@ class ChatResource(ChatToolCalls):
 
         Source: https://developers.sber.ru/docs/ru/gigachat/guides/structured-output
         """
+        from gigaclient.gigachat.v2.request_body import CHAT_V2_FIELDS
         from gigaclient.schema.json_schema import schema_of
         from gigaclient.schema.parse import parse_completion
 
+        check_names(options, CHAT_V2_FIELDS | {"payload"}, _PARSE_OPTIONS)
         format_ = {"type": "json_schema", "schema": schema_of(response_format), "strict": strict}
         arguments: Any = options
         arguments["response_format"] = format_
@@ -357,6 +360,7 @@ class ChatEndpoints(ChatRequests):
         from gigaclient.schema.json_schema import type_schema_of
         from gigaclient.schema.parse import parse_completion
 
+        check_names(options, CHAT_ARGUMENTS | {"payload"}, _PARSE_OPTIONS)
         format_ = {"type": "json_schema", "schema": type_schema_of(response_format).schema, "strict": bool(strict)}
         arguments: Any = options
         arguments["response_format"] = format_

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from gigaclient._core.call_arguments import RUN_OPTIONS, check_names
 from gigaclient._core.messages import as_messages, encode
-from gigaclient._core.request_options import CALL_OPTIONS
+from gigaclient._core.request_options import CALL_OPTIONS, hide_secrets
 from gigaclient._primitives import fork_safety as forks
 from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient.errors import ConfigError
@@ -21,17 +22,23 @@ from gigaclient.types import ChatCompletion, ChatCompletionChunk, Message, Usage
 from gigaclient.types.tool_runs import Run
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack as Unpack  # type checkers include it; it is not needed at run time
+
     from gigaclient.gigachat.tool_loop import RunStream
     from gigaclient.streaming.stream import ChatStream
     from gigaclient.types import TokensCount
+    from gigaclient.types.options import ConversationOptions
 
-__all__ = ["CONVERSATION_ARGUMENTS", "Conversation", "ConversationStream"]
+    class SavedConversationOptions(ConversationOptions, total=False):
+        """The keyword arguments of :meth:`Conversation.from_json`."""
 
-# Options of a turn that only ``run`` takes.
-_RUN_OPTIONS = frozenset({"max_steps", "on_error", "on_result", "on_step", "repair"})
+        history_tokens: int | None
+        keep_blocked: bool
 
-CONVERSATION_ARGUMENTS = CHAT_ARGUMENTS | _RUN_OPTIONS
-"""The names of body fields, and those of the options of ``run``."""
+
+__all__ = ["Conversation", "ConversationStream"]
+
+_ARGUMENTS = CHAT_ARGUMENTS | RUN_OPTIONS
 
 
 class Client(Protocol):
@@ -72,6 +79,7 @@ class Conversation:
 
     Raises:
         ConfigError: the history is not valid, or ``history_tokens`` cannot work.
+        TypeError: an option has an unknown name.
     """
 
     def __init__(
@@ -81,20 +89,21 @@ class Conversation:
         *,
         messages: Iterable[Message | Mapping[str, Any]] = (),
         history_tokens: int | None = None,
-        session_id: str | None = None,
         keep_blocked: bool = False,
-        **options: Any,
+        **options: Unpack[ConversationOptions],
     ) -> None:
+        check_names(options, _ARGUMENTS, ("messages", "history_tokens", "keep_blocked"))
         if history_tokens is not None and (
             isinstance(history_tokens, bool) or not isinstance(history_tokens, int) or history_tokens < 1
         ):
             raise ConfigError("history_tokens of a conversation bounds its history: a whole number, 1 or more")
         if system is not None and not isinstance(system, str):
             raise ConfigError(f"system must be a string, not {type(system).__name__}")
+        session_id = options.pop("session_id", None)
         if session_id is not None and not isinstance(session_id, str):
             raise ConfigError(f"session_id must be a string, not {type(session_id).__name__}")
         self._client = client
-        self._options = options
+        self._options: Mapping[str, Any] = options
         self._history_tokens = history_tokens
         self._keep_blocked = keep_blocked
         self._session_id = session_id or str(uuid.uuid4())
@@ -105,7 +114,7 @@ class Conversation:
 
     # -- turns -------------------------------------------------------------------------------------------------------
 
-    def ask(self, text: str | Message | Mapping[str, Any], **options: Any) -> ChatCompletion:
+    def ask(self, text: str | Message | Mapping[str, Any], **options: Unpack[ConversationOptions]) -> ChatCompletion:
         """Send a message with the history and return the response: ``POST /chat/completions``.
 
         Args:
@@ -119,6 +128,7 @@ class Conversation:
         Raises:
             ConfigError: another turn is in progress; the message cannot be sent; or the system message and this message
                 alone are longer than ``history_tokens``.
+            TypeError: an option has an unknown name.
             APIStatusError, APIConnectionError, InvalidResponseError: as ``giga.chat``.
             TooManyStepsError: as ``giga.run``.
         """
@@ -135,7 +145,9 @@ class Conversation:
         finally:
             release()
 
-    def stream(self, text: str | Message | Mapping[str, Any], **options: Any) -> ConversationStream:
+    def stream(
+        self, text: str | Message | Mapping[str, Any], **options: Unpack[ConversationOptions]
+    ) -> ConversationStream:
         """Send a message with the history and stream the response. The arguments are those of :meth:`ask`.
 
         The response joins the history once it is complete.
@@ -169,12 +181,13 @@ class Conversation:
         return lock.release
 
     def _prepare(self, text: Any, options: Mapping[str, Any]) -> PendingTurn:
+        check_names(options, _ARGUMENTS)
         message = as_messages(text if isinstance(text, (str, Message)) else [text])[0]
         self._history.check_next(message)
         merged = {"session_id": self._session_id, **self._options, **_without_none(options)}
         (message,), merged = self._client._with_attachments([message], merged)
         functions = merged.pop("functions", None)
-        run_options = {name: merged.pop(name) for name in _RUN_OPTIONS & merged.keys()}
+        run_options = {name: merged.pop(name) for name in RUN_OPTIONS & merged.keys()}
 
         def count(texts: list[str]) -> list[int]:
             allowed = {"model", *CALL_OPTIONS} - {"request_id"}
@@ -242,7 +255,9 @@ class Conversation:
         return encode(self.to_dict()).decode()
 
     @classmethod
-    def from_json(cls, client: Client, saved: str | bytes | Mapping[str, Any], **options: Any) -> Conversation:
+    def from_json(
+        cls, client: Client, saved: str | bytes | Mapping[str, Any], **options: Unpack[SavedConversationOptions]
+    ) -> Conversation:
         """Return a conversation that continues a saved one.
 
         Args:
@@ -252,6 +267,7 @@ class Conversation:
 
         Raises:
             ConfigError: this is not a saved conversation.
+            TypeError: an option has an unknown name.
         """
         fields: Any = saved
         if isinstance(saved, (str, bytes)):
@@ -261,8 +277,11 @@ class Conversation:
                 fields = None
         if not isinstance(fields, Mapping) or not isinstance(fields.get("messages"), Sequence):
             raise ConfigError("this is no saved conversation: to_json() and to_dict() make one")
-        saved_options = {name: fields.get(name) for name in ("session_id", "history_tokens")}
-        conversation = cls(client, messages=fields["messages"], **{**saved_options, **options})
+        arguments: Any = options
+        hide_secrets(arguments)
+        merged: Any = {name: fields.get(name) for name in ("session_id", "history_tokens")}
+        merged.update(options)
+        conversation = cls(client, messages=fields["messages"], **merged)
         tokens = fields.get("tokens")
         conversation._history.total = tokens if isinstance(tokens, int) and tokens > 0 else None
         return conversation
@@ -275,7 +294,15 @@ class Conversation:
         self._turn_lock = threading.Lock()
 
     def __repr__(self) -> str:
-        return f"<Conversation of {len(self._history.turns)} turns, session {self._session_id}>"
+        history = getattr(self, "_history", None)
+        if history is None:  # a traceback may show a conversation whose arguments are invalid
+            return "<Conversation without history>"
+        return f"<Conversation of {len(history.turns)} turns, session {self._session_id}>"
+
+    def _repr_markdown_(self) -> str:
+        from gigaclient.types.markdown import of_dialogue
+
+        return of_dialogue(item if isinstance(item, Message) else Message(**item) for item in self.messages)
 
 
 def _without_none(options: Mapping[str, Any]) -> dict[str, Any]:

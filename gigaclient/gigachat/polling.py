@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from gigaclient._core import settings
@@ -38,7 +38,7 @@ def poll(
     is_done: Callable[[T], bool],
     describe: Callable[[T | None], str],
     *,
-    options: dict[str, Any],
+    options: Mapping[str, Any],
     poll_interval: Any,
     timeout: Any,
 ) -> T:
@@ -95,7 +95,7 @@ def poll(
         raise failure
 
 
-def _with_deadline(options: dict[str, Any], left: float, usual: float) -> dict[str, Any]:
+def _with_deadline(options: Mapping[str, Any], left: float, usual: float) -> Mapping[str, Any]:
     """Return the call options with a deadline of at most ``left`` seconds; ``usual`` is the client's deadline."""
     requested = options.get("deadline")
     deadline = min(left, usual if requested is None else settings.named("deadline", settings.seconds, requested))

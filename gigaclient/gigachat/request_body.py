@@ -18,7 +18,7 @@ from gigaclient.gigachat.attachments import with_file_ids
 from gigaclient.types import Function
 from gigaclient.types.chat import as_schema
 
-__all__ = ["chat_body", "check_model", "normalize_response_format"]
+__all__ = ["chat_body", "check_model", "normalize_response_format", "prepare_functions"]
 
 
 def chat_body(messages: Any, options: Mapping[str, Any], defaults: Mapping[str, Any], *, stream: bool) -> bytes:
@@ -50,7 +50,7 @@ def chat_body(messages: Any, options: Mapping[str, Any], defaults: Mapping[str, 
     if "response_format" in body:
         body["response_format"] = _response_format(body["response_format"])
     if "functions" in body:
-        body["functions"] = _prepare_functions(body["functions"])
+        body["functions"] = prepare_functions(body["functions"])
     check_model(body)
     return encode(body)
 
@@ -64,14 +64,30 @@ def check_model(body: Mapping[str, Any]) -> None:
         )
 
 
-def _prepare_functions(values: Any) -> Any:
-    # The JSON Schema of a pydantic model holds the function's name as its title.
-    if not isinstance(values, (list, tuple)):
-        return values
-    return [
-        Function._prepared(dict(value)) if isinstance(value, Mapping) and "name" not in value else value
-        for value in values
-    ]
+def prepare_functions(values: Any) -> Any:
+    """Return functions in the form in which the official SDK sends them; anything but a list unchanged."""
+    return [_prepare_function(value) for value in values] if isinstance(values, (list, tuple)) else values
+
+
+def _prepare_function(value: Any) -> Any:
+    fields = fields_of(value) if isinstance(value, Function) else value
+    if not isinstance(fields, Mapping):
+        return value
+    if "name" not in fields:  # the JSON Schema of a pydantic model, which holds the function's name as its title
+        fields = Function._prepared(dict(fields))
+    return {**fields, "parameters": _described(fields["parameters"])} if "parameters" in fields else fields
+
+
+def _described(schema: Any) -> Any:
+    """Return a schema with an empty description for each property without one, as the official SDK sends it."""
+    properties = schema.get("properties") if isinstance(schema, Mapping) else None
+    if not isinstance(properties, Mapping):
+        return schema
+    described = {
+        name: {"description": "", **_described(inner)} if isinstance(inner, Mapping) else inner
+        for name, inner in properties.items()
+    }
+    return {**schema, "properties": described}
 
 
 def _has_stored_model(body: Mapping[str, Any]) -> bool:

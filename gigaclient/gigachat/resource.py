@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gigaclient._core.base_client import BaseClient
+from gigaclient._core.call_arguments import check_names
 from gigaclient._core.executor import MAX_RESPONSE_BYTES
-from gigaclient._core.request_options import CALL_OPTIONS, RequestOptions, call_options
+from gigaclient._core.request_options import RequestOptions, call_options
 from gigaclient._core.responses import embedded_error, invalid_response, parse_response, refuse_page
 from gigaclient._primitives.deadline import Deadline
 from gigaclient.errors import GigaClientError
@@ -69,17 +70,19 @@ class APIResource(BaseClient[GigaChatSettings]):
         if response.media_type:
             refuse_page(response, _no_event_stream)
 
-    def _call_settings(self, options: Mapping[str, Any]) -> RequestOptions:
+    def _call_settings(self, options: Mapping[str, Any], parameters: Iterable[str] = ()) -> RequestOptions:
         """Read the options of one call.
+
+        Args:
+            options: the call options of the caller, by name.
+            parameters: as for :func:`check_names`.
 
         Raises:
             TypeError: an option has an unknown name.
             ConfigError: a value cannot work, or the client is closed.
         """
         self._check_open()
-        unknown = sorted(options.keys() - CALL_OPTIONS)
-        if unknown:
-            raise TypeError(f"no such option: {', '.join(unknown)}. A call takes {', '.join(sorted(CALL_OPTIONS))}")
+        check_names(options, frozenset(), parameters)
         return call_options(dict(options), self._executor.timeouts, self._settings.session_id)
 
 

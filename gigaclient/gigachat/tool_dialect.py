@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from gigaclient._core.call_arguments import CHAT_FIELDS, move_unknown
 from gigaclient._core.messages import as_messages, as_request
 from gigaclient.functions import BadArguments, as_object
+from gigaclient.gigachat.attachments import CHAT_ARGUMENTS
 from gigaclient.streaming.stream import ChatStream
 from gigaclient.types import ChatCompletion, FunctionCall, Message, Usage
 
@@ -56,6 +57,10 @@ class Dialect(Protocol[_Chunk_co, CompletionT, _Usage_co]):
     """The requests and messages of a dialogue with functions, as one API version writes them."""
 
     @property
+    def fields(self) -> frozenset[str]:
+        """The names of the options that become fields of the body."""
+
+    @property
     def client(self) -> ChatRequests:
         """The client that sends the requests."""
 
@@ -100,6 +105,8 @@ def sendable_arguments(arguments: Any) -> Any:
 
 class V1:
     """API v1: at most one call in a response; its result is a message of role ``function``."""
+
+    fields = CHAT_ARGUMENTS
 
     def __init__(self, client: ChatRequests) -> None:
         self.client = client

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import msgspec
 
+from gigaclient._core.call_arguments import RUN_OPTIONS, check_names
 from gigaclient.context import custom_headers_cvar, session_id_cvar
 from gigaclient.errors import (
     ConfigError,
@@ -51,6 +52,7 @@ class ToolLoop(Generic[ChunkT, CompletionT, UsageT]):
 
     Raises:
         ConfigError: an argument cannot work.
+        TypeError: an option has an unknown name.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class ToolLoop(Generic[ChunkT, CompletionT, UsageT]):
         repair: bool,
         options: Mapping[str, Any],
     ) -> None:
+        check_names(options, dialect.fields, RUN_OPTIONS)
         if isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 1:
             raise ConfigError("max_steps must be a whole number, 1 or more")
         if on_error not in ("tell", "raise"):

@@ -44,9 +44,10 @@ T = TypeVar("T")
 def schema_of(type_: Any) -> dict[str, Any]:
     """Return the JSON Schema of ``type_`` in the form that GigaChat accepts.
 
-    The root is an object. ``$ref`` occurs only for recursive types. Each object has ``required`` and
-    ``additionalProperties: false``. Descriptions come from docstrings and from ``Annotated``. A type that is not an
-    object (a list, an enum, a number) becomes the property ``value`` of one; :func:`parse_completion` unwraps it.
+    The schema of a pydantic model is that of its ``model_json_schema()``, unchanged. In those of other types, ``$ref``
+    occurs only for recursive types, and each object has ``required`` and ``additionalProperties: false``. Descriptions
+    come from docstrings and from ``Annotated``. The root is an object. A type that is not an object (a list, an enum, a
+    number) becomes the property ``value`` of one; :func:`parse_completion` unwraps it.
 
     Args:
         type_: the type; or a dict, which is a JSON Schema already and is returned unchanged.
@@ -113,6 +114,8 @@ def _build_cached(type_: Any, strict: bool) -> TypeSchema[Any]:
 def _build(type_: Any, strict: bool) -> TypeSchema[Any]:
     _check_type(type_)
     schema, read = _schema_and_reader(type_)
+    if strict and is_model(type_) and is_object_schema(schema):
+        return TypeSchema(schema, read)  # unchanged, as the official SDK sends it
     schema = SchemaNormalizer(schema, strict).root()
     if is_object_schema(schema):
         return TypeSchema(schema, read)

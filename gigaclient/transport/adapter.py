@@ -67,6 +67,10 @@ class PinnedPools(HTTPAdapter):
             manager = self.proxy_manager.setdefault(proxy, manager)
         return manager
 
+    def proxy_headers(self, proxy: str) -> dict[str, str]:
+        """Return the headers for ``proxy``, as secrets: the user and the password are among them."""
+        return {name: Secret(value) for name, value in super().proxy_headers(proxy).items()}
+
     def _new_proxy_manager(self, proxy: str, context: ssl.SSLContext, **options: Any) -> PoolManager:
         if is_socks(proxy):
             pools = PoolManager(ssl_context=context, **options)

@@ -106,7 +106,7 @@ class HeadResponse(HTTPResponse):
         self.reason = reason.decode("iso-8859-1").strip() if reason else ""
         self.chunked = False
         length, coding = lowered.get("content-length"), lowered.get("transfer-encoding")
-        if self.status in (204, 304) or self._method == "HEAD":  # type: ignore[attr-defined]
+        if self.status in (204, 304) or self._method in ("HEAD", "CONNECT"):  # type: ignore[attr-defined]
             self.length = 0
         elif coding is not None:
             if coding.lower() != "chunked" or length is not None or self.version == 10:
@@ -148,9 +148,10 @@ class HeadResponse(HTTPResponse):
 
 def _read_head(source: Any) -> re.Match[bytes]:
     """Read a head line by line: it arrives in several packets, has folded lines or bare line feeds, or is malformed."""
-    lines: list[bytes] = []
+    lines: list[memoryview] = []  # views, because their repr shows nothing: a cookie may be among them
     left = _MAX_HEAD_BYTES
     while True:
+        line = b""  # the last one too: this frame waits now
         line = source.readline(left + 1)
         left -= len(line)
         if left < 0:
@@ -163,9 +164,9 @@ def _read_head(source: Any) -> re.Match[bytes]:
             raise IncompleteRead(b"")
         line = line[: -2 if line[-2:] == b"\r\n" else -1]
         if len(lines) > 1 and line[:1] in (b" ", b"\t"):
-            lines[-1] += b" " + line.strip(b" \t")  # a folded line continues the one before
+            lines[-1] = memoryview(b" ".join((lines[-1], line.strip(b" \t"))))  # it continues the one before
             continue
-        lines.append(line)
+        lines.append(memoryview(line))
         if not line:
             break
     head = _HEAD.fullmatch(b"\r\n".join(lines) + b"\r\n")

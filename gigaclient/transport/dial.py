@@ -5,7 +5,6 @@ All of it happens once for a connection. :mod:`gigaclient.transport.connection` 
 
 from __future__ import annotations
 
-import contextlib
 import math
 import socket
 import ssl
@@ -21,10 +20,11 @@ from gigaclient._primitives.foreign_errors import is_foreign
 from gigaclient._primitives.secret import Secret
 from gigaclient.errors import ConfigError
 from gigaclient.transport.dns import resolver
+from gigaclient.transport.framing import MalformedHeadError
 from gigaclient.transport.happy_eyeballs import connect_to_host
 from gigaclient.transport.monkey_patches import check_patches
 from gigaclient.transport.proxies import SocksError, proxy_address, resolves_names
-from gigaclient.transport.socket import DeadlineSocket, shut_down, socket_timeout, this_thread
+from gigaclient.transport.socket import ConnectionState, DeadlineSocket, shut_down, socket_timeout, this_thread
 
 __all__ = ["Dialer", "TLSDialer", "library_class"]
 
@@ -52,7 +52,11 @@ class _ConnectCanceller:
     """
 
     def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock.dup()
+        # Duplicate and own the descriptor in one step of the interpreter: ``sock.dup()`` takes several, and the
+        # exception of a signal handler between two of them would leave the number open for ever.
+        self._sock: socket.SocketType = next(
+            map(socket.SocketType, (sock.family,), (sock.type,), (sock.proto,), map(socket.dup, (sock.fileno(),)))
+        )
         # As in DeadlineSocket: once closed, the number of a descriptor may belong to another socket.
         self._lock = threading.RLock()
 
@@ -77,11 +81,15 @@ _DEAD_PEER_OPTIONS = {
 
 
 def _detect_dead_peer(sock: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # a system may refuse an option that Python knows
+    try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in _DEAD_PEER_OPTIONS.items():
             if hasattr(socket, name):
                 sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    except OSError as error:
+        if is_foreign(error):
+            raise
+        # A system may refuse an option that Python knows.
 
 
 class Dialer(HTTPConnection):
@@ -180,17 +188,19 @@ class Dialer(HTTPConnection):
             canceller.close()
 
     def _tunnel(self) -> None:
-        # The proxy may send its response to CONNECT slowly, so the tunnel needs the deadline too.
-        state, raw_socket = this_thread.state, self.sock
-        if state is None:
-            super()._tunnel()
-            return
+        """Open a tunnel through an HTTP proxy, within the connect timeout.
+
+        ``http.client`` takes an interim response for the answer to CONNECT, and its frames show the password.
+        """
+        state, raw_socket = this_thread.state or ConnectionState(Deadline(Timeouts())), self.sock
         deadline, deadline_socket = state.deadline, DeadlineSocket(raw_socket)
-        deadline.begin("connect", deadline.connect_remaining(self._connect_began))
+        began = self._connect_began or deadline.now()
+        deadline.begin("connect", deadline.connect_remaining(began))
         deadline_socket.serve(state)
         self.sock = deadline_socket
         try:
-            super()._tunnel()
+            deadline_socket.sendall(self._connect_request())
+            self._read_connect_response(deadline_socket)
         except (HTTPException, OSError) as error:
             if isinstance(error, (DeadlineExceeded, Cancelled)) or is_foreign(error):
                 raise
@@ -201,8 +211,29 @@ class Dialer(HTTPConnection):
             if self.sock is deadline_socket:
                 self.sock = raw_socket
         deadline.begin("read", math.inf)
-        raw_socket.settimeout(socket_timeout(deadline.connect_remaining(self._connect_began)))
+        raw_socket.settimeout(socket_timeout(deadline.connect_remaining(began)))
         deadline.on_cancel(self._canceller)
+
+    def _connect_request(self) -> memoryview:
+        """Return the CONNECT request. Its repr shows nothing, because a frame that waits holds it."""
+        host = self._tunnel_host or ""
+        target = f"[{host}]:{self._tunnel_port}" if ":" in host else f"{host}:{self._tunnel_port}"
+        headers = {**self._tunnel_headers, "Host": target}  # type: ignore[attr-defined]
+        # Join and do not format: formatting a secret gives the mask.
+        lines = [f"CONNECT {target} HTTP/1.1", *map(": ".join, headers.items()), "", ""]
+        return memoryview("\r\n".join(lines).encode("latin-1"))
+
+    def _read_connect_response(self, sock: DeadlineSocket) -> None:
+        response = self.response_class(sock, method="CONNECT")  # type: ignore[arg-type]
+        try:
+            response.begin()
+        finally:
+            response.close()
+        if not 200 <= response.status < 300:
+            self.close()
+            raise OSError(f"Tunnel connection failed: {response.status} {response.reason}")
+        if not sock.reusable:
+            raise MalformedHeadError("data follows it, before any was sent through the tunnel")
 
 
 class TLSDialer(Dialer, HTTPSConnection):

@@ -9,7 +9,6 @@ once more while no thread has begun it, and only atomic operations change shared
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import socket
 import threading
@@ -19,6 +18,7 @@ from typing import Any, TypeAlias
 
 from gigaclient._primitives import fork_safety
 from gigaclient._primitives.deadline import Deadline, Latch
+from gigaclient._primitives.foreign_errors import is_foreign
 
 __all__ = ["AddressInfo", "Resolver", "resolver"]
 
@@ -206,7 +206,10 @@ resolver = Resolver()
 
 def _is_numeric(host: str) -> bool:
     for family, address in ((socket.AF_INET, host), (socket.AF_INET6, host.partition("%")[0])):
-        with contextlib.suppress(OSError, ValueError):
+        try:
             socket.inet_pton(family, address)
             return True
+        except (OSError, ValueError) as error:
+            if is_foreign(error):
+                raise
     return False

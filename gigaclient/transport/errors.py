@@ -157,6 +157,8 @@ def _proxy_reason(causes: list[BaseException]) -> str:
         text = str(cause)
         if isinstance(cause, SocksError) or (type(cause) is OSError and text.startswith("Tunnel connection failed")):
             return text.lower()
+        if isinstance(cause, MalformedHeadError):
+            return f"it sent a malformed response: {text}"
         if isinstance(cause, http.client.HTTPException) and not isinstance(cause, http.client.RemoteDisconnected):
             return "it did not answer in HTTP"
     return _reason(causes)

@@ -1,16 +1,14 @@
 """Connect to the first address of a host that answers, as RFC 8305 (Happy Eyeballs) describes.
 
 The addresses of a host are tried in turn, 250 ms apart, and the first connection wins. All attempts run in the thread
-of the call. Their sockets are non-blocking, and one selector waits for all of them, and for a cancel.
+of the call. Their sockets are non-blocking, and one selector waits for all of them.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import selectors
 import socket
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -31,8 +29,9 @@ ATTEMPT_DELAY_SECONDS = 0.25
 _REMEMBERED_SECONDS = 600.0
 _MAX_REMEMBERED = 256
 
-# Far below the largest argument of poll(); the wait is repeated.
-_MAX_WAIT_SECONDS = 3600.0
+# A cancel is noticed after this time. A pipe or a pair of sockets would wake the wait sooner. But Python hands their
+# descriptors over as numbers, and the exception of a signal handler at that moment would leave them open for ever.
+_MAX_WAIT_SECONDS = 0.05
 
 
 def connect_to_host(
@@ -81,7 +80,6 @@ class _Attempts:
     def __init__(self, deadline: Deadline, prepare: Callable[[socket.socket], None]) -> None:
         self._deadline = deadline
         self._prepare = prepare
-        self._waker = _Waker()
         self._running: dict[socket.socket, AddressInfo] = {}
         self._connected: socket.socket | None = None
         self._failure = OSError("the name resolved to no address")
@@ -92,14 +90,11 @@ class _Attempts:
     def __exit__(
         self, exc_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._deadline.on_cancel(None)
-        self._waker.close()
         for sock in self._running:
             sock.close()
 
     def run(self, pending: deque[AddressInfo], began: float) -> tuple[socket.socket, AddressInfo]:
         """Start the attempts in turn; return the first connected socket and its address."""
-        self._deadline.on_cancel(self._waker)
         next_start = 0.0
         while self._connected is None:
             remaining = self._deadline.connect_remaining(began)
@@ -130,16 +125,15 @@ class _Attempts:
         except BlockingIOError:
             return  # as usual: the wait shows how it ends
         except OSError as error:
-            if error.errno is None:
-                raise  # from a signal handler of the program, not from the system
+            if is_foreign(error):
+                raise
             self._drop(sock, error)
         else:
             self._connected = sock
 
     def _wait(self, seconds: float) -> None:
-        """Wait until an attempt has ended or the call is cancelled, at most ``seconds``."""
+        """Wait until an attempt has ended, at most ``seconds`` and briefly enough to notice a cancel."""
         with Selector() as selector:
-            selector.register(self._waker.receiver, selectors.EVENT_READ)
             for sock in self._running:
                 selector.register(sock, selectors.EVENT_WRITE)
             ready = [key.fileobj for key, _ in selector.select(min(seconds, _MAX_WAIT_SECONDS))]
@@ -155,29 +149,6 @@ class _Attempts:
         self._failure = failure
         del self._running[sock]
         sock.close()
-
-
-class _Waker:
-    """Wakes the thread that waits for :attr:`receiver`, from any thread."""
-
-    def __init__(self) -> None:
-        # A socket, because select() on Windows takes nothing else.
-        self.receiver, self._sender = socket.socketpair()
-        self._sender.setblocking(False)
-        # Once closed, the number of a descriptor may belong to another socket. Reentrant, because a finaliser or a
-        # signal handler may call it while it is held.
-        self._lock = threading.RLock()
-
-    def __call__(self) -> None:
-        # A full buffer wakes the thread as well, and a closed sender means that it has left.
-        with self._lock, contextlib.suppress(OSError):
-            self._sender.send(b"\0")
-
-    def close(self) -> None:
-        """Close both ends; a later call does nothing."""
-        with self._lock:
-            self._sender.close()
-        self.receiver.close()
 
 
 class PreferredAddresses:

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
+from weakref import ref
 
 import requests
 from requests import Response as OriginalResponse
@@ -177,9 +178,10 @@ class Transport:
         # The registry of active calls, which close() and cancel groups cancel. No lock guards the set, because a
         # finaliser may call `forget` while its own thread is in here: adding to a set and discarding from it are
         # atomic. `register` adds the call first and then checks `closed`; close() sets `closed` first and then reads
-        # the set. So one always sees the other.
+        # the set. So one always sees the other. The references are weak: an interrupt may prevent `forget`, but not
+        # that the call is dropped.
         self.closed = False
-        self._active: set[Deadline] = set()
+        self._active: set[ref[Deadline]] = set()
         self._session = self._make_session()
         forks.register(self)
 
@@ -229,7 +231,7 @@ class Transport:
 
     def active_calls(self) -> tuple[Deadline, ...]:
         """Return the registered calls."""
-        return tuple(self._active)
+        return tuple(deadline for reference in tuple(self._active) if (deadline := reference()) is not None)
 
     def send(self, request: Request, url: str, headers: Mapping[str, str], deadline: Deadline) -> Response:
         """Send one request and return the response when its headers have arrived.
@@ -239,9 +241,9 @@ class Transport:
             InvalidResponseError: the response is not HTTP.
             ConfigError: this transport is closed.
         """
-        self.register(deadline)
-        deadline.in_flight = True
         try:
+            self.register(deadline)
+            deadline.in_flight = True
             # The server may close an idle connection at this moment. Then it is unknown whether it read the request, so
             # a request that must not be sent twice gets a new connection.
             state = ConnectionState(deadline, fresh=request.retry_safety is RetrySafety.NON_IDEMPOTENT)
@@ -324,9 +326,9 @@ class Transport:
         Raises:
             ConfigError: this transport is closed.
         """
-        self._active.add(deadline)
+        self._active.add(ref(deadline, self._active.discard))
         if self.closed:
-            self._active.discard(deadline)
+            self._active.discard(ref(deadline))
             raise ConfigError("this client is closed: make a new one")
         if deadline.group is not None and deadline.group.cancelled:
             deadline.cancel()
@@ -334,7 +336,7 @@ class Transport:
     def forget(self, deadline: Deadline) -> None:
         """Remove the call after it or its response has ended."""
         deadline.in_flight = False
-        self._active.discard(deadline)
+        self._active.discard(ref(deadline))
 
     @contextlib.contextmanager
     def waiting(self, deadline: Deadline) -> Iterator[None]:
@@ -343,7 +345,7 @@ class Transport:
         try:
             yield
         finally:
-            self._active.discard(deadline)
+            self._active.discard(ref(deadline))
 
     def close(self) -> None:
         """Close every connection; calls that wait fail at once. Safe to call more than once."""

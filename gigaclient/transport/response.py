@@ -240,8 +240,10 @@ class Response:
     def close(self) -> None:
         """Close the connection. Safe from any thread; a read that is blocked in another thread ends at once."""
         if not self._done:
-            self.deadline.cancel()
-            self._end(keep_connection=False)
+            try:
+                self.deadline.cancel()
+            finally:
+                self._end(keep_connection=False)
 
     def _end(self, *, keep_connection: bool, reading_is_over: bool = False) -> None:
         """Release the connection, unless another thread is reading; that thread releases it after its read.
@@ -250,19 +252,24 @@ class Response:
         """
         if not self._read_lock.acquire(blocking=False) and not reading_is_over:
             return
-        self._done = True
-        raw: Any = self.original.raw
+        over = False
         try:
+            self._done = True
+            raw: Any = self.original.raw
             if not keep_connection:
                 _close(raw)
             else:
                 raw._original_response.close()
                 raw.release_conn()
+            over = True
         except (OSError, AttributeError) as error:
             if is_foreign(error):
                 raise
-            # The connection was closed by the peer, or there never was one.
+            over = True  # the connection was closed by the peer, or there never was one
         finally:
+            if not over:
+                # After an interrupt, what is not back in the pool has no other owner, so that dropping it closes it.
+                self.original.raw = None
             self._forget(self.deadline)
             # The pop is atomic, so on_done is called once even if an interrupt makes this code run twice.
             on_done = self.__dict__.pop("on_done", None)

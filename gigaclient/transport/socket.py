@@ -17,6 +17,7 @@ import selectors
 import socket
 import ssl
 import threading
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -49,7 +50,7 @@ _MAX_POLL_MS = 2**31 - 1  # the largest argument of poll()
 _PATIENT_READS = 16
 
 
-class ConnectionState(msgspec.Struct, eq=False):
+class ConnectionState(msgspec.Struct, eq=False, weakref=True):
     """The state of one request and its response on a connection, set by the connection for the transport."""
 
     deadline: Deadline
@@ -127,7 +128,8 @@ class DeadlineSocket:
         if state is not None:
             if self._timeout != 0.0:
                 self._set_timeout(0.0)
-            state.deadline.on_cancel(functools.partial(self.abort, state))
+            # Weak, because a cycle would keep the socket open and the call registered after an interrupt.
+            state.deadline.on_cancel(functools.partial(_abort, weakref.ref(self), weakref.ref(state)))
 
     def _set_timeout(self, seconds: float | None) -> None:
         if self._timeout != seconds:  # settimeout costs a system call
@@ -262,6 +264,12 @@ class DeadlineSocket:
             return
         with self._lock:
             owner.close()
+
+
+def _abort(sock: weakref.ref[DeadlineSocket], state: weakref.ref[ConnectionState]) -> None:
+    present, served = sock(), state()
+    if present is not None and served is not None:
+        present.abort(served)
 
 
 def _socket_failure(error: OSError, deadline: Deadline) -> OSError:
@@ -412,10 +420,10 @@ else:  # Windows
 
 def shut_down(sock: Any) -> None:
     """Shut the TCP connection of ``sock`` down in both directions, which wakes a thread blocked on it."""
-    if not isinstance(sock, socket.socket):
+    if not isinstance(sock, socket.SocketType):
         sock = sock.socket  # urllib3's TLS inside TLS (an HTTPS proxy)
     try:
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        socket.SocketType.shutdown(sock, socket.SHUT_RDWR)
     except OSError as error:
         if is_foreign(error):
             raise

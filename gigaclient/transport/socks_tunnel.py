@@ -22,23 +22,27 @@ _VERSION_4 = ("socks4", "socks4a")
 
 
 class _Connected(socket.socket):
-    """The connection to the proxy. PySocks calls these methods in place of those of ``socket.socket``."""
+    """PySocks calls these methods in place of those of ``socket.socket``. They use the connection to the proxy.
 
+    The socket itself is not connected. PySocks closes it after a failure, and the connection has another owner.
+    """
+
+    connection: socket.socket
     remaining: Callable[[], float]
     """Returns the seconds left, or raises when there are none."""
 
     def connect(self, address: Any) -> None:
-        """Do nothing, because it is connected."""
+        """Do nothing, because the connection exists."""
 
     def recv_into(self, *arguments: Any) -> int:
         """Read within the time left."""
-        socket.socket.settimeout(self, self.remaining())
-        return super().recv_into(*arguments)
+        self.connection.settimeout(self.remaining())
+        return self.connection.recv_into(*arguments)
 
     def send(self, *arguments: Any) -> int:
         """Write within the time left."""
-        socket.socket.settimeout(self, self.remaining())
-        return super().send(*arguments)
+        self.connection.settimeout(self.remaining())
+        return self.connection.send(*arguments)
 
 
 class _Tunnel(socks.socksocket, _Connected):
@@ -59,9 +63,8 @@ def open_tunnel(sock: socket.socket, proxy: Secret, host: str, port: int, remain
         SocksError: the proxy opened no tunnel.
         OSError: the connection failed, or ``remaining`` or a signal handler raised it.
     """
-    # On a second descriptor, because PySocks closes its socket after a failure.
-    with _Tunnel(sock.family, sock.type, sock.proto, fileno=sock.dup().detach()) as tunnel:
-        tunnel.remaining = remaining
+    with _Tunnel(sock.family, sock.type, sock.proto) as tunnel:
+        tunnel.connection, tunnel.remaining = sock, remaining
         tunnel.proxy = _settings_of(proxy)
         try:
             tunnel.connect((host, port))

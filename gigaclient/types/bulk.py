@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
 from gigaclient.types.chat import ChatCompletion, Usage
 from gigaclient.types.embeddings import EmbeddingsUsage
 from gigaclient.types.tool_runs import Run
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault  # type checkers include it; not needed at run time
+
+    ValueT = TypeVarWithDefault("ValueT", default=Any)
+else:
+    ValueT = TypeVar("ValueT")
 
 __all__ = ["EmbedResult", "ItemResult", "MapResult"]
 
@@ -96,17 +103,18 @@ class ItemResult(msgspec.Struct, Generic[UsageT], kw_only=True):
 Mapping.register(ItemResult)
 
 
-class MapResult(ItemResult[Usage], kw_only=True):
+class MapResult(ItemResult[Usage], Generic[ValueT], kw_only=True):
     """The result of one prompt. ``str()`` returns its text.
 
     Attributes:
         completion: the chat completion; None after an error, unless the error has one.
-        value: the response as a value of the ``response_format``; None without one.
+        value: the response as a value of the ``response_format``, which is its type; None without one, and None after
+            an error: look at :attr:`ok` first.
         run: the dialogue with ``functions``; None without functions, and for a restored item.
     """
 
     completion: ChatCompletion | None = None
-    value: Any = None
+    value: ValueT = None  # type: ignore[assignment]  # set whenever there is no error
     run: Run[ChatCompletion, Usage] | None = None
 
     @property

@@ -141,6 +141,7 @@ def keep_nested(record: Record, raw: Any, kind: str) -> None:
     """
     if not isinstance(raw, Mapping):
         return
+    raw = type(record)._prepared(dict(raw))
     _, unknown = _by_name(type(record), raw)
     if kind == "received" or (unknown and type(record).__dictoffset__):
         keep_unknown(record, unknown, kind)

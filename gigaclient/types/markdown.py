@@ -14,7 +14,12 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["cut_point", "for_notebook", "of_answer", "with_note"]
+__all__ = ["cut_point", "for_notebook", "of_answer", "of_dialogue", "with_note"]
+
+# JupyterLab reads the Markdown first, and then takes the text between two dollar signs for a formula. An escape alone
+# does not help there, but both signs must be in one element.
+_DOLLAR = r"<span>\$</span>"
+_ADDRESS = re.compile(r"https?://[^\s<>\"'`(){}]+", re.IGNORECASE)
 
 # Longer text is not a formula. The limit also stops the search for the end of an unclosed one.
 _MAX_FORMULA = 4000
@@ -49,6 +54,7 @@ _ACTIVE = re.compile(
 )
 _PICTURE = re.compile(r"!(?=\[)")
 _BEGINS_SOMETHING = re.compile(r"<(?=[A-Za-z/!?])|\](?=[(:\[])|!(?=\[)")
+_UNESCAPED_DOLLAR = re.compile(r"(?<!\\)\$")
 _NEW_BLOCK = re.compile(r"[^\s|>:<]")
 
 # A harmless tag needs a letter before it on its line; no line of a person has it further away.
@@ -58,8 +64,9 @@ _LOOK_BEHIND_CHARS = 200
 def for_notebook(text: str, *, pictures: bool = True, unfinished: bool = False) -> str:
     r"""Convert a model's Markdown for a notebook.
 
-    Outside code, ``\( \)`` and ``\[ \]`` become ``$ $`` and ``$$ $$``. A dollar sign that starts no formula is escaped.
-    Without ``markdown-it-py``, which comes with the extra ``jupyter``, the text becomes one block of code.
+    Outside code, ``\( \)`` and ``\[ \]`` become ``$ $`` and ``$$ $$``. Any other dollar sign becomes an HTML element,
+    in which no notebook looks for a formula. Without ``markdown-it-py``, which comes with the extra ``jupyter``, the
+    text becomes one block of code.
 
     Args:
         text: the model's text, or its beginning.
@@ -95,6 +102,24 @@ def of_answer(text: str, calls: Iterable[Any] = ()) -> str:
         shown.append(f"*the model wants this function called:*\n\n{_as_code(f'{call.name} {arguments}')}")
     converted = for_notebook(text)
     return "\n\n".join([converted, *shown] if converted or not shown else shown)
+
+
+def of_dialogue(messages: Iterable[Any]) -> str:
+    """Return the Markdown of a dialogue, with the role above the text of each message.
+
+    Args:
+        messages: objects of :class:`gigaclient.types.Message`.
+    """
+    shown = []
+    for message in messages:
+        calls = [message.function_call] if message.function_call is not None else []
+        if message.role == "function":
+            text = _as_code(message.content or "")
+        else:
+            text = of_answer(message.content or "", calls)
+        shown.append(with_note(text, "").rstrip() if text else "*(no text)*")
+        shown[-1] = f"**{' '.join(filter(None, [message.role, message.name]))}**\n\n{shown[-1]}"
+    return "\n\n".join(shown) or "*(the dialogue is empty)*"
 
 
 def _as_code(text: str) -> str:
@@ -142,6 +167,8 @@ def cut_point(text: str, start: int, least: int) -> int:
 
 
 def _escape(text: str, pictures: bool) -> str:
+    # An address with an element in it would end there.
+    text = _ADDRESS.sub(lambda found: found[0].replace("$", "%24"), text)
     return _TOKEN.sub(lambda found: _ESCAPES[str(found.lastgroup)](found, pictures), text)
 
 
@@ -160,7 +187,11 @@ def _is_safe_link(target: str) -> bool:
 
 def _inline_formula(found: re.Match[str], pictures: bool) -> str:
     inside = _formula(found["inline"].strip())
-    return f"${inside}$" if "$" not in inside else f"\\\\({inside}\\\\)"
+    return f"${inside}$" if _UNESCAPED_DOLLAR.search(inside) is None else f"\\\\({inside}\\\\)"
+
+
+def _escaped(found: re.Match[str], pictures: bool) -> str:
+    return {"\\<": "&lt;", "\\$": _DOLLAR}.get(found[0], found[0])
 
 
 def _generated_file(found: re.Match[str], pictures: bool) -> str:
@@ -191,8 +222,8 @@ _ESCAPES: dict[str, Callable[[re.Match[str], bool], str]] = {
     "inline": _inline_formula,
     "block": lambda found, _: _formula(found[0]),
     "formula": lambda found, _: _formula(found[0]),
-    "escaped": lambda found, _: "&lt;" if found[0] == "\\<" else found[0],
-    "dollar": lambda *_: "\\$",
+    "escaped": _escaped,
+    "dollar": lambda *_: _DOLLAR,
     "generated": _generated_file,
     "tag": _tag,
     "address": lambda found, _: found[0],

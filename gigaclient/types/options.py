@@ -38,19 +38,39 @@ if TYPE_CHECKING:
     PayloadV2 = Payload | Sequence[ChatMessage | Message | Mapping[str, Any]] | ChatMessage | ChatCompletionRequest
 
 __all__ = [
+    "BatchOptions",
     "CallSettings",
     "ChatOptions",
     "ChatV2Options",
     "ConversationOptions",
+    "FilterOptions",
     "ParseOptions",
     "ParseV2Options",
+    "PollSettings",
     "PromptOptions",
     "RunOptions",
     "RunV2Options",
 ]
 
 
-class CallSettings(TypedDict, total=False):
+class PollSettings(TypedDict, total=False):
+    """The options of each request of ``giga.wait_for_batch``: those of :class:`CallSettings` except ``timeout``."""
+
+    event_timeout: float | None
+    deadline: float | None
+    max_retries: int | None
+    headers: Mapping[str, str | None] | None
+    authorization: str | None
+    request_id: str | None
+    session_id: str | None
+    client_id: str | None
+    service_id: str | None
+    operation_id: str | None
+    trace_id: str | None
+    agent_id: str | None
+
+
+class CallSettings(PollSettings, total=False):
     """The options of one call, as keyword arguments.
 
     Attributes:
@@ -64,18 +84,14 @@ class CallSettings(TypedDict, total=False):
     """
 
     timeout: float | tuple[float, float] | None
-    event_timeout: float | None
-    deadline: float | None
-    max_retries: int | None
-    headers: Mapping[str, str | None] | None
-    authorization: str | None
-    request_id: str | None
-    session_id: str | None
-    client_id: str | None
-    service_id: str | None
-    operation_id: str | None
-    trace_id: str | None
-    agent_id: str | None
+
+
+class FilterOptions(CallSettings, total=False):
+    """Keyword arguments of ``giga.filter_check``: further fields of its body, and the options of a call."""
+
+    settings: Mapping[str, bool] | None
+    functions: Sequence[Function | Mapping[str, Any]] | None
+    additional_fields: Mapping[str, Any] | None
 
 
 class _Generation(CallSettings, total=False):
@@ -109,6 +125,12 @@ class RunOptions(_Fields, total=False):
     """Keyword arguments of ``giga.run`` and ``giga.conversation``: those of ``giga.chat`` except ``functions``."""
 
     response_format: ResponseFormat | Mapping[str, Any] | None
+
+
+class BatchOptions(RunOptions, total=False):
+    """Keyword arguments of ``giga.create_batch``: those of ``giga.run``, with ``functions`` among them."""
+
+    functions: Sequence[Function | Mapping[str, Any] | Any] | None
 
 
 class PromptOptions(_Fields, total=False):

@@ -20,7 +20,7 @@ class FunctionParametersProperty(Record):
 
     Attributes:
         type: its JSON type.
-        description: its meaning, for the model.
+        description: its meaning, for the model. An empty one is sent, too, as the official SDK does.
         items: the schema of an array's items.
         enum: the permitted values.
         properties: the properties of an object.
@@ -29,7 +29,7 @@ class FunctionParametersProperty(Record):
     _aliased: ClassVar[frozenset[str]] = Record._aliased | {"type"}
 
     type: str = msgspec.field(default_factory=lambda: "object")
-    description: str | None = None
+    description: str = msgspec.field(default_factory=str)
     items: dict[str, Any] | None = None
     enum: list[Any] | None = None
     properties: dict[str, FunctionParametersProperty] | None = None
@@ -39,7 +39,7 @@ class FunctionParametersProperty(Record):
         def __init__(
             self,
             type: str = "object",
-            description: str | None = None,
+            description: str = "",
             items: dict[str, Any] | None = None,
             enum: list[Any] | None = None,
             properties: Mapping[str, FunctionParametersProperty | Mapping[str, Any]] | None = None,

@@ -277,6 +277,15 @@ def test_an_interrupt_between_granting_a_permit_and_waking_its_call_loses_neithe
     acquire(limiter, 0.1).release()
 
 
+def test_a_permit_whose_constructor_was_interrupted_is_dropped_without_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    errors: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", errors.append)
+    Permit.__new__(Permit)  # dropped at once
+    assert errors == []
+
+
 @contextlib.contextmanager
 def interrupts() -> Iterator[list[bool]]:
     """Yield a list; while it is not empty, a SIGINT empties it and raises KeyboardInterrupt."""

@@ -43,10 +43,10 @@ second = threading.Thread(target=ask)
 first.start()
 assert reached.wait(20)
 second.start()
-print(done.wait(0.5), steps._running > 0)
+print(done.wait(0.5), len(steps._running) > 0)
 go_on.set()
 for thread in first, second: thread.join(20)
-print(done.is_set(), steps._running)
+print(done.is_set(), len(steps._running))
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 import logging
@@ -10,7 +11,7 @@ import traceback
 
 import pytest
 
-from gigaclient._primitives.secret import MASK, Secret
+from gigaclient._primitives.secret import MASK, Secret, echoes_of, mask, secret_parts
 
 HIDDEN = "correct horse battery staple"
 
@@ -77,3 +78,22 @@ def test_a_copy_is_a_secret_with_the_same_content(travel: object) -> None:
     copied = travel(Secret(HIDDEN))
     assert isinstance(copied, Secret)
     assert copied.reveal() == HIDDEN
+
+
+def basic(pair: str) -> Secret:
+    return Secret("Basic " + base64.b64encode(pair.encode()).decode())
+
+
+def test_a_server_may_repeat_the_key_its_pair_and_its_long_parts() -> None:
+    header = basic("a-client-id:a-client-secret")
+    echoes = echoes_of([header])
+    for text in (header.reveal(), header.reveal()[6:], "a-client-id:a-client-secret", "a-client-id", "a-client-secret"):
+        assert mask(f"<{text}>", echoes) == f"<{MASK}>"
+
+
+@pytest.mark.parametrize(("part", "is_masked"), [("seven77", False), ("eight888", True)])
+def test_a_short_part_of_a_key_is_a_word_of_other_texts(part: str, is_masked: bool) -> None:
+    assert secret_parts(f"id:{part}") == [part] * is_masked
+    assert secret_parts(f"{part}:id") == [part] * is_masked
+    assert secret_parts(part) == []
+    assert (mask(f"a{part}z", echoes_of([basic(f"id:{part}")])) == f"a{MASK}z") is is_masked

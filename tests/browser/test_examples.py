@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from selenium.webdriver.support.select import Select
 from support.browser import EXAMPLES, Browser, ChatPage, serving, until
 from support.dialogue_tools import name_of_the_user
 
@@ -61,7 +62,14 @@ def example(running: Example) -> Iterator[Example]:
 
 @pytest.fixture
 def page(browser: Browser, example: Example) -> ChatPage:
-    return ChatPage(browser, example.url).open()
+    return opened(browser, example.url)
+
+
+def opened(browser: Browser, url: str) -> ChatPage:
+    """Open the page, and wait for the models, so that a fault of a test meets the next question."""
+    page = ChatPage(browser, url).open()
+    until(lambda: page.all("#model option"), "the models")
+    return page
 
 
 @on_all
@@ -106,11 +114,11 @@ def test_a_tab_that_is_closed_ends_the_call_of_the_silent_service(
     page: ChatPage, example: Example, browser: Browser
 ) -> None:
     left = example.emulator.api_aborted
-    example.emulator.inject(Fault(stall_after_events=3))
     first = browser.driver.current_window_handle
     browser.driver.switch_to.new_window("tab")
     try:
-        other = ChatPage(browser, example.url).open()
+        other = opened(browser, example.url)
+        example.emulator.inject(Fault(stall_after_events=3))
         other.ask("Посчитай от 1 до 30")
         until(lambda: other.text == "1, 2, 3,", "the words before the silence")
         assert example.emulator.open_streams == 1
@@ -146,7 +154,7 @@ def test_an_error_in_the_middle_is_one_sentence_below_the_text(
     page.ask("Посчитай от 1 до 30")
     page.settled("failed")
     assert page.text.startswith("1, 2, 3"), page.text
-    assert page.failure == "На сервере произошла ошибка."
+    assert page.failure == "GigaChat сообщил об ошибке (статус 500)."
     browser.picture(f"{example.name}-error-in-the-middle")
     page.press(".message:last-child .retry")
     until(lambda: page.state == "done", "the second try")
@@ -160,7 +168,7 @@ def test_a_cut_stream_is_distinguished_from_a_complete_one(page: ChatPage, examp
     page.ask("Посчитай от 1 до 30")
     page.settled("failed")
     assert page.text.startswith("1, 2, 3"), page.text
-    assert page.failure == "От GigaChat не пришёл целый ответ."
+    assert page.failure == "От GigaChat не пришёл полный ответ."
 
 
 @on_all
@@ -168,11 +176,15 @@ def test_refusals_before_the_first_word_are_statuses(page: ChatPage, example: Ex
     example.emulator.inject(Fault(status=429, retry_after=60))
     page.ask("Привет")
     page.settled("failed")
-    assert page.failure == "Сейчас слишком много запросов."
+    assert page.failure == "Этот сайт достиг ограничения GigaChat на число запросов."
     retry = page.one(".message:last-child .retry")
     assert retry.text.startswith("Повторить через ") and not retry.is_enabled()
     browser.picture(f"{example.name}-429")
-    for status, sentence in ((401, "ключ сервера"), (402, "не осталось токенов"), (500, "произошла ошибка")):
+    for status, sentence in (
+        (401, "не принимает запросы этого сайта"),
+        (402, "закончились токены"),
+        (500, "статус 500"),
+    ):
         # After a 401 the request is sent once more with a new token.
         example.emulator.inject(Fault(status=status), times=2 if status == 401 else 1)
         page.ask("Привет")
@@ -180,6 +192,31 @@ def test_refusals_before_the_first_word_are_statuses(page: ChatPage, example: Ex
         assert sentence in page.failure, (status, page.failure)
     secrets = [example.emulator.credentials, *(r.headers["authorization"][7:] for r in example.emulator.requests[-5:])]
     assert not [secret for secret in secrets if secret in browser.driver.page_source]
+
+
+@on_both
+def test_the_chosen_model_answers(page: ChatPage, example: Example, browser: Browser) -> None:
+    offered = [option.text for option in page.all("#model option")]
+    assert "GigaChat-2-Max" in offered
+    assert not [name for name in offered if name.startswith("Embeddings")]
+    assert page.one("#model").get_attribute("value") == "GigaChat-2"
+    Select(page.one("#model")).select_by_visible_text("GigaChat-2-Max")
+    page.ask("Сколько будет 12 × 12?")
+    page.settled()
+    assert example.emulator.requests[-1].json()["model"] == "GigaChat-2-Max"
+    assert page.one(".message:last-child .meta").text.startswith("GigaChat-2-Max")
+
+
+@on_both
+def test_formulas_are_drawn_with_the_fonts_that_the_server_sends(
+    page: ChatPage, example: Example, browser: Browser
+) -> None:
+    example.emulator.answer("Дано: $\\frac{a}{b}$.")
+    page.ask("Формула")
+    page.settled()
+    assert len(page.all(".body .katex .mfrac")) == 1
+    loaded = "return [...document.fonts].filter((font) => font.status === 'loaded').map(({family}) => family)"
+    until(lambda: "KaTeX_Math" in browser.run(loaded), "the font of the letters")
 
 
 @on_both

@@ -12,16 +12,39 @@ from support.page_server import DONE, PageServer, event, texts
 
 from gigaclient.testing.fault_server import Answer, Cut, Pause
 
+# (status, type of the error) -> the sentence in Russian, and a part of the English one
 SENTENCES = {
-    401: ("GigaChat не принял ключ сервера: проверьте GIGACHAT_CREDENTIALS.", "did not accept the server's key"),
-    402: ("На счёте не осталось токенов для этой модели.", "no tokens left"),
-    403: ("В запросе отказано: обновите страницу и повторите.", "reload the page"),
-    413: ("Разговор стал слишком длинным для модели: начните новый чат.", "begin a new chat"),
-    429: ("Сейчас слишком много запросов.", "Too many requests"),
-    502: ("От GigaChat не пришёл целый ответ.", "No whole answer came"),
-    504: ("GigaChat не ответил вовремя.", "did not answer in time"),
-    418: ("Ответ не удался (статус 418).", "The answer failed (status 418)."),
-}
+    (401, "AuthenticationError"): (
+        "GigaChat сейчас не принимает запросы этого сайта. Сообщите об этом владельцу сайта.",
+        "inform the owner of the site",
+    ),
+    (401, None): ("Сайт просит войти заново.", "This site asks you to sign in"),
+    (402, "PaymentRequiredError"): (
+        "У этого сайта закончились токены GigaChat для этой модели.", "This site has used up its GigaChat tokens",
+    ),
+    (403, None): ("Сайт отклонил запрос: обновите страницу и повторите.", "reload the page"),
+    (403, "ForbiddenError"): ("GigaChat не разрешает этого сайту.", "GigaChat does not allow this to the site."),
+    (413, "RequestEntityTooLargeError"): (
+        "Чат длиннее, чем допускает GigaChat. Начните новый чат.", "longer than GigaChat's limit",
+    ),
+    (413, "Request Entity Too Large"): (
+        "Чат длиннее, чем допускает этот сайт. Начните новый чат.", "longer than this site's limit",
+    ),
+    (429, "RateLimitError"): (
+        "Этот сайт достиг ограничения GigaChat на число запросов.", "This site has reached GigaChat's limit",
+    ),
+    (429, "Too Many Requests"): (
+        "Вы достигли ограничения этого сайта на число запросов.", "You have reached this site's limit",
+    ),
+    (500, "InternalError"): ("На сервере этого сайта произошла ошибка (статус 500).", "The server of this site"),
+    (500, "ConfigError"): ("На сервере этого сайта произошла ошибка (статус 500).", "The server of this site"),
+    (500, "ServerError"): ("GigaChat сообщил об ошибке (статус 500).", "GigaChat reported an error (status 500)."),
+    (502, "APIConnectionError"): ("От GigaChat не пришёл полный ответ.", "No complete answer came from GigaChat."),
+    (502, None): ("Сервер этого сайта сейчас недоступен.", "The server of this site is not available"),
+    (504, "APITimeoutError"): ("GigaChat не ответил вовремя.", "GigaChat did not answer in time."),
+    (418, None): ("На сервере этого сайта произошла ошибка (статус 418).", "reported an error (status 418)."),
+}  # fmt: skip
+ADVICE_FOR_DEVELOPERS = re.compile(r"GIGACHAT_|credentials|\bключ|\bkey\b|pip |gigaclient|=")
 
 
 # --- an answer -------------------------------------------------------------------------------------------------------
@@ -107,15 +130,19 @@ def test_answering_again_replaces_the_last_answer(page: ChatPage, server: PageSe
 
 
 @pytest.mark.parametrize("language", ["ru-RU", "en-US"])
-def test_each_status_has_its_sentence(browser: Browser, server: PageServer, language: str) -> None:
+def test_each_error_is_a_sentence_for_visitors_that_says_whose_error_or_limit_it_is(
+    browser: Browser, server: PageServer, language: str
+) -> None:
     browser.speak(language)
     page = ChatPage(browser, server.url).open()
     assert browser.run("return document.documentElement.lang") == language[:2]
-    for status, (russian, english) in SENTENCES.items():
-        server.refuse(status, {"error": {"status": status, "type": "T", "message": "m"}} if status % 2 else {})
+    for (status, type_), (russian, english) in SENTENCES.items():
+        error = {"status": status, "type": type_, "message": "m"}
+        server.refuse(status, {"error": error} if status % 2 else error)
         page.ask("Привет")
         page.settled("failed")
         assert (page.failure == russian) if language == "ru-RU" else (english in page.failure), (status, page.failure)
+        assert not ADVICE_FOR_DEVELOPERS.search(page.failure)
 
 
 def test_a_refusal_counts_down_and_can_then_be_tried_again(
@@ -153,10 +180,10 @@ def test_an_error_in_the_middle_keeps_the_text_until_another_try_has_brought_som
     server.next(*texts("Первая половина"), event(broken, "error"))
     page.ask("Расскажи")
     page.settled("failed")
-    assert (page.text, page.failure) == ("Первая половина", "От GigaChat не пришёл целый ответ.")
+    assert (page.text, page.failure) == ("Первая половина", "От GigaChat не пришёл полный ответ.")
     browser.picture("page-error-in-the-middle")
 
-    server.refuse(504)
+    server.refuse(504, {"type": "APITimeoutError"})
     page.press(".message:last-child .retry")
     until(lambda: page.failure == "GigaChat не ответил вовремя.", "the second failure")
     assert page.text == "Первая половина"
@@ -177,7 +204,7 @@ def test_an_error_in_the_middle_keeps_the_text_until_another_try_has_brought_som
             "оборвалось",
         ),
         (Answer(200, {"Content-Type": "text/html"}, "<p>Hello"), "", "не является ответом"),
-        (Answer(502, {"Content-Type": "text/html"}, "<h1>Bad gateway"), "", "не пришёл целый ответ"),
+        (Answer(502, {"Content-Type": "text/html"}, "<h1>Bad gateway"), "", "Сервер этого сайта"),
         (Answer(200, {"Content-Type": "text/event-stream"}, iter([b"data: {{{\n\n"])), "", "не является ответом"),
         (Answer(200, {"Content-Type": "text/event-stream"}, iter([b"data: null\n\n"])), "", "не является ответом"),
     ],

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
+import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 from support.browser import Browser, ChatPage, until
 from support.page_server import DONE, PageServer, texts
@@ -81,14 +84,16 @@ def test_a_full_browser_forgets_the_oldest_chats_first(page: ChatPage, browser: 
     kept = browser.run_async("""
         const history = await import("/history.js");
         const saved = [];
+        let now = 0;
+        Date.now = () => now += 1;
         for (let number = 0; number < 9; number += 1) {
-            const messages = [{role: "user", content: "я".repeat(700000)}];
-            const chat = {...history.newChat(), updated: number, messages};
-            saved.push([chat.id, history.save(chat)]);
+            const chat = history.newChat();
+            const [question] = history.addTurn(chat, "я".repeat(700000));
+            saved.push([chat.id, history.save(chat.id, question)]);
         }
         const kept = new Set(history.allChats().map(({id}) => id));
-        const tooLong = {...history.newChat(), messages: [{role: "user", content: "я".repeat(6000000)}]};
-        const refused = history.save(tooLong);
+        const [tooLong] = history.addTurn(history.newChat(), "я".repeat(6000000));
+        const refused = history.save("another", tooLong);
         localStorage.clear();
         return {saved: saved.map(([id, done]) => [done, kept.has(id)]), refused};
     """)
@@ -114,3 +119,90 @@ def test_another_tab_shows_what_this_one_has_changed(page: ChatPage, server: Pag
         browser.driver.close()
         browser.driver.switch_to.window(first)
     until(lambda: [text for _, text in page.messages] == ["Раз", "Первый", "Два", "Второй"], "the first tab shows it")
+
+
+@pytest.fixture
+def two_tabs(page: ChatPage, server: PageServer, browser: Browser) -> Iterator[Callable[[int], ChatPage]]:
+    """Show one chat in two tabs, and yield a function that switches to one of them."""
+    server.next(*texts("Первый"), DONE)
+    page.ask("Раз")
+    page.settled()
+    first = browser.driver.current_window_handle
+    browser.driver.switch_to.new_window("tab")
+    second = browser.driver.current_window_handle
+    other = ChatPage(browser, server.url).open(fresh=False)
+
+    def switch(number: int) -> ChatPage:
+        browser.driver.switch_to.window((first, second)[number])
+        return (page, other)[number]
+
+    yield switch
+    browser.driver.switch_to.window(second)
+    browser.driver.close()
+    browser.driver.switch_to.window(first)
+
+
+def test_two_tabs_that_ask_in_one_chat_at_the_same_time_lose_nothing(
+    two_tabs: Callable[[int], ChatPage], server: PageServer, browser: Browser
+) -> None:
+    server.next(*texts("Ответ для первой"), Pause(3.0), *texts(" вкладки"), DONE)
+    page = two_tabs(0)
+    page.ask("Из первой")
+    until(lambda: page.text == "Ответ для первой", "the answer in the first tab begins")
+    other = two_tabs(1)
+    server.next(*texts("Ответ для второй"), Pause(3.0), *texts(" вкладки"), DONE)
+    other.ask("Из второй")
+    expected = [
+        "Раз", "Первый", "Из первой", "Ответ для первой вкладки", "Из второй", "Ответ для второй вкладки",
+    ]  # fmt: skip
+    for number in (0, 1):
+        tab = two_tabs(number)
+        until(lambda tab=tab: [text for _, text in tab.messages] == expected, f"tab {number} shows all messages")
+        until(lambda: browser.run("return document.querySelectorAll('[data-state=streaming]').length") == 0, "the end")
+    assert [text for _, text in tab.reload().messages] == expected
+
+
+def test_a_tab_shows_the_answer_that_another_one_receives(
+    two_tabs: Callable[[int], ChatPage], server: PageServer
+) -> None:
+    page = two_tabs(1)
+    server.next(*texts("Это уже пришло"), b": ping\n\n", Pause(None))
+    page.ask("Ещё")
+    until(lambda: page.text == "Это уже пришло", "the text")
+    watching = two_tabs(0)
+    until(lambda: watching.text == "Это уже пришло" and watching.state == "streaming", "the text in the other tab")
+    assert not watching.one(".message:last-child .again").is_displayed()
+    two_tabs(1).press("#stop")
+    until(lambda: two_tabs(0).state == "stopped", "the end in the other tab")
+
+
+def test_deleting_a_chat_ends_its_answer_in_another_tab(
+    two_tabs: Callable[[int], ChatPage], server: PageServer, browser: Browser
+) -> None:
+    page = two_tabs(0)
+    server.next(*texts("Это уже пришло"), Pause(None))
+    page.ask("Ещё")
+    until(lambda: page.text == "Это уже пришло", "the text")
+    two_tabs(1)
+    browser.run("window.confirm = () => true; document.querySelector('#chat-list .delete').click()")
+    until(lambda: server.aborted == 1, "the server sees that nobody listens")
+    until(lambda: two_tabs(0).messages == [], "the chat is gone")
+    assert page.one("#send").is_displayed()
+    assert browser.run("return Object.keys(localStorage).filter((key) => key.startsWith('gigaclient-chat:'))") == []
+
+
+def test_an_answer_whose_tab_is_gone_is_marked_as_stopped(
+    two_tabs: Callable[[int], ChatPage], server: PageServer, browser: Browser
+) -> None:
+    two_tabs(1)
+    changed = browser.run("""
+        const key = Object.keys(localStorage).find((one) => localStorage[one].includes("Первый"));
+        const message = JSON.parse(localStorage[key]);
+        // The last save of a tab that has crashed since. It counts as dead after 15 seconds.
+        localStorage[key] = JSON.stringify({...message, state: "streaming", tab: "gone", updated: Date.now() - 10000});
+        return message.tab;
+    """)
+    assert changed
+    until(lambda: two_tabs(0).state == "streaming", "the first tab believes it")
+    until(lambda: two_tabs(0).state == "stopped", "the first tab marks it")
+    assert two_tabs(1).reload().state == "stopped"

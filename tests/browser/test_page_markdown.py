@@ -7,7 +7,7 @@ import re
 import pytest
 from support.browser import Browser, ChatPage, until
 from support.page_server import DONE, PageServer, event, texts
-from support.page_texts import MARKDOWN
+from support.page_texts import FORMULAS, MARKDOWN
 
 from gigaclient.testing.fault_server import Pause
 
@@ -50,6 +50,61 @@ def test_markdown_is_drawn(page: ChatPage, server: PageServer, browser: Browser)
     browser.picture("page-markdown")
     browser.colours("dark")
     browser.picture("page-markdown-dark")
+
+
+def test_formulas_are_drawn_and_prices_stay_text(page: ChatPage, server: PageServer, browser: Browser) -> None:
+    server.next(*texts(FORMULAS), DONE)
+    page.ask("Формулы")
+    page.settled()
+    sources = [one.get_attribute("textContent") or "" for one in page.all(".body annotation")]
+    assert [source.strip()[:12] for source in sources] == [
+        "a^2 + b^2 = ", "E = mc^2", "\\alpha_i", "\\int_0^\\inft", "\\frac{1}{2}",
+    ]  # fmt: skip
+    assert len(page.all(".body .katex-display")) == 2
+    assert "Билет стоит от $5 до $6." in page.text
+    assert [code.text for code in page.all(".body code")] == ["\\unknown{x}", "$x$"]
+    announced = "return document.querySelector('[role=status][aria-live=polite]').textContent"
+    assert "Теорема Пифагора: a^2 + b^2 = c^2. Билет" in browser.run(announced), "a screen reader hears it once"
+
+
+def test_no_formula_of_a_model_makes_links_loads_or_hangs(page: ChatPage, server: PageServer, browser: Browser) -> None:
+    expected_paths = server.fetched | {"/chat"}
+    attacks = [
+        r"\href{javascript:window.hacked=1}{x}", r"\url{https://example.org}", r"\includegraphics{/stolen?tex}",
+        r"\htmlStyle{position: fixed}{x}", r"\htmlId{messages}{x}", r"\htmlData{x=1}{x}",
+        r"\def\a{\a\a}\a", r"\gdef\b#1{\b{#1#1}}\b{x}", r"\rule{9999em}{9999em}", "</span><img src=/stolen?span>",
+    ]  # fmt: skip
+    server.next(*texts("\n\n".join(f"${attack}$" for attack in attacks)), DONE)
+    page.ask("Привет")
+    page.settled()
+    found = browser.run("""
+        const inside = [...document.querySelectorAll("#messages .body *")];
+        return {
+            hacked: window.hacked ?? null,
+            links: inside.filter((one) => one.matches("a, img, [id], [data-x], [style*=fixed]")).length,
+            tallest: Math.max(...inside.map((one) => one.getBoundingClientRect().height)),
+        };
+    """)
+    assert (found["hacked"], found["links"]) == (None, 0)
+    assert found["tallest"] < 2000
+    fonts = {path for path in server.fetched if path.startswith("/vendor/fonts/")}
+    assert server.fetched - fonts == expected_paths
+
+
+def test_code_is_coloured_by_its_language(page: ChatPage, server: PageServer, browser: Browser) -> None:
+    code = "```python\ndef f():\n    return '<b>'  # да\n```\n\n```json\n{\"a\": 1}\n```\n\n```nonsense\ndef f()\n```\n"
+    server.next(*texts(code), DONE)
+    page.ask("Код")
+    page.settled()
+    parts = browser.run("""
+        return [...document.querySelectorAll(".code code")].map(
+            (code) => [...code.querySelectorAll("span")].map((one) => [one.className, one.textContent]));
+    """)
+    assert ["hljs-keyword", "def"] in parts[0] and ["hljs-string", "'<b>'"] in parts[0]
+    assert ["hljs-comment", "# да"] in parts[0]
+    assert ["hljs-attr", '"a"'] in parts[1] and ["hljs-number", "1"] in parts[1]
+    assert parts[2] == []
+    assert page.one(".code code").text == "def f():\n    return '<b>'  # да"
 
 
 def test_the_page_speaks_the_language_of_the_browser(browser: Browser, server: PageServer) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.terminal import run
+from support.reliability_tools import wait_until
+from support.terminal import LIMIT, child, run
 
 from gigaclient.testing import FakeGptEmulator, Fault, GigaChatEmulator
 
@@ -74,6 +78,146 @@ def test_a_file_is_attached_by_its_id(emulator: GigaChatEmulator, tmp_path: Path
     messages = last_request(emulator)["messages"]
     assert isinstance(messages, list)
     assert messages[-1]["attachments"] == [uploaded]
+
+
+@pytest.fixture
+def calls(emulator: GigaChatEmulator) -> Callable[[], list[str]]:
+    """Return a function that names the POST requests since the start of the test."""
+    before = len(emulator.requests)
+
+    def names() -> list[str]:
+        return [request.path.rpartition("/")[2] for request in emulator.requests[before:] if request.method == "POST"]
+
+    return names
+
+
+@pytest.mark.parametrize("option", ["-a", "--attach"])
+def test_a_path_is_uploaded_and_deleted_after_the_answer(
+    option: str,
+    calls: Callable[[], list[str]],
+    emulator: GigaChatEmulator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("one.txt", "two.txt"):
+        (tmp_path / name).write_text(name)
+    ended = run("chat", "Sum up", option, "~/one.txt", option, str(tmp_path / "two.txt"))
+    assert (ended.code, ended.err) == (0, "")
+    messages = last_request(emulator)["messages"]
+    assert isinstance(messages, list)
+    assert len(messages[-1]["attachments"]) == 2
+    assert calls() == ["files", "files", "completions", "delete", "delete"]
+
+
+@pytest.mark.parametrize("options", [(), ("--json",), ("--json", "--stream")], ids=" ".join)
+def test_an_attached_file_is_deleted_after_an_error(
+    options: tuple[str, ...], calls: Callable[[], list[str]], emulator: GigaChatEmulator, tmp_path: Path
+) -> None:
+    (tmp_path / "notes.txt").write_text("Important")
+    emulator.inject(Fault(status=400), path="/chat/completions")
+    assert run("chat", "Sum up", "-a", str(tmp_path / "notes.txt"), *options).code == 4
+    assert calls() == ["files", "completions", "delete"]
+
+
+def test_an_uploaded_file_is_deleted_if_the_next_one_is_refused(calls: Callable[[], list[str]], tmp_path: Path) -> None:
+    (tmp_path / "good.txt").write_text("Important")
+    (tmp_path / "empty.txt").write_text("")
+    assert run("chat", "Sum up", "-a", str(tmp_path / "good.txt"), "-a", str(tmp_path / "empty.txt")).code == 3
+    assert calls() == ["files", "delete"]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no such signal there")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_an_attached_file_is_deleted_after_a_kill(
+    name: str, calls: Callable[[], list[str]], emulator: GigaChatEmulator, tmp_path: Path
+) -> None:
+    (tmp_path / "notes.txt").write_text("Important")
+    emulator.inject(Fault(before_s=float("inf")), path="/chat/completions")
+    process = child("chat", "Sum up", "-a", str(tmp_path / "notes.txt"), stdin=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: "completions" in calls(), what="the question")
+        process.send_signal(getattr(signal, name))
+        process.communicate(timeout=LIMIT)
+    finally:
+        process.kill()
+        process.wait(LIMIT)
+    assert process.returncode == 128 + getattr(signal, name)
+    assert calls()[-1] == "delete"
+
+
+def test_a_file_that_cannot_be_deleted_is_named(emulator: GigaChatEmulator, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("Important")
+    emulator.inject(Fault(status=403), path="/delete")
+    ended = run("chat", "Count from 1 to 3", "-a", str(tmp_path / "notes.txt"))
+    assert (ended.code, ended.out) == (0, "1, 2, 3\n")
+    assert ended.err.startswith("warning: an uploaded file remains; delete it with gigaclient files delete ")
+    assert run("files", "delete", ended.err.split()[-1]).code == 0
+
+
+# -- answers of another form -------------------------------------------------------------------------------------------
+
+CITY = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "population": {"type": "integer"}},
+    "required": ["name", "population"],
+}
+
+
+@pytest.fixture
+def schema(tmp_path: Path) -> str:
+    path = tmp_path / "city.json"
+    path.write_text(json.dumps(CITY))
+    return str(path)
+
+
+def test_with_a_schema_the_answer_is_json(schema: str, emulator: GigaChatEmulator) -> None:
+    emulator.answer('```json\n{"name": "Мурманск", "population": 267000}\n```', times=2)
+    ended = run("chat", "Invent a city", "--schema", schema)
+    assert (ended.code, ended.out) == (0, '{"name":"Мурманск","population":267000}\n')
+    format_ = last_request(emulator)["response_format"]
+    assert isinstance(format_, dict)
+    assert format_["schema"]["properties"] == CITY["properties"]
+    document = run("chat", "Invent a city", "--schema", schema, "--json").json
+    assert document["value"] == {"name": "Мурманск", "population": 267000}
+    assert document["finish_reason"] == "stop"
+
+
+def test_an_answer_that_does_not_fit_the_schema_is_an_error_that_keeps_it(
+    schema: str, emulator: GigaChatEmulator
+) -> None:
+    emulator.answer("I do not know.", times=2)
+    ended = run("chat", "Invent a city", "--schema", schema)
+    assert (ended.code, ended.out) == (8, "")
+    assert run("chat", "Invent a city", "--schema", schema, "--json").error["text"] == "I do not know."
+
+
+def uploaded_picture(content: bytes) -> str:
+    return run("files", "upload", "-", "--name", "cat.jpg", stdin=content).out.strip()
+
+
+def test_the_pictures_of_an_answer_are_saved(emulator: GigaChatEmulator, tmp_path: Path) -> None:
+    first, second = uploaded_picture(b"\xff\xd8\xff\xe0one"), uploaded_picture(b"\xff\xd8\xff\xe0two")
+    emulator.answer(f'<img src="{first}" fuse="true"/> <img src="{second}" fuse="true"/>')
+    ended = run("chat", "Draw cats", "--image", str(tmp_path / "cat.jpg"), "--json")
+    assert ended.json["files"] == [
+        {"id": first, "kind": "image", "path": str(tmp_path / "cat.jpg")},
+        {"id": second, "kind": "image", "path": str(tmp_path / "cat-2.jpg")},
+    ]
+    assert (tmp_path / "cat.jpg").read_bytes() == b"\xff\xd8\xff\xe0one"
+    assert (tmp_path / "cat-2.jpg").read_bytes() == b"\xff\xd8\xff\xe0two"
+    assert last_request(emulator)["function_call"] == "auto"
+
+
+def test_an_answer_without_a_picture_is_code_1(emulator: GigaChatEmulator, tmp_path: Path) -> None:
+    emulator.answer("I cannot draw.")
+    ended = run("chat", "Draw a cat", "--image", str(tmp_path / "cat.jpg"))
+    assert (ended.code, ended.out) == (1, "I cannot draw.\n")
+    assert "the answer has no picture" in ended.err
+    assert not (tmp_path / "cat.jpg").exists()
+
+
+# -- JSON --------------------------------------------------------------------------------------------------------------
 
 
 def test_json_is_one_document(emulator: GigaChatEmulator) -> None:

@@ -196,6 +196,57 @@ def test_a_batch_of_questions_is_answered_line_by_line(emulator: GigaChatEmulato
     ]
 
 
+QUESTIONS = ["Count from 1 to 3", "Count from 1 to 2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "ids"),
+    [
+        ("questions.txt", "Count from 1 to 3\nCount from 1 to 2\n", (), ["row-1", "row-2"]),
+        ("rows.csv", "id,last\na,3\nb,2\n", ("--template", "Count from 1 to {last}"), ["a", "b"]),
+        ("rows.tsv", "last\n3\n2\n", ("--template", "Count from 1 to {last}"), ["row-1", "row-2"]),
+        ("rows.jsonl", '"Count from 1 to 3"\n{"prompt": "Count from 1 to 2", "id": 7}\n', (), ["row-1", "7"]),
+        (
+            "rows.ndjson",
+            '[{"role": "user", "content": "Count from 1 to 3"}]\n'
+            '{"id": "b", "messages": [{"role": "user", "content": "Count from 1 to 2"}]}\n',
+            (),
+            ["row-1", "b"],
+        ),
+        ("rows", '{"last": 3}\n{"last": 2}\n', ("--template", "Count from 1 to {last}"), ["row-1", "row-2"]),
+    ],
+)
+def test_a_batch_takes_the_lines_that_map_takes(
+    name: str, content: str, options: tuple[str, ...], ids: list[str], emulator: GigaChatEmulator, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(content)
+    common = ("-s", "Be brief.", "-m", "GigaChat-2-Max", "--top-p", "0.5", *options)
+    identifier = run("batch", "create", str(tmp_path / name), *common).out.strip()
+    rows = [json.loads(line) for line in emulator.requests[-1].body.splitlines()]
+    assert [row["id"] for row in rows] == ids
+    for row, question in zip(rows, QUESTIONS, strict=True):
+        assert row["request"]["messages"] == [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": question},
+        ]
+        assert (row["request"]["model"], row["request"]["top_p"]) == ("GigaChat-2-Max", 0.5)
+    assert identifier in run("batch", "list").out
+
+
+def test_a_template_may_come_from_a_file_and_the_lines_from_a_pipe(emulator: GigaChatEmulator, tmp_path: Path) -> None:
+    (tmp_path / "template.txt").write_text("Sort: {text}\n")
+    created(emulator, "--template-file", str(tmp_path / "template.txt"), stdin='{"text": "Good"}\n')
+    (row,) = [json.loads(line) for line in emulator.requests[-1].body.splitlines()]
+    assert row["request"]["messages"] == [{"role": "user", "content": "Sort: Good"}]
+
+
+def test_a_batch_of_embeddings_takes_texts_and_their_objects(emulator: GigaChatEmulator) -> None:
+    identifier = created(emulator, "--method", "embedder", stdin='"one"\n{"id": "b", "input": ["two"]}\n')
+    rows = run("batch", "results", identifier, "--wait", "--json").json_lines
+    assert sorted(row["id"] for row in rows) == ["b", "row-1"]
+    assert {len(row["embeddings"]) for row in rows} == {1}
+
+
 def test_a_batch_of_rows_is_sent_unchanged_and_a_failed_row_is_code_1(
     emulator: GigaChatEmulator, tmp_path: Path
 ) -> None:
@@ -261,13 +312,29 @@ def test_a_wait_that_is_too_short_is_code_6(emulator: GigaChatEmulator) -> None:
         (("chat", "Hello", "--stream"), None, "--stream is for --json"),
         (("chat", "Hello", "--temperature", "hot"), None, "--temperature"),
         (("chat", "Hello", "--timeout", "0"), None, "--timeout"),
-        (("chat", "Hello", "--provider", "fakegpt", "--attach", "x"), None, "FakeGpt accepts no files"),
+        (("chat", "Hello", "--provider", "fakegpt", "--attach", "x"), None, "--attach is for GigaChat"),
         (("chat",), b"\xff\xfe\xff", "not text"),
         (("embed", ""), None, "empty text"),
         (("embed",), None, "there is no text"),
         (("files", "upload", "-"), b"x", "--name is needed"),
         (("files", "nothing"), None, "nothing"),
-        (("batch", "create", "-", "--model", "x"), b"x", "without --lines"),
+        (
+            ("batch", "create", "-", "--model", "x"),
+            b'{"id": "1", "request": {}}',
+            "set the model and other fields in its rows",
+        ),
+        (("batch", "create", "-"), b'{"text": "Good"}', "line 1: the input has the fields text: pass --template"),
+        (("batch", "create", "-"), b"Hello", "line 1: "),
+        (("batch", "create", "-", "--lines"), b"\n", "no questions"),
+        (("batch", "create", "missing.csv"), None, "missing.csv: No such file"),
+        (("batch", "create", "-", "--method", "embedder", "-s", "x"), b"x", "are for chats"),
+        (("chat", "Hello", "--attach", "missing.pdf"), None, "missing.pdf: there is no such file"),
+        (("chat", "Hello", "--attach", "."), None, "--attach . is not a file"),
+        (("chat", "Hello", "--schema", "missing.json"), None, "missing.json"),
+        (("chat", "Hello", "--schema", "/dev/null"), None, "is not a JSON Schema"),
+        (("chat", "Hello", "--json", "--stream", "--schema", "x"), None, "--stream is for --json, without --schema"),
+        (("chat", "Hello", "--image", "."), None, "already exists"),
+        (("chat", "Hello", "--image", "nowhere/cat.jpg"), None, "there is no folder nowhere"),
         (("completion", "tcsh"), None, "tcsh"),
     ],
 )

@@ -152,3 +152,34 @@ def test_advice_names_commands_and_not_the_calls_of_the_library(emulator: GigaCh
     assert "gigaclient models lists what this key may use" in for_programs.error["message"]
     calls = {"batch_results() lists": "batch_results() lists", "get_files() lists": "gigaclient files list lists"}
     assert {call: exit_codes.with_commands(call) for call in calls} == calls
+
+
+@pytest.mark.parametrize(
+    ("advice", "shown"),
+    [
+        ("pass its address as base_url=", "pass its address as --base-url"),
+        ("pass a longer timeout=, or stream", "pass a longer --timeout, or stream"),
+        ('ca_bundle_file="…" (trust="…") helps', '--ca-bundle "…" (GIGACHAT_TRUST=…) helps'),
+        ("as ca_bundle_file (GIGACHAT_CA_BUNDLE_FILE), or", "as --ca-bundle (GIGACHAT_CA_BUNDLE_FILE), or"),
+        ("delete verify_ssl_certs=False (GIGACHAT_VERIFY_SSL_CERTS)", "delete GIGACHAT_VERIFY_SSL_CERTS=false"),
+        ("set max_connections=1 for it", "set GIGACHAT_MAX_CONNECTIONS=1 for it"),
+        ("base_url= (--base-url)", "--base-url"),
+        ("base_url= (--base-url (over GIGACHAT_BASE_URL)) is wrong", "--base-url is wrong"),
+        ('template="… {} …" makes text of it', '--template "… {} …" makes text of it'),
+        ("template names no field", "--template names no field"),
+        ("the fields id: pass template=", "the fields id: pass --template"),
+        ("base_url: must have a host", "--base-url: must have a host"),
+        ("GIGACHAT_TIMEOUT: must be a number", "GIGACHAT_TIMEOUT: must be a number"),
+        ("base_url = https://a.example (GIGACHAT_BASE_URL)", "base_url = https://a.example (GIGACHAT_BASE_URL)"),
+        ("the model names no file; a timeout is set", "the model names no file; a timeout is set"),
+    ],
+)
+def test_advice_names_options_and_variables_and_not_arguments(advice: str, shown: str) -> None:
+    assert exit_codes.with_commands(advice) == shown
+
+
+def test_a_setting_that_is_not_valid_is_named_as_the_option_that_set_it(emulator: GigaChatEmulator) -> None:
+    for_people, for_programs = both("chat", "Hello", "--base-url", "http://api.example.org/v1")
+    assert for_people.err.startswith("error: --base-url: http:// would send secrets in the clear")
+    assert "GIGACHAT_ALLOW_HTTP=true" in for_people.err
+    assert for_programs.error["message"].startswith("--base-url: ")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.reliability_tools import wait_until
 
 from gigaclient.cli.live_markdown import LiveMarkdown
-from gigaclient.cli.markdown import Renderer
+from gigaclient.cli.markdown import Renderer, rows_of
 
 COLUMNS, LINES = 40, 8
 
@@ -27,6 +27,10 @@ BLOCKS = (
     "```python\n" + "\n".join(f"print({number})  # a line" for number in range(12)) + "\n```",
     "    indented = 1\n    code = 2",
     "| a | b |\n|---|--:|\n| 1 | 2 |\n| 33333 | 4 |",
+    "```\n" + "a line of code that the terminal itself has to wrap, twice in fact: " * 2 + "\n```",
+    "- a list\n  ```\n  " + "one long line of code in it " * 12 + "\n  short\n  ```\n- ends",
+    "| name | meaning |\n|---|---|\n| a word | a cell that is wrapped, because it is long |",
+    "| first | second |\n|---|---|\n| a-word-of-twenty-letters | another-of-twenty-letters |",
     "> a quotation\n> of two lines",
     "---",
     "Setext\n======",
@@ -80,7 +84,13 @@ def rendered_at_once(source: str) -> str:
     renderer = Renderer(colour=True)
     blocks = renderer.split(source)
     lines = renderer.lines([*blocks.finished, *blocks.growing], COLUMNS - 1)
-    return "\n".join(without_escapes(line).rstrip() for line in lines).rstrip()
+    rows = [row for line in lines for row in as_rows(without_escapes(line))]
+    return "\n".join(row.rstrip() for row in rows).rstrip()
+
+
+def as_rows(line: str) -> list[str]:
+    """Wrap a line as a terminal does."""
+    return [line[start : start + COLUMNS] for start in range(0, len(line), COLUMNS)] or [""]
 
 
 def draw(chunks: list[str]) -> Display:
@@ -133,6 +143,7 @@ def test_unchanged_lines_are_not_written_again() -> None:
 def test_when_a_block_gets_shorter_the_next_lines_follow_it() -> None:
     display = Display()
     live = LiveMarkdown(display, colour=False)
+    live._width = COLUMNS - 1
     live._write(["one", "two", "three"], 0)
     live._write(["one", "two"], 0)
     assert display.text == "one\ntwo"
@@ -155,7 +166,7 @@ def test_when_a_block_gets_shorter_the_next_lines_follow_it() -> None:
         ("[text](https://example.org)", ["text (https://example.org)"]),
         ("# One\n## Two", ["One", "", "Two"]),
         ("1. first\n\n2. second", [" 1 first", " 2 second"]),
-        ("```python\nx = 1\n\n\ny = 2\n```", ["  x = 1", "", "", "  y = 2"]),
+        ("```python\nx = 1\n\n\ny = 2\n```", ["x = 1", "", "", "y = 2"]),
         ("one\n\n---\n\ntwo", ["one", "", "-" * 39, "", "two"]),
         ("", []),
     ],
@@ -165,6 +176,79 @@ def test_markdown_is_rendered(source: str, lines: list[str]) -> None:
     blocks = renderer.split(source)
     rendered = renderer.lines([*blocks.finished, *blocks.growing], COLUMNS - 1)
     assert [without_escapes(line).rstrip() for line in rendered] == lines
+
+
+LONG = 'connect("https://service.example.org/api", timeout=10)  # long'
+
+
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        (f"```python\n{LONG}\n\n  indented  \n```", [LONG, "", "  indented  "]),
+        (f"1. one\n   ```\n   {LONG}\n   ```\n2. two", [" 1 one", "", LONG, "", " 2 two"]),
+        (f"> quoted\n> ```\n> {LONG}\n> ```", ["▌ quoted", "", LONG]),
+        ("```make\nall:\n\tcc\n```", ["all:", "\tcc"]),
+        ("```\n```", []),
+    ],
+    ids=["alone", "in a list", "in a quote", "tabs", "empty"],
+)
+def test_code_can_be_copied_as_it_is_drawn(source: str, lines: list[str]) -> None:
+    renderer = Renderer(colour=True)
+    blocks = renderer.split(source)
+    rendered = renderer.lines([*blocks.finished, *blocks.growing], COLUMNS - 1)
+    assert [without_escapes(line) for line in rendered] == lines
+
+
+@pytest.mark.parametrize(
+    ("line", "columns", "rows"),
+    [
+        ("", 8, 1),
+        ("12345678", 8, 1),
+        ("123456789", 8, 2),
+        ("\x1b[1m12345678\x1b[0m", 8, 1),
+        ("словацело", 8, 2),
+        ("你好你好", 8, 1),
+        ("\t\t1", 8, 1),
+        ("1\t2", 20, 1),
+        ("\t\t12345", 20, 2),
+    ],
+)
+def test_the_rows_of_a_line_are_those_of_a_terminal(line: str, columns: int, rows: int) -> None:
+    assert rows_of(line, columns) == rows
+    screen = pyte.Screen(columns, 5)
+    pyte.Stream(screen).feed(line)
+    assert screen.cursor.y + 1 == rows
+
+
+def test_a_wide_letter_is_not_divided_at_the_margin() -> None:
+    assert rows_of("1你好你", 8) == 1
+    assert rows_of("1你好你好", 8) == 2  # pyte draws half of it
+
+
+TABLE = """
+| Setting | Meaning |
+|---|--:|
+| `timeout` | Seconds without data after which the call fails |
+| **Достопримечательности** | слова |
+"""
+
+
+def test_the_cells_of_a_table_are_wrapped_between_words() -> None:
+    renderer = Renderer(colour=False)
+    lines = [without_escapes(line) for line in renderer.lines(renderer.split(TABLE).growing, COLUMNS - 1)]
+    assert max(map(len, lines)) <= COLUMNS - 1
+    shown = " ".join(lines).split()
+    assert not [word for word in TABLE.translate(dict.fromkeys(map(ord, "|`*:-"), " ")).split() if word not in shown]
+    assert lines[0].split() == ["Setting", "Meaning"]
+
+
+def test_a_table_that_is_too_narrow_for_its_words_becomes_rows_of_fields() -> None:
+    renderer = Renderer(colour=False)
+    lines = [without_escapes(line) for line in renderer.lines(renderer.split(TABLE).growing, 24)]
+    assert lines == [
+        *("Setting: timeout", "Meaning: Seconds without", "data after which the", "call fails", ""),
+        *("Setting:", "Достопримечательности", "Meaning: слова"),
+    ]
 
 
 def test_a_number_that_may_become_an_item_is_waited_for() -> None:

@@ -14,7 +14,6 @@ import pytest
 from support.reliability_tools import wait_until
 from support.terminal import LIMIT, at_terminal, child, run
 
-from gigaclient.cli.commands.map import _with_option_names
 from gigaclient.testing import FakeGptEmulator, Fault, GigaChatEmulator
 
 REVIEWS = [{"text": "Good", "stars": 5}, {"text": "Bad", "stars": 1}, {"text": "Привет", "stars": 3}]
@@ -207,12 +206,6 @@ def test_a_wrong_command_line_is_code_2_and_sends_nothing(
     assert (ended.code, ended.out) == (2, "")
     assert message in ended.err
     assert len(emulator.requests) == before
-
-
-def test_advice_names_the_options_of_the_command() -> None:
-    assert _with_option_names('template="… {} …" makes text of it') == '--template "… {} …" makes text of it'
-    assert _with_option_names("template names no field") == "--template names no field"
-    assert _with_option_names("the fields id: pass template=") == "the fields id: pass --template"
 
 
 # -- errors ------------------------------------------------------------------------------------------------------------

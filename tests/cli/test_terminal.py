@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import re
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.dialogue_tools import name_of_the_user
 from support.reliability_tools import wait_until
-from support.terminal import Terminal, at_terminal
+from support.terminal import LIMIT, Terminal, at_terminal, run
 
+from gigaclient.cli.registry import COMMANDS
+from gigaclient.gigachat.credentials import UUID
 from gigaclient.testing import Fault, GigaChatEmulator
 
 COLOUR = re.compile(rb"\x1b\[(?:\d+;)*(?:3[0-7]|4[0-7]|9[0-7])[;m]")
+SPINNER = b"\xe2[\xa0-\xa3][\x80-\xbf]"  # a letter of the Braille block in UTF-8
 CTRL_C, CTRL_D, UP = "\x03", "\x04", "\x1b[A"
 
 MARKDOWN = "# Title\n\nSome **bold** words.\n\n```python\nx = 1\n```\n\n1. one\n2. two\n"
@@ -60,7 +64,7 @@ def test_the_whole_answer_is_on_the_screen_and_coloured(emulator: GigaChatEmulat
     emulator.answer(MARKDOWN)
     with at_terminal("chat", "Show me") as terminal:
         assert terminal.end() == 0
-        assert terminal.text == "Title\n\nSome bold words.\n\n  x = 1\n\n 1 one\n 2 two"
+        assert terminal.text == "Title\n\nSome bold words.\n\nx = 1\n\n 1 one\n 2 two"
         assert COLOUR.search(terminal.raw)
 
 
@@ -84,6 +88,136 @@ def test_plain_text_is_unchanged_and_its_escapes_do_nothing(
         assert terminal.end() == 0
         assert terminal.text == "**bold** ␛]0;owned␇␛[31m"
         assert b"\x1b" not in terminal.raw
+
+
+def test_a_spinner_is_shown_until_the_first_word_and_leaves_no_trace(emulator: GigaChatEmulator) -> None:
+    go = threading.Event()
+    emulator.answer(lambda messages: "Moscow" if go.wait(LIMIT) else "too late")
+    with at_terminal("chat", "What is the capital?") as terminal:
+        terminal.wait_for_output(SPINNER)
+        go.set()
+        assert terminal.end() == 0
+        assert terminal.text == "Moscow"
+
+
+@pytest.mark.parametrize("arguments", [(), ("--plain",)], ids=["Markdown", "--plain"])
+def test_an_interrupt_removes_the_spinner(arguments: tuple[str, ...], emulator: GigaChatEmulator) -> None:
+    emulator.inject(Fault(before_s=float("inf")), path="/chat/completions")
+    with at_terminal("chat", "Hello", *arguments) as terminal:
+        terminal.wait_for_output(SPINNER)
+        terminal.type(CTRL_C)
+        assert terminal.end() == 130
+        assert terminal.text == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment"), [(("--debug",), {}), (("--json",), {}), ((), {"TERM": "dumb"})], ids=str
+)
+def test_a_log_json_and_a_dumb_terminal_have_no_spinner(
+    arguments: tuple[str, ...], environment: dict[str, str], emulator: GigaChatEmulator
+) -> None:
+    with at_terminal("chat", "Hello", *arguments, environment=environment) as terminal:
+        assert terminal.end() == 0
+        assert re.search(SPINNER, terminal.raw) is None
+
+
+def test_an_attached_file_is_deleted_after_ctrl_c(emulator: GigaChatEmulator, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("Important")
+    files = run("files", "list").out
+    emulator.inject(Fault(stall_after_events=2), path="/chat/completions")
+    with at_terminal("chat", "Count from 1 to 9", "-a", str(tmp_path / "notes.txt")) as terminal:
+        terminal.wait_for("1, 2,")
+        assert "it is deleted after the answer" in " ".join(terminal.text.split())
+        terminal.type(CTRL_C)
+        assert terminal.end() == 130
+    assert run("files", "list").out == files
+
+
+def test_an_id_is_attached_as_such(emulator: GigaChatEmulator) -> None:
+    identifier = run("files", "upload", "-", "--name", "notes.txt", stdin="Important").out.strip()
+    with at_terminal("chat", "Hello", "-a", identifier) as terminal:
+        assert terminal.end() == 0
+        assert terminal.text.startswith(f"attached by its id: {identifier}\n")
+    assert identifier in run("files", "list").out
+
+
+def test_a_saved_picture_is_named(emulator: GigaChatEmulator, tmp_path: Path) -> None:
+    with at_terminal("chat", "Draw a cat", "--image", str(tmp_path / "cat.jpg")) as terminal:
+        assert terminal.end() == 0
+        assert "saved:" in terminal.text
+        assert "gigaclient files download" not in terminal.text
+    assert (tmp_path / "cat.jpg").read_bytes()
+
+
+def test_a_long_line_of_code_is_one_line_for_copying(emulator: GigaChatEmulator) -> None:
+    code = 'pip install --upgrade --no-cache-dir "gigaclient[cli,progress]" --quiet'
+    emulator.answer(f"So:\n\n```shell\n{code}\n```\n\nDone.")
+    with at_terminal("chat", "How?", columns=40) as terminal:
+        assert terminal.end() == 0
+        # The terminal wraps the line: it has neither a line break nor a margin.
+        assert terminal.text == f"So:\n\n{code[:40]}\n{code[40:]}\n\nDone."
+
+
+# -- forty columns -----------------------------------------------------------------------------------------------------
+
+HELP = [
+    *((name,) for name, entry in COMMANDS.items() if name != "completion"),
+    *(("files", name) for name in ("list", "upload", "get", "download", "delete")),
+    *(("batch", name) for name in ("create", "list", "get", "wait", "results")),
+    (),
+]
+
+
+def words(text: str) -> list[str]:
+    return [word for word in text.split() if word != "\\"]
+
+
+@pytest.mark.parametrize("arguments", HELP, ids=" ".join)
+def test_the_help_is_wrapped_between_words(arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    wide = run(*arguments, "--help").out
+    monkeypatch.setenv("COLUMNS", "40")
+    narrow = run(*arguments, "--help").out
+    too_long = [line for line in narrow.splitlines() if len(line) > 40]
+    assert all(len(line.split()) == 1 for line in too_long)
+    if arguments[:1] != ("emulator",):  # argparse fills its usage differently
+        assert words(narrow) == words(wide)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("chat", "--help"), ("--help",), ("models",), ("balance",), ("batch", "get", "none")],
+    ids=" ".join,
+)
+def test_no_word_is_broken_in_forty_columns(arguments: tuple[str, ...], emulator: GigaChatEmulator) -> None:
+    shown = []
+    for columns in (40, 120):
+        with at_terminal(*arguments, columns=columns, lines=100) as terminal:
+            terminal.end()
+            shown.append([word for word in words(terminal.text) if not UUID.search(word)])
+    assert shown[0] == shown[1]
+
+
+def test_the_report_of_the_doctor_has_titles_above_the_findings(emulator: GigaChatEmulator) -> None:
+    with at_terminal("doctor", "--model", "GigaChat-2-Max", columns=40, lines=100) as terminal:
+        assert terminal.end() == 0
+        assert (
+            "\n✓ Balance\n  tokens left: GigaChat 1 000 000,\n  GigaChat-2 1 000 000, GigaChat-2-Max\n" in terminal.text
+        )
+        assert "\n  model = GigaChat-2-Max (--model)\n" in terminal.text
+
+
+def test_a_table_that_is_too_wide_becomes_fields(emulator: GigaChatEmulator) -> None:
+    identifier = run("files", "upload", "-", "--name", "a long name.txt", stdin="text").out.strip()
+    with at_terminal("files", "list", columns=40, lines=100) as terminal:
+        assert terminal.end() == 0
+        assert f"id: {identifier}\nbytes: 4\npurpose: general\ncreated: " in terminal.text
+        assert "\nname: a long name.txt" in terminal.text
+    with at_terminal("files", "list", lines=100) as terminal:
+        assert terminal.end() == 0
+        assert terminal.text.splitlines()[0].split() == ["id", "bytes", "purpose", "created", "name"]
+        assert re.search(rf"^{identifier} +4  general", terminal.text, re.M)
+        assert {"a", "long", "name.txt"} <= {*terminal.text.split()}
 
 
 def test_a_picture_is_named_with_the_command_that_fetches_it(emulator: GigaChatEmulator) -> None:
@@ -175,7 +309,7 @@ def test_commands_change_the_conversation(talk: Terminal, emulator: GigaChatEmul
 
     for name in ("talk.json", "talk.md"):
         talk.type(f"/save {tmp_path / name}\r")
-        talk.wait_for(f"saved: {str(tmp_path / name)[:20]}", count=1 + (name == "talk.md"))
+        talk.wait_for("saved:", count=1 + (name == "talk.md"))
     assert "**You:**\n\nMy name is Bob" in (tmp_path / "talk.md").read_text()
 
     talk.type("/reset\r")

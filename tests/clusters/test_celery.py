@@ -78,6 +78,7 @@ from reviews.models import Review
 from reviews.tasks import classify, classify_all
 what, *texts = json.loads(sys.argv[1])
 if what == "one by one":
+    assert Client().post("/write").status_code == 400, "a review without a text"
     for text in texts:
         answer = Client().post("/write", {"text": text})
         assert answer.status_code == 201, answer.content

@@ -138,6 +138,25 @@ def test_the_example_refuses_other_sites_and_what_is_no_question(browser: Browse
         assert answer.status == 400, wrong
         assert json.loads(answer.body)["message"]
     assert browser.request("GET", "/chat").status == 405
+    answer = browser.say("x" * 600_000)
+    assert (answer.status, json.loads(answer.body)["status"]) == (413, 413)
+
+
+def test_the_example_lists_the_models_to_choose_from(browser: Browser) -> None:
+    answer = browser.request("GET", "/models")
+    listed = json.loads(answer.body)
+    assert (answer.status, listed["default"]) == (200, "GigaChat-2")
+    assert "GigaChat-2-Max" in listed["models"]
+    assert not [name for name in listed["models"] if name.startswith("Embeddings")]
+
+
+def test_the_example_sends_the_files_of_the_page_with_their_types(browser: Browser) -> None:
+    for path, type_ in (
+        ("/style.css", "text/css; charset=utf-8"),
+        ("/vendor/fonts/KaTeX_Main-Regular.woff2", "font/woff2"),
+    ):
+        answer = browser.request("GET", path)
+        assert (answer.status, answer.headers["Content-Type"]) == (200, type_)
 
 
 def test_the_example_reports_an_error_of_the_model(browser: Browser) -> None:

@@ -68,7 +68,7 @@ def test_the_view_answers_and_the_settings_are_good(module: ModuleType) -> None:
     assert b"event: done" in response.getvalue()
 
 
-@pytest.mark.parametrize("body", NO_MESSAGES, ids=str)
+@pytest.mark.parametrize("body", NO_MESSAGES, ids=ascii)
 @pytest.mark.parametrize("path", ["/chat", "/api/chat"])
 def test_a_body_without_messages_gets_400(module: ModuleType, path: str, body: Any) -> None:
     response = Client().post(path, json.dumps(body), content_type="application/json")

@@ -53,7 +53,7 @@ def test_the_view_streams_the_answer(address: str) -> None:
     assert "3" in text_of(found)
 
 
-@pytest.mark.parametrize("body", [{}, {"messages": None}, []], ids=str)
+@pytest.mark.parametrize("body", [{}, {"messages": None}, {"messages": []}, {"messages": [5]}, []], ids=str)
 def test_a_body_without_messages_is_refused_and_nothing_is_sent(
     address: str, body: Any, gigachat_env: GigaChatEmulator
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 from support.doctor_tools import made_certificate
 
 from gigaclient.doctor import Check, Report
-from gigaclient.doctor.command import _parser
+from gigaclient.doctor.command import _in_terms_of_the_terminal, _parser
 from gigaclient.doctor.endpoints import Host
 from gigaclient.doctor.probe_socket import HandshakeResult, ProbeError
 from gigaclient.doctor.trust_store import explain_refusal
@@ -37,7 +37,7 @@ def test_the_example_of_a_refused_certificate_is_what_is_printed(name: str) -> N
         now=datetime.datetime(2026, 6, 1, tzinfo=datetime.timezone.utc),
     )
     check = Check(id="api.tls", title="API: TLS", outcome=found.outcome, detail=found.detail, next_step=found.next_step)
-    printed = Report(checks=(check,), examined_at="").as_text().split("\n\n")[1]
+    printed = _in_terms_of_the_terminal(Report(checks=(check,), examined_at="")).as_text().split("\n\n")[1]
     assert f"```text\n{printed}\n```" in page(name)
 
 

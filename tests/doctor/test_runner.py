@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from support.socket_tools import ConnectProxy, at_localhost, with_login
 from gigaclient import ConfigError
 from gigaclient.doctor import Check, Report, examine, runner
 from gigaclient.testing import Answer, Authority, Fault, GigaChatEmulator
+from gigaclient.version import __version__
 
 # -- all well --------------------------------------------------------------------------------------------------------
 
@@ -165,6 +167,14 @@ def test_a_key_with_odd_parts_is_a_warning(emulator: GigaChatEmulator) -> None:
     assert report["key"].outcome == "warning"
     assert "UUID" in report["key"].detail
     assert_no_secrets(report, "bXktaWQ6bXktc2VjcmV0", "my-secret", "my-id")
+
+
+def test_the_words_of_a_placeholder_key_are_not_masked(emulator: GigaChatEmulator) -> None:
+    key = base64.b64encode(b"client:secret").decode()
+    report = report_on(emulator, credentials=key)
+    assert f"gigaclient {__version__}" in report["versions"].detail
+    assert "the id and the secret in it are not UUIDs" in report["key"].detail
+    assert_no_secrets(report, key, "client:secret")
 
 
 def test_an_access_token_is_used_and_its_expiry_explained(emulator: GigaChatEmulator) -> None:

@@ -75,10 +75,8 @@ def test_absent_fields_are_not_sent(emulator: GigaChatEmulator, giga: GigaChat) 
 
 
 def test_functions_may_be_dicts(emulator: GigaChatEmulator, giga: GigaChat) -> None:
-    tide = {
-        "name": "tide",
-        "parameters": {"type": "object", "properties": {"port": {"type": "string", "default": None}}},
-    }
+    port = {"type": "string", "description": "", "default": None}
+    tide = {"name": "tide", "parameters": {"type": "object", "properties": {"port": port}}}
     giga.assistants.create("GigaChat-2", "Pilot", functions=(one for one in [tide]))
     assert requests_to(emulator, "POST", "/assistants")[-1].json()["functions"] == [tide]
 

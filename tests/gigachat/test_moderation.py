@@ -152,7 +152,14 @@ def test_the_filter_checks_messages(emulator: GigaChatEmulator, giga: GigaChat) 
 
 def test_further_fields_of_the_filter_are_sent_and_options_are_not(emulator: GigaChatEmulator, giga: GigaChat) -> None:
     settings = {"neuro": False, "blacklist": False, "whitelist": True, "unnormalized_history": False}
-    found = giga.filter_check("You idiot", "GigaFilter", settings=settings, functions=None, request_id="r-1", new=[1])
+    found = giga.filter_check(
+        "You idiot",
+        "GigaFilter",
+        settings=settings,
+        functions=None,
+        request_id="r-1",
+        additional_fields={"new": [1], "model": "x"},
+    )
     assert found.is_profane is False
     request = bodies_sent_to(emulator, "/filter/check")[-1]
     assert request.json() == {

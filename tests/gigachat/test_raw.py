@@ -165,7 +165,7 @@ def test_invalid_requests_are_not_sent(
 
 
 def test_an_unknown_option_is_a_type_error(giga: GigaChat) -> None:
-    with pytest.raises(TypeError, match="no such option: params"):
+    with pytest.raises(TypeError, match="no such argument: params"):
         giga.request("GET", "/rare", params={})  # type: ignore[call-overload]
 
 

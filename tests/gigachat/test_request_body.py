@@ -317,6 +317,30 @@ def test_every_field_of_a_message_reaches_the_body() -> None:
     assert body([typed])["messages"] == [{name: value for name, value in message.items() if name != "brand_new"}]
 
 
+def test_a_message_without_content_has_an_empty_text() -> None:
+    sent = {"role": "assistant", "function_call": {"name": "get_tide", "arguments": {}}}
+    for message in (sent, Message(**sent)):  # type: ignore[arg-type]
+        assert body([*HI, message])["messages"][-1] == {**sent, "content": ""}
+
+
+def test_a_property_without_a_description_has_an_empty_one() -> None:
+    lake = {"type": "object", "properties": {"name": {"type": "string"}}}
+    parameters = {
+        "type": "object",
+        "properties": {"lake": lake, "day": {"description": "d", "minimum": 1}, "any": True},
+    }
+    described = {
+        "lake": {**lake, "description": "", "properties": {"name": {"type": "string", "description": ""}}},
+        "day": {"description": "d", "minimum": 1},
+        "any": True,
+    }
+    for function in ({"name": "f", "parameters": parameters}, Function(name="f", parameters=parameters)):
+        sent = body(functions=[function])["functions"]
+        assert sent == [{"name": "f", "parameters": {"type": "object", "properties": described}}]
+    assert parameters["properties"]["lake"] is lake
+    assert "description" not in lake
+
+
 @pytest.mark.parametrize("content", ["", None, "calling"])
 def test_the_answers_message_goes_back_unchanged(content: str | None) -> None:
     sent = {

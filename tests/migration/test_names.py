@@ -349,6 +349,8 @@ def test_errors_are_constructed_as_the_official_ones() -> None:
     assert str(error) == "429: Too Many Requests"
     by_name = exceptions.ServerError(url=url, status_code=503, content=b"<html>", headers=None)
     assert (by_name.url, by_name.status_code, by_name.content, by_name.body) == (url, 503, b"<html>", "<html>")
+    waits = exceptions.RateLimitError(url=url, status_code=429, content=body, headers={"Retry-After": "3"})
+    assert waits.retry_after == 3.0
     bare = exceptions.NotFoundError(url, 404, None, None)
     assert (str(bare), bare.content, dict(bare.headers)) == ("404: HTTP status 404", b"", {})
     assert pickle.loads(pickle.dumps(error)).retry_after == 2.0

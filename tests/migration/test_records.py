@@ -86,6 +86,14 @@ def test_a_record_without_such_a_field_has_no_such_name(name: str) -> None:
         getattr(usage, name)
 
 
+def test_the_schema_of_a_model_leaves_nothing_in_its_function_but_the_parameters() -> None:
+    function = Function.model_validate(Tide.model_json_schema())
+    assert function == Function(name="Tide", parameters=function.parameters)
+    assert sorted(function.model_dump(exclude_none=True)) == ["name", "parameters"]
+    chat = Chat.model_validate({"messages": [], "functions": [Tide.model_json_schema()]})
+    assert sorted(dict(chat.functions[0])) == sorted(dict(function))  # type: ignore[index]
+
+
 def test_the_ids_of_a_call_are_its_x_headers() -> None:
     assert answer().x_headers == {"x-request-id": "r-1", "x-session-id": "s-1", "x-client-id": None}
     assert ChatCompletion().attach(request_id="r-2").x_headers == {
@@ -116,7 +124,7 @@ def test_a_dump_has_every_field_under_the_official_names() -> None:
     assert answer().model_dump(by_alias=True)["object"] == "chat.completion"
     assert FunctionParameters(properties={"a": {"type": "string"}}).model_dump(exclude_none=True) == {
         "type_": "object",
-        "properties": {"a": {"type_": "string"}},
+        "properties": {"a": {"type_": "string", "description": ""}},
     }
 
 
@@ -457,6 +465,7 @@ def test_a_schema_may_be_written_in_classes_or_come_from_a_model(gigachat_emulat
         giga.chat("Hi", response_format={"type": "json_schema", "schema": Tide})
         giga.chat({"messages": [{"role": "user", "content": "Hi"}], "functions": [Tide.model_json_schema()]})
     functions, typed, plain, adapted = (json.loads(request.body) for request in gigachat_emulator.requests)
+    described = {**Tide.model_json_schema(), "properties": {"port": {"type": "string", "description": ""}}}
     assert functions["functions"] == [
         {
             "name": "one",
@@ -464,13 +473,17 @@ def test_a_schema_may_be_written_in_classes_or_come_from_a_model(gigachat_emulat
                 "type": "object",
                 "properties": {
                     "port": {"type": "string", "description": "which", "enum": ["N", "S"]},
-                    "at": {"type": "array", "items": {"type": "integer"}},
-                    "where": {"type": "object", "properties": {"lake": {"type": "string"}}},
+                    "at": {"type": "array", "description": "", "items": {"type": "integer"}},
+                    "where": {
+                        "type": "object",
+                        "description": "",
+                        "properties": {"lake": {"type": "string", "description": ""}},
+                    },
                 },
                 "required": ["port"],
             },
         },
-        {"name": "two", "parameters": Tide.model_json_schema(), "return_parameters": Tide.model_json_schema()},
+        {"name": "two", "parameters": described, "return_parameters": Tide.model_json_schema()},
         {"name": "three"},
     ]
     expected = {"type": "json_schema", "schema": Tide.model_json_schema()}

@@ -1,7 +1,7 @@
 """LangChain's standard tests pass with our classes wherever they do with those of langchain-gigachat on its own SDK.
 
-Both run against one emulator, in a separate pytest. Some tests fail with both: the emulator is no model, and the classes
-of langchain-gigachat lack a few things.
+Both run against one emulator, in a separate pytest. Some tests fail with both: the emulator is no model, and
+langchain-gigachat lacks a few things.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ def output_of(emulator: GigaChatEmulator, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_langchain(output_of: Callable[[str], str], emulator: GigaChatEmulator) -> None:
+    emulator.answer("The capital of Russia is Moscow.")
     printed = output_of("en/langchain")
     assert printed.startswith("The capital of Russia is Moscow.\n1, 2, 3, 4, 5")
     assert "x-request-id" in printed
@@ -42,6 +43,7 @@ def test_langchain(output_of: Callable[[str], str], emulator: GigaChatEmulator) 
 def test_peers(output_of: Callable[[str], str], emulator: GigaChatEmulator) -> None:
     printed = output_of("en/peers")
     assert printed.count("1, 2, 3, 4, 5") == 2
+    assert "According to get_tide: return_value: 1.8 m." in printed
     assert "1 vector" in printed
     assert "The museum is closed on Mondays." in emulator.prompts[-1]
     assert printed.splitlines()[-1] == "Forty-two."

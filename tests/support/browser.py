@@ -156,9 +156,10 @@ class Browser:
         return path
 
     def complaints(self) -> list[str]:
-        """Return the new messages of the console: errors of scripts and of the content security policy."""
+        """Return the new warnings and errors of the console: of scripts and of the content security policy."""
         entries = self.driver.get_log("browser")
-        return [entry["message"] for entry in entries if entry["source"] != "network"]
+        loud = [entry for entry in entries if entry["level"] in ("WARNING", "SEVERE")]
+        return [entry["message"] for entry in loud if entry["source"] != "network"]
 
 
 # --- the page --------------------------------------------------------------------------------------------------------

@@ -37,6 +37,9 @@ DONE = event(
 class PageServer:
     """Serves the page, and answers ``POST chat`` with the exact bytes of a test. A context manager."""
 
+    models: Mapping[str, Any] | None = None
+    """The answer to ``GET models``; None is a 404."""
+
     def __init__(self) -> None:
         self._answers: queue.SimpleQueue[Answer | RawAnswer] = queue.SimpleQueue()
         self._server = Server(self._serve)
@@ -104,6 +107,8 @@ class PageServer:
                 return Answer(
                     500, {"Content-Type": "application/json"}, '{"message": "this question was not expected"}'
                 )
+        if request.path == "/models" and self.models is not None:
+            return Answer(200, {"Content-Type": "application/json"}, json.dumps(self.models))
         path = (PAGE / (request.path.lstrip("/") or "index.html")).resolve()
         if not path.is_relative_to(PAGE) or not path.is_file():
             return Answer(404)

@@ -272,6 +272,8 @@ class ConnectProxy:
         login: the required ``user:password``; clients without it get 407.
         drip_s: the pause after each byte of the response to CONNECT.
         instead: the bytes to send instead of a tunnel; empty bytes send nothing and keep the connection open.
+        holds_open: keep the connection open after ``instead``.
+        established: the response to CONNECT when there is a tunnel.
     """
 
     def __init__(
@@ -281,7 +283,11 @@ class ConnectProxy:
         login: str | None = None,
         drip_s: float = 0.0,
         instead: bytes | None = None,
+        holds_open: bool = False,
+        established: bytes = b"HTTP/1.1 200 Connection established\r\nVia: 1.1 proxy\r\n\r\n",
     ) -> None:
+        self.established = established
+        self.holds_open = holds_open
         self.login = login
         self.drip_s = drip_s
         self.instead = instead
@@ -305,7 +311,7 @@ class ConnectProxy:
         expected = None if self.login is None else b"Basic " + base64.b64encode(self.login.encode())
         if self.instead is not None:
             sock.sendall(self.instead)
-            if not self.instead:
+            if not self.instead or self.holds_open:
                 silent(sock)
             return
         if expected is not None and expected not in head:
@@ -313,7 +319,7 @@ class ConnectProxy:
             return
         host, _, port = self.targets[-1].rpartition(":")
         with socket.create_connection((host, int(port)), timeout=HANG) as server:
-            answer = b"HTTP/1.1 200 Connection established\r\nVia: 1.1 proxy\r\n\r\n"
+            answer = self.established
             if self.drip_s:
                 for byte in answer:
                     sock.sendall(bytes([byte]))

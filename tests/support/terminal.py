@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import select
 import struct
 import subprocess
@@ -174,6 +175,12 @@ class Terminal:
         while self.text.count(wanted) < count:
             assert self._read(deadline), f"the program ended without {wanted!r}; it showed:\n{self.text}"
         return self.text
+
+    def wait_for_output(self, pattern: bytes) -> None:
+        """Read until the written data match ``pattern``, also if it is no longer on the screen."""
+        deadline = time.monotonic() + LIMIT
+        while re.search(pattern, self.raw) is None:
+            assert self._read(deadline), f"the program ended without {pattern!r}; it showed:\n{self.text}"
 
     def end(self) -> int:
         """Read until the program has ended, and return its exit code."""

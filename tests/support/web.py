@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from flask import Flask
 
 ASKED = {"messages": [{"role": "user", "content": "Count from 1 to 3"}]}
-NO_MESSAGES = [{}, {"messages": None}, {"messages": [5]}, {"messages": [{"role": "user", "content": 5}]}, [], "text"]
+NO_MESSAGES = [
+    {}, {"messages": None}, {"messages": []}, {"messages": [5]}, {"messages": [{"role": "user", "content": 5}]},
+    {"messages": [{"role": "user", "content": "half \ud83c"}]}, {"messages": [{"role": "function", "content": "{}"}]},
+    [], "text",
+]  # fmt: skip
 """Bodies of requests that the views of the documentation refuse."""
 PUMP = "gigaclient-event-stream"
 """The name of threads that read streams."""

@@ -12,8 +12,8 @@ from gigaclient.testing import FakeGptEmulator, Fault, GigaChatEmulator
 
 FILES = {
     "test_function.py": 4,
-    "test_flask_view.py": 4,
-    "test_django_view.py": 3,
+    "test_flask_view.py": 5,
+    "test_django_view.py": 4,
     "test_timeouts.py": 2,
     "test_with_unittest.py": 1,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import socket
@@ -239,6 +240,15 @@ def test_many_names_do_not_stay_in_memory(answering: NameServer) -> None:
         clock.now += 0.1
         resolve(resolver, f"{n}.test")
     assert len(resolver._lookups._by_name) <= dns._MAX_REMEMBERED
+
+
+def test_the_exception_of_a_signal_handler_does_not_make_an_address_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(family: int, address: str) -> bytes:
+        raise OSError(errno.EIO, "from a signal handler")
+
+    monkeypatch.setattr(socket, "inet_pton", interrupted)
+    with pytest.raises(OSError, match="from a signal handler"):
+        resolve(Resolver(), "127.0.0.1")
 
 
 def test_an_invalid_name_is_an_error_of_the_look_up() -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import selectors
 import signal
 import socket
 import sys
@@ -15,11 +13,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.socket_tools import InThread, Stopwatch, deadline, eventually, unanswered_port
+from support.socket_tools import HANG, InThread, Stopwatch, deadline, eventually, unanswered_port
 from support.token_tools import Clock
 
 from gigaclient._primitives.deadline import Cancelled, Deadline, DeadlineExceeded
 from gigaclient.transport import happy_eyeballs
+from gigaclient.transport.dial import Dialer
 from gigaclient.transport.dns import AddressInfo, Resolver
 from gigaclient.transport.happy_eyeballs import ATTEMPT_DELAY_SECONDS, PreferredAddresses, connect, connect_to_host
 
@@ -107,6 +106,14 @@ def test_an_address_of_an_unsupported_family_is_passed_over(listening: int) -> N
     assert connected_port(at(0, family=12345), at(listening)) == listening
 
 
+def test_the_exception_of_a_signal_handler_is_no_failure_of_an_address(listening: int) -> None:
+    def interrupted(sock: socket.socket) -> None:
+        raise ConnectionResetError(errno.ECONNRESET, "from a signal handler")
+
+    with pytest.raises(ConnectionResetError, match="from a signal handler"):
+        connected_port(at(listening), at(listening), prepare=interrupted)
+
+
 def test_the_families_take_turns() -> None:
     v6 = [at(n, "::1", socket.AF_INET6) for n in range(3)]
     v4 = [at(n) for n in range(2)]
@@ -135,8 +142,9 @@ def test_dead_addresses_cost_one_timeout_together(dead: int, timeout_kind: str) 
 
 def test_cancelling_the_call_ends_all_attempts(dead: int) -> None:
     limits = deadline()
-    waiting = InThread(lambda: connected_port(at(dead), limits=limits))
-    assert eventually(lambda: limits._wake is not None)
+    connecting = threading.Event()
+    waiting = InThread(lambda: connected_port(at(dead), limits=limits, prepare=lambda sock: connecting.set()))
+    assert connecting.wait(HANG)
     time.sleep(0.05)  # into the wait, which nothing else would end in time
     with Stopwatch() as took:
         limits.cancel()
@@ -151,20 +159,6 @@ def test_a_call_cancelled_before_does_not_connect(listening: int) -> None:
         connect([at(listening)], limits, limits.now(), lambda sock: None)
 
 
-def test_a_wake_that_comes_too_late_does_nothing(listening: int) -> None:
-    limits = deadline()
-    wakes: list[Any] = []
-    connected_port(at(listening), limits=limits, prepare=lambda sock: wakes.append(limits._wake))
-    assert limits._wake is None
-    with contextlib.ExitStack() as opened:  # these get the numbers of the closed descriptors
-        others = [opened.enter_context(sock) for _ in range(4) for sock in socket.socketpair()]
-        wakes[0]()
-        with selectors.DefaultSelector() as selector:
-            for sock in others:
-                selector.register(sock, selectors.EVENT_READ)
-            assert selector.select(0) == []
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGUSR1")
 @pytest.mark.parametrize("raised", [KeyboardInterrupt, TimeoutError, OSError, BlockingIOError])
 def test_the_exception_of_a_signal_handler_ends_the_wait_unchanged(dead: int, raised: type[BaseException]) -> None:
@@ -173,12 +167,12 @@ def test_the_exception_of_a_signal_handler_ends_the_wait_unchanged(dead: int, ra
     def handler(*_: object) -> None:
         raise failure
 
-    limits = deadline()
+    connecting = threading.Event()
     main = threading.main_thread().ident
     assert main is not None
 
     def send_signal() -> None:
-        assert eventually(lambda: limits._wake is not None)
+        assert connecting.wait(HANG)
         time.sleep(0.02)  # into the wait
         signal.pthread_kill(main, signal.SIGUSR1)
 
@@ -186,7 +180,7 @@ def test_the_exception_of_a_signal_handler_ends_the_wait_unchanged(dead: int, ra
     try:
         sender = InThread(send_signal)
         with pytest.raises(raised) as caught:
-            connected_port(at(dead), limits=limits)
+            connected_port(at(dead), prepare=lambda sock: connecting.set())
         assert caught.value is failure
         assert sender.outcome() is None
     finally:
@@ -214,7 +208,7 @@ def test_a_socket_that_cannot_be_prepared_is_a_failed_attempt(listening: int) ->
     def prepare(sock: socket.socket) -> None:
         prepared.append(sock)
         if len(prepared) == 1:
-            sock.bind(("192.0.2.1", 0))  # an address of no machine
+            Dialer("api.test", source_address=("192.0.2.1", 0))._prepare(sock)  # an address of no machine
 
     assert connected_port(at(listening), at(listening), prepare=prepare) == listening
     assert prepared[0].fileno() == -1

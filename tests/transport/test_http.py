@@ -150,7 +150,7 @@ def test_close_ends_a_call_that_waits_for_a_name(unanswered_name: str) -> None:
     url = f"https://{unanswered_name}"
     with transport_to(url) as transport:
         waiting = InThread(lambda: send(transport, url + "/"))
-        assert eventually(lambda: any(call._wake for call in transport._active))
+        assert eventually(lambda: any(call._wake for call in transport.active_calls()))
         with Stopwatch() as took:
             transport.close()
             error = waiting.outcome()
@@ -590,6 +590,24 @@ def test_an_interrupt_at_any_moment_leaves_no_call_in_flight(authority: Authorit
             assert ask(transport, server.url + "/") == b"12"
     finally:
         signal.signal(signal.SIGUSR1, before)
+
+
+def test_an_interrupt_while_a_close_wakes_the_reader_still_ends_the_response(
+    authority: Authority, trust: Trust
+) -> None:
+    def interrupt() -> None:
+        raise TimeoutError("from a signal handler")
+
+    with (
+        Server(lambda request: Answer(body=[b"1", Pause(HANG)]), tls=authority) as server,
+        transport_to(server.url, trust=trust) as transport,
+    ):
+        response = send(transport, server.url + "/")
+        response.deadline.on_cancel(interrupt)
+        with pytest.raises(TimeoutError):
+            response.close()
+        assert transport.in_flight == 0
+        assert eventually(lambda: server.open_connections == 0)
 
 
 # -- bodies ----------------------------------------------------------------------------------------------------

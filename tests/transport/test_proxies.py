@@ -336,6 +336,55 @@ def test_a_proxy_that_does_not_tunnel_is_named_and_nothing_counts_as_sent(
         assert caught.value.sent is False
 
 
+@pytest.mark.parametrize("drip_s", [0.0, 0.001], ids=["in one packet", "byte by byte"])
+@pytest.mark.parametrize(
+    "established",
+    [
+        b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+        b"HTTP/1.0 200 OK\n\n",
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+    ],
+    ids=["interim", "a length", "an encoding", "HTTP/1.0", "204"],
+)
+def test_a_tunnel_opens_whatever_a_proxy_sends_around_its_answer(
+    established: bytes, drip_s: float, server: Server, trust: Trust
+) -> None:
+    """RFC 9110, section 9.3.6: any 2xx opens the tunnel, and it has no body."""
+    with (
+        ConnectProxy(established=established, drip_s=drip_s) as proxy,
+        transport_to(server.url, trust=trust, proxy=proxy.url) as transport,
+    ):
+        assert ask(transport, server.url + "/") == b"hello"
+        target = server.url.removeprefix("https://").encode()
+        assert proxy.heads == [b"CONNECT " + target + b" HTTP/1.1\r\nHost: " + target + b"\r\n\r\n"]
+
+
+@pytest.mark.parametrize(
+    ("established", "message"),
+    [
+        (b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n", "a line is not a name, a colon and a value"),
+        (b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", "data follows it"),
+        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "status 101"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * 200, "interim responses"),
+    ],
+    ids=["malformed", "data", "101", "interim without end"],
+)
+def test_a_malformed_response_to_connect_opens_no_tunnel(
+    established: bytes, message: str, server: Server, trust: Trust
+) -> None:
+    before = len(server.requests)
+    with (
+        ConnectProxy(established=established) as proxy,
+        transport_to(server.url, trust=trust, proxy=proxy.url) as transport,
+        pytest.raises(APIConnectionError, match=f"the proxy {proxy.url} failed: .*{message}") as caught,
+    ):
+        ask(transport, server.url + "/")
+    assert caught.value.sent is False
+    assert len(server.requests) == before
+
+
 def test_a_proxy_that_is_not_there_is_named(server: Server, trust: Trust) -> None:
     with Peer(silent) as gone:
         port = gone.port

@@ -110,11 +110,35 @@ def test_the_child_knows_nothing_of_the_steps_of_the_parents_threads() -> None:
     holder.start()
     assert inside.wait(LONG)
     try:
-        assert in_child(lambda: [steps._running, steps._pending_forks]) == [0, 0]
+        assert in_child(lambda: [len(steps._running), len(steps._pending_forks)]) == [0, 0]
     finally:
         release.set()
         holder.join(LONG)
-    assert (steps._running, steps._pending_forks) == (0, 0)
+    assert not steps._running
+    assert not steps._pending_forks
+
+
+def test_an_exception_inside_the_end_of_a_step_blocks_no_later_step_or_fork() -> None:
+    members = Steps()
+    members.__enter__()  # and no __exit__, as after the exception of a signal handler
+    members.before_fork()
+    ended = threading.Event()
+
+    def step() -> None:
+        with members:
+            ended.set()
+
+    thread = threading.Thread(target=step)
+    thread.start()
+    assert ended.wait(LONG)  # although the fork did not report its end
+    thread.join(LONG)
+    with members:
+        pass
+    forker = Forker(members)
+    began = time.monotonic()
+    assert forker.through.wait(LONG)
+    assert time.monotonic() - began < forks._MAX_WAIT_SECONDS
+    forker.join()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
@@ -124,7 +148,7 @@ def test_every_fork_of_the_process_waits() -> None:
     def hold() -> None:
         with steps:
             inside.set()
-            until(lambda: steps._pending_forks == 1)
+            until(lambda: len(steps._pending_forks) == 1)
             release.wait(0.2)
             over.append(time.monotonic())
 
@@ -189,7 +213,7 @@ def test_contexts_are_made_in_steps(authority: Authority, monkeypatch: pytest.Mo
     seen = []
 
     def recorded(context: ssl.SSLContext, *args: Any, **options: Any) -> None:
-        seen.append(steps._running)
+        seen.append(len(steps._running))
         return load(context, *args, **options)
 
     load = ssl.SSLContext.load_verify_locations
@@ -218,7 +242,7 @@ def test_no_step_lasts_while_the_server_is_awaited(silent: socket.socket, author
     with peer:
         peer.settimeout(LONG)
         assert peer.recv(1), "the client has said hello"
-        until(lambda: steps._running == 0)
+        until(lambda: not steps._running)
         began = time.monotonic()
         steps.before_fork()
         steps.after_fork_in_parent()

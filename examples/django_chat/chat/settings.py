@@ -23,6 +23,8 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
+DATA_UPLOAD_MAX_MEMORY_SIZE = 512 * 1024
+
 ROOT_URLCONF = "chat.urls"
 WSGI_APPLICATION = "chat.wsgi.application"
 

@@ -7,16 +7,18 @@ import mimetypes
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_GET, require_POST
 
-from gigaclient.contrib.django import errors_as_json, get_client, stream_response
-
-ROLES = ("system", "user", "assistant")
+from gigaclient import GigaChat
+from gigaclient.contrib.django import errors_as_json, get_client, messages_from_json, stream_response
+from gigaclient.types import Message
 
 mimetypes.add_type("text/javascript", ".js")  # browsers need this type, and some systems have another one
+mimetypes.add_type("font/woff2", ".woff2")
 
 
 @require_GET
@@ -29,7 +31,18 @@ def page(request: HttpRequest, path: str) -> HttpResponse:
     if not file.is_relative_to(settings.PAGE) or not file.is_file():
         raise Http404
     content_type = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-    return HttpResponse(file.read_bytes(), content_type=f"{content_type}; charset=utf-8")
+    if content_type.startswith("text/"):
+        content_type += "; charset=utf-8"
+    return HttpResponse(file.read_bytes(), content_type=content_type)
+
+
+@require_GET
+@errors_as_json
+def models(request: HttpRequest) -> JsonResponse:
+    """List the models to choose from."""
+    client = get_client(kind=GigaChat)
+    chat_models = [model.id for model in client.get_models(deadline=10).data if model.type == "chat"]
+    return JsonResponse({"models": chat_models, "default": client.model})
 
 
 @require_POST
@@ -37,35 +50,20 @@ def page(request: HttpRequest, path: str) -> HttpResponse:
 def chat(request: HttpRequest) -> HttpResponseBase:
     """Stream the answer to a question."""
     try:
-        messages, options = read_question(request.body)
-    except ValueError as error:
+        messages, model = read_question(request.body)
+    except (ValueError, RecursionError) as error:  # the second one is for JSON that is nested too deep
         return JsonResponse({"status": 400, "type": "BadRequest", "message": str(error)}, status=400)
-    return stream_response(get_client().stream(messages, **options))
+    except RequestDataTooBig:
+        message = "the conversation is longer than this site allows"
+        return JsonResponse({"status": 413, "type": "RequestDataTooBig", "message": message}, status=413)
+    return stream_response(get_client(kind=GigaChat).stream(messages, model=model))
 
 
-def is_text(value: Any) -> bool:
-    """Return True for a string of whole characters: JSON may hold half of a surrogate pair."""
-    try:
-        value.encode()
-    except (AttributeError, UnicodeEncodeError):
-        return False
-    return True
-
-
-def read_question(body: bytes) -> tuple[list[dict[str, str]], dict[str, str]]:
+def read_question(body: bytes) -> tuple[list[Message], str | None]:
     """Return the messages and the model, if any; no other data of the browser is sent to the service."""
-    try:
-        question: Any = json.loads(body)
-    except (ValueError, RecursionError):  # the second one is for JSON that is nested too deep
-        raise ValueError("the body is not JSON that can be read") from None
-    if not isinstance(question, dict) or not isinstance(question.get("messages"), list) or not question["messages"]:
-        raise ValueError('the body must be {"messages": [{"role": …, "content": …}, …]}')
-    messages = []
-    for message in question["messages"]:
-        if not isinstance(message, dict) or message.get("role") not in ROLES or not is_text(message.get("content")):
-            raise ValueError(f"a message has a role ({', '.join(ROLES)}) and a content, which is text")
-        messages.append({"role": message["role"], "content": message["content"]})
+    question: Any = json.loads(body)
+    messages = messages_from_json(question)
     model = question.get("model")
-    if model is not None and not (model and is_text(model)):
-        raise ValueError("model must be a name")
-    return messages, {} if model is None else {"model": model}
+    if model is not None and not (isinstance(model, str) and model and model.isprintable()):
+        raise ValueError("model must be the name of a model, or left out")
+    return messages, model

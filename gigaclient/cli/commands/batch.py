@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
+import io
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
+from gigaclient._primitives.serialization import decode_or_none
 from gigaclient.cli import exit_codes
-from gigaclient.cli.options import POSITIVE, Terminal, file_text, input_text, with_client
-from gigaclient.cli.output import as_document
+from gigaclient.cli.options import POSITIVE, Terminal, file_text, input_text, model_options, with_client
+from gigaclient.cli.output import as_document, waiting
+from gigaclient.cli.prompts import NOT_JSON_SUFFIXES, line_options, read_prompts, read_template, row_template
+from gigaclient.errors import ConfigError
 
 if TYPE_CHECKING:
     from gigaclient.types import Batch, BatchResult
@@ -22,55 +30,99 @@ def command() -> None:
     """Send many requests as one file and get the answers later. For pay-as-you-go accounts."""
 
 
-@command.command("create")
+_CREATE_HELP = """\
+Send the requests in FILE, or standard input for "-", and print the id of the batch.
+
+The lines are those of gigaclient map: JSON (.jsonl), questions (.txt or --lines), or columns with headings (.csv, .tsv)
+for --template. The results have the "id" of a line, or row-1, row-2 …
+
+Lines in the format of the API are sent unchanged:
+
+\b
+{"id": "1", "request": {"model": "GigaChat-2", "messages": [{"role": "user", "content": "Hello!"}]}}
+"""
+
+
+@command.command("create", short_help="Send requests from a file.", help=_CREATE_HELP)
 @click.argument("file")
-@click.option("--lines", is_flag=True, help="Each line of the file is a question, not JSON.")
-@click.option("--method", type=click.Choice(["chat_completions", "embedder"]), default="chat_completions")
-@click.option("-m", "--model", help="With --lines: the model.")
-@click.option("-s", "--system", metavar="TEXT", help="With --lines: the system message.")
+@line_options
 @click.option(
-    "-t", "--temperature", type=click.FloatRange(min=0), help="With --lines: higher values give more varied answers."
+    "--method",
+    type=click.Choice(["chat_completions", "embedder"]),
+    default="chat_completions",
+    help="embedder: compute embeddings.",
 )
-@click.option("--max-tokens", type=click.IntRange(min=1), help="With --lines: the token limit of each answer.")
+@model_options
+@click.option("-s", "--system", metavar="TEXT", help="The system message of each question.")
 @with_client
 def create(
     terminal: Terminal,
     file: str,
+    template: str | None,
+    template_file: str | None,
     lines: bool,
     method: str,
     system: str | None,
     **fields: Any,
 ) -> None:
-    """Send FILE, or standard input for "-": one JSON object per line, in the format of the API.
-
-    {"id": "1", "request": {"model": "GigaChat-2", "messages": [{"role": "user", "content": "Hello!"}]}}
-
-    Prints the id of the batch.
-    """
+    """Run ``gigaclient batch create``."""
     options = {name: value for name, value in fields.items() if value is not None}
-    if (options or system) and not lines:
-        raise click.UsageError("without --lines the file is sent unchanged: set the model and other fields in its rows")
     if method == "embedder" and (system or options.keys() - {"model"}):
-        raise click.UsageError("--system, --temperature and --max-tokens are for chats")
-    requests: Any = file
-    if lines or file == "-":
-        text = input_text(("-",))[0] if file == "-" else file_text(file)
-        requests = _questions(text, system, method) if lines else text.encode("utf-8")
+        raise click.UsageError("--system, --temperature, --top-p and --max-tokens are for chats")
+    with contextlib.ExitStack() as stack:
+        prompts: Any
+        if lines or Path(file).suffix.lower() in NOT_JSON_SUFFIXES:
+            prompts = read_prompts(file, lines, stack)
+        else:
+            text = input_text(("-",))[0] if file == "-" else file_text(file)
+            prompts = io.BytesIO(text.encode("utf-8"))
+        filled = read_template(template, template_file)
+        if isinstance(prompts, io.BytesIO) and _are_rows(prompts.getvalue()):
+            if options or system or filled:
+                raise click.UsageError("this file is sent unchanged: set the model and other fields in its rows")
+            requests: Any = prompts.getvalue()
+        else:
+            requests = _requests(prompts, row_template(prompts, filled, system), method)
     with terminal.gigachat() as giga:
         batch = giga.create_batch(requests, method=method, **options)
     _show(terminal, batch, only_id=True)
 
 
-def _questions(text: str, system: str | None, method: str) -> list[Any]:
-    questions = [line for line in text.splitlines() if line.strip()]
-    if not questions:
-        raise click.UsageError("the file has no questions")
-    if method == "embedder" or not system:
-        return list(questions)
-    return [[{"role": "system", "content": system}, {"role": "user", "content": question}] for question in questions]
+def _are_rows(content: bytes) -> bool:
+    """Return True if the first line is a row in the format of the API."""
+    first = next((line for line in content.removeprefix(codecs.BOM_UTF8).splitlines() if line.strip()), b"")
+    row = decode_or_none(first)
+    return isinstance(row, dict) and "request" in row
 
 
-@command.command("list")
+def _requests(prompts: Any, template: Any, method: str) -> list[Any]:
+    """Return a request for each line, with the id of the line if it has one.
+
+    Raises:
+        click.UsageError: there are no lines, or one cannot be a request.
+    """
+    from gigaclient.bulk.prompts import Prompts
+
+    lines = Prompts(prompts, template)
+    requests = []
+    reason = None
+    for number, line in enumerate(lines, 1):
+        fields: Mapping[str, Any] = line if isinstance(line, Mapping) else {}
+        try:
+            request = line if method == "embedder" and "input" in fields else lines.prompt_for(line)
+        except ConfigError as error:
+            reason = f"line {number}: {exit_codes.with_commands(error.message)}"
+            break
+        if isinstance(request, Mapping):
+            request = {name: value for name, value in request.items() if name != "id"}
+        row_id = fields.get("id")
+        requests.append({"request": request, **({} if row_id is None else {"id": str(row_id)})})
+    if reason is None and requests:
+        return requests
+    raise click.UsageError(reason or "the file has no questions")
+
+
+@command.command("list", short_help="List all batches.")
 @with_client
 def list_batches(terminal: Terminal) -> None:
     """List all batches. In a pipe: a line for each, with tabs between id, status, answered rows and rows."""
@@ -86,7 +138,7 @@ def list_batches(terminal: Terminal) -> None:
     terminal.table(("id", "status", "answered", "rows"), rows)
 
 
-@command.command("get")
+@command.command("get", short_help="Show the status of a batch.")
 @click.argument("id")
 @with_client
 def get(terminal: Terminal, id: str) -> None:
@@ -95,7 +147,7 @@ def get(terminal: Terminal, id: str) -> None:
         _show(terminal, giga.get_batch(id))
 
 
-@command.command("wait")
+@command.command("wait", short_help="Wait until a batch is completed.")
 @click.argument("id")
 @click.option("--poll", type=POSITIVE, default=2.0, metavar="S", help="Seconds between checks.")
 @click.option("--within", type=POSITIVE, metavar="S", help="Stop waiting after S seconds.")
@@ -103,17 +155,19 @@ def get(terminal: Terminal, id: str) -> None:
 def wait(terminal: Terminal, id: str, poll: float, within: float | None) -> None:
     """Wait until a batch is completed. --within ends the wait with exit code 6; the batch continues."""
     with terminal.gigachat() as giga:
-        _show(terminal, giga.wait_for_batch(id, poll_interval=poll, timeout=within))
+        with waiting(terminal):
+            batch = giga.wait_for_batch(id, poll_interval=poll, timeout=within)
+        _show(terminal, batch)
 
 
-@command.command("results")
+@command.command("results", short_help="Print the answers of a batch.")
 @click.argument("id")
-@click.option("--wait", "waiting", is_flag=True, help="Wait until it is completed.")
+@click.option("--wait", "waits", is_flag=True, help="Wait until it is completed.")
 @with_client
-def results(terminal: Terminal, id: str, waiting: bool) -> int:
+def results(terminal: Terminal, id: str, waits: bool) -> int:
     """Print the answers of a completed batch. The exit code is 1 if some rows failed."""
-    with terminal.gigachat() as giga:
-        batch: Any = giga.wait_for_batch(id) if waiting else id
+    with terminal.gigachat() as giga, waiting(terminal):
+        batch: Any = giga.wait_for_batch(id) if waits else id
         rows = giga.batch_results(batch)
     for row in rows:
         if terminal.json:
@@ -122,9 +176,9 @@ def results(terminal: Terminal, id: str, waiting: bool) -> int:
             terminal.line(f"# {row.id}: failed: {row.error}")
         elif row.embeddings is not None:
             vectors = "\n".join(msgspec.json.encode(vector).decode() for vector in row.embeddings.vectors)
-            terminal.line(f"# {row.id}\n{vectors}\n")
+            terminal.text(f"# {row.id}\n{vectors}\n\n")
         else:
-            terminal.line(f"# {row.id}\n{row.text}\n")
+            terminal.text(f"# {row.id}\n{row.text}\n\n")
     failed = sum(row.error is not None for row in rows)
     if failed:
         terminal.warning(f"{failed} of {len(rows)} rows failed")

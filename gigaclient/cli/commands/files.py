@@ -22,7 +22,7 @@ def command() -> None:
     """Manage the files of your key: uploaded files, and files that a model made."""
 
 
-@command.command("list")
+@command.command("list", short_help="List all files.")
 @with_client
 def list_files(terminal: Terminal) -> None:
     """List all files. In a pipe: a line for each, with tabs between id, size, purpose, time and name."""
@@ -81,7 +81,7 @@ def get(terminal: Terminal, id: str) -> None:
         terminal.line(f"{name}: {', '.join(value) if isinstance(value, list) else value}")
 
 
-@command.command("download")
+@command.command("download", short_help="Fetch a file and print its path.")
 @click.argument("id")
 @click.option(
     "-o",
@@ -117,7 +117,7 @@ def download(terminal: Terminal, id: str, output: str | None, force: bool, clien
         terminal.line(path)
 
 
-@command.command("delete")
+@command.command("delete", short_help="Delete files permanently.")
 @click.argument("id", nargs=-1, required=True)
 @with_client
 def delete(terminal: Terminal, id: tuple[str, ...]) -> None:

@@ -7,11 +7,15 @@
     GIGACLIENT = {"credentials": os.environ["GIGACHAT_CREDENTIALS"]}
 
     # views.py
-    from gigaclient.contrib.django import errors_as_json, get_client, stream_response
+    from gigaclient.contrib.django import errors_as_json, get_client, messages_from_json, stream_response
 
     @errors_as_json
     def chat(request):
-        return stream_response(get_client().stream(request.POST["question"]))
+        try:
+            messages = messages_from_json(request.body)
+        except ValueError as error:
+            raise BadRequest(str(error)) from None
+        return stream_response(get_client().stream(messages))
 
 Needs the extra ``gigaclient[django]``, and Django 4.2 or newer.
 """
@@ -31,6 +35,7 @@ except ImportError as error:
 from gigaclient.contrib.django.clients import get_client
 from gigaclient.contrib.django.failures import error_response, errors_as_json
 from gigaclient.contrib.django.responses import EventStreamResponse, astream_response, stream_response
+from gigaclient.contrib.request_messages import messages_from_json
 
 __all__ = [
     "EventStreamResponse",
@@ -38,5 +43,6 @@ __all__ = [
     "error_response",
     "errors_as_json",
     "get_client",
+    "messages_from_json",
     "stream_response",
 ]

@@ -15,12 +15,14 @@ from IPython.core.magic import needs_local_scope, no_var_expand
 
 from gigaclient.cli import credentials
 from gigaclient.contrib.jupyter.key import log_in
+from gigaclient.contrib.jupyter.lists import ListFormatters
 from gigaclient.contrib.jupyter.notebook import Notebook, current
 from gigaclient.contrib.jupyter.options import LOGIN_USAGE, USAGE, GigaOptions, fill_in, parse_giga, parse_login
 from gigaclient.contrib.jupyter.outputs import GrowingText
 from gigaclient.contrib.jupyter.reading import read_in_notebook, read_in_terminal
+from gigaclient.contrib.jupyter.tracebacks import ShortTracebacks, sentence_of, wants_all_frames
 from gigaclient.contrib.stream_reader import Readable
-from gigaclient.errors import APIStatusError, AuthenticationError, ConfigError, GigaClientError
+from gigaclient.errors import AuthenticationError, ConfigError, GigaClientError
 
 __all__ = ["Magics", "display", "in_cell"]
 
@@ -96,6 +98,8 @@ class Magics:
     def __init__(self, shell: Any, notebook: Notebook | None = None) -> None:
         self._shell = shell
         self._notebook = notebook if notebook is not None else current()
+        self._tracebacks = ShortTracebacks(shell)
+        self._lists = ListFormatters(shell)
         self._interrupted = False
 
     def register(self) -> None:
@@ -104,6 +108,8 @@ class Magics:
         self._shell.register_magic_function(self.giga_login, magic_kind="line", magic_name="giga_login")
         self._shell.events.register("post_run_cell", self._after_cell)
         self._shell.input_transformers_cleanup.append(questions)
+        self._tracebacks.install()
+        self._lists.install()
 
     def unregister(self) -> None:
         """Remove the magics from the shell, and close the client if it was made here."""
@@ -115,6 +121,8 @@ class Magics:
             self._shell.events.unregister("post_run_cell", self._after_cell)
         with contextlib.suppress(ValueError):
             self._shell.input_transformers_cleanup.remove(questions)
+        self._tracebacks.remove()
+        self._lists.remove()
         self._notebook.reset()
         self._notebook.close()
 
@@ -152,7 +160,9 @@ class Magics:
         options.body()  # raises for wrong values before anything is changed
         if options.reset:
             self._notebook.reset()
-        if text:
+        if options.history:
+            self._show_history(text)
+        elif text:
             self._ask(text, options)
         else:
             self._set_options(options)
@@ -173,6 +183,16 @@ class Magics:
                 self._shell.user_ns[options.into] = stream.completion
         if not self._interrupted and _can_show(self._shell):
             self._show_pictures(stream.completion)
+
+    def _show_history(self, text: str) -> None:
+        if text:
+            raise ConfigError("%giga --history shows the dialogue and takes no text")
+        history = self._notebook.history
+        if history and _can_show(self._shell):
+            display(history)
+        else:
+            lines = [f"{message.role}: {message.content or ''}" for message in history]
+            _print("\n".join(lines) or "there is no dialogue yet")
 
     def _show_pictures(self, completion: Any) -> None:
         if not completion.images:
@@ -236,7 +256,7 @@ def _cell_error(error: GigaClientError, shell: Any) -> CellError:
     failure.__cause__ = error
 
     def render() -> list[str]:
-        if getattr(shell.InteractiveTB, "mode", "") == "Verbose":
+        if wants_all_frames(shell):
             frames: list[str] = shell.InteractiveTB.structured_traceback(type(error), error, error.__traceback__)
             return frames
         return [f"{name}: {sentence}"]
@@ -246,13 +266,7 @@ def _cell_error(error: GigaClientError, shell: Any) -> CellError:
 
 
 def _sentence(error: GigaClientError) -> str:
-    """Return what went wrong and what to do, without the history of attempts."""
-    status = f"{error.status_code}: " if isinstance(error, APIStatusError) else ""
-    text = f"{status}{error.message}"
-    if isinstance(error, AuthenticationError):
-        text += "; %giga_login --again asks for another key"
-    elif isinstance(error, ConfigError) and error.message.startswith("no credentials"):
-        text = "there is no key yet: run %giga_login, which asks for it, or set GIGACHAT_CREDENTIALS"
-    if isinstance(error, APIStatusError) and error.retry_after:
-        text += f"; the service asks to wait {error.retry_after:.0f} s"
-    return f"{text} (request {error.request_id})" if error.request_id else text
+    if isinstance(error, ConfigError) and error.message.startswith("no credentials"):
+        return "there is no key yet: run %giga_login, which asks for it, or set GIGACHAT_CREDENTIALS"
+    refused = isinstance(error, AuthenticationError)
+    return sentence_of(error, "%giga_login --again asks for another key" if refused else "")

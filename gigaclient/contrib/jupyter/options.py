@@ -29,6 +29,7 @@ USAGE = """\
   --max-tokens N          how long the answer may get
   --into NAME             put the answer, a ChatCompletion, into this variable
   --reset                 forget the dialogue first, its system text too
+  --history               show the dialogue
   --alone                 ask without the dialogue, which does not change
   --auto                  the model may use the service's own functions, such as drawing pictures
   -f, --fill              {name}, {name.field} and {name[0]} in the text stand for variables; {{name}} for {name}
@@ -58,6 +59,7 @@ class GigaOptions(msgspec.Struct):
     max_tokens: str | None = None
     into: str | None = None
     reset: bool = False
+    history: bool = False
     alone: bool = False
     auto: bool = False
     fill: bool = False
@@ -97,6 +99,7 @@ _GIGA: Mapping[str, tuple[str, bool]] = {
     "--max-tokens": ("max_tokens", True),
     "--into": ("into", True),
     "--reset": ("reset", False),
+    "--history": ("history", False),
     "--alone": ("alone", False),
     "--auto": ("auto", False),
     **dict.fromkeys(("-f", "--fill"), ("fill", False)),

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from gigaclient import types
 from gigaclient._core.messages import encode
 from gigaclient.errors import ConfigError
+from gigaclient.gigachat.request_body import prepare_functions
 from gigaclient.gigachat.resources._nested import NestedResource
 from gigaclient.gigachat.resources._validation import checked_text
 from gigaclient.transport.request import Request, RetrySafety
@@ -207,7 +208,7 @@ def _fields(
         "instructions": instructions,
         "description": description,
         "file_ids": None if file_ids is None else list(file_ids),
-        "functions": None if functions is None else list(functions),
+        "functions": None if functions is None else prepare_functions(list(functions)),
         "metadata": metadata,
     }
     return {field: value for field, value in fields.items() if value is not None}

@@ -11,6 +11,7 @@ import msgspec
 import msgspec.structs
 
 from gigaclient import types
+from gigaclient._core.call_arguments import check_names
 from gigaclient._core.request_options import CALL_OPTIONS, RequestOptions, call_options
 from gigaclient._core.responses import decode, embedded_error, invalid_response
 from gigaclient._primitives.decoding import decoder
@@ -24,6 +25,7 @@ from gigaclient.types.coercion import coerce
 if TYPE_CHECKING:
     from gigaclient._core.settings import CallSettings, Unpack
     from gigaclient.transport import Response
+    from gigaclient.types.options import BatchOptions, PollSettings
 
 __all__ = ["BatchesEndpoints"]
 
@@ -38,7 +40,7 @@ class BatchesEndpoints(APIResource):
         requests: Iterable[Any] | bytes | str | os.PathLike[str],
         *,
         method: str = "chat_completions",
-        **options: Any,
+        **options: Unpack[BatchOptions],
     ) -> types.Batch:
         """Submit many requests for later processing: ``POST /batches``.
 
@@ -49,14 +51,15 @@ class BatchesEndpoints(APIResource):
                 ``{"id": …, "request": …}``; the others get the ids ``row-1``, ``row-2`` … by position. A file of such
                 rows (JSON Lines) is sent unchanged: pass its path, its bytes or the open file.
             method: ``chat_completions`` or ``embedder``.
-            options: body fields of each request (``model``, ``temperature`` …) and call options: ``timeout``,
-                ``deadline``, ``max_retries``, ``headers`` …
+            options: body fields of each request (``model``, ``temperature`` …; for ``embedder`` only ``model``) and
+                call options: ``timeout``, ``deadline``, ``max_retries``, ``headers`` …
 
         Returns:
             The batch. Keep its ``.id``; ``.requests`` maps ids to requests.
 
         Raises:
             ConfigError: a request cannot be sent, two have the same id, or there are none. Nothing was sent.
+            TypeError: an option has an unknown name.
             ForbiddenError: the plan of this key has no batches.
             APIStatusError, APIConnectionError, InvalidResponseError: as for :meth:`get_models`.
 
@@ -66,9 +69,11 @@ class BatchesEndpoints(APIResource):
         from gigaclient.gigachat import batch_file
 
         self._check_open()
-        settings = call_options(options, self._executor.timeouts, self._settings.session_id)
         if method not in batch_file.METHODS:
             raise ConfigError(f"method must be one of {', '.join(batch_file.METHODS)}, not {method!r}")
+        check_names(options, batch_file.METHODS[method])
+        arguments: Any = options  # not a copy: the next call hides the secrets in it
+        settings = call_options(arguments, self._executor.timeouts, self._settings.session_id)
         content = _content(requests)
         if content is None:
             content, by_id = batch_file.encode_requests(requests, method, options, self._settings.body_defaults)
@@ -149,7 +154,7 @@ class BatchesEndpoints(APIResource):
         *,
         poll_interval: float = 2.0,
         timeout: float | None = None,
-        **options: Any,
+        **options: Unpack[PollSettings],
     ) -> types.Batch:
         """Poll until a batch is completed: ``GET /batches?batch_id=``.
 
@@ -176,7 +181,7 @@ class BatchesEndpoints(APIResource):
         from gigaclient.gigachat.polling import poll
 
         id_ = _batch_id(batch)
-        self._call_settings(options)
+        self._call_settings(options, ("poll_interval",))
         if isinstance(batch, types.Batch) and batch.done:
             return batch
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gigaclient import types
+from gigaclient._core.call_arguments import check_names
 from gigaclient._core.messages import encode
 from gigaclient._core.request_options import CALL_OPTIONS
 from gigaclient._primitives.struct import fields_of
@@ -31,6 +32,7 @@ from gigaclient.types.options import CallSettings
 
 if TYPE_CHECKING:
     from gigaclient._core.settings import Unpack
+    from gigaclient.types.options import PollSettings
 
 __all__ = ["RunSettings", "ThreadRuns"]
 
@@ -115,7 +117,7 @@ class ThreadRuns(ThreadRequests):
         *,
         poll_interval: float = 1.0,
         timeout: float | None = None,
-        **options: Any,
+        **options: Unpack[PollSettings],
     ) -> types.ThreadRunResult:
         """Poll until a run ends: ``GET /threads/run``. Stand-dependent, not in the public OpenAPI.
 
@@ -143,7 +145,7 @@ class ThreadRuns(ThreadRequests):
 
         client = self._client
         thread_id = checked_id(thread_id)
-        client._call_settings(options)
+        client._call_settings(options, ("poll_interval",))
         final = (types.ThreadStatus.READY, types.ThreadStatus.FAILED, types.ThreadStatus.DELETED)
 
         def describe(seen: types.ThreadRunResult | None) -> str:
@@ -353,6 +355,7 @@ def _run_body(thread_options: Any, settings: Mapping[str, Any]) -> tuple[dict[st
         body = {name: value for name, value in thread_options.items() if value is not None and name != "stream"}
     elif thread_options is not None:
         raise ConfigError(f"thread_options must be a ThreadRunOptions or a dict, not {type(thread_options).__name__}")
+    check_names(settings, _RUN_OPTIONS)
     call_options = dict(settings)
     for name in _RUN_OPTIONS & call_options.keys():
         value = call_options.pop(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from gigaclient._core.call_arguments import check_names
+from gigaclient._core.request_options import hide_secrets
 from gigaclient.gigachat.chat import ChatEndpoints
 from gigaclient.gigachat.resources.tokens import TokensEndpoints
 
@@ -148,12 +148,14 @@ class ToolCallEndpoints(ChatEndpoints, TokensEndpoints):
 
         Raises:
             ConfigError: the history or ``history_tokens`` is invalid.
+            TypeError: an option has an unknown name.
 
         Source: https://developers.sber.ru/docs/ru/gigachat/guides/keeping-context
         """
-        from gigaclient.gigachat.conversation import CONVERSATION_ARGUMENTS, Conversation
+        from gigaclient.gigachat.conversation import Conversation
 
-        check_names(options, CONVERSATION_ARGUMENTS)
+        arguments: Any = options
+        hide_secrets(arguments)
         return Conversation(
             self,
             system,

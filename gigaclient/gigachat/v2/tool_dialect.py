@@ -36,6 +36,8 @@ class V2:
         as_text: whether a result is sent as a string of JSON.
     """
 
+    fields = CHAT_V2_FIELDS
+
     def __init__(self, client: ChatRequests, role: str, as_text: bool) -> None:
         if role not in ("tool", "function"):
             raise ConfigError(f'result_role is "tool" or "function", not {role!r}')

@@ -64,9 +64,9 @@ class Message(Record):
         inline_data: sources and widgets of the response.
     """
 
-    # A factory, because plain defaults are not sent, and the API requires a role.
+    # Factories, because plain defaults are not sent. The API requires a role, and the official SDK sends empty texts.
     role: str = msgspec.field(default_factory=lambda: "user")
-    content: str | None = None
+    content: str | None = msgspec.field(default_factory=str)
     name: str | None = None
     function_call: FunctionCall | None = None
     functions_state_id: str | None = None

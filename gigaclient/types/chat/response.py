@@ -68,7 +68,7 @@ class ChatCompletion(Completion):
         created: Unix time in seconds.
         model: the model's id with its build, such as ``GigaChat-2-Pro:2.0.31.04``.
         object: the server's name for this kind of response; its spelling varies.
-        usage: tokens, if the server reports them.
+        usage: tokens; None if the server does not report them: FakeGpt, streams of older servers, incomplete answers.
         thread_id, message_id: set if the dialogue is stored on the server.
     """
 

@@ -60,7 +60,7 @@ class ChatCompletionResponse(Completion):
         created_at: Unix time in seconds.
         finish_reason: ``stop``, ``length``, ``function_call``, ``function_call_error``, ``blacklist`` and other values
             of the filter; others may come. None in a stream that has not ended.
-        usage: tokens, if the server reports them.
+        usage: tokens; None if the server does not report them, as for an incomplete answer.
         tools_state_id: links the turns of a function call; the last of the messages'.
         thread_id, message_id: set if the dialogue is stored on the server.
         additional_data: as the server sends it, intermediate steps for example.

@@ -244,6 +244,19 @@ def test_the_example_answers_odd_requests_with_4xx(shared_emulator: GigaChatEmul
         assert answer.status_code == answer.json["status"] == 400, body[:50]
 
 
+def test_the_example_lists_the_models_to_choose_from(
+    shared_emulator: GigaChatEmulator, emulator: GigaChatEmulator
+) -> None:
+    options = {**shared_emulator.client_options, "model": "GigaChat-2-Pro", "max_retries": 0}
+    client = loaded_example().create_app({"GIGACLIENT": options}).test_client()
+    listed = client.get("/models").json
+    assert listed["default"] == "GigaChat-2-Pro"
+    assert "GigaChat-2-Max" in listed["models"]
+    assert not [name for name in listed["models"] if name.startswith("Embeddings")]
+    emulator.inject(Fault(status=429))
+    assert client.get("/models").status_code == 429
+
+
 def test_the_example_without_a_key_says_what_to_do(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

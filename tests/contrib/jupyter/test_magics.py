@@ -273,6 +273,27 @@ def test_without_a_key_the_error_names_the_next_step(notebook: Kernel, emulator:
     assert len(emulator.requests) == seen
 
 
+def test_a_key_that_is_set_later_is_used_and_the_dialogue_continues(
+    notebook: Kernel, emulator: GigaChatEmulator
+) -> None:
+    notebook.run("%giga Count from 1 to 2")
+    notebook.run("import os\nkey = os.environ.pop('GIGACHAT_CREDENTIALS')")
+    try:
+        assert "run %giga_login" in one_sentence(notebook.run("%giga hello"))
+    finally:
+        notebook.run("os.environ['GIGACHAT_CREDENTIALS'] = key\ndel key")
+    assert notebook.run("%giga Count from 1 to 3").plain() == "1, 2, 3"
+    assert [message["content"] for message in last_body(emulator)["messages"]][:2] == ["Count from 1 to 2", "1, 2"]
+    notebook.run("os.environ['GIGACHAT_MODEL'] = 'GigaChat-2-Max'")
+    notebook.run("%giga Count from 1 to 3")
+    assert last_body(emulator)["model"] == "GigaChat-2-Max"
+    # A client that the user chose stays.
+    notebook.run("from gigaclient import GigaChat\nfrom gigaclient.contrib import jupyter\njupyter.use(GigaChat())")
+    notebook.run("del os.environ['GIGACHAT_MODEL']")
+    notebook.run("%giga Count from 1 to 3")
+    assert last_body(emulator)["model"] == "GigaChat-2-Max"
+
+
 def test_no_traceback_shows_a_key_and_a_verbose_one_shows_all_else(
     notebook: Kernel, emulator: GigaChatEmulator
 ) -> None:

@@ -27,7 +27,11 @@ from gigaclient.types.tables import moment, number, size, table
         ("\\[\na\n\nb \\\\[2pt] c\n\\]", "$$\na\nb \\\\[2pt] c\n$$"),
         (r"\(a<b\) and $a<b$", "$a< b$ and $a< b$"),
         (r"\(a = \text{of $x$}\)", r"\\(a = \text{of $x$}\\)"),
-        ("from $5 to $10, and $x$", r"from \$5 to \$10, and $x$"),
+        (r"\(\text{for } \$5\)", r"$\text{for } \$5$"),
+        ("from $5 to $10, and $x$", r"from <span>\$</span>5 to <span>\$</span>10, and $x$"),
+        ("<span>$</span>", r"&lt;span><span>\$</span>&lt;/span>"),
+        (r"from \$5, `$5`", r"from <span>\$</span>5, `$5`"),
+        ("[a](https://a.example/?$b=1) for $5", r"[a](https://a.example/?%24b=1) for <span>\$</span>5"),
         (r"not closed \( x", r"not closed \( x"),
         (r"`\(x\)`, ``a`\(y\)``, \(z\)", r"`\(x\)`, ``a`\(y\)``, $z$"),
         ("```\n\\(x\\) $5 <b>\n```\n\\(y\\)", "```\n\\(x\\) $5 <b>\n```\n$y$"),
@@ -168,7 +172,8 @@ def alive_in(shown: str) -> list[str]:
     return found
 
 
-HARMLESS = re.compile(r"</?(?:br|sub|sup)\s*/?>", re.IGNORECASE)
+HARMLESS = re.compile(r"</?(?:br|sub|sup)\s*/?>|</?span>", re.IGNORECASE)
+DOLLAR = r"<span>\$</span>"  # in an element, because JupyterLab finds formulas in the text between elements
 
 
 @pytest.mark.parametrize("dress", ["```\n{}\n```", "- a\n\n  ```\n  {}\n  ```", "> ~~~\n> {}", "a\n\n    {}", "> `{}`"])
@@ -201,7 +206,7 @@ def test_without_the_parser_the_text_is_shown_as_code(monkeypatch: pytest.Monkey
 
 @given(st.text(alphabet="ai \n$\\()[]<>!:|{}_-#1&;/=", max_size=200))
 def test_no_text_without_code_has_a_tag_in_the_end(text: str) -> None:
-    assert re.search(r"<[A-Za-z/!?]", for_notebook(text)) is None
+    assert re.search(r"<[A-Za-z/!?]", for_notebook(text).replace(DOLLAR, "")) is None
 
 
 @given(st.text(alphabet="a \n`~$\\()[]<>", max_size=200))
