@@ -270,7 +270,7 @@ def test_the_holds_have_their_own_markers_and_a_section_of_the_results() -> None
     from benchmarks.report import BEGIN, BEGIN_HOLDS, END, END_HOLDS, between_markers, page
 
     conditions = {"versions": {}, "date": "", "machine": "", "rounds": 1}
-    results = {"samples": {}, "instructions": {}, "curves": {}, **conditions}
+    results = {"samples": {}, "counts": {}, "curves": {}, **conditions}
     results["holds"] = {"samples": {"hold-json": {"ours": [51.0]}, "hold-formula": {"ours": [49.0]}}, **conditions}
     written = between_markers(f"{BEGIN} old {END} between {BEGIN_HOLDS} old {END_HOLDS} below", results)
     assert " old " not in written
