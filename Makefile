@@ -144,7 +144,7 @@ docs: $(DOCS)/.ready ## build the documentation site in both languages: build/do
 audit: $(TOOLS)/.ready ## search the dependencies for known vulnerabilities
 	@$(TOOLS)/$(BIN)/python scripts/audit.py
 
-bench: .venv/bench/.ready dist/.built ## compare with all other clients, write benchmarks/RESULTS.md; half an hour
+bench: .venv/bench/.ready dist/.built ## compare with all other clients, write benchmarks/RESULTS.md; an hour
 	@env -u PYTHONPATH .venv/bench/$(BIN)/python benchmarks $(ARGS)
 
 bench-short: $$(TEST)/.installed ## fail when a ratio to requests or urllib3 is worse than before

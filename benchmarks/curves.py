@@ -21,6 +21,7 @@ class Curve(NamedTuple):
         xs: the sizes.
         row: the measurement at a size.
         scale: converts the task's number to the picture's.
+        contenders: those that can do it.
     """
 
     key: str
@@ -30,6 +31,7 @@ class Curve(NamedTuple):
     xs: tuple[int, ...]
     row: Callable[[int], Row]
     scale: Callable[[float, int], float]
+    contenders: tuple[str, ...] = _COMPARED
 
 
 def _events(count: int) -> Row:
@@ -42,6 +44,14 @@ def _line(size: int) -> Row:
 
 def _threads(count: int) -> Row:
     return Row("", "", "", "throughput", count=count, seconds=1.0)
+
+
+def _tolerant(size: int) -> Row:
+    return Row("", "", "", "tolerant", count=size)
+
+
+def _records(count: int) -> Row:
+    return Row("", "", "", "records", count=count)
 
 
 CURVES = (
@@ -72,6 +82,26 @@ CURVES = (
         _threads,
         lambda value, size: value,
     ),
+    Curve(
+        "tolerant",
+        "Reading JSON that a model wrote with mistakes",
+        "objects in the text",
+        "ms",
+        (10, 100, 1_000, 10_000),
+        _tolerant,
+        lambda value, size: value,
+        ("ours",),
+    ),
+    Curve(
+        "records",
+        "Validating and dumping a record, as pydantic does with our types",
+        "choices of the completion",
+        "ms",
+        (10, 100, 1_000, 10_000),
+        _records,
+        lambda value, size: value,
+        ("ours",),
+    ),
 )
 PROMPTS = Row("prompts", "", "", "prompts", count=10_000)
 
@@ -85,7 +115,7 @@ def forms() -> list[str]:
 
 def measure(bench: Bench, curve: Curve, contenders: Sequence[str], say: Callable[[str], None]) -> Points:
     """Measure the curve of each contender; None where it cannot run."""
-    points: Points = {name: [] for name in contenders if name in _COMPARED}
+    points: Points = {name: [] for name in contenders if name in curve.contenders}
     for size in curve.xs:
         for name, values in points.items():
             try:

@@ -47,7 +47,7 @@ def draw(results: dict[str, Any], folder: Path) -> list[str]:
 
 def _ratios(samples: dict[str, dict[str, list[float]]], folder: Path) -> str:
     # A difference may be negative, and then a ratio means nothing. There may also be no other contender.
-    rows = [row for row in ROWS if len(samples.get(row.key, {})) > 1 and row.beyond is None]
+    rows = [row for row in ROWS if len(samples.get(row.key, {})) > 1 and not (row.beyond or row.minus_one_ca)]
     figure, axes = pyplot.subplots(figsize=(9, 1.0 + 0.75 * len(rows)))
     for position, row in enumerate(rows):
         others = [name for name in CONTENDERS if name != "ours" and samples[row.key].get(name)]

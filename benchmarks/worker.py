@@ -39,6 +39,10 @@ class Client(Protocol):
 
     def embed(self, count: int) -> int: ...
 
+    def read_json(self, text: str) -> int: ...
+
+    def validate(self, fields: dict[str, Any]) -> int: ...
+
 
 class Specification:
     """The specification of a measurement.
@@ -297,6 +301,22 @@ def _file_costs(spec: Specification, *, upload: bool) -> tuple[float, float]:
     return seconds, (_peak_kb() - before) / 1024
 
 
+def tolerant(spec: Specification) -> float:
+    """Return the CPU of reading ``count`` objects with the mistakes of models, ms."""
+    client = spec.client()
+    items = "".join(f"{{'name': \"item {number}\", price: {number},}},\n" for number in range(spec.count))
+    text = f"Here they are:\n```json\n[{items}]\n```\nGood luck!"
+    return _best_cpu_ms(lambda: client.read_json(text), spec.count)
+
+
+def records(spec: Specification) -> float:
+    """Return the CPU of validating and dumping a completion with ``count`` choices, ms."""
+    client = spec.client()
+    message = {"role": "assistant", "content": "Hello there."}
+    choices = [{"message": message, "index": number, "finish_reason": "stop"} for number in range(spec.count)]
+    return _best_cpu_ms(lambda: client.validate({"choices": choices, "model": "GigaChat"}), spec.count)
+
+
 def counted_calls(spec: Specification) -> float:
     """Make ``count`` calls without measuring: another program counts."""
     client = spec.client()
@@ -333,6 +353,8 @@ TASKS: dict[str, Callable[[Specification], Any]] = {
         upload_memory,
         download_rate,
         download_memory,
+        tolerant,
+        records,
         counted_calls,
         counted_events,
     )
@@ -348,6 +370,17 @@ def _cpu_of(do: Callable[[], object]) -> float:
     before = time.process_time()
     do()
     return time.process_time() - before
+
+
+def _best_cpu_ms(do: Callable[[], int], expected: int) -> float:
+    found: list[float] = []
+    while len(found) < 3:
+        before = time.process_time()
+        count = do()
+        found.append((time.process_time() - before) * 1e3)
+        if count != expected:
+            raise RuntimeError(f"{count} came, not {expected}: this is no comparison")
+    return min(found)
 
 
 def _hold_of(work: Callable[[], object]) -> float:

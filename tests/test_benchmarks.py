@@ -171,6 +171,22 @@ def test_the_server_answers_a_request_for_embeddings_with_a_vector_for_each_text
     assert [(item["index"], len(item["embedding"])) for item in items] == [(0, 1024), (1, 1024), (2, 1024)]
 
 
+def test_what_grows_with_the_size_can_be_measured_for_the_code_that_no_other_client_has(tmp_path: Path) -> None:
+    from benchmarks import curves
+    from benchmarks.environments import Environments
+    from benchmarks.measure import bench
+
+    ours_alone = [curve._replace(xs=(10, 20)) for curve in curves.CURVES if curve.contenders == ("ours",)]
+    assert {curve.key for curve in ours_alone} == {"tolerant", "records"}
+    said: list[str] = []
+    with bench(Environments(None, tmp_path), ["plain"]) as running:
+        for curve in ours_alone:
+            points = curves.measure(running, curve, ["ours", "with_urllib3"], said.append)
+            assert list(points) == ["ours"]
+            assert all(value is not None and value > 0 for value in points["ours"])
+    assert said == []
+
+
 def run_short(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(FOLDER), "--short", "--rounds", "1", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=55, check=False)
@@ -254,7 +270,7 @@ def test_the_holds_have_their_own_markers_and_a_section_of_the_results() -> None
     from benchmarks.report import BEGIN, BEGIN_HOLDS, END, END_HOLDS, between_markers, page
 
     conditions = {"versions": {}, "date": "", "machine": "", "rounds": 1}
-    results = {"samples": {}, "instructions": {}, "curves": {}, **conditions}
+    results = {"samples": {}, "counts": {}, "curves": {}, **conditions}
     results["holds"] = {"samples": {"hold-json": {"ours": [51.0]}, "hold-formula": {"ours": [49.0]}}, **conditions}
     written = between_markers(f"{BEGIN} old {END} between {BEGIN_HOLDS} old {END_HOLDS} below", results)
     assert " old " not in written

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,6 +39,18 @@ class Client:
 
     def download(self, path: str) -> None:
         self._giga.get_file_content("6f0b1291-c7f3-43c6-bb2e-9f3efb2dc98e", to=path)
+
+    def read_json(self, text: str) -> int:
+        """Return how many objects the tolerant reader found."""
+        from gigaclient.schema.tolerant import find_documents
+
+        return len(json.loads(find_documents(text)[-1].data))
+
+    def validate(self, fields: dict[str, Any]) -> int:
+        """Return how many choices a record had after it was validated and dumped."""
+        from gigaclient.types import ChatCompletion
+
+        return len(ChatCompletion.model_validate(fields).model_dump(mode="json")["choices"])
 
     def _texts(self, count: int, **options: Any) -> Iterator[str]:
         for result in self._giga.map(prompts(count), raise_errors=True, progress=False, **options):

@@ -889,6 +889,42 @@ def test_a_read_waits_for_the_response_before_it_tries(
     assert len(tries) == 1
 
 
+def test_events_that_come_one_by_one_are_waited_for_before_they_are_read(authority: Authority, trust: Trust) -> None:
+    """A read in vain costs a system call and an exception. After one, the next sixteen reads wait first."""
+    waits = threading.Semaphore(0)
+
+    def talk(sock: Any) -> None:
+        read_request(sock)
+        sock.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for number in range(40):
+            waits.acquire(timeout=HANG)
+            sock.sendall(b"2\r\n%02d\r\n" % number)
+        sock.sendall(b"0\r\n\r\n")
+
+    with Peer(talk, tls=authority.server_context()) as peer, transport_to(peer.url, trust=trust) as transport:
+        response = send(transport, peer.url + "/")
+        reader: Any = response.original.raw._original_response.fp.raw
+        receive, poll = reader._receive, reader.sock.poll
+        failed: list[ssl.SSLWantReadError] = []
+
+        def counted(size: int) -> bytes:
+            try:
+                received: bytes = receive(size)
+            except ssl.SSLWantReadError as error:
+                failed.append(error)
+                raise
+            return received
+
+        def signalled(milliseconds: int | None) -> Any:
+            waits.release()
+            return poll(milliseconds)
+
+        reader._receive, reader.sock.poll = counted, signalled
+        waits.release()  # for the first block, which the buffered reader takes
+        assert b"".join(response.blocks()) == b"".join(b"%02d" % number for number in range(40))
+    assert 1 <= len(failed) <= 4
+
+
 def test_a_small_request_leaves_in_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
     writes: list[int] = []
     sendall = DeadlineSocket.sendall
