@@ -81,7 +81,7 @@ def mod_wsgi(project: Path, port: int) -> list[str]:
 
 
 def apache(project: Path, port: int) -> list[str]:
-    """Start Apache with the two lines of the page for a configuration of one's own."""
+    """Start Apache with the page's two lines for a configuration without mod_wsgi-express."""
     [lines] = blocks(PAGE, "apache")
     (project / "web.wsgi").write_text("from web import app as application\n")
     module = subprocess.run(
