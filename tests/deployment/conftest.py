@@ -19,7 +19,9 @@ _PROGRAM_SECONDS = 30.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--deployment", action="store_true", help="run the tests in tests/deployment: servers, PyInstaller")
+    parser.addoption(
+        "--deployment", action="store_true", help="run the tests in tests/deployment: servers, PyInstaller"
+    )
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

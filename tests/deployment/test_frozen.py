@@ -16,6 +16,7 @@ from support.pages import CHECKOUT, blocks
 
 from gigaclient.testing import GigaChatEmulator
 
+pytestmark = pytest.mark.timeout(2 * BUILD_SECONDS)
 PAGE = "en/deployment"
 PROGRAM = Path(__file__).with_name("program.py")
 PRINTED = """\
@@ -59,7 +60,6 @@ def build(folder: Path, commands: str) -> None:
     subprocess.run(["sh", "-e", "-c", commands], cwd=folder, env=variables, check=True, timeout=BUILD_SECONDS)
 
 
-@pytest.mark.timeout(2 * BUILD_SECONDS)
 @pytest.mark.parametrize("form", ["--onedir", "--onefile"])
 def test_a_program_of_pyinstaller_works(form: str, folder: Path, run: Callable[..., str]) -> None:
     [command] = [block for block in blocks(PAGE, "shell") if block.startswith("pyinstaller")]
