@@ -121,7 +121,7 @@ browser: $(BROWSER)/.installed docs ## drive the example chat pages, the built s
 clusters: $(CLUSTERS)/.installed ## many prompts on Dask and Celery (needs redis-server), and from pandas and polars
 	@env -u PYTHONPATH $(CLUSTERS)/$(BIN)/pytest --no-skips --clusters tests/clusters $(ARGS)
 
-deployment: $(DEPLOYMENT)/.installed ## freeze programs, and run clients under gevent, eventlet and uWSGI
+deployment: $(DEPLOYMENT)/.installed ## run the recipes of docs/en/deployment.md (needs Apache, nginx and redis-server)
 	@env -u PYTHONPATH $(DEPLOYMENT)/$(BIN)/pytest --no-skips --deployment tests/deployment $(ARGS)
 
 # The warnings of these libraries are not ours.
@@ -196,7 +196,7 @@ $(CLUSTERS)/.ready: requirements/clusters.txt requirements/test.txt setup.cfg $(
 	@scripts/make-venv $(@D) $(PYTHON) "clusters" -r requirements/clusters.txt -c requirements/test.txt -c requirements/newest.txt "$$(echo dist/gigaclient-*.whl)[django,testing]"
 
 $(DEPLOYMENT)/.ready: requirements/deployment.txt requirements/test.txt setup.cfg $(PINS) | dist/.built
-	@scripts/make-venv $(@D) $(PYTHON) "deployment" -r requirements/deployment.txt -c requirements/test.txt -c requirements/newest.txt "$$(echo dist/gigaclient-*.whl)[django,testing]" gunicorn
+	@scripts/make-venv $(@D) $(PYTHON) "deployment" -r requirements/deployment.txt -c requirements/test.txt -c requirements/newest.txt "$$(echo dist/gigaclient-*.whl)[django,flask,testing]" fastapi gunicorn uvicorn
 
 $(PEERS)/.ready: requirements/peers.txt
 	@scripts/make-venv $(@D) $(PYTHON) "LangChain, llm and their like" --no-deps -r requirements/peers.txt

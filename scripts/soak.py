@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
         first = run_round(server, min(10.0, seconds / 3), seed=seed)
         print(f"warm-up: {first}", flush=True)
         problems, rounds = list(first.wrong), 0
-        while (left := seconds - (time.monotonic() - begun)) > 0 or not rounds:
+        while (left := seconds - (time.monotonic() - begun)) > 2 * _FORK_SECONDS or not rounds:
             rounds += 1
             last = run_round(server, min(30.0, max(5.0, left - 2 * _FORK_SECONDS)), seed=seed + rounds)
             print(f"round {rounds}: {last}", flush=True)

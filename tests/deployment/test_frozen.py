@@ -1,19 +1,23 @@
-"""Programs that PyInstaller and zipapp make find the certificate and all modules without options."""
+"""Programs that PyInstaller and zipapp make, and programs in containers, find the certificate and all modules."""
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import subprocess
 import sys
-import zipapp
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from deployment.conftest import BUILD_SECONDS
+from support.pages import CHECKOUT, blocks
 
-import gigaclient
+from gigaclient.testing import GigaChatEmulator
 
+pytestmark = pytest.mark.timeout(2 * BUILD_SECONDS)
+PAGE = "en/deployment"
 PROGRAM = Path(__file__).with_name("program.py")
 PRINTED = """\
 the certificate was found
@@ -22,31 +26,89 @@ second version
 streamed
 ['one', 'two']
 """
+PUBLIC = """
+from gigaclient.transport.tls import system_context
+assert len(system_context().get_ca_certs()) > 50
+print("public authorities")
+"""
+SYSTEM = """
+import json, sys
+from gigaclient import GigaChat, TLSError
+options = json.loads(sys.argv[-1])
+del options["ca_bundle_file"]
+try:
+    with GigaChat(**options, trust="system") as giga:
+        print(giga.chat("Say: whole").text)
+except TLSError:
+    print("TLSError")
+"""
 
 
-@pytest.mark.timeout(2 * BUILD_SECONDS)
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the program and the wheel, as in a project."""
+    shutil.copy(PROGRAM, tmp_path)
+    (tmp_path / "dist").mkdir()
+    for wheel in (CHECKOUT / "dist").glob("gigaclient-*.whl"):
+        shutil.copy(wheel, tmp_path / "dist")
+    return tmp_path
+
+
+def build(folder: Path, commands: str) -> None:
+    """Run shell commands of the page in this environment."""
+    variables = {**os.environ, "PATH": f"{Path(sys.prefix, 'bin')}{os.pathsep}{os.environ['PATH']}"}
+    subprocess.run(["sh", "-e", "-c", commands], cwd=folder, env=variables, check=True, timeout=BUILD_SECONDS)
+
+
 @pytest.mark.parametrize("form", ["--onedir", "--onefile"])
-def test_a_program_of_pyinstaller_works(form: str, tmp_path: Path, run: Callable[..., str]) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "PyInstaller",
-        "--noconfirm",
-        "--log-level",
-        "ERROR",
-        form,
-        "--name",
-        "program",
-        PROGRAM,
-    ]
-    subprocess.run(command, cwd=tmp_path, check=True, timeout=BUILD_SECONDS)
-    program = tmp_path / "dist" / "program"
+def test_a_program_of_pyinstaller_works(form: str, folder: Path, run: Callable[..., str]) -> None:
+    [command] = [block for block in blocks(PAGE, "shell") if block.startswith("pyinstaller")]
+    build(folder, command.replace("--onefile", f"{form} --log-level ERROR"))
+    program = folder / "dist" / "program"
     assert run(program / "program" if form == "--onedir" else program) == PRINTED
 
 
-def test_a_program_of_zipapp_works(tmp_path: Path, run: Callable[..., str]) -> None:
-    source = tmp_path / "source"
-    shutil.copytree(Path(gigaclient.__file__).parent, source / "gigaclient")
-    shutil.copy(PROGRAM, source / "__main__.py")
-    zipapp.create_archive(source, tmp_path / "program.pyz")
-    assert run(sys.executable, tmp_path / "program.pyz") == PRINTED
+def test_a_program_of_zipapp_works(folder: Path, run: Callable[..., str]) -> None:
+    [commands] = [block for block in blocks(PAGE, "shell") if "zipapp" in block]
+    build(folder, commands)
+    assert run(sys.executable, folder / "program.pyz") == PRINTED
+
+
+# -- containers. There is no Docker here: the store of the system is empty, or has the authority of the emulator -------
+
+
+def images() -> list[list[str]]:
+    """Return the commands of the two images on the page."""
+    lines = [line for block in blocks(PAGE, "dockerfile") for line in block.splitlines()]
+    found = [json.loads(line.removeprefix("CMD ")) for line in lines if line.startswith("CMD ")]
+    assert len(found) == 2
+    return found
+
+
+def store(monkeypatch: pytest.MonkeyPatch, folder: Path, authority: str | None) -> None:
+    """Replace the store of the system, for the processes that the test starts."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SSL_CERT_DIR", str(folder))
+    monkeypatch.setenv("SSL_CERT_FILE", authority or str(folder / "missing.pem"))
+
+
+def test_a_program_works_where_the_system_has_no_certificates(
+    folder: Path, run: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(monkeypatch, folder, None)
+    [program, script], _ = images()
+    assert program == "python"
+    assert run(sys.executable, folder / script) == PRINTED
+    assert run(sys.executable, "-c", PUBLIC) == "public authorities\n"
+
+
+def test_an_authority_in_the_store_of_the_system_is_trusted_on_request(
+    folder: Path, run: Callable[..., str], monkeypatch: pytest.MonkeyPatch, emulator: GigaChatEmulator
+) -> None:
+    _, [_, script] = images()
+    (folder / script).write_text(SYSTEM)
+    store(monkeypatch, folder, str(emulator.ca_file))
+    assert run(sys.executable, folder / script) == "whole\n"
+    store(monkeypatch, folder, None)
+    assert run(sys.executable, folder / script) == "TLSError\n"
