@@ -292,7 +292,7 @@ class _DeadlineReader(io.RawIOBase):
         self._recv: Callable[[int], bytes] = sock._sock.recv
         self._receive = self._recv
         self._reads_that_wait = 0
-        if type(sock._sock) is ssl.SSLSocket:
+        if isinstance(sock._sock, ssl.SSLSocket):
             # Bypass four functions of the standard library, which only check that the socket is open.
             self._receive = getattr(sock._sock._sslobj, "read", self._recv)  # type: ignore[attr-defined]
         self.response_ended = False
