@@ -101,7 +101,7 @@ def _full(environments: Environments, rows: list[Row], contenders: list[str], ro
         for row in rows:
             samples = running.row(row, contenders, rounds, _say)
             results["samples"][row.key] = samples
-            _tell(row, samples)
+            _say_row(row, samples)
         if write:
             for curve in curves.CURVES:
                 results["curves"][curve.key] = curves.measure(running, curve, contenders, _say)
@@ -138,7 +138,7 @@ def _many(running: Bench, contenders: list[str]) -> dict[str, Any]:
 def _holds(running: Bench, rounds: int) -> dict[str, Any]:
     samples = {row.key: running.row(row, ["ours"], rounds, _say) for row in HOLDS}
     for row in HOLDS:
-        _tell(row, samples[row.key])
+        _say_row(row, samples[row.key])
     versions = _versions(running, ["ours"])
     return {
         "samples": samples,
@@ -187,7 +187,7 @@ def _passes(running: Bench, row: Row, rounds: int, tries: int) -> bool:
         rounds = 1  # a long measurement, and a median or a percentile already
     for _ in range(tries):
         samples = running.row(row, contenders, rounds, _say)
-        _tell(row, samples)
+        _say_row(row, samples)
         found = report.verdicts(row, samples, _A_THIRD)
         missing -= {verdict.target for verdict in found if verdict.met}
         if not missing:
@@ -195,7 +195,7 @@ def _passes(running: Bench, row: Row, rounds: int, tries: int) -> bool:
     return False
 
 
-def _tell(row: Row, samples: Samples) -> None:
+def _say_row(row: Row, samples: Samples) -> None:
     medians = (
         f"{TITLES[name]} {report.number(statistics.median(values))}" for name, values in samples.items() if values
     )

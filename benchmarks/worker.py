@@ -20,8 +20,6 @@ from urllib.parse import urlsplit
 
 _WARM_CALLS = 30
 _HOLDS = 7
-
-
 # The texts in one request, as giga.embed_many packs them.
 _TEXTS = 90
 

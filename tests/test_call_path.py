@@ -12,7 +12,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 import pytest
-from support.stream_tools import client_of
+from support.clients import client_with_new_key
 
 import gigaclient
 from gigaclient import GigaChat
@@ -33,7 +33,7 @@ def stream(giga: GigaChat) -> object:
 @pytest.fixture(scope="module")
 def warm_client() -> Iterator[GigaChat]:
     """Yield a client that has a token and an idle connection, and has loaded what a call needs."""
-    with GigaChatEmulator() as emulator, client_of(emulator) as client:
+    with GigaChatEmulator() as emulator, client_with_new_key(emulator) as client:
         chat(client)
         stream(client)
         yield client

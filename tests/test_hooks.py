@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from support.clients import client_of
 from support.reliability_tools import Task, together, wait_until
 
 from gigaclient import FakeGpt, GigaChat
@@ -39,7 +40,6 @@ from gigaclient.types import Batch
 
 CHAT = "/chat/completions"
 PROMPT = "Count from 1 to 5"
-TIMEOUT_SECONDS = 20
 
 
 class Notes:
@@ -90,11 +90,6 @@ def emulator(cleared_emulator: GigaChatEmulator) -> GigaChatEmulator:
 @pytest.fixture
 def notes() -> Notes:
     return Notes()
-
-
-def client_of(emulator: GigaChatEmulator, **options: Any) -> GigaChat:
-    settings = {"timeout": TIMEOUT_SECONDS, "retry_backoff_factor": 0.0, **emulator.client_options, **options}
-    return GigaChat(**settings)
 
 
 @pytest.fixture

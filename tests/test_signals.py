@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
+from support.clients import client_with_new_key
 from support.socket_tools import (
     ConnectProxy,
     Peer,
@@ -28,7 +29,6 @@ from support.socket_tools import (
     unanswered_port,
     with_login,
 )
-from support.stream_tools import client_of
 from support.thread_tools import requests_to
 
 from gigaclient import ConfigError, FakeGpt, GigaChat
@@ -117,39 +117,39 @@ def requested(emulator: GigaChatEmulator, path: str, method: str = "POST") -> Ca
 
 
 def head(emulator: GigaChatEmulator, stack: ExitStack) -> Wait:
-    giga = stack.enter_context(client_of(emulator))
+    giga = stack.enter_context(client_with_new_key(emulator))
     emulator.inject(Fault(before_s=FOREVER), path=CHAT)
     return giga, lambda: giga.chat("hello"), requested(emulator, CHAT)
 
 
 def body(emulator: GigaChatEmulator, stack: ExitStack) -> Wait:
-    giga = stack.enter_context(client_of(emulator))
+    giga = stack.enter_context(client_with_new_key(emulator))
     emulator.inject(Fault(write_size=1, write_pause_s=0.2), path=CHAT)
     return giga, lambda: giga.chat("hello"), requested(emulator, CHAT)
 
 
 def models(emulator: GigaChatEmulator, stack: ExitStack) -> Wait:
-    giga = stack.enter_context(client_of(emulator))
+    giga = stack.enter_context(client_with_new_key(emulator))
     emulator.inject(Fault(before_s=FOREVER), path="/models")
     return giga, giga.get_models, requested(emulator, "/models", "GET")
 
 
 def stream(emulator: GigaChatEmulator, stack: ExitStack) -> Wait:
-    giga = stack.enter_context(client_of(emulator))
+    giga = stack.enter_context(client_with_new_key(emulator))
     emulator.inject(Fault(stall_after_events=2), path=CHAT)
     answer = giga.stream("Count from 1 to 9")
     return giga, answer.result, lambda: answer.text == "1, 2,"
 
 
 def token(emulator: GigaChatEmulator, stack: ExitStack) -> Wait:
-    giga = stack.enter_context(client_of(emulator))
+    giga = stack.enter_context(client_with_new_key(emulator))
     emulator.inject(Fault(before_s=FOREVER), path="/oauth")
     before = len(emulator.oauth_server.requests)
     return giga, lambda: giga.chat("hello"), lambda: len(emulator.oauth_server.requests) > before
 
 
 def limiter(emulator: GigaChatEmulator, stack: ExitStack) -> Wait:
-    giga = stack.enter_context(client_of(emulator, max_connections=1))
+    giga = stack.enter_context(client_with_new_key(emulator, max_connections=1))
     holder = stack.enter_context(giga.stream("Count from 1 to 9"))
 
     def call() -> None:
@@ -162,13 +162,13 @@ def limiter(emulator: GigaChatEmulator, stack: ExitStack) -> Wait:
 
 
 def pause(emulator: GigaChatEmulator, stack: ExitStack) -> Wait:
-    giga = stack.enter_context(client_of(emulator))
+    giga = stack.enter_context(client_with_new_key(emulator))
     emulator.inject(Fault(status=503, retry_after=15), path=CHAT)
     return giga, lambda: giga.chat("hello"), lambda: giga.stats().retries == 1
 
 
 def poll(emulator: GigaChatEmulator, stack: ExitStack) -> Wait:
-    giga = stack.enter_context(client_of(emulator))
+    giga = stack.enter_context(client_with_new_key(emulator))
     batch = giga.create_batch(["hello"])
     emulator.inject(
         Fault(body={"id": batch.id, "method": "chat_completions", "status": "in_progress"}), path="/batches", times=1
@@ -178,7 +178,7 @@ def poll(emulator: GigaChatEmulator, stack: ExitStack) -> Wait:
 
 
 def many(emulator: GigaChatEmulator, stack: ExitStack) -> Wait:
-    giga = stack.enter_context(client_of(emulator))
+    giga = stack.enter_context(client_with_new_key(emulator))
     emulator.inject(Fault(before_s=FOREVER), path=CHAT)
     return giga, lambda: list(giga.map(["hello"])), requested(emulator, CHAT)
 
@@ -196,7 +196,9 @@ def look_up(emulator: GigaChatEmulator, stack: ExitStack) -> Wait:
     patch.setattr(socket, "getaddrinfo", getaddrinfo)
     stack.callback(answer.set)
     resolver.forget("localhost", emulator.api_server.port)
-    giga = stack.enter_context(client_of(emulator, base_url=emulator.base_url.replace("127.0.0.1", "localhost")))
+    giga = stack.enter_context(
+        client_with_new_key(emulator, base_url=emulator.base_url.replace("127.0.0.1", "localhost"))
+    )
 
     def call() -> None:
         try:
@@ -209,13 +211,17 @@ def look_up(emulator: GigaChatEmulator, stack: ExitStack) -> Wait:
 
 def connect(emulator: GigaChatEmulator, stack: ExitStack) -> Wait:
     port = stack.enter_context(unanswered_port())
-    giga = stack.enter_context(client_of(emulator, base_url=f"https://127.0.0.1:{port}/v1", access_token="token"))
+    giga = stack.enter_context(
+        client_with_new_key(emulator, base_url=f"https://127.0.0.1:{port}/v1", access_token="token")
+    )
     return giga, lambda: giga.chat("hello"), lambda: giga.stats().in_flight == 1
 
 
 def handshake(emulator: GigaChatEmulator, stack: ExitStack) -> Wait:
     peer = stack.enter_context(Peer(silent))
-    giga = stack.enter_context(client_of(emulator, base_url=f"https://127.0.0.1:{peer.port}/v1", access_token="token"))
+    giga = stack.enter_context(
+        client_with_new_key(emulator, base_url=f"https://127.0.0.1:{peer.port}/v1", access_token="token")
+    )
     return giga, lambda: giga.chat("hello"), lambda: peer.accepted == 1
 
 
@@ -347,7 +353,7 @@ def test_a_signal_handler_may_call_the_client_whatever_lock_its_thread_holds(
     owner: str, emulator: GigaChatEmulator, signals: Signals
 ) -> None:
     texts: list[str] = []
-    with client_of(emulator, max_connections=3) as giga:
+    with client_with_new_key(emulator, max_connections=3) as giga:
         guarded = getattr(giga._executor, owner)
         guarded._lock = SignallingLock(guarded._lock)
         with signals.when(lambda: False, lambda: texts.append(giga.chat("Count from 1 to 2").text)):
@@ -362,7 +368,7 @@ def test_a_signal_handler_may_close_a_run_whatever_lock_its_thread_holds(
     lock: str, emulator: GigaChatEmulator, signals: Signals, tmp_path: Path
 ) -> None:
     owner, _, name = lock.partition(".")
-    with client_of(emulator) as giga:
+    with client_with_new_key(emulator) as giga:
         results = giga.map([f"Repeat: {number}" for number in range(50)], checkpoint=tmp_path / "run.jsonl")
         guarded = getattr(results, owner)
         original = getattr(guarded, name)
@@ -386,7 +392,7 @@ def test_a_signal_handler_that_reads_the_results_its_thread_is_reading_gets_an_e
             next(results)
         errors.append(caught.value)
 
-    with client_of(emulator) as giga:
+    with client_with_new_key(emulator) as giga:
         results = giga.map(["Repeat: 1", "Repeat: 2"])
         original = results._scheduler._lock
         results._scheduler._lock = SignallingLock(original)
@@ -439,7 +445,7 @@ def test_a_signal_handler_that_needs_the_permit_of_its_own_call_gets_an_error(
     emulator: GigaChatEmulator, signals: Signals
 ) -> None:
     with ExitStack() as stack:
-        giga = stack.enter_context(client_of(emulator, max_connections=1))
+        giga = stack.enter_context(client_with_new_key(emulator, max_connections=1))
         giga.get_token()
         emulator.inject(Fault(before_s=FOREVER), path=CHAT)
         waiting = requested(emulator, CHAT)
@@ -457,13 +463,13 @@ def test_a_hook_that_needs_the_permit_of_its_own_call_gets_an_error(emulator: Gi
                 giga.chat("hello")
             errors.append(caught.value)
 
-    with client_of(emulator, max_connections=1, on_request=hook) as giga:
+    with client_with_new_key(emulator, max_connections=1, on_request=hook) as giga:
         assert giga.chat("Count from 1 to 3", deadline=15).text == "1, 2, 3"
     assert len(errors) == 1
 
 
 def test_a_thread_may_wait_for_the_permit_of_a_stream_that_it_has_opened(emulator: GigaChatEmulator) -> None:
-    with client_of(emulator, max_connections=1) as giga:
+    with client_with_new_key(emulator, max_connections=1) as giga:
         stream = giga.stream("Count from 1 to 9")
         closer = threading.Thread(target=lambda: eventually(lambda: giga.stats().waiting == 1) and stream.close())
         closer.start()
@@ -516,7 +522,7 @@ def test_a_blocked_upload_shows_no_token(size: int, emulator: GigaChatEmulator, 
         peer._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         patch.setattr(Dialer, "_prepare", with_small_buffer)
-        giga = stack.enter_context(client_of(emulator, base_url=peer.url + "/v1", access_token=TOKEN))
+        giga = stack.enter_context(client_with_new_key(emulator, base_url=peer.url + "/v1", access_token=TOKEN))
         with (
             signals.when(main_thread_is_in("sendall", "wait"), raise_interrupt),
             pytest.raises(KeyboardInterrupt) as caught,
@@ -532,7 +538,7 @@ def test_an_interrupted_token_fetch_shows_neither_key_nor_token(emulator: GigaCh
         sock.sendall(f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 999\r\n\r\n{body}".encode())
         silent(sock)
 
-    with Peer(talk) as peer, client_of(emulator, auth_url=peer.url + "/oauth") as giga:
+    with Peer(talk) as peer, client_with_new_key(emulator, auth_url=peer.url + "/oauth") as giga:
         with (
             signals.when(main_thread_is_in("_read", "wait"), raise_interrupt),
             pytest.raises(KeyboardInterrupt) as caught,
@@ -547,7 +553,7 @@ def test_a_silent_proxy_shows_no_password(emulator: GigaChatEmulator, signals: S
     login = "alice:s3cret-passw0rd"
     with (
         ConnectProxy(instead=b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 2", holds_open=True) as proxy,
-        client_of(emulator, proxy=with_login(proxy.url, login)) as giga,
+        client_with_new_key(emulator, proxy=with_login(proxy.url, login)) as giga,
     ):
         with (
             signals.when(main_thread_is_in("_tunnel", "wait", "_read_head"), raise_interrupt),

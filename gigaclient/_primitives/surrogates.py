@@ -17,7 +17,7 @@ __all__ = [
 ]
 
 BROKEN_CHARACTERS = "mended broken characters: halves of surrogate pairs, or bytes that are not UTF-8"
-"""The sentence of ``completion.repaired`` that tells of them."""
+"""The sentence about them in ``completion.repaired``."""
 
 _SHORT_ESCAPES = {0x09: r"\t", 0x0A: r"\n", 0x0D: r"\r"}
 ESCAPED_CONTROL_CHARACTERS = {

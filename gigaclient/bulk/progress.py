@@ -1,6 +1,6 @@
-"""The progress bar of a run: tqdm on a terminal, its widget in a notebook, or nothing.
+"""The progress of a run, and its bar: tqdm on a terminal, its widget in a notebook, or nothing.
 
-Needs the extra ``gigaclient[progress]``. An error of the bar never ends a run.
+The bar needs the extra ``gigaclient[progress]``. An error of the bar never ends a run.
 """
 
 from __future__ import annotations
@@ -12,14 +12,36 @@ import sys
 import time
 from collections.abc import Iterator
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 from gigaclient._primitives.extras import extra_is_missing
 from gigaclient.errors import ConfigError
 
-__all__ = ["Progress", "progress_for"]
+__all__ = ["MapProgress", "Progress", "progress_for"]
 
 _MIN_SECONDS_BETWEEN_DRAWS = 0.1
+
+
+class MapProgress(NamedTuple):
+    """The progress of a run: ``results.progress``.
+
+    Attributes:
+        read: prompts read so far.
+        answered: prompts with an answer, restored ones included.
+        failed: prompts with an error.
+        restored: prompts whose result was in the checkpoint.
+        tokens: tokens that this run used, as the server counted. Restored answers are not included.
+        seconds: seconds since the first prompt was read.
+        blocked: the failed ones whose answer the service's filter blocked.
+    """
+
+    read: int
+    answered: int
+    failed: int
+    restored: int
+    tokens: int
+    seconds: float
+    blocked: int = 0
 
 
 def progress_for(wanted: bool | None, *, total: int | None, unit: str = "prompt") -> Progress:

@@ -15,14 +15,14 @@ from concurrent.futures import Executor
 from functools import partial
 from threading import get_ident
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gigaclient.bulk.budget import Budget
 from gigaclient.bulk.checkpoint import Checkpoint
 from gigaclient.bulk.checkpoint.recorder import Recorder
 from gigaclient.bulk.delivery import Delivery, DeliveryQueue
 from gigaclient.bulk.options import MapOptions
-from gigaclient.bulk.progress import Progress, progress_for
+from gigaclient.bulk.progress import MapProgress, Progress, progress_for
 from gigaclient.bulk.prompts import Prompts
 from gigaclient.bulk.scheduler import Finished, Scheduler
 from gigaclient.bulk.tabular import TabularResults
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from gigaclient._core.base_client import BaseClient
     from gigaclient.bulk.executors import ExecutorPool
 
-__all__ = ["MapOptions", "MapProgress", "MapResults"]
+__all__ = ["MapOptions", "MapResults"]
 
 ResultT = TypeVar("ResultT", bound="ItemResult[Any]")
 
@@ -51,28 +51,6 @@ _SLOW_READ_SECONDS = 0.05
 _COMPLETE = "complete"
 
 _log = logging.getLogger("gigaclient")
-
-
-class MapProgress(NamedTuple):
-    """The progress of a run: ``results.progress``.
-
-    Attributes:
-        read: prompts read so far.
-        answered: prompts with an answer, restored ones included.
-        failed: prompts with an error.
-        restored: prompts whose result was in the checkpoint.
-        tokens: tokens that this run used, as the server counted. Restored answers are not included.
-        seconds: seconds since the first prompt was read.
-        blocked: the failed ones whose answer the service's filter blocked.
-    """
-
-    read: int
-    answered: int
-    failed: int
-    restored: int
-    tokens: int
-    seconds: float
-    blocked: int = 0
 
 
 class MapResults(TabularResults[ResultT]):

@@ -11,7 +11,7 @@ import ipaddress
 from typing import ClassVar
 
 from gigaclient._primitives.struct import FrozenStruct
-from gigaclient.transport.tls import der_item, name_to_text, parse_issuer
+from gigaclient.transport.der import der_item, name_to_text, parse_issuer
 
 __all__ = ["Certificate", "read_certificate"]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
-import textwrap
 from typing import Any, Literal, TypeAlias
 
 import msgspec.structs
 
 from gigaclient._primitives.struct import FrozenStruct
+from gigaclient.cli.layout import wrap
 from gigaclient.version import __version__
 
 __all__ = ["Check", "Diagnosis", "Outcome", "Report", "shows_symbols"]
@@ -160,15 +160,8 @@ class Report(FrozenStruct, frozen=True, kw_only=True):
 
 
 def _wrapped(text: str, first: str, rest: str, width: int) -> list[str]:
-    lines = textwrap.wrap(
-        _THOUSANDS.sub(_NO_BREAK, text),
-        width,
-        initial_indent=first,
-        subsequent_indent=rest,
-        break_on_hyphens=False,
-        break_long_words=False,
-    )
-    return [line.replace(_NO_BREAK, " ").rstrip() for line in lines] or [first.rstrip()]
+    wrapped = wrap(_THOUSANDS.sub(_NO_BREAK, text), width, first=first, rest=rest)
+    return wrapped.replace(_NO_BREAK, " ").split("\n")
 
 
 def shows_symbols() -> bool:

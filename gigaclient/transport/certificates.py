@@ -8,10 +8,10 @@ from gigaclient._primitives.deadline import Deadline, Timeouts
 from gigaclient._primitives.secret import Secret
 from gigaclient.errors import TLSError
 from gigaclient.transport.adapter import PinnedPools
+from gigaclient.transport.der import issuer_of
 from gigaclient.transport.proxies import without_password
 from gigaclient.transport.response import PROBE_SECONDS
 from gigaclient.transport.socket import ConnectionState, this_thread
-from gigaclient.transport.tls import issuer_of
 
 __all__ = ["refused_certificate"]
 

@@ -103,9 +103,8 @@ def chunk_size(line: bytes) -> int:
         MalformedChunkError: it is not a hexadecimal number.
     """
     digits = line.split(b";", 1)[0].strip(b" \t")
-    if (
-        digits.strip(_HEXADECIMAL) or not 0 < len(digits) <= _MAX_DIGITS
-    ):  # int() alone would take a sign, a prefix and underscores
+    # int() alone would take a sign, a prefix and underscores.
+    if digits.strip(_HEXADECIMAL) or not 0 < len(digits) <= _MAX_DIGITS:
         raise MalformedChunkError("the size of a chunk is not a number")
     return int(digits, 16)
 

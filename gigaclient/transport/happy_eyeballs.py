@@ -18,7 +18,8 @@ from typing import Any
 from gigaclient._primitives.deadline import Deadline
 from gigaclient._primitives.foreign_errors import is_foreign
 from gigaclient.transport.dns import AddressInfo, resolver
-from gigaclient.transport.tls_handshake import Selector, Socket
+from gigaclient.transport.readiness import Selector
+from gigaclient.transport.tls_handshake import Socket
 
 __all__ = ["ATTEMPT_DELAY_SECONDS", "PreferredAddresses", "connect", "connect_to_host"]
 

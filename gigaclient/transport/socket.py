@@ -12,8 +12,6 @@ import functools
 import io
 import math
 import os
-import select
-import selectors
 import socket
 import ssl
 import threading
@@ -26,6 +24,7 @@ import msgspec
 from gigaclient._primitives.deadline import Cancelled, Deadline
 from gigaclient._primitives.foreign_errors import is_foreign
 from gigaclient._primitives.fork_safety import steps
+from gigaclient.transport.readiness import READABLE, WRITABLE, poller, socket_timeout
 from gigaclient.transport.tls_handshake import in_steps
 
 if TYPE_CHECKING:
@@ -36,7 +35,6 @@ __all__ = [
     "ConnectionState",
     "DeadlineSocket",
     "shut_down",
-    "socket_timeout",
     "this_thread",
 ]
 
@@ -46,8 +44,8 @@ T = TypeVar("T")
 # The maximum size of a TLS record. A smaller read would leave the rest of a record in OpenSSL, invisible to poll().
 READ_BYTES = 16 * 1024
 _MAX_POLL_MS = 2**31 - 1  # the largest argument of poll()
-# After a read found no data, so many reads wait before they try. Trying in vain costs more than waiting in vain.
-_PATIENT_READS = 16
+# After a read found no data, the next reads wait before they try. Trying in vain costs more than waiting in vain.
+_READS_THAT_WAIT = 16
 
 
 class ConnectionState(msgspec.Struct, eq=False, weakref=True):
@@ -103,7 +101,7 @@ class DeadlineSocket:
         """The present timeout of the socket, 0 when it is non-blocking; and its timeout while it serves no request."""
         self.pending: Callable[[], int] = getattr(sock, "pending", int)
         """Return the number of decrypted bytes that were not read; 0 without TLS."""
-        self.poll = _poller(sock, _READABLE)
+        self.poll = poller(sock, READABLE)
         """Wait some milliseconds until the socket is readable or broken; return a false value when it is not."""
         self.request_sent = False
         """A request was sent and nothing was read since, so the next read should wait before it tries."""
@@ -154,7 +152,7 @@ class DeadlineSocket:
         """
         remaining = deadline.remaining()
         if self._is_socket:
-            poll = self.poll if event == _READABLE else _poller(self._sock, event)
+            poll = self.poll if event == READABLE else poller(self._sock, event)
             if not poll(min(math.ceil(remaining * 1e3), _MAX_POLL_MS) if remaining < math.inf else None):
                 raise deadline.exceeded()
         elif self._timeout is None or remaining < 0.1 or not -0.05 <= remaining - self._timeout <= 0.05:
@@ -170,14 +168,14 @@ class DeadlineSocket:
             return
         deadline = state.deadline
         if not self._is_socket:
-            self.wait(deadline, _WRITABLE)
+            self.wait(deadline, WRITABLE)
         with memoryview(data) as view, view.cast("B") as octets:
             done = 0
             while done < len(octets):
                 deadline.remaining()
                 state.sent = True
                 try:
-                    done += self.when_ready(self._sock.send, octets[done:], deadline, _WRITABLE)
+                    done += self.when_ready(self._sock.send, octets[done:], deadline, WRITABLE)
                 except ssl.SSLEOFError:
                     # As over plain TCP: the peer reads no more, but may have sent an alert or a response.
                     raise BrokenPipeError(errno.EPIPE, "connection closed by the peer") from None
@@ -190,9 +188,9 @@ class DeadlineSocket:
             try:
                 return operation(argument)
             except ssl.SSLWantReadError:
-                awaited = _READABLE  # only a part of a TLS record has arrived
+                awaited = READABLE  # only a part of a TLS record has arrived
             except ssl.SSLWantWriteError:
-                awaited = _WRITABLE
+                awaited = WRITABLE
             except OSError as error:
                 if is_foreign(error):
                     raise
@@ -202,8 +200,8 @@ class DeadlineSocket:
                     raise _socket_failure(failure, deadline)
                 finally:
                     del failure  # its traceback refers to this frame, and a cycle would keep the socket
-            if event == _WRITABLE and self._is_socket:
-                self.wait(deadline, awaited | _READABLE)
+            if event == WRITABLE and self._is_socket:
+                self.wait(deadline, awaited | READABLE)
                 self._read_early_answer()
             else:
                 self.waited = True
@@ -293,8 +291,8 @@ class _DeadlineReader(io.RawIOBase):
         self._recv_into: Callable[[Any], int] = sock._sock.recv_into
         self._recv: Callable[[int], bytes] = sock._sock.recv
         self._receive = self._recv
-        self._patient_reads = 0
-        if type(sock._sock) is ssl.SSLSocket:
+        self._reads_that_wait = 0
+        if isinstance(sock._sock, ssl.SSLSocket):
             # Bypass four functions of the standard library, which only check that the socket is open.
             self._receive = getattr(sock._sock._sslobj, "read", self._recv)  # type: ignore[attr-defined]
         self.response_ended = False
@@ -323,17 +321,17 @@ class _DeadlineReader(io.RawIOBase):
         # A short path, because this runs for each event of a stream.
         deadline = state.deadline
         remaining = deadline.remaining()
-        if self._patient_reads:
+        if self._reads_that_wait:
             # Nothing is left inside OpenSSL, invisible to poll(): earlier reads took whole records.
-            self._patient_reads -= 1
+            self._reads_that_wait -= 1
             if not sock.poll(min(math.ceil(remaining * 1e3), _MAX_POLL_MS) if remaining < math.inf else None):
                 raise deadline.exceeded()
         try:
-            received = sock.when_ready(self._receive, size, deadline, _READABLE)
+            received = sock.when_ready(self._receive, size, deadline, READABLE)
         except ssl.SSLEOFError:  # as SSLSocket.recv: without the closing alert of TLS
             received = b""
         if sock.waited:
-            sock.waited, self._patient_reads = False, _PATIENT_READS
+            sock.waited, self._reads_that_wait = False, _READS_THAT_WAIT
         if deadline.cancelled:
             raise Cancelled("closed")
         if not received:
@@ -351,10 +349,10 @@ class _DeadlineReader(io.RawIOBase):
         deadline = state.deadline
         if sock.request_sent or not sock._is_socket:
             sock.request_sent = False
-            sock.wait(deadline, _READABLE)
+            sock.wait(deadline, READABLE)
         else:
             deadline.remaining()  # a server that always has data ready would never reach `wait`
-        received = sock.when_ready(receive, argument, deadline, _READABLE)
+        received = sock.when_ready(receive, argument, deadline, READABLE)
         if deadline.cancelled:
             # The shutdown looks like the end of the response, and truncated headers would be accepted as complete.
             raise Cancelled("closed")
@@ -388,34 +386,6 @@ class _ResponseReader(io.BufferedReader):
             raw.response_ended = True  # so that peek returns the buffer without reading
             raw.sock.reusable = raw.sock.reusable and not (self.peek() or raw.sock.pending())
         super().close()
-
-
-def socket_timeout(seconds: float) -> float | None:
-    """Return ``seconds`` as an argument for ``settimeout``: None when they exceed the limit of the system."""
-    return seconds if seconds < threading.TIMEOUT_MAX else None
-
-
-if hasattr(select, "poll"):
-    _READABLE, _WRITABLE = select.POLLIN, select.POLLOUT
-
-    def _poller(sock: socket.socket, event: int) -> Callable[[int | None], Any]:
-        """Return a function that waits until ``sock`` is ready or broken; it returns a false value when time is up."""
-        poll = select.poll()
-        poll.register(sock, event)
-        return poll.poll
-
-else:  # Windows
-    _READABLE, _WRITABLE = selectors.EVENT_READ, selectors.EVENT_WRITE
-
-    def _poller(sock: socket.socket, event: int) -> Callable[[int | None], Any]:
-        """Return a function that waits until ``sock`` is ready or broken; it returns a false value when time is up."""
-
-        def poll(milliseconds: int | None) -> Any:
-            with selectors.SelectSelector() as selector:
-                selector.register(sock, event)
-                return selector.select(None if milliseconds is None else milliseconds / 1e3)
-
-        return poll
 
 
 def shut_down(sock: Any) -> None:

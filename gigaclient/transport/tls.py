@@ -27,7 +27,6 @@ __all__ = [
     "ROOT_FILE",
     "Trust",
     "insecure_context",
-    "issuer_of",
     "pinned_context",
     "read_bundle",
     "shipped_root",
@@ -267,74 +266,6 @@ def _describe_content(content: bytes) -> str:
     if content.lstrip()[:1] == b"<":
         return "it is a page of HTML; the download went wrong"
     return "neither PEM nor DER"
-
-
-# -- naming the issuer of a certificate that was refused --------------------------------------------------------------
-
-_ISSUER_PARTS = {b"\x55\x04\x03": "CN", b"\x55\x04\x0a": "O"}
-
-
-def issuer_of(der: bytes) -> str | None:
-    """Return the issuer of a certificate, such as ``CN=Example CA, O=Example``; None when it cannot be read.
-
-    The ``ssl`` module decodes only trusted certificates, and this one was refused. So the few needed fields are read
-    here (X.690 for DER, RFC 5280 section 4.1 for the order of the fields). Use it only for messages, never to decide
-    about trust.
-    """
-    try:
-        _, issuer, _ = parse_issuer(der)
-        return name_to_text(issuer) or None
-    except (IndexError, ValueError):
-        return None
-
-
-def parse_issuer(der: bytes) -> tuple[bytes, bytes, int]:
-    """Return the body of a certificate, the issuer in it, and the position in the body after the issuer.
-
-    Raises:
-        IndexError, ValueError: ``der`` is not a certificate.
-    """
-    _, certificate, _ = der_item(der, 0)
-    _, body, _ = der_item(certificate, 0)
-    tag, _, position = der_item(body, 0)
-    if tag == 0xA0:  # the explicit version
-        _, _, position = der_item(body, position)
-    _, _, position = der_item(body, position)  # the signature's algorithm
-    _, issuer, position = der_item(body, position)
-    return body, issuer, position
-
-
-def name_to_text(name: bytes) -> str:
-    """Return the common name and the organisation of a DER ``Name`` as text; empty when it has neither."""
-    parts = []
-    position = 0
-    while position < len(name):
-        _, relative, position = der_item(name, position)
-        _, pair, _ = der_item(relative, 0)
-        _, oid, after = der_item(pair, 0)
-        tag, value, _ = der_item(pair, after)
-        label = _ISSUER_PARTS.get(oid)
-        if label:
-            text = value.decode("utf-16-be" if tag == 0x1E else "utf-8", "replace")
-            parts.append((label, "".join(c if c.isprintable() else "?" for c in text)[:100]))
-    parts.sort(key=lambda part: part[0] != "CN")
-    return ", ".join(f"{label}={text}" for label, text in parts)
-
-
-def der_item(data: bytes, position: int) -> tuple[int, bytes, int]:
-    """Return the tag and the content of the DER element at ``position``, and the position after it."""
-    tag, length = data[position], data[position + 1]
-    start = position + 2
-    if length & 0x80:
-        size = length & 0x7F
-        if not 1 <= size <= 4:
-            raise ValueError("not DER")
-        length = int.from_bytes(data[start : start + size], "big")
-        start += size
-    end = start + length
-    if end > len(data):
-        raise ValueError("cut short")
-    return tag, data[start:end], end
 
 
 # -- the settings as a value ------------------------------------------------------------------------------------------

@@ -17,14 +17,11 @@ from typing import Any, TypeVar
 
 from gigaclient._primitives.fork_safety import steps
 from gigaclient.errors import ConfigError
+from gigaclient.transport.readiness import Selector
 
-__all__ = ["Context", "Selector", "Socket", "in_steps"]
+__all__ = ["Context", "Socket", "in_steps"]
 
 T = TypeVar("T")
-
-# A selector is created for each wait, so poll() is better than epoll(), which needs a descriptor. select() is limited
-# to small descriptor numbers.
-Selector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
 class _ClosedWhenDropped:

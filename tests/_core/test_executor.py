@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.stream_tools import WAIT_SECONDS, Background, client_of, until
+from support.clients import client_with_new_key
+from support.stream_tools import WAIT_SECONDS, Background, until
 
 from gigaclient import GigaChat
 from gigaclient.errors import (
@@ -44,7 +45,7 @@ def emulator(cleared_emulator: GigaChatEmulator) -> GigaChatEmulator:
 
 @pytest.fixture
 def giga(emulator: GigaChatEmulator) -> Iterator[GigaChat]:
-    with client_of(emulator) as client:
+    with client_with_new_key(emulator) as client:
         client.get_token()
         yield client
 
@@ -91,7 +92,7 @@ def test_there_are_as_many_tries_as_client_and_call_allow(
     emulator: GigaChatEmulator, client: dict[str, Any], options: dict[str, Any], requests: int
 ) -> None:
     emulator.inject(Fault(status=503), times=None, path=CHAT)
-    with client_of(emulator, **client) as giga:
+    with client_with_new_key(emulator, **client) as giga:
         since = len(emulator.requests)
         with pytest.raises(ServerError) as caught:
             giga.chat(PROMPT, **options)
@@ -119,7 +120,7 @@ def test_only_statuses_that_may_pass_are_tried_again(
 
 
 def test_the_users_statuses_are_tried_again_and_no_others(emulator: GigaChatEmulator) -> None:
-    with client_of(emulator, retry_on_status_codes=[418]) as giga:
+    with client_with_new_key(emulator, retry_on_status_codes=[418]) as giga:
         emulator.inject(Fault(status=418, body="tea"), path=CHAT)
         assert giga.chat(PROMPT).text == TEXT
         emulator.inject(Fault(status=503), path=CHAT)
@@ -129,7 +130,7 @@ def test_the_users_statuses_are_tried_again_and_no_others(emulator: GigaChatEmul
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_an_empty_list_of_statuses_retries_none(emulator: GigaChatEmulator, status: int) -> None:
-    with client_of(emulator, retry_on_status_codes=[]) as giga:
+    with client_with_new_key(emulator, retry_on_status_codes=[]) as giga:
         emulator.inject(Fault(status=status, retry_after=0), path=CHAT)
         since = len(emulator.requests)
         with pytest.raises(GigaClientError):
@@ -164,7 +165,7 @@ def test_a_retry_waits_as_long_as_retry_after_says(emulator: GigaChatEmulator, g
 
 
 def test_tries_wait_longer_and_longer(emulator: GigaChatEmulator) -> None:
-    with client_of(emulator, retry_backoff_factor=0.2) as giga:
+    with client_with_new_key(emulator, retry_backoff_factor=0.2) as giga:
         emulator.inject(Fault(status=503), times=2, path=CHAT)
         since = len(emulator.requests)
         assert giga.chat(PROMPT).text == TEXT
@@ -201,7 +202,7 @@ def test_a_retry_after_that_says_nothing_is_ignored(emulator: GigaChatEmulator, 
 
 
 def test_close_ends_a_wait_between_two_tries(emulator: GigaChatEmulator) -> None:
-    client = client_of(emulator)
+    client = client_with_new_key(emulator)
     emulator.inject(Fault(status=503, retry_after=40), path=CHAT)
     caller = Background(lambda: client.chat(PROMPT))
     until(lambda: client.stats().retries == 1)  # counted right before the wait begins
@@ -215,7 +216,7 @@ def test_close_ends_a_wait_between_two_tries(emulator: GigaChatEmulator) -> None
 
 
 def test_a_request_that_was_not_sent_is_tried_again(emulator: GigaChatEmulator, closed_port_url: str) -> None:
-    with client_of(emulator, base_url=closed_port_url) as giga:
+    with client_with_new_key(emulator, base_url=closed_port_url) as giga:
         for method in (giga.chat, giga.stream):
             with pytest.raises(APIConnectionError) as caught:
                 method(PROMPT)
@@ -228,7 +229,7 @@ def test_a_request_that_was_not_sent_is_tried_again(emulator: GigaChatEmulator, 
 
 def test_a_connection_refused_is_not_retried_without_retries(emulator: GigaChatEmulator, closed_port_url: str) -> None:
     with (
-        client_of(emulator, base_url=closed_port_url, max_retries=0) as giga,
+        client_with_new_key(emulator, base_url=closed_port_url, max_retries=0) as giga,
         pytest.raises(APIConnectionError) as caught,
     ):
         giga.chat(PROMPT)
@@ -263,7 +264,7 @@ def test_a_server_that_comes_back_is_met_by_a_retry() -> None:
     "fault", [Fault(reset=True), Fault(hang_up=True), Fault(cut_after_bytes=20)], ids=["reset", "hang-up", "cut"]
 )
 def test_a_chat_that_may_have_been_answered_is_not_sent_again(emulator: GigaChatEmulator, fault: Fault) -> None:
-    with client_of(emulator) as giga:
+    with client_with_new_key(emulator) as giga:
         giga.get_token()  # on another connection: the fault must meet the first request to the API
         emulator.inject(fault, times=None, path=CHAT)
         since = len(emulator.requests)
@@ -340,7 +341,7 @@ def test_the_deadline_of_a_call_bounds_all_of_it(emulator: GigaChatEmulator, gig
 
 
 def test_the_deadline_bounds_the_wait_for_a_permit(emulator: GigaChatEmulator) -> None:
-    with client_of(emulator, max_connections=1) as giga, giga.stream(PROMPT):
+    with client_with_new_key(emulator, max_connections=1) as giga, giga.stream(PROMPT):
         with pytest.raises(APITimeoutError) as caught:
             giga.chat(PROMPT, deadline=0.3)
         assert caught.value.timeout_kind == "deadline"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from support.platform_tools import client_of
+from support.clients import client_without_retries
 
 from gigaclient import GigaChat
 from gigaclient.testing import GigaChatEmulator
@@ -14,5 +14,5 @@ from gigaclient.testing import GigaChatEmulator
 @pytest.fixture
 def giga(emulator: GigaChatEmulator) -> Iterator[GigaChat]:
     """Yield a client of the file's emulator without retries."""
-    with client_of(emulator) as client:
+    with client_without_retries(emulator) as client:
         yield client

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.thread_tools import client_of, requests_to
+from support.clients import client_of
+from support.thread_tools import requests_to
 
 from gigaclient import Function, GigaChat
 from gigaclient.errors import ConfigError, NotFoundError, ServerError, UnprocessableEntityError

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.clients import client_of
 from support.stream_tools import Background, until
-from support.thread_tools import SOON, WAIT_SECONDS, client_of, requests_to, rows_of
+from support.thread_tools import SOON, WAIT_SECONDS, requests_to, rows_of
 
 from gigaclient import Chat, GigaChat, Message
 from gigaclient.errors import (

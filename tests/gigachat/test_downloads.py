@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.platform_tools import WAIT_SECONDS, answer_with, client_of
+from support.clients import client_without_retries
+from support.platform_tools import WAIT_SECONDS, answer_with
 from support.reliability_tools import Task, at_most, wait_until
 
 from gigaclient import GigaChat
@@ -182,7 +183,7 @@ def test_a_cut_download_is_an_error_and_leaves_no_file(
 def test_a_cut_download_is_not_retried(emulator: GigaChatEmulator, file_id: str) -> None:
     emulator.inject(Fault(cut_after_bytes=10), path="/content")
     memory = io.BytesIO()
-    with client_of(emulator, max_retries=2) as giga, pytest.raises(APIConnectionError):
+    with client_without_retries(emulator, max_retries=2) as giga, pytest.raises(APIConnectionError):
         giga.get_file_content(file_id, memory)
     assert memory.getvalue() == CONTENT[:10]
     assert len([request for request in emulator.requests if request.path.endswith("/content")]) == 1
@@ -191,7 +192,7 @@ def test_a_cut_download_is_not_retried(emulator: GigaChatEmulator, file_id: str)
 def test_a_download_is_retried_before_the_first_byte(emulator: GigaChatEmulator, file_id: str, tmp_path: Path) -> None:
     emulator.inject(Fault(status=503), path="/content")
     emulator.inject(Fault(reset=True), path="/content")
-    with client_of(emulator, max_retries=2) as giga:
+    with client_without_retries(emulator, max_retries=2) as giga:
         assert giga.get_file_content(file_id, tmp_path / "a.bin") == len(CONTENT)
 
 

@@ -7,7 +7,8 @@ import pickle
 from typing import Any
 
 import pytest
-from support.platform_tools import answer_with, bodies_sent_to, client_of, cosine
+from support.clients import client_without_retries
+from support.platform_tools import answer_with, bodies_sent_to, cosine
 
 from gigaclient import GigaChat
 from gigaclient.errors import (
@@ -168,7 +169,7 @@ def test_the_deadline_is_for_all_requests_together(emulator: GigaChatEmulator, g
 
 
 def test_each_request_is_tried_again_by_itself(emulator: GigaChatEmulator) -> None:
-    with client_of(emulator, max_retries=1) as giga:
+    with client_without_retries(emulator, max_retries=1) as giga:
         emulator.inject(Fault(status=503), path=PATH)
         assert len(giga.embeddings(["a", "b"], batch_size=1).data) == 2
     assert [request.json()["input"] for request in bodies_sent_to(emulator, PATH)] == [["a"], ["a"], ["b"]]
@@ -176,7 +177,7 @@ def test_each_request_is_tried_again_by_itself(emulator: GigaChatEmulator) -> No
 
 def test_a_request_that_may_be_billed_is_not_repeated(emulator: GigaChatEmulator) -> None:
     emulator.inject(Fault(reset=True), path=PATH)
-    with client_of(emulator, max_retries=2) as giga, pytest.raises(APIConnectionError):
+    with client_without_retries(emulator, max_retries=2) as giga, pytest.raises(APIConnectionError):
         giga.embeddings("text")
     assert len(bodies_sent_to(emulator, PATH)) == 1
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.clients import client_without_retries
 from support.ids import stable_id
-from support.platform_tools import answer_with, bodies_sent_to, client_of
+from support.platform_tools import answer_with, bodies_sent_to
 from support.reliability_tools import at_most
 
 from gigaclient import GigaChat
@@ -277,7 +278,7 @@ def test_an_upload_that_may_have_arrived_is_not_repeated(
 ) -> None:
     emulator.inject(fault, path="/files", times=None)
     options = {"timeout": 0.5} if error_type is APITimeoutError else {}
-    with client_of(emulator, max_retries=2, **options) as giga:
+    with client_without_retries(emulator, max_retries=2, **options) as giga:
         with pytest.raises(error_type) as caught:
             giga.upload_file(("a.txt", TEXT))
         assert getattr(caught.value, "sent", True)
@@ -287,7 +288,7 @@ def test_an_upload_that_may_have_arrived_is_not_repeated(
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_rejected_upload_is_retried(emulator: GigaChatEmulator, status: int) -> None:
     emulator.inject(Fault(status=status), path="/files")
-    with client_of(emulator, max_retries=1) as giga:
+    with client_without_retries(emulator, max_retries=1) as giga:
         file = giga.upload_file(io.BytesIO(TEXT), filename="a.txt")
         assert len(giga.get_files().data) == 1
         assert giga.get_file_content(file) == TEXT
@@ -411,7 +412,10 @@ def test_a_file_belongs_to_its_key_and_its_user(emulator: GigaChatEmulator, giga
     for user in (None, "user-8"):
         with pytest.raises(NotFoundError, match="client_id"):
             giga.get_file_content(file.id, client_id=user)
-    with client_of(emulator, credentials=emulator.add_credentials()) as other, pytest.raises(NotFoundError):
+    with (
+        client_without_retries(emulator, credentials=emulator.add_credentials()) as other,
+        pytest.raises(NotFoundError),
+    ):
         other.get_file_content(file.id, client_id="user-7")
 
 

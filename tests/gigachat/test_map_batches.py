@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
+from support.clients import client_of
 from support.stream_tools import WAIT_SECONDS, Background, until
-from support.thread_tools import SOON, client_of, requests_to, rows_of
+from support.thread_tools import SOON, requests_to, rows_of
 
 from gigaclient import Chat, GigaChat, Message
 from gigaclient.bulk.checkpoint import Checkpoint

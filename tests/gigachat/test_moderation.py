@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.platform_tools import answer_with, bodies_sent_to, client_of
+from support.clients import client_without_retries
+from support.platform_tools import answer_with, bodies_sent_to
 from support.reliability_tools import Task
 
 from gigaclient import Function, GigaChat, Message
@@ -55,7 +56,7 @@ def emulator(_emulators: dict[str, GigaChatEmulator]) -> Iterator[GigaChatEmulat
 
 @pytest.fixture
 def company(_emulators: dict[str, GigaChatEmulator]) -> Iterator[GigaChat]:
-    with client_of(_emulators["company"]) as client:
+    with client_without_retries(_emulators["company"]) as client:
         yield client
 
 
@@ -335,7 +336,7 @@ def test_a_call_takes_the_options_of_calls(emulator: GigaChatEmulator, giga: Gig
 def test_a_request_that_may_be_billed_is_not_repeated(emulator: GigaChatEmulator, path: str, times: int) -> None:
     before = len(emulator.requests)
     emulator.inject(Fault(reset=True), path=path)
-    with client_of(emulator, max_retries=1) as giga:
+    with client_without_retries(emulator, max_retries=1) as giga:
         error = Task(lambda: CALLS[path](giga)).error()
     assert (error is None) is (times == 2)
     assert len(emulator.requests) - before == times

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.stream_tools import DONE, WAIT_SECONDS, Background, client_of, event, payload, sse_bytes, until
+from support.clients import client_with_new_key
+from support.stream_tools import DONE, WAIT_SECONDS, Background, event, payload, sse_bytes, until
 
 from gigaclient import ChatStream, GigaChat
 from gigaclient.errors import (
@@ -43,7 +44,7 @@ def emulator(cleared_emulator: GigaChatEmulator) -> GigaChatEmulator:
 
 @pytest.fixture
 def giga(emulator: GigaChatEmulator) -> Iterator[GigaChat]:
-    with client_of(emulator) as client:
+    with client_with_new_key(emulator) as client:
         yield client
 
 
@@ -120,7 +121,7 @@ def test_streams_use_one_connection_one_after_the_other(emulator: GigaChatEmulat
 
 
 def test_a_stream_outlives_the_name_of_its_client(emulator: GigaChatEmulator) -> None:
-    stream = client_of(emulator).stream(PROMPT)
+    stream = client_with_new_key(emulator).stream(PROMPT)
     gc.collect()
     assert stream.result().text == TEXT
 
@@ -389,7 +390,7 @@ def test_closing_from_another_thread_ends_a_blocked_read_at_once(emulator: GigaC
 
 
 def test_closing_the_client_ends_a_blocked_read_with_an_error(emulator: GigaChatEmulator) -> None:
-    client = client_of(emulator)
+    client = client_with_new_key(emulator)
     emulator.inject(Fault(stall_after_events=2), path=CHAT)
     stream = client.stream(PROMPT, timeout=600)
     reader = Background(stream.result)
@@ -442,7 +443,7 @@ def test_an_interrupt_keeps_the_text_and_closes_the_connection(emulator: GigaCha
 def test_a_half_read_stream_releases_its_permit(emulator: GigaChatEmulator, way: str) -> None:
     emulator.inject(Fault(stall_after_events=2), path=CHAT)
     aborted = emulator.api_aborted
-    with client_of(emulator, max_connections=1, deadline=WAIT_SECONDS) as client:
+    with client_with_new_key(emulator, max_connections=1, deadline=WAIT_SECONDS) as client:
         gc.disable()  # dropping the last reference must be enough
         try:
             if way == "break out of the loop":
@@ -466,7 +467,7 @@ def test_a_half_read_stream_releases_its_permit(emulator: GigaChatEmulator, way:
 
 
 def test_a_stream_that_was_never_read_releases_its_permit(emulator: GigaChatEmulator) -> None:
-    with client_of(emulator, max_connections=1, deadline=WAIT_SECONDS) as client:
+    with client_with_new_key(emulator, max_connections=1, deadline=WAIT_SECONDS) as client:
         client.stream(PROMPT)
         assert client.chat(PROMPT).text == TEXT
         stream = client.stream(PROMPT)
@@ -476,7 +477,7 @@ def test_a_stream_that_was_never_read_releases_its_permit(emulator: GigaChatEmul
 
 
 def test_a_stream_in_a_reference_cycle_releases_its_permit(emulator: GigaChatEmulator) -> None:
-    with client_of(emulator, max_connections=1, deadline=WAIT_SECONDS) as client:
+    with client_with_new_key(emulator, max_connections=1, deadline=WAIT_SECONDS) as client:
         ring: list[Any] = [client.stream(PROMPT)]
         next(ring[0])
         ring.append(ring)
@@ -486,7 +487,7 @@ def test_a_stream_in_a_reference_cycle_releases_its_permit(emulator: GigaChatEmu
 
 
 def test_a_refused_stream_releases_its_permit(emulator: GigaChatEmulator) -> None:
-    with client_of(emulator, max_connections=1, deadline=WAIT_SECONDS, max_retries=0) as client:
+    with client_with_new_key(emulator, max_connections=1, deadline=WAIT_SECONDS, max_retries=0) as client:
         for fault in (Fault(status=404), Fault(html=True), Fault(reset=True), Fault(status=500)):
             # A reset of a reused connection is retried once on a new one: two resets make one failure.
             emulator.inject(fault, path=CHAT, times=2 if fault.reset else 1)

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from support.clients import client_of
 from support.stream_tools import DONE, Background, event, payload, sse_bytes, until
-from support.thread_tools import SOON, WAIT_SECONDS, client_of, requests_to
+from support.thread_tools import SOON, WAIT_SECONDS, requests_to
 
 from gigaclient import Function, GigaChat, Message, Usage
 from gigaclient.errors import (

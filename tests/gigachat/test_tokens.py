@@ -6,7 +6,8 @@ import pickle
 from typing import Any
 
 import pytest
-from support.platform_tools import answer_with, bodies_sent_to, client_of
+from support.clients import client_without_retries
+from support.platform_tools import answer_with, bodies_sent_to
 
 from gigaclient import GigaChat
 from gigaclient.errors import BadRequestError, ConfigError, InvalidResponseError, NotFoundError, ServerError
@@ -37,7 +38,7 @@ def test_the_names_are_those_of_the_official_sdk(emulator: GigaChatEmulator, gig
 
 
 def test_the_clients_model_counts_unless_another_is_named(emulator: GigaChatEmulator) -> None:
-    with client_of(emulator, model="GigaChat-2-Max") as giga:
+    with client_without_retries(emulator, model="GigaChat-2-Max") as giga:
         giga.tokens_count("a")
     assert bodies_sent_to(emulator, PATH)[0].json()["model"] == "GigaChat-2-Max"
 

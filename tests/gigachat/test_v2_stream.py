@@ -7,7 +7,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from support.stream_tools import WAIT_SECONDS, Background, client_of, until
+from support.clients import client_with_new_key
+from support.stream_tools import WAIT_SECONDS, Background, until
 
 from gigaclient import GigaChat
 from gigaclient.errors import (
@@ -46,7 +47,7 @@ def emulator(shared_emulator: GigaChatEmulator) -> Iterator[GigaChatEmulator]:
 
 @pytest.fixture
 def giga(emulator: GigaChatEmulator) -> Iterator[GigaChat]:
-    with client_of(emulator) as client:
+    with client_with_new_key(emulator) as client:
         yield client
 
 
@@ -163,7 +164,7 @@ def test_the_connection_is_used_again(emulator: GigaChatEmulator, giga: GigaChat
 
 def test_a_v2_stream_releases_its_permit(emulator: GigaChatEmulator) -> None:
     emulator.max_streams = 1
-    with client_of(emulator, max_connections=1) as giga:
+    with client_with_new_key(emulator, max_connections=1) as giga:
         for _ in range(3):
             assert giga.chat.stream(PROMPT).result().text == TEXT
         with giga.chat.stream(PROMPT) as stream:

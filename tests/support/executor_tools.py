@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pickle
 import time
@@ -12,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gigaclient import GigaChat
+from support import clients
+
 from gigaclient.testing import GigaChatEmulator
 
 LONG_S = 40.0
@@ -156,6 +158,4 @@ class Narrow(Executor):
         self._worker.shutdown(wait, cancel_futures=cancel_futures)
 
 
-def client_of(emulator: GigaChatEmulator, **options: Any) -> GigaChat:
-    """Return a client of the emulator that retries at once."""
-    return GigaChat(**{"timeout": LONG_S, "retry_backoff_factor": 0.0, **emulator.client_options, **options})
+client_of = functools.partial(clients.client_of, timeout=LONG_S)

@@ -1,4 +1,4 @@
-"""Helpers of the streaming tests: chunks and events as bytes, a client, a response without a network, waits."""
+"""Helpers of the streaming tests: chunks and events as bytes, a response without a network, waits."""
 
 from __future__ import annotations
 
@@ -6,13 +6,9 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from gigaclient import GigaChat
 from gigaclient._primitives.deadline import Deadline, Timeouts
-
-if TYPE_CHECKING:  # make test-next runs without the packages of the emulator
-    from gigaclient.testing import GigaChatEmulator
 
 WAIT_SECONDS = 20.0
 """The limit of every wait in seconds."""
@@ -48,16 +44,6 @@ def event(data: Any) -> bytes:
 def sse_bytes(*data: Any) -> bytes:
     """Encode several events."""
     return b"".join(map(event, data))
-
-
-def client_of(emulator: GigaChatEmulator, **options: Any) -> GigaChat:
-    """Return a client without pauses between retries.
-
-    It has a new key, so that limits and tokens of one test do not affect the next.
-    """
-    options = {"timeout": WAIT_SECONDS, "retry_backoff_factor": 0.0, **emulator.client_options, **options}
-    options["credentials"] = emulator.add_credentials()
-    return GigaChat(**options)
 
 
 class FakeResponse:

@@ -1,11 +1,10 @@
-"""Helpers of the tests of batches, assistants and threads: a client, and the received requests."""
+"""Helpers of the tests of batches, assistants and threads: the received requests."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from gigaclient import GigaChat
 from gigaclient.testing import GigaChatEmulator, RecordedRequest
 
 WAIT_SECONDS = 20.0
@@ -13,12 +12,6 @@ WAIT_SECONDS = 20.0
 
 SOON = 0.005
 """A short poll interval in seconds."""
-
-
-def client_of(emulator: GigaChatEmulator, **options: Any) -> GigaChat:
-    """Return a client without pauses between retries."""
-    options = {"timeout": WAIT_SECONDS, "retry_backoff_factor": 0.0, **emulator.client_options, **options}
-    return GigaChat(**options)
 
 
 def requests_to(emulator: GigaChatEmulator, method: str, end: str) -> list[RecordedRequest]:

@@ -905,6 +905,7 @@ def test_events_that_come_one_by_one_are_waited_for_before_they_are_read(authori
         response = send(transport, peer.url + "/")
         reader: Any = response.original.raw._original_response.fp.raw
         receive, poll = reader._receive, reader.sock.poll
+        assert receive.__qualname__ == "_SSLSocket.read"  # not the method of Python, which calls four more
         failed: list[ssl.SSLWantReadError] = []
 
         def counted(size: int) -> bytes:

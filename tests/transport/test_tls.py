@@ -25,10 +25,10 @@ from hypothesis import strategies as st
 from gigaclient._primitives.secret import Secret
 from gigaclient.errors import ConfigError
 from gigaclient.testing import Authority
+from gigaclient.transport.der import issuer_of
 from gigaclient.transport.tls import (
     Trust,
     insecure_context,
-    issuer_of,
     pinned_context,
     read_bundle,
     shipped_root,
