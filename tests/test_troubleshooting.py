@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def _import_without_flask() -> None:
 
 def _printed_under_fips(settings: Path, base_url: str) -> str:
     """Return the error of a program for which OpenSSL demands FIPS without its provider."""
-    settings.write_text("openssl_conf = init\n[init]\nalg_section = demands\n[demands]\ndefault_properties = fips=yes\n")
+    settings.write_text("openssl_conf = init\n[init]\nalg_section = fips\n[fips]\ndefault_properties = fips=yes\n")
     program = f"from gigaclient import GigaChat; GigaChat(access_token='t', base_url={base_url!r}).chat('Hello')"
     run = subprocess.run(
         [sys.executable, "-c", program],
@@ -81,7 +81,10 @@ def printed(gigachat_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
         return lambda: fast.chat_parse("Hello", response_format=City)
 
     def read_twice() -> None:
-        results = fast.map(next(results) for _ in range(1))
+        def prompts() -> Iterator[object]:
+            yield next(results)
+
+        results = fast.map(prompts())
         list(results)
 
     def call_again(event: RequestEvent) -> None:
