@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.pages import CHECKOUT, LANGUAGES
+from support.reliability_tools import finish, python
 
 from gigaclient import GigaChat
 from gigaclient.hooks import RequestEvent
@@ -51,16 +50,11 @@ def _import_without_flask() -> None:
 def _printed_under_fips(settings: Path, base_url: str) -> str:
     """Return the error of a program for which OpenSSL demands FIPS without its provider."""
     settings.write_text("openssl_conf = init\n[init]\nalg_section = fips\n[fips]\ndefault_properties = fips=yes\n")
-    program = f"from gigaclient import GigaChat; GigaChat(access_token='t', base_url={base_url!r}).chat('Hello')"
-    run = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "OPENSSL_CONF": str(settings)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return run.stderr.splitlines()[-1].removeprefix("gigaclient.errors.")
+    program = "from gigaclient import GigaChat\nGigaChat(access_token='t', base_url=parameters).chat('Hello')"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENSSL_CONF", str(settings))
+        _, error = finish(python(program, base_url))
+    return error.splitlines()[-1].removeprefix("gigaclient.errors.")
 
 
 @pytest.fixture
