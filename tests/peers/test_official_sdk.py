@@ -1,6 +1,6 @@
 """Scripts for the official SDK print the same with it and, after nothing but a changed import, with ours.
 
-tests/migration/test_scripts.py compares with outputs that were recorded. Here the official SDK itself runs.
+tests/migration/test_scripts.py compares the newest official SDK with recorded outputs. Here the oldest one runs too.
 """
 
 from __future__ import annotations
