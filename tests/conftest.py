@@ -48,10 +48,11 @@ SLOW = (
     "gigachat/test_threads.py", "gigachat/test_tool_loop.py", "migration/test_cassettes.py", "migration/test_idioms.py",
     "migration/test_scripts.py", "streaming/test_sse.py",
     "test_benchmarks.py", "test_docs.py", "test_examples_many.py", "test_exit.py", "test_fuzz.py", "test_gunicorn.py",
-    "test_load.py", "test_pickle.py", "test_prefork.py", "test_readme.py", "test_recordings.py", "test_release.py",
-    "test_reliability_page.py", "test_secrets.py", "test_threads.py", "testing",
+    "test_load.py", "test_pickle.py", "test_prefork.py", "test_readme.py", "test_recordings.py",
+    "test_regular_expressions.py", "test_release.py", "test_reliability_page.py", "test_secrets.py", "test_signals.py",
+    "test_threads.py", "testing",
     "transport/test_answers_and_questions.py", "transport/test_dead_connections.py", "transport/test_fast_paths.py",
-    "transport/test_hostile_servers.py", "transport/test_http.py", "transport/test_pool.py",
+    "transport/test_hostile_servers.py", "transport/test_http.py", "transport/test_pool.py", "walks",
 )  # fmt: skip
 
 _SKIPPED = pytest.StashKey[list[str]]()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from support.pages import CHECKOUT, LANGUAGES
+from support.reliability_tools import finish, python
 
 from gigaclient import GigaChat
+from gigaclient.hooks import RequestEvent
 from gigaclient.testing import Fault, GigaChatEmulator
 
 
@@ -45,6 +47,16 @@ def _import_without_flask() -> None:
         sys.modules.update(hidden)
 
 
+def _printed_under_fips(settings: Path, base_url: str) -> str:
+    """Return the error of a program for which OpenSSL demands FIPS without its provider."""
+    settings.write_text("openssl_conf = init\n[init]\nalg_section = fips\n[fips]\ndefault_properties = fips=yes\n")
+    program = "from gigaclient import GigaChat\nGigaChat(access_token='t', base_url=parameters).chat('Hello')"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENSSL_CONF", str(settings))
+        _, error = finish(python(program, base_url))
+    return error.splitlines()[-1].removeprefix("gigaclient.errors.")
+
+
 @pytest.fixture
 def printed(gigachat_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     """Return the texts of all errors on the page."""
@@ -62,13 +74,28 @@ def printed(gigachat_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
         emulator.answer(text)
         return lambda: fast.chat_parse("Hello", response_format=City)
 
-    found = [
+    def read_twice() -> None:
+        def prompts() -> Iterator[object]:
+            yield next(results)
+
+        results = fast.map(prompts())
+        list(results)
+
+    def call_again(event: RequestEvent) -> None:
+        if event.purpose != "token":
+            found.append(_printed(lambda: single.chat("Hello")))
+
+    found: list[str] = []
+    single = client(max_connections=1, on_request=call_again)
+    single.chat("Hello")
+    found += [
         _printed(lambda: GigaChat().chat("Hello")),
         _printed(lambda: GigaChat(credentials="<authorization key>").chat("Hello")),
         _printed(lambda: client(credentials="YTpi").chat("Hello")),
         _printed(lambda: client(scope="GIGACHAT_API_CORP").chat("Hello")),
         _printed(failing(status=401, times=2)),
         _printed(lambda: client(ca_bundle_file=None, trust="pinned").chat("Hello")),
+        _printed_under_fips(tmp_path / "openssl.cnf", str(options["base_url"])),
         _printed(lambda: client(proxy="http://127.0.0.1:9").chat("Hello")),
         _printed(lambda: client(auth_url="https://giga.invalid/oauth").chat("Hello")),
         _printed(lambda: client(base_url="https://127.0.0.1:9/v1").chat("Hello")),
@@ -87,6 +114,7 @@ def printed(gigachat_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
         _printed(lambda: fast.upload_file(("program.exe", b"x"))),
         _printed(lambda: fast.upload_file("nothing.pdf")),
         _printed(_import_without_flask),
+        _printed(read_twice),
     ]
     emulator.inject(Fault(stall_after_events=2))
     found.append(_printed(fast.stream("Count from 1 to 9", deadline=0.5).result))

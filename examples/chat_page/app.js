@@ -19,9 +19,9 @@ const touch = matchMedia("(hover: none) and (pointer: coarse)");
 
 let chat = history.currentChat();
 let views = [];
-/** What is being answered: {chat, message, view, controller, fresh}; null when nothing is. */
+/** The answer that arrives: {chat, message, view, controller, fresh, savedAt}; null if there is none. */
 let running = null;
-/** Whether the page is about to go away. */
+/** Whether the page is about to be left. */
 let leaving = false;
 
 // --- one message ---------------------------------------------------------------------------------------------------
@@ -83,11 +83,11 @@ class MessageView {
     this.draw();
   }
 
-  /** Show it as it is now. */
+  /** Show the present state of the message. */
   draw() {
     cancelAnimationFrame(this.#frame);
     this.#frame = 0;
-    const { role, state, content, failure } = this.#message;
+    const { state, content, failure } = this.#message;
     this.#element.dataset.state = state ?? "done";
     this.#element.setAttribute("aria-busy", String(state === "streaming"));
     if (this.#markdown === null) this.#parts.body.textContent = content;
@@ -102,7 +102,7 @@ class MessageView {
     this.drawAgain();
   }
 
-  /** Show what has come since, with the next frame; not more often than drawing allows. */
+  /** Show the new text with the next frame; not more often than drawing allows. */
   drawSoon() {
     if (this.#frame !== 0) return;
     this.#frame = requestAnimationFrame((now) => {
@@ -309,7 +309,7 @@ async function answer(view, { continuing = false } = {}) {
       onText: (text) => {
         if (text === "") return;
         if (mine.fresh && continuing) message.content += joint(message.content, text);
-        // What an earlier try had brought stays until this one has brought something.
+        // The text of an earlier attempt stays until the first text of this one.
         else if (mine.fresh) message.content = "";
         mine.fresh = false;
         message.content += text;
@@ -321,7 +321,7 @@ async function answer(view, { continuing = false } = {}) {
     });
     outcome = { state: "done", end };
   } catch (error) {
-    // A page that goes away has its requests ended by the browser: nothing has failed.
+    // The browser ends the requests of a page that is being left: nothing has failed.
     const stopped = error.name === "AbortError" || (leaving && error instanceof Failure && error.kind !== "status");
     outcome = stopped ? { state: "stopped" } : { state: "failed", failure: failureOf(error) };
   }
@@ -346,7 +346,7 @@ function settle({ chat: answered, message, view }, outcome) {
   else announce(sentenceFor(message.failure));
 }
 
-// As it is kept in the history; the end of the wait is a moment, so that a reload does not begin it again.
+// The failure as the history stores it. The end of the wait is a point in time, so that a reload does not restart it.
 function failureOf(error) {
   if (!(error instanceof Failure)) {
     console.error(error);
@@ -361,7 +361,7 @@ function stop() {
   place.question.focus();
 }
 
-// Keep what has come of the answer.
+// Save the text received so far.
 function save() {
   if (running === null) return;
   running.savedAt = Date.now();
@@ -379,7 +379,7 @@ function keep(kept, message) {
   drawList();
 }
 
-// Show what another tab has stored. This tab's own answer and messages that found no room in the storage stay.
+// Show the messages that another tab has stored. This tab's own answer and messages without room in the storage stay.
 function merge() {
   const stored = history.find(chat.id)?.messages ?? [];
   const found = new Map(stored.map((message) => [message.id, message]));
@@ -417,7 +417,7 @@ function open(wanted) {
   const left = running;
   chat = wanted;
   if (left !== null) {
-    // The chat that is left keeps what has come of its answer.
+    // The chat that is left keeps the text received of its answer.
     left.controller.abort();
     settle(left, { state: "stopped" });
     redrawTools();
@@ -429,7 +429,7 @@ function open(wanted) {
   if (!touch.matches) place.question.focus();
 }
 
-// Views of messages that are still there stay, with what the reader has selected or edits in them.
+// Views of messages that are still there stay, with the reader's selection and edits.
 function drawChat() {
   const known = new Map(views.map((view) => [view.message.id, view]));
   const wanted = new Set(chat.messages.map(({ id }) => id));
@@ -532,7 +532,7 @@ function noteScroll() {
 }
 
 place.log.addEventListener("scroll", noteScroll, { passive: true });
-// Where another size has put the view is not where the reader has put it.
+// After a change of size the view may be elsewhere, although the reader did not scroll.
 new ResizeObserver(goToEnd).observe(place.log);
 place.jump.addEventListener("click", () => {
   following = true;
@@ -664,9 +664,10 @@ function sayInTheirLanguage() {
 
 addEventListener("beforeunload", () => {
   leaving = true;
-  setTimeout(() => (leaving = false), 2000); // it was a download, or somebody thought better of it
+  setTimeout(() => (leaving = false), 2000); // it was a download, or the reader stayed
 });
-// The page goes, or may go without another event: keep what has come. Other tabs see at once that the answer has ended.
+// The page is left, or may be left without another event: save the text received. Other tabs then show that the answer
+// has ended.
 addEventListener("pagehide", ({ persisted }) => {
   if (running !== null && !persisted) running.message.state = "stopped";
   save();

@@ -42,8 +42,8 @@ export async function fetchModels() {
  * Ask for an answer to `messages` (`[{role, content}, …]`) and call `onText` with each piece of it.
  *
  * `model` is an id from `fetchModels`, or null for the server's default. `onBytes` is called whenever anything arrives,
- * also the server's pings. Returns what the server said at the end: `{finish_reason, model, usage, request_id}`. Raises `Failure`; a stop by
- * `signal` is an `AbortError`. Whatever `onText` was given stays good in either case.
+ * also the server's pings. Returns the server's last event: `{finish_reason, model, usage, request_id}`. Raises
+ * `Failure`; a stop by `signal` is an `AbortError`. The text that `onText` has received is valid in either case.
  */
 export async function ask(messages, { signal, onText, onBytes = () => {}, model = null, silenceMs = SILENCE_MS }) {
   const silence = new AbortController();
@@ -74,7 +74,7 @@ export async function ask(messages, { signal, onText, onBytes = () => {}, model 
         const value = parsed(data);
         if (name === "message") onText(String(value.text ?? ""));
         else if (name === "done") end = value;
-        else if (name === "error") throw new Failure("status", told(value));
+        else if (name === "error") throw new Failure("status", failureFields(value));
       },
     });
     if (end === null) throw new Failure("cut");
@@ -109,13 +109,13 @@ function parsed(data) {
     const value = JSON.parse(data);
     if (value !== null && typeof value === "object") return value;
   } catch {
-    // Said below, as for any other value that is no object.
+    // The error below is also for this text.
   }
   throw new Failure("strange", { message: data.slice(0, 200) });
 }
 
 // An error's payload, from the body of a refusal or from an "error" event.
-function told(value) {
+function failureFields(value) {
   return {
     status: Number.isInteger(value.status) ? value.status : null,
     type: typeof value.type === "string" ? value.type : null,
@@ -131,9 +131,9 @@ async function refusal(response) {
     const body = await response.json();
     value = body?.error && typeof body.error === "object" ? body.error : (body ?? {});
   } catch {
-    // A page of HTML, from a gateway or from the framework: the status says enough.
+    // A page of HTML, from a gateway or from the framework: the status is enough.
   }
-  const found = told(value);
+  const found = failureFields(value);
   const header = response.headers.get("Retry-After");
   if (header !== null && header.trim() !== "") found.retryAfter = seconds(Number(header)) ?? found.retryAfter;
   return new Failure("status", { ...found, status: response.status });

@@ -4,7 +4,7 @@
  * Events out of bytes that may be cut anywhere: in the middle of a letter, of a line, of a CR LF.
  *
  * Each event is `{name, data}`; the name of an unnamed one is "message". Comments (the server's pings) are no events.
- * What the last empty line has not finished when the stream ends is dropped, as the standard wants it.
+ * An event that no empty line has finished when the stream ends is dropped, as the standard says.
  */
 export class EventParser {
   #onEvent;
@@ -74,7 +74,7 @@ export async function readEvents(response, { onEvent, onBytes = () => {} }) {
       parser.push(value);
     }
   } catch (error) {
-    // An event that nobody could use: the rest of the answer is not wanted, and the server should know.
+    // `onEvent` raised for an event, or the connection broke: end the request, so that the server stops the answer.
     reader.cancel().catch(() => {});
     throw error;
   }

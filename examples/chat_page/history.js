@@ -113,7 +113,7 @@ export function setCurrent(id) {
   ofTab.setItem(CURRENT, id);
 }
 
-/** What was typed and not sent. */
+/** The text that was typed and not sent. */
 export function draft() {
   return ofTab.getItem(DRAFT) ?? "";
 }

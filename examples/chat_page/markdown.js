@@ -1,8 +1,8 @@
-// Markdown of a model, drawn into the page as it grows. Nothing that the model writes becomes markup of its own.
+// Markdown of a model, drawn into the page as it grows. No tag that the model writes becomes markup.
 
 const { markdownit, DOMPurify, hljs, katex, mdItPluginTex } = globalThis;
 
-// html: false shows tags as the text they are. The sanitizer behind it is there for the day the parser has a fault.
+// html: false shows tags as text. The sanitizer protects the page if the parser has a fault.
 const parser = markdownit({ html: false, linkify: true, breaks: true });
 parser.linkify.set({ fuzzyLink: false, fuzzyEmail: false });
 
@@ -24,7 +24,7 @@ parser.inline.ruler.before("escape", "math_display", (state, silent) => {
 });
 parser.renderer.rules.math_display = (tokens, index) => formula(tokens[index].content, true);
 
-// A picture would be fetched from wherever the model says, with whatever it put into the address: a link, instead.
+// Show a link, because the browser would fetch a picture from any address that the model writes, with any data in it.
 parser.renderer.rules.image = (tokens, index) => {
   const { escapeHtml } = parser.utils;
   const address = tokens[index].attrGet("src") ?? "";
@@ -58,8 +58,8 @@ const LONGEST_COLOURED = 20_000;
 /**
  * Draws a growing text into `place`.
  *
- * Only the blocks that have changed are made anew (while text streams in, the last one), so that a selection, and a
- * button that somebody is about to press, stay where they are.
+ * Only the blocks that have changed are made anew: while text streams in, the last one. So a selection stays, and so
+ * does a button that the reader is about to press.
  */
 export class MarkdownView {
   #place;
@@ -104,7 +104,7 @@ function blocks(text) {
   return found;
 }
 
-// The parser says how a column is aligned by a style, which no security policy worth having lets through.
+// The parser aligns a column by a style, which the security policy forbids.
 function align(token) {
   const style = token.attrGet("style");
   if (style !== null) token.attrs = [["align", style.replace("text-align:", "")]];

@@ -1,4 +1,4 @@
-// What the page says, in the languages it speaks.
+// The texts of the page, in its languages.
 
 const ENGLISH = {
   title: "Chat",
@@ -40,7 +40,6 @@ const ENGLISH = {
   stopped: "Stopped",
   cutByLimit: "The answer has reached the model's limit of length.",
   filtered: "The service's filter blocked this answer.",
-  thinking: "The model is thinking",
   tokens: "{count} tokens",
   details: "Details",
   requestId: "Request",
@@ -122,7 +121,6 @@ const RUSSIAN = {
   stopped: "Остановлено",
   cutByLimit: "Ответ достиг предела длины, заданного для модели.",
   filtered: "Фильтр сервиса заблокировал этот ответ.",
-  thinking: "Модель думает",
   tokens: "Токенов: {count}",
   details: "Подробности",
   requestId: "Запрос",

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
 import os
 import pickle
 import ssl
-import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -20,6 +18,7 @@ import requests
 import trustme
 from cryptography import x509
 from support.certificates import PlainAuthority
+from support.reliability_tools import run_python
 from support.socket_tools import (
     ConnectProxy,
     ask,
@@ -694,15 +693,14 @@ NO_CIPHERS = {
 }
 NO_PROTOCOL = "ssl_conf = ssl\n[ssl]\nsystem_default = defaults\n[defaults]\nMaxProtocol = TLSv1.1\n"
 CLIENTS = """
-import json, sys
 from gigaclient import FakeGpt, GigaChat
 
-options = json.loads(sys.argv[1])
+url = parameters["base_url"]
 makers = {
-    "bundle": lambda: GigaChat(**options),
-    "shipped root": lambda: GigaChat(access_token="t", base_url=options["base_url"]),
-    "system": lambda: FakeGpt(options["base_url"], access_token="t"),
-    "no checks": lambda: FakeGpt(options["base_url"], access_token="t", verify_ssl_certs=False),
+    "bundle": lambda: GigaChat(**parameters),
+    "shipped root": lambda: GigaChat(access_token="t", base_url=url),
+    "system": lambda: FakeGpt(url, access_token="t"),
+    "no checks": lambda: FakeGpt(url, access_token="t", verify_ssl_certs=False),
 }
 for name, make in makers.items():
     try:
@@ -712,27 +710,26 @@ for name, make in makers.items():
 """
 
 
-def errors_with(settings: str, tmp_path: Path, emulator: GigaChatEmulator) -> list[str]:
-    """Return the error of each client of a program that runs with these settings of OpenSSL."""
-    file = tmp_path / "openssl.cnf"
-    file.write_text("openssl_conf = init\n[init]\n" + settings)
-    run = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", CLIENTS, json.dumps(emulator.client_options)],
-        env={**os.environ, "OPENSSL_CONF": str(file)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    return run.stdout.splitlines()
+@pytest.fixture
+def errors_with(
+    tmp_path: Path, gigachat_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], list[str]]:
+    """Return a function that returns the error of each client of a program with these settings of OpenSSL."""
+
+    def run(settings: str) -> list[str]:
+        file = tmp_path / "openssl.cnf"
+        file.write_text("openssl_conf = init\n[init]\n" + settings)
+        monkeypatch.setenv("OPENSSL_CONF", str(file))
+        return run_python(CLIENTS, gigachat_emulator.client_options, flags=("-W", "ignore"), timeout=60).splitlines()
+
+    return run
 
 
 @pytest.mark.parametrize("settings", NO_CIPHERS)
 def test_settings_of_openssl_without_ciphers_are_an_error_of_ours(
-    settings: str, tmp_path: Path, gigachat_emulator: GigaChatEmulator
+    settings: str, errors_with: Callable[[str], list[str]]
 ) -> None:
-    errors = errors_with(NO_CIPHERS[settings], tmp_path, gigachat_emulator)
+    errors = errors_with(NO_CIPHERS[settings])
     assert [error.partition(":")[0] for error in errors] == ["bundle", "shipped root", "system", "no checks"]
     for error in errors:
         assert (
@@ -741,10 +738,8 @@ def test_settings_of_openssl_without_ciphers_are_an_error_of_ours(
         assert "OPENSSL_CONF" in error
 
 
-def test_settings_of_openssl_without_a_protocol_are_an_error_of_ours(
-    tmp_path: Path, gigachat_emulator: GigaChatEmulator
-) -> None:
-    errors = errors_with(NO_PROTOCOL, tmp_path, gigachat_emulator)
+def test_settings_of_openssl_without_a_protocol_are_an_error_of_ours(errors_with: Callable[[str], list[str]]) -> None:
+    errors = errors_with(NO_PROTOCOL)
     assert len(errors) == 4
     for error in errors:
         assert "gigaclient.errors.TLSError: the TLS handshake with 127.0.0.1 failed (no protocols available)" in error

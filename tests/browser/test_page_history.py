@@ -143,6 +143,13 @@ def two_tabs(page: ChatPage, server: PageServer, browser: Browser) -> Iterator[C
     browser.driver.switch_to.window(first)
 
 
+def begin_an_answer(page: ChatPage, server: PageServer, *more: bytes) -> None:
+    """Ask a question; its answer has a text and ``more``, and does not end."""
+    server.next(*texts("Это уже пришло"), *more, Pause(None))
+    page.ask("Ещё")
+    until(lambda: page.text == "Это уже пришло", "the text")
+
+
 def test_two_tabs_that_ask_in_one_chat_at_the_same_time_lose_nothing(
     two_tabs: Callable[[int], ChatPage], server: PageServer, browser: Browser
 ) -> None:
@@ -166,10 +173,7 @@ def test_two_tabs_that_ask_in_one_chat_at_the_same_time_lose_nothing(
 def test_a_tab_shows_the_answer_that_another_one_receives(
     two_tabs: Callable[[int], ChatPage], server: PageServer
 ) -> None:
-    page = two_tabs(1)
-    server.next(*texts("Это уже пришло"), b": ping\n\n", Pause(None))
-    page.ask("Ещё")
-    until(lambda: page.text == "Это уже пришло", "the text")
+    begin_an_answer(two_tabs(1), server, b": ping\n\n")
     watching = two_tabs(0)
     until(lambda: watching.text == "Это уже пришло" and watching.state == "streaming", "the text in the other tab")
     assert not watching.one(".message:last-child .again").is_displayed()
@@ -180,10 +184,7 @@ def test_a_tab_shows_the_answer_that_another_one_receives(
 def test_closing_a_tab_ends_its_answer_in_the_other_tab(
     two_tabs: Callable[[int], ChatPage], server: PageServer, browser: Browser
 ) -> None:
-    page = two_tabs(1)
-    server.next(*texts("Это уже пришло"), Pause(None))
-    page.ask("Ещё")
-    until(lambda: page.text == "Это уже пришло", "the text")
+    begin_an_answer(two_tabs(1), server)
     browser.driver.close()
     watching = two_tabs(0)
     # Sooner than an answer whose tab crashed counts as dead.
@@ -194,9 +195,7 @@ def test_deleting_a_chat_ends_its_answer_in_another_tab(
     two_tabs: Callable[[int], ChatPage], server: PageServer, browser: Browser
 ) -> None:
     page = two_tabs(0)
-    server.next(*texts("Это уже пришло"), Pause(None))
-    page.ask("Ещё")
-    until(lambda: page.text == "Это уже пришло", "the text")
+    begin_an_answer(page, server)
     two_tabs(1)
     browser.run("window.confirm = () => true; document.querySelector('#chat-list .delete').click()")
     until(lambda: server.aborted == 1, "the server sees that nobody listens")

@@ -12,7 +12,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from support.official_sdk import OFFICIAL, OURS, with_our_imports
+from support.official_sdk import OFFICIAL, OURS, with_imports_of
 
 from gigaclient.testing import GigaChatEmulator
 
@@ -40,7 +40,7 @@ def test_a_script_for_the_official_sdk_prints_the_same_with_both_packages(
     for name, value in gigachat_emulator.environment.items():
         monkeypatch.setenv(name, value)
     text = script.read_text("utf-8")
-    code = compile(with_our_imports(text) if package == OURS else text, str(script), "exec", dont_inherit=True)
+    code = compile(with_imports_of(package, text), str(script), "exec", dont_inherit=True)
     with warnings.catch_warnings():
         if package == OFFICIAL:
             warnings.simplefilter("ignore")

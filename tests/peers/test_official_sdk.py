@@ -1,16 +1,16 @@
 """Scripts for the official SDK print the same with it and, after nothing but a changed import, with ours.
 
-tests/migration/test_scripts.py compares with outputs that were recorded. Here the official SDK itself runs.
+tests/migration/test_scripts.py compares the newest official SDK with recorded outputs. Here the oldest one runs too.
 """
 
 from __future__ import annotations
 
 import contextvars
-import re
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from support.official_sdk import OFFICIAL, OURS, with_imports_of
 
 from gigaclient.testing import GigaChatEmulator
 
@@ -22,7 +22,7 @@ NEWER = {"functions", "primary"}
 
 
 def run(script: Path, module: str) -> None:
-    code = compile(re.sub(r"\bgigachat\b", module, script.read_text("utf-8")), str(script), "exec", dont_inherit=True)
+    code = compile(with_imports_of(module, script.read_text("utf-8")), str(script), "exec", dont_inherit=True)
     # A separate context, so that context variables of one script do not affect the next one.
     contextvars.copy_context().run(exec, code, {"__name__": "__main__"})
 
@@ -33,12 +33,12 @@ def test_a_script_prints_the_same_with_both(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     printed = []
-    for module in ("gigachat", "gigaclient"):
+    for module in (OFFICIAL, OURS):
         # Each starts with a new emulator, because some scripts create files and threads there.
         with GigaChatEmulator() as emulator:
             for name, value in emulator.environment.items():
                 monkeypatch.setenv(name, value)
-            if module == "gigachat" and script.stem in NEWER and version("gigachat") != RECORDED_WITH:
+            if module == OFFICIAL and script.stem in NEWER and version("gigachat") != RECORDED_WITH:
                 with pytest.raises(ImportError):
                     run(script, module)
                 printed.append(script.with_suffix(".txt").read_text("utf-8"))

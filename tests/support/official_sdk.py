@@ -21,16 +21,16 @@ from unittest import mock
 from gigaclient.testing import GigaChatEmulator
 from gigaclient.testing.http_messages import RecordedRequest
 
-__all__ = ["OFFICIAL", "OURS", "Idiom", "Outcome", "Raised", "differs", "idioms_of", "raises", "with_our_imports"]
+__all__ = ["OFFICIAL", "OURS", "Idiom", "Outcome", "Raised", "differs", "idioms_of", "raises", "with_imports_of"]
 
 OFFICIAL, OURS = "gigachat", "gigaclient"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def with_our_imports(code: str) -> str:
-    """Replace the module name of the official SDK by ours."""
-    return re.sub(rf"\b{OFFICIAL}\b", OURS, code)
+def with_imports_of(package: str, code: str) -> str:
+    """Replace the module name of the official SDK by ``package``."""
+    return re.sub(rf"\b{OFFICIAL}\b", package, code)
 
 
 # -- idioms --------------------------------------------------------------------------------------------------------
@@ -125,10 +125,9 @@ def idioms_of(path: Path) -> Iterator[Idiom]:
 
 @cache
 def _functions(path: Path, package: str) -> dict[str, Callable[..., Any]]:
-    code = path.read_text("utf-8")
+    code = with_imports_of(package, path.read_text("utf-8"))
     module = ModuleType(f"idioms_{path.stem}_{package}")
     sys.modules[module.__name__] = module  # pydantic looks up the names in annotations there
-    code = with_our_imports(code) if package == OURS else code
     exec(compile(code, str(path), "exec", dont_inherit=True), vars(module))
     return {
         name: value
