@@ -33,7 +33,8 @@ class ChatJob(Job[Any, MapResult]):
 
     def content(self, request: Request) -> bytes:
         """Return the part of ``request`` that identifies it."""
-        return request.body or b""
+        body: bytes = request.body or b""
+        return body
 
     def run(self, client: BaseClient[Any], task: Task) -> list[TaskResult]:
         """Send the chat request of the task's only item."""

@@ -34,6 +34,8 @@ if not TYPE_CHECKING:
 # Up to this size, the headers and body of a request are sent in one write: one packet, one TLS record, and no wait for
 # an acknowledgement.
 _COALESCE_BYTES = 64 * 1024
+# A file is read and sent in blocks of this size. Smaller ones need more steps, larger ones more memory.
+_FILE_BLOCK_BYTES = 256 * 1024
 
 # A status line, and lines of one name and one value each, up to the empty line. Names are slightly wider than in RFC
 # 9110, like in the libraries.
@@ -226,6 +228,7 @@ class DeadlineHTTPConnection(Dialer):
             if isinstance(self.sock, DeadlineSocket):
                 self.sock.serve(state)
         self._buffered = []
+        self.blocksize = _FILE_BLOCK_BYTES
         # Writing the headers line by line, with checks for each, would cost more than the rest of the request.
         block = header_block(headers) if headers else None
         self._header_block = memoryview(block) if block is not None else None

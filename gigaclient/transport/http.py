@@ -374,15 +374,18 @@ def _prepare(
 ) -> requests.PreparedRequest:
     # Session.prepare_request would merge cookies, read .netrc and look up a dozen variables for each call.
     pairs = [*headers.items()]
-    if request.body is not None:
-        pairs.append(("Content-Length", str(len(request.body))))
+    body = request.body
+    if body is not None:
+        if not isinstance(body, bytes):
+            body.seek(0)  # an earlier attempt has read it
+        pairs.append(("Content-Length", str(len(body))))
     elif request.method not in ("GET", "HEAD"):
         pairs.append(("Content-Length", "0"))
     prepared = requests.PreparedRequest()
     prepared.method = request.method
     prepared.url = url
     prepared.headers = HeaderDict(pairs)  # type: ignore[assignment]
-    prepared.body = request.body
+    prepared.body = body
     if users_session is not None:
         prepared.prepare_hooks(getattr(users_session, "hooks", None) or {})
         prepared._cookies = RequestsCookieJar()  # for hooks that send the request again

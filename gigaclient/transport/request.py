@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit
 
 from gigaclient._primitives.struct import FrozenStruct
@@ -40,7 +40,7 @@ class Request(FrozenStruct, frozen=True):
     Attributes:
         method: the HTTP method.
         path: relative to the base URL, made by :func:`path`; or an absolute URL of an origin of the client.
-        body: the encoded body, if any.
+        body: the encoded body, if any; bytes, or a ``FileForm``, which is read while it is sent.
         content_type: the MIME type of the body.
         accept: the MIME type of the expected response.
         query: parameters of the query string.
@@ -53,7 +53,7 @@ class Request(FrozenStruct, frozen=True):
 
     method: str
     path: str
-    body: bytes | None = None
+    body: Any = None
     content_type: str | None = "application/json"
     accept: str = "application/json"
     query: Mapping[str, str] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import socket
 import tempfile
@@ -252,13 +253,12 @@ def test_an_upload_is_a_form_of_two_fields(emulator: GigaChatEmulator, giga: Gig
     assert parts["purpose"].content == b"general"
 
 
-def test_a_large_file_is_in_memory_twice_and_no_more(emulator: GigaChatEmulator, tmp_path: Path) -> None:
-    path = tmp_path / "large.txt"
-    path.write_bytes(b"0123456789abcdef" * (2 * 2**20))
+def test_large_bytes_are_in_memory_twice_and_no_more() -> None:
     from gigaclient.gigachat.resources.files import _form
 
-    with at_most(seconds=20, megabytes=80):
-        body, _ = _form(path, "general", None, None)
+    content = b"0123456789abcdef" * (2 * 2**20)
+    with at_most(seconds=20, megabytes=48), contextlib.ExitStack() as opened:
+        body, _ = _form(content, "general", None, None, opened)
     assert len(body) > 32 * 2**20
 
 

@@ -149,9 +149,11 @@ class Checkpoint:
             descriptor = self._open_descriptor()
             try:
                 self._end_partial_line(descriptor)
-                self._end = self._size(descriptor)
-                if self._end and read_at(descriptor, self._end - 1, 1) != b"\n":
+                size = self._size(descriptor)
+                # Each system call lets other threads run, and the next thread waits for the lock meanwhile.
+                if size > self._end and read_at(descriptor, size - 1, 1) != b"\n":
                     data = b"\n" + data  # after half a line of another program
+                self._end = size
                 self._partial_line = data
                 write_all(descriptor, data)
                 self._end, self._partial_line = self._end + len(data), b""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import math
@@ -24,6 +25,7 @@ from gigaclient.transport.request import Request, RetrySafety, path
 if TYPE_CHECKING:
     from gigaclient._core.settings import CallSettings, Unpack
     from gigaclient.gigachat.resources.uploads import UploadFile
+    from gigaclient.transport.multipart import FileForm
 
 __all__ = ["FilesEndpoints"]
 
@@ -59,8 +61,8 @@ class FilesEndpoints(APIResource):
         Args:
             file: a path; bytes; a file open in binary mode, which is sent from its beginning (from its position, if it
                 cannot seek); or ``(name, content)`` and ``(name, content, MIME type)`` as in the official SDK, where a
-                string as content is the text itself. The file is read once before anything is sent, and is then in
-                memory twice.
+                string as content is the text itself. A file above 1 MB that can seek is read while it is sent, again
+                for each attempt. Anything else is read before, and is then in memory twice.
             purpose: ``general``; others may come.
             filename: the name, in place of the file's own.
             content_type: the MIME type; by default the API's type for the file extension, or else the type detected in
@@ -72,7 +74,8 @@ class FilesEndpoints(APIResource):
             The file as the server stored it.
 
         Raises:
-            ConfigError: the file does not exist, is empty or is open in text mode; nothing was sent.
+            ConfigError: the file does not exist, is empty or is open in text mode; nothing was sent. Or a large file
+                became shorter, or could not be read any more, while it was sent.
             BadRequestError, UnprocessableEntityError: the API does not accept such a file.
             RequestEntityTooLargeError: the limits are 40 MB for texts, 15 for images, 35 for audio.
             APIStatusError, APIConnectionError, APITimeoutError, TLSError, InvalidResponseError: as for every call.
@@ -81,9 +84,11 @@ class FilesEndpoints(APIResource):
         Source: https://developers.sber.ru/docs/ru/gigachat/api/reference/rest/post-file
         """
         settings = self._call_settings(options)
-        body, form_type = _form(file, purpose, filename, content_type)
-        request = Request("POST", "/files", body=body, content_type=form_type, retry_safety=RetrySafety.NON_IDEMPOTENT)
-        return parse_response(self._send_with_options(request, settings), types.UploadedFile)
+        with contextlib.ExitStack() as opened:
+            body, form_type = _form(file, purpose, filename, content_type, opened)
+            safety = RetrySafety.NON_IDEMPOTENT
+            request = Request("POST", "/files", body=body, content_type=form_type, retry_safety=safety)
+            return parse_response(self._send_with_options(request, settings), types.UploadedFile)
 
     def get_files(self, **options: Unpack[CallSettings]) -> types.UploadedFiles:
         """List the files of this key: ``GET /files``.
@@ -265,17 +270,20 @@ class FilesEndpoints(APIResource):
         return image.attach(request_id=response.request_id, headers=response.headers)
 
 
-def _form(file: Any, purpose: str, filename: str | None, content_type: str | None) -> tuple[bytes, str]:
+def _form(
+    file: Any, purpose: str, filename: str | None, content_type: str | None, opened: contextlib.ExitStack
+) -> tuple[bytes | FileForm, str]:
     # Imported here because few programs upload. A separate function, so that the file is freed when its form is ready.
     from gigaclient.gigachat.resources.uploads import as_upload
     from gigaclient.transport.multipart import form_with_file
 
     if not isinstance(purpose, str) or not purpose:
         raise ConfigError('purpose must be a string, such as "general"')
-    upload = as_upload(file, filename, content_type)
+    upload = as_upload(file, filename, content_type, opened=opened)
     return form_with_file(
         "file",
         upload.content,
+        size=upload.size,
         filename=upload.filename,
         content_type=upload.content_type,
         headers=upload.headers,

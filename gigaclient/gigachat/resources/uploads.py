@@ -1,7 +1,9 @@
-"""Convert every accepted form of a file into its bytes, name and MIME type."""
+"""Convert every accepted form of a file into its content, name and MIME type."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 from collections.abc import Mapping
@@ -56,20 +58,38 @@ EXTENSION_OF = {mime: f".{extension}" for extension, mime in _MIME_OF.items()}
 """The extension of each MIME type that the service accepts."""
 
 
+# A larger file that can seek is read while it is sent. Bytes are simpler for mocks, hooks and recorders.
+_MAX_BYTES_IN_MEMORY = 1024 * 1024
+
+
 class Upload(NamedTuple):
     """A file to send. Its ``repr`` does not show the content."""
 
-    content: bytes
+    content: Any  # bytes, or an open file
+    size: int
     filename: str
     content_type: str
     headers: Mapping[str, str]
 
     def __repr__(self) -> str:
-        return f"<Upload {self.filename!r}, {self.content_type}, {len(self.content)} bytes>"
+        return f"<Upload {self.filename!r}, {self.content_type}, {self.size} bytes>"
 
 
-def as_upload(file: Any, filename: str | None = None, content_type: str | None = None) -> Upload:
+def as_upload(
+    file: Any,
+    filename: str | None = None,
+    content_type: str | None = None,
+    *,
+    opened: contextlib.ExitStack | None = None,
+) -> Upload:
     """Read ``file``; ``filename`` and ``content_type`` override its own.
+
+    Args:
+        file: as for ``upload_file``.
+        filename: the name, in place of the file's own.
+        content_type: the MIME type, in place of the detected one.
+        opened: closes the files that are opened here. With it, the content of a large file is the open file, at its
+            beginning, if it can seek.
 
     Raises:
         ConfigError: it cannot be read, is empty, or is not a file; the message says which and why.
@@ -78,22 +98,23 @@ def as_upload(file: Any, filename: str | None = None, content_type: str | None =
     if isinstance(file, tuple):
         name, file, own_type, headers = _unpack(file)
         filename, content_type = filename or name, content_type or own_type
-        content, own_name = _content_of(file, text=True)
+        content, own_name = _content_of(file, opened, text=True)
     else:
-        content, own_name = _content_of(file, text=False)
+        content, own_name = _content_of(file, opened, text=False)
     if filename is not None and not isinstance(filename, str):
         raise ConfigError(f"filename must be a string, not {type(filename).__name__}")
     name = filename or own_name
-    if not content:
+    size = len(content) if isinstance(content, bytes) else _size_of(content) or 0
+    if not size:
         shown = f"the file {name!r}" if name else "the file"
         raise ConfigError(f"{shown} is empty: there is nothing to send")
     for header in [header for header in headers if header.lower() == "content-type"]:
         content_type = headers.pop(header)
     if content_type is None:
-        content_type = _mime_of(name) or media_type(content[:16]) or "application/octet-stream"
+        content_type = _mime_of(name) or media_type(_beginning_of(content)) or "application/octet-stream"
     checked_headers({"Content-Type": content_type})
     name = name or f"upload{EXTENSION_OF.get(content_type, '')}"
-    return Upload(content, _sanitized(name), content_type, headers)
+    return Upload(content, size, _sanitized(name), content_type, headers)
 
 
 def _unpack(file: tuple[Any, ...]) -> tuple[str | None, Any, str | None, dict[str, str]]:
@@ -103,8 +124,8 @@ def _unpack(file: tuple[Any, ...]) -> tuple[str | None, Any, str | None, dict[st
     return name, content, content_type, checked_headers(headers or {})
 
 
-def _content_of(file: Any, *, text: bool) -> tuple[bytes, str | None]:
-    """Return the bytes and the file's name, if any. A string is content if ``text`` is set, or else a path."""
+def _content_of(file: Any, opened: contextlib.ExitStack | None, *, text: bool) -> tuple[bytes | IO[bytes], str | None]:
+    """Return the content and the file's name, if any. A string is content if ``text`` is set, or else a path."""
     if isinstance(file, (bytes, bytearray, memoryview)):
         return bytes(file), None
     if isinstance(file, str) and text:
@@ -114,20 +135,24 @@ def _content_of(file: Any, *, text: bool) -> tuple[bytes, str | None]:
             raise ConfigError("the text holds half of a surrogate pair: repair it where it was decoded") from None
     if isinstance(file, (str, os.PathLike)):
         path = os.path.expanduser(os.fsdecode(file))
-        return _read_path(path), os.path.basename(path)
+        return _read_path(path, opened), os.path.basename(path)
     if callable(getattr(file, "read", None)):
-        return _read_open(file), _name_of(file)
+        return _read_open(file, is_streamed=opened is not None), _name_of(file)
     raise ConfigError(
         f"file must be a path, bytes, a file open in binary mode, or (name, content), not {type(file).__name__}"
     )
 
 
-def _read_path(path: str) -> bytes:
+def _read_path(path: str, opened: contextlib.ExitStack | None) -> bytes | IO[bytes]:
     shown = repr(path if len(path) <= 200 else f"{path[:200]}…")
     hint = '; a text to upload is passed as ("name.txt", text)'
     try:
-        with open(path, "rb") as opened:
-            return opened.read()
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(open(path, "rb"))
+            if opened is None or (_size_of(file) or 0) <= _MAX_BYTES_IN_MEMORY:
+                return file.read()
+            opened.push(stack.pop_all())
+            return file
     except FileNotFoundError:
         reason = f"there is no file {shown}{hint}"
     except IsADirectoryError:
@@ -138,24 +163,41 @@ def _read_path(path: str) -> bytes:
     raise ConfigError(reason)
 
 
-def _read_open(file: Any) -> bytes:
+def _read_open(file: Any, *, is_streamed: bool) -> bytes | IO[bytes]:
     if getattr(file, "closed", False):
         raise ConfigError("the file object is closed")
-    seek = getattr(file, "seek", None)
-    if callable(seek):
-        try:
-            seek(0)
-        except (OSError, ValueError):
-            seek = None  # a pipe: only the unread rest is available
+    size = _size_of(file)  # None for a pipe: only the unread rest is available
+    is_streamed = is_streamed and size is not None and size > _MAX_BYTES_IN_MEMORY
     try:
-        content = file.read()
+        content = _beginning_of(file) if is_streamed else file.read()
     except OSError as error:
         raise ConfigError(f"the file object cannot be read: {error.strerror or error}") from None
     if isinstance(content, str):
         raise ConfigError('the file is open in text mode: open it with open(path, "rb")')
     if content is not None and not isinstance(content, (bytes, bytearray, memoryview)):
         raise ConfigError(f"read() of the file object gave {type(content).__name__}, not bytes")
-    return bytes(content or b"")
+    return file if is_streamed else bytes(content or b"")
+
+
+def _size_of(file: Any) -> int | None:
+    """Return the size of an open file, which is then at its beginning; None when it is unknown."""
+    size = None
+    try:
+        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
+            file.seek(0, io.SEEK_END)
+            size = file.tell()
+        file.seek(0)
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
+    return size if isinstance(size, int) else None
+
+
+def _beginning_of(content: Any) -> Any:
+    if isinstance(content, bytes):
+        return content[:16]
+    beginning = content.read(16)
+    content.seek(0)
+    return beginning
 
 
 def _name_of(file: Any) -> str | None:
