@@ -19,7 +19,7 @@ from gigaclient.errors import GigaClientError, InvalidResponseError, StreamInter
 from gigaclient.streaming.sse import Event
 from gigaclient.streaming.stream import END, End
 from gigaclient.types import APIResponse, ChatCompletionChunk
-from gigaclient.types.base import set_attribute, untyped
+from gigaclient.types.base import set_metadata, untyped
 from gigaclient.types.coercion import coerce
 
 __all__ = ["ChoicesParser", "ChunkParser", "ChunkReader", "ReaderProperties", "reports_error", "require_end"]
@@ -42,15 +42,14 @@ class ChunkReader(Generic[ChunkT]):
         request_id: the request id that each chunk and error gets.
 
     Attributes:
-        headers: the response headers, which each chunk gets.
+        shared: the metadata that each chunk gets: the request id, and the response headers.
         repaired: what was mended in the events so far, in short sentences.
         halves: joins characters whose halves are in two chunks.
     """
 
-    headers: Mapping[str, str] = {}
-
     def __init__(self, decoder: msgspec.json.Decoder[ChunkT], request_id: str | None) -> None:
         self._decoder = decoder
+        self.shared: dict[str, Any] = {"request_id": request_id, "headers": {}}
         self._request_id = request_id
         self.repaired: tuple[str, ...] = ()
         self.halves = HalfJoiner()
@@ -71,7 +70,7 @@ class ChunkReader(Generic[ChunkT]):
                 return None
             reason = str(error)
         else:
-            return chunk.attach(raw=data, request_id=self._request_id, headers=self.headers)
+            return chunk.attach(raw=data, **self.shared)
         return self._read_untyped(data, reason)
 
     def _read_untyped(self, data: bytes, reason: str) -> ChunkT:
@@ -81,7 +80,7 @@ class ChunkReader(Generic[ChunkT]):
             # Decoded without a type first: msgspec reports a wrong field type before invalid JSON further on.
             sent = self._decode_untyped(data)
             chunk = coerce(sent, cast(type[ChunkT], self._decoder.type))
-            return chunk.attach(raw=data, request_id=self._request_id, headers=self.headers)
+            return chunk.attach(raw=data, **self.shared)
         except msgspec.ValidationError:
             failure = error_in(sent, request_id=self._request_id) or self.invalid_chunk(data, reason)
         except JSON_ERRORS:
@@ -91,7 +90,7 @@ class ChunkReader(Generic[ChunkT]):
     def chunk_of(self, fields: dict[str, Any]) -> ChunkT:
         """Return a chunk that no event has."""
         chunk: ChunkT = convert(fields, cast(type[ChunkT], self._decoder.type))
-        return chunk.attach(raw=fields, request_id=self._request_id, headers=self.headers)
+        return chunk.attach(raw=fields, **self.shared)
 
     def _decode_untyped(self, data: bytes) -> Any:
         try:
@@ -126,11 +125,12 @@ class ReaderProperties:
     @property
     def headers(self) -> Mapping[str, str]:
         """The response headers, which each chunk gets."""
-        return self._reader.headers
+        headers: Mapping[str, str] = self._reader.shared["headers"]
+        return headers
 
     @headers.setter
     def headers(self, headers: Mapping[str, str]) -> None:
-        self._reader.headers = headers
+        self._reader.shared["headers"] = headers
 
     @property
     def repaired(self) -> tuple[str, ...]:
@@ -149,7 +149,7 @@ class ChoicesParser(ReaderProperties, Generic[ChoicesT]):
     def __init__(self, request_id: str | None, decoder: msgspec.json.Decoder[ChoicesT]) -> None:
         self._reader = ChunkReader(decoder, request_id)
         self._decode = decoder.decode
-        self._request_id = request_id
+        self._shared = self._reader.shared
         self._halves = self._reader.halves
 
     def parse_event(self, event: Event) -> ChoicesT | End | None:
@@ -163,8 +163,7 @@ class ChoicesParser(ReaderProperties, Generic[ChoicesT]):
             chunk = None
         if chunk is not None:
             # As attach() does, without its call.
-            metadata = {"raw": data, "request_id": self._request_id, "headers": self._reader.headers}
-            set_attribute(chunk, "_hidden", metadata)
+            set_metadata(chunk, (data, self._shared))
             if self._halves:
                 self._join_halves(chunk)
         else:

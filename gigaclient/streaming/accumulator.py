@@ -254,8 +254,10 @@ class ChatAccumulator(RawAccumulator):
 
     def _keep_first_values(self, chunk: ChatCompletionChunk) -> None:
         if self._request_id is None:
-            metadata = getattr(chunk, "_hidden", None)
-            self._request_id = None if metadata is None else metadata["request_id"]
+            # As chunk.request_id does, without its calls.
+            hidden = getattr(chunk, "_hidden", None) or {}
+            shared = hidden[1] if isinstance(hidden, tuple) else hidden
+            self._request_id = shared.get("request_id")
         for name in _FIRST_VALUE_FIELDS:
             value = getattr(chunk, name)
             if value is not None and name not in self._fields:

@@ -296,6 +296,8 @@ class _DeadlineReader(io.RawIOBase):
             # Bypass four functions of the standard library, which only check that the socket is open.
             self._receive = getattr(sock._sock._sslobj, "read", self._recv)  # type: ignore[attr-defined]
         self.response_ended = False
+        self.filled = False
+        """The last read got as much as it asked for, so OpenSSL may keep the rest of the TLS record."""
 
     def readable(self) -> bool:
         """Return True."""
@@ -310,14 +312,18 @@ class _DeadlineReader(io.RawIOBase):
             self.sock.early_answer = b""
             memoryview(buffer)[: len(early)] = early  # it fits: this is the first read into the whole buffer
             return len(early)
-        return self._read_with_deadline(self._recv_into, buffer)
+        received = self._read_with_deadline(self._recv_into, buffer)
+        self.filled = received == memoryview(buffer).nbytes
+        return received
 
     def receive(self, size: int) -> bytes:
         """Return up to ``size`` bytes of a single read. Call only when the buffered reader is empty."""
         sock = self.sock
         state = sock.state
         if state is None or sock.request_sent or not sock.session_ticket_read or not sock._is_socket:
-            return self._read_with_deadline(self._recv, size)
+            received = self._read_with_deadline(self._recv, size)
+            self.filled = len(received) == size
+            return received
         # A short path, because this runs for each event of a stream.
         deadline = state.deadline
         remaining = deadline.remaining()
@@ -336,6 +342,7 @@ class _DeadlineReader(io.RawIOBase):
             raise Cancelled("closed")
         if not received:
             state.ended = True
+        self.filled = len(received) == size
         return received
 
     def _read_with_deadline(self, receive: Callable[[Any], T], argument: Any) -> T:
@@ -384,7 +391,8 @@ class _ResponseReader(io.BufferedReader):
         if not self.closed:
             raw = self.raw
             raw.response_ended = True  # so that peek returns the buffer without reading
-            raw.sock.reusable = raw.sock.reusable and not (self.peek() or raw.sock.pending())
+            # Ask OpenSSL only if it may have something: it releases the GIL, and a thread would wait for its turn.
+            raw.sock.reusable = raw.sock.reusable and not (self.peek() or (raw.filled and raw.sock.pending()))
         super().close()
 
 

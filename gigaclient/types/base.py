@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 import msgspec
+import msgspec.structs
 
 from gigaclient._primitives.packing import packed, unpacked
 from gigaclient._primitives.serialization import JSON_ERRORS
 from gigaclient._primitives.surrogates import with_whole_characters
 from gigaclient.types.construction import converted, keep_nested, keep_unknown
 
-__all__ = ["APIResponse", "Record", "set_attribute", "untyped"]
+__all__ = ["APIResponse", "Record", "SharedMetadata", "set_attribute", "set_metadata", "untyped"]
 
 _Fields: TypeAlias = dict[str, Any]  # within Record, dict is the method
 _Echoed: TypeAlias = dict[str, str | None]
@@ -81,6 +82,27 @@ else:
 set_attribute = msgspec.Struct.__setattr__
 
 
+class SharedMetadata:
+    """A second base of chunks: a slot for the metadata, which costs less than a dict for each of many chunks.
+
+    The slot holds a pair: the data of the event, and a dict with what all chunks of the stream have.
+    """
+
+    __slots__ = ("_hidden",)
+
+
+set_metadata = SharedMetadata.__dict__["_hidden"].__set__
+
+
+def _set(record: Any, name: str, value: Any) -> None:
+    if issubclass(type(record), SharedMetadata):
+        # Struct.__setattr__ refuses records with a second base. It would also start to track the record for the garbage
+        # collector, which a chunk does not need: its choices are a list, so it is tracked from the beginning.
+        msgspec.structs.force_setattr(record, name, value)
+    else:
+        set_attribute(record, name, value)
+
+
 def _get_unknown(self: Any, name: str) -> Any:
     if not name.startswith("_") and name in self._unknown:
         return self._unknown[name]
@@ -95,7 +117,7 @@ def _set_attribute(self: Any, name: str, value: Any) -> None:
         name = name.removesuffix("_")
         if name not in self.__struct_fields__:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-    set_attribute(self, name, value)
+    _set(self, name, value)
 
 
 class _DataclassAttribute:
@@ -150,14 +172,17 @@ class Record(msgspec.Struct, metaclass=RecordMeta, omit_defaults=True):
     def _metadata(self) -> Mapping[str, Any]:
         """The values that are stored with the record and are not fields: the raw response, unknown fields."""
         try:
-            metadata: Mapping[str, Any] = object.__getattribute__(self, "_hidden")
+            metadata: Mapping[str, Any] | tuple[bytes, _Fields] = object.__getattribute__(self, "_hidden")
         except AttributeError:
             return {}
+        if isinstance(metadata, tuple):
+            data, shared = metadata
+            return {"raw": data, **shared}
         return metadata
 
     def _store(self, **values: Any) -> None:
         """Add metadata."""
-        set_attribute(self, "_hidden", {**self._metadata, **values})
+        _set(self, "_hidden", {**self._metadata, **values})
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:
         """Yield pairs of name and value, as pydantic does, so that ``dict(record)`` works."""

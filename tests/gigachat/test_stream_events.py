@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import msgspec
@@ -20,6 +22,12 @@ from gigaclient.types import ChatCompletionChunk
 JSON = b'{"choices":[{"delta":{"content":"hi"},"index":0}],"new":{"x":null}}'
 
 
+class StandsFor:
+    """An object that may refer to a chunk."""
+
+    chunk: Any
+
+
 def meaning(data: bytes, name: str = "message") -> Any:
     return ChunkParser("r-1").parse_event(Event(data, name))
 
@@ -30,6 +38,28 @@ def test_an_event_is_a_chunk_with_its_raw_form_and_request() -> None:
     assert chunk.text == "hi"
     assert chunk.raw == {"choices": [{"delta": {"content": "hi"}, "index": 0}], "new": {"x": None}}
     assert chunk.request_id == "r-1"
+
+
+def test_all_chunks_of_a_stream_have_one_object_with_what_they_share() -> None:
+    parser = ChunkParser("r-1")
+    parser.headers = {"x-request-id": "echoed"}
+    first, second = (parser.parse_event(Event(JSON)) for _ in range(2))
+    assert isinstance(first, ChatCompletionChunk)
+    assert isinstance(second, ChatCompletionChunk)
+    assert first._hidden[1] is second._hidden[1]
+    first.new = 1
+    assert (first.new, second.new) == (1, {"x": None})  # what one chunk has is its alone
+    for chunk in (first, second):
+        assert (chunk.headers, chunk.request_id) == ({"x-request-id": "echoed"}, "r-1")
+
+
+def test_a_chunk_in_a_cycle_is_collected() -> None:
+    chunk = meaning(JSON)
+    alive = weakref.ref(stands_for := StandsFor())
+    stands_for.chunk, chunk.usage = chunk, stands_for
+    del chunk, stands_for
+    gc.collect()
+    assert alive() is None
 
 
 @pytest.mark.parametrize("data", [b"[DONE]", b" [DONE]", b"[DONE] ", b"[DONE]\n", b"\t[DONE]\r"])

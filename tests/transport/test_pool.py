@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -70,6 +71,34 @@ def test_32_threads_use_at_most_32_connections_and_use_them_again(
         assert transport.connections_opened == server.connections
         assert transport.in_flight == 0
     assert "pool is full" not in caplog.text
+
+
+def test_the_rest_of_a_tls_record_ends_the_connection(
+    authority: Authority, trust: Trust, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Reads of the length of the response, so that OpenSSL keeps what follows, where poll() does not see it.
+    monkeypatch.setattr("gigaclient.transport.socket.READ_BYTES", len(OK))
+    with (
+        Server(lambda request: Answer(head=OK[:-2], body=OK[-2:], after_body=b"more"), tls=authority) as server,
+        transport_to(server.url, trust=trust) as transport,
+    ):
+        assert [ask(transport, server.url + "/") for _ in range(2)] == [b"ok", b"ok"]
+        assert server.connections == 2
+
+
+def test_openssl_is_not_asked_for_the_rest_after_a_read_that_took_the_whole_record(
+    authority: Authority, trust: Trust, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Each question releases the GIL, and among many threads a call would wait for its turn.
+    asked: list[bool] = []
+    monkeypatch.setattr(ssl.SSLSocket, "pending", lambda sock: asked.append(sock.server_side) or 0)
+    with (
+        Server(lambda request: Answer(body="ok"), tls=authority) as server,
+        transport_to(server.url, trust=trust) as transport,
+    ):
+        assert [ask(transport, server.url + "/") for _ in range(3)] == [b"ok"] * 3
+        assert server.connections == 1
+    assert False not in asked  # the test's server asks too
 
 
 def test_the_connection_used_last_is_used_next(authority: Authority, trust: Trust) -> None:

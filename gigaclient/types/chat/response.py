@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import msgspec.structs
 
-from gigaclient.types.base import APIResponse, Record
+from gigaclient.types.base import APIResponse, Record, SharedMetadata
 from gigaclient.types.chat.messages import FunctionCall, Message
 from gigaclient.types.completion import Completion
 
@@ -154,7 +154,7 @@ class ChunkChoice(Record, gc=False):
     logprobs: Any = None
 
 
-class ChatCompletionChunk(APIResponse):
+class ChatCompletionChunk(APIResponse, SharedMetadata):
     """One event of a streamed response. ``str()`` returns the text that it adds.
 
     Attributes:
@@ -176,8 +176,8 @@ class ChatCompletionChunk(APIResponse):
     def text(self) -> str:
         """The text that this chunk adds to the first choice; empty for a progress report."""
         for choice in self.choices:
-            if choice.index == 0 and choice.delta.role != IN_PROGRESS:
-                return choice.delta.content or ""
+            if choice.index == 0 and (delta := choice.delta).role != IN_PROGRESS:
+                return delta.content or ""
         return ""
 
     @property
