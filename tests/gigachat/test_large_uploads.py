@@ -13,7 +13,8 @@ import pytest
 import requests
 import responses
 from responses import matchers
-from support.platform_tools import bodies_sent_to, client_of
+from support.clients import client_without_retries
+from support.platform_tools import bodies_sent_to
 from support.reliability_tools import Task, at_most, descriptors, wait_until
 from support.socket_tools import Peer, Stopwatch
 
@@ -117,7 +118,7 @@ def answer_at_the_end(sock: Any) -> None:
 def test_a_large_file_takes_little_memory(emulator: GigaChatEmulator, big: Path, is_open: bool) -> None:
     with (
         Peer(answer_at_the_end) as peer,
-        client_of(emulator, base_url=peer.url + "/v1", access_token="token") as giga,
+        client_without_retries(emulator, base_url=peer.url + "/v1", access_token="token") as giga,
         big.open("rb") as opened,
     ):
         giga.upload_file(("a.txt", b"small"))  # imports modules
@@ -134,7 +135,7 @@ def test_a_repeated_upload_sends_the_file_again(
     emulator: GigaChatEmulator, path: Path, is_open: bool, fault: Fault
 ) -> None:
     emulator.inject(fault, path="/files")
-    with client_of(emulator, max_retries=1) as giga, path.open("rb") as opened:
+    with client_without_retries(emulator, max_retries=1) as giga, path.open("rb") as opened:
         file = giga.upload_file(opened if is_open else path)
         assert giga.get_file_content(file) == CONTENT
     assert content_sent_to(emulator) == CONTENT
@@ -150,7 +151,7 @@ def test_a_large_upload_is_repeated_with_a_new_token(emulator: GigaChatEmulator,
 
 def test_an_answer_before_the_end_of_a_large_file_is_read(emulator: GigaChatEmulator, big: Path) -> None:
     emulator.inject(Fault(early=True, status=413), path="/files")
-    with client_of(emulator) as giga:
+    with client_without_retries(emulator) as giga:
         with pytest.raises(RequestEntityTooLargeError):
             giga.upload_file(big)
         assert giga.chat("hello").text
@@ -164,7 +165,9 @@ def stalled(emulator: GigaChatEmulator) -> Iterator[Callable[..., Any]]:
     """Return a function that makes clients of a server which never reads."""
     over = threading.Event()
     with Peer(lambda sock: over.wait(30)) as peer:
-        yield lambda **options: client_of(emulator, base_url=peer.url + "/v1", access_token="token", **options)
+        yield lambda **options: client_without_retries(
+            emulator, base_url=peer.url + "/v1", access_token="token", **options
+        )
         over.set()
 
 
@@ -224,7 +227,7 @@ class Removed(Exception):
 def test_a_file_that_fails_while_it_is_sent_ends_the_call(
     emulator: GigaChatEmulator, file: IO[bytes], error: type[Exception], message: str
 ) -> None:
-    with client_of(emulator, max_retries=2) as giga:
+    with client_without_retries(emulator, max_retries=2) as giga:
         with pytest.raises(error, match=message):
             giga.upload_file(file, filename="a.txt")
         assert giga.get_files().data == []
@@ -240,7 +243,7 @@ def test_a_path_that_is_cut_while_it_is_sent_ends_the_call(emulator: GigaChatEmu
 
     with (
         Peer(talk) as peer,
-        client_of(emulator, base_url=peer.url + "/v1", access_token="token") as giga,
+        client_without_retries(emulator, base_url=peer.url + "/v1", access_token="token") as giga,
         pytest.raises(ConfigError, match="became shorter"),
     ):
         giga.upload_file(big)
@@ -268,7 +271,7 @@ def test_a_plain_session_sends_a_large_file(emulator: GigaChatEmulator, path: Pa
     with requests.Session() as session:
         session.verify = str(emulator.client_options["ca_bundle_file"])
         session.mount("https://", requests.adapters.HTTPAdapter())
-        with client_of(emulator, session=session) as giga:
+        with client_without_retries(emulator, session=session) as giga:
             giga.upload_file(path)
     assert content_sent_to(emulator) == CONTENT
 
