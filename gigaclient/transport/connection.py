@@ -223,19 +223,19 @@ class DeadlineHTTPConnection(Dialer):
     def request(self, method: str, url: str, body: Any = None, headers: Any = None, **options: Any) -> None:
         """Send a request, small ones in a single write; the read timeout begins after it."""
         state = this_thread.state
-        if state is not None:
-            state.reused = self.sock is not None and self._requests_sent > 0
-            if isinstance(self.sock, DeadlineSocket):
-                self.sock.serve(state)
-        self._buffered = []
-        self.blocksize = _FILE_BLOCK_BYTES
-        # Writing the headers line by line, with checks for each, would cost more than the rest of the request.
-        block = header_block(headers) if headers else None
-        self._header_block = memoryview(block) if block is not None else None
-        del block
-        if self._header_block is not None:
-            headers = _WrittenHeaders(headers)
         try:
+            if state is not None:
+                state.reused = self.sock is not None and self._requests_sent > 0
+                if isinstance(self.sock, DeadlineSocket):
+                    self.sock.serve(state)
+            self._buffered = []
+            self.blocksize = _FILE_BLOCK_BYTES
+            # Writing the headers line by line, with checks for each, would cost more than the rest of the request.
+            block = header_block(headers) if headers else None
+            self._header_block = memoryview(block) if block is not None else None
+            del block
+            if self._header_block is not None:
+                headers = _WrittenHeaders(headers)
             super().request(method, url, body, headers, **options)
             buffered, self._buffered = self._buffered, None
             if buffered:

@@ -11,13 +11,20 @@ from __future__ import annotations
 
 import contextlib
 import math
+import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 from weakref import ref
 
-import requests
+from gigaclient.transport.tls_handshake import Context
+
+try:
+    import requests
+except ssl.SSLError:  # requests 2.32.0 to 2.32.4 makes a context when it is imported
+    Context(ssl.PROTOCOL_TLS_CLIENT)  # raises our own error
+    raise
 from requests import Response as OriginalResponse
 from requests.cookies import RequestsCookieJar, extract_cookies_to_jar
 from requests.utils import get_encoding_from_headers

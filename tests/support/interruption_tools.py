@@ -28,9 +28,9 @@ CHILD_SECONDS = 20.0
 _MOST_CHILDREN = 20
 
 
-# The interpreter calls these itself, and does not pass on unchanged what they raise: it finalises a response of
-# urllib3, or encodes a host name.
-_DROPPED_IN = {"closed", "encode"}
+# The interpreter calls the first two itself, and does not pass on unchanged what they raise: it finalises a response of
+# urllib3, or encodes a host name. The third is urllib3's, and ignores a reset that is raised in its own frame.
+_DROPPED_IN = {"closed", "encode", "_make_request"}
 
 
 class ProgramError(Exception):
