@@ -37,6 +37,7 @@ from gigaclient.gigachat import client as client_module
 from gigaclient.testing import FakeGptEmulator, Fault, GigaChatEmulator
 from gigaclient.transport.dial import Dialer
 from gigaclient.transport.dns import resolver
+from gigaclient.transport.socket import DeadlineSocket
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="there is no signal for one thread")
 
@@ -316,6 +317,26 @@ with GigaChatEmulator() as emulator:
     eventually(lambda: open_descriptors() <= before, 5)
     print(moment, open_descriptors() - before, wrong)
 """
+
+
+@pytest.mark.parametrize("error", ["ConnectionResetError", "BrokenPipeError"])
+def test_a_lost_connection_that_a_handler_raises_before_the_request_is_not_that_of_the_request(
+    error: str, emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raised = ERRORS[error]()
+
+    def interrupted(sock: DeadlineSocket, state: object) -> None:
+        raise raised
+
+    with client_with_new_key(emulator) as giga:
+        giga.chat("Hi")
+        with monkeypatch.context() as patched:
+            patched.setattr(DeadlineSocket, "serve", interrupted)
+            with pytest.raises(OSError, match="from the handler") as caught:
+                giga.chat("Hi")
+        assert caught.value is raised
+        assert giga.chat("Hi").text
+        assert giga.stats().in_flight == 0
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="the system has no table of descriptors")
