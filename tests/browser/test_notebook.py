@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from support.browser import Browser
     from support.jupyter_lab import LabNotebook
 
+pytestmark = pytest.mark.timeout(240)  # JupyterLab and its kernels start slowly on a busy machine
+
 PRICES = (
     r"It costs $5 or $6, and \( x^2 \) or $y$ is it. \$7, `$8`, 9$ and $10, and \( \text{for } \$11 \)." + "\n\n"
     r"\[ E = mc^2 \]" + "\n\n"

@@ -65,8 +65,19 @@ class LabNotebook:
         made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
         made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
         path.write_text(nbformat.writes(made), "utf-8")
-        self._driver.get(f"{url}lab/tree/{path.name}?reset")
-        until(lambda: len(self._cells) == len(cells) and self._kernel == "idle", "the notebook is open", seconds=60)
+        self._open(f"{url}lab/tree/{path.name}?reset", len(cells))
+
+    def _open(self, url: str, cells: int) -> None:
+        """Show the notebook; load the page again if it is not ready, as a user would on a busy machine."""
+        for attempts_left in (2, 1, 0):
+            self._driver.get(url)
+            try:
+                until(lambda: len(self._cells) == cells and self._kernel == "idle", "the notebook is open", seconds=45)
+            except AssertionError:
+                if not attempts_left:
+                    raise
+            else:
+                return
 
     @property
     def _cells(self) -> list[WebElement]:
