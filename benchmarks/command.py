@@ -49,10 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rows", default="", help="only these, by key, comma-separated; nothing is written")
     parser.add_argument("--contenders", default="", help="only these, comma-separated; nothing is written")
     parser.add_argument(
-        "--only", choices=("map", "holds"), help="only the part on many prompts, or on holds, beside the last results"
+        "--only", choices=("map", "holds"), help="measure only many prompts, or only holds; keep the other last results"
     )
     parser.add_argument("--tries", type=int, default=_TRIES, help="when short: the best of so many")
-    parser.add_argument("--counts", action="store_true", help="when short: check the counts too, beside chosen rows")
+    parser.add_argument(
+        "--counts", action="store_true", help="when short: check the counts too, even if rows are chosen"
+    )
     parser.add_argument("--wheel", type=Path, help="what to install as ours")
     parser.add_argument("--folder", type=Path, default=CHECKOUT / ".venv" / "bench" / "contenders")
     parser.add_argument("--report", action="store_true", help="only write the pages anew from the last results")

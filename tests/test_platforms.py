@@ -37,7 +37,7 @@ import os, select, selectors, signal, socket, sys, time
 
 for name in {POSIX_MODULES!r}:
     sys.modules[name] = None
-# These have looked at the system by the time that fork is gone; filelock has modules of its own for Windows.
+# Import these before fork is removed: they check the system once. filelock has separate modules for Windows.
 import filelock, multiprocessing, subprocess
 for name in ("fork", "forkpty", "register_at_fork", "geteuid", "getuid", "getegid", "getgid", "fchmod", "O_NOFOLLOW",
              "O_NONBLOCK", "O_CLOEXEC", "pread", "pwrite", "mkfifo", "getpgid", "setsid"):

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 
 import pytest
 from support.clients import client_with_new_key
+from support.interruption_tools import in_background
 from support.reliability_tools import run_python
 from support.socket_tools import (
     ConnectProxy,
@@ -85,22 +86,16 @@ class Signals:
         self._handle = handle
         main = threading.main_thread().ident
         assert main is not None
-        over = threading.Event()
 
-        def send() -> None:
+        def send(over: threading.Event) -> None:
             if not eventually(lambda: is_waiting() or over.is_set()):
                 return
             # Repeat it, because Python misses a signal that arrives between its check and the blocking system call.
             while not self._handled.wait(0.1) and not over.is_set():
                 signal.pthread_kill(main, signal.SIGUSR1)
 
-        sender = threading.Thread(target=send)
-        sender.start()
-        try:
+        with in_background(send):
             yield
-        finally:
-            over.set()
-            sender.join()
 
 
 @pytest.fixture

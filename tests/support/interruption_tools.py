@@ -156,17 +156,24 @@ class Interruptions:
 @contextlib.contextmanager
 def sending(send: Callable[[], object], seed: float) -> Iterator[None]:
     """Call ``send``, which sends SIGUSR1 to the process or thread under test, at random moments during the block."""
-    over = threading.Event()
     rng = random.Random(seed)
 
-    def repeat() -> None:
+    def repeat(over: threading.Event) -> None:
         while not over.wait(rng.uniform(0.001, 0.05)):
             send()
 
-    sender = threading.Thread(target=repeat, daemon=True)
-    sender.start()
+    with in_background(repeat):
+        yield
+
+
+@contextlib.contextmanager
+def in_background(work: Callable[[threading.Event], object]) -> Iterator[None]:
+    """Run ``work`` in a thread during the block; the end of the block sets its argument and waits for the thread."""
+    over = threading.Event()
+    thread = threading.Thread(target=work, args=(over,), daemon=True)
+    thread.start()
     try:
         yield
     finally:
         over.set()
-        sender.join()
+        thread.join()

@@ -118,7 +118,8 @@ def replacing(path: str) -> Iterator[BinaryIO]:
         raise ConfigError(f"{path!r} is not a regular file: pass it open, in binary mode")
     temporary = os.path.join(os.path.dirname(target), f".{os.urandom(8).hex()}.part")
     try:
-        file = open(temporary, "xb", buffering=_FILE_BUFFER_BYTES)  # noqa: SIM115 - it is renamed between its end and the end of the block
+        # No "with", because the file is renamed after it is closed and before the block ends.
+        file = open(temporary, "xb", buffering=_FILE_BUFFER_BYTES)  # noqa: SIM115
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ConfigError(f"{path!r} cannot be written: {reason}") from None

@@ -1,4 +1,4 @@
-"""What programs do with requests and answers as objects: fields, dumps, copies, validation."""
+"""Use requests and answers as objects: fields, dumps, copies, validation."""
 
 from __future__ import annotations
 
