@@ -5,7 +5,7 @@ PYTHON ?= python3
 VERSIONS ?= 3.10 3.11 3.12 3.13
 FLOOR ?= 3.10
 ARGS ?=
-# One process per core. Empty to run the tests in one process, as a debugger needs it: make test WORKERS=
+# Two processes per core (tests/conftest.py). Empty to run the tests in one process, as a debugger needs it: make test WORKERS=
 WORKERS ?= --numprocesses=auto --dist=worksteal
 SECONDS ?= 60
 
@@ -49,7 +49,7 @@ INSTALL = $(1)/$(BIN)/python -m pip install -qq --disable-pip-version-check --no
 .SECONDARY:
 .SECONDEXPANSION:
 .PHONY: help demo soak fuzz test test-quick test-next coverage mutate lint format wheel sbom licenses test-all test-floor audit \
-	bench bench-short apps browser clusters deployment peers peers-newest peers-oldest docs check release clean run-floor
+	bench bench-short apps browser clusters deployment nuitka peers peers-newest peers-oldest docs check release clean run-floor
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -123,6 +123,9 @@ clusters: $(CLUSTERS)/.installed ## many prompts on Dask and Celery (needs redis
 
 deployment: $(DEPLOYMENT)/.installed ## run the recipes of docs/en/deployment.md (needs Apache, nginx and redis-server)
 	@env -u PYTHONPATH $(DEPLOYMENT)/$(BIN)/pytest --no-skips --deployment tests/deployment $(ARGS)
+
+nuitka: $(DEPLOYMENT)/.installed ## run the recipe for Nuitka of docs/en/deployment.md (needs gcc); some minutes
+	@env -u PYTHONPATH $(DEPLOYMENT)/$(BIN)/pytest --no-skips --deployment --nuitka tests/deployment/test_nuitka.py $(ARGS)
 
 # The warnings of these libraries are not ours.
 PEERS_PYTEST = env -u PYTHONPATH $(1)/$(BIN)/pytest --no-skips --peers -o filterwarnings=default --disable-warnings

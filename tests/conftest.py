@@ -62,6 +62,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skips", action="store_true", help="a skipped test fails the run, as in make and CI")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Run two processes per core, because half of the time the tests wait for servers and timers."""
+    return int(os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS", 2 * (os.cpu_count() or 1)))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_SKIPPED] = []
     if config.pluginmanager.is_blocked("gigaclient"):  # by make coverage, until the lines of imports are counted

@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from deployment.conftest import BUILD_SECONDS
-from support.pages import CHECKOUT, blocks
+from deployment.conftest import BUILD_SECONDS, PAGE, PRINTED, build
+from support.pages import blocks
 
 from gigaclient.testing import GigaChatEmulator
 
 pytestmark = pytest.mark.timeout(2 * BUILD_SECONDS)
-PAGE = "en/deployment"
-PROGRAM = Path(__file__).with_name("program.py")
-PRINTED = """\
-the certificate was found
-whole
-second version
-streamed
-['one', 'two']
-"""
 PUBLIC = """
 from gigaclient.transport.tls import system_context
 assert len(system_context().get_ca_certs()) > 50
@@ -42,22 +30,6 @@ try:
 except TLSError:
     print("TLSError")
 """
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A folder with the program and the wheel, as in a project."""
-    shutil.copy(PROGRAM, tmp_path)
-    (tmp_path / "dist").mkdir()
-    for wheel in (CHECKOUT / "dist").glob("gigaclient-*.whl"):
-        shutil.copy(wheel, tmp_path / "dist")
-    return tmp_path
-
-
-def build(folder: Path, commands: str) -> None:
-    """Run shell commands of the page in this environment."""
-    variables = {**os.environ, "PATH": f"{Path(sys.prefix, 'bin')}{os.pathsep}{os.environ['PATH']}"}
-    subprocess.run(["sh", "-e", "-c", commands], cwd=folder, env=variables, check=True, timeout=BUILD_SECONDS)
 
 
 @pytest.mark.parametrize("form", ["--onedir", "--onefile"])

@@ -145,6 +145,8 @@ class Interruptions:
         finally:
             signal.signal(signal.SIGUSR1, handler)
             sys.unraisablehook = hook
+            # Its traceback may hold a socket that Python's own code was just making, and that no other code can close.
+            self.raised = self._unraisable = None
 
     def _note_unraisable(self, unraisable: Any) -> None:
         if unraisable.exc_value is not None and unraisable.exc_value is self.raised:

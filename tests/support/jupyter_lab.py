@@ -93,19 +93,34 @@ class LabNotebook:
         )
 
     def run(self, index: int, *, wait: bool = True) -> None:
-        """Press Shift+Enter in a cell."""
+        """Press Shift+Enter in a cell; press it again if JupyterLab, which is still busy, did not begin to run it."""
         cell = self._cells[index]
-        self._browser.run("arguments[0].scrollIntoView({block: 'center'})", cell)
-        until(lambda: cell.find_element(By.CSS_SELECTOR, ".cm-content").is_displayed(), "the cell can be seen")
-        cell.find_element(By.CSS_SELECTOR, ".cm-content").click()
-        self._driver.switch_to.active_element.send_keys(Keys.SHIFT, Keys.ENTER)
+        for attempts_left in (3, 2, 1, 0):
+            self._browser.run("arguments[0].scrollIntoView({block: 'center'})", cell)
+            until(lambda: cell.find_element(By.CSS_SELECTOR, ".cm-content").is_displayed(), "the cell can be seen")
+            cell.find_element(By.CSS_SELECTOR, ".cm-content").click()
+            self._driver.switch_to.active_element.send_keys(Keys.SHIFT, Keys.ENTER)
+            try:
+                # The prompt is "[*]:" from the moment at which the cell is sent, so that no cell runs twice.
+                until(lambda: self._prompt(index).strip("[]: "), f"cell {index} runs", seconds=15)
+            except AssertionError:
+                if not attempts_left:
+                    raise
+            else:
+                break
         if wait:
             self.wait_for(index)
 
+    def _prompt(self, index: int) -> str:
+        """The text left of a cell: ``[ ]:``, ``[*]:`` while it runs, or its number."""
+        return self._cells[index].find_element(By.CSS_SELECTOR, ".jp-InputPrompt").text
+
     def wait_for(self, index: int) -> None:
         """Wait until a cell has run, and its output is complete."""
-        prompt = self._cells[index].find_element(By.CSS_SELECTOR, ".jp-InputPrompt")
-        until(lambda: prompt.text.strip("[]: ").isdigit() and self._kernel == "idle", f"cell {index} has run")
+        until(
+            lambda: self._prompt(index).strip("[]: ").isdigit() and self._kernel == "idle",
+            f"cell {index} has run", seconds=90,
+        )  # fmt: skip
 
     def run_all(self) -> None:
         """Run all cells, one after another."""
