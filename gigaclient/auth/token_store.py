@@ -83,9 +83,8 @@ class FileTokenStore:
         new_path = self._path + ".new"  # the lock admits one writer, so a file that a crash left may be removed
         with contextlib.suppress(FileNotFoundError):
             os.unlink(new_path)
-        descriptor = os.open(new_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
         try:
-            with open(descriptor, "wb") as file:
+            with open(new_path, "wb", opener=_create) as file:
                 file.write(data)
             os.replace(new_path, self._path)
         except BaseException:
@@ -132,18 +131,16 @@ class FileTokenStore:
                 raise StoreUnusable(f"others may write in the folder {folder}: chmod 700 it")
 
     def _read(self) -> bytes:
-        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         if os.path.islink(self._path):
             raise StoreUnusable("it is a symbolic link")
         try:
-            descriptor = os.open(self._path, flags)
+            with open(self._path, "rb", opener=_open_without_waiting) as file:
+                status = os.fstat(file.fileno())
+                if not stat.S_ISREG(status.st_mode):
+                    raise StoreUnusable("it is not a plain file")
+                data = file.read(_MAX_FILE_BYTES + 1)
         except FileNotFoundError:
             return b""
-        with open(descriptor, "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise StoreUnusable("it is not a plain file")
-            data = file.read(_MAX_FILE_BYTES + 1)
         if hasattr(os, "geteuid"):
             if status.st_uid != os.geteuid():
                 raise StoreUnusable("it belongs to another user")
@@ -228,6 +225,15 @@ class ObjectTokenStore:
                 with contextlib.suppress(Exception):  # the lock expires anyway
                     if self._cache.get(name) == owner:
                         delete(name)
+
+
+# An opener, because open() closes the descriptor of its own opener when it fails, but not one that it is given.
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+
+
+def _create(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
 
 
 def _cache_key(key: str) -> str:

@@ -30,8 +30,8 @@ class _ClosedWhenDropped:
     A stream that the program drops inside a reference cycle, and an interrupted call, close their connection so.
     """
 
-    def __del__(self, close: Callable[[Any], None] = socket.SocketType.close) -> None:
-        close(self)  # an argument, because the interpreter clears the names of modules when it ends
+    # Not a function in Python: a signal handler may raise at the first step of one, before it closes anything.
+    __del__ = socket.SocketType.close
 
 
 class Socket(_ClosedWhenDropped, socket.socket):

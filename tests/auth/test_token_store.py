@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.reliability_tools import finish, python, run_python, together, wait_until
+from support.reliability_tools import descriptors, finish, python, run_python, together, wait_until
 
 from gigaclient import ConfigError, GigaChat
 from gigaclient._primitives.deadline import Cancelled, Deadline, Timeouts
@@ -416,8 +416,10 @@ def test_a_cache_that_stores_nothing_causes_no_wait() -> None:
 
 def test_a_file_that_cannot_be_written_does_not_fail_the_call(path: str, caplog: pytest.LogCaptureFixture) -> None:
     os.mkdir(path)
+    before = descriptors()
     assert token_of(reader(FileTokenStore(path))) == "its-own"
     assert len(caplog.records) >= 1
+    assert descriptors() == before
 
 
 def test_a_lock_that_is_never_released_costs_at_most_half_the_deadline(path: str) -> None:

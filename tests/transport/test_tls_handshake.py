@@ -6,11 +6,16 @@ locks held for ever were those of OpenSSL's table of extra data, its certificate
 
 from __future__ import annotations
 
+import ctypes
+import functools
+import operator
 import os
+import signal
 import socket
 import ssl
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -341,3 +346,36 @@ def test_a_call_on_a_connection_that_is_there_waits_for_no_fork(gigachat_emulato
         finally:
             steps.after_fork_in_parent()
         thread.join(LONG)
+
+
+# -- sockets that are dropped ------------------------------------------------------------------------------------------
+
+
+class HandlerError(Exception):
+    """What the signal handler raises."""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="there is no signal for a program")
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+def test_a_signal_handler_that_raises_while_a_socket_is_dropped_leaves_no_descriptor(
+    tls: bool, silent: socket.socket, authority: Authority
+) -> None:
+    def handle(number: int, frame: Any) -> None:
+        raise HandlerError
+
+    dropped: list[socket.socket] = [handshake.Socket(socket.AF_INET, socket.SOCK_STREAM)]
+    dropped[0].connect(silent.getsockname())
+    if tls:
+        context = Trust(authorities=authority.ca_pem.decode()).make_context()
+        dropped.append(context.wrap_socket(dropped.pop(), do_handshake_on_connect=False, server_hostname="127.0.0.1"))
+    number = dropped[0].fileno()
+    # No step of Python code is between the two calls: what drops the socket meets the signal first.
+    calls = [functools.partial(ctypes.PyDLL(None)["raise"], int(signal.SIGUSR1)), dropped.clear]
+    original = signal.signal(signal.SIGUSR1, handle)
+    try:
+        with pytest.raises(HandlerError):
+            deque(map(operator.methodcaller("__call__"), calls), maxlen=0)
+    finally:
+        signal.signal(signal.SIGUSR1, original)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(number)
