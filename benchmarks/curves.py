@@ -50,6 +50,10 @@ def _tolerant(size: int) -> Row:
     return Row("", "", "", "tolerant", count=size)
 
 
+def _idle(count: int) -> Row:
+    return Row("", "", "", "idle_connections", form="few-10", count=count, events=10)
+
+
 def _records(count: int) -> Row:
     return Row("", "", "", "records", count=count)
 
@@ -99,6 +103,16 @@ CURVES = (
         "ms",
         (10, 100, 1_000, 10_000),
         _records,
+        lambda value, size: value,
+        ("ours",),
+    ),
+    Curve(
+        "idle",
+        "Client CPU of a stream of ten events, whose connection, locks and token check the process id",
+        "idle connections of the client",
+        "µs",
+        (1, 10, 100, 300),
+        _idle,
         lambda value, size: value,
         ("ours",),
     ),

@@ -10,7 +10,6 @@ import os
 import ssl
 import statistics
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,8 +17,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from benchmarks.file_tasks import download_memory, download_rate, upload_memory, upload_rate
+from benchmarks.local_tasks import hold_comments, hold_formula, hold_json, records, tolerant
+from benchmarks.process_memory import peak_kb, resident_kb
+
 _WARM_CALLS = 30
-_HOLDS = 7
 # The texts in one request, as giga.embed_many packs them.
 _TEXTS = 90
 
@@ -110,6 +112,20 @@ def first_token(spec: Specification) -> float:
     return statistics.median(late[1:]) * 1e3
 
 
+def idle_connections(spec: Specification) -> float:
+    """Return the client CPU of one stream while ``count`` connections are idle, µs."""
+    client = spec.client()
+    streams = [client.stream() for _ in range(spec.count)]
+    for texts in streams:
+        next(texts)
+    for texts in streams:
+        for _ in texts:
+            continue
+    del streams
+    _repeat(lambda: _read(client, spec.events), _WARM_CALLS)
+    return min(_cpu_of(lambda: _repeat(lambda: _read(client, spec.events), 50)) for _ in range(5)) / 50 * 1e6
+
+
 def throughput(spec: Specification) -> float:
     """Return the calls a second of ``count`` threads that share a client."""
     client = spec.client()
@@ -172,7 +188,7 @@ def prompts(spec: Specification) -> list[float]:
     while mark <= spec.count:
         _repeat(client.call, mark - done)
         done = mark
-        found += [(time.process_time() - cpu) * 1e3, _resident_kb()]
+        found += [(time.process_time() - cpu) * 1e3, resident_kb()]
         mark *= 10
     return found
 
@@ -216,38 +232,14 @@ def many_growth(spec: Specification) -> list[list[float]]:
     """Return ``[prompts, CPU ms, KB]`` of runs over 1, 10 … ``count`` prompts: peak memory, minus that before."""
     client = spec.client()
     client.call()
-    before = _peak_kb()
+    before = peak_kb()
     found: list[list[float]] = []
     most, spec.count = spec.count, 1
     while spec.count <= most:
         cpu = _cpu_of(lambda: _send_all(client, spec))
-        found.append([spec.count, cpu * 1e3, _peak_kb() - before])
+        found.append([spec.count, cpu * 1e3, peak_kb() - before])
         spec.count *= 10
     return found
-
-
-def hold_json(spec: Specification) -> float:
-    """Return how long other threads are held while an answer is parsed as JSON, ms."""
-    from gigaclient.schema.parse import parse_completion
-    from gigaclient.types.chat import ChatCompletion, Choice, Message
-
-    text = "\n" * 60_000 + '{"temperature": 17}'
-    answer = ChatCompletion(choices=[Choice(message=Message(role="assistant", content=text))])
-    return _hold_of(lambda: parse_completion(answer, dict[str, int]))
-
-
-def hold_comments(spec: Specification) -> float:
-    """Return how long other threads are held while half-open comments are shown in a notebook, ms."""
-    from gigaclient.types.markdown import for_notebook
-
-    return _hold_of(lambda: for_notebook("<!" * 400_000))
-
-
-def hold_formula(spec: Specification) -> float:
-    """Return how long other threads are held while a formula without an end is shown in a notebook, ms."""
-    from gigaclient.types.markdown import for_notebook
-
-    return _hold_of(lambda: for_notebook("$$ x\n\n" + "word word word\n\n" * 12_500))
 
 
 def embed_share(spec: Specification) -> float:
@@ -261,58 +253,6 @@ def embed_share(spec: Specification) -> float:
     if found != spec.count:
         raise RuntimeError(f"{found} vectors came, not {spec.count}: this is no comparison")
     return math.ceil(spec.count / _TEXTS) * spec.seconds / spec.at_once / seconds
-
-
-def upload_rate(spec: Specification) -> float:
-    """Return MB a second of the upload of a file of ``count`` MB."""
-    return spec.count / _file_costs(spec, upload=True)[0]
-
-
-def upload_memory(spec: Specification) -> float:
-    """Return the peak memory of that upload above the memory before it, MB."""
-    return _file_costs(spec, upload=True)[1]
-
-
-def download_rate(spec: Specification) -> float:
-    """Return MB a second of the download of a file of ``count`` MB."""
-    return spec.count / _file_costs(spec, upload=False)[0]
-
-
-def download_memory(spec: Specification) -> float:
-    """Return the peak memory of that download above the memory before it, MB."""
-    return _file_costs(spec, upload=False)[1]
-
-
-def _file_costs(spec: Specification, *, upload: bool) -> tuple[float, float]:
-    """Return the seconds of a transfer on a new connection, and its peak memory above that before, MB."""
-    client = spec.client()
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "file.bin")
-        if upload:
-            with open(path, "wb") as file:
-                file.truncate(spec.count * 1_000_000)
-        before, begun = _peak_kb(), time.perf_counter()
-        (client.upload if upload else client.download)(path)
-        seconds = time.perf_counter() - begun
-        if os.path.getsize(path) != spec.count * 1_000_000:
-            raise RuntimeError("the file is not whole: this is no comparison")
-    return seconds, (_peak_kb() - before) / 1024
-
-
-def tolerant(spec: Specification) -> float:
-    """Return the CPU of reading ``count`` objects with the mistakes of models, ms."""
-    client = spec.client()
-    items = "".join(f"{{'name': \"item {number}\", price: {number},}},\n" for number in range(spec.count))
-    text = f"Here they are:\n```json\n[{items}]\n```\nGood luck!"
-    return _best_cpu_ms(lambda: client.read_json(text), spec.count)
-
-
-def records(spec: Specification) -> float:
-    """Return the CPU of validating and dumping a completion with ``count`` choices, ms."""
-    client = spec.client()
-    message = {"role": "assistant", "content": "Hello there."}
-    choices = [{"message": message, "index": number, "finish_reason": "stop"} for number in range(spec.count)]
-    return _best_cpu_ms(lambda: client.validate({"choices": choices, "model": "GigaChat"}), spec.count)
 
 
 def counted_calls(spec: Specification) -> float:
@@ -336,6 +276,7 @@ TASKS: dict[str, Callable[[Specification], Any]] = {
         connections,
         events,
         first_token,
+        idle_connections,
         throughput,
         renewal,
         prompts,
@@ -368,45 +309,6 @@ def _cpu_of(do: Callable[[], object]) -> float:
     before = time.process_time()
     do()
     return time.process_time() - before
-
-
-def _best_cpu_ms(do: Callable[[], int], expected: int) -> float:
-    found: list[float] = []
-    while len(found) < 3:
-        before = time.process_time()
-        count = do()
-        found.append((time.process_time() - before) * 1e3)
-        if count != expected:
-            raise RuntimeError(f"{count} came, not {expected}: this is no comparison")
-    return min(found)
-
-
-def _hold_of(work: Callable[[], object]) -> float:
-    """Return the longest CPU time of ``work``, ms, during which a second thread that wants to run does not.
-
-    The least of several repetitions: what a busy machine adds differs each time, a hold of the interpreter does not.
-    """
-    clock = time.pthread_getcpuclockid(threading.get_ident())
-    found = []
-    for _ in range(_HOLDS):
-        over, ready = threading.Event(), threading.Event()
-        gaps: list[float] = []
-
-        def watch(over: threading.Event = over, ready: threading.Event = ready, gaps: list[float] = gaps) -> None:
-            while not over.is_set():
-                before = time.clock_gettime(clock)
-                time.sleep(0.0005)
-                gaps.append(time.clock_gettime(clock) - before)
-                ready.set()
-
-        watcher = threading.Thread(target=watch, daemon=True)
-        watcher.start()
-        ready.wait(60)
-        work()
-        over.set()
-        watcher.join(60)
-        found.append(max(gaps))
-    return min(found) * 1e3
 
 
 def _read(client: Client, expected: int) -> None:
@@ -458,17 +360,6 @@ def _started(run: Callable[[int], None], count: int) -> list[threading.Thread]:
 def _join(threads: list[threading.Thread]) -> None:
     for thread in threads:
         thread.join(120)
-
-
-def _resident_kb() -> float:
-    with open("/proc/self/statm", "rb") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1024
-
-
-def _peak_kb() -> float:
-    # Not ru_maxrss, which starts with the value of the parent process.
-    with open("/proc/self/status", encoding="ascii") as file:
-        return next(float(line.split()[1]) for line in file if line.startswith("VmHWM"))
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import ssl
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -36,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     ``--help`` and wrong arguments raise ``SystemExit``, as in argparse.
     """
     options = _parser().parse_args(argv)
+    if not _openssl_works():
+        return 1
     from gigaclient.doctor.runner import examine_from  # --help does not need the network modules
 
     arguments: dict[str, Any] = {name: getattr(options, name) for name in _CLIENT_OPTIONS}
@@ -65,6 +68,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     report = _in_terms_of_the_terminal(report)
     _write(json.dumps(report.as_dict(), ensure_ascii=False, indent=2) if options.json else _as_text(report))
     return 0 if report.healthy else 1
+
+
+def _openssl_works() -> bool:
+    """Return False, and print why, if OpenSSL's settings allow no TLS: then no other check can run."""
+    from gigaclient.transport.tls_handshake import Context
+
+    try:
+        Context(ssl.PROTOCOL_TLS_CLIENT)
+    except ConfigError as error:
+        sys.stderr.write(wrap(f"gigaclient doctor: {error.message}", columns_of(sys.stderr)) + "\n")
+        return False
+    return True
 
 
 _USUAL_COLUMNS, _MAX_COLUMNS = 80, 100

@@ -24,8 +24,8 @@ from gigaclient.transport.framing import MalformedHeadError
 from gigaclient.transport.happy_eyeballs import connect_to_host
 from gigaclient.transport.monkey_patches import check_patches
 from gigaclient.transport.proxies import SocksError, proxy_address, resolves_names
-from gigaclient.transport.readiness import socket_timeout
-from gigaclient.transport.socket import ConnectionState, DeadlineSocket, shut_down, this_thread
+from gigaclient.transport.readiness import shut_down, socket_timeout
+from gigaclient.transport.socket import ConnectionState, DeadlineSocket, this_thread
 
 __all__ = ["Dialer", "TLSDialer", "library_class"]
 

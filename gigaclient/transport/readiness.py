@@ -1,4 +1,4 @@
-"""Wait until a socket is ready.
+"""Wait until a socket is ready, and end such a wait in another thread.
 
 ``poll()`` is used where the system has it, because ``select()`` is limited to small descriptor numbers.
 """
@@ -12,7 +12,9 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["READABLE", "WRITABLE", "Selector", "poller", "socket_timeout"]
+from gigaclient._primitives.foreign_errors import is_foreign
+
+__all__ = ["READABLE", "WRITABLE", "Selector", "poller", "shut_down", "socket_timeout"]
 
 # A selector is created for each wait, so poll() is better than epoll(), which needs a descriptor.
 Selector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
@@ -43,3 +45,15 @@ else:  # Windows
 def socket_timeout(seconds: float) -> float | None:
     """Return ``seconds`` as an argument for ``settimeout``: None when they exceed the limit of the system."""
     return seconds if seconds < threading.TIMEOUT_MAX else None
+
+
+def shut_down(sock: Any) -> None:
+    """Shut the TCP connection of ``sock`` down in both directions, which wakes a thread blocked on it."""
+    if not isinstance(sock, socket.SocketType):
+        sock = sock.socket  # urllib3's TLS inside TLS (an HTTPS proxy)
+    try:
+        socket.SocketType.shutdown(sock, socket.SHUT_RDWR)
+    except OSError as error:
+        if is_foreign(error):
+            raise
+        # It is no longer connected, so no thread can be blocked on it.

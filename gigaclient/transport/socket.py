@@ -24,19 +24,13 @@ import msgspec
 from gigaclient._primitives.deadline import Cancelled, Deadline
 from gigaclient._primitives.foreign_errors import is_foreign
 from gigaclient._primitives.fork_safety import steps
-from gigaclient.transport.readiness import READABLE, WRITABLE, poller, socket_timeout
+from gigaclient.transport.readiness import READABLE, WRITABLE, poller, shut_down, socket_timeout
 from gigaclient.transport.tls_handshake import in_steps
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-__all__ = [
-    "READ_BYTES",
-    "ConnectionState",
-    "DeadlineSocket",
-    "shut_down",
-    "this_thread",
-]
+__all__ = ["READ_BYTES", "ConnectionState", "DeadlineSocket", "this_thread"]
 
 T = TypeVar("T")
 
@@ -394,15 +388,3 @@ class _ResponseReader(io.BufferedReader):
             # Ask OpenSSL only if it may have something: it releases the GIL, and a thread would wait for its turn.
             raw.sock.reusable = raw.sock.reusable and not (self.peek() or (raw.filled and raw.sock.pending()))
         super().close()
-
-
-def shut_down(sock: Any) -> None:
-    """Shut the TCP connection of ``sock`` down in both directions, which wakes a thread blocked on it."""
-    if not isinstance(sock, socket.SocketType):
-        sock = sock.socket  # urllib3's TLS inside TLS (an HTTPS proxy)
-    try:
-        socket.SocketType.shutdown(sock, socket.SHUT_RDWR)
-    except OSError as error:
-        if is_foreign(error):
-            raise
-        # It is no longer connected, so no thread can be blocked on it.

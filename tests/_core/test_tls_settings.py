@@ -7,6 +7,7 @@ import hashlib
 import os
 import pickle
 import ssl
+import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -711,15 +712,23 @@ for name, make in makers.items():
 
 
 @pytest.fixture
-def errors_with(
-    tmp_path: Path, gigachat_emulator: GigaChatEmulator, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str], list[str]]:
-    """Return a function that returns the error of each client of a program with these settings of OpenSSL."""
+def set_openssl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Return a function that gives these settings of OpenSSL to the programs that the test starts."""
 
-    def run(settings: str) -> list[str]:
+    def apply(settings: str) -> None:
         file = tmp_path / "openssl.cnf"
         file.write_text("openssl_conf = init\n[init]\n" + settings)
         monkeypatch.setenv("OPENSSL_CONF", str(file))
+
+    return apply
+
+
+@pytest.fixture
+def errors_with(set_openssl: Callable[[str], None], gigachat_emulator: GigaChatEmulator) -> Callable[[str], list[str]]:
+    """Return a function that returns the error of each client of a program with these settings of OpenSSL."""
+
+    def run(settings: str) -> list[str]:
+        set_openssl(settings)
         return run_python(CLIENTS, gigachat_emulator.client_options, flags=("-W", "ignore"), timeout=60).splitlines()
 
     return run
@@ -736,6 +745,20 @@ def test_settings_of_openssl_without_ciphers_are_an_error_of_ours(
             "gigaclient.errors.ConfigError: OpenSSL cannot set up TLS on this machine (library has no ciphers)" in error
         )
         assert "OPENSSL_CONF" in error
+
+
+@pytest.mark.parametrize("settings", NO_CIPHERS)
+def test_the_doctor_names_settings_of_openssl_without_ciphers(
+    settings: str, set_openssl: Callable[[str], None], tmp_path: Path
+) -> None:
+    """With requests 2.32.3 too, which cannot be imported then."""
+    set_openssl(NO_CIPHERS[settings])
+    command = [sys.executable, "-m", "gigaclient", "doctor"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    printed = " ".join(ran.stderr.split())
+    assert printed.startswith("gigaclient doctor: OpenSSL cannot set up TLS on this machine (library has no ciphers): ")
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert "OPENSSL_CONF" in printed and "Traceback" not in printed
 
 
 def test_settings_of_openssl_without_a_protocol_are_an_error_of_ours(errors_with: Callable[[str], list[str]]) -> None:
