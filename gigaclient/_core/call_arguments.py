@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gigaclient._core.request_options import CALL_OPTIONS, hide_secrets
 from gigaclient.types import Chat
 
-__all__ = ["CHAT_FIELDS", "RUN_OPTIONS", "check_names", "move_unknown", "prompt_of"]
+__all__ = ["CHAT_FIELDS", "RUN_OPTIONS", "check_constructor", "check_names", "move_unknown", "prompt_of"]
 
 CHAT_FIELDS = frozenset(Chat.__struct_fields__) - {"messages"}
 """The body fields of API v1."""
@@ -65,12 +65,42 @@ def check_names(options: Any, fields: frozenset[str], parameters: Iterable[str] 
     if not unknown:
         return
     options.update(dict.fromkeys(unknown))
-    import difflib  # for the error only
-
     names = sorted(known.union(parameters) - {"self", "options"})
-    close = difflib.get_close_matches(unknown[0], names, n=3)
-    hint = f"; did you mean {' or '.join(close)}?" if close else "."
+    hint = _close_names(unknown[0], names)
     advice = "A field of the API that this version does not know goes into additional_fields={…}"
     if "additional_fields" not in fields:
         advice = f"The call takes {', '.join(names)}"
     raise TypeError(f"no such argument: {unknown[0]}{hint} {advice}")
+
+
+def check_constructor(client: type, init: Any, named: dict[str, Any], foreign: Mapping[str, str]) -> None:
+    """Check the names of the keyword arguments of a constructor.
+
+    Args:
+        client: the class that is called. A subclass, or a test that patches the class, may have another constructor.
+        init: the constructor that defines the names.
+        named: the keyword arguments; emptied before an error, because a traceback may show local variables.
+        foreign: what to do instead, by the names of arguments that other SDKs have.
+
+    Raises:
+        TypeError: the constructor has no such argument; the message has names that are close to it.
+    """
+    code = init.__code__
+    known = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
+    unknown = next((name for name in named if name not in known), None)
+    if unknown is None or client.__init__ is not init:  # type: ignore[misc]
+        return
+    named.clear()
+    kind = client.__name__
+    if unknown in foreign:
+        raise TypeError(f"{kind} has no argument {unknown}: {foreign[unknown]}")
+    raise TypeError(
+        f"{kind} has no argument {unknown}{_close_names(unknown, known)} help({kind}) explains all arguments"
+    )
+
+
+def _close_names(unknown: str, names: Sequence[str]) -> str:
+    import difflib  # for the error only
+
+    close = difflib.get_close_matches(unknown, names, n=3)
+    return f"; did you mean {' or '.join(close)}?" if close else "."

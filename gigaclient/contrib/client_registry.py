@@ -223,9 +223,8 @@ def _advice(provider: type[Any], option: str, known: Iterable[str]) -> str:
     if provider.__module__.startswith("gigaclient."):
         try:
             provider(**{option: None})
-        except TypeError as error:  # the client has its own message for the option names of other SDKs
-            if "unexpected keyword" not in str(error):
-                return str(error)
+        except TypeError as error:  # the message of the client has close names, and knows those of other SDKs
+            return str(error)
     return f"{provider.__name__} has no option {option!r}{_suggestion(option.lower(), known)}"
 
 

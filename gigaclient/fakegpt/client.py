@@ -20,7 +20,7 @@ from gigaclient._core.base_client import (
     RequestEvent,
     ResponseEvent,
 )
-from gigaclient._core.call_arguments import check_names, prompt_of
+from gigaclient._core.call_arguments import check_constructor, check_names, prompt_of
 from gigaclient._core.client_cache import ClientCache
 from gigaclient._core.executor import Executor
 from gigaclient._core.limiter import Limiter, limiter_for
@@ -115,6 +115,11 @@ class FakeGpt(BaseClient[FakeGptSettings]):
         "or pass the server's certificate as ca_bundle_file="
     )
 
+    def __new__(cls, *args: Any, **named: Any) -> FakeGpt:
+        """Explain an argument name that is misspelt."""
+        check_constructor(cls, cls._constructor, named, {})
+        return super().__new__(cls)
+
     def __init__(
         self,
         base_url: str | None = None,
@@ -145,6 +150,9 @@ class FakeGpt(BaseClient[FakeGptSettings]):
         access_token, proxy, headers = as_secret(access_token), as_secret(proxy), headers_as_secrets(headers)
         arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         self._build(read_settings(arguments))
+
+    __new__.__wrapped__ = __init__  # type: ignore[attr-defined]  # help() and signature() show these arguments
+    _constructor = __init__
 
     def _make_executor(self, settings: FakeGptSettings) -> Executor:
         origins = (origin_of(settings.base_url),)

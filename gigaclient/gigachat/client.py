@@ -15,6 +15,7 @@ from gigaclient._core.base_client import (
     RequestEvent,
     ResponseEvent,
 )
+from gigaclient._core.call_arguments import check_constructor
 from gigaclient._core.client_cache import ClientCache
 from gigaclient._core.executor import Call, Executor
 from gigaclient._core.limiter import Limiter, limiter_for
@@ -146,12 +147,8 @@ class GigaChat(
     _changes = _CHANGES
 
     def __new__(cls, *args: Any, **named: Any) -> GigaChat:
-        """Explain an argument name of another SDK."""
-        # Subclasses with their own constructor may define such arguments.
-        foreign = next((name for name in named if name in _FOREIGN_ARGUMENTS), None)
-        if foreign is not None and cls.__init__ is GigaChat.__init__:
-            named.clear()  # a traceback may show this frame
-            raise TypeError(f"GigaChat has no argument {foreign}: {_FOREIGN_ARGUMENTS[foreign]}")
+        """Explain an argument name that is misspelt, or another SDK's."""
+        check_constructor(cls, cls._constructor, named, _FOREIGN_ARGUMENTS)
         return super().__new__(cls)
 
     def __init__(
@@ -199,6 +196,7 @@ class GigaChat(
         self._build(read_settings(arguments))
 
     __new__.__wrapped__ = __init__  # type: ignore[attr-defined]  # help() and signature() show these arguments
+    _constructor = __init__
 
     def _make_executor(self, settings: GigaChatSettings) -> Executor:
         # Loaded with the first client: a program that imports the package may never make one.

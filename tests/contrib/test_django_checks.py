@@ -90,7 +90,7 @@ def test_verification_that_the_environment_turns_off_is_an_error_too(monkeypatch
 def test_each_option_that_there_is_not_is_named() -> None:
     messages = run_gigaclient_checks({"default": {**GOOD, "modell": "x", "api_key": KEY}})
     assert ids(messages) == ["E002", "E002"]
-    assert "is it 'model'?" in messages[0].msg
+    assert "did you mean model?" in messages[0].msg
     assert "pass credentials=" in messages[1].msg
 
 

@@ -88,7 +88,7 @@ def test_a_provider_may_be_the_users_own_class(provider: Any, monkeypatch: pytes
     [
         ({"default": {}, "cheap": {}}, "chaep", "has no alias 'chaep'; it has 'default', 'cheap'; is it 'cheap'?"),
         ({"cheap": {}}, "default", "has no alias 'default'; it has 'cheap'"),
-        ({"Model": "x"}, "default", "GigaChat has no option 'Model'; is it 'model'?"),
+        ({"Model": "x"}, "default", "GigaChat has no argument Model; did you mean model?"),
         ({"api_key": "hidden-word"}, "default", "pass credentials="),
         ({"credentials": "hidden-word ключ"}, "default", "credentials: is not base64"),
         ({"provider": "fakegtp"}, "default", 'provider must be "gigachat", "fakegpt"'),

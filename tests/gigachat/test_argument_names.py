@@ -151,3 +151,31 @@ def test_every_call_declares_its_keyword_arguments(class_: type[Any]) -> None:
             if parameter.kind is parameter.VAR_KEYWORD and not str(parameter.annotation).startswith("Unpack["):
                 undeclared.add(name)
     assert undeclared <= UNDECLARED
+
+
+# -- the constructors --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("client", "misspelt", "meant"),
+    [
+        (GigaChat, "credential", "credentials"),
+        (GigaChat, "time_out", "timeout"),
+        (FakeGpt, "access_tokens", "access_token"),
+        (FakeGpt, "base_uri", "base_url"),
+    ],
+)
+def test_a_misspelt_argument_of_a_client_is_an_error_with_the_close_name(
+    client: type[GigaChat | FakeGpt], misspelt: str, meant: str
+) -> None:
+    message = f"{client.__name__} has no argument {misspelt}; did you mean (.* or )?{meant}[ ?]"
+    with pytest.raises(TypeError, match=message) as caught:
+        client(**{misspelt: SECRET})
+    assert_no_secret_in(caught)
+
+
+@pytest.mark.parametrize("client", [GigaChat, FakeGpt])
+def test_a_client_shows_the_arguments_of_its_constructor(client: type[GigaChat | FakeGpt]) -> None:
+    assert {"base_url", "timeout", "on_end"} <= set(inspect.signature(client).parameters)
+    with pytest.raises(TypeError, match=rf"has no argument colour\. help\({client.__name__}\) explains all arguments"):
+        client(colour="red")  # type: ignore[call-arg]

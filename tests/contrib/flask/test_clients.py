@@ -94,7 +94,7 @@ def test_without_a_setting_the_client_comes_from_the_environment(
     ("setting", "message"),
     [
         ("key", "must be a dict"),
-        ({"credential": "c2VjcmV0OnNlY3JldA=="}, "is it 'credentials'"),
+        ({"credential": "c2VjcmV0OnNlY3JldA=="}, "did you mean credentials"),
         ({"default": {"provider": "gigachad"}}, "provider must be"),
         ({"cheap": {"verify": False}}, "alias 'cheap'.*no argument verify"),
     ],
