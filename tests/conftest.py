@@ -54,6 +54,7 @@ SLOW = (
     "transport/test_answers_and_questions.py", "transport/test_dead_connections.py", "transport/test_fast_paths.py",
     "transport/test_hostile_servers.py", "transport/test_http.py", "transport/test_pool.py", "walks",
 )  # fmt: skip
+_SLOW_PATHS = {Path(__file__).parent / name for name in SLOW}
 
 _SKIPPED = pytest.StashKey[list[str]]()
 
@@ -74,11 +75,14 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(importlib.import_module("gigaclient.testing.plugin"), "gigaclient_fixtures")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    # "make test-quick" does not even import the slow tests.
+    return True if config.getoption("markexpr") == "not slow" and collection_path in _SLOW_PATHS else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    folder = Path(__file__).parent
-    slow = tuple(folder / name for name in SLOW)
     for item in items:
-        if any(path in slow for path in (item.path, *item.path.parents)):
+        if not _SLOW_PATHS.isdisjoint((item.path, *item.path.parents)):
             item.add_marker("slow")
 
 
