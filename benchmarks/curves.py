@@ -108,7 +108,7 @@ CURVES = (
     ),
     Curve(
         "idle",
-        "Client CPU of a stream of ten events, whose connection, locks and token check the process id",
+        "Client CPU of a stream of ten events, with the checks of the process id",
         "idle connections of the client",
         "µs",
         (1, 10, 100, 300),

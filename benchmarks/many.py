@@ -142,7 +142,7 @@ def table(found: Found) -> str:
             f"{growth[method.contender][size][1] / 1024:.1f}" if size in growth[method.contender] else "–"
             for method in METHODS
         )
-        title = f"{spaced(size)} prompts answered at once: memory that they take at the most, MB"
+        title = f"{spaced(size)} prompts answered at once: peak memory, MB"
         if size == SIZES[0]:
             add(title, cells)
             continue

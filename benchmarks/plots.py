@@ -111,7 +111,7 @@ def _prompts(growth: dict[str, list[list[float]]], folder: Path) -> str:
     above.set_ylabel("client CPU, s")
     above.legend()
     below.set_ylim(bottom=0)
-    below.set_ylabel("memory that they take at the most, MB")
+    below.set_ylabel("peak memory, MB")
     below.set_xlabel("prompts")
     for axes in (above, below):
         axes.grid(alpha=0.3)

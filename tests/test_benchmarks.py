@@ -322,7 +322,7 @@ def test_the_memory_of_many_prompts_is_compared_with_that_of_fewer() -> None:
 
     found = found_of_many(0.95)
     found["growth"]["ours"][-1][2] = 8 * 1024.0  # type: ignore[index]
-    memory = [line for line in many.table(found).splitlines() if "memory that they take" in line]
+    memory = [line for line in many.table(found).splitlines() if "peak memory" in line]
     assert [line.rpartition("× that of 1 000 | ")[2] for line in memory[1:]] == ["1.00 met |", "4.00 **missed** |"]
     # The pool was not measured at that size.
     assert memory[-1].split("|")[2:5] == [" 8.0 ", " 2.0 ", " – "]

@@ -227,7 +227,7 @@ class ObjectTokenStore:
                         delete(name)
 
 
-# An opener, because open() closes the descriptor of its own opener when it fails, but not one that it is given.
+# When open() fails, it closes a descriptor that its opener made. It does not close one that it was given.
 def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
 

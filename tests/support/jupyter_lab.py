@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import nbformat
@@ -69,15 +69,11 @@ class LabNotebook:
 
     def _open(self, url: str, cells: int) -> None:
         """Show the notebook; load the page again if it is not ready, as a user would on a busy machine."""
-        for attempts_left in (2, 1, 0):
-            self._driver.get(url)
-            try:
-                until(lambda: len(self._cells) == cells and self._kernel == "idle", "the notebook is open", seconds=45)
-            except AssertionError:
-                if not attempts_left:
-                    raise
-            else:
-                return
+        _repeat_until(
+            lambda: self._driver.get(url),
+            lambda: len(self._cells) == cells and self._kernel == "idle",
+            "the notebook is open", attempts=3, seconds=45,
+        )  # fmt: skip
 
     @property
     def _cells(self) -> list[WebElement]:
@@ -95,19 +91,15 @@ class LabNotebook:
     def run(self, index: int, *, wait: bool = True) -> None:
         """Press Shift+Enter in a cell; press it again if JupyterLab, which is still busy, did not begin to run it."""
         cell = self._cells[index]
-        for attempts_left in (3, 2, 1, 0):
+
+        def press() -> None:
             self._browser.run("arguments[0].scrollIntoView({block: 'center'})", cell)
             until(lambda: cell.find_element(By.CSS_SELECTOR, ".cm-content").is_displayed(), "the cell can be seen")
             cell.find_element(By.CSS_SELECTOR, ".cm-content").click()
             self._driver.switch_to.active_element.send_keys(Keys.SHIFT, Keys.ENTER)
-            try:
-                # The prompt is "[*]:" from the moment at which the cell is sent, so that no cell runs twice.
-                until(lambda: self._prompt(index).strip("[]: "), f"cell {index} runs", seconds=15)
-            except AssertionError:
-                if not attempts_left:
-                    raise
-            else:
-                break
+
+        # The prompt is "[*]:" from the moment at which the cell is sent, so that no cell runs twice.
+        _repeat_until(press, lambda: self._prompt(index).strip("[]: "), f"cell {index} runs", attempts=4, seconds=15)
         if wait:
             self.wait_for(index)
 
@@ -155,3 +147,18 @@ class LabNotebook:
     def count(self, index: int, selector: str) -> int:
         """Return the number of elements in the outputs of a cell."""
         return sum(len(output.find_elements(By.CSS_SELECTOR, selector)) for output in self.outputs(index))
+
+
+def _repeat_until(
+    act: Callable[[], object], look: Callable[[], object], what: str, *, attempts: int, seconds: float
+) -> None:
+    """Call ``act``, and again if ``look`` returns no true value within ``seconds``; fail after the last attempt."""
+    for attempts_left in reversed(range(attempts)):
+        act()
+        try:
+            until(look, what, seconds=seconds)
+        except AssertionError:
+            if not attempts_left:
+                raise
+        else:
+            return

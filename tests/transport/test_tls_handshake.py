@@ -352,7 +352,7 @@ def test_a_call_on_a_connection_that_is_there_waits_for_no_fork(gigachat_emulato
 
 
 class HandlerError(Exception):
-    """What the signal handler raises."""
+    """The exception that the signal handler raises."""
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="there is no signal for a program")
